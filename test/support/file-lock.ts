@@ -2,15 +2,18 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 /**
- * Runs `work` while holding an exclusive lock on `file`, waiting for it as long as it takes.
+ * Runs `work` while holding a lock on `file`, waiting for it as long as it takes.
  *
  * Node has no flock(2), so flock(1) holds it in a child that lives as long as the pipe to its standard input:
  * the kernel releases the lock whenever this process ends, however it ends, so there are no stale locks.
  * @param file is made where it does not exist, and stays
+ * @param mode several may hold it `shared`, while nobody holds it `exclusive`
  */
-export async function withFileLock<T>(file: string, work: () => Promise<T>): Promise<T> {
+export async function withFileLock<T>(
+  file: string, work: () => Promise<T>, mode: 'exclusive' | 'shared' = 'exclusive',
+): Promise<T> {
   // A process group of its own: Ctrl-C must not release the lock before the work has stopped.
-  const holder = spawn('flock', ['--exclusive', '--no-fork', file, 'sh', '-c', 'echo held; exec cat'], {
+  const holder = spawn('flock', [`--${mode}`, '--no-fork', file, 'sh', '-c', 'echo held; exec cat'], {
     stdio: ['pipe', 'pipe', 'inherit'],
     detached: true,
   });
