@@ -1,0 +1,39 @@
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { build } from 'esbuild';
+import { embeddedKoffi } from './embedded-koffi.ts';
+import { lazyBuiltins } from './lazy-builtins.ts';
+
+/**
+ * Bundles agent/main.ts into one file for a system's own Node 24 or later, on x86-64 with glibc: it can be copied
+ * alone. What is imported lazily in the sources is evaluated lazily in there.
+ * @param root the repository
+ * @param output the path of the .mjs file
+ */
+export async function buildModule(root: string, output: string): Promise<void> {
+  const { outputFiles: [bundle] } = await build({
+    absWorkingDir: root,
+    entryPoints: ['agent/main.ts'],
+    outfile: output,
+    write: false,
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'esm',
+    mainFields: ['module', 'main'],
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    plugins: [embeddedKoffi(root), lazyBuiltins],
+    banner: { js: '#!/usr/bin/env node' },
+    logLevel: 'warning',
+  });
+  if (bundle === undefined) throw new Error('Expected one bundle from esbuild, got none');
+  const temporary = mkdtempSync(path.join(path.dirname(output), '.build-'));
+  try {
+    writeFileSync(path.join(temporary, 'bundle'), bundle.contents, { mode: 0o755 });
+    renameSync(path.join(temporary, 'bundle'), output);
+  } finally {
+    rmSync(temporary, { recursive: true });
+  }
+}
