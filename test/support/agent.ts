@@ -1,0 +1,31 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { execa } from 'execa';
+
+export interface AgentResult {
+  readonly exitCode: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** stdout and stderr as they came. */
+  readonly all: string;
+}
+
+const root = path.resolve(import.meta.dirname, '../..');
+
+/**
+ * The command line of the agent under test: the executable that `npm run build` makes.
+ * Where that is missing, its source runs instead, but not in CI: there the executable itself has to be tested.
+ */
+export function agentCommand(): readonly [string, ...string[]] {
+  const built = path.join(root, 'dist/docker-preloader');
+  if (existsSync(built)) return [built];
+  if (process.env['CI'] !== undefined) throw new Error(`Expected ${built}: run \`npm run build\` before the tests`);
+  return ['sh', path.join(root, 'test/bootstrap.sh'), path.join(root, 'agent/main.ts')];
+}
+
+/** Runs a command of the agent to its end; whatever exit status it has is returned, not thrown. */
+export async function agent(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<AgentResult> {
+  const [command, ...before] = agentCommand();
+  const { exitCode, stdout, stderr, all } = await execa(command, [...before, ...args], { reject: false, all: true, stdin: 'ignore', timeout: 120_000, env });
+  return { exitCode, stdout, stderr, all };
+}
