@@ -7,11 +7,13 @@ import { buildModule } from './module.ts';
  * `npm run build`: makes `docker-preloader` (one executable, needs no Node) and `docker-preloader.mjs` (for Node 24).
  * @param root the repository
  * @param output the folder that gets both files; made where it is missing
+ * @returns names of the npm packages that went into them
  */
-export async function build(root: string, output: string): Promise<void> {
+export async function build(root: string, output: string): Promise<{ bundledPackages: string[] }> {
   mkdirSync(output, { recursive: true });
-  await buildModule(root, path.join(output, 'docker-preloader.mjs'));
+  const bundledPackages = await buildModule(root, path.join(output, 'docker-preloader.mjs'));
   buildExecutable(root, path.join(output, 'docker-preloader'));
+  return { bundledPackages };
 }
 
 if (import.meta.main) {

@@ -9,13 +9,15 @@ import { lazyBuiltins } from './lazy-builtins.ts';
  * alone. What is imported lazily in the sources is evaluated lazily in there.
  * @param root the repository
  * @param output the path of the .mjs file
+ * @returns names of the npm packages in it, sorted
  */
-export async function buildModule(root: string, output: string): Promise<void> {
-  const { outputFiles: [bundle] } = await build({
+export async function buildModule(root: string, output: string): Promise<string[]> {
+  const { outputFiles: [bundle], metafile } = await build({
     absWorkingDir: root,
     entryPoints: ['agent/main.ts'],
     outfile: output,
     write: false,
+    metafile: true,
     bundle: true,
     platform: 'node',
     target: 'node24',
@@ -36,4 +38,11 @@ export async function buildModule(root: string, output: string): Promise<void> {
   } finally {
     rmSync(temporary, { recursive: true });
   }
+  return packageNames(Object.keys(metafile.inputs));
+}
+
+/** The npm packages that the bundled files are of, koffi's addon included. */
+function packageNames(files: readonly string[]): string[] {
+  const names = files.map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1]).filter((name) => name !== undefined);
+  return [...new Set([...names, 'koffi'])].toSorted();
 }
