@@ -1,0 +1,104 @@
+import type { Finding } from '../disk/finding.ts';
+import { isGlob, isLabel, labelPattern } from '../disk/label.ts';
+import { hasNode, listBlockDevices, type BlockDevice } from '../system/block-devices.ts';
+import { messageOf } from '../system/errors.ts';
+import { readSuperblock, type Superblock } from '../system/superblock.ts';
+import { parseRequired, type Config } from './config.ts';
+
+/** A device with a filesystem whose label is one of ours. */
+export interface FoundDisk {
+  readonly label: string;
+  readonly device: BlockDevice;
+  readonly superblock: Superblock;
+  /** Place of the label among `labels`: a higher one takes precedence. */
+  readonly rank: number;
+}
+
+export interface Discovery {
+  /** By label; more than one device where a label is there twice. */
+  readonly disks: ReadonlyMap<string, readonly FoundDisk[]>;
+  readonly findings: readonly Finding[];
+  /** Named and required labels, and required globs, that no device has. */
+  readonly missing: readonly string[];
+}
+
+/** How the configuration's labels are looked for. */
+export interface LabelFilter {
+  /** Place of the last pattern that the label matches, or -1. */
+  rank(label: string): number;
+  /** Whether the label is written out somewhere: only then may its device be removable. */
+  isNamed(label: string): boolean;
+  /** Labels and globs that must be there, in the words of the configuration. */
+  readonly awaited: readonly string[];
+}
+
+/** Compiles `labels` and `required`. What is required but not among the labels ranks below all of them. */
+export function labelFilter(config: Pick<Config, 'labels' | 'required'>): LabelFilter {
+  const required = config.required.flatMap((entry) => parseRequired(entry)?.pattern ?? []);
+  const entries = [...required, ...config.labels];
+  const patterns = entries.map((entry) => labelPattern(entry));
+  // A name is more than a glob that it also matches, wherever either stands.
+  return {
+    rank: (label) => {
+      const named = config.labels.lastIndexOf(label);
+      return named === -1 ? patterns.findLastIndex((pattern) => pattern?.test(label) === true) : named + required.length;
+    },
+    isNamed: (label) => entries.includes(label),
+    awaited: [...new Set([...required, ...config.labels.filter((entry) => !isGlob(entry))])],
+  };
+}
+
+/**
+ * Looks at every block device once. By superblocks and not by /dev/disk/by-label: that has one link where two devices
+ * carry a label, and needs udev.
+ * @param devices the machine's devices, for tests
+ */
+export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = listBlockDevices()): Discovery {
+  const disks = new Map<string, FoundDisk[]>();
+  const findings: Finding[] = [];
+  for (const device of devices) {
+    // A device with holders yields to them; one without a node cannot be opened here (sysfs shows a container all).
+    if (device.holders.length > 0 || !hasNode(device)) continue;
+    const disk = examine(device, filter, findings);
+    if (disk !== undefined) disks.set(disk.label, [...(disks.get(disk.label) ?? []), disk]);
+  }
+  const missing = filter.awaited.filter((entry) => {
+    const pattern = labelPattern(entry);
+    return ![...disks.keys()].some((label) => pattern?.test(label));
+  });
+  return { disks, findings, missing };
+}
+
+function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[]): FoundDisk | undefined {
+  let superblock: Superblock | undefined;
+  try {
+    superblock = readSuperblock(device.path);
+  } catch (error) {
+    // An empty drive, or one that we may not read. It only matters if it had been a preload disk, which we cannot know.
+    findings.push({ code: 'DEVICE_UNREADABLE', device: device.path, message: `${device.path}: its superblock cannot be read: ${messageOf(error)}` });
+    return undefined;
+  }
+  if (superblock === undefined) return undefined;
+  const { label } = superblock;
+  const rank = filter.rank(label);
+  if (rank === -1 || (device.removable && !filter.isNamed(label))) return undefined;
+  const problem = problemOf(superblock, device);
+  if (problem === undefined) return { label, device, superblock, rank };
+  findings.push({ ...problem, device: device.path, ...(isLabel(label) ? { label } : {}) });
+  return undefined;
+}
+
+function problemOf(superblock: Superblock, device: BlockDevice): Pick<Finding, 'code' | 'message'> | undefined {
+  const { label, sizeBytes } = superblock;
+  if (!isLabel(label)) {
+    return { code: 'LABEL_INVALID', message: `${device.path}: label ${JSON.stringify(label)}: at most 16 letters, digits, dots, dashes and underscores expected; it is left out` };
+  }
+  const disk = `disk ${label} (${device.path})`;
+  if (superblock.dirty) {
+    return { code: 'DISK_DIRTY', message: `${disk}: a cleanly unmounted ext4 expected, found one with a journal to replay; run e2fsck on it where it was made` };
+  }
+  if (sizeBytes > device.sizeBytes) {
+    return { code: 'DISK_TRUNCATED', message: `${disk}: a device of at least ${sizeBytes} bytes expected, found ${device.sizeBytes}; copy the disk again` };
+  }
+  return undefined;
+}

@@ -1,0 +1,148 @@
+import { join } from 'node:path';
+import * as z from 'zod/mini';
+import { FORMAT_VERSION, refuseNewerMajor } from '../disk/manifest.ts';
+import type { ChainID, ImageID } from '../docker/ids.ts';
+import { PreloaderError } from '../system/errors.ts';
+import { ensureFolder, readTextIfThere, replaceFile } from '../system/files.ts';
+import { parseJson } from '../system/parse.ts';
+
+const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
+
+const contentSchema = z.looseObject({
+  /** Reference to image, as we left them in repositories.json. */
+  references: z.record(z.string(), digest),
+  /** Image to the label of its disk. */
+  images: z.record(z.string(), z.string()),
+  /** Layer to the label of its disk. */
+  layers: z.record(z.string(), z.string()),
+});
+
+const schema = z.looseObject({
+  formatVersion: z.string(),
+  /** Whether all that was written has reached the disk; while not, contents are compared and not only sizes. */
+  synced: z.boolean(),
+  ...contentSchema.shape,
+  /** There while changes are under way: what will be, beside what was. */
+  next: z.optional(contentSchema),
+  /** Tags that the user removed, with the image they had, under `removedImages: respect`. */
+  removed: z._default(z.record(z.string(), digest), {}),
+  /** The user's image under a tag that a disk has taken, under `conflicts: disk`: it gets the tag back. */
+  displaced: z._default(z.record(z.string(), digest), {}),
+  /** Files in distribution/ that we wrote whole. */
+  distribution: z._default(z.array(z.string()), []),
+});
+
+/** What of ours is in the store, or is about to be. */
+export interface LedgerContent {
+  readonly references: ReadonlyMap<string, ImageID>;
+  readonly images: ReadonlyMap<ImageID, string>;
+  readonly layers: ReadonlyMap<ChainID, string>;
+}
+
+/** Our record in the data root of what we put into the store last time. */
+export interface Ledger extends LedgerContent {
+  readonly synced: boolean;
+  readonly next: LedgerContent | undefined;
+  readonly removed: ReadonlyMap<string, ImageID>;
+  readonly displaced: ReadonlyMap<string, ImageID>;
+  readonly distribution: ReadonlySet<string>;
+}
+
+export const emptyLedger: Ledger = {
+  synced: false,
+  references: new Map(),
+  images: new Map(),
+  layers: new Map(),
+  next: undefined,
+  removed: new Map(),
+  displaced: new Map(),
+  distribution: new Set(),
+};
+
+/** Our own folder in the data root. */
+export function ledgerFolder(dataRoot: string): string {
+  return join(dataRoot, 'docker-preloader');
+}
+
+function ledgerPath(dataRoot: string): string {
+  return join(ledgerFolder(dataRoot), 'ledger.json');
+}
+
+export type LedgerState = { readonly state: 'read' | 'none'; readonly ledger: Ledger } | { readonly state: 'invalid'; readonly ledger: Ledger; readonly cause: unknown };
+
+/**
+ * Reads the ledger. One that is lost or damaged is taken as empty: the store itself tells which layers are ours.
+ * @throws PreloaderError LEDGER_NEWER
+ */
+export function readLedger(dataRoot: string): LedgerState {
+  const path = ledgerPath(dataRoot);
+  try {
+    const text = readTextIfThere(path);
+    if (text === undefined) return { state: 'none', ledger: emptyLedger };
+    refuseNewerMajor(text, path);
+    const { synced, next, removed, displaced, distribution, ...content } = parseJson(text, schema);
+    return {
+      state: 'read',
+      ledger: {
+        ...toContent(content),
+        synced,
+        next: next === undefined ? undefined : toContent(next),
+        removed: toMap(removed),
+        displaced: toMap(displaced),
+        distribution: new Set(distribution),
+      },
+    };
+  } catch (error) {
+    if (error instanceof PreloaderError) throw new PreloaderError('LEDGER_NEWER', `${error.message}; the store is left as it is`, { cause: error });
+    return { state: 'invalid', ledger: emptyLedger, cause: error };
+  }
+}
+
+function toContent(content: z.infer<typeof contentSchema>): LedgerContent {
+  return { references: toMap(content.references), images: toMap(content.images), layers: toMap(content.layers) };
+}
+
+function toMap<Key extends string, Value extends string>(record: Record<string, string>): Map<Key, Value> {
+  return new Map(Object.entries(record) as [Key, Value][]);
+}
+
+/** Replaces the ledger, durably. @throws system errors */
+export function writeLedger(dataRoot: string, ledger: Ledger): void {
+  ensureFolder(ledgerFolder(dataRoot), 0o700);
+  replaceFile(ledgerPath(dataRoot), serialiseLedger(ledger), { mode: 0o600, durable: true });
+}
+
+export function serialiseLedger(ledger: Ledger): string {
+  const plain = (content: LedgerContent): Record<string, unknown> => ({
+    references: Object.fromEntries(content.references),
+    images: Object.fromEntries(content.images),
+    layers: Object.fromEntries(content.layers),
+  });
+  const document = {
+    formatVersion: FORMAT_VERSION,
+    synced: ledger.synced,
+    ...plain(ledger),
+    ...(ledger.next === undefined ? {} : { next: plain(ledger.next) }),
+    removed: Object.fromEntries(ledger.removed),
+    displaced: Object.fromEntries(ledger.displaced),
+    distribution: [...ledger.distribution].toSorted(),
+  };
+  return `${JSON.stringify(document)}\n`;
+}
+
+/** Whether two ledgers say the same. */
+export function isSameLedger(left: Ledger, right: Ledger): boolean {
+  return serialiseLedger(sorted(left)) === serialiseLedger(sorted(right));
+}
+
+function sorted(ledger: Ledger): Ledger {
+  const sort = <Key extends string, Value>(map: ReadonlyMap<Key, Value>): Map<Key, Value> => new Map([...map].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  const sortContent = (content: LedgerContent): LedgerContent => ({ references: sort(content.references), images: sort(content.images), layers: sort(content.layers) });
+  return {
+    ...ledger,
+    ...sortContent(ledger),
+    next: ledger.next === undefined ? undefined : sortContent(ledger.next),
+    removed: sort(ledger.removed),
+    displaced: sort(ledger.displaced),
+  };
+}

@@ -1,0 +1,17 @@
+import { codes, type Code } from '../system/codes.ts';
+
+/**
+ * Something that the user should know: what was left out or is in conflict, and why, in one line. It has the fields by
+ * which a journal entry or the status can be searched.
+ */
+export interface Finding {
+  readonly code: Code;
+  readonly message: string;
+  readonly label?: string;
+  readonly device?: string;
+  readonly image?: string;
+}
+
+export function degrades(finding: Finding): boolean {
+  return codes[finding.code].degrades;
+}

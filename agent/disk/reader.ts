@@ -1,0 +1,203 @@
+import { asChainID, asImageID, hexOf, type ChainID, type DiffID, type ImageID } from '../docker/ids.ts';
+import { isRecord } from '../docker/json.ts';
+import { MAX_CONFIG_BYTES, parseImageConfig, type ImageConfig } from '../docker/image-config.ts';
+import { TAR_SPLIT, type LayerRecord } from '../docker/layer-db.ts';
+import { isCacheId } from '../docker/overlay2.ts';
+import { parseReference } from '../docker/reference.ts';
+import { messageOf, PreloaderError } from '../system/errors.ts';
+import type { Finding } from './finding.ts';
+import { readManifest, type Manifest } from './manifest.ts';
+import { DiskTree } from './tree.ts';
+
+/** A layer as a disk has it. */
+export interface DiskLayer extends LayerRecord {
+  readonly label: string;
+  /** The folder with the layer's files, on this machine. */
+  readonly diffPath: string;
+  readonly tarSplit: { readonly path: string; readonly sizeBytes: number } | undefined;
+  /** Where a registry has the layer: the text of `distribution/v2metadata-by-diffid`. */
+  readonly registrySources: string | undefined;
+}
+
+/** An image as a disk has it. */
+export interface DiskImage extends ImageConfig {
+  readonly label: string;
+  readonly config: Buffer;
+  /** `parent`, `lastUpdated`, `builtLocally` of imagedb/metadata, as far as they are there. */
+  readonly metadata: ReadonlyMap<string, Buffer>;
+}
+
+/** What is on a mounted disk, as far as it is valid; the rest is in the findings. */
+export interface DiskContent {
+  readonly label: string;
+  readonly manifest: Manifest | undefined;
+  readonly manifestDigest: string | undefined;
+  readonly images: ReadonlyMap<ImageID, DiskImage>;
+  readonly layers: ReadonlyMap<ChainID, DiskLayer>;
+  readonly references: ReadonlyMap<string, ImageID>;
+  readonly findings: readonly Finding[];
+}
+
+const IMAGE_ROOT = 'image/overlay2';
+const SMALL_FILE_BYTES = 4096;
+const MAX_REPOSITORIES_BYTES = 32 * 1024 * 1024;
+const MAX_TAR_SPLIT_BYTES = 1024 * 1024 * 1024;
+const MAX_SOURCES_BYTES = 1024 * 1024;
+/** More images than any disk has; the limit keeps a made-up one from holding up the boot. */
+const MAX_IMAGES = 10_000;
+/** So many faults of one disk are told one by one; the rest are counted. */
+const MAX_FINDINGS = 50;
+const METADATA_FILES = ['parent', 'lastUpdated', 'builtLocally'] as const;
+
+/**
+ * Reads what is on a disk that is mounted at `root`, trusting nothing of it: a bad entry costs its image, a bad disk
+ * itself.
+ * @throws PreloaderError where the disk as a whole cannot be used
+ */
+export function readDisk(label: string, root: string): DiskContent {
+  const tree = new DiskTree(root);
+  const found = readManifest(tree);
+  if (!tree.isFolder(IMAGE_ROOT) || !tree.isFolder('overlay2')) {
+    throw new PreloaderError('DISK_LAYOUT', 'the folders image/overlay2 and overlay2, as dockerd writes them, expected, found none');
+  }
+  const reader = new DiskReader(label, tree);
+  reader.readImages();
+  reader.readReferences();
+  return {
+    label,
+    manifest: found?.manifest,
+    manifestDigest: found?.digest,
+    images: reader.images,
+    layers: reader.layers,
+    references: reader.references,
+    findings: reader.findings,
+  };
+}
+
+class DiskReader {
+  readonly images = new Map<ImageID, DiskImage>();
+  readonly layers = new Map<ChainID, DiskLayer>();
+  readonly references = new Map<string, ImageID>();
+  readonly #findings: Finding[] = [];
+  #untold = 0;
+  readonly #label: string;
+  readonly #tree: DiskTree;
+  readonly #seen = new Set<ChainID>();
+  readonly #hasSources: boolean;
+
+  constructor(label: string, tree: DiskTree) {
+    this.#label = label;
+    this.#tree = tree;
+    this.#hasSources = tree.isFolder(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256`);
+  }
+
+  get findings(): Finding[] {
+    if (this.#untold === 0) return this.#findings;
+    return [...this.#findings, { code: 'DISK_LAYOUT', label: this.#label, message: `disk ${this.#label}: ${this.#untold} more faults` }];
+  }
+
+  #report(code: Finding['code'], message: string, image?: string): void {
+    if (this.#findings.length >= MAX_FINDINGS) this.#untold += 1;
+    else this.#findings.push({ code, label: this.#label, message: `disk ${this.#label}: ${message}`, ...(image === undefined ? {} : { image }) });
+  }
+
+  readImages(): void {
+    const names = this.#tree.names(`${IMAGE_ROOT}/imagedb/content/sha256`);
+    if (names.length > MAX_IMAGES) this.#report('DISK_LAYOUT', `at most ${MAX_IMAGES} images expected, found ${names.length}: the others are left out`);
+    for (const name of names.slice(0, MAX_IMAGES)) {
+      const id = asImageID(`sha256:${name}`);
+      if (id === undefined) this.#report('IMAGE_INVALID', `imagedb: names of 64 hex digits expected, found '${name.slice(0, 80)}'`);
+      else this.#readImage(id);
+    }
+  }
+
+  #readImage(id: ImageID): void {
+    try {
+      const config = this.#tree.read(`${IMAGE_ROOT}/imagedb/content/sha256/${hexOf(id)}`, MAX_CONFIG_BYTES);
+      if (config === undefined) return;
+      const image = parseImageConfig(config, id);
+      const metadata = new Map<string, Buffer>();
+      for (const file of METADATA_FILES) {
+        const content = this.#tree.read(`${IMAGE_ROOT}/imagedb/metadata/sha256/${hexOf(id)}/${file}`, SMALL_FILE_BYTES);
+        if (content !== undefined && content.length > 0) metadata.set(file, content);
+      }
+      this.images.set(id, { ...image, label: this.#label, config, metadata });
+      image.chains.forEach((chain, index) => this.#readLayer(chain, image.diffIDs[index], image.chains[index - 1]));
+    } catch (error) {
+      this.#report('IMAGE_INVALID', `image ${id} is left out: ${messageOf(error)}`, id);
+    }
+  }
+
+  #readLayer(chain: ChainID, diffID: DiffID | undefined, parent: ChainID | undefined): void {
+    if (this.#seen.has(chain) || diffID === undefined) return;
+    this.#seen.add(chain);
+    const folder = `${IMAGE_ROOT}/layerdb/sha256/${hexOf(chain)}`;
+    // Another disk, or the store, may have it: only the plan can say whether it is missing.
+    if (!this.#tree.isFolder(folder)) return;
+    try {
+      const read = (name: string): string => this.#tree.readText(`${folder}/${name}`, SMALL_FILE_BYTES) ?? '';
+      const cacheId = read('cache-id').trim();
+      const size = read('size');
+      const parentOnDisk = read('parent');
+      if (read('diff') !== diffID) throw new Error(`${folder}/diff: ${diffID} expected, found something else`);
+      if (!/^\d{1,15}$/.test(size)) throw new Error(`${folder}/size: a number of bytes expected, found something else`);
+      if (asChainID(parentOnDisk) !== parent || (parent === undefined && parentOnDisk !== '')) throw new Error(`${folder}/parent: ${parent ?? 'none'} expected, found something else`);
+      if (!isCacheId(cacheId)) throw new Error(`${folder}/cache-id: letters, digits and dashes expected, found something else`);
+      const diff = `overlay2/${cacheId}/diff`;
+      if (!this.#tree.isFolder(diff)) throw new Error(`${diff}: a folder on the disk's own filesystem expected, found none`);
+      this.layers.set(chain, {
+        chain,
+        diffID,
+        parent,
+        size,
+        label: this.#label,
+        diffPath: this.#tree.path(diff),
+        tarSplit: this.#readTarSplit(folder),
+        registrySources: this.#readSources(diffID),
+      });
+    } catch (error) {
+      this.#report('LAYER_INVALID', messageOf(error));
+    }
+  }
+
+  #readTarSplit(folder: string): DiskLayer['tarSplit'] {
+    const sizeBytes = this.#tree.sizeOf(`${folder}/${TAR_SPLIT}`);
+    if (sizeBytes === undefined) return undefined;
+    if (sizeBytes > MAX_TAR_SPLIT_BYTES) throw new Error(`${folder}/${TAR_SPLIT}: at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found ${sizeBytes}`);
+    return { path: this.#tree.path(`${folder}/${TAR_SPLIT}`), sizeBytes };
+  }
+
+  #readSources(diffID: DiffID): string | undefined {
+    if (!this.#hasSources) return undefined;
+    try {
+      return this.#tree.readText(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256/${hexOf(diffID)}`, MAX_SOURCES_BYTES);
+    } catch {
+      // Without it, a pull asks the registry for the layer again: no reason to leave the layer out.
+      return undefined;
+    }
+  }
+
+  readReferences(): void {
+    let document: unknown;
+    try {
+      const text = this.#tree.readText(`${IMAGE_ROOT}/repositories.json`, MAX_REPOSITORIES_BYTES);
+      document = text === undefined ? {} : JSON.parse(text);
+    } catch (error) {
+      this.#report('REFERENCE_INVALID', `no name is taken from it: repositories.json: ${messageOf(error)}`);
+      return;
+    }
+    const repositories = isRecord(document) ? document['Repositories'] : undefined;
+    if (!isRecord(repositories)) return;
+    for (const [repository, entries] of Object.entries(repositories)) {
+      if (isRecord(entries)) for (const [reference, id] of Object.entries(entries)) this.#readReference(repository, reference, id);
+    }
+  }
+
+  #readReference(repository: string, text: string, id: unknown): void {
+    const reference = parseReference(repository, text);
+    const image = asImageID(id);
+    if (reference === undefined) this.#report('REFERENCE_INVALID', `'${text.slice(0, 300)}' is left out: a valid image reference expected`);
+    else if (image === undefined || !this.images.has(image)) this.#report('REFERENCE_INVALID', `${text} is left out: it names an image that is not on the disk`, text);
+    else this.references.set(text, image);
+  }
+}

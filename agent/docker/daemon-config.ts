@@ -1,0 +1,56 @@
+import { isAbsolute } from 'node:path';
+import * as z from 'zod/mini';
+import { messageOf, PreloaderError } from '../system/errors.ts';
+import { readTextIfThere } from '../system/files.ts';
+import { parseJson } from '../system/parse.ts';
+
+/** What we need of /etc/docker/daemon.json; dockerd's other keys are no concern of ours. */
+const schema = z.looseObject({
+  'data-root': z.optional(z.string()),
+  /** The old name of data-root, refused by dockerd since 23.0. */
+  graph: z.optional(z.string()),
+  'storage-driver': z.optional(z.string()),
+  'userns-remap': z.optional(z.string()),
+  features: z.optional(z.looseObject({ 'containerd-snapshotter': z.optional(z.boolean()) })),
+});
+
+/** dockerd's own configuration, as far as it decides which store there is. */
+export interface DaemonConfig {
+  readonly dataRoot: string;
+  readonly storageDriver: string | undefined;
+  readonly usernsRemap: string | undefined;
+  /** features.containerd-snapshotter: images are containerd's and not in overlay2/. */
+  readonly containerdStore: boolean | undefined;
+}
+
+export const DEFAULT_DATA_ROOT = '/var/lib/docker';
+
+/**
+ * Reads dockerd's configuration file; none means dockerd's defaults.
+ * @throws PreloaderError DOCKER_CONFIG_INVALID: dockerd itself would refuse to start with such a file
+ */
+export function readDaemonConfig(path: string): DaemonConfig {
+  try {
+    const text = readTextIfThere(path);
+    // dockerd takes an empty file for {}.
+    const config = parseJson(text === undefined || text.trim() === '' ? '{}' : text.replace(/^\uFEFF/, ''), schema);
+    const dataRoot = config['data-root'] ?? config.graph;
+    if (dataRoot !== undefined && dataRoot !== '' && !isAbsolute(dataRoot)) throw new Error(`\`data-root\`: an absolute path expected, found ${JSON.stringify(dataRoot)}`);
+    return {
+      dataRoot: withoutSlash(dataRoot === undefined || dataRoot === '' ? DEFAULT_DATA_ROOT : dataRoot),
+      storageDriver: emptyAsUndefined(config['storage-driver']),
+      usernsRemap: emptyAsUndefined(config['userns-remap']),
+      containerdStore: config.features?.['containerd-snapshotter'],
+    };
+  } catch (error) {
+    throw new PreloaderError('DOCKER_CONFIG_INVALID', `${path}: ${messageOf(error)}: the store is left alone`, { cause: error });
+  }
+}
+
+function emptyAsUndefined(text: string | undefined): string | undefined {
+  return text === '' ? undefined : text;
+}
+
+function withoutSlash(path: string): string {
+  return path.length > 1 ? path.replace(/\/+$/, '') : path;
+}

@@ -1,0 +1,52 @@
+import { createHash } from 'node:crypto';
+
+declare const brand: unique symbol;
+type Branded<Name extends string> = string & { readonly [brand]: Name };
+
+/** `sha256:` and 64 hex digits, of an image's configuration: the image's ID. */
+export type ImageID = Branded<'ImageID'>;
+/** `sha256:…` of a layer's uncompressed tar. */
+export type DiffID = Branded<'DiffID'>;
+/** `sha256:…` of a layer and all below it: what dockerd's layer store is keyed by. */
+export type ChainID = Branded<'ChainID'>;
+
+const DIGEST = /^sha256:[0-9a-f]{64}$/;
+
+/** Whether the text is a sha256 digest as dockerd writes it. */
+export function isDigest(text: unknown): text is string {
+  return typeof text === 'string' && DIGEST.test(text);
+}
+
+export function asImageID(text: unknown): ImageID | undefined {
+  return isDigest(text) ? (text as ImageID) : undefined;
+}
+
+export function asChainID(text: unknown): ChainID | undefined {
+  return isDigest(text) ? (text as ChainID) : undefined;
+}
+
+export function asDiffID(text: unknown): DiffID | undefined {
+  return isDigest(text) ? (text as DiffID) : undefined;
+}
+
+/** The 64 hex digits, which dockerd names files and folders by. */
+export function hexOf(digest: string): string {
+  return digest.slice('sha256:'.length);
+}
+
+export function sha256(content: string | Buffer): string {
+  return `sha256:${createHash('sha256').update(content).digest('hex')}`;
+}
+
+/**
+ * The ChainIDs of an image's layers, from the base up: the first is its DiffID, each next the sha256 of
+ * `<ChainID below> <DiffID>` (OCI image spec, "Layer ChainID").
+ */
+export function chainIDs(diffIDs: readonly DiffID[]): ChainID[] {
+  const chains: ChainID[] = [];
+  for (const diffID of diffIDs) {
+    const below = chains.at(-1);
+    chains.push((below === undefined ? diffID : sha256(`${below} ${diffID}`)) as string as ChainID);
+  }
+  return chains;
+}

@@ -1,0 +1,46 @@
+import { asDiffID, asImageID, chainIDs, sha256, type ChainID, type DiffID, type ImageID } from './ids.ts';
+import { isRecord } from './json.ts';
+
+/** What we need of an image's configuration: which layers it is made of. */
+export interface ImageConfig {
+  readonly id: ImageID;
+  readonly diffIDs: readonly DiffID[];
+  /** ChainID of each layer, base first. */
+  readonly chains: readonly ChainID[];
+}
+
+/** dockerd stacks at most this many layers (moby, layer/layer_store.go, maxLayerDepth). */
+const MAX_LAYERS = 125;
+/** Configurations are a few KiB; this is far above any. */
+export const MAX_CONFIG_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Parses an image's configuration and checks it against its ID, as dockerd does at each read (moby, image/fs.go, get).
+ * @throws Error with what was expected and what was found
+ */
+export function parseImageConfig(bytes: Buffer, id: ImageID): ImageConfig {
+  const digest = sha256(bytes);
+  if (digest !== id) throw new Error(`a configuration with digest ${id} expected, found ${digest}`);
+  return readLayers(bytes, id);
+}
+
+/** The same without the check of the digest, for what dockerd itself wrote. @throws Error */
+export function readLayers(bytes: Buffer, id: ImageID): ImageConfig {
+  const config: unknown = JSON.parse(bytes.toString('utf8'));
+  const rootfs = isRecord(config) ? config['rootfs'] : undefined;
+  if (!isRecord(rootfs)) throw new Error('an image configuration with `rootfs` expected, found none');
+  const list = rootfs['diff_ids'] ?? [];
+  if (!Array.isArray(list)) throw new Error('`rootfs.diff_ids`: an array expected, found something else');
+  if (list.length > MAX_LAYERS) throw new Error(`at most ${MAX_LAYERS} layers expected, found ${list.length}`);
+  const diffIDs = list.map((entry: unknown) => {
+    const diffID = asDiffID(entry);
+    if (diffID === undefined) throw new Error('`rootfs.diff_ids`: sha256 digests expected, found something else');
+    return diffID;
+  });
+  return { id, diffIDs, chains: chainIDs(diffIDs) };
+}
+
+/** The image that a classic build was made from, `imagedb/metadata/…/parent`. */
+export function parseParent(text: string): ImageID | undefined {
+  return asImageID(text);
+}

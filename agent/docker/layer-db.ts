@@ -1,0 +1,57 @@
+import { join } from 'node:path';
+import { hexOf, type ChainID, type DiffID, type ImageID } from './ids.ts';
+
+/** A layer's record in `layerdb/sha256/<chain>/` (moby, layer/filestore.go). */
+export interface LayerRecord {
+  readonly chain: ChainID;
+  readonly diffID: DiffID;
+  readonly parent: ChainID | undefined;
+  /** Bytes of this layer alone, in decimal, as it stands in the file: without a newline. */
+  readonly size: string;
+}
+
+/** The small files of a record, by name, without the cache-id, which each store has its own of. */
+export function recordFiles(layer: LayerRecord): ReadonlyMap<string, string> {
+  const files = new Map<string, string>([
+    ['diff', layer.diffID],
+    ['size', layer.size],
+  ]);
+  if (layer.parent !== undefined) files.set('parent', layer.parent);
+  return files;
+}
+
+/** How dockerd reassembles a layer's tar, byte by byte: needed for save and push only. */
+export const TAR_SPLIT = 'tar-split.json.gz';
+
+/** Paths of dockerd's metadata below a data root, or below a disk's root. */
+export interface MetadataPaths {
+  readonly root: string;
+  readonly repositories: string;
+  readonly images: string;
+  readonly layers: string;
+  readonly layersTemp: string;
+  readonly containers: string;
+  image(id: ImageID): string;
+  imageMetadata(id: ImageID): string;
+  layer(chain: ChainID): string;
+  diffIDByDigest(digest: string): string;
+  metadataByDiffID(diffID: DiffID): string;
+}
+
+/** dockerd's `image/overlay2/` (moby, daemon/daemon.go: imageRoot). */
+export function metadataPaths(dataRoot: string): MetadataPaths {
+  const root = join(dataRoot, 'image/overlay2');
+  return {
+    root,
+    repositories: `${root}/repositories.json`,
+    images: `${root}/imagedb/content/sha256`,
+    layers: `${root}/layerdb/sha256`,
+    layersTemp: `${root}/layerdb/tmp`,
+    containers: `${root}/layerdb/mounts`,
+    image: (id) => `${root}/imagedb/content/sha256/${hexOf(id)}`,
+    imageMetadata: (id) => `${root}/imagedb/metadata/sha256/${hexOf(id)}`,
+    layer: (chain) => `${root}/layerdb/sha256/${hexOf(chain)}`,
+    diffIDByDigest: (digest) => `${root}/distribution/diffid-by-digest/sha256/${hexOf(digest)}`,
+    metadataByDiffID: (diffID) => `${root}/distribution/v2metadata-by-diffid/sha256/${hexOf(diffID)}`,
+  };
+}

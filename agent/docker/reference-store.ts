@@ -1,0 +1,56 @@
+import { asImageID, type ImageID } from './ids.ts';
+import { isRecord } from './json.ts';
+import { repositoryOf } from './reference.ts';
+
+/** Reference to image, over all repositories. */
+export type References = ReadonlyMap<string, ImageID>;
+
+/**
+ * What repositories.json holds (moby, reference/store.go). What we cannot read as a reference is kept as it is:
+ * it is the user's file.
+ */
+export interface ReferenceStore {
+  readonly references: References;
+  /** The whole file, parsed, as the base of what is written back. */
+  readonly document: Record<string, unknown>;
+}
+
+export const emptyReferenceStore: ReferenceStore = { references: new Map(), document: { Repositories: {} } };
+
+/**
+ * Parses repositories.json.
+ * @throws Error where it is not what dockerd writes; dockerd itself refuses to start then
+ */
+export function parseReferenceStore(text: string): ReferenceStore {
+  const document: unknown = JSON.parse(text);
+  if (!isRecord(document)) throw new Error('an object expected, found something else');
+  const repositories = document['Repositories'] ?? {};
+  if (!isRecord(repositories)) throw new Error('`Repositories`: an object expected, found something else');
+  const references = new Map<string, ImageID>();
+  for (const entries of Object.values(repositories)) {
+    if (!isRecord(entries)) throw new Error('`Repositories`: an object for each repository expected, found something else');
+    for (const [reference, id] of Object.entries(entries)) {
+      const image = asImageID(id);
+      if (image !== undefined) references.set(reference, image);
+    }
+  }
+  return { references, document };
+}
+
+/**
+ * The file's new text: the old document with the changes, undefined meaning removal. A repository that has no reference
+ * left goes, as it does with dockerd.
+ */
+export function updateReferenceStore(store: ReferenceStore, changes: ReadonlyMap<string, ImageID | undefined>): string {
+  const old = store.document['Repositories'];
+  const repositories = new Map(Object.entries(isRecord(old) ? old : {}));
+  for (const [reference, image] of changes) {
+    const repository = repositoryOf(reference);
+    const entries = new Map(Object.entries((repositories.get(repository) ?? {}) as Record<string, unknown>));
+    if (image === undefined) entries.delete(reference);
+    else entries.set(reference, image);
+    if (entries.size === 0) repositories.delete(repository);
+    else repositories.set(repository, Object.fromEntries(entries));
+  }
+  return JSON.stringify({ ...store.document, Repositories: Object.fromEntries(repositories) });
+}

@@ -1,0 +1,206 @@
+import { lstatSync } from 'node:fs';
+import { messageOf, PreloaderError } from '../system/errors.ts';
+import { isDirectory, linkTarget, namesIn, readIfThere, readTextIfThere } from '../system/files.ts';
+import { isFileLocked } from '../system/lock.ts';
+import { asChainID, asImageID, hexOf, type ChainID, type ImageID } from './ids.ts';
+import { readLayers, type ImageConfig } from './image-config.ts';
+import { metadataPaths, TAR_SPLIT, type MetadataPaths } from './layer-db.ts';
+import { emptyLayer, isCacheId, linksIn, linkTargetOf, overlayPaths, ownLayerNames, type OwnLayerNames } from './overlay2.ts';
+import { emptyReferenceStore, parseReferenceStore, type ReferenceStore } from './reference-store.ts';
+
+/** How a layer of ours lies in the store now; each part may be missing or damaged. */
+export interface OwnLayer extends OwnLayerNames {
+  /** Where `diff` points to. */
+  readonly diff: string | undefined;
+  readonly linkFile: string | undefined;
+  readonly lower: string | undefined;
+  readonly committed: boolean;
+  /** Where `l/<link>` points to. */
+  readonly linkTarget: string | undefined;
+  /** Files of layerdb/sha256/<chain>, without the tar-split; undefined where there is no such folder. */
+  readonly record: ReadonlyMap<string, string> | undefined;
+  readonly tarSplitBytes: number | undefined;
+}
+
+/** Whose a layer in the store is: its cache-id tells, and not a record that could be wrong. */
+export type Ownership = 'none' | 'ours' | 'user';
+
+const RECORD_FILES = ['diff', 'size', 'parent', 'cache-id'] as const;
+
+/**
+ * dockerd's store in a data root, as it is on the disk while dockerd does not run. Folders are listed once; the rest is
+ * read when it is asked for: a store with thousands of the user's layers costs a listing and not a reading.
+ */
+export class Store {
+  readonly dataRoot: string;
+  readonly paths: MetadataPaths;
+  readonly referenceStore: ReferenceStore;
+  /** Layers that have a folder in layerdb. */
+  readonly layers: ReadonlySet<ChainID>;
+  readonly images: ReadonlySet<ImageID>;
+  readonly #overlay: ReturnType<typeof overlayPaths>;
+  readonly #ownership = new Map<ChainID, Ownership>();
+  readonly #configs = new Map<ImageID, ImageConfig | undefined>();
+  #overlayNames: readonly string[] | undefined;
+  #containerParents: ReadonlyMap<string, ChainID> | undefined;
+  #foreignLinks: ReadonlyMap<string, string> | undefined;
+
+  /** @throws PreloaderError STORE_INVALID where dockerd's own metadata cannot be read */
+  constructor(dataRoot: string) {
+    this.dataRoot = dataRoot;
+    this.paths = metadataPaths(dataRoot);
+    this.#overlay = overlayPaths(dataRoot);
+    try {
+      const text = readTextIfThere(this.paths.repositories);
+      this.referenceStore = text === undefined ? emptyReferenceStore : parseReferenceStore(text);
+    } catch (error) {
+      throw new PreloaderError('STORE_INVALID', `${this.paths.repositories}: ${messageOf(error)}: dockerd will not start with it; mend or remove it`, { cause: error });
+    }
+    this.layers = new Set(namesIn(this.paths.layers).flatMap((name) => asChainID(`sha256:${name}`) ?? []));
+    this.images = new Set(namesIn(this.paths.images).flatMap((name) => asImageID(`sha256:${name}`) ?? []));
+  }
+
+  /** dockerd holds a flock on the volumes' database as long as it runs (moby, volume/service/db.go; bbolt). */
+  isDockerRunning(): boolean {
+    return isDockerRunning(this.dataRoot);
+  }
+
+  #names(): readonly string[] {
+    this.#overlayNames ??= namesIn(this.#overlay.home);
+    return this.#overlayNames;
+  }
+
+  ownership(chain: ChainID): Ownership {
+    const known = this.#ownership.get(chain);
+    if (known !== undefined) return known;
+    const result = this.layers.has(chain) ? this.#readOwnership(chain) : 'none';
+    this.#ownership.set(chain, result);
+    return result;
+  }
+
+  #readOwnership(chain: ChainID): Ownership {
+    const { cacheId } = ownLayerNames(chain);
+    const recorded = readTextIfThere(`${this.paths.layer(chain)}/cache-id`)?.trim() ?? '';
+    if (recorded === cacheId) return 'ours';
+    // After a power cut a file of ours may be empty: then our folder in overlay2/ is what is left to tell by.
+    return isCacheId(recorded) || !isDirectory(this.#overlay.layer(cacheId)) ? 'user' : 'ours';
+  }
+
+  /** A layer of ours, or what is there of one. */
+  ownLayer(chain: ChainID): OwnLayer {
+    const names = ownLayerNames(chain);
+    const folder = this.#overlay.layer(names.cacheId);
+    const record = this.paths.layer(chain);
+    const hasRecord = this.ownership(chain) === 'ours';
+    return {
+      ...names,
+      diff: linkTarget(`${folder}/diff`),
+      linkFile: readTextIfThere(`${folder}/link`),
+      lower: readTextIfThere(`${folder}/lower`),
+      committed: lstatSync(`${folder}/committed`, { throwIfNoEntry: false })?.isFile() === true,
+      linkTarget: linkTarget(this.#overlay.link(names.link)),
+      record: hasRecord ? this.#readRecord(record) : undefined,
+      tarSplitBytes: hasRecord ? lstatSync(`${record}/${TAR_SPLIT}`, { throwIfNoEntry: false })?.size : undefined,
+    };
+  }
+
+  #readRecord(folder: string): ReadonlyMap<string, string> {
+    const files = new Map<string, string>();
+    for (const name of RECORD_FILES) {
+      const text = readTextIfThere(`${folder}/${name}`);
+      if (text !== undefined) files.set(name, text);
+    }
+    return files;
+  }
+
+  /** What a child of this user's layer names it by, or undefined where its files are not there. */
+  userLayer(chain: ChainID): { readonly link: string; readonly lower: string | undefined } | undefined {
+    const cacheId = readTextIfThere(`${this.paths.layer(chain)}/cache-id`)?.trim() ?? '';
+    if (!isCacheId(cacheId)) return undefined;
+    const folder = this.#overlay.layer(cacheId);
+    const link = readTextIfThere(`${folder}/link`);
+    if (link === undefined || linkTarget(this.#overlay.link(link)) !== linkTargetOf(cacheId) || !isDirectory(`${folder}/diff`)) return undefined;
+    return { link, lower: readTextIfThere(`${folder}/lower`) };
+  }
+
+  /** Whether our empty layer is whole. */
+  hasEmptyLayer(): boolean {
+    const folder = this.#overlay.layer(emptyLayer.cacheId);
+    return (
+      isDirectory(`${folder}/diff`) &&
+      readTextIfThere(`${folder}/link`) === emptyLayer.link &&
+      lstatSync(`${folder}/committed`, { throwIfNoEntry: false }) !== undefined &&
+      linkTarget(this.#overlay.link(emptyLayer.link)) === linkTargetOf(emptyLayer.cacheId)
+    );
+  }
+
+  /** Whether anything of our empty layer is there. */
+  hasTraceOfEmptyLayer(): boolean {
+    return isDirectory(this.#overlay.layer(emptyLayer.cacheId)) || linkTarget(this.#overlay.link(emptyLayer.link)) !== undefined;
+  }
+
+  /** An image's layers, or undefined where its configuration is not there or not valid. */
+  imageConfig(id: ImageID): ImageConfig | undefined {
+    if (this.#configs.has(id)) return this.#configs.get(id);
+    const config = this.#readImageConfig(id);
+    this.#configs.set(id, config);
+    return config;
+  }
+
+  #readImageConfig(id: ImageID): ImageConfig | undefined {
+    try {
+      const bytes = this.readImage(id);
+      return bytes === undefined ? undefined : readLayers(bytes, id);
+    } catch {
+      return undefined;
+    }
+  }
+
+  readImage(id: ImageID): Buffer | undefined {
+    return readIfThere(this.paths.image(id));
+  }
+
+  /** Container to the top layer of the image that it was made from (moby, layer/filestore.go, GetMountParent). */
+  containerParents(): ReadonlyMap<string, ChainID> {
+    this.#containerParents ??= new Map(
+      namesIn(this.paths.containers).flatMap((name) => {
+        const parent = asChainID(readTextIfThere(`${this.paths.containers}/${name}/parent`)?.trim());
+        return parent === undefined ? [] : [[name, parent] as const];
+      }),
+    );
+    return this.#containerParents;
+  }
+
+  /** Every link that a layer which is not in `ours` names in its `lower`, with that layer's cache-id. */
+  foreignLinks(ours: ReadonlySet<string>): ReadonlyMap<string, string> {
+    if (this.#foreignLinks === undefined) {
+      const links = new Map<string, string>();
+      for (const name of this.#names()) {
+        if (ours.has(name) || name === 'l') continue;
+        for (const link of linksIn(readTextIfThere(`${this.#overlay.layer(name)}/lower`) ?? '')) links.set(link, name);
+      }
+      this.#foreignLinks = links;
+    }
+    return this.#foreignLinks;
+  }
+
+  /** The layer below, as the store's record has it. */
+  parentOf(chain: ChainID): ChainID | undefined {
+    return asChainID(readTextIfThere(`${this.paths.layer(chain)}/parent`)?.trim());
+  }
+
+  /** Names an image by its tags in the store. */
+  namesOf(id: ImageID): string[] {
+    return [...this.referenceStore.references].flatMap(([reference, image]) => (image === id ? [reference] : []));
+  }
+
+  /** A short name for messages. */
+  describeImage(id: ImageID): string {
+    return this.namesOf(id)[0] ?? `sha256:${hexOf(id).slice(0, 12)}`;
+  }
+}
+
+/** Whether a dockerd runs on this data root. */
+export function isDockerRunning(dataRoot: string): boolean {
+  return isFileLocked(`${dataRoot}/volumes/metadata.db`);
+}

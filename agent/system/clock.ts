@@ -1,0 +1,20 @@
+import { systemCall } from './libc.ts';
+
+const CLOCK_MONOTONIC = 1;
+const timespec = Buffer.alloc(16);
+
+/**
+ * CLOCK_MONOTONIC in microseconds: the clock of systemd's own `…TimestampMonotonic` properties, so both fit into one
+ * timeline. (process.hrtime will not do: under Bun it counts from the start of the process.)
+ */
+export function monotonicUsec(): number {
+  systemCall('clock_gettime', CLOCK_MONOTONIC, timespec);
+  return Number(timespec.readBigInt64LE(0)) * 1_000_000 + Math.floor(Number(timespec.readBigInt64LE(8)) / 1000);
+}
+
+/** Resolves after the given time; for polling where the kernel offers no event. */
+export function delay(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+  });
+}

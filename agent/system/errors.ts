@@ -1,0 +1,38 @@
+import type { Code } from './codes.ts';
+
+/**
+ * A failure that the user is told of, in one line: what was expected, what was found, what to do.
+ * Thrown at the place that knows; printed in one place only (main.ts), or turned into a finding by the pipeline.
+ */
+export class PreloaderError extends Error {
+  override readonly name = 'PreloaderError';
+  readonly code: Code;
+
+  constructor(code: Code, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** An error number of the kernel, as Node and our own system calls report it. */
+export interface SystemError extends Error {
+  readonly code: string;
+  readonly syscall: string;
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+export const isENOENT = (error: unknown): boolean => hasCode(error, 'ENOENT');
+export const isEEXIST = (error: unknown): boolean => hasCode(error, 'EEXIST');
+export const isENOTDIR = (error: unknown): boolean => hasCode(error, 'ENOTDIR');
+export const isEWOULDBLOCK = (error: unknown): boolean => hasCode(error, 'EAGAIN');
+export const isEBUSY = (error: unknown): boolean => hasCode(error, 'EBUSY');
+export const isEINVAL = (error: unknown): boolean => hasCode(error, 'EINVAL');
+
+/** The message of anything that was thrown, in one line. */
+export function messageOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replaceAll(/\s*\n\s*/g, ' ');
+}

@@ -1,0 +1,149 @@
+import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { isEINVAL, isENOENT, isENOTDIR } from './errors.ts';
+
+/** The file's text, or undefined where there is none. */
+export function readTextIfThere(path: string): string | undefined {
+  return readIfThere(path)?.toString('utf8');
+}
+
+/** The file's bytes, or undefined where there is none. */
+export function readIfThere(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (isENOENT(error) || isENOTDIR(error)) return undefined;
+    throw error;
+  }
+}
+
+/** The folder's names, or none where there is no such folder. */
+export function namesIn(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch (error) {
+    if (isENOENT(error) || isENOTDIR(error)) return [];
+    throw error;
+  }
+}
+
+/** Where a symlink points, or undefined where there is none. */
+export function linkTarget(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    if (isENOENT(error) || isENOTDIR(error) || isEINVAL(error)) return undefined;
+    throw error;
+  }
+}
+
+export function isDirectory(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+/**
+ * Reads a file that somebody else made: it must be a regular file, not a symlink, fifo or device, and not larger than
+ * the limit. Returns undefined where there is none.
+ * @throws Error naming the path, what was expected and what was found
+ */
+export function readUntrusted(path: string, limitBytes: number): Buffer | undefined {
+  let fd: number;
+  try {
+    // O_NONBLOCK: opening a fifo must not wait for its other end.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (isENOENT(error) || isENOTDIR(error)) return undefined;
+    throw error;
+  }
+  try {
+    const stats = fstatSync(fd);
+    if (!stats.isFile()) throw new Error(`${path}: a regular file expected, found something else`);
+    if (stats.size > limitBytes) throw new Error(`${path}: at most ${limitBytes} bytes expected, found ${stats.size}`);
+    const buffer = Buffer.allocUnsafe(stats.size);
+    let length = 0;
+    while (length < buffer.length) {
+      const count = readSync(fd, buffer, length, buffer.length - length, length);
+      if (count === 0) throw new Error(`${path}: ${buffer.length} bytes expected, found only ${length}`);
+      length += count;
+    }
+    return buffer;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Writes a new file; an old one of that name makes it fail, and a symlink is not followed. */
+export function writeNewFile(path: string, content: string | Buffer, mode: number): void {
+  const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, mode);
+  try {
+    writeAll(fd, content);
+    // The file mode creation mask may have taken bits away.
+    fchmodSync(fd, mode);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function writeAll(fd: number, content: string | Buffer): void {
+  const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+  for (let offset = 0; offset < bytes.length; ) offset += writeSync(fd, bytes, offset);
+}
+
+/**
+ * Replaces a file so that at any moment, also after a power cut, either the old or the new content is there whole:
+ * temp file, fsync, rename, fsync of the folder. Without `durable` the two fsyncs are left out: for what can be derived
+ * again.
+ */
+export function replaceFile(path: string, content: string | Buffer, options: { readonly mode: number; readonly durable: boolean; readonly tempPath?: string }): void {
+  const temp = options.tempPath ?? `${path}.docker-preloader`;
+  const fd = openSync(temp, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW, options.mode);
+  try {
+    writeAll(fd, content);
+    fchmodSync(fd, options.mode);
+    if (options.durable) fsyncSync(fd);
+  } catch (error) {
+    closeSync(fd);
+    rmSync(temp, { force: true });
+    throw error;
+  }
+  closeSync(fd);
+  renameSync(temp, path);
+  if (options.durable) syncFolder(dirname(path));
+}
+
+/** Makes the names in a folder durable. */
+export function syncFolder(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Makes a symlink, or replaces one in one step. */
+export function replaceLink(path: string, target: string): void {
+  const current = linkTarget(path);
+  if (current === target) return;
+  if (current === undefined && lstatSync(path, { throwIfNoEntry: false }) === undefined) {
+    symlinkSync(target, path);
+    return;
+  }
+  const temp = `${path}.docker-preloader`;
+  rmSync(temp, { force: true });
+  symlinkSync(target, temp);
+  renameSync(temp, path);
+}
+
+/** Makes a folder with its parents; one that is there stays as it is. */
+export function ensureFolder(path: string, mode: number): void {
+  mkdirSync(path, { recursive: true, mode });
+}
+
+export function removeIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (!isENOENT(error)) throw error;
+  }
+}

@@ -1,0 +1,52 @@
+import { sendDatagram } from './datagram.ts';
+
+export type Priority = 'error' | 'warning' | 'notice' | 'info' | 'debug';
+
+/** syslog(3) levels. */
+const levels: Record<Priority, number> = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 };
+
+const JOURNAL_SOCKET = '/run/systemd/journal/socket';
+/** Larger datagrams may not fit the socket's buffer; journald takes those as a file, which our short entries never need. */
+const MAX_ENTRY_BYTES = 64 * 1024;
+
+/** Further fields of a journal entry, without the prefix that we give them: `LABEL` becomes `PRELOADER_LABEL`. */
+export type Fields = Readonly<Record<string, string | number | undefined>>;
+
+/**
+ * Logs one line. With stderr connected to the journal it becomes a structured entry through journald's native socket
+ * (systemd's "Native Journal Protocol"); otherwise a line on stderr, with sd-daemon(3)'s `<n>` in front unless it is a
+ * terminal. Never spawns, never throws.
+ */
+export function log(priority: Priority, message: string, fields: Fields = {}): void {
+  const line = oneLine(message);
+  if (process.env['JOURNAL_STREAM'] !== undefined && sendEntry(priority, line, fields)) return;
+  process.stderr.write(process.stderr.isTTY ? `${line}\n` : `<${levels[priority]}>${line}\n`);
+}
+
+function sendEntry(priority: Priority, message: string, fields: Fields): boolean {
+  const parts: Buffer[] = [field('MESSAGE', message), field('PRIORITY', String(levels[priority])), field('SYSLOG_IDENTIFIER', 'docker-preloader')];
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined) parts.push(field(name === 'MESSAGE_ID' ? name : `PRELOADER_${name}`, String(value)));
+  }
+  try {
+    sendDatagram(JOURNAL_SOCKET, Buffer.concat(parts).subarray(0, MAX_ENTRY_BYTES));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A value with a newline goes as name, newline, length (64 bit little endian), value, newline. */
+function field(name: string, value: string): Buffer {
+  if (!value.includes('\n')) return Buffer.from(`${name}=${value}\n`);
+  const bytes = Buffer.from(value);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(bytes.length));
+  return Buffer.concat([Buffer.from(`${name}\n`), length, bytes, Buffer.from('\n')]);
+}
+
+/** Names on a disk are not ours: control characters, terminal escapes among them, are shown and not sent. */
+export function oneLine(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+}

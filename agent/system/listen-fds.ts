@@ -1,0 +1,11 @@
+/** The first file descriptor that systemd passes (sd_listen_fds(3), SD_LISTEN_FDS_START). */
+const FIRST_FD = 3;
+
+/**
+ * The listening socket that the service manager handed to this process, or undefined without socket activation.
+ * LISTEN_PID guards against variables that were inherited by mistake.
+ */
+export function listenFd(): number | undefined {
+  const { LISTEN_PID: pid, LISTEN_FDS: count } = process.env;
+  return pid === String(process.pid) && Number(count) >= 1 ? FIRST_FD : undefined;
+}

@@ -1,0 +1,61 @@
+import { readFileSync } from 'node:fs';
+import { cString, systemCall } from './libc.ts';
+
+const MS_RDONLY = 1;
+const MS_NOSUID = 2;
+const MS_NODEV = 4;
+const MS_NOEXEC = 8;
+const MNT_DETACH = 2;
+
+/** One line of /proc/PID/mountinfo (proc_pid_mountinfo(5)). */
+export interface MountPoint {
+  readonly deviceNumber: string;
+  readonly path: string;
+  readonly filesystem: string;
+}
+
+/**
+ * Mounts a filesystem of a disk: read-only, and so that nothing on it can act as a device, gain rights or be executed
+ * from there (containers still execute it: their overlay mount is another mount).
+ * ext4 gets `noload`: a journal is not replayed, since that would write. erofs refuses that option.
+ * @throws a system error of mount(2)
+ */
+export function mountReadOnly(device: string, path: string, filesystem: 'ext4' | 'erofs'): void {
+  const flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  systemCall('mount', cString(device), cString(path), cString(filesystem), flags, filesystem === 'ext4' ? cString('noload') : null);
+}
+
+/** Mounts an overlay, to find out whether the kernel can here. @throws a system error of mount(2) */
+export function mountOverlay(path: string, options: { readonly lower: string; readonly upper: string; readonly work: string }): void {
+  const data = `lowerdir=${options.lower},upperdir=${options.upper},workdir=${options.work}`;
+  systemCall('mount', cString('overlay'), cString(path), cString('overlay'), 0, cString(data));
+}
+
+/** Unmounts; with `detach` also what is still in use, or gone. @throws a system error of umount2(2) */
+export function unmount(path: string, detach: boolean = false): void {
+  systemCall('umount2', cString(path), detach ? MNT_DETACH : 0);
+}
+
+/** The mounts that a process sees: `self`, or `1` for those that dockerd will see. Read it once, it can be long. */
+export function readMounts(process: 'self' | '1' = 'self'): MountPoint[] {
+  return parseMountInfo(readFileSync(`/proc/${process}/mountinfo`, 'utf8'));
+}
+
+/** Parses mountinfo; a line that is not of its form is passed over. */
+export function parseMountInfo(text: string): MountPoint[] {
+  const mounts: MountPoint[] = [];
+  for (const line of text.split('\n')) {
+    const fields = line.split(' ');
+    const separator = fields.indexOf('-', 6);
+    const [, , deviceNumber, , path] = fields;
+    const filesystem = fields[separator + 1];
+    if (separator === -1 || deviceNumber === undefined || path === undefined || filesystem === undefined) continue;
+    mounts.push({ deviceNumber, path: unescapeOctal(path), filesystem });
+  }
+  return mounts;
+}
+
+/** The kernel writes space, tab, newline and backslash as \ooo (fs/proc_namespace.c, mangle). */
+function unescapeOctal(text: string): string {
+  return text.includes('\\') ? text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))) : text;
+}

@@ -1,0 +1,31 @@
+import type { z } from 'zod/mini';
+import type * as zod from 'zod/mini';
+
+/**
+ * Parses JSON text against a schema.
+ * @throws Error that names the key, what was expected and what was found
+ */
+export function parseJson<Schema extends zod.ZodMiniType>(text: string, schema: Schema): z.infer<Schema> {
+  const value: unknown = JSON.parse(text);
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new Error(issue === undefined ? 'not valid' : describe(issue, value));
+}
+
+function describe(issue: zod.core.$ZodIssue, value: unknown): string {
+  const key = issue.path.map(String).join('.');
+  const found = describeValue(issue.path.reduce<unknown>((inner, part) => (inner as Record<PropertyKey, unknown> | undefined)?.[part], value));
+  const prefix = key === '' ? '' : `\`${key}\`: `;
+  if (issue.code === 'unrecognized_keys') return `${prefix}unknown key ${issue.keys.map((name) => `\`${name}\``).join(', ')}`;
+  if (issue.code === 'invalid_type') return `${prefix}expected ${issue.expected}, found ${found}`;
+  if (issue.code === 'invalid_value') return `${prefix}expected ${issue.values.map((one) => JSON.stringify(one)).join(' or ')}, found ${found}`;
+  if (issue.code === 'too_big') return `${prefix}expected at most ${issue.maximum}, found ${found}`;
+  if (issue.code === 'too_small') return `${prefix}expected at least ${issue.minimum}, found ${found}`;
+  return `${prefix}expected ${issue.message}, found ${found}`;
+}
+
+function describeValue(value: unknown): string {
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
