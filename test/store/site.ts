@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { agent, type AgentResult } from '../support/agent.ts';
+import { type Dockerd, type DockerdOptions, startDockerd, writeDockerdConfig } from '../support/dockerd.ts';
+import type { DockerdVersion } from '../support/dockerd-version.ts';
+import { attach, copyWithLabel, type LoopDevice } from '../support/loop-device.ts';
+import { tempTree, unmountBelow } from '../support/temp-tree.ts';
+
+let sites = 0;
+
+/** One pretended guest: a data root, a dockerd, disks, and the agent's configuration, all private. */
+export interface Site {
+  readonly folder: string;
+  readonly dataRoot: string;
+  readonly mountRoot: string;
+  /** Attaches a copy of a disk under a label of this site's own. Later ones take precedence. */
+  attach(disk: string): Promise<LoopDevice>;
+  /** Takes a disk away, mount and all, as when a VM is started without it. */
+  detach(disk: string): Promise<void>;
+  /** Runs a command of the agent with this site's configuration. */
+  agent(command: string, ...args: readonly string[]): Promise<AgentResult>;
+  /** `agent('apply')` that must have exit status `expected`. */
+  apply(expected?: number): Promise<AgentResult>;
+  start(options?: Pick<DockerdOptions, 'env' | 'extraConfig'>): Promise<Dockerd>;
+  /** The layer folders that the store has, without `l`. */
+  layerFolders(): string[];
+  remove(): Promise<void>;
+}
+
+/**
+ * Makes a site for a dockerd version.
+ * @param config further keys of the agent's configuration
+ */
+export async function makeSite(version: DockerdVersion, config: Readonly<Record<string, unknown>> = {}): Promise<Site> {
+  const tree = await tempTree('dpl-site');
+  const folder = tree.path;
+  const dataRoot = path.join(folder, 'data');
+  const mountRoot = path.join(folder, 'disks');
+  const prefix = `t${process.pid.toString(36)}-${sites++}`;
+  const attached = new Map<string, { readonly label: string; readonly loop: LoopDevice }>();
+  const configFile = path.join(folder, 'config.json');
+  await mkdir(dataRoot);
+  const dockerConfig = await writeDockerdConfig({ dataRoot, folder });
+  const writeConfig = (): Promise<void> => writeFile(configFile, JSON.stringify({
+    labels: [...[...attached.values()].map(({ label }) => label), `${prefix}-none-*`],
+    dataRoot, mountRoot, dockerConfig, statusSocket: path.join(folder, 'status/status.sock'), deviceTimeoutSec: 5, ...config,
+  }, undefined, 2));
+  await writeConfig();
+
+  const site: Site = {
+    folder, dataRoot, mountRoot,
+    attach: async (disk) => {
+      const label = `${prefix}-${path.basename(disk, '.ext4')}`;
+      const copy = path.join(folder, path.basename(disk));
+      await copyWithLabel(disk, copy, label);
+      const loop = await attach(copy);
+      attached.set(disk, { label, loop });
+      await writeConfig();
+      return loop;
+    },
+    detach: async (disk) => {
+      const found = attached.get(disk);
+      assert.ok(found, `${disk} is not attached`);
+      attached.delete(disk);
+      await writeConfig();
+      await unmountBelow(path.join(mountRoot, found.label));
+      await found.loop.detach();
+      await rm(path.join(folder, path.basename(disk)));
+    },
+    agent: (command, ...args) => agent([command, '--config', configFile, ...args]),
+    apply: async (expected = 0) => {
+      const result = await site.agent('apply');
+      assert.equal(result.exitCode, expected, `apply: expected exit status ${expected}, got ${String(result.exitCode)}:\n${result.all}`);
+      return result;
+    },
+    start: (options = {}) => startDockerd({ version, dataRoot, folder, ...options }),
+    layerFolders: () => readdirSync(path.join(dataRoot, 'overlay2')).filter((name) => name !== 'l').sort(),
+    remove: tree.remove,
+  };
+  return site;
+}
