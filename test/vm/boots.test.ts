@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { ok, unitProperties, until } from '../support/guest.ts';
+import { garbledLabel, type GuestDisks, guestDisks, manyLabels, truncatedLabel } from '../support/guest-disks.ts';
+import { agentStatus, dockerImages, nameInContainer, preloadedGuest } from '../support/guest-package.ts';
+import { chosenSuite } from '../support/guest-root.ts';
+import { makeVirtualMachine, type VirtualDisk, type VirtualMachine } from '../support/qemu.ts';
+
+const suite = chosenSuite('trixie');
+
+// One machine for all, as each boot takes half a minute where it is emulated: the tests are its life, in this order.
+describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
+  let vm: VirtualMachine;
+  let disks: GuestDisks;
+  const attached = (label: string, pluggable = false): VirtualDisk => ({ id: label, file: disks(label).qcow2, pluggable });
+  const settled = (): Promise<void> => until(vm, 'systemctl is-active docker', 240);
+
+  before(async () => {
+    disks = await guestDisks();
+    vm = await makeVirtualMachine({ suite, ...preloadedGuest() });
+  });
+  after(cleanUpAll);
+
+  it('has the images of its disks at its first boot, and leaves out two broken disks by name', async () => {
+    await vm.boot([attached('dpl-a'), attached('dpl-b'), attached(truncatedLabel), attached(garbledLabel)]);
+    await settled();
+    assert.deepEqual(await dockerImages(vm), [disks('dpl-a').image, disks('dpl-b').image]);
+    assert.equal(await nameInContainer(vm, disks('dpl-a').image), disks('dpl-a').image);
+    const { state, findings } = await agentStatus(vm);
+    assert.equal(state, 'degraded');
+    assert.deepEqual(findings.filter(({ code }) => code === 'DISK_TRUNCATED').map(({ label }) => label), [truncatedLabel]);
+    assert.ok(findings.some(({ label }) => label === garbledLabel), JSON.stringify(findings));
+
+    const preloader = await unitProperties(vm, 'docker-preloader.service', ['ActiveEnterTimestampMonotonic']);
+    const docker = await unitProperties(vm, 'docker.service', ['ExecMainStartTimestampMonotonic']);
+    assert.ok(Number(preloader['ActiveEnterTimestampMonotonic']) <= Number(docker['ExecMainStartTimestampMonotonic']));
+    await ok(vm, 'docker-preloader boot-order --check');
+
+    await ok(vm, `docker run --detach --name steady --network none ${disks('dpl-b').image} sh -c 'echo mine > /mine; exec sleep 100000'`);
+    await ok(vm, `docker tag ${disks('dpl-a').image} user:1`);
+  });
+
+  it('is the same after a reboot, and has shut down in order', async () => {
+    await vm.reboot();
+    await settled();
+    assert.deepEqual(await dockerImages(vm), [disks('dpl-a').image, disks('dpl-b').image, 'user:1']);
+    await ok(vm, 'docker start steady');
+    assert.equal(await ok(vm, 'docker exec steady cat /mine /name'), `mine\n${disks('dpl-b').image}`);
+    const lines = (await ok(vm, 'journalctl --boot=-1 --output=short-monotonic')).split('\n');
+    const stopped = lines.findIndex((line) => line.includes('Stopped docker.service'));
+    const unmounted = lines.findIndex((line) => /systemd\[1\]: Unmounted .*dpl\\x2da/.test(line));
+    assert.ok(stopped >= 0 && unmounted > stopped, `Docker stopped at line ${stopped}, dpl-a unmounted at ${unmounted}:\n${lines.slice(-60).join('\n')}`);
+    assert.deepEqual(lines.filter((line) => /failed unmounting|failed to unmount|target is busy/i.test(line)), []);
+    assert.doesNotMatch(vm.console(), /failed to unmount/i);
+    await ok(vm, 'echo \'{ "labels": ["dpl-*", "late-disk"], "deviceTimeoutSec": 200 }\' > /etc/docker-preloader/config.json');
+    await vm.poweroff();
+  });
+
+  it('waits for a named disk that arrives late, goes on without one that is gone, and takes thirty', async () => {
+    const many = [attached('dpl-b', true), ...manyLabels.map((label) => attached(label))];
+    await vm.boot(many);
+    await until(vm, 'systemctl show --property=StatusText docker-preloader | grep late-disk', 120);
+    assert.notEqual((await unitProperties(vm, 'docker.service', ['ActiveState']))['ActiveState'], 'active');
+    await vm.plug(attached('late-disk'));
+    await settled();
+    const all = ['dpl-b', 'late-disk', ...manyLabels].map((label) => disks(label).image).sort();
+    assert.equal(all.length, 30);
+    // The user's tag of an image whose disk is gone stays only as far as its layers do: they are kept under it.
+    assert.deepEqual((await dockerImages(vm)).filter((image) => image !== 'user:1'), all);
+    for (const label of ['late-disk', 'dpl-28']) assert.equal(await nameInContainer(vm, disks(label).image), disks(label).image);
+    await ok(vm, 'docker start steady');
+    assert.equal(await ok(vm, 'docker exec steady cat /name'), disks('dpl-b').image);
+  });
+
+  it('reports a disk that is pulled out as lost, and the others go on', async () => {
+    await vm.unplug('dpl-b');
+    await until(vm, 'docker-preloader status --json | grep lost', 30);
+    assert.equal(await nameInContainer(vm, disks('dpl-01').image), disks('dpl-01').image);
+    await vm.poweroff();
+  });
+});
