@@ -34,7 +34,7 @@ export interface Fixtures {
   readonly multiArchive: string;
   /** `docker save` of an `app:1` that no disk has, and of `mine:1`, on no layer of any disk. */
   readonly userArchive: string;
-  /** A registry's folder that holds `multi:1`, pushed by the dockerd that made the first disk. */
+  /** A registry's folder that holds `upper:1`, one layer on `multi:1`, pushed by the dockerd that made the first disk. */
   readonly registry: string;
   /** By disk, then by tag. */
   readonly images: Readonly<Record<'first' | 'second' | 'deep' | 'user', Readonly<Record<string, ImageFacts>>>>;
@@ -65,7 +65,9 @@ async function make(folder: string): Promise<void> {
     await loadManyLayers(dockerd, 'twelve:1', 12);
     await dockerd.cli(['load'], await app('first\n'));
     await dockerd.cli(['save', '--output', file('multi.tar'), 'base:1', 'multi:1']);
-    await push(dockerd, 'multi:1', file('registry'));
+    await buildImage(dockerd, 'upper:1', 'FROM multi:1\nCOPY upper /upper\n', 'classic', { upper: 'upper\n' });
+    await push(dockerd, 'upper:1', file('registry'));
+    await dockerd.cli(['rmi', 'upper:1']);
     await dockerd.cli(['create', '--network', 'none', 'left:1', 'sh']);
   });
   const second = await produce('28.5', file('second.ext4'), async (dockerd) => {

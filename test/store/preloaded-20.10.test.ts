@@ -1,0 +1,3 @@
+import { preloadedStoreTests } from './preloaded-store.ts';
+
+preloadedStoreTests('20.10');
