@@ -28,6 +28,11 @@ const schema = z.strictObject({
 /** Our configuration, with defaults filled in. `dataRoot` is undefined where dockerd's own configuration decides. */
 export type Config = Readonly<z.infer<typeof schema>>;
 
+/** The configuration where there is no file. */
+export function defaultConfig(): Config {
+  return parseJson('{}', schema);
+}
+
 /**
  * Reads the configuration; no file means all defaults.
  * @throws PreloaderError CONFIG_INVALID naming the key

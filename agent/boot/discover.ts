@@ -28,6 +28,8 @@ export interface LabelFilter {
   rank(label: string): number;
   /** Whether the label is written out somewhere: only then may its device be removable. */
   isNamed(label: string): boolean;
+  /** Whether any label is written out, so that removable devices are worth a look. */
+  readonly hasNames: boolean;
   /** Labels and globs that must be there, in the words of the configuration. */
   readonly awaited: readonly string[];
 }
@@ -44,6 +46,7 @@ export function labelFilter(config: Pick<Config, 'labels' | 'required'>): LabelF
       return named === -1 ? patterns.findLastIndex((pattern) => pattern?.test(label) === true) : named + required.length;
     },
     isNamed: (label) => entries.includes(label),
+    hasNames: entries.some((entry) => !isGlob(entry)),
     awaited: [...new Set([...required, ...config.labels.filter((entry) => !isGlob(entry))])],
   };
 }
@@ -58,7 +61,7 @@ export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = 
   const findings: Finding[] = [];
   for (const device of devices) {
     // A device with holders yields to them; one without a node cannot be opened here (sysfs shows a container all).
-    if (device.holders.length > 0 || !hasNode(device)) continue;
+    if (device.holders.length > 0 || (device.removable && !filter.hasNames) || !hasNode(device)) continue;
     const disk = examine(device, filter, findings);
     if (disk !== undefined) disks.set(disk.label, [...(disks.get(disk.label) ?? []), disk]);
   }

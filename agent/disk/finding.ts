@@ -1,4 +1,4 @@
-import { codes, type Code } from '../system/codes.ts';
+import { codes, type Code, type Effect } from '../system/codes.ts';
 
 /**
  * Something that the user should know: what was left out or is in conflict, and why, in one line. It has the fields by
@@ -12,6 +12,7 @@ export interface Finding {
   readonly image?: string;
 }
 
-export function degrades(finding: Finding): boolean {
-  return codes[finding.code].degrades;
+/** What a finding makes of the result. */
+export function effectOf(finding: Finding): Effect {
+  return codes[finding.code].effect;
 }

@@ -17,9 +17,8 @@ const NATIVE_DRIVERS = new Map([
  * Why dockerd's store in this data root is not one that we can fill, or undefined where it is overlay2. We follow what
  * dockerd is told and what it would choose by itself here: making `overlay2/` where it would take another driver, or
  * containerd's store, would change its choice and hide what the user has.
- * @param tryMount whether an overlay may be mounted for a moment in the data root to find out; it needs root
  */
-export function unsupportedStore(dataRoot: string, config: DaemonConfig, tryMount: boolean): string | undefined {
+export function unsupportedStore(dataRoot: string, config: DaemonConfig): string | undefined {
   if (config.usernsRemap !== undefined) return `userns-remap is set to '${config.usernsRemap}': layers would have to belong to other users`;
   if (config.containerdStore === true) return 'the containerd image store is in use (features.containerd-snapshotter)';
   if (config.storageDriver !== undefined && config.storageDriver !== 'overlay2') return `the storage driver is '${config.storageDriver}', overlay2 expected`;
@@ -31,7 +30,7 @@ export function unsupportedStore(dataRoot: string, config: DaemonConfig, tryMoun
     const native = NATIVE_DRIVERS.get(statfsSync(existingPart(dataRoot)).type);
     if (native !== undefined) return `dockerd may choose the storage driver '${native}' on this filesystem; set "storage-driver": "overlay2" if that is wanted`;
   }
-  return tryMount ? overlayProblem(dataRoot) : undefined;
+  return undefined;
 }
 
 /** Where dockerd keeps containers of the containerd store, and its own containerd's content. */
@@ -45,9 +44,11 @@ function existingPart(path: string): string {
 
 /**
  * dockerd takes overlay2 only where it can mount an overlay (overlayutils.SupportsOverlay); with our overlay2/ in a data
- * root where it cannot, it would refuse to start: "prior storage driver overlay2 failed".
+ * root where it cannot, it would refuse to start: "prior storage driver overlay2 failed". Tried only before overlay2/ is
+ * made; an overlay is mounted for a moment in the data root.
  */
-function overlayProblem(dataRoot: string): string | undefined {
+export function overlayProblem(dataRoot: string): string | undefined {
+  if (namesIn(join(dataRoot, 'overlay2')).length > 0) return undefined;
   ensureFolder(dataRoot, 0o710);
   const folder = mkdtempSync(join(dataRoot, 'docker-preloader-trial-'));
   const [lower, upper, work, merged] = ['lower', 'upper', 'work', 'merged'].map((name) => join(folder, name)) as [string, string, string, string];

@@ -1,8 +1,7 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { build } from 'esbuild';
 import { embeddedKoffi } from './embedded-koffi.ts';
 import { lazyBuiltins } from './lazy-builtins.ts';
+import { writeWhole } from './write-whole.ts';
 
 /**
  * Bundles agent/main.ts into one file for a system's own Node 24 or later, on x86-64 with glibc: it can be copied
@@ -31,13 +30,7 @@ export async function buildModule(root: string, output: string): Promise<string[
     logLevel: 'warning',
   });
   if (bundle === undefined) throw new Error('Expected one bundle from esbuild, got none');
-  const temporary = mkdtempSync(path.join(path.dirname(output), '.build-'));
-  try {
-    writeFileSync(path.join(temporary, 'bundle'), bundle.contents, { mode: 0o755 });
-    renameSync(path.join(temporary, 'bundle'), output);
-  } finally {
-    rmSync(temporary, { recursive: true });
-  }
+  writeWhole(output, bundle.contents, 0o755);
   return packageNames(Object.keys(metafile.inputs));
 }
 

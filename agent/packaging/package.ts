@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import * as z from 'zod/mini';
 import { tarGz } from './archives.ts';
@@ -8,6 +8,7 @@ import { copyright } from './copyright.ts';
 import { deb } from './deb.ts';
 import { packagedFiles } from './files.ts';
 import { readTree } from './tree.ts';
+import { writeWhole } from './write-whole.ts';
 
 /**
  * `npm run package`: builds, then makes `docker-preloader_VERSION_amd64.deb` and a `.tar.gz` of the same tree.
@@ -25,8 +26,8 @@ export async function makePackages(root: string): Promise<string[]> {
     .map((script) => ({ ...script, path: path.basename(script.path) }));
   const data = await tarGz(files, mtime);
   const base = path.join(root, 'dist', `docker-preloader_${version}_amd64`);
-  writeFileSync(`${base}.tar.gz`, data);
-  writeFileSync(`${base}.deb`, await deb({ version, description, files, data, scripts, mtime }));
+  writeWhole(`${base}.tar.gz`, data);
+  writeWhole(`${base}.deb`, await deb({ version, description, files, data, scripts, mtime }));
   return [`${base}.deb`, `${base}.tar.gz`];
 }
 

@@ -72,18 +72,6 @@ export function readUntrusted(path: string, limitBytes: number): Buffer | undefi
   }
 }
 
-/** Writes a new file; an old one of that name makes it fail, and a symlink is not followed. */
-export function writeNewFile(path: string, content: string | Buffer, mode: number): void {
-  const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, mode);
-  try {
-    writeAll(fd, content);
-    // The file mode creation mask may have taken bits away.
-    fchmodSync(fd, mode);
-  } finally {
-    closeSync(fd);
-  }
-}
-
 function writeAll(fd: number, content: string | Buffer): void {
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
   for (let offset = 0; offset < bytes.length; ) offset += writeSync(fd, bytes, offset);

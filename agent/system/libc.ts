@@ -17,6 +17,7 @@ type Type = 'int' | 'unsigned long' | 'pointer';
 const signatures = {
   mount: ['pointer', 'pointer', 'pointer', 'unsigned long', 'pointer'],
   umount2: ['pointer', 'int'],
+  unshare: ['int'],
   flock: ['int', 'int'],
   syncfs: ['int'],
   socket: ['int', 'int', 'int'],

@@ -31,6 +31,22 @@ export function mountOverlay(path: string, options: { readonly lower: string; re
   systemCall('mount', cString('overlay'), cString(path), cString('overlay'), 0, cString(data));
 }
 
+/**
+ * Gives this process a mount namespace of its own, so that what it mounts is seen by nobody and ends with it.
+ * @throws a system error of unshare(2)
+ */
+export function enterPrivateMountNamespace(): void {
+  const CLONE_NEWNS = 0x20000;
+  const MS_REC_PRIVATE = 0x4000 | 0x40000;
+  systemCall('unshare', CLONE_NEWNS);
+  systemCall('mount', null, cString('/'), null, MS_REC_PRIVATE, null);
+}
+
+/** Mounts an empty tmpfs. @throws a system error of mount(2) */
+export function mountTmpfs(path: string): void {
+  systemCall('mount', cString('tmpfs'), cString(path), cString('tmpfs'), MS_NOSUID | MS_NODEV, null);
+}
+
 /** Unmounts; with `detach` also what is still in use, or gone. @throws a system error of umount2(2) */
 export function unmount(path: string, detach: boolean = false): void {
   systemCall('umount2', cString(path), detach ? MNT_DETACH : 0);

@@ -1,0 +1,173 @@
+import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
+import { emptyLayer, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
+import { hexOf } from '../docker/ids.ts';
+import { ensureFolder, isDirectory, readTextIfThere, removeIfThere, replaceFile, replaceLink } from '../system/files.ts';
+import { ledgerFolder, writeLedger } from './ledger.ts';
+import type { Step } from './steps.ts';
+
+/** Modes that dockerd itself gives (moby, overlay2/overlay.go, layer/filestore.go, image/fs.go). */
+const HOME_MODE = 0o710;
+const LINKS_MODE = 0o700;
+const PRIVATE_FOLDER = 0o700;
+const FILE = 0o644;
+const PRIVATE_FILE = 0o600;
+
+/**
+ * Carries out a plan's steps on the store: the only place that writes to it. It may be killed between any two calls:
+ * each step can be done again, what is under a user's image or container is never absent, and dockerd starts on
+ * whatever is there.
+ * @throws system errors, of the first step that fails
+ */
+export function apply(dataRoot: string, steps: readonly Step[]): void {
+  if (steps.length === 0) return;
+  new Applier(dataRoot).run(steps);
+}
+
+class Applier {
+  readonly #dataRoot: string;
+  readonly #paths: MetadataPaths;
+  readonly #overlay: ReturnType<typeof overlayPaths>;
+  readonly #folders = new Set<string>();
+
+  constructor(dataRoot: string) {
+    this.#dataRoot = dataRoot;
+    this.#paths = metadataPaths(dataRoot);
+    this.#overlay = overlayPaths(dataRoot);
+  }
+
+  run(steps: readonly Step[]): void {
+    for (const step of steps) this.#do(step);
+  }
+
+  #do(step: Step): void {
+    switch (step.do) {
+      case 'write-ledger':
+        return writeLedger(this.#dataRoot, step.ledger);
+      case 'make-empty-layer':
+        return this.#makeEmptyLayer();
+      case 'link-layer':
+        return this.#linkLayer(step);
+      case 'record-layer':
+        return step.mend ? this.#mendRecord(step) : this.#recordLayer(step);
+      case 'store-image':
+        return this.#storeImage(step);
+      case 'write-distribution':
+        return this.#writeDerived(join(this.#paths.root, step.path), step.content, FILE);
+      case 'write-references':
+        this.#ensure(dirname(this.#paths.repositories), PRIVATE_FOLDER);
+        return replaceFile(this.#paths.repositories, step.text, { mode: PRIVATE_FILE, durable: true });
+      case 'remove-image':
+        rmSync(this.#paths.imageMetadata(step.id), { recursive: true, force: true });
+        return removeIfThere(this.#paths.image(step.id));
+      case 'remove-layer':
+        return this.#removeLayer(step);
+      case 'remove-empty-layer':
+        return this.#removeOverlay(emptyLayer);
+      case 'remove-distribution':
+        return removeIfThere(join(this.#paths.root, step.path));
+      case 'remove-ledger':
+        return rmSync(join(ledgerFolder(this.#dataRoot), 'ledger.json'), { force: true });
+    }
+  }
+
+  #ensure(path: string, mode: number): void {
+    if (this.#folders.has(path)) return;
+    ensureFolder(path, mode);
+    this.#folders.add(path);
+  }
+
+  /** dockerd would make these with the same modes. */
+  #ensureHome(): void {
+    this.#ensure(this.#dataRoot, HOME_MODE);
+    this.#ensure(this.#overlay.home, HOME_MODE);
+    this.#ensure(join(this.#overlay.home, 'l'), LINKS_MODE);
+  }
+
+  #makeEmptyLayer(): void {
+    this.#ensureHome();
+    const folder = this.#overlay.layer(emptyLayer.cacheId);
+    this.#ensure(folder, HOME_MODE);
+    this.#ensure(join(folder, 'diff'), 0o755);
+    this.#finishOverlay(emptyLayer, undefined);
+  }
+
+  #linkLayer({ names, diffPath, lower }: Extract<Step, { do: 'link-layer' }>): void {
+    this.#ensureHome();
+    const folder = this.#overlay.layer(names.cacheId);
+    this.#ensure(folder, HOME_MODE);
+    replaceLink(`${folder}/diff`, diffPath);
+    this.#finishOverlay(names, lower);
+  }
+
+  #finishOverlay(names: OwnLayerNames, lower: string | undefined): void {
+    const folder = this.#overlay.layer(names.cacheId);
+    this.#ensure(`${folder}/work`, PRIVATE_FOLDER);
+    this.#writeDerived(`${folder}/link`, names.link, FILE);
+    if (lower !== undefined) this.#writeDerived(`${folder}/lower`, lower, FILE);
+    // dockerd would write it with the first child; without it, it mounts the read-only diff as an upper (overlay.go, get).
+    this.#writeDerived(`${folder}/committed`, '', PRIVATE_FILE);
+    replaceLink(this.#overlay.link(names.link), linkTargetOf(names.cacheId));
+  }
+
+  /** Writes what can be derived again from a disk: in one step, but without waiting for the disk to have it. */
+  #writeDerived(path: string, content: string | Buffer, mode: number): void {
+    if (typeof content === 'string' && readTextIfThere(path) === content) return;
+    this.#ensure(dirname(path), PRIVATE_FOLDER);
+    replaceFile(path, content, { mode, durable: false });
+  }
+
+  /** As dockerd does: made in a folder beside, then renamed, so that no half record ever has the layer's name. */
+  #recordLayer({ chain, files, tarSplitPath }: Extract<Step, { do: 'record-layer' }>): void {
+    this.#ensure(this.#paths.layers, PRIVATE_FOLDER);
+    this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
+    const temp = `${this.#paths.layersTemp}/docker-preloader-${hexOf(chain)}`;
+    rmSync(temp, { recursive: true, force: true });
+    mkdirSync(temp, { mode: 0o755 });
+    for (const [name, content] of files) replaceFile(`${temp}/${name}`, content, { mode: FILE, durable: false });
+    if (tarSplitPath !== undefined) copyFileSync(tarSplitPath, `${temp}/${TAR_SPLIT}`);
+    renameSync(temp, this.#paths.layer(chain));
+  }
+
+  /** A user's image may stand on the layer, so its record stays in place while its files are replaced. */
+  #mendRecord({ chain, files, tarSplitPath }: Extract<Step, { do: 'record-layer' }>): void {
+    this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
+    const folder = this.#paths.layer(chain);
+    const tempPath = `${this.#paths.layersTemp}/docker-preloader-mend`;
+    for (const [name, content] of files) {
+      if (readTextIfThere(`${folder}/${name}`) !== content) replaceFile(`${folder}/${name}`, content, { mode: FILE, durable: false, tempPath });
+    }
+    if (tarSplitPath === undefined) return;
+    copyFileSync(tarSplitPath, tempPath);
+    renameSync(tempPath, `${folder}/${TAR_SPLIT}`);
+  }
+
+  #storeImage({ id, config, metadata }: Extract<Step, { do: 'store-image' }>): void {
+    const folder = this.#paths.imageMetadata(id);
+    if (metadata.size > 0) this.#ensure(folder, PRIVATE_FOLDER);
+    for (const [name, content] of metadata) replaceFile(`${folder}/${name}`, content, { mode: PRIVATE_FILE, durable: false });
+    this.#ensure(this.#paths.images, PRIVATE_FOLDER);
+    replaceFile(this.#paths.image(id), config, { mode: PRIVATE_FILE, durable: false });
+  }
+
+  /** The record goes first, in one step: a record without its files would be a layer that dockerd lists and cannot mount. */
+  #removeLayer({ chain, names }: Extract<Step, { do: 'remove-layer' }>): void {
+    const record = this.#paths.layer(chain);
+    const isOurs = readTextIfThere(`${record}/cache-id`)?.trim() === names.cacheId || !existsSync(`${record}/cache-id`);
+    if (isOurs && isDirectory(record)) {
+      this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
+      const temp = `${this.#paths.layersTemp}/docker-preloader-${hexOf(chain)}`;
+      rmSync(temp, { recursive: true, force: true });
+      renameSync(record, temp);
+      rmSync(temp, { recursive: true, force: true });
+    }
+    this.#removeOverlay(names);
+  }
+
+  #removeOverlay(names: OwnLayerNames): void {
+    removeIfThere(this.#overlay.link(names.link));
+    // Removes the symlink `diff`, never what it points to.
+    rmSync(this.#overlay.layer(names.cacheId), { recursive: true, force: true });
+  }
+}

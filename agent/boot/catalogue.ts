@@ -1,0 +1,68 @@
+import type { Finding } from '../disk/finding.ts';
+import type { DiskContent, DiskImage, DiskLayer } from '../disk/reader.ts';
+import type { ChainID, ImageID } from '../docker/ids.ts';
+import type { Store } from '../docker/store.ts';
+import type { DiskReference } from './references.ts';
+
+/** A disk's content with its place among the disks. */
+export interface RankedDisk {
+  readonly content: DiskContent;
+  readonly rank: number;
+}
+
+/** What all disks together offer: whole images, and for each layer where it can be had. */
+export interface Catalogue {
+  readonly images: ReadonlyMap<ImageID, DiskImage>;
+  readonly references: ReadonlyMap<string, DiskReference>;
+  /** In falling precedence. */
+  readonly layers: ReadonlyMap<ChainID, readonly DiskLayer[]>;
+  readonly findings: readonly Finding[];
+}
+
+/**
+ * Puts the disks together. Disks may build on each other: a layer may come from any of them, or be the user's.
+ * Of two disks with one tag, the later in `labels` has it, then the higher priority, then the greater label.
+ */
+export function catalogue(disks: readonly RankedDisk[], store: Store): Catalogue {
+  const findings: Finding[] = [];
+  const ordered = disks.toSorted(byPrecedence).map((disk) => disk.content);
+  const layers = new Map<ChainID, DiskLayer[]>();
+  for (const disk of ordered.toReversed()) {
+    for (const [chain, layer] of disk.layers) layers.set(chain, [...(layers.get(chain) ?? []), layer]);
+  }
+  const images = new Map<ImageID, DiskImage>();
+  const references = new Map<string, DiskReference>();
+  for (const disk of ordered) {
+    for (const image of disk.images.values()) {
+      const missing = image.chains.filter((chain) => !layers.has(chain) && (store.ownership(chain) !== 'user' || store.userLayer(chain) === undefined));
+      if (missing.length === 0) images.set(image.id, image);
+      else findings.push(incomplete(disk, image, missing));
+    }
+    for (const [name, image] of disk.references) {
+      if (!images.has(image)) continue;
+      const before = references.get(name);
+      if (before !== undefined && before.image !== image) {
+        findings.push({ code: 'TAG_CONFLICT', label: disk.label, image: name, message: `${name}: claimed by disks ${before.label} and ${disk.label}; ${disk.label} has it` });
+      }
+      references.set(name, { image, label: disk.label });
+    }
+  }
+  return { images, references, layers, findings };
+}
+
+function byPrecedence(a: RankedDisk, b: RankedDisk): number {
+  const priority = (disk: RankedDisk): number => disk.content.manifest?.priority ?? 0;
+  return a.rank - b.rank || priority(a) - priority(b) || (a.content.label < b.content.label ? -1 : 1);
+}
+
+function incomplete(disk: DiskContent, image: DiskImage, missing: readonly ChainID[]): Finding {
+  const name = [...disk.references].find(([, id]) => id === image.id)?.[0] ?? image.id;
+  const bases = (disk.manifest?.bases ?? []).filter((base) => base.layers.some((chain) => (missing as readonly string[]).includes(chain))).map((base) => base.label);
+  const cure = bases.length === 0 ? 'no attached disk has them' : `attach disk ${bases.join(', ')}, which has them`;
+  return {
+    code: 'IMAGE_INCOMPLETE',
+    label: disk.label,
+    image: name,
+    message: `disk ${disk.label}: image ${name} is left out: ${missing.length} of its ${image.chains.length} layers are missing (${missing[0]?.slice(0, 19) ?? ''}…); ${cure}`,
+  };
+}

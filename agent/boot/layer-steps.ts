@@ -1,0 +1,103 @@
+import { readIfThere } from '../system/files.ts';
+import type { DiskImage, DiskLayer } from '../disk/reader.ts';
+import type { ChainID } from '../docker/ids.ts';
+import { recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
+import { emptyLayer, linkTargetOf, lowerOf, ownLayerNames, type OwnLayerNames } from '../docker/overlay2.ts';
+import type { OwnLayer, Store } from '../docker/store.ts';
+import type { Step } from './steps.ts';
+
+/** How a layer is named by those above it. */
+interface Named {
+  readonly link: string;
+  readonly lower: string | undefined;
+}
+
+/** Finds out, layer by layer and each once, what is missing or different in the store. */
+export class LayerPlanner {
+  /** Layers of ours that are to be there. */
+  readonly own = new Map<ChainID, DiskLayer>();
+  /** All layers of wanted images that a disk has. */
+  readonly wanted = new Map<ChainID, DiskLayer>();
+  sharedWithUser = 0;
+  readonly #store: Store;
+  readonly #offer: ReadonlyMap<ChainID, readonly DiskLayer[]>;
+  readonly #synced: boolean;
+  readonly #named = new Map<ChainID, Named>();
+  readonly #steps: Step[] = [];
+  #needsEmptyLayer = false;
+
+  /** @param synced whether what we wrote has reached the disk; while not, contents are compared */
+  constructor(store: Store, offer: ReadonlyMap<ChainID, readonly DiskLayer[]>, synced: boolean) {
+    this.#store = store;
+    this.#offer = offer;
+    this.#synced = synced;
+  }
+
+  /** Wants all layers of an image, of which the catalogue has said that they can be had. */
+  want(image: DiskImage): void {
+    let below: Named | undefined;
+    for (const chain of image.chains) below = this.#named.get(chain) ?? this.#wantLayer(chain, below);
+  }
+
+  /** Wants a single layer that stays in the store anyway, to link it to a disk that has it. Its parents come first. */
+  rewant(chains: readonly ChainID[]): void {
+    let below: Named | undefined;
+    for (const chain of chains) {
+      const known = this.#named.get(chain);
+      if (known === undefined && !this.#offer.has(chain)) return;
+      below = known ?? this.#wantLayer(chain, below);
+    }
+  }
+
+  #wantLayer(chain: ChainID, below: Named | undefined): Named {
+    const ownership = this.#store.ownership(chain);
+    const candidates = this.#offer.get(chain) ?? [];
+    const user = ownership === 'user' ? this.#store.userLayer(chain) : undefined;
+    const [first] = candidates;
+    if (first !== undefined) this.wanted.set(chain, first);
+    if (user !== undefined || first === undefined) {
+      this.sharedWithUser += 1;
+      const named = user ?? { link: '', lower: undefined };
+      this.#named.set(chain, named);
+      return named;
+    }
+    const names = ownLayerNames(chain);
+    const present = this.#store.ownLayer(chain);
+    // A link that holds stays: of two disks with the layer, the one that is there already.
+    const layer = candidates.find((candidate) => candidate.diffPath === present.diff) ?? first;
+    const lower = below === undefined ? `l/${emptyLayer.link}` : lowerOf(below);
+    if (below === undefined) this.#needsEmptyLayer = true;
+    this.own.set(chain, layer);
+    this.#named.set(chain, { link: names.link, lower });
+    this.#compare(layer, names, present, lower);
+    return { link: names.link, lower };
+  }
+
+  #compare(layer: DiskLayer, names: OwnLayerNames, present: OwnLayer, lower: string): void {
+    const { chain, label, diffPath, tarSplit } = layer;
+    const linked =
+      present.diff === diffPath && present.linkFile === names.link && present.lower === lower && present.committed && present.linkTarget === linkTargetOf(names.cacheId);
+    if (!linked) this.#steps.push({ do: 'link-layer', chain, names, diffPath, lower, label });
+    const files = new Map([...recordFiles(layer), ['cache-id', names.cacheId] as const]);
+    const recorded = present.record !== undefined && [...files].every(([name, text]) => present.record?.get(name) === text) && this.#hasTarSplit(layer, present);
+    if (!recorded) this.#steps.push({ do: 'record-layer', chain, label, files, tarSplitPath: tarSplit?.path, mend: present.record !== undefined });
+  }
+
+  #hasTarSplit({ chain, tarSplit }: DiskLayer, present: OwnLayer): boolean {
+    if (tarSplit === undefined) return true;
+    if (present.tarSplitBytes !== tarSplit.sizeBytes) return false;
+    if (this.#synced) return true;
+    const there = readIfThere(`${this.#store.paths.layer(chain)}/${TAR_SPLIT}`);
+    const onDisk = readIfThere(tarSplit.path);
+    return there !== undefined && onDisk !== undefined && there.equals(onDisk);
+  }
+
+  /** Base layers first, for each its folder in overlay2/ and then its record, which makes it known to dockerd. */
+  steps(): Step[] {
+    return this.#needsEmptyLayer && !this.#store.hasEmptyLayer() ? [{ do: 'make-empty-layer' }, ...this.#steps] : this.#steps;
+  }
+
+  ownLabels(): [ChainID, string][] {
+    return [...this.own].map(([chain, layer]) => [chain, layer.label]);
+  }
+}

@@ -1,0 +1,213 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Finding } from '../disk/finding.ts';
+import { labelPattern } from '../disk/label.ts';
+import { readDisk, type DiskContent } from '../disk/reader.ts';
+import { readDaemonConfig } from '../docker/daemon-config.ts';
+import { isDockerRunning, Store } from '../docker/store.ts';
+import { overlayProblem, unsupportedStore } from '../docker/store-choice.ts';
+import { delay, monotonicUsec } from '../system/clock.ts';
+import { messageOf, PreloaderError } from '../system/errors.ts';
+import { ensureFolder } from '../system/files.ts';
+import { tryLockFile, type Lock } from '../system/lock.ts';
+import { notifyStatus } from '../system/notify.ts';
+import { apply } from './apply.ts';
+import { checkResult } from './check.ts';
+import { checkMountRoot, parseRequired, type Config } from './config.ts';
+import { discover, labelFilter } from './discover.ts';
+import { ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
+import { findHiddenMounts, mountDisks, type MountedDisk } from './mount.ts';
+import { plan, type Plan } from './plan.ts';
+import { Timings, type Phase } from './timings.ts';
+import { discoverAwaited } from './wait.ts';
+
+export interface PreloadOptions {
+  /** Whether to wait for devices; not when somebody has waited in this boot. */
+  readonly wait: boolean;
+  /** `never`: only plan. `stopped`: change the store unless dockerd runs on it. */
+  readonly change: 'never' | 'stopped';
+}
+
+/** A disk that is in use, with what is on it. */
+export interface LoadedDisk {
+  readonly mounted: MountedDisk;
+  readonly content: DiskContent;
+}
+
+/** All that a run found out and did. */
+export interface Preload {
+  readonly dataRoot: string | undefined;
+  readonly disks: readonly LoadedDisk[];
+  /** Undefined where the store could not be looked at. */
+  readonly plan: Plan | undefined;
+  /** Whether the plan's steps were carried out. */
+  readonly applied: boolean;
+  readonly isDockerRunning: boolean;
+  readonly findings: readonly Finding[];
+  readonly timings: Timings;
+}
+
+/** Another agent is done within this time, or something is wrong with it. */
+const LOCK_TIMEOUT_USEC = 30_000_000;
+const LOCK_POLL_MS = 20;
+
+/**
+ * The whole of it, in its order: discover, mount, read, plan, apply, check. What goes wrong is a finding; nothing is
+ * thrown, since docker.service waits for an answer.
+ */
+export async function preload(config: Config, options: PreloadOptions): Promise<Preload> {
+  const run = new PreloadRun(config, options);
+  try {
+    await run.run();
+  } catch (error) {
+    run.findings.push({ code: error instanceof PreloaderError ? error.code : 'INTERNAL', message: messageOf(error) });
+  }
+  return run;
+}
+
+class PreloadRun implements Preload {
+  dataRoot: string | undefined;
+  disks: readonly LoadedDisk[] = [];
+  plan: Plan | undefined;
+  applied = false;
+  isDockerRunning = false;
+  readonly findings: Finding[] = [];
+  readonly timings = new Timings();
+  readonly #config: Config;
+  readonly #options: PreloadOptions;
+
+  constructor(config: Config, options: PreloadOptions) {
+    this.#config = config;
+    this.#options = options;
+  }
+
+  #begin(phase: Phase, status: string): void {
+    this.timings.begin(phase);
+    notifyStatus(status);
+  }
+
+  async run(): Promise<void> {
+    this.#begin('config', "reading dockerd's configuration");
+    const daemonConfig = readDaemonConfig(this.#config.dockerConfig);
+    const dataRoot = this.#config.dataRoot ?? daemonConfig.dataRoot;
+    this.dataRoot = dataRoot;
+    checkMountRoot(this.#config, dataRoot);
+    this.isDockerRunning = isDockerRunning(dataRoot);
+    const mayChange = this.#options.change === 'stopped' && !this.isDockerRunning;
+    const unsupported = unsupportedStore(dataRoot, daemonConfig);
+    if (unsupported !== undefined) throw leftAlone(dataRoot, unsupported);
+
+    this.#begin('discover', 'looking for disks');
+    const discovery = this.#options.wait ? await discoverAwaited(this.#config) : discover(labelFilter(this.#config));
+    this.findings.push(...discovery.findings);
+
+    this.#begin('mount', `mounting ${discovery.disks.size} disks`);
+    const mounts = mountDisks(discovery, this.#config.mountRoot, { mayUnmount: mayChange });
+    this.findings.push(...mounts.findings);
+    const hidden = this.#options.change === 'never' ? [] : findHiddenMounts(mounts.disks);
+    this.findings.push(...hidden);
+
+    this.#begin('read', `reading ${mounts.disks.length} disks`);
+    this.disks = mounts.disks.flatMap((disk) => this.#readDisk(disk) ?? []);
+    this.#checkAwaited(discovery.missing);
+    // With links that lead into empty folders, dockerd would be worse off than without.
+    if (hidden.length > 0) return;
+    await this.#fillStore(dataRoot, mayChange);
+  }
+
+  #readDisk(mounted: MountedDisk): LoadedDisk | undefined {
+    const { label } = mounted;
+    try {
+      const content = readDisk(label, mounted.path);
+      this.findings.push(...content.findings);
+      return { mounted, content };
+    } catch (error) {
+      const code = error instanceof PreloaderError ? error.code : 'DISK_LAYOUT';
+      this.findings.push({ code, label, device: mounted.device.path, message: `disk ${label} (${mounted.device.path}) is left out: ${messageOf(error)}` });
+      return undefined;
+    }
+  }
+
+  /** Named labels should be there, required ones must: there and readable, with the pinned content. */
+  #checkAwaited(missing: readonly string[]): void {
+    const required = this.#config.required.flatMap((entry) => parseRequired(entry) ?? []);
+    const patterns = new Set(required.map((entry) => entry.pattern));
+    for (const label of missing) {
+      if (patterns.has(label)) continue;
+      this.findings.push({ code: 'DISK_MISSING', label, message: `disk ${label}: a device with this label within ${this.#config.deviceTimeoutSec} s expected, found none; attach it, or take it out of \`labels\`` });
+    }
+    for (const { pattern, digest } of required) {
+      const expression = labelPattern(pattern);
+      const found = this.disks.filter((disk) => expression?.test(disk.content.label));
+      if (found.length === 0) {
+        this.findings.push({ code: 'REQUIRED_MISSING', label: pattern, message: `required disk ${pattern}: a usable disk with this label within ${this.#config.deviceTimeoutSec} s expected, found none; attach it` });
+      } else if (digest !== undefined && !found.some((disk) => disk.content.manifestDigest === digest)) {
+        const digests = found.map((disk) => disk.content.manifestDigest ?? 'none').join(', ');
+        this.findings.push({ code: 'DISK_CONTENT', label: pattern, message: `required disk ${pattern}: a manifest with digest ${digest} expected, found ${digests}` });
+      }
+    }
+  }
+
+  async #fillStore(dataRoot: string, mayChange: boolean): Promise<void> {
+    this.#begin('plan', 'planning');
+    // A host that never had a disk gets no folder of ours.
+    const lock = mayChange && (this.disks.length > 0 || existsSync(ledgerFolder(dataRoot))) ? await takeLock(dataRoot) : undefined;
+    try {
+      // Waiting for devices and the lock takes time in which somebody may have started it.
+      this.isDockerRunning = isDockerRunning(dataRoot);
+      const ledger = readLedger(dataRoot);
+      const disks = this.disks.map((disk) => ({ content: disk.content, rank: disk.mounted.rank }));
+      this.plan = plan({ store: new Store(dataRoot), ledger, disks, config: this.#config });
+      this.findings.push(...this.plan.findings, ...ledgerFinding(ledger));
+      if (this.isDockerRunning && this.plan.steps.length > 0) this.findings.push(pendingFinding(this.plan));
+      if (!mayChange || this.isDockerRunning) return;
+      const problem = this.plan.steps.length > 0 ? overlayProblem(dataRoot) : undefined;
+      if (problem !== undefined) throw leftAlone(dataRoot, problem);
+
+      this.#begin('apply', `applying ${this.plan.steps.length} changes`);
+      applySteps(dataRoot, this.plan);
+      this.applied = true;
+
+      this.#begin('check', 'checking the result');
+      this.findings.push(...checkResult(dataRoot, this.plan.content, this.plan.kept));
+    } finally {
+      lock?.release();
+    }
+  }
+}
+
+function leftAlone(dataRoot: string, why: string): PreloaderError {
+  return new PreloaderError('STORE_UNSUPPORTED', `${dataRoot} is left alone: ${why}`);
+}
+
+function applySteps(dataRoot: string, { steps }: Plan): void {
+  try {
+    apply(dataRoot, steps);
+  } catch (error) {
+    throw new PreloaderError('STORE_WRITE', `${dataRoot}: ${messageOf(error)}: what was there before is still there, the rest is tried again at the next start`, { cause: error });
+  }
+}
+
+function ledgerFinding(ledger: LedgerState): Finding[] {
+  if (ledger.state !== 'invalid') return [];
+  return [{ code: 'LEDGER_INVALID', message: `the ledger is made anew from the store and the disks: ${messageOf(ledger.cause)}` }];
+}
+
+function pendingFinding({ steps }: Plan): Finding {
+  return { code: 'DOCKER_RUNNING', message: `dockerd is running: ${steps.length} changes wait for its next start; run: systemctl restart docker` };
+}
+
+/** Two agents at once: one works, the other waits. @throws PreloaderError LOCKED */
+export async function takeLock(dataRoot: string): Promise<Lock> {
+  const folder = ledgerFolder(dataRoot);
+  ensureFolder(dataRoot, 0o710);
+  ensureFolder(folder, 0o700);
+  const deadline = monotonicUsec() + LOCK_TIMEOUT_USEC;
+  for (;;) {
+    const lock = tryLockFile(join(folder, 'lock'));
+    if (lock !== 'held') return lock;
+    if (monotonicUsec() > deadline) throw new PreloaderError('LOCKED', `${folder}/lock: held by another docker-preloader for ${LOCK_TIMEOUT_USEC / 1_000_000} s; look for one that hangs`);
+    notifyStatus('waiting for another docker-preloader');
+    await delay(LOCK_POLL_MS);
+  }
+}

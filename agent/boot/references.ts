@@ -1,0 +1,119 @@
+import type { Finding } from '../disk/finding.ts';
+import type { ImageID } from '../docker/ids.ts';
+import type { References } from '../docker/reference-store.ts';
+import type { Config } from './config.ts';
+import type { Ledger } from './ledger.ts';
+
+/** A tag or digest reference as the disks have it, after precedence among them. */
+export interface DiskReference {
+  readonly image: ImageID;
+  readonly label: string;
+}
+
+export interface ReferenceMerge {
+  /** What to change in repositories.json; undefined means removal. */
+  readonly changes: ReadonlyMap<string, ImageID | undefined>;
+  /** References that are ours afterwards. */
+  readonly own: ReadonlyMap<string, ImageID>;
+  readonly removed: ReadonlyMap<string, ImageID>;
+  readonly displaced: ReadonlyMap<string, ImageID>;
+  readonly findings: readonly Finding[];
+}
+
+export interface ReferenceMergeInput {
+  /** repositories.json now. */
+  readonly store: References;
+  readonly ledger: Ledger;
+  readonly disks: ReadonlyMap<string, DiskReference>;
+  readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
+  /** Whether the image stands on a layer of ours; after `rmi` and `load` of the same image every layer is the user's. */
+  standsOnOurs(image: ImageID): boolean;
+  hasImage(image: ImageID): boolean;
+}
+
+/**
+ * The three-way merge of references: the ledger says what we left, the store what is there now, the disks what should be.
+ * What the user changed stays the user's.
+ */
+export function mergeReferences(input: ReferenceMergeInput): ReferenceMerge {
+  const merge = new Merge(input);
+  const names = new Set([...input.disks.keys(), ...input.ledger.references.keys(), ...(input.ledger.next?.references.keys() ?? [])]);
+  for (const name of [...names].toSorted()) merge.settle(name);
+  return merge;
+}
+
+class Merge implements ReferenceMerge {
+  readonly changes = new Map<string, ImageID | undefined>();
+  readonly own = new Map<string, ImageID>();
+  readonly removed = new Map<string, ImageID>();
+  readonly displaced = new Map<string, ImageID>();
+  readonly findings: Finding[] = [];
+  readonly #input: ReferenceMergeInput;
+
+  constructor(input: ReferenceMergeInput) {
+    this.#input = input;
+  }
+
+  settle(name: string): void {
+    const now = this.#input.store.get(name);
+    const theirs = this.#input.disks.get(name);
+    if (now === undefined) this.#settleMissing(name, theirs);
+    else if (now === theirs?.image) this.#settleEqual(name, now);
+    else if (this.#isUntouched(name, now)) this.#follow(name, theirs);
+    else if (theirs !== undefined) this.#settleConflict(name, now, theirs);
+  }
+
+  /** Not in the store: new on the disk, or removed by the user. */
+  #settleMissing(name: string, theirs: DiskReference | undefined): void {
+    if (theirs === undefined) return;
+    const { ledger, config } = this.#input;
+    const tombstone = ledger.removed.get(name) ?? ledger.references.get(name);
+    if (config.removedImages === 'respect' && tombstone === theirs.image) {
+      this.removed.set(name, tombstone);
+      this.findings.push({ code: 'TAG_REMOVED', label: theirs.label, image: name, message: `${name}: stays removed, as the user left it; disk ${theirs.label} has it` });
+      return;
+    }
+    this.#take(name, theirs.image);
+  }
+
+  #settleEqual(name: string, now: ImageID): void {
+    if (!this.#input.standsOnOurs(now)) return;
+    this.own.set(name, now);
+    this.#keepDisplaced(name);
+  }
+
+  /** The reference is as we left it: what was meant by an interrupted run counts, too. */
+  #isUntouched(name: string, now: ImageID): boolean {
+    const { ledger } = this.#input;
+    return (ledger.references.get(name) === now || ledger.next?.references.get(name) === now) && this.#input.standsOnOurs(now);
+  }
+
+  #follow(name: string, theirs: DiskReference | undefined): void {
+    if (theirs !== undefined) {
+      this.#take(name, theirs.image);
+      this.#keepDisplaced(name);
+      return;
+    }
+    const before = this.#input.ledger.displaced.get(name);
+    this.changes.set(name, before !== undefined && this.#input.hasImage(before) ? before : undefined);
+  }
+
+  #settleConflict(name: string, now: ImageID, theirs: DiskReference): void {
+    const byDisk = this.#input.config.conflicts === 'disk';
+    const winner = byDisk ? `disk ${theirs.label} takes it` : 'the user keeps it';
+    this.findings.push({ code: 'TAG_CONFLICT', label: theirs.label, image: name, message: `${name}: claimed by the user and by disk ${theirs.label}; ${winner} (\`conflicts\`: ${this.#input.config.conflicts})` });
+    if (!byDisk) return;
+    this.#take(name, theirs.image);
+    this.displaced.set(name, now);
+  }
+
+  #take(name: string, image: ImageID): void {
+    this.changes.set(name, image);
+    this.own.set(name, image);
+  }
+
+  #keepDisplaced(name: string): void {
+    const before = this.#input.ledger.displaced.get(name);
+    if (before !== undefined) this.displaced.set(name, before);
+  }
+}

@@ -1,0 +1,184 @@
+import { relative } from 'node:path';
+import type { Finding } from '../disk/finding.ts';
+import type { DiskImage, DiskLayer } from '../disk/reader.ts';
+import { asDiffID, isDigest, type ChainID, type ImageID } from '../docker/ids.ts';
+import { isRecord } from '../docker/json.ts';
+import { emptyLayer, overlayPaths, ownLayerNames } from '../docker/overlay2.ts';
+import type { Store } from '../docker/store.ts';
+import { isDirectory, readTextIfThere } from '../system/files.ts';
+import type { LayerPlanner } from './layer-steps.ts';
+import type { Ledger, LedgerContent } from './ledger.ts';
+import type { Step } from './steps.ts';
+
+export interface RemovalInput {
+  readonly store: Store;
+  readonly ledger: Ledger;
+  /** What of ours may be in the store, by the ledger, or by the store where that is lost. */
+  readonly known: LedgerContent;
+  readonly wantedImages: ReadonlyMap<ImageID, DiskImage>;
+  readonly wantedLayers: ReadonlyMap<ChainID, DiskLayer>;
+  /** Changes to repositories.json. */
+  readonly changes: ReadonlyMap<string, ImageID | undefined>;
+  readonly planner: LayerPlanner;
+  standsOnOurs(image: ImageID): boolean;
+}
+
+export interface Removals {
+  readonly steps: readonly Step[];
+  /** Stays, although no disk offers it any more, with the label of the disk it came from. */
+  readonly keptImages: ReadonlyMap<ImageID, string>;
+  readonly keptLayers: ReadonlyMap<ChainID, string>;
+  readonly findings: readonly Finding[];
+  isEmptyLayerInUse(): boolean;
+  /** Of our files in distribution/, those for layers that go. */
+  staleDistribution(paths: readonly string[]): string[];
+}
+
+/**
+ * What of ours no disk offers any more goes, except what an image or a container of the user's stands on: images with a
+ * tag of the user's, layers of any image that stays, of any container, and those that a foreign `lower` names.
+ */
+export function findRemovals(input: RemovalInput): Removals {
+  return new RemovalPlanner(input);
+}
+
+class RemovalPlanner implements Removals {
+  readonly keptImages = new Map<ImageID, string>();
+  readonly keptLayers = new Map<ChainID, string>();
+  readonly findings: Finding[] = [];
+  readonly steps: Step[] = [];
+  readonly #input: RemovalInput;
+  readonly #removedImages = new Set<ImageID>();
+  readonly #removedLayers: ChainID[] = [];
+  readonly #candidates: Map<ChainID, string>;
+  /** Layer to those who need it. */
+  readonly #needs = new Map<ChainID, Set<string>>();
+
+  constructor(input: RemovalInput) {
+    this.#input = input;
+    const { known, ledger } = input;
+    this.#sortImages(new Map([...(ledger.next?.images ?? []), ...known.images]));
+    this.#candidates = new Map([...(ledger.next?.layers ?? []), ...known.layers].filter(([chain]) => !input.wantedLayers.has(chain) && this.#isOurs(chain)));
+    if (this.#candidates.size > 0) this.#sortLayers();
+    for (const id of this.#removedImages) this.steps.push({ do: 'remove-image', id });
+    for (const chain of this.#removedLayers) this.steps.push({ do: 'remove-layer', chain, names: ownLayerNames(chain) });
+  }
+
+  #isOurs(chain: ChainID): boolean {
+    const { store } = this.#input;
+    const ownership = store.ownership(chain);
+    // A folder of ours without a record is what an interrupted run left.
+    return ownership === 'ours' || (isDirectory(overlayPaths(store.dataRoot).layer(ownLayerNames(chain).cacheId)));
+  }
+
+  #sortImages(candidates: ReadonlyMap<ImageID, string>): void {
+    const { store, changes, wantedImages } = this.#input;
+    const named = new Set([...new Map([...store.referenceStore.references, ...changes]).values()]);
+    const containerTops = new Set(store.containerParents().values());
+    for (const [id, label] of candidates) {
+      if (wantedImages.has(id) || !store.images.has(id) || !this.#input.standsOnOurs(id)) continue;
+      const top = store.imageConfig(id)?.chains.at(-1);
+      if (named.has(id) || (top !== undefined && containerTops.has(top))) this.keptImages.set(id, label);
+      else this.#removedImages.add(id);
+    }
+  }
+
+  #sortLayers(): void {
+    this.#collectNeeds();
+    const depth = new Map([...this.#candidates.keys()].map((chain) => [chain, this.#ancestors(chain).length] as const));
+    for (const chain of [...this.#candidates.keys()].toSorted((a, b) => (depth.get(a) ?? 0) - (depth.get(b) ?? 0))) {
+      if (this.#needs.has(chain)) this.#input.planner.rewant([...this.#ancestors(chain).toReversed(), chain]);
+    }
+    for (const [chain, label] of this.#candidates) {
+      if (!this.#needs.has(chain)) this.#removedLayers.push(chain);
+      else if (!this.#input.planner.own.has(chain)) this.keptLayers.set(chain, label);
+    }
+    // A child goes before what it stands on.
+    this.#removedLayers.sort((a, b) => (depth.get(b) ?? 0) - (depth.get(a) ?? 0));
+    this.#reportKept();
+  }
+
+  #collectNeeds(): void {
+    const { store, wantedImages } = this.#input;
+    for (const id of store.images) {
+      if (this.#removedImages.has(id) || wantedImages.has(id)) continue;
+      for (const chain of store.imageConfig(id)?.chains ?? []) this.#need(chain, `image ${store.describeImage(id)}`);
+    }
+    for (const [container, parent] of store.containerParents()) {
+      for (const chain of [parent, ...this.#ancestors(parent)]) this.#need(chain, `container ${container.slice(0, 12)}`);
+    }
+    const byLink = new Map([...this.#candidates.keys()].map((chain) => [ownLayerNames(chain).link, chain] as const));
+    for (const [link, cacheId] of this.#foreignLinks()) {
+      const chain = byLink.get(link);
+      if (chain !== undefined && !this.#needs.has(chain)) this.#need(chain, `layer folder ${cacheId}`);
+    }
+    for (const chain of this.#needs.keys()) for (const below of this.#ancestors(chain)) this.#need(below, undefined);
+  }
+
+  #need(chain: ChainID, who: string | undefined): void {
+    if (!this.#candidates.has(chain)) return;
+    const needs = this.#needs.get(chain) ?? new Set();
+    if (who !== undefined) needs.add(who);
+    this.#needs.set(chain, needs);
+  }
+
+  /** The layers below, nearest first; dockerd allows 125. */
+  #ancestors(chain: ChainID): ChainID[] {
+    const chains: ChainID[] = [];
+    for (let below = this.#input.store.parentOf(chain); below !== undefined && chains.length < 128; below = this.#input.store.parentOf(below)) chains.push(below);
+    return chains;
+  }
+
+  #foreignLinks(): ReadonlyMap<string, string> {
+    const { store, wantedLayers } = this.#input;
+    const ours = new Set([...this.#candidates.keys(), ...wantedLayers.keys()].map((chain) => ownLayerNames(chain).cacheId));
+    return store.foreignLinks(ours.add(emptyLayer.cacheId));
+  }
+
+  #reportKept(): void {
+    const byLabel = new Map<string, { readonly who: Set<string>; layers: number }>();
+    for (const [chain, label] of this.keptLayers) {
+      const entry = byLabel.get(label) ?? { who: new Set<string>(), layers: 0 };
+      entry.layers += 1;
+      for (const who of this.#needs.get(chain) ?? []) entry.who.add(who);
+      byLabel.set(label, entry);
+    }
+    for (const [label, { who, layers }] of byLabel) {
+      const names = [...who].toSorted();
+      const list = names.length > 8 ? `${names.slice(0, 8).join(', ')} and ${names.length - 8} more` : names.join(', ');
+      this.findings.push({
+        code: 'KEPT',
+        label,
+        message: `disk ${label === '' ? '(unknown)' : label} no longer has ${layers} layers that ${list} ${names.length === 1 ? 'stands' : 'stand'} on; they stay in the store and work when it is attached again, or remove what stands on them`,
+      });
+    }
+  }
+
+  isEmptyLayerInUse(): boolean {
+    return this.keptLayers.size > 0 || this.#foreignLinks().has(emptyLayer.link);
+  }
+
+  staleDistribution(paths: readonly string[]): string[] {
+    if (paths.length === 0 || this.#removedLayers.length === 0) return [];
+    const { store, planner } = this.#input;
+    const wanted = new Set([...planner.wanted.values()].map((layer) => layer.diffID));
+    const stale = new Set<string>();
+    for (const chain of this.#removedLayers) {
+      const diffID = asDiffID(readTextIfThere(`${store.paths.layer(chain)}/diff`));
+      if (diffID === undefined || wanted.has(diffID)) continue;
+      const path = store.paths.metadataByDiffID(diffID);
+      stale.add(relative(store.paths.root, path));
+      for (const digest of digestsIn(readTextIfThere(path))) stale.add(relative(store.paths.root, store.paths.diffIDByDigest(digest)));
+    }
+    return paths.filter((path) => stale.has(path));
+  }
+}
+
+function digestsIn(text: string | undefined): string[] {
+  try {
+    const list: unknown = JSON.parse(text ?? '[]');
+    return Array.isArray(list) ? list.flatMap((entry: unknown) => (isRecord(entry) && isDigest(entry['Digest']) ? [entry['Digest']] : [])) : [];
+  } catch {
+    return [];
+  }
+}

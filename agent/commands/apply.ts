@@ -1,0 +1,40 @@
+import { readConfig } from '../boot/config.ts';
+import { preload } from '../boot/preload.ts';
+import { syncStore } from '../boot/sync.ts';
+import { statusDocument } from '../status/document.ts';
+import { hasBeenReady, publish } from '../status/publish.ts';
+import { states } from '../status/state.ts';
+import { monotonicUsec } from '../system/clock.ts';
+import { PreloaderError } from '../system/errors.ts';
+import { systemCall } from '../system/libc.ts';
+
+export interface ApplyOptions {
+  readonly config?: string;
+  /** Exit status 0 instead of 3 for a degraded result: docker.service's drop-in starts Docker then. */
+  readonly degradedOk?: boolean;
+}
+
+/** Beyond the wait for devices. docker.service has no time limit of its own for its ExecStartPre=. */
+const DEADLINE_SEC = 60;
+
+/**
+ * Fills the store once, without a daemon. @returns the exit status
+ * @throws PreloaderError where the configuration is wrong, or dockerd runs
+ */
+export async function applyOnce(options: ApplyOptions): Promise<number> {
+  const config = readConfig(options.config);
+  // A disk that hangs can hold up any call; SIGALRM ends the process wherever it is, which the store survives.
+  systemCall('alarm', Math.ceil(config.deviceTimeoutSec + DEADLINE_SEC));
+  const settled = hasBeenReady(config);
+  const result = await preload(config, { wait: !settled, change: 'stopped' });
+  if (result.isDockerRunning && result.plan !== undefined && result.plan.steps.length > 0) {
+    throw new PreloaderError('DOCKER_RUNNING', `dockerd is running on ${result.dataRoot ?? ''}: a stopped one expected; stop it, or run: systemctl restart docker`);
+  }
+  result.timings.begin('ready');
+  const status = statusDocument(result, monotonicUsec());
+  publish(config, status);
+  // With a daemon, that syncs after Docker may start.
+  if (!settled && result.dataRoot !== undefined) await syncStore(result.dataRoot);
+  process.stdout.write(`${status.summary}\n`);
+  return status.state === 'degraded' && options.degradedOk === true ? 0 : states[status.state].exitStatus;
+}

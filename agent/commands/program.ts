@@ -1,0 +1,46 @@
+import { Command, CommanderError } from 'commander';
+import { DEFAULT_CONFIG_PATH } from '../boot/config.ts';
+import { FORMAT_VERSION } from '../disk/manifest.ts';
+import { VERSION } from '../version.ts';
+
+/** Sets the exit status that a command came to. */
+type Finish = (exitStatus: number) => void;
+
+/** The command line: names, options, help. Each command's code is loaded when it is called. */
+export function createProgram(finish: Finish): Command {
+  const program = new Command('docker-preloader')
+    .description('Makes the images of attached preload disks part of dockerd\'s store before dockerd starts.')
+    .version(`docker-preloader ${VERSION} (disk format ${FORMAT_VERSION})`, '-V, --version')
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(`docker-preloader: ${text.replace(/^error: /, '')}`) })
+    .showHelpAfterError('(docker-preloader --help tells more)');
+  const command = (name: string, description: string, example: string): Command =>
+    program
+      .command(name)
+      .description(description)
+      .allowExcessArguments(false)
+      .exitOverride()
+      .option('--config <file>', `configuration file (default: ${DEFAULT_CONFIG_PATH}, all defaults where there is none)`)
+      .addHelpText('after', `\nExamples:\n${example}\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded`);
+
+  command('run', 'The daemon that the unit starts: fills the store, reports READY=1, then serves the status.', '  systemctl enable --now docker-preloader')
+    .action(async (options: { config?: string }) => (await import('./run.ts')).run(options.config));
+  command('apply', 'Fills the store once, without a daemon.', '  docker-preloader apply\n  docker-preloader apply --config /etc/docker-preloader/test.json')
+    .option('--degraded-ok', 'exit status 0 instead of 3 when something was left out, as docker.service needs it')
+    .action(async (options: { config?: string; degradedOk?: boolean }) => finish(await (await import('./apply.ts')).applyOnce(options)));
+  command('plan', 'Prints what run would do now; changes nothing.', '  docker-preloader plan\n  docker-preloader plan --json')
+    .option('--json', 'as JSON, for programs')
+    .action(async (options: { config?: string; json?: boolean }) => finish(await (await import('./plan.ts')).printPlan(options)));
+  command('unlink', "Takes everything preloaded out of the store that nothing of the user's stands on; dockerd must be stopped.", '  systemctl stop docker.socket docker && docker-preloader unlink')
+    .action(async (options: { config?: string }) => finish(await (await import('./unlink.ts')).unlink(options)));
+  command('status', 'Asks the daemon for its status.', '  docker-preloader status\n  docker-preloader status --json | jq .state')
+    .option('--json', 'as JSON, for programs')
+    .option('--watch', 'print again whenever it changes')
+    .action(async (options: { config?: string; json?: boolean; watch?: boolean }) => finish(await (await import('./status.ts')).printStatus(options)));
+  return program;
+}
+
+/** commander's exit status: 0 for help and version, 2 where the usage was wrong. */
+export function exitStatusOf(error: CommanderError): number {
+  return error.exitCode === 0 ? 0 : 2;
+}

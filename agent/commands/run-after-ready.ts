@@ -1,0 +1,81 @@
+import { once } from 'node:events';
+import { runtimePath, type Config } from '../boot/config.ts';
+import type { Preload } from '../boot/preload.ts';
+import { syncStore } from '../boot/sync.ts';
+import type { Finding } from '../disk/finding.ts';
+import { parseEnvironment, parseExecStart, storeOfService, type ServiceStore } from '../docker/service.ts';
+import type { StatusDocument } from '../status/document.ts';
+import { logFinding, metrics, publishedStatus } from '../status/publish.ts';
+import { serveStatus } from '../status/server.ts';
+import { isENOENT, messageOf } from '../system/errors.ts';
+import { readTextIfThere } from '../system/files.ts';
+import { log } from '../system/journal.ts';
+import { listenFd } from '../system/listen-fds.ts';
+
+/** What the daemon does once Docker may start: serve the status, sync, compare. Loaded only then. */
+export async function serve(config: Config, result: Preload, status: StatusDocument): Promise<void> {
+  const findings: Finding[] = [];
+  // docker.service's drop-in may have changed the store, and the status, since.
+  const current = (): StatusDocument => {
+    const newest = JSON.parse(publishedStatus(config) ?? JSON.stringify(status)) as StatusDocument;
+    return { ...newest, findings: [...newest.findings, ...findings] };
+  };
+  const server = await serveStatus(
+    { path: config.statusSocket, fd: listenFd() },
+    {
+      '/v1/status': { type: 'application/json', body: () => `${JSON.stringify(current())}\n` },
+      '/metrics': { type: 'text/plain; version=0.0.4', body: () => metrics(current()) },
+      '/healthz': { type: 'text/plain', body: () => `${current().state}\n` },
+      '/v1/timeline': { type: 'application/json', body: () => readTextIfThere(runtimePath(config, 'boot.json')) },
+    },
+  );
+  if (result.dataRoot !== undefined) {
+    await syncStore(result.dataRoot);
+    const difference = await compareWithService(config, result.dataRoot);
+    if (difference !== undefined) {
+      logFinding(difference);
+      findings.push(difference);
+    }
+  }
+  await once(server, 'close');
+}
+
+/** Looks whether docker.service starts dockerd on the store that was filled. Without systemd there is nothing to ask. */
+async function compareWithService(config: Config, dataRoot: string): Promise<Finding | undefined> {
+  try {
+    const service = await readService(config);
+    if (service === undefined) return undefined;
+    const problems = [
+      service.dataRoot === dataRoot ? undefined : `data root ${service.dataRoot}`,
+      service.storageDriver === undefined || service.storageDriver === 'overlay2' ? undefined : `storage driver ${service.storageDriver}`,
+      service.usernsRemap === undefined ? undefined : `userns-remap ${service.usernsRemap}`,
+    ].filter((problem) => problem !== undefined);
+    if (problems.length === 0) return undefined;
+    return { code: 'DATA_ROOT_DIFFERS', message: `docker.service starts dockerd with ${problems.join(', ')}, but ${dataRoot} was filled for overlay2; set \`dataRoot\` in our configuration, or dockerd's options in ${config.dockerConfig}` };
+  } catch (error) {
+    log('notice', `docker.service could not be compared with what was filled, ignoring: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
+async function readService(config: Config): Promise<ServiceStore | undefined> {
+  const { execa } = await import('execa');
+  const show = async (...properties: readonly string[]): Promise<Map<string, string>> => {
+    const { stdout } = await execa('systemctl', ['show', 'docker.service', ...properties.map((name) => `--property=${name}`)], { timeout: 10_000 });
+    return new Map(stdout.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
+  };
+  if (process.env['NOTIFY_SOCKET'] === undefined) return undefined;
+  try {
+    const properties = await show('ExecStart', 'Environment', 'EnvironmentFiles', 'LoadState');
+    const argv = parseExecStart(properties.get('ExecStart') ?? '');
+    if (properties.get('LoadState') !== 'loaded' || argv.length === 0) return undefined;
+    const environment = parseEnvironment(properties.get('Environment') ?? '');
+    for (const [, path] of (properties.get('EnvironmentFiles') ?? '').matchAll(/(\/\S+) \(ignore_errors=/g)) {
+      Object.assign(environment, parseEnvironment((readTextIfThere(path ?? '') ?? '').replaceAll(/^\s*#.*$/gm, '').replaceAll(/^(\w+)=(["'])(.*)\2\s*$/gm, '"$1=$3"')));
+    }
+    return storeOfService(argv, environment, config.dockerConfig);
+  } catch (error) {
+    if (isENOENT(error)) return undefined;
+    throw error;
+  }
+}

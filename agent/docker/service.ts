@@ -1,0 +1,60 @@
+import { DEFAULT_DATA_ROOT, readDaemonConfig } from './daemon-config.ts';
+
+/** How docker.service starts dockerd, as far as it decides which store there is. */
+export interface ServiceStore {
+  readonly dataRoot: string;
+  readonly storageDriver: string | undefined;
+  readonly usernsRemap: string | undefined;
+}
+
+/**
+ * What docker.service's effective command line says: `--data-root` and `--storage-driver`, given there, win over
+ * dockerd's configuration file (dockerd refuses both), and `--config-file` names another file.
+ * @param execStart argv of ExecStart=, with variables filled in
+ * @throws PreloaderError DOCKER_CONFIG_INVALID
+ */
+export function storeOfService(execStart: readonly string[], environment: Readonly<Record<string, string>>, defaultConfigPath: string): ServiceStore {
+  const argv = execStart.flatMap((word) => expand(word, environment));
+  const option = (...names: readonly string[]): string | undefined => optionValue(argv, names);
+  const config = readDaemonConfig(option('--config-file') ?? defaultConfigPath);
+  const dataRoot = option('--data-root', '-g', '--graph') ?? config.dataRoot;
+  return {
+    dataRoot: dataRoot === '' ? DEFAULT_DATA_ROOT : dataRoot.replace(/(.)\/+$/, '$1'),
+    storageDriver: option('--storage-driver', '-s') ?? config.storageDriver ?? environment['DOCKER_DRIVER'],
+    usernsRemap: option('--userns-remap') ?? config.usernsRemap,
+  };
+}
+
+/** systemd splits `$NAME` into words and puts `${NAME}` in as it is (systemd.service(5), "Command lines"). */
+function expand(word: string, environment: Readonly<Record<string, string>>): string[] {
+  const whole = /^\$(\w+)$/.exec(word);
+  if (whole !== null) return (environment[whole[1] ?? ''] ?? '').split(/\s+/).filter((part) => part !== '').map((part) => part.replaceAll(/^(['"])(.*)\1$/g, '$2'));
+  return [word.replaceAll(/\$\{(\w+)\}/g, (_, name: string) => environment[name] ?? '')];
+}
+
+function optionValue(argv: readonly string[], names: readonly string[]): string | undefined {
+  for (const [index, word] of argv.entries()) {
+    for (const name of names) {
+      if (word === name) return argv[index + 1];
+      if (word.startsWith(`${name}=`)) return word.slice(name.length + 1).replaceAll(/^(['"])(.*)\1$/g, '$2');
+    }
+  }
+  return undefined;
+}
+
+/** Parses the argv of `systemctl show --property=ExecStart`: `{ path=… ; argv[]=/usr/bin/dockerd -H fd:// ; … }`. */
+export function parseExecStart(text: string): string[] {
+  const match = /argv\[\]=(.*?) ; ignore_errors=/.exec(text);
+  return match?.[1]?.split(' ').filter((word) => word !== '') ?? [];
+}
+
+/** Parses `systemctl show --property=Environment`, words of NAME=value, quoted where a value holds spaces. */
+export function parseEnvironment(text: string): Record<string, string> {
+  const environment: Record<string, string> = {};
+  for (const [, quoted, plain] of text.matchAll(/"([^"]*)"|(\S+)/g)) {
+    const word = quoted ?? plain ?? '';
+    const at = word.indexOf('=');
+    if (at > 0) environment[word.slice(0, at)] = word.slice(at + 1);
+  }
+  return environment;
+}

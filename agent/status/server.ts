@@ -1,0 +1,71 @@
+import { chmodSync, chownSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSocketServer, type Server as SocketServer } from 'node:net';
+import { dirname } from 'node:path';
+import { ensureFolder, readTextIfThere } from '../system/files.ts';
+
+/** Answers by path; each gives its text, or undefined while there is none. */
+export type Routes = Readonly<Record<string, { readonly type: string; readonly body: () => string | undefined }>>;
+
+const MAX_CONNECTIONS = 64;
+const REQUEST_TIMEOUT_MS = 5000;
+const SOCKET_MODE = 0o660;
+
+/**
+ * Serves the status over HTTP on a unix socket: the one at `path`, or the one that the service manager listens on and has
+ * passed as `fd`. Only reads: a client cannot make the agent do anything.
+ */
+export async function serveStatus(where: { readonly path: string; readonly fd: number | undefined }, routes: Routes): Promise<SocketServer> {
+  const http = createServer((request, response) => answer(request, response, routes));
+  limit(http);
+  // http.listen({ fd }) accepts and never answers under Bun; handing it the connections of a plain server works in both.
+  const sockets = createSocketServer((socket) => http.emit('connection', socket));
+  sockets.maxConnections = MAX_CONNECTIONS;
+  if (where.fd === undefined) {
+    ensureFolder(dirname(where.path), 0o755);
+    // What a killed daemon leaves; one that still answers has another socket from then on.
+    rmSync(where.path, { force: true });
+  }
+  await new Promise<void>((resolve, reject) => {
+    sockets.once('error', reject);
+    sockets.listen(where.fd === undefined ? { path: where.path } : { fd: where.fd }, resolve);
+  });
+  chmodSync(where.path, SOCKET_MODE);
+  const group = dockerGroup();
+  if (group !== undefined) chownSync(where.path, 0, group);
+  return sockets;
+}
+
+/** The group whose members may use Docker, by its number. */
+function dockerGroup(): number | undefined {
+  const match = /^docker:[^:]*:(\d+):/m.exec(readTextIfThere('/etc/group') ?? '');
+  return match === null ? undefined : Number(match[1]);
+}
+
+function limit(http: Server): void {
+  http.requestTimeout = REQUEST_TIMEOUT_MS;
+  http.headersTimeout = REQUEST_TIMEOUT_MS;
+  http.keepAliveTimeout = REQUEST_TIMEOUT_MS;
+}
+
+function answer(request: IncomingMessage, response: ServerResponse, routes: Routes): void {
+  const [path = '/'] = (request.url ?? '/').split('?');
+  const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+  if (route === undefined) return send(response, 404, 'application/json', errorBody(`no such path: ${path}; there are ${Object.keys(routes).join(', ')}`));
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('Allow', 'GET, HEAD');
+    return send(response, 405, 'application/json', errorBody(`GET expected, found ${request.method ?? 'nothing'}`));
+  }
+  const body = route.body();
+  if (body === undefined) return send(response, 503, 'application/json', errorBody('no status yet'));
+  return send(response, 200, route.type, body);
+}
+
+function errorBody(message: string): string {
+  return `${JSON.stringify({ error: message })}\n`;
+}
+
+function send(response: ServerResponse, status: number, type: string, body: string): void {
+  response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) });
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}

@@ -1,0 +1,20 @@
+import { effectOf, type Finding } from '../disk/finding.ts';
+
+/** How a run ended. */
+export type State = 'ok' | 'empty' | 'degraded' | 'failed';
+
+/** The one table of states: what each means and the exit status that goes with it. */
+export const states = {
+  ok: { exitStatus: 0, meaning: 'everything on the disks is in the store' },
+  empty: { exitStatus: 0, meaning: 'no preload disk is attached' },
+  degraded: { exitStatus: 3, meaning: 'done, but something was left out' },
+  failed: { exitStatus: 1, meaning: 'a required disk is missing, or the store could not be filled' },
+} as const satisfies Record<State, { readonly exitStatus: number; readonly meaning: string }>;
+
+/** The state that follows from what was found. @param disks how many disks are in use */
+export function stateOf(findings: readonly Finding[], disks: number): State {
+  const effects = new Set(findings.map((finding) => effectOf(finding)));
+  if (effects.has('failed')) return 'failed';
+  if (effects.has('degraded')) return 'degraded';
+  return disks === 0 ? 'empty' : 'ok';
+}
