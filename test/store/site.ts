@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { execa } from 'execa';
 import { agent, type AgentResult } from '../support/agent.ts';
 import { type Dockerd, type DockerdOptions, startDockerd, writeDockerdConfig } from '../support/dockerd.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
@@ -26,6 +27,8 @@ export interface Site {
   start(options?: Pick<DockerdOptions, 'env' | 'extraConfig'>): Promise<Dockerd>;
   /** The layer folders that the store has, without `l`. */
   layerFolders(): string[];
+  /** Everything in the data root: type, mode, size, time and link target of each name. */
+  snapshot(): Promise<string>;
   remove(): Promise<void>;
 }
 
@@ -77,6 +80,7 @@ export async function makeSite(version: DockerdVersion, config: Readonly<Record<
     },
     start: (options = {}) => startDockerd({ version, dataRoot, folder, ...options }),
     layerFolders: () => readdirSync(path.join(dataRoot, 'overlay2')).filter((name) => name !== 'l').sort(),
+    snapshot: async () => (await execa('find', [dataRoot, '-printf', '%P %y %m %s %T@ %l\n'])).stdout.split('\n').sort().join('\n'),
     remove: tree.remove,
   };
   return site;
