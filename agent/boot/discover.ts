@@ -69,7 +69,8 @@ export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = 
     const pattern = labelPattern(entry);
     return ![...disks.keys()].some((label) => pattern?.test(label));
   });
-  return { disks, findings, missing };
+  // A device that cannot be read matters only where a disk is missed: it may be that one.
+  return { disks, findings: missing.length === 0 ? findings.filter((finding) => finding.code !== 'DEVICE_UNREADABLE') : findings, missing };
 }
 
 function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[]): FoundDisk | undefined {
@@ -77,7 +78,6 @@ function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[]):
   try {
     superblock = readSuperblock(device.path);
   } catch (error) {
-    // An empty drive, or one that we may not read. It only matters if it had been a preload disk, which we cannot know.
     findings.push({ code: 'DEVICE_UNREADABLE', device: device.path, message: `${device.path}: its superblock cannot be read: ${messageOf(error)}` });
     return undefined;
   }

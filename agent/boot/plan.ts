@@ -115,7 +115,7 @@ function hasImage(ledger: Ledger, id: ImageID): boolean {
  */
 function wantedImages(offer: Catalogue, own: ReadonlyMap<string, ImageID>, store: Store): Map<ImageID, DiskImage> {
   const named = new Set([...offer.references.values()].map((reference) => reference.image));
-  const held = new Set([...own.values()]);
+  const held = new Set(own.values());
   for (const id of store.referenceStore.references.values()) held.add(id);
   return new Map([...offer.images].filter(([id]) => held.has(id) || !named.has(id)));
 }

@@ -73,7 +73,7 @@ class RemovalPlanner implements Removals {
 
   #sortImages(candidates: ReadonlyMap<ImageID, string>): void {
     const { store, changes, wantedImages } = this.#input;
-    const named = new Set([...new Map([...store.referenceStore.references, ...changes]).values()]);
+    const named = new Set(new Map([...store.referenceStore.references, ...changes]).values());
     const containerTops = new Set(store.containerParents().values());
     for (const [id, label] of candidates) {
       if (wantedImages.has(id) || !store.images.has(id) || !this.#input.standsOnOurs(id)) continue;

@@ -1,0 +1,58 @@
+import { globSync } from 'node:fs';
+import { execa } from 'execa';
+
+/**
+ * `npm test`: builds the executable and the package, then runs every stage. A stage, or the suite of the guests, can be
+ * chosen: `npm test -- unit store`, `npm run test:vm -- bookworm`.
+ */
+interface Stage {
+  readonly about: string;
+  readonly files: readonly string[];
+  /** Test files at once: two cores are two dockerds at most, and one machine emulated. */
+  readonly concurrency: number;
+}
+
+const stages: Readonly<Record<string, Stage>> = {
+  unit: {
+    about: 'units, by tables and by properties',
+    files: ['test/{boot,builder,commands,disk,docker,packaging,status,support,system}/**/*.test.ts'],
+    concurrency: 2,
+  },
+  store: { about: 'real dockerds 20.10, 26.1 and 28.5 on preloaded stores', files: ['test/{store,demo}/*.test.ts'], concurrency: 2 },
+  guest: { about: 'real systemd in containers', files: ['test/guest/*.test.ts'], concurrency: 1 },
+  vm: { about: 'a virtual machine with qcow2 disks', files: ['test/vm/*.test.ts'], concurrency: 1 },
+};
+
+const suites = ['bookworm', 'trixie', 'forky'];
+const root = `${import.meta.dirname}/..`;
+
+const words = process.argv.slice(2);
+const unknown = words.find((word) => !(word in stages) && !suites.includes(word));
+if (unknown !== undefined) {
+  console.error(`docker-preloader tests: a stage (${Object.keys(stages).join(', ')}) or a suite (${suites.join(', ')}) expected, found '${unknown}'`);
+  process.exit(2);
+}
+const suite = words.find((word) => suites.includes(word)) ?? 'trixie';
+const chosen = Object.keys(stages).filter((name) => words.includes(name));
+
+await node('agent/packaging/package.ts');
+const took: string[] = [];
+for (const name of chosen.length > 0 ? chosen : Object.keys(stages)) {
+  const stage = stages[name];
+  if (stage === undefined) continue;
+  const start = performance.now();
+  console.log(`\n== ${name}: ${stage.about}`);
+  const files = stage.files.flatMap((pattern) => globSync(pattern, { cwd: root })).toSorted();
+  if (files.length === 0) throw new Error(`${name}: test files expected, found none`);
+  await node('--test', '--test-reporter=spec', `--test-concurrency=${stage.concurrency}`, ...files);
+  took.push(`${name} ${Math.round((performance.now() - start) / 1000)} s`);
+}
+console.log(`\nall stages passed: ${took.join(', ')}`);
+
+/** Runs a script under this Node; a failure ends the run with its exit status. */
+async function node(...args: readonly string[]): Promise<void> {
+  const { exitCode } = await execa(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
+    cwd: root, stdio: ['ignore', 'inherit', 'inherit'], reject: false, env: { DPL_GUEST_SUITE: suite },
+  });
+  if (exitCode !== 0) process.exit(exitCode ?? 1);
+}
