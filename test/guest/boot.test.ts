@@ -56,7 +56,7 @@ describe('a boot with the unit enabled', () => {
   for (const [name, command] of Object.entries(disturbances)) {
     it(`leaves a running container alone: ${name}`, async () => {
       const state = 'docker inspect --format "{{.State.Pid}} {{.State.StartedAt}}" steady';
-      if ((await guest.run(state)).code !== 0) await ok(guest, `docker run --detach --name steady --network none ${disks('dpl-b').image} sleep 100000`);
+      if ((await guest.run(state)).code !== 0) await ok(guest, `docker run --detach --stop-signal KILL --name steady --network none ${disks('dpl-b').image} sleep 100000`);
       const dockerd = await unitProperties(guest, 'docker.service', ['MainPID', 'InvocationID']);
       const before = await ok(guest, state);
       await ok(guest, command);

@@ -8,6 +8,13 @@ import { chosenSuite } from '../support/guest-root.ts';
 import { attach } from '../support/loop-device.ts';
 import { bootContainer } from '../support/nspawn.ts';
 
+/** A client that is not ours, of what a Debian guest has: it speaks HTTP over the unix socket. */
+const askStatus = `use IO::Socket::UNIX;
+my $socket = IO::Socket::UNIX->new(Peer => '/run/docker-preloader/status.sock') or die "connect: $!";
+print $socket "GET /v1/status HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n";
+print while <$socket>;
+`;
+
 describe('an agent that fails', () => {
   after(cleanUpAll);
 
@@ -20,26 +27,27 @@ describe('an agent that fails', () => {
       ...preloadedGuest({}, {
         files: {
           '/etc/docker-preloader/config.json': '{ "lables": ["dpl-*"] }',
+          '/usr/local/bin/ask-status': askStatus,
           // Four clients that ask as soon as the socket is there, before the agent has a chance to answer.
           '/etc/systemd/system/client@.service': `[Unit]
 DefaultDependencies=no
 After=docker-preloader.socket
 [Service]
 Type=exec
-ExecStart=sh -c 'docker-preloader status --json > /run/client-%i.json 2> /run/client-%i.err; echo $? > /run/client-%i.code'
+ExecStart=sh -c 'perl /usr/local/bin/ask-status > /run/client-%i.answer; touch /run/client-%i.done'
 `,
         },
         setup: 'for n in 1 2 3 4; do systemctl add-wants docker-preloader.socket client@$n.service; done',
       }),
     });
-    await until(guest, 'test -s /run/client-1.code -a -s /run/client-2.code -a -s /run/client-3.code -a -s /run/client-4.code');
+    await until(guest, 'ls /run/client-1.done /run/client-2.done /run/client-3.done /run/client-4.done');
     for (const client of [1, 2, 3, 4]) {
-      const answer = await ok(guest, `cat /run/client-${client}.json /run/client-${client}.err`);
-      assert.match(answer, /lables/, 'each client must learn which key is wrong');
-      assert.notEqual(await ok(guest, `cat /run/client-${client}.code`), '0');
+      const answer = await ok(guest, `cat /run/client-${client}.answer`);
+      assert.match(answer, /^HTTP\/1\.1 200 [^]*"state":"failed"[^]*lables/, 'each client must learn which key is wrong');
     }
     // More clients later: they start nothing again.
-    for (let count = 0; count < 6; count++) assert.match(await fails(guest, 'docker-preloader status --json'), /lables/);
+    for (let count = 0; count < 6; count++) assert.match(await ok(guest, 'perl /usr/local/bin/ask-status'), /lables/);
+    assert.match(await fails(guest, 'docker-preloader status --json'), /lables/);
     const preloader = await unitProperties(guest, 'docker-preloader.service', ['NRestarts', 'ActiveState', 'Result']);
     assert.equal(preloader['NRestarts'], '0');
     assert.notEqual(preloader['Result'], 'start-limit-hit');

@@ -24,11 +24,11 @@ for (const suite of suites) {
 
       await ok(guest, `dpkg -i ${packageInGuest}`);
       assert.equal(await ok(guest, 'systemctl is-enabled docker-preloader; true'), 'disabled');
-      const verify = await guest.run('systemd-analyze verify docker-preloader.service docker-preloader.socket docker.service');
+      const verify = await guest.run('systemd-analyze --man=no verify docker-preloader.service docker-preloader.socket docker.service');
       assert.deepEqual(verify, { code: 0, stdout: '', stderr: '' });
       const strict = await guest.run(`mkdir -p /etc/systemd/system/docker.service.d
         cp /usr/share/docker-preloader/docker.service.d-strict.conf /etc/systemd/system/docker.service.d/50-docker-preloader.conf
-        systemd-analyze verify docker.service; code=$?
+        systemd-analyze --man=no verify docker.service; code=$?
         rm -r /etc/systemd/system/docker.service.d; exit $code`);
       assert.deepEqual(strict, { code: 0, stdout: '', stderr: '' });
 

@@ -23,7 +23,7 @@ describe('a required disk that is missing', () => {
     assert.equal((await unitProperties(guest, 'docker.service', ['ActiveState']))['ActiveState'], 'active');
     const status = await agentStatus(guest);
     assert.equal(status.state, 'failed');
-    assert.ok(status.findings.some(({ code, message }) => code === 'DISK_MISSING' && message.includes('dpl-b')), JSON.stringify(status.findings));
+    assert.ok(status.findings.some(({ code, message }) => code === 'REQUIRED_MISSING' && message.includes('dpl-b')), JSON.stringify(status.findings));
 
     await guest.plug(b.device);
     await ok(guest, 'systemctl restart docker');

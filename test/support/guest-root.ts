@@ -56,7 +56,7 @@ export function chosenSuite(otherwise: DebianSuite): DebianSuite {
 }
 
 function packages(suite: DebianSuite): readonly string[] {
-  const names = ['systemd', 'systemd-sysv', 'udev', 'dbus', 'docker.io', 'containerd', 'runc', 'busybox-static', 'util-linux', 'kmod', 'e2fsprogs',
+  const names = ['systemd', 'systemd-sysv', 'udev', 'dbus', 'docker.io', 'containerd', 'runc', 'busybox-static', 'util-linux', 'kmod', 'procps', 'e2fsprogs',
     'linux-image-cloud-amd64', 'initramfs-tools'];
   // Debian 12's docker.io still has the client in it.
   return suite === 'bookworm' ? names : [...names, 'docker-cli'];

@@ -34,6 +34,13 @@ export interface Container extends Guest {
   reboot(): Promise<void>;
 }
 
+interface Running {
+  readonly process: ChildProcess;
+  /** PID 1 of the guest, as this machine counts; 0 until it is there. */
+  leader: number;
+  readonly kill: () => Promise<void>;
+}
+
 /** systemd-nspawn's exit status with --keep-unit when the guest asked for a reboot. */
 const rebootStatus = 133;
 
@@ -55,10 +62,10 @@ export async function bootContainer(options: ContainerOptions): Promise<Containe
   await putContent(folder, mountRoot, options);
 
   const devices = new Set(options.devices);
-  let running: { readonly process: ChildProcess; readonly ended: Promise<unknown>; leader: number; readonly kill: () => Promise<void> } | undefined;
+  let running: Running | undefined;
   const consoleFile = path.join(folder, 'console.log');
   const console = (): string => readFileSync(consoleFile, 'utf8');
-  const state = (): NonNullable<typeof running> => {
+  const state = (): Running => {
     if (running === undefined) throw new Error('Expected a running guest, it is switched off');
     return running;
   };
@@ -80,18 +87,22 @@ export async function bootContainer(options: ContainerOptions): Promise<Containe
       devices.add(device);
     },
     unplug: async (device) => {
-      await ok(container, `rm ${device}`);
+      // One that was given at boot is a bind mount.
+      await ok(container, `umount ${device} 2>/dev/null; rm ${device}`);
       devices.delete(device);
     },
     boot: async () => {
       if (running !== undefined) throw new Error('Expected a guest that is switched off, it is running');
-      const process = startNspawn(folder, mountRoot, [...devices], consoleFile);
-      const ended = once(process, 'exit');
+      const nspawn = startNspawn(folder, mountRoot, [...devices], consoleFile);
+      const ended = once(nspawn, 'exit');
+      const started = { process: nspawn, leader: 0 };
       const kill = cleanUpLater(`guest ${folder}`, async () => {
-        process.kill('SIGKILL');
+        // PID 1 first: it is gone when all processes of the guest are, and then systemd-nspawn ends by itself.
+        if (started.leader !== 0 && isInit(started.leader)) process.kill(started.leader, 'SIGKILL');
+        else nspawn.kill('SIGKILL');
         await ended;
       });
-      running = { process, ended, kill, leader: 0 };
+      running = Object.assign(started, { kill });
       await waitForBoot(running, console);
     },
     reboot: async () => {
@@ -122,7 +133,8 @@ function startNspawn(folder: string, mountRoot: string, devices: readonly string
   ];
   const output = openSync(consoleFile, 'a');
   const child = spawn('setpriv', [
-    '--pdeathsig', 'KILL', 'unshare', '--mount', '--propagation', 'private',
+    // Should the tests be killed outright, systemd-nspawn shuts the guest down; killed itself, it would leave it running.
+    '--pdeathsig', 'TERM', 'unshare', '--mount', '--propagation', 'private',
     // systemd-nspawn keeps a folder for each guest's name in /run/systemd, and these guests share one name.
     'sh', '-ec', `${mountRoot}\nmkdir -p /run/systemd\nmount -t tmpfs tmpfs /run/systemd\nshift\nexec systemd-nspawn "$@"`, 'sh', folder, ...args,
   ], {
@@ -136,7 +148,7 @@ function startNspawn(folder: string, mountRoot: string, devices: readonly string
 }
 
 /** Waits until the guest's PID 1 is there and done with the jobs of its boot. */
-async function waitForBoot(running: { readonly process: ChildProcess; leader: number }, console: () => string): Promise<void> {
+async function waitForBoot(running: Pick<Running, 'process' | 'leader'>, console: () => string): Promise<void> {
   const pid = running.process.pid;
   if (pid === undefined) throw new Error('Expected to start systemd-nspawn; is systemd-container installed?');
   let reached = '';

@@ -138,7 +138,7 @@ export function hasKvm(): boolean {
 function machineArgs(sockets: string, consoleFile: string): readonly string[] {
   return [
     ...(hasKvm() ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=multi,tb-size=512', '-cpu', 'max']),
-    '-M', 'q35', '-smp', '2', '-m', '2048', '-nodefaults', '-no-user-config', '-display', 'none',
+    '-M', 'q35', '-smp', '2', '-m', '2048', '-boot', 'strict=on', '-nodefaults', '-no-user-config', '-display', 'none',
     '-chardev', `file,id=console,path=${consoleFile},append=on`, '-serial', 'chardev:console',
     '-chardev', `socket,id=control,path=${sockets}/control,server=on,wait=off`,
     '-device', 'virtio-serial-pci,addr=3', '-device', `virtserialport,chardev=control,name=${controlPort}`,
@@ -151,7 +151,7 @@ function machineArgs(sockets: string, consoleFile: string): readonly string[] {
 
 function bootArgs(root: { readonly kernel: string; readonly initrd: string }): readonly string[] {
   return ['-kernel', root.kernel, '-initrd', root.initrd, '-append', [
-    'root=LABEL=guest-root', 'rw', 'console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'net.ifnames=0', 'systemd.show_status=auto', 'systemd.getty_auto=no',
+    'root=LABEL=guest-root', 'rw', 'console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'apparmor=0', 'net.ifnames=0', 'systemd.show_status=auto', 'systemd.getty_auto=no',
     // What udev would load for an emulated processor, to no use here.
     'modprobe.blacklist=kvm_amd,kvm_intel,aesni_intel,ghash_clmulni_intel,sha512_ssse3,sha256_ssse3,sha1_ssse3,crct10dif_pclmul,crc32_pclmul,qemu_fw_cfg,serio_raw',
   ].join(' ')];
