@@ -1,9 +1,13 @@
 interface Entry {
   readonly what: string;
   readonly undo: () => Promise<void> | void;
+  readonly isThere: () => boolean;
 }
 
 const entries = new Set<Entry>();
+const undoing = new Map<Entry, Promise<void>>();
+const undone: Entry[] = [];
+let ending: Promise<void> | undefined;
 let watching = false;
 
 /**
@@ -11,11 +15,14 @@ let watching = false;
  *
  * It is undone by the returned function, by `cleanUpAll`, or on Ctrl-C, SIGTERM and SIGHUP: once, whatever comes first.
  * @param what names it in an error message
+ * @param isThere where work that goes on during a Ctrl-C can bring it back, as a path: tells whether it did
  * @returns undoes it now
  */
-export function cleanUpLater(what: string, undo: () => Promise<void> | void): () => Promise<void> {
+export function cleanUpLater(
+  what: string, undo: () => Promise<void> | void, isThere: () => boolean = () => false,
+): () => Promise<void> {
   watchSignals();
-  const entry = { what, undo };
+  const entry = { what, undo, isThere };
   entries.add(entry);
   return () => run(entry);
 }
@@ -26,18 +33,34 @@ export function cleanUpLater(what: string, undo: () => Promise<void> | void): ()
  */
 export async function cleanUpAll(): Promise<void> {
   const errors: unknown[] = [];
-  for (const entry of [...entries].reverse()) {
-    await run(entry).catch((error: unknown) => errors.push(new Error(`could not clean up ${entry.what}`, { cause: error })));
+  // Again where something was registered meanwhile, by a test that has not noticed yet that it is over.
+  while (entries.size + undoing.size > 0) {
+    for (const entry of [...undoing.keys(), ...[...entries].reverse()]) {
+      await run(entry).catch((error: unknown) => errors.push(new Error(`could not clean up ${entry.what}`, { cause: error })));
+    }
   }
   if (errors.length > 0) throw new AggregateError(errors, errors.map(withCause).join('; '));
 }
 
-async function run(entry: Entry): Promise<void> {
-  if (entries.delete(entry)) await entry.undo();
+/** Undoes an entry once; whoever asks meanwhile waits for the same. */
+function run(entry: Entry): Promise<void> {
+  if (entries.delete(entry)) {
+    undone.push(entry);
+    undoing.set(entry, (async () => entry.undo())().finally(() => undoing.delete(entry)));
+  }
+  return undoing.get(entry) ?? Promise.resolve();
 }
 
 function withCause(error: unknown): string {
   return error instanceof Error ? `${error.message}${error.cause === undefined ? '' : `: ${withCause(error.cause)}`}` : String(error);
+}
+
+/** Cleans up, and again what the work that was interrupted has brought back meanwhile. */
+async function end(): Promise<void> {
+  do {
+    for (const entry of undone.splice(0)) if (entry.isThere()) entries.add(entry);
+    await cleanUpAll();
+  } while (undone.some((entry) => entry.isThere()));
 }
 
 /** Cleans up on the signals that end a run from outside, and then ends by that signal, so that a caller sees it. */
@@ -45,9 +68,14 @@ function watchSignals(): void {
   if (watching) return;
   watching = true;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => {
-      void cleanUpAll()
-        .catch((error: unknown) => process.stderr.write(`${withCause(error)}\n`))
+    // node:test exits in its own handler, which would not wait for this one.
+    process.removeAllListeners(signal);
+    process.on(signal, () => {
+      // The runner that reads this output may have ended already; then writing fails, which must not end this.
+      for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
+      // A second signal, of a terminal and then of a parent, does not cut the work short.
+      ending ??= end()
+        .catch((error: unknown) => void process.stderr.write(`${withCause(error)}\n`))
         .then(() => {
           process.removeAllListeners(signal);
           process.kill(process.pid, signal);

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -22,7 +22,7 @@ export async function tempTree(prefix = 'dpl'): Promise<TempTree> {
       // --one-file-system: a mount that appeared meanwhile must not be emptied.
       await execa('rm', ['-rf', '--one-file-system', folder]);
       await rm(folder, { recursive: true, force: true });
-    }),
+    }, () => existsSync(folder)),
   };
 }
 
