@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { build } from '../../agent/packaging/build.ts';
+import { type TempTree, tempTree } from '../support/temp-tree.ts';
+
+const root = path.resolve(import.meta.dirname, '../..');
+const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string };
+
+describe('npm run build', () => {
+  let folder: TempTree;
+
+  before(async () => {
+    folder = await tempTree();
+    await build(root, path.join(folder.path, 'dist'));
+    // Alone, as a user would copy it: no node_modules above it.
+    copyFileSync(path.join(folder.path, 'dist/docker-preloader.mjs'), path.join(folder.path, 'alone.mjs'));
+  });
+  after(() => folder.remove());
+
+  /** The two files, each with how it is started: the executable gets no PATH, so no Node. */
+  const programs: readonly { name: string; run: (args: readonly string[], env?: Record<string, string>) => SpawnSyncReturns<string> }[] = [
+    { name: 'docker-preloader', run: (args, env = {}) => start(path.join(folder.path, 'dist/docker-preloader'), args, env) },
+    { name: 'docker-preloader.mjs', run: (args, env = {}) => start(process.execPath, [path.join(folder.path, 'alone.mjs'), ...args], env) },
+  ];
+
+  function start(file: string, args: readonly string[], env: Record<string, string>): SpawnSyncReturns<string> {
+    return spawnSync(file, args, { encoding: 'utf8', env, cwd: folder.path, timeout: 30_000 });
+  }
+
+  for (const { name, run } of programs) {
+    it(`${name} prints its version with an empty environment`, () => {
+      const { stdout, stderr, status } = run(['--version']);
+      assert.deepEqual({ stderr, status }, { stderr: '', status: 0 });
+      assert.ok(stdout.includes(version), stdout);
+    });
+
+    it(`${name} lists its commands`, () => {
+      const { stdout, status } = run(['--help']);
+      assert.equal(status, 0);
+      for (const command of ['run', 'apply', 'unlink', 'plan', 'status', 'boot-order', 'verify', 'build', 'inspect']) {
+        assert.match(stdout, new RegExp(`^ +${command}\\b`, 'm'));
+      }
+    });
+
+    for (const args of [['frobnicate'], ['apply', '--frobnicate'], ['apply', '--config'], ['inspect']]) {
+      it(`${name} ${args.join(' ')}: wrong usage exits 2, in one line`, () => {
+        const { stdout, stderr, status } = run(args);
+        assert.equal(status, 2, stderr);
+        assert.equal(stdout, '');
+        assert.match(stderr, /^[^\n]+\n$/);
+      });
+    }
+
+    // plan probes dockerd's flock, which is a call into libc: this shows that each file brings its own way there.
+    it(`${name} calls libc`, () => {
+      const config = path.join(folder.path, 'config.json');
+      writeFileSync(config, JSON.stringify({ labels: ['no-such-*'], dataRoot: path.join(folder.path, 'data'), dockerConfig: path.join(folder.path, 'daemon.json') }));
+      const { stdout, stderr, status } = run(['plan', '--config', config]);
+      assert.equal(status, 0, stdout + stderr);
+    });
+  }
+
+  it('the executable stays itself whatever the environment and the folder say', () => {
+    const marker = path.join(folder.path, 'marker');
+    const preload = path.join(folder.path, 'preload.js');
+    writeFileSync(preload, `require('node:fs').writeFileSync(${JSON.stringify(marker)}, '')`);
+    writeFileSync(path.join(folder.path, 'bunfig.toml'), `preload = [${JSON.stringify(preload)}]\n`);
+    const run = programs[0]?.run ?? assert.fail();
+    const plain = run(['--version']).stdout;
+    for (const env of [
+      { BUN_BE_BUN: '1' }, { BUN_OPTIONS: `--preload=${preload}` }, { BUN_INSPECT_PRELOAD: preload }, { NODE_OPTIONS: `--require=${preload}` },
+      { BUN_BYTECODE_ORDER_OUT: marker },
+    ]) {
+      assert.equal(run(['--version'], env).stdout, plain, JSON.stringify(env));
+      assert.ok(!existsSync(marker), JSON.stringify(env));
+    }
+  });
+});

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { closeSync, cpSync, existsSync, globSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { makePackages } from '../../agent/packaging/package.ts';
+import { packagedFiles } from '../../agent/packaging/files.ts';
+import { type TempTree, tempTree } from '../support/temp-tree.ts';
+
+const root = path.resolve(import.meta.dirname, '../..');
+
+const run = (command: string, ...args: string[]): string => execFileSync(command, args, { encoding: 'utf8' });
+
+describe('npm run package', () => {
+  let folder: TempTree;
+  let debFile = '';
+  let tarball = '';
+
+  before(async () => {
+    process.env['SOURCE_DATE_EPOCH'] = '1700000000';
+    folder = await copyOf(root);
+    const [first = '', second = ''] = await makePackages(folder.path);
+    debFile = first;
+    tarball = second;
+  });
+  after(() => folder.remove());
+
+  it('describes a package that installs on any Debian with glibc 2.17, Docker or not', () => {
+    const fields = run('dpkg-deb', '--field', debFile);
+    const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string };
+    assert.match(fields, /^Package: docker-preloader$/m);
+    assert.ok(fields.includes(`\nVersion: ${version}\n`), fields);
+    assert.match(fields, /^Architecture: amd64$/m);
+    assert.match(fields, /^Recommends: docker\.io \| docker-ce$/m);
+    assert.doesNotMatch(fields, /^Pre-Depends|^Depends: .*[,|]/m);
+  });
+
+  it('depends on the glibc whose symbols the executable names', () => {
+    const needed = Math.max(...[...dynamicStrings(path.join(folder.path, 'dist/docker-preloader')).matchAll(/GLIBC_2\.(\d+)/g)].map((match) => Number(match[1])));
+    assert.match(run('dpkg-deb', '--field', debFile, 'Depends'), new RegExp(`^libc6 \\(>= 2\\.${needed}\\)$`, 'm'));
+  });
+
+  it('holds every file of the table, owned by root, with one time, in order', () => {
+    const lines = run('dpkg-deb', '--contents', debFile).trimEnd().split('\n');
+    const names = lines.map((line) => line.split(/\s+/)[5] ?? '');
+    for (const { to, from, gzip } of packagedFiles.filter((file) => file.optional !== true)) {
+      const name = (to.endsWith('/') ? to + path.basename(from) : to) + (gzip === true ? '.gz' : '');
+      assert.ok(names.includes(`./${name}`), `${name} is missing`);
+    }
+    assert.deepEqual(names, names.toSorted());
+    assert.deepEqual(lines.filter((line) => !/^(d|-)rw[x-]r-[x-]r-[x-] root\/root +\d+ 2023-11-14 22:13 /.test(line)), []);
+    assert.match(lines.find((line) => line.endsWith(' ./usr/bin/docker-preloader')) ?? '', /^-rwxr-xr-x /);
+  });
+
+  it('enables nothing: all units and drop-ins are below /usr, nothing is in /etc or /var', () => {
+    const outside = run('dpkg-deb', '--contents', debFile).split('\n').filter((line) => line !== '' && !line.includes(' ./usr/'));
+    assert.deepEqual(outside, []);
+  });
+
+  it('has the same tree in the tarball', () => {
+    const list = (command: string): string => run('sh', '-c', command);
+    assert.equal(list(`tar -tvzf '${tarball}'`), list(`dpkg-deb --fsys-tarfile '${debFile}' | tar -tv`));
+  });
+
+  it('carries the sums of its files, and scripts that a shell can read', async (t) => {
+    const unpacked = await tempTree();
+    t.after(() => unpacked.remove());
+    run('dpkg-deb', '--raw-extract', debFile, unpacked.path);
+    run('sh', '-c', `cd '${unpacked.path}' && md5sum --quiet -c DEBIAN/md5sums`);
+    const sums = readFileSync(path.join(unpacked.path, 'DEBIAN/md5sums'), 'utf8').trimEnd().split('\n');
+    assert.equal(sums.length, Number(run('sh', '-c', `cd '${unpacked.path}' && find usr -type f | wc -l`)));
+    for (const script of ['postinst', 'prerm', 'postrm']) run('sh', '-n', path.join(unpacked.path, 'DEBIAN', script));
+  });
+
+  it('names the licence of everything that the executable holds', () => {
+    const text = run('sh', '-c', `dpkg-deb --fsys-tarfile '${debFile}' | tar -xO ./usr/share/doc/docker-preloader/copyright`);
+    const sources = globSync('agent/!(packaging)/**/*.ts', { cwd: folder.path }).map((file) => readFileSync(path.join(folder.path, file), 'utf8')).join('');
+    const { dependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+    const used = Object.keys(dependencies).filter((name) => new RegExp(`['"]${name}['"/]`).test(sources));
+    assert.ok(used.includes('koffi'), 'koffi is in the bundle');
+    for (const name of [...used, 'Bun', 'JavaScriptCore']) assert.ok(text.includes(name), `${name} is missing`);
+  });
+
+  it('gives the same bytes again, in another folder too', async (t) => {
+    const copy = await copyOf(folder.path);
+    t.after(() => copy.remove());
+    assert.deepEqual((await makePackages(copy.path)).map(sha256), [debFile, tarball].map(sha256));
+  });
+});
+
+/** A copy of what the package is made of: it neither sees later changes nor touches the repository's own `dist`. */
+async function copyOf(repository: string): Promise<TempTree> {
+  const copy = await tempTree();
+  for (const name of ['agent', 'units', 'package.json', 'LICENSE', 'README.md'].filter((name) => existsSync(path.join(repository, name)))) {
+    cpSync(path.join(repository, name), path.join(copy.path, name), { recursive: true });
+  }
+  // No symlink: bundlers name modules by their real path.
+  mkdirSync(path.join(copy.path, 'node_modules'));
+  run('mount', '--bind', path.join(root, 'node_modules'), path.join(copy.path, 'node_modules'));
+  return copy;
+}
+
+function sha256(file: string): string {
+  return createHash('sha256').update(readFileSync(file)).digest('hex');
+}
+
+/** The beginning of an executable, with the names and versions of the symbols that it wants. */
+function dynamicStrings(file: string): string {
+  const start = Buffer.alloc(256 * 1024);
+  const fd = openSync(file, 'r');
+  readSync(fd, start, 0, start.length, 0);
+  closeSync(fd);
+  return start.toString('latin1');
+}
