@@ -59,21 +59,22 @@ export function labelFilter(config: Pick<Config, 'labels' | 'required'>): LabelF
 export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = listBlockDevices()): Discovery {
   const disks = new Map<string, FoundDisk[]>();
   const findings: Finding[] = [];
+  const present = new Set<string>();
   for (const device of devices) {
     // A device with holders yields to them; one without a node cannot be opened here (sysfs shows a container all).
     if (device.holders.length > 0 || (device.removable && !filter.hasNames) || !hasNode(device)) continue;
-    const disk = examine(device, filter, findings);
+    const disk = examine(device, filter, findings, present);
     if (disk !== undefined) disks.set(disk.label, [...(disks.get(disk.label) ?? []), disk]);
   }
   const missing = filter.awaited.filter((entry) => {
     const pattern = labelPattern(entry);
-    return ![...disks.keys()].some((label) => pattern?.test(label));
+    return ![...present].some((label) => pattern?.test(label));
   });
   // A device that cannot be read matters only where a disk is missed: it may be that one.
   return { disks, findings: missing.length === 0 ? findings.filter((finding) => finding.code !== 'DEVICE_UNREADABLE') : findings, missing };
 }
 
-function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[]): FoundDisk | undefined {
+function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[], present: Set<string>): FoundDisk | undefined {
   let superblock: Superblock | undefined;
   try {
     superblock = readSuperblock(device.path);
@@ -85,6 +86,8 @@ function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[]):
   const { label } = superblock;
   const rank = filter.rank(label);
   if (rank === -1 || (device.removable && !filter.isNamed(label))) return undefined;
+  // One that is refused has come, too: waiting longer would not make it better.
+  present.add(label);
   const problem = problemOf(superblock, device);
   if (problem === undefined) return { label, device, superblock, rank };
   findings.push({ ...problem, device: device.path, ...(isLabel(label) ? { label } : {}) });

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Finding } from '../disk/finding.ts';
 import { readManifest } from '../disk/manifest.ts';
 import { DiskTree } from '../disk/tree.ts';
@@ -100,6 +100,17 @@ export function findHiddenMounts(disks: readonly MountedDisk[]): Finding[] {
       code: 'MOUNT_NAMESPACE',
       label: disk.label,
       message: `disk ${disk.label}: a mount on ${disk.path} that PID 1 sees expected, found one in a namespace of our own; remove ProtectSystem=, PrivateTmp= and the like from the unit`,
+    }));
+}
+
+/** Mounts of ours whose device is gone: what stands on them gives read errors until the disk is back and Docker restarted. */
+export function findLostDisks(mountRoot: string): Finding[] {
+  return readMounts()
+    .filter((mount) => dirname(mount.path) === mountRoot && mount.filesystem !== 'tmpfs' && !existsSync(`/sys/dev/block/${mount.deviceNumber}`))
+    .map((mount) => ({
+      code: 'DISK_LOST',
+      label: basename(mount.path),
+      message: `disk ${basename(mount.path)}: lost: its device was taken away while it was mounted on ${mount.path}; attach it again, then run: systemctl restart docker`,
     }));
 }
 

@@ -16,7 +16,7 @@ import { checkResult } from './check.ts';
 import { checkMountRoot, parseRequired, type Config } from './config.ts';
 import { discover, labelFilter } from './discover.ts';
 import { ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
-import { findHiddenMounts, mountDisks, type MountedDisk } from './mount.ts';
+import { findHiddenMounts, findLostDisks, mountDisks, type MountedDisk } from './mount.ts';
 import { plan, type Plan } from './plan.ts';
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
@@ -103,7 +103,7 @@ class PreloadRun implements Preload {
 
     this.#begin('mount', `mounting ${discovery.disks.size} disks`);
     const mounts = mountDisks(discovery, this.#config.mountRoot, { mayUnmount: mayChange });
-    this.findings.push(...mounts.findings);
+    this.findings.push(...mounts.findings, ...findLostDisks(this.#config.mountRoot));
     const hidden = this.#options.change === 'never' ? [] : findHiddenMounts(mounts.disks);
     this.findings.push(...hidden);
 

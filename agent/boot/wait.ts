@@ -43,24 +43,44 @@ function tellWaiting(discovery: Discovery, leftMs: number): void {
   notify(`STATUS=waiting for ${what}, at most ${Math.ceil(leftMs / 1000)} s`, `EXTEND_TIMEOUT_USEC=${Math.ceil(leftMs / 1000 + EXTRA_TIMEOUT_SEC) * 1_000_000}`);
 }
 
-interface Changes {
+/** What tells that devices may have come or gone. */
+export interface DeviceChanges {
+  /** Resolves at the next change. */
   next(): Promise<void>;
   close(): void;
 }
 
 /** Watches device nodes, udev's label links and its queue. chokidar is loaded only here: most boots need not wait. */
-async function watchDevices(): Promise<Changes> {
+export async function watchDevices(): Promise<DeviceChanges> {
   const { watch } = await import('chokidar');
   const watched = /^\/dev(\/[^/]+|\/disk\/by-label(\/[^/]+)?)?$|^\/run\/udev(\/(queue|control))?$/;
-  const watcher = watch(['/dev', '/run/udev'], { depth: 2, ignored: (path) => !watched.test(path), followSymlinks: false, ignoreInitial: true, ignorePermissionErrors: true });
+  const watcher = watch(['/dev', '/run/udev'], {
+    depth: 2,
+    ignored: (path, stats) => !watched.test(path) || stats?.isCharacterDevice() === true,
+    followSymlinks: false,
+    ignoreInitial: true,
+    ignorePermissionErrors: true,
+  });
+  let changed = false;
   let wake: () => void = () => undefined;
-  watcher.on('all', () => wake());
-  watcher.on('error', () => wake());
+  const note = (): void => {
+    changed = true;
+    wake();
+  };
+  watcher.on('all', note);
+  watcher.on('error', note);
+  await new Promise<void>((resolve) => {
+    watcher.once('ready', () => resolve());
+  });
   return {
-    next: () =>
-      new Promise((resolve) => {
-        wake = resolve;
-      }),
+    next: async () => {
+      if (!changed) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+      changed = false;
+    },
     close: () => {
       void watcher.close();
     },

@@ -1,16 +1,19 @@
 import { once } from 'node:events';
 import { runtimePath, type Config } from '../boot/config.ts';
-import type { Preload } from '../boot/preload.ts';
+import { preload, type Preload } from '../boot/preload.ts';
 import { syncStore } from '../boot/sync.ts';
+import { watchDevices } from '../boot/wait.ts';
 import type { Finding } from '../disk/finding.ts';
 import { parseEnvironment, parseExecStart, storeOfService, type ServiceStore } from '../docker/service.ts';
-import type { StatusDocument } from '../status/document.ts';
-import { logFinding, metrics, publishedStatus } from '../status/publish.ts';
+import { statusDocument, type StatusDocument } from '../status/document.ts';
+import { logFinding, metrics, publish, publishedStatus } from '../status/publish.ts';
 import { serveStatus } from '../status/server.ts';
+import { delay, monotonicUsec } from '../system/clock.ts';
 import { isENOENT, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { log } from '../system/journal.ts';
 import { listenFd } from '../system/listen-fds.ts';
+import { notifyStatus } from '../system/notify.ts';
 
 /** What the daemon does once Docker may start: serve the status, sync, compare. Loaded only then. */
 export async function serve(config: Config, result: Preload, status: StatusDocument): Promise<void> {
@@ -37,7 +40,35 @@ export async function serve(config: Config, result: Preload, status: StatusDocum
       findings.push(difference);
     }
   }
-  await once(server, 'close');
+  await Promise.race([once(server, 'close'), followDevices(config, status)]);
+}
+
+/** Time for udev and for devices that come together, before we look. */
+const SETTLE_MS = 100;
+
+/**
+ * Looks again whenever devices come or go: a new disk is mounted, and what it would change is pending until Docker's next
+ * start; one that was pulled out is lost. The store is left alone.
+ */
+async function followDevices(config: Config, first: StatusDocument): Promise<never> {
+  const changes = await watchDevices();
+  let before = describe(first);
+  for (;;) {
+    await changes.next();
+    await delay(SETTLE_MS);
+    const result = await preload(config, { wait: false, change: 'never' });
+    const status = { ...statusDocument(result, monotonicUsec()), readyUsec: first.readyUsec };
+    const now = describe(status);
+    if (now === before) continue;
+    before = now;
+    publish(config, status);
+    notifyStatus(status.summary);
+  }
+}
+
+/** What of a status depends on the devices. */
+function describe({ disks, pending, findings }: StatusDocument): string {
+  return JSON.stringify([disks, pending, findings]);
 }
 
 /** Looks whether docker.service starts dockerd on the store that was filled. Without systemd there is nothing to ask. */

@@ -25,6 +25,7 @@ export const codes = {
   DISK_TRUNCATED: { effect: 'degraded', meaning: 'the filesystem is larger than its device' },
   MOUNT_FAILED: { effect: 'degraded', meaning: 'the disk could not be mounted' },
   MOUNT_BUSY: { effect: 'degraded', meaning: 'something else is mounted where the disk belongs' },
+  DISK_LOST: { effect: 'degraded', meaning: 'a disk was pulled out while it was mounted' },
   DISK_LAYOUT: { effect: 'degraded', meaning: 'the disk does not hold what dockerd writes under its data root' },
   FORMAT_NEWER: { effect: 'degraded', meaning: 'the disk was made for a newer docker-preloader' },
   MANIFEST_INVALID: { effect: 'degraded', meaning: "the disk's docker-preloader.json is not valid" },
