@@ -1,7 +1,7 @@
-import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
-import { emptyLayer, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
+import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
 import { hexOf } from '../docker/ids.ts';
 import { ensureFolder, isDirectory, readTextIfThere, removeIfThere, replaceFile, replaceLink } from '../system/files.ts';
 import { ledgerFolder, writeLedger } from './ledger.ts';
@@ -127,7 +127,10 @@ class Applier {
     mkdirSync(temp, { mode: 0o755 });
     for (const [name, content] of files) replaceFile(`${temp}/${name}`, content, { mode: FILE, durable: false });
     if (tarSplitPath !== undefined) copyFileSync(tarSplitPath, `${temp}/${TAR_SPLIT}`);
-    renameSync(temp, this.#paths.layer(chain));
+    const record = this.#paths.layer(chain);
+    // A symlink of the preloader of 2018: no layer to dockerd, but in the way.
+    if (!isDirectory(record)) removeIfThere(record);
+    renameSync(temp, record);
   }
 
   /** A user's image may stand on the layer, so its record stays in place while its files are replaced. */
@@ -154,11 +157,13 @@ class Applier {
   /** The record goes first, in one step: a record without its files would be a layer that dockerd lists and cannot mount. */
   #removeLayer({ chain, names }: Extract<Step, { do: 'remove-layer' }>): void {
     const record = this.#paths.layer(chain);
-    const isOurs = readTextIfThere(`${record}/cache-id`)?.trim() === names.cacheId || !existsSync(`${record}/cache-id`);
-    if (isOurs && isDirectory(record)) {
+    const temp = `${this.#paths.layersTemp}/docker-preloader-${hexOf(chain)}`;
+    // What an interrupted run has left.
+    rmSync(temp, { recursive: true, force: true });
+    const recorded = readTextIfThere(`${record}/cache-id`)?.trim() ?? '';
+    // Without a cache-id, as a power cut leaves it, it is no layer to dockerd, and would be in the way of a pull.
+    if (isDirectory(record) && (recorded === names.cacheId || !isCacheId(recorded))) {
       this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
-      const temp = `${this.#paths.layersTemp}/docker-preloader-${hexOf(chain)}`;
-      rmSync(temp, { recursive: true, force: true });
       renameSync(record, temp);
       rmSync(temp, { recursive: true, force: true });
     }

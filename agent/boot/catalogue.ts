@@ -34,7 +34,7 @@ export function catalogue(disks: readonly RankedDisk[], store: Store): Catalogue
   const references = new Map<string, DiskReference>();
   for (const disk of ordered) {
     for (const image of disk.images.values()) {
-      const missing = image.chains.filter((chain) => !layers.has(chain) && (store.ownership(chain) !== 'user' || store.userLayer(chain) === undefined));
+      const missing = image.chains.filter((chain) => (store.ownership(chain) === 'user' ? store.userLayer(chain) === undefined : !layers.has(chain)));
       if (missing.length === 0) images.set(image.id, image);
       else findings.push(incomplete(disk, image, missing));
     }
@@ -58,7 +58,7 @@ function byPrecedence(a: RankedDisk, b: RankedDisk): number {
 function incomplete(disk: DiskContent, image: DiskImage, missing: readonly ChainID[]): Finding {
   const name = [...disk.references].find(([, id]) => id === image.id)?.[0] ?? image.id;
   const bases = (disk.manifest?.bases ?? []).filter((base) => base.layers.some((chain) => (missing as readonly string[]).includes(chain))).map((base) => base.label);
-  const cure = bases.length === 0 ? 'no attached disk has them' : `attach disk ${bases.join(', ')}, which has them`;
+  const cure = bases.length === 0 ? 'neither an attached disk nor the store has them whole' : `attach disk ${bases.join(', ')}, which has them`;
   return {
     code: 'IMAGE_INCOMPLETE',
     label: disk.label,

@@ -44,9 +44,13 @@ export class LayerPlanner {
     let below: Named | undefined;
     for (const chain of chains) {
       const known = this.#named.get(chain);
-      if (known === undefined && !this.#offer.has(chain)) return;
+      if (known === undefined && !this.#canHave(chain)) return;
       below = known ?? this.#wantLayer(chain, below);
     }
+  }
+
+  #canHave(chain: ChainID): boolean {
+    return this.#store.ownership(chain) === 'user' ? this.#store.userLayer(chain) !== undefined : this.#offer.has(chain);
   }
 
   #wantLayer(chain: ChainID, below: Named | undefined): Named {
@@ -55,12 +59,12 @@ export class LayerPlanner {
     const user = ownership === 'user' ? this.#store.userLayer(chain) : undefined;
     const [first] = candidates;
     if (first !== undefined) this.wanted.set(chain, first);
-    if (user !== undefined || first === undefined) {
+    if (user !== undefined) {
       this.sharedWithUser += 1;
-      const named = user ?? { link: '', lower: undefined };
-      this.#named.set(chain, named);
-      return named;
+      this.#named.set(chain, user);
+      return user;
     }
+    if (first === undefined) throw new Error(`layer ${chain}: a disk or a user's layer expected, as the catalogue said, found none`);
     const names = ownLayerNames(chain);
     const present = this.#store.ownLayer(chain);
     // A link that holds stays: of two disks with the layer, the one that is there already.
@@ -80,7 +84,7 @@ export class LayerPlanner {
     if (!linked) this.#steps.push({ do: 'link-layer', chain, names, diffPath, lower, label });
     const files = new Map([...recordFiles(layer), ['cache-id', names.cacheId] as const]);
     const recorded = present.record !== undefined && [...files].every(([name, text]) => present.record?.get(name) === text) && this.#hasTarSplit(layer, present);
-    if (!recorded) this.#steps.push({ do: 'record-layer', chain, label, files, tarSplitPath: tarSplit?.path, mend: present.record !== undefined });
+    if (!recorded) this.#steps.push({ do: 'record-layer', chain, label, files, tarSplitPath: tarSplit?.path, mend: this.#store.layers.has(chain) });
   }
 
   #hasTarSplit({ chain, tarSplit }: DiskLayer, present: OwnLayer): boolean {

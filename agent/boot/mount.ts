@@ -103,15 +103,21 @@ export function findHiddenMounts(disks: readonly MountedDisk[]): Finding[] {
     }));
 }
 
-/** Mounts of ours whose device is gone: what stands on them gives read errors until the disk is back and Docker restarted. */
-export function findLostDisks(mountRoot: string): Finding[] {
-  return readMounts()
-    .filter((mount) => dirname(mount.path) === mountRoot && mount.filesystem !== 'tmpfs' && !existsSync(`/sys/dev/block/${mount.deviceNumber}`))
-    .map((mount) => ({
-      code: 'DISK_LOST',
-      label: basename(mount.path),
-      message: `disk ${basename(mount.path)}: lost: its device was taken away while it was mounted on ${mount.path}; attach it again, then run: systemctl restart docker`,
-    }));
+/**
+ * Mounts of ours whose device is gone. While dockerd may use them they are lost: what stands on them gives read errors
+ * until the disk is back and Docker restarted. Otherwise they are let go, and the store then goes without them.
+ */
+export function findLostDisks(mountRoot: string, options: { readonly mayUnmount: boolean }): Finding[] {
+  const findings: Finding[] = [];
+  for (const { path, filesystem, deviceNumber } of readMounts()) {
+    if (dirname(path) !== mountRoot || filesystem === 'tmpfs' || existsSync(`/sys/dev/block/${deviceNumber}`)) continue;
+    if (options.mayUnmount) unmount(path, true);
+    else {
+      const label = basename(path);
+      findings.push({ code: 'DISK_LOST', label, message: `disk ${label}: lost: its device was taken away while it was mounted on ${path}; attach it again, then run: systemctl restart docker` });
+    }
+  }
+  return findings;
 }
 
 /** Unmounts every disk below the mount root but those to keep; the folders go, too. Returns what could not be unmounted. */

@@ -18,6 +18,8 @@ export interface PlanInput {
   readonly ledger: LedgerState;
   readonly disks: readonly RankedDisk[];
   readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
+  /** Nothing of ours is to be remembered: the program goes. */
+  readonly forget?: boolean;
 }
 
 export interface Plan {
@@ -37,7 +39,7 @@ export interface Plan {
  * What is to be done so that the store holds what the disks offer and loses nothing of the user's. Reads the store,
  * changes nothing.
  */
-export function plan({ store, ledger: { state, ledger }, disks, config }: PlanInput): Plan {
+export function plan({ store, ledger: { state, ledger }, disks, config, forget = false }: PlanInput): Plan {
   const offer = catalogue(disks, store);
   const standsOnOurs = (id: ImageID): boolean => {
     const chains = (offer.images.get(id) ?? store.imageConfig(id))?.chains;
@@ -73,7 +75,7 @@ export function plan({ store, ledger: { state, ledger }, disks, config }: PlanIn
     ...content,
     synced: false,
     next: undefined,
-    removed: merge.removed,
+    removed: forget ? new Map() : merge.removed,
     displaced: merge.displaced,
     distribution: new Set([...ledger.distribution, ...distribution.written].filter((path) => !stale.includes(path))),
   };

@@ -103,7 +103,7 @@ class PreloadRun implements Preload {
 
     this.#begin('mount', `mounting ${discovery.disks.size} disks`);
     const mounts = mountDisks(discovery, this.#config.mountRoot, { mayUnmount: mayChange });
-    this.findings.push(...mounts.findings, ...findLostDisks(this.#config.mountRoot));
+    this.findings.push(...mounts.findings, ...findLostDisks(this.#config.mountRoot, { mayUnmount: mayChange }));
     const hidden = this.#options.change === 'never' ? [] : findHiddenMounts(mounts.disks);
     this.findings.push(...hidden);
 

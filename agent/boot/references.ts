@@ -39,6 +39,7 @@ export function mergeReferences(input: ReferenceMergeInput): ReferenceMerge {
   const merge = new Merge(input);
   const names = new Set([...input.disks.keys(), ...input.ledger.references.keys(), ...(input.ledger.next?.references.keys() ?? [])]);
   for (const name of [...names].toSorted()) merge.settle(name);
+  merge.keepTombstones();
   return merge;
 }
 
@@ -65,8 +66,13 @@ class Merge implements ReferenceMerge {
 
   /** Not in the store: new on the disk, or removed by the user. */
   #settleMissing(name: string, theirs: DiskReference | undefined): void {
-    if (theirs === undefined) return;
     const { ledger, config } = this.#input;
+    if (theirs === undefined) {
+      // Its disk may come back: the removal is remembered.
+      const before = ledger.references.get(name);
+      if (config.removedImages === 'respect' && before !== undefined) this.removed.set(name, before);
+      return;
+    }
     const tombstone = ledger.removed.get(name) ?? ledger.references.get(name);
     if (config.removedImages === 'respect' && tombstone === theirs.image) {
       this.removed.set(name, tombstone);
@@ -74,6 +80,13 @@ class Merge implements ReferenceMerge {
       return;
     }
     this.#take(name, theirs.image);
+  }
+
+  /** Removals of tags whose disk is not attached now. */
+  keepTombstones(): void {
+    const { config, disks, ledger, store } = this.#input;
+    if (config.removedImages !== 'respect') return;
+    for (const [name, image] of ledger.removed) if (!disks.has(name) && !store.has(name)) this.removed.set(name, image);
   }
 
   #settleEqual(name: string, now: ImageID): void {

@@ -102,10 +102,10 @@ class RemovalPlanner implements Removals {
     const { store, wantedImages } = this.#input;
     for (const id of store.images) {
       if (this.#removedImages.has(id) || wantedImages.has(id)) continue;
-      for (const chain of store.imageConfig(id)?.chains ?? []) this.#need(chain, `image ${store.describeImage(id)}`);
+      for (const chain of store.imageConfig(id)?.chains ?? []) this.#needRecord(chain, `image ${store.describeImage(id)}`);
     }
     for (const [container, parent] of store.containerParents()) {
-      for (const chain of [parent, ...this.#ancestors(parent)]) this.#need(chain, `container ${container.slice(0, 12)}`);
+      for (const chain of [parent, ...this.#ancestors(parent)]) this.#needRecord(chain, `container ${container.slice(0, 12)}`);
     }
     const byLink = new Map([...this.#candidates.keys()].map((chain) => [ownLayerNames(chain).link, chain] as const));
     for (const [link, cacheId] of this.#foreignLinks()) {
@@ -113,6 +113,11 @@ class RemovalPlanner implements Removals {
       if (chain !== undefined && !this.#needs.has(chain)) this.#need(chain, `layer folder ${cacheId}`);
     }
     for (const chain of this.#needs.keys()) for (const below of this.#ancestors(chain)) this.#need(below, undefined);
+  }
+
+  /** Images and containers stand on a layer's record; where that is the user's, a folder of ours beside it is of no use. */
+  #needRecord(chain: ChainID, who: string): void {
+    if (this.#input.store.ownership(chain) !== 'user') this.#need(chain, who);
   }
 
   #need(chain: ChainID, who: string | undefined): void {

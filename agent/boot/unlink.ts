@@ -22,7 +22,7 @@ export async function unlinkStore(config: Config): Promise<{ readonly steps: num
   if (!existsSync(dataRoot)) return { steps: 0, findings: [] };
   const lock = await takeLock(dataRoot);
   try {
-    const { steps, findings, kept } = plan({ store: new Store(dataRoot), ledger: readLedger(dataRoot), disks: [], config });
+    const { steps, findings, kept } = plan({ store: new Store(dataRoot), ledger: readLedger(dataRoot), disks: [], config, forget: true });
     apply(dataRoot, steps);
     const keep = new Set([...kept.values()].map((label) => join(config.mountRoot, label)));
     const failures = unmountDisks(config.mountRoot, keep).map((failure): Finding => ({ code: 'MOUNT_BUSY', message: `a disk stays mounted: ${failure}` }));

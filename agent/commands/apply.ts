@@ -2,7 +2,7 @@ import { readConfig } from '../boot/config.ts';
 import { preload } from '../boot/preload.ts';
 import { syncStore } from '../boot/sync.ts';
 import { statusDocument } from '../status/document.ts';
-import { hasBeenReady, publish } from '../status/publish.ts';
+import { hasBeenReady, logSummary, publish } from '../status/publish.ts';
 import { states } from '../status/state.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { PreloaderError } from '../system/errors.ts';
@@ -35,6 +35,7 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   publish(config, status);
   // With a daemon, that syncs after Docker may start.
   if (!settled && result.dataRoot !== undefined) await syncStore(result.dataRoot);
-  process.stdout.write(`${status.summary}\n`);
+  if (process.env['JOURNAL_STREAM'] === undefined) process.stdout.write(`${status.summary}\n`);
+  else logSummary(status);
   return status.state === 'degraded' && options.degradedOk === true ? 0 : states[status.state].exitStatus;
 }

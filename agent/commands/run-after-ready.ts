@@ -6,7 +6,7 @@ import { watchDevices } from '../boot/wait.ts';
 import type { Finding } from '../disk/finding.ts';
 import { parseEnvironment, parseExecStart, storeOfService, type ServiceStore } from '../docker/service.ts';
 import { statusDocument, type StatusDocument } from '../status/document.ts';
-import { logFinding, metrics, publish, publishedStatus } from '../status/publish.ts';
+import { logFinding, logSummary, metrics, publish, publishedStatus } from '../status/publish.ts';
 import { serveStatus } from '../status/server.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { isENOENT, messageOf } from '../system/errors.ts';
@@ -62,6 +62,7 @@ async function followDevices(config: Config, first: StatusDocument): Promise<nev
     if (now === before) continue;
     before = now;
     publish(config, status);
+    logSummary(status);
     notifyStatus(status.summary);
   }
 }

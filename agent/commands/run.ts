@@ -2,7 +2,7 @@ import { defaultConfig, readConfig, type Config } from '../boot/config.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import { Timings } from '../boot/timings.ts';
 import { statusDocument } from '../status/document.ts';
-import { hasBeenReady, publish } from '../status/publish.ts';
+import { hasBeenReady, logSummary, publish } from '../status/publish.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { notify } from '../system/notify.ts';
@@ -21,6 +21,7 @@ export async function run(configPath: string | undefined): Promise<void> {
   const status = statusDocument(result, monotonicUsec());
   notify('READY=1', `STATUS=${status.summary}`);
   publish(config, status);
+  logSummary(status);
 
   const { serve } = await import('./run-after-ready.ts');
   await serve(config, result, status);

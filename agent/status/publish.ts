@@ -17,7 +17,7 @@ const BOOT = 'boot.json';
 
 /**
  * Leaves the result where it can be read without asking the daemon, for machines that live too short to be asked, and
- * in the journal. A full /run is no reason to hold up Docker: it is said and ignored.
+ * its findings in the journal. A full /run is no reason to hold up Docker: it is said and ignored.
  */
 export function publish(config: Config, status: StatusDocument): void {
   try {
@@ -31,6 +31,10 @@ export function publish(config: Config, status: StatusDocument): void {
     log('warning', `the status files cannot be written, ignoring: ${messageOf(error)}`);
   }
   for (const finding of status.findings) logFinding(finding);
+}
+
+/** One entry for the whole run. */
+export function logSummary(status: StatusDocument): void {
   log(status.state === 'failed' ? 'error' : status.state === 'ok' ? 'info' : 'warning', status.summary, {
     STATE: status.state,
     DISKS: status.disks.length,
