@@ -1,4 +1,4 @@
-import { asDiffID, asImageID, chainIDs, sha256, type ChainID, type DiffID, type ImageID } from './ids.ts';
+import { asDiffID, chainIDs, sha256, type ChainID, type DiffID, type ImageID } from './ids.ts';
 import { isRecord } from './json.ts';
 
 /** What we need of an image's configuration: which layers it is made of. */
@@ -38,9 +38,4 @@ export function readLayers(bytes: Buffer, id: ImageID): ImageConfig {
     return diffID;
   });
   return { id, diffIDs, chains: chainIDs(diffIDs) };
-}
-
-/** The image that a classic build was made from, `imagedb/metadata/…/parent`. */
-export function parseParent(text: string): ImageID | undefined {
-  return asImageID(text);
 }

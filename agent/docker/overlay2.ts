@@ -13,7 +13,7 @@ export interface OwnLayerNames {
 }
 
 /** `l/` and 26 characters: how a layer is named in `lower`. */
-export const LINK_LENGTH = 26;
+const LINK_LENGTH = 26;
 
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 

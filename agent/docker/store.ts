@@ -1,6 +1,6 @@
 import { lstatSync } from 'node:fs';
 import { messageOf, PreloaderError } from '../system/errors.ts';
-import { isDirectory, linkTarget, namesIn, readIfThere, readTextIfThere } from '../system/files.ts';
+import { foldersIn, isDirectory, linkTarget, namesIn, readIfThere, readTextIfThere } from '../system/files.ts';
 import { isFileLocked } from '../system/lock.ts';
 import { asChainID, asImageID, hexOf, type ChainID, type ImageID } from './ids.ts';
 import { readLayers, type ImageConfig } from './image-config.ts';
@@ -56,7 +56,8 @@ export class Store {
     } catch (error) {
       throw new PreloaderError('STORE_INVALID', `${this.paths.repositories}: ${messageOf(error)}: dockerd will not start with it; mend or remove it`, { cause: error });
     }
-    this.layers = new Set(namesIn(this.paths.layers).flatMap((name) => asChainID(`sha256:${name}`) ?? []));
+    // dockerd passes over symlinks here, which the preloader of 2018 made (layer/filestore.go, List).
+    this.layers = new Set(foldersIn(this.paths.layers).flatMap((name) => asChainID(`sha256:${name}`) ?? []));
     this.images = new Set(namesIn(this.paths.images).flatMap((name) => asImageID(`sha256:${name}`) ?? []));
   }
 

@@ -29,7 +29,7 @@ export interface StatusDocument {
   readonly readyUsec: number;
 }
 
-export interface DiskStatus {
+interface DiskStatus {
   readonly label: string;
   readonly device: string;
   readonly filesystem: string;
@@ -41,7 +41,7 @@ export interface DiskStatus {
   readonly manifestDigest: string | null;
 }
 
-export interface ImageStatus {
+interface ImageStatus {
   readonly id: string;
   readonly references: readonly string[];
   readonly disk: string;

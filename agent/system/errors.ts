@@ -14,21 +14,13 @@ export class PreloaderError extends Error {
   }
 }
 
-/** An error number of the kernel, as Node and our own system calls report it. */
-export interface SystemError extends Error {
-  readonly code: string;
-  readonly syscall: string;
-}
-
 function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
 
 export const isENOENT = (error: unknown): boolean => hasCode(error, 'ENOENT');
-export const isEEXIST = (error: unknown): boolean => hasCode(error, 'EEXIST');
 export const isENOTDIR = (error: unknown): boolean => hasCode(error, 'ENOTDIR');
 export const isEWOULDBLOCK = (error: unknown): boolean => hasCode(error, 'EAGAIN');
-export const isEBUSY = (error: unknown): boolean => hasCode(error, 'EBUSY');
 export const isEINVAL = (error: unknown): boolean => hasCode(error, 'EINVAL');
 
 /** The message of anything that was thrown, in one line. */

@@ -27,6 +27,16 @@ export function namesIn(path: string): string[] {
   }
 }
 
+/** The names of the folders in a folder, symlinks left out, or none where there is no such folder. */
+export function foldersIn(path: string): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+  } catch (error) {
+    if (isENOENT(error) || isENOTDIR(error)) return [];
+    throw error;
+  }
+}
+
 /** Where a symlink points, or undefined where there is none. */
 export function linkTarget(path: string): string | undefined {
   try {
@@ -100,7 +110,7 @@ export function replaceFile(path: string, content: string | Buffer, options: { r
 }
 
 /** Makes the names in a folder durable. */
-export function syncFolder(path: string): void {
+function syncFolder(path: string): void {
   const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     fsyncSync(fd);
