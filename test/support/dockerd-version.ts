@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cp, lstat, mkdir, readdir, symlink } from 'node:fs/promises';
+import { cp, lstat, mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { cached, cacheDir } from './cache.ts';
@@ -41,9 +41,9 @@ const sources: Readonly<Record<DockerdVersion, Source>> = {
 export async function dockerdTree(version: DockerdVersion): Promise<DockerdTree> {
   const source = sources[version];
   const packages = await fetchDebianPackage(source.suite, source.packages);
-  // The interpreter is an absolute path in runc, so a cache that was moved gets another key.
+  // The interpreter is an absolute path in runc, so a cache that was moved gets another key. The number is this file's layout.
   const place = createHash('sha256').update(packages).digest('hex').slice(0, 8);
-  const key = `dockerd-${version}-${place}`;
+  const key = `dockerd-${version}-2-${place}`;
   const tree = await cached(key, (folder) => arrange(folder, path.join(cacheDir(), key), packages, version));
   return {
     dockerd: path.join(tree, 'bin/dockerd'),
@@ -69,16 +69,18 @@ async function arrange(folder: string, place: string, packages: string, version:
   if (!said.stdout.startsWith(`Docker version ${version}.`)) {
     throw new Error(`Expected dockerd ${version} in Debian ${source.suite}, found \`${said.stdout}\`: name the suite that has ${version} now`);
   }
-  if (!source.newerLibc) return;
-  await symlink(path.join(packages, 'usr/libexec/docker/cli-plugins/docker-buildx'), path.join(folder, 'cli/cli-plugins/docker-buildx'));
-  if (loader === undefined) throw new Error(`Expected ld-linux-x86-64.so.2 among the packages in ${packages}`);
-  // runc starts itself again as /proc/self/exe: a wrapper that calls the loader would start the loader again.
-  // DT_RPATH and not RUNPATH: the former also holds for the libraries' own dependencies.
+  if (source.newerLibc) {
+    await symlink(path.join(packages, 'usr/libexec/docker/cli-plugins/docker-buildx'), path.join(folder, 'cli/cli-plugins/docker-buildx'));
+    if (loader === undefined) throw new Error(`Expected ld-linux-x86-64.so.2 among the packages in ${packages}`);
+  }
+  // runc starts itself again as /proc/self/exe, with an empty environment: neither a wrapper that calls the loader nor
+  // LD_LIBRARY_PATH gets it its libraries. DT_RPATH and not RUNPATH: it also holds for what libraries need themselves.
   const runc = path.join(folder, 'bin/runc');
-  await execa('rm', [runc]);
+  await rm(runc);
   await cp(path.join(packages, 'usr/sbin/runc'), runc);
   const patchelf = path.join(await fetchDebianPackage('bookworm', ['patchelf']), 'usr/bin/patchelf');
-  await execa(patchelf, ['--set-interpreter', path.join(place, 'lib', loader), '--force-rpath', '--set-rpath', path.join(place, 'lib'), runc]);
+  const interpreter = loader === undefined ? [] : ['--set-interpreter', path.join(place, 'lib', loader)];
+  await execa(patchelf, [...interpreter, '--force-rpath', '--set-rpath', path.join(place, 'lib'), runc]);
 }
 
 /** Links the packages' shared libraries into one folder; returns the loader's name, where one is among them. */
