@@ -1,0 +1,66 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, realpath } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { execa } from 'execa';
+import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
+import { killUsersOf } from '../support/processes.ts';
+import { unmountBelow } from '../support/temp-tree.ts';
+
+let interrupted = false;
+
+/** Ends the work where Ctrl-C was pressed: called before each step, so that none begins while others are undone. */
+export function throwIfInterrupted(): void {
+  if (interrupted) throw new Error('interrupted');
+}
+
+/** What the work may take to notice an interruption: it may wait for another process that holds a lock. */
+const SETTLE_MS = 15_000;
+
+/**
+ * Does `work` in a private folder, and leaves nothing behind: no process, mount, loop device or file, whether it
+ * succeeds, fails, or is ended by Ctrl-C, SIGTERM or SIGHUP. After a signal this never returns: the process ends by it.
+ *
+ * Everything temporary is put below that folder, TMPDIR included, so that what was made while the rest was already being
+ * undone is found there in the end.
+ * @throws what `work` throws, after the cleaning
+ */
+export async function leavingNothing(work: (folder: string) => Promise<void>): Promise<void> {
+  const settled = Promise.withResolvers<void>();
+  const folder = await mkdtemp(path.join(await realpath(tmpdir()), 'dpl-demo-'));
+  // Registered first, so undone last.
+  cleanUpLater(folder, async () => {
+    await Promise.race([settled.promise, setTimeout(SETTLE_MS, undefined, { ref: false })]);
+    await sweep(folder);
+  }, () => existsSync(folder));
+  // After cleanUpLater, whose own handlers replace those that are there. They clean up, and end the process by the signal.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
+  process.env['TMPDIR'] = folder;
+  try {
+    await work(folder);
+  } catch (error) {
+    if (!interrupted) throw error;
+  } finally {
+    settled.resolve();
+    await cleanUpAll();
+    if (interrupted) await new Promise<never>(() => undefined);
+  }
+}
+
+function interrupt(): void {
+  if (!interrupted) process.stderr.write('\ninterrupted, cleaning up\n');
+  interrupted = true;
+}
+
+/** Removes the folder with all that still stands on it. */
+async function sweep(folder: string): Promise<void> {
+  await killUsersOf(folder);
+  await unmountBelow(folder);
+  const { stdout } = await execa('losetup', ['--list', '--noheadings', '--raw', '--output', 'NAME,BACK-FILE']);
+  for (const line of stdout.split('\n')) {
+    const [device = '', file = ''] = line.split(' ');
+    if (file.startsWith(`${folder}/`)) await execa('losetup', ['--detach', device], { reject: false });
+  }
+  await execa('rm', ['-rf', '--one-file-system', folder]);
+}

@@ -1,0 +1,89 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { attach, type LoopDevice } from '../support/loop-device.ts';
+import { startAgent } from './agent-daemon.ts';
+import { makeDisk } from './disks.ts';
+import { startDocker, unpackDocker } from './docker.ts';
+import { type DemoImage, demoImages } from './images.ts';
+import { diskUsageBytes, printComparison, printTimeline } from './report.ts';
+import { announce, heading, run, say, shellLine, working } from './transcript.ts';
+
+/** The demo with loop devices and a private dockerd on this machine. @param folder where everything is put */
+export async function demoOnThisMachine(folder: string): Promise<void> {
+  heading('Two images with a common base layer');
+  await unpackDocker();
+  const images = await working('making the images (once)', demoImages);
+  say('Two archives as `docker save` writes them, made by this demo on its first run:');
+  await run(['ls', '-lh', ...images.map(({ archive }) => archive)]);
+
+  heading('Two disks, each with one of them');
+  // Other disks may be attached to this machine: these labels are taken by nobody else.
+  const prefix = `demo-${randomBytes(2).toString('hex')}`;
+  const disks = new Map<DemoImage['name'], { readonly label: string; readonly file: string }>();
+  for (const image of images) {
+    const label = `${prefix}-${image.name}`;
+    disks.set(image.name, { label, file: await makeDisk(folder, image, label) });
+  }
+
+  heading('Both are attached, as the guest of a virtual machine sees them');
+  const attached = new Map<DemoImage['name'], LoopDevice>();
+  for (const [name, { file }] of disks) {
+    announce(shellLine(['losetup', '--find', '--show', '--read-only', file]));
+    const loop = await attach(file);
+    say(`  ${loop.device}`);
+    attached.set(name, loop);
+  }
+
+  heading('The agent fills an empty data root, before dockerd');
+  const guest = path.join(folder, 'guest');
+  const dataRoot = path.join(guest, 'data');
+  const agent = await startAgent(guest, [`${prefix}-*`]);
+  say(`  READY=1 after ${agent.readyMs.toFixed(0)} ms`);
+  const status = await agent.status();
+  await agent.command('status');
+  say('Each layer is a folder whose `diff` links to a disk; the base layer, which both disks have, is there once:');
+  await run(['find', path.join(dataRoot, 'overlay2'), '-name', 'diff', '-type', 'l', '-printf', '%P -> %l\\n']);
+
+  heading('dockerd starts on the result');
+  let docker = await startDocker(guest);
+  await docker.cli('images');
+  for (const { tag, command } of images) await docker.cli('run', '--rm', '--network', 'none', tag, ...command);
+
+  heading('A tag of the user survives a restart of Docker');
+  await docker.cli('tag', 'demo/node:24', 'mine/node:today');
+  await docker.stop();
+  say("docker.service's drop-in runs this before each start of Docker:");
+  await agent.command('apply');
+  docker = await startDocker(guest);
+  await docker.cli('images');
+
+  heading('A disk is detached, and its image goes');
+  await docker.stop();
+  const preloadedBytes = await diskUsageBytes(dataRoot);
+  const python = attached.get('python');
+  await run(['umount', path.join(agent.mountRoot, `${prefix}-python`)]);
+  announce(shellLine(['losetup', '--detach', python?.device ?? '']));
+  await python?.detach();
+  await agent.command('apply');
+  docker = await startDocker(guest);
+  await docker.cli('images');
+  await docker.cli('run', '--rm', '--network', 'none', 'mine/node:today', 'node', '--print', '"still here"');
+  await docker.stop();
+  await agent.stop();
+
+  heading('For comparison: docker load of the same images into an empty Docker');
+  const other = path.join(folder, 'load');
+  await mkdir(other);
+  docker = await startDocker(other);
+  const start = performance.now();
+  for (const { archive } of images) await docker.cli('load', '--input', archive);
+  const loadMs = performance.now() - start;
+  await docker.stop();
+
+  heading('The result');
+  say('The agent from its first phase to READY=1 (GET /v1/status):');
+  printTimeline(status);
+  say('');
+  printComparison({ readyMs: agent.readyMs, loadMs, preloadedBytes, loadedBytes: await diskUsageBytes(path.join(other, 'data')) });
+}
