@@ -1,0 +1,73 @@
+import path from 'node:path';
+import { rmSync } from 'node:fs';
+import { apply } from '../../agent/boot/apply.ts';
+import { checkResult } from '../../agent/boot/check.ts';
+import { readLedger } from '../../agent/boot/ledger.ts';
+import { plan, type Plan, type PlanInput } from '../../agent/boot/plan.ts';
+import { readDisk } from '../../agent/disk/reader.ts';
+import { Store } from '../../agent/docker/store.ts';
+import { factsOf, loadImages, must, writeFile, type ImageSpec } from './fake-store.ts';
+
+export interface DiskOptions {
+  readonly priority?: number;
+  /** Disks that this one builds on: their layers are left out of it. */
+  readonly bases?: readonly { readonly label: string; readonly spec: ImageSpec }[];
+}
+
+/** A guest in a folder: its data root, and below `disks/` what is mounted. Its clock is how often it was booted. */
+export class FakeGuest {
+  readonly dataRoot: string;
+  readonly #disks: string;
+  readonly #attached = new Map<string, number>();
+  config: PlanInput['config'] = { conflicts: 'user', removedImages: 'restore' };
+
+  constructor(folder: string) {
+    this.dataRoot = path.join(folder, 'docker');
+    this.#disks = path.join(folder, 'disks');
+  }
+
+  diskPath(label: string): string {
+    return path.join(this.#disks, label);
+  }
+
+  /** Attaches a disk that dockerd wrote, in place of one with the same label. */
+  attach(label: string, images: readonly ImageSpec[], options: DiskOptions & { readonly rank?: number; readonly salt?: string } = {}): void {
+    const root = this.diskPath(label);
+    rmSync(root, { recursive: true, force: true });
+    loadImages(root, images, options.salt ?? label);
+    for (const { spec } of options.bases ?? []) dropLayers(root, spec);
+    if (options.priority !== undefined || options.bases !== undefined) {
+      const bases = (options.bases ?? []).map(({ label: base, spec }) => ({ label: base, manifest: `sha256:${'0'.repeat(64)}`, layers: factsOf(spec).chains }));
+      writeFile(path.join(root, 'docker-preloader.json'), JSON.stringify({ formatVersion: '1.0', createdBy: 'test', priority: options.priority ?? 0, images: [], layers: [], metadata: {}, bases }));
+    }
+    this.#attached.set(label, options.rank ?? 0);
+  }
+
+  detach(label: string): void {
+    this.#attached.delete(label);
+    rmSync(this.diskPath(label), { recursive: true, force: true });
+  }
+
+  plan(): Plan {
+    const disks = [...this.#attached].map(([label, rank]) => ({ content: readDisk(label, this.diskPath(label)), rank }));
+    return plan({ store: new Store(this.dataRoot), ledger: readLedger(this.dataRoot), disks, config: this.config });
+  }
+
+  /** What docker-preloader does before dockerd starts. @param steps only so many of them, as if killed then */
+  boot(steps: number = Number.POSITIVE_INFINITY): Plan {
+    const planned = this.plan();
+    apply(this.dataRoot, planned.steps.slice(0, steps));
+    if (steps >= planned.steps.length) {
+      const wrong = checkResult(this.dataRoot, planned.content, planned.kept);
+      if (wrong.length > 0) throw new Error(wrong.map((finding) => finding.message).join('; '));
+    }
+    return planned;
+  }
+}
+
+function dropLayers(root: string, spec: ImageSpec): void {
+  for (const chain of factsOf(spec).chains) rmSync(`${root}/image/overlay2/layerdb/sha256/${chain.slice(7)}`, { recursive: true, force: true });
+}
+
+export const codesOf = (planned: Plan): string[] => planned.findings.map((finding) => finding.code);
+export const messageOfCode = (planned: Plan, code: string): string => must(planned.findings.find((finding) => finding.code === code)).message;

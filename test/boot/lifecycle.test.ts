@@ -1,0 +1,279 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { readLedger } from '../../agent/boot/ledger.ts';
+import { metadataPaths } from '../../agent/docker/layer-db.ts';
+import { emptyLayer, ownLayerNames } from '../../agent/docker/overlay2.ts';
+import { scratch } from '../support/scratch.ts';
+import { codesOf, FakeGuest, messageOfCode } from './fake-guest.ts';
+import { addContainer, factsOf, imageProblems, loadImages, must, references, registryDigest, removeImage, setReference, snapshot, type ImageSpec } from './fake-store.ts';
+
+const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1', 'app:latest'] };
+const app2: ImageSpec = { layers: ['base', 'app of version 2'], references: ['app:latest'] };
+const tool: ImageSpec = { layers: ['base', 'tool', 'more of the tool'], references: ['registry:5000/x/tool:3'] };
+const mine: ImageSpec = { layers: ['mine'], references: ['mine:1'] };
+
+function newGuest(t: TestContext): FakeGuest {
+  return new FakeGuest(scratch(t));
+}
+
+describe('the store over boots', () => {
+  it('gets what is on the disk, and keeps what is the user\'s', (t) => {
+    const guest = newGuest(t);
+    loadImages(guest.dataRoot, [mine]);
+    guest.attach('dpl-a', [app, tool]);
+    const { steps, content } = guest.boot();
+    for (const spec of [app, tool, mine]) assert.deepEqual(imageProblems(guest.dataRoot, spec), []);
+    assert.deepEqual([...references(guest.dataRoot).keys()].toSorted(), ['app:1', 'app:latest', 'mine:1', 'registry:5000/x/tool:3']);
+    assert.equal(content.layers.size, 4);
+    assert.equal(steps.at(-1)?.do, 'write-ledger');
+    // The reference store comes after everything that it names.
+    assert.equal(steps.findIndex((step) => step.do === 'write-references'), steps.length - 2);
+  });
+
+  it('does nothing on a second pass, whether the first has reached the disk or not', (t) => {
+    const guest = newGuest(t);
+    loadImages(guest.dataRoot, [mine]);
+    guest.attach('dpl-a', [{ ...app, source: 'docker.io/library/app' }, tool]);
+    guest.boot();
+    assert.deepEqual(guest.plan().steps, []);
+    const file = path.join(guest.dataRoot, 'docker-preloader/ledger.json');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"synced":false', '"synced":true'));
+    assert.equal(readLedger(guest.dataRoot).ledger.synced, true);
+    assert.deepEqual(guest.plan().steps, []);
+  });
+
+  it('makes nothing at all where there is no disk', (t) => {
+    const guest = newGuest(t);
+    loadImages(guest.dataRoot, [mine]);
+    const before = snapshot(guest.dataRoot);
+    assert.deepEqual(guest.boot().steps, []);
+    assert.deepEqual(snapshot(guest.dataRoot), before);
+  });
+
+  it('is as it was before when the disk is gone, down to the modes', (t) => {
+    const guest = newGuest(t);
+    loadImages(guest.dataRoot, [mine]);
+    const before = snapshot(guest.dataRoot);
+    guest.attach('dpl-a', [{ ...app, source: 'docker.io/library/app' }, tool]);
+    guest.boot();
+    guest.detach('dpl-a');
+    const { findings } = guest.boot();
+    assert.deepEqual(findings, []);
+    const after = snapshot(guest.dataRoot);
+    for (const [file, kind] of after) if (kind.startsWith('folder') && !before.has(file)) after.delete(file);
+    assert.deepEqual(after, before);
+    assert.deepEqual(guest.plan().steps, []);
+  });
+
+  it('follows an upgrade of the disk and removes what it no longer has', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app, tool]);
+    guest.boot();
+    guest.attach('dpl-a', [app2]);
+    guest.boot();
+    assert.deepEqual([...references(guest.dataRoot)], [['app:latest', factsOf(app2).id]]);
+    assert.deepEqual(imageProblems(guest.dataRoot, app2), []);
+    assert.deepEqual(readdirSync(metadataPaths(guest.dataRoot).layers).toSorted(), factsOf(app2).chains.map((chain) => chain.slice(7)).toSorted());
+    assert.deepEqual(guest.plan().steps, []);
+  });
+
+  it('links a disk anew that dockerd wrote again, under the same names', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    const names = readdirSync(path.join(guest.dataRoot, 'overlay2')).toSorted();
+    addContainer(guest.dataRoot, 'c', app);
+    guest.attach('dpl-a', [app], { salt: 'another time' });
+    const { steps } = guest.boot();
+    assert.deepEqual(steps.map((step) => step.do), ['write-ledger', 'link-layer', 'link-layer', 'write-ledger']);
+    assert.deepEqual(imageProblems(guest.dataRoot, app), []);
+    for (const name of names) assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', name)));
+  });
+
+  it('uses a layer that the user has, by its own names', (t) => {
+    const guest = newGuest(t);
+    loadImages(guest.dataRoot, [{ layers: ['base'], references: ['base:1'] }]);
+    guest.attach('dpl-a', [app]);
+    const { sharedWithUser, content } = guest.boot();
+    assert.equal(sharedWithUser, 1);
+    assert.deepEqual([...content.layers.keys()], [factsOf(app).chains[1]]);
+    assert.deepEqual(imageProblems(guest.dataRoot, app), []);
+    guest.detach('dpl-a');
+    guest.boot();
+    assert.deepEqual(imageProblems(guest.dataRoot, { layers: ['base'], references: ['base:1'] }), []);
+  });
+
+  it('leaves a layer of the user alone whose files are not there, and with it the images on it', (t) => {
+    const guest = newGuest(t);
+    loadImages(guest.dataRoot, [app]);
+    const cacheId = readFileSync(`${metadataPaths(guest.dataRoot).layer(must(factsOf(app).chains[1]))}/cache-id`, 'utf8');
+    rmSync(path.join(guest.dataRoot, 'overlay2', cacheId), { recursive: true });
+    const before = snapshot(guest.dataRoot);
+    guest.attach('dpl-a', [app]);
+    assert.match(messageOfCode(guest.boot(), 'IMAGE_INCOMPLETE'), /1 of its 2 layers are missing/);
+    assert.deepEqual(snapshot(guest.dataRoot), before);
+  });
+
+  it('replaces what the preloader of 2018 has left: records that are symlinks, which dockerd passes over', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    const paths = metadataPaths(guest.dataRoot);
+    mkdirSync(paths.layers, { recursive: true });
+    for (const chain of factsOf(app).chains) symlinkSync(metadataPaths(guest.diskPath('dpl-a')).layer(chain), paths.layer(chain));
+    guest.boot();
+    assert.deepEqual(imageProblems(guest.dataRoot, app), []);
+  });
+
+  it('takes the empty layer away with the last layer of ours', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', emptyLayer.cacheId)));
+    guest.detach('dpl-a');
+    guest.boot();
+    assert.deepEqual(readdirSync(path.join(guest.dataRoot, 'overlay2')), ['l']);
+    assert.deepEqual(readdirSync(path.join(guest.dataRoot, 'overlay2/l')), []);
+    assert.equal(existsSync(path.join(guest.dataRoot, 'docker-preloader/ledger.json')), false);
+  });
+
+  it('treats an image that was removed and loaded as the user\'s', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    removeImage(guest.dataRoot, 'app:1');
+    removeImage(guest.dataRoot, 'app:latest');
+    loadImages(guest.dataRoot, [app]);
+    assert.deepEqual(guest.boot().content.layers, new Map());
+    guest.detach('dpl-a');
+    guest.boot();
+    assert.deepEqual(imageProblems(guest.dataRoot, app), []);
+    assert.deepEqual([...references(guest.dataRoot).keys()], ['app:1', 'app:latest']);
+  });
+
+  it('keeps files that dockerd has added to records and images of ours', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    const updated = `${metadataPaths(guest.dataRoot).imageMetadata(factsOf(app).id)}/lastUpdated`;
+    writeFileSync(updated, '2026-10-10T00:00:00Z');
+    writeFileSync(`${metadataPaths(guest.dataRoot).layer(must(factsOf(app).chains[0]))}/descriptor.json`, '{}');
+    assert.deepEqual(guest.boot().steps, []);
+    assert.equal(readFileSync(updated, 'utf8'), '2026-10-10T00:00:00Z');
+  });
+});
+
+describe('what the user stands on', () => {
+  const onApp: ImageSpec = { layers: [...app.layers, 'built by the user'], references: ['built:1'] };
+
+  it('stays for an image that was built on it, and is named', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app, tool]);
+    guest.boot();
+    loadImages(guest.dataRoot, [onApp]);
+    guest.detach('dpl-a');
+    const planned = guest.boot();
+    assert.deepEqual(codesOf(planned), ['KEPT']);
+    assert.match(messageOfCode(planned, 'KEPT'), /^disk dpl-a no longer has 2 layers that image built:1 stands on; they stay/);
+    assert.deepEqual([...references(guest.dataRoot).keys()], ['built:1']);
+    assert.deepEqual([...planned.kept.keys()].toSorted(), factsOf(app).chains.toSorted());
+    // Nothing of it is lost, and as soon as the disk is there again it works.
+    assert.deepEqual(guest.plan().steps, []);
+    guest.attach('dpl-a', [app, tool]);
+    guest.boot();
+    assert.deepEqual(imageProblems(guest.dataRoot, onApp), []);
+    assert.deepEqual(imageProblems(guest.dataRoot, app), []);
+  });
+
+  it('stays for a container, with the image that it was made from', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    const container = addContainer(guest.dataRoot, 'c', app);
+    guest.detach('dpl-a');
+    const planned = guest.boot();
+    assert.match(messageOfCode(planned, 'KEPT'), new RegExp(`container ${container.slice(0, 12)}`));
+    assert.ok(existsSync(metadataPaths(guest.dataRoot).image(factsOf(app).id)));
+    for (const chain of factsOf(app).chains) assert.ok(existsSync(metadataPaths(guest.dataRoot).layer(chain)));
+    rmSync(`${metadataPaths(guest.dataRoot).containers}/${container}`, { recursive: true });
+    rmSync(path.join(guest.dataRoot, 'overlay2', ...readdirSync(path.join(guest.dataRoot, 'overlay2')).filter((name) => existsSync(path.join(guest.dataRoot, 'overlay2', name, 'diff/own')))), { recursive: true });
+    assert.deepEqual(codesOf(guest.boot()), []);
+    assert.equal(existsSync(metadataPaths(guest.dataRoot).image(factsOf(app).id)), false);
+  });
+
+  it('stays for a foreign `lower`, the empty layer too', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    // A layer that only BuildKit knows of: there is no image for it.
+    loadImages(guest.dataRoot, [onApp]);
+    const paths = metadataPaths(guest.dataRoot);
+    rmSync(paths.image(factsOf(onApp).id));
+    rmSync(paths.layer(must(factsOf(onApp).chains[2])), { recursive: true });
+    setReference(guest.dataRoot, 'built:1', undefined);
+    guest.detach('dpl-a');
+    assert.match(messageOfCode(guest.boot(), 'KEPT'), /layer folder/);
+    for (const chain of factsOf(app).chains) assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', ownLayerNames(chain).cacheId)));
+    assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', emptyLayer.cacheId)));
+  });
+
+  it('is linked to another disk that has it', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    loadImages(guest.dataRoot, [onApp]);
+    guest.detach('dpl-a');
+    // Another image with the layers below, under other ids.
+    guest.attach('dpl-b', [{ layers: [...app.layers, 'other'], references: ['other:1'] }]);
+    assert.deepEqual(codesOf(guest.boot()), []);
+    assert.deepEqual(imageProblems(guest.dataRoot, onApp), []);
+  });
+
+  it('stays when the user has given the image a name of his own', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    setReference(guest.dataRoot, 'own-name:1', factsOf(app).id);
+    guest.detach('dpl-a');
+    assert.deepEqual(codesOf(guest.boot()), ['KEPT']);
+    assert.deepEqual([...references(guest.dataRoot)], [['own-name:1', factsOf(app).id]]);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    assert.deepEqual(imageProblems(guest.dataRoot, app), []);
+    guest.detach('dpl-a');
+    guest.boot();
+    assert.deepEqual([...references(guest.dataRoot)], [['own-name:1', factsOf(app).id]]);
+  });
+
+  it('does not count where the record is the user\'s and only a folder of ours is left', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot(4);
+    rmSync(metadataPaths(guest.dataRoot).layers, { recursive: true });
+    loadImages(guest.dataRoot, [app]);
+    guest.detach('dpl-a');
+    assert.deepEqual(codesOf(guest.boot()), []);
+    assert.deepEqual(imageProblems(guest.dataRoot, app), []);
+    assert.equal(existsSync(path.join(guest.dataRoot, 'overlay2', ownLayerNames(must(factsOf(app).chains[0])).cacheId)), false);
+  });
+});
+
+describe('registries\' sources of layers', () => {
+  it('come with the disk, are united with the user\'s, and go with the layer', (t) => {
+    const guest = newGuest(t);
+    const paths = metadataPaths(guest.dataRoot);
+    loadImages(guest.dataRoot, [{ layers: ['base'], references: ['b:1'], source: 'mirror.example/base' }]);
+    guest.attach('dpl-a', [{ ...app, source: 'docker.io/library/app' }]);
+    guest.boot();
+    const [base, top] = factsOf(app).diffIDs;
+    const sources = JSON.parse(readFileSync(paths.metadataByDiffID(must(base)), 'utf8')) as { SourceRepository: string }[];
+    assert.deepEqual(sources.map((source) => source.SourceRepository), ['docker.io/library/app', 'mirror.example/base']);
+    assert.equal(readFileSync(paths.diffIDByDigest(registryDigest(must(top), 'docker.io/library/app')), 'utf8'), top);
+    guest.detach('dpl-a');
+    guest.boot();
+    assert.equal(existsSync(paths.metadataByDiffID(must(top))), false);
+    assert.equal(existsSync(paths.diffIDByDigest(registryDigest(must(top), 'docker.io/library/app'))), false);
+    assert.ok(existsSync(paths.metadataByDiffID(must(base))));
+  });
+});
