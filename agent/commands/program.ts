@@ -12,8 +12,7 @@ export function createProgram(finish: Finish): Command {
     .description('Makes the images of attached preload disks part of dockerd\'s store before dockerd starts.')
     .version(`docker-preloader ${VERSION} (disk format ${FORMAT_VERSION})`, '-V, --version')
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(`docker-preloader: ${text.replace(/^error: /, '')}`) })
-    .showHelpAfterError('(docker-preloader --help tells more)');
+    .configureOutput({ outputError: (text, write) => write(`docker-preloader: ${text.replace(/^error: /, '').trim().replaceAll('\n', ' ')}; docker-preloader --help tells more\n`) });
   const command = (name: string, description: string, example: string): Command =>
     program
       .command(name)

@@ -26,5 +26,5 @@ export const packagedFiles: readonly PackagedFile[] = [
   { from: 'units/man/*.1', to: 'usr/share/man/man1/', gzip: true, optional: true },
   { from: 'units/man/*.5', to: 'usr/share/man/man5/', gzip: true, optional: true },
   { from: 'units/man/*.8', to: 'usr/share/man/man8/', gzip: true, optional: true },
-  { from: 'README.md', to: 'usr/share/doc/docker-preloader/', optional: true },
+  { from: 'README.md', to: 'usr/share/doc/docker-preloader/' },
 ];
