@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Finding } from '../disk/finding.ts';
 import type { DiskImage } from '../disk/reader.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
@@ -8,7 +10,7 @@ import type { Config } from './config.ts';
 import { distributionSteps } from './distribution.ts';
 import { imageSteps } from './image-steps.ts';
 import { LayerPlanner } from './layer-steps.ts';
-import { isSameLedger, type Ledger, type LedgerContent, type LedgerState } from './ledger.ts';
+import { isSameLedger, settleReferences, type Ledger, type LedgerContent, type LedgerState } from './ledger.ts';
 import { mergeReferences } from './references.ts';
 import { findRemovals } from './removals.ts';
 import type { Step } from './steps.ts';
@@ -39,7 +41,8 @@ export interface Plan {
  * What is to be done so that the store holds what the disks offer and loses nothing of the user's. Reads the store,
  * changes nothing.
  */
-export function plan({ store, ledger: { state, ledger }, disks, config, forget = false }: PlanInput): Plan {
+export function plan({ store, ledger: { state, ledger: written }, disks, config, forget = false }: PlanInput): Plan {
+  const ledger = settleReferences(written, store.referenceStore.references);
   const offer = catalogue(disks, store);
   const standsOnOurs = (id: ImageID): boolean => {
     const chains = (offer.images.get(id) ?? store.imageConfig(id))?.chains;
@@ -70,36 +73,53 @@ export function plan({ store, ledger: { state, ledger }, disks, config, forget =
     images: new Map([...[...images.values()].filter((image) => standsOnOursAfter(image, layers)).map((image) => [image.id, image.label] as const), ...removals.keptImages]),
     layers: new Map([...layers.ownLabels(), ...removals.keptLayers]),
   };
-  const stale = removals.staleDistribution([...ledger.distribution]);
+  // A run that was killed has removed some, perhaps.
+  const ownFiles = [...ledger.distribution].filter((path) => ledger.next === undefined || existsSync(join(store.paths.root, path)));
+  const stale = removals.staleDistribution(ownFiles);
   const final: Ledger = {
     ...content,
     synced: false,
     next: undefined,
     removed: forget ? new Map() : merge.removed,
     displaced: merge.displaced,
-    distribution: new Set([...ledger.distribution, ...distribution.written].filter((path) => !stale.includes(path))),
+    distribution: new Set([...ownFiles, ...distribution.written].filter((path) => !stale.includes(path))),
   };
 
   const build: Step[] = [...layers.steps(), ...imageChanges, ...distribution.steps];
   if (merge.changes.size > 0) build.push({ do: 'write-references', text: updateReferenceStore(store.referenceStore, merge.changes), changes: merge.changes });
-  build.push(...removals.steps, ...stale.map((path): Step => ({ do: 'remove-distribution', path })));
+  // What is stale is told by the records of layers that go, so it goes first.
+  build.push(...stale.map((path): Step => ({ do: 'remove-distribution', path })), ...removals.steps);
   if (content.layers.size === 0 && layers.own.size === 0 && store.hasTraceOfEmptyLayer() && !removals.isEmptyLayerInUse()) build.push({ do: 'remove-empty-layer' });
 
-  return { steps: withLedger(build, { state, ledger }, final), findings: [...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
+  return { steps: withLedger(build, { state, written, ledger }, final), findings: [...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
 }
 
 /** The ledger says what is about to change before anything does, and what is there when all is done. */
-function withLedger(build: readonly Step[], { state, ledger }: Pick<LedgerState, 'state' | 'ledger'>, final: Ledger): Step[] {
+function withLedger(build: readonly Step[], before: { readonly state: LedgerState['state']; readonly written: Ledger; readonly ledger: Ledger }, final: Ledger): Step[] {
+  const { state, written, ledger } = before;
   if (build.length === 0 && state !== 'invalid') {
-    if (isSameLedger({ ...final, synced: ledger.synced }, ledger)) return [];
+    if (isSameLedger({ ...final, synced: written.synced }, written)) return [];
     if (state === 'none' && isEmpty(final)) return [];
   }
   if (isEmpty(final) && final.removed.size === 0) return [...begin(build, ledger, final), ...build, { do: 'remove-ledger' }];
   return [...begin(build, ledger, final), ...build, { do: 'write-ledger', ledger: final, final: true }];
 }
 
+/** Nothing that either the old or the new ledger knows may be forgotten if this run is killed, and the next one, too. */
 function begin(build: readonly Step[], ledger: Ledger, final: Ledger): Step[] {
-  return build.length === 0 ? [] : [{ do: 'write-ledger', final: false, ledger: { ...ledger, synced: false, next: { references: final.references, images: final.images, layers: final.layers } } }];
+  if (build.length === 0) return [];
+  const { references, images, layers } = final;
+  const before: Ledger = {
+    references: ledger.references,
+    images: new Map([...(ledger.next?.images ?? []), ...ledger.images]),
+    layers: new Map([...(ledger.next?.layers ?? []), ...ledger.layers]),
+    synced: false,
+    next: { references, images, layers },
+    removed: new Map([...ledger.removed, ...final.removed]),
+    displaced: new Map([...ledger.displaced, ...final.displaced]),
+    distribution: new Set([...ledger.distribution, ...final.distribution]),
+  };
+  return [{ do: 'write-ledger', final: false, ledger: before }];
 }
 
 function isEmpty(content: LedgerContent): boolean {
