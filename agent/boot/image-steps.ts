@@ -25,8 +25,14 @@ function isWhole(store: Store, image: DiskImage, synced: boolean): boolean {
   return store.readImage(image.id)?.equals(image.config) === true;
 }
 
-/** Missing, or what a power cut leaves: empty, or zeros. */
+/** What dockerd writes into imagedb/metadata (moby, image/store.go); a `lastUpdated` of another form fails `docker inspect`. */
+const FORMS: Readonly<Record<string, RegExp>> = {
+  parent: /^sha256:[0-9a-f]{64}$/,
+  lastUpdated: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/,
+};
+
+/** Missing, or what a power cut leaves: empty, zeros, or cut short. */
 function isDamaged(store: Store, id: ImageID, name: string): boolean {
   const content = readIfThere(`${store.paths.imageMetadata(id)}/${name}`);
-  return content === undefined || content.length === 0 || content.includes(0);
+  return content === undefined || content.length === 0 || content.includes(0) || FORMS[name]?.test(content.toString('latin1')) === false;
 }
