@@ -1,0 +1,68 @@
+import { createGzip, type Gzip } from 'node:zlib';
+import { once } from 'node:events';
+
+/** Raw bytes are gathered up to this many before they become a record. */
+const MAX_SEGMENT_BYTES = 1024 * 1024;
+
+/**
+ * Writes `tar-split.json.gz`, from which dockerd reassembles a layer's tar byte by byte (vbatts/tar-split,
+ * tar/storage/entry.go): JSON lines, of type 2 for raw bytes and of type 1 for a file's content, with its CRC-64.
+ */
+export class TarSplitWriter {
+  readonly #gzip: Gzip = createGzip({ level: 6 });
+  readonly #chunks: Buffer[] = [];
+  readonly #ended: Promise<unknown>;
+  #raw: Buffer[] = [];
+  #rawBytes = 0;
+  #position = 0;
+  #full = false;
+
+  constructor() {
+    this.#gzip.on('data', (chunk: Buffer) => this.#chunks.push(chunk));
+    this.#ended = once(this.#gzip, 'end');
+    this.#ended.catch(() => undefined);
+  }
+
+  /** Bytes of the tar that no file of the layer holds. */
+  raw(bytes: Buffer): void {
+    // The reader's buffer may be used again, and small pieces would keep large buffers alive.
+    this.#raw.push(Buffer.from(bytes));
+    this.#rawBytes += bytes.length;
+    if (this.#rawBytes >= MAX_SEGMENT_BYTES) this.#flush();
+  }
+
+  /** A file whose content stands here. @param path below the layer's root, as latin1 */
+  file(path: string, size: number, crc: Buffer): void {
+    this.#flush();
+    const bytes = Buffer.from(path, 'latin1');
+    const text = bytes.toString('utf8');
+    const name = Buffer.from(text, 'utf8').equals(bytes) ? { name: text } : { name_raw: bytes.toString('base64') };
+    this.#line({ type: 1, ...name, size, payload: crc.toString('base64') });
+  }
+
+  /** Waits where gzip is behind. */
+  async drained(): Promise<void> {
+    if (!this.#full) return;
+    this.#full = false;
+    await once(this.#gzip, 'drain');
+  }
+
+  /** The file's bytes. */
+  async finish(): Promise<Buffer> {
+    this.#flush();
+    this.#gzip.end();
+    await this.#ended;
+    return Buffer.concat(this.#chunks);
+  }
+
+  #flush(): void {
+    if (this.#rawBytes === 0) return;
+    this.#line({ type: 2, payload: Buffer.concat(this.#raw).toString('base64') });
+    this.#raw = [];
+    this.#rawBytes = 0;
+  }
+
+  #line(record: Readonly<Record<string, unknown>>): void {
+    if (!this.#gzip.write(`${JSON.stringify({ ...record, position: this.#position++ })}\n`)) this.#full = true;
+  }
+}
