@@ -29,12 +29,15 @@ const XATTR_PREFIX = 'SCHILY.xattr.';
 export class TarReader {
   readonly #reader: ByteReader;
   readonly #onRaw: (bytes: Buffer) => void;
+  readonly #onJump: (bytes: number, padding: number) => void;
   #remaining = 0;
   #padding = 0;
 
-  constructor(reader: ByteReader, onRaw: (bytes: Buffer) => void = () => undefined) {
+  /** @param onJump moves the source on by so many bytes and their padding, for `jump` */
+  constructor(reader: ByteReader, onRaw: (bytes: Buffer) => void, onJump: (bytes: number, padding: number) => void = () => undefined) {
     this.#reader = reader;
     this.#onRaw = onRaw;
+    this.#onJump = onJump;
   }
 
   /** The next entry, or undefined at the end of the tar. @throws Error where it is no tar, or cut off */
@@ -72,8 +75,11 @@ export class TarReader {
     return piece;
   }
 
-  async skipPayload(): Promise<void> {
-    while ((await this.payload()) !== undefined);
+  /** Leaves the payload and its padding out, where the source can move on without reading. */
+  jump(): void {
+    this.#onJump(this.#remaining, this.#padding);
+    this.#remaining = 0;
+    this.#padding = 0;
   }
 
   async #entry(block: Buffer, header: TarHeader, pax: PaxRecords, longName: Buffer | undefined, longLink: Buffer | undefined): Promise<TarEntry> {
