@@ -41,7 +41,7 @@ export class DiskContent {
     if (lower !== undefined) this.#lowers.set(chain, lower);
     if (unpacked === undefined) return;
 
-    const layer = overlayPaths('').layer(cacheId).slice(1);
+    const layer = overlayPaths('').layer(cacheId);
     const node = ensureFolderNode(this.#root, layer, 0o710);
     node.children.set('diff', unpacked.root);
     if (lower !== undefined) ensureFolderNode(this.#root, `${layer}/work`, 0o700);
@@ -94,10 +94,9 @@ export class DiskContent {
   }
 
   #addFile(path: string, content: string | Buffer, mode: number): void {
-    const relative = path.startsWith('/') ? path.slice(1) : path;
     const bytes = Buffer.from(content);
-    this.#metadata[relative] = sha256(bytes);
-    this.#writeFile(relative, bytes, mode);
+    this.#metadata[path] = sha256(bytes);
+    this.#writeFile(path, bytes, mode);
   }
 
   #writeFile(path: string, bytes: Buffer, mode: number): void {

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { savedLayers } from '../store/saved-image.ts';
+import { makeSite } from '../store/site.ts';
+import { agent } from '../support/agent.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { startDockerd } from '../support/dockerd.ts';
+import { dockerdVersions } from '../support/dockerd-version.ts';
+import { tempTree, type TempTree } from '../support/temp-tree.ts';
+import { ociLayout, savedArchive, tarOf } from './archives.ts';
+import { observedOdd, observeOdd, oddImages } from './odd-layers.ts';
+import { treeFacts } from './tree-facts.ts';
+
+const mib = 1024 * 1024;
+
+describe('a built disk and what dockerd makes of the same archive', () => {
+  let tree: TempTree;
+  let saved = '';
+  let layout = '';
+  before(async () => {
+    tree = await tempTree('dpl-built');
+    const images = await oddImages();
+    saved = path.join(tree.path, 'saved.tar');
+    layout = path.join(tree.path, 'layout.tar');
+    writeFileSync(saved, savedArchive(images));
+    writeFileSync(layout, tarOf(ociLayout(images, 'gzip')));
+  });
+  after(cleanUpAll);
+
+  const build = async (output: string, ...args: readonly string[]): Promise<void> => {
+    const { exitCode, all } = await agent(['build', ...args, '-o', output, '--format', 'raw']);
+    assert.equal(exitCode, 0, all);
+  };
+
+  for (const version of dockerdVersions) {
+    it(`dockerd ${version} runs its images, and saves layers with the same digests`, async () => {
+      const site = await makeSite(version);
+      const disk = path.join(tree.path, `${version}.ext4`);
+      await build(disk, saved);
+      await site.attach(disk);
+      await site.apply();
+      const dockerd = await site.start();
+      assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'odd:1', 'sh', '-c', observeOdd]), observedOdd);
+      assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'small:1', 'sh', '-c', 'wc -c < /small']), String(3 * mib + 17));
+      for (const tag of ['odd:1', 'small:1', 'registry.example:5000/team/odd:two']) {
+        const layers = await savedLayers(dockerd, tag);
+        assert.equal(layers.length, tag === 'small:1' ? 2 : 8);
+        for (const { digest, diffId } of layers) assert.equal(digest, diffId, `${tag} on dockerd ${version}`);
+      }
+      await dockerd.stop();
+      await site.remove();
+    });
+  }
+
+  it('holds the same trees and the same records as a dockerd that loaded the archive', async () => {
+    const site = await makeSite('28.5');
+    const disk = path.join(tree.path, 'compared.ext4');
+    await build(disk, saved);
+    await site.attach(disk);
+    await site.apply();
+    const loadedRoot = path.join(tree.path, 'loaded');
+    mkdirSync(loadedRoot);
+    const dockerd = await startDockerd({ version: '28.5', dataRoot: loadedRoot });
+    await dockerd.cli(['load', '--input', saved]);
+    await dockerd.stop();
+
+    const layerdb = 'image/overlay2/layerdb/sha256';
+    const chains = readdirSync(path.join(loadedRoot, layerdb)).sort();
+    assert.deepEqual(readdirSync(path.join(site.dataRoot, layerdb)).sort(), chains);
+    for (const chain of chains) {
+      const record = (root: string, name: string): string => {
+        const file = path.join(root, layerdb, chain, name);
+        return existsSync(file) ? readFileSync(file, 'utf8') : 'none';
+      };
+      for (const name of ['diff', 'size', 'parent']) assert.equal(record(site.dataRoot, name), record(loadedRoot, name), `${chain}/${name}`);
+      const facts = async (root: string): Promise<unknown> => withoutUnsetTimes(await treeFacts(path.join(root, 'overlay2', record(root, 'cache-id'), 'diff/')));
+      assert.deepEqual(await facts(site.dataRoot), await facts(loadedRoot), chain);
+    }
+    const repositories = (root: string): unknown => JSON.parse(readFileSync(path.join(root, 'image/overlay2/repositories.json'), 'utf8'));
+    assert.deepEqual(repositories(site.dataRoot), repositories(loadedRoot));
+    await site.remove();
+  });
+
+  it('keeps a registry\'s manifests, names and blobs of an OCI layout', async () => {
+    const site = await makeSite('28.5');
+    const disk = path.join(tree.path, 'layout.ext4');
+    await build(disk, layout);
+    await site.attach(disk);
+    await site.apply();
+    const dockerd = await site.start();
+    const [{ RepoDigests: digests }] = JSON.parse(await dockerd.cli(['inspect', 'small:1'])) as [{ RepoDigests: string[] }];
+    assert.match(digests.join(), /^small@sha256:[0-9a-f]{64}$/);
+    assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', digests[0] ?? '', 'cat', '/bin/../etc/passwd']), 'root:x:0:0:root:/root:/bin/sh');
+    for (const { digest, diffId } of await savedLayers(dockerd, 'odd:1')) assert.equal(digest, diffId);
+    assert.ok(readdirSync(path.join(site.dataRoot, 'image/overlay2/distribution/diffid-by-digest/sha256')).length > 0);
+    await dockerd.stop();
+    await site.remove();
+  });
+});
+
+/** dockerd leaves whiteouts and the parents that it makes itself with the time of unpacking. */
+function withoutUnsetTimes(facts: Awaited<ReturnType<typeof treeFacts>>): unknown {
+  return Object.fromEntries(Object.entries(facts).map(([name, fact]) => {
+    const unset = (fact['mode'] === '0o20000' && fact['device'] === 0) || /^b'odd\/implied(?:\/parents)?'$/.test(name);
+    return [name, unset ? { ...fact, mtime: 'unset' } : fact];
+  }));
+}
