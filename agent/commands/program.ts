@@ -49,6 +49,10 @@ export function createProgram(finish: Finish): Command {
     .option('--platform <os/arch>', "which image of a multi-platform one (default: this machine's)")
     .option('--quiet', 'no progress')
     .action(async (archives: string[], options: BuildArguments) => finish(await (await import('./build.ts')).build(archives, options, (message) => build.error(`error: ${message}`))));
+  command('inspect <disk>', 'What is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.', '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]')
+    .option('--json', 'as JSON, for programs')
+    .option('--deep', 'compare every layer with its digest, too')
+    .action(async (disk: string, options: { json?: boolean; deep?: boolean }) => finish(await (await import('./inspect.ts')).inspect(disk, options)));
   return program;
 }
 

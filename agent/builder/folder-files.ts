@@ -1,0 +1,56 @@
+import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync, realpathSync, type Stats } from 'node:fs';
+import type { DiskFiles } from './disk-files.ts';
+
+const CHUNK_BYTES = 1024 * 1024;
+
+/** A disk that is mounted, or a copy of its files in a folder. Nothing outside of it is read. */
+export class FolderFiles implements DiskFiles {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = realpathSync(root);
+  }
+
+  list(path: string): string[] {
+    if (this.#stats(path)?.isDirectory() !== true) return [];
+    return readdirSync(this.#path(path), { encoding: 'latin1' }).sort();
+  }
+
+  sizeOf(path: string): number | undefined {
+    const stats = this.#stats(path);
+    return stats?.isFile() === true ? stats.size : undefined;
+  }
+
+  *pieces(path: string): Generator<Buffer> {
+    if (this.sizeOf(path) === undefined) throw new Error(`${path}: a regular file expected, found none`);
+    const fd = openSync(this.#path(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      for (let rest = fstatSync(fd).size; rest > 0; ) {
+        const buffer = Buffer.alloc(Math.min(CHUNK_BYTES, rest));
+        const count = readSync(fd, buffer);
+        if (count === 0) throw new Error(`${path}: ${rest} more bytes expected, found the end`);
+        rest -= count;
+        yield buffer.subarray(0, count);
+      }
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  close(): void {
+    // Nothing is held open.
+  }
+
+  /** Undefined also where a symlink leads out of the folder. */
+  #stats(path: string): Stats | undefined {
+    const stats = lstatSync(this.#path(path), { throwIfNoEntry: false });
+    if (stats === undefined || stats.isSymbolicLink()) return undefined;
+    const real = realpathSync(this.#path(path), { encoding: 'latin1' });
+    const root = Buffer.from(this.#root).toString('latin1');
+    return real === root || real.startsWith(root === '/' ? '/' : `${root}/`) ? stats : undefined;
+  }
+
+  #path(path: string): Buffer {
+    return Buffer.concat([Buffer.from(`${this.#root}/`), Buffer.from(path, 'latin1')]);
+  }
+}
