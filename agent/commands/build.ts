@@ -1,4 +1,5 @@
 import { isLabel } from '../disk/label.ts';
+import { readBase } from '../builder/base-disk.ts';
 import { buildDisk, type BuildOptions } from '../builder/build-disk.ts';
 import { familiarReference } from '../builder/image-name.ts';
 import { machinePlatform, parsePlatform } from '../builder/input-image.ts';
@@ -16,6 +17,7 @@ export interface BuildArguments {
   readonly tag?: string;
   readonly platform?: string;
   readonly compress?: boolean;
+  readonly base?: readonly string[];
   readonly quiet?: boolean;
 }
 
@@ -27,14 +29,14 @@ const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20,
  * @returns the exit status
  */
 export async function build(archives: readonly string[], options: BuildArguments, refuse: (message: string) => never): Promise<number> {
-  const parsed = parse(archives, options, refuse);
+  const parsed = await parse(archives, options, refuse);
   const built = await buildDisk(parsed, makeProgress(process.stderr, options.quiet === true));
   for (const id of built.unnamed) process.stderr.write(`docker-preloader: ${id} has no name on the disk: give it one with --tag NAME:TAG\n`);
   process.stdout.write(`${options.output}: label ${built.label}, images ${built.images}, layers ${built.layers}, ${megabytes(built.sizeBytes)}, manifest ${built.manifestDigest}\n`);
   return 0;
 }
 
-function parse(archives: readonly string[], options: BuildArguments, refuse: (message: string) => never): BuildOptions {
+async function parse(archives: readonly string[], options: BuildArguments, refuse: (message: string) => never): Promise<BuildOptions> {
   const attempt = <Value>(option: string, action: () => Value): Value => {
     try {
       return action();
@@ -60,7 +62,7 @@ function parse(archives: readonly string[], options: BuildArguments, refuse: (me
     tag: tag === undefined ? undefined : attempt('--tag', () => familiarReference(tag)),
     platform: platform === undefined ? machinePlatform() : attempt('--platform', () => parsePlatform(platform)),
     compress: options.compress === true,
-    bases: [],
+    bases: await Promise.all((options.base ?? []).map(readBase)),
   };
 }
 

@@ -47,6 +47,7 @@ export function createProgram(finish: Finish): Command {
     .option('--priority <number>', 'of two disks with one tag, that of the higher has it', '0')
     .option('--tag <name:tag>', 'the name of an image that has none in its archive')
     .option('--platform <os/arch>', "which image of a multi-platform one (default: this machine's)")
+    .option('--base <disk>', 'leave out the layers that this disk has; repeatable', (disk: string, before: readonly string[]) => [...before, disk], [])
     .option('--quiet', 'no progress')
     .action(async (archives: string[], options: BuildArguments) => finish(await (await import('./build.ts')).build(archives, options, (message) => build.error(`error: ${message}`))));
   command('inspect <disk>', 'What is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.', '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]')
