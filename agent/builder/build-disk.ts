@@ -4,6 +4,7 @@ import { openArchive, type Archive } from './archive.ts';
 import { collect, type CollectedLayer, type Collection } from './collect.ts';
 import { DiskContent, type BaseDisk } from './disk-content.ts';
 import { DiskFile } from './disk-file.ts';
+import { erofs } from './erofs.ts';
 import { ext4 } from './ext4.ts';
 import { uuidFrom, type Filesystem } from './filesystem.ts';
 import type { InputImage, Platform } from './input-image.ts';
@@ -18,7 +19,7 @@ export interface BuildOptions {
   readonly archives: readonly string[];
   readonly output: string;
   readonly format: 'qcow2' | 'raw';
-  readonly filesystem: 'ext4';
+  readonly filesystem: 'ext4' | 'erofs';
   /** The filesystem's size; as needed where undefined. */
   readonly sizeBytes: number | undefined;
   /** From the content's digest where undefined. */
@@ -43,7 +44,7 @@ export interface BuiltDisk {
   readonly unnamed: readonly string[];
 }
 
-const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { ext4 };
+const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { ext4, erofs };
 
 /**
  * Makes a preload disk of image archives. The output appears when it is whole; whatever else happens leaves nothing.

@@ -12,6 +12,7 @@ import { parseSuperblock, SUPERBLOCK_BYTES, type Superblock } from '../system/su
 import { assembledDigest } from './assemble.ts';
 import { openDiskBytes } from './disk-bytes.ts';
 import { readSmall, type DiskFiles } from './disk-files.ts';
+import { ErofsFiles } from './erofs-files.ts';
 import { Ext4Files } from './ext4-files.ts';
 import { FolderFiles } from './folder-files.ts';
 
@@ -82,7 +83,8 @@ function openDisk(path: string): { readonly format: Inspection['format']; readon
   try {
     const superblock = parseSuperblock(bytes.read(0, SUPERBLOCK_BYTES));
     if (superblock?.filesystem === 'ext4') return { format: bytes.format, superblock, files: new Ext4Files(bytes) };
-    throw new Error(`a raw image or qcow2 of ext4 expected, found ${superblock === undefined ? 'something else' : superblock.filesystem}: one of another filesystem can be inspected where it is mounted`);
+    if (superblock?.filesystem === 'erofs') return { format: bytes.format, superblock, files: new ErofsFiles(bytes) };
+    throw new Error(`a raw image or qcow2 of ext4 or erofs expected, found something else: another filesystem can be inspected where it is mounted`);
   } catch (error) {
     bytes.close();
     throw error;

@@ -47,9 +47,10 @@ async function parse(archives: readonly string[], options: BuildArguments, refus
   const { format = 'qcow2', filesystem = 'ext4', label, size, tag, platform, priority = '0' } = options;
   if (archives.filter((name) => name === '-').length > 1) refuse("'-', standard input, expected once, found it again");
   if (format !== 'qcow2' && format !== 'raw') return refuse(`--format: qcow2 or raw expected, found '${format}'`);
-  if (filesystem !== 'ext4') return refuse(`--filesystem: ext4 expected, found '${filesystem}'`);
+  if (filesystem !== 'ext4' && filesystem !== 'erofs') return refuse(`--filesystem: ext4 or erofs expected, found '${filesystem}'`);
   if (options.compress === true && format === 'raw') refuse('--compress: the format qcow2 expected, found raw');
-  if (label !== undefined && !isLabel(label)) refuse(`--label: 1 to 16 letters, digits, '.', '_' and '-' expected, found '${label}'`);
+  const maxLabel = filesystem === 'erofs' ? 15 : 16;
+  if (label !== undefined && (!isLabel(label) || label.length > maxLabel)) refuse(`--label: 1 to ${maxLabel} letters, digits, '.', '_' and '-', the first a letter or digit, expected, found '${label}'`);
   if (!/^-?\d{1,9}$/.test(priority)) refuse(`--priority: a whole number expected, found '${priority}'`);
   return {
     archives,

@@ -40,7 +40,7 @@ export function createProgram(finish: Finish): Command {
   const build = command('build <archive...>', 'Makes a preload disk of image archives: no daemon, no root, no network.', '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n  docker-preloader build app.tar layout/ -o images.raw --format raw --label dpl-images')
     .requiredOption('-o, --output <disk>', 'the disk; what is there is replaced when the new one is whole')
     .option('--format <format>', 'qcow2 or raw', 'qcow2')
-    .option('--filesystem <filesystem>', 'ext4', 'ext4')
+    .option('--filesystem <filesystem>', 'ext4 or erofs', 'ext4')
     .option('--size <bytes>', "the filesystem's size, also with K, M, G (default: as needed)")
     .option('--compress', 'compress the qcow2, by qemu-img')
     .option('--label <label>', "the filesystem's label (default: dpl- and 11 hex digits of the content's digest)")
