@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync, realpathSync, type Stats } from 'node:fs';
+import { posix } from 'node:path';
 import type { DiskFiles } from './disk-files.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -6,6 +7,7 @@ const CHUNK_BYTES = 1024 * 1024;
 /** A disk that is mounted, or a copy of its files in a folder. Nothing outside of it is read. */
 export class FolderFiles implements DiskFiles {
   readonly #root: string;
+  readonly #folders = new Map<string, boolean>();
 
   constructor(root: string) {
     this.#root = realpathSync(root);
@@ -41,13 +43,19 @@ export class FolderFiles implements DiskFiles {
     // Nothing is held open.
   }
 
-  /** Undefined also where a symlink leads out of the folder. */
+  /** Undefined also where a folder on the way is a symlink, which might lead out. */
   #stats(path: string): Stats | undefined {
-    const stats = lstatSync(this.#path(path), { throwIfNoEntry: false });
-    if (stats === undefined || stats.isSymbolicLink()) return undefined;
-    const real = realpathSync(this.#path(path), { encoding: 'latin1' });
-    const root = Buffer.from(this.#root).toString('latin1');
-    return real === root || real.startsWith(root === '/' ? '/' : `${root}/`) ? stats : undefined;
+    if (!this.#isFolder(posix.dirname(path))) return undefined;
+    return lstatSync(this.#path(path), { throwIfNoEntry: false });
+  }
+
+  #isFolder(path: string): boolean {
+    if (path === '.') return true;
+    const known = this.#folders.get(path);
+    if (known !== undefined) return known;
+    const result = this.#stats(path)?.isDirectory() === true;
+    this.#folders.set(path, result);
+    return result;
   }
 
   #path(path: string): Buffer {
