@@ -61,6 +61,11 @@ export async function buildDisk(options: BuildOptions, progress: Progress): Prom
     }
     workplace.publish(options.compress ? 'compressed' : 'disk');
     return built;
+  } catch (error) {
+    // Also where it met a layer's entry: the archive is not to blame.
+    if (isENOSPC(error)) throw new PreloaderError('BUILD_FAILED', `${options.output}: room for the disk beside it expected, found the filesystem full`, { cause: error });
+    if (error instanceof PreloaderError) throw error;
+    throw new PreloaderError('BUILD_FAILED', `${options.output}: ${messageOf(error)}`, { cause: error });
   } finally {
     progress.end();
     workplace.remove();
@@ -134,4 +139,10 @@ function withoutBases(collection: Collection, bases: readonly BaseDisk[]): { rea
     if (left.length > 0) used.push({ ...base, layers: left.map(({ chain }) => chain).sort() });
   }
   return { bases: used, needed };
+}
+
+/** Whether the error, or what caused it, is a full filesystem. */
+function isENOSPC(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return ('code' in error && error.code === 'ENOSPC') || isENOSPC(error.cause);
 }

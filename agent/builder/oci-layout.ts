@@ -21,7 +21,7 @@ const descriptorSchema = z.looseObject({
   platform: z.nullish(z.looseObject({ os: z.string(), architecture: z.string(), variant: z.optional(z.string()) })),
 });
 const indexSchema = z.looseObject({ mediaType: z.optional(z.string()), manifests: z.array(descriptorSchema) });
-const manifestSchema = z.looseObject({ mediaType: z.optional(z.string()), config: descriptorSchema, layers: z.array(descriptorSchema) });
+const manifestSchema = z.looseObject({ mediaType: z.optional(z.string()), config: descriptorSchema, layers: z.pipe(z.nullish(z.array(descriptorSchema)), z.transform((list) => list ?? [])) });
 
 type Descriptor = z.infer<typeof descriptorSchema>;
 

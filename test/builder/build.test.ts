@@ -193,6 +193,26 @@ describe('build and inspect', () => {
     assert.equal(found.images[0]?.id, `sha256:${imageConfig(images[1]?.layers ?? []).id}`);
   });
 
+  it('takes an image of 120 layers, and the same layer twice', async () => {
+    const layers = Array.from({ length: 119 }, (_, index) => makeTar([{ name: `layer-${index}`, content: `${index}\n` }]));
+    const deep = write('deep.tar', savedArchive([{ tags: ['deep'], layers: [...layers, layers[0] ?? Buffer.alloc(0)] }]));
+    await build(deep, '-o', at('deep.qcow2'));
+    const { images: [image], layers: found } = await inspect(at('deep.qcow2'));
+    assert.deepEqual(image?.references, ['deep:latest']);
+    assert.equal(image.layers.length, 120);
+    assert.equal(found.length, 120);
+  });
+
+  it('says that there is no room, and leaves nothing behind', async () => {
+    mkdirSync(at('full'));
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'none', at('full')]);
+    const { exitCode, stderr } = await agent(['build', '--quiet', at('small.tar'), '-o', at('full/disk.qcow2')]);
+    assert.match(stderr, /full\/disk\.qcow2: room for the disk beside it expected, found the filesystem full/);
+    assert.equal(exitCode, 1);
+    assert.deepEqual(readdirSync(at('full')), []);
+    await execa('umount', [at('full')]);
+  });
+
   it('leaves nothing behind on Ctrl-C', async () => {
     const [command, ...before] = agentCommand();
     const child = spawn(command, [...before, 'build', '-', '-o', at('interrupted.qcow2')], { stdio: ['pipe', 'ignore', 'pipe'] });
