@@ -25,7 +25,9 @@ describe('a built disk and what dockerd makes of the same archive', () => {
     saved = path.join(tree.path, 'saved.tar');
     layout = path.join(tree.path, 'layout.tar');
     writeFileSync(saved, savedArchive(images));
-    writeFileSync(layout, tarOf(ociLayout(images, 'gzip')));
+    // As containerd names images.
+    const canonical = images.map(({ tags, layers }) => ({ tags: tags.map((tag) => (tag.includes('/') ? tag : `docker.io/library/${tag}`)), layers }));
+    writeFileSync(layout, tarOf(ociLayout(canonical, 'gzip')));
   });
   after(cleanUpAll);
 
@@ -49,10 +51,30 @@ describe('a built disk and what dockerd makes of the same archive', () => {
         assert.equal(layers.length, tag === 'small:1' ? 2 : 8);
         for (const { digest, diffId } of layers) assert.equal(digest, diffId, `${tag} on dockerd ${version}`);
       }
+      const again = path.join(tree.path, `saved-by-${version}.tar`);
+      await dockerd.cli(['save', '--output', again, 'odd:1', 'registry.example:5000/team/odd:two', 'small:1']);
       await dockerd.stop();
+      await build(`${disk}-again`, again);
+      assert.ok(readFileSync(`${disk}-again`).equals(readFileSync(disk)), 'the archive that it saves gives the same disk');
       await site.remove();
     });
   }
+
+  it('takes what dockerd with the containerd image store saves: the registry\'s compressed layers', async () => {
+    const dataRoot = path.join(tree.path, 'containerd-store');
+    mkdirSync(dataRoot);
+    const dockerd = await startDockerd({ version: '28.5', dataRoot, extraConfig: { features: { 'containerd-snapshotter': true } } });
+    await dockerd.cli(['load', '--input', layout]);
+    const archive = path.join(tree.path, 'saved-by-containerd.tar');
+    await dockerd.cli(['save', '--output', archive, 'odd:1', 'small:1']);
+    await dockerd.stop();
+    await build(path.join(tree.path, 'containerd.ext4'), archive);
+    const { exitCode, stdout, all } = await agent(['inspect', '--deep', '--json', path.join(tree.path, 'containerd.ext4')]);
+    assert.equal(exitCode, 0, all);
+    const { images, layers } = JSON.parse(stdout) as { images: { references: string[] }[]; layers: unknown[] };
+    assert.equal(layers.length, 9);
+    assert.match(images.map(({ references }) => references.join(' ')).sort().join(' '), /odd:1 odd@sha256:\w{64}.* small:1 small@sha256:\w{64}/);
+  });
 
   it('holds the same trees and the same records as a dockerd that loaded the archive', async () => {
     const site = await makeSite('28.5');
