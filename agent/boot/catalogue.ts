@@ -14,6 +14,8 @@ export interface RankedDisk {
 export interface Catalogue {
   readonly images: ReadonlyMap<ImageID, DiskImage>;
   readonly references: ReadonlyMap<string, DiskReference>;
+  /** Images that any disk has a reference for, also one that another disk has won. */
+  readonly named: ReadonlySet<ImageID>;
   /** In falling precedence. */
   readonly layers: ReadonlyMap<ChainID, readonly DiskLayer[]>;
   readonly findings: readonly Finding[];
@@ -47,7 +49,8 @@ export function catalogue(disks: readonly RankedDisk[], store: Store): Catalogue
       references.set(name, { image, label: disk.label });
     }
   }
-  return { images, references, layers, findings };
+  const named = new Set(ordered.flatMap((disk) => [...disk.references.values()]));
+  return { images, references, named, layers, findings };
 }
 
 function byPrecedence(a: RankedDisk, b: RankedDisk): number {

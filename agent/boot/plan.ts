@@ -136,10 +136,9 @@ function hasImage(ledger: Ledger, id: ImageID): boolean {
  * would be listed as <none>.
  */
 function wantedImages(offer: Catalogue, own: ReadonlyMap<string, ImageID>, store: Store): Map<ImageID, DiskImage> {
-  const named = new Set([...offer.references.values()].map((reference) => reference.image));
   const held = new Set(own.values());
   for (const id of store.referenceStore.references.values()) held.add(id);
-  return new Map([...offer.images].filter(([id]) => held.has(id) || !named.has(id)));
+  return new Map([...offer.images].filter(([id]) => held.has(id) || !offer.named.has(id)));
 }
 
 function standsOnOursAfter(image: DiskImage, layers: LayerPlanner): boolean {
