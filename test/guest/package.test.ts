@@ -22,6 +22,7 @@ for (const suite of suites) {
       // The user's own image, made before the package came.
       await ok(guest, 'mkdir -p /tmp/own && cp /bin/busybox /tmp/own && tar -C /tmp/own -c . | docker import - own:1');
 
+      await fails(guest, 'command -v node nodejs bun');
       await ok(guest, `dpkg -i ${packageInGuest}`);
       assert.equal(await ok(guest, 'systemctl is-enabled docker-preloader; true'), 'disabled');
       const verify = await guest.run('systemd-analyze --man=no verify docker-preloader.service docker-preloader.socket docker.service');
