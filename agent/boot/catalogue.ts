@@ -1,4 +1,5 @@
 import type { Finding } from '../disk/finding.ts';
+import { isLabel } from '../disk/label.ts';
 import type { DiskContent, DiskImage, DiskLayer } from '../disk/reader.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import type { Store } from '../docker/store.ts';
@@ -37,7 +38,7 @@ export function catalogue(disks: readonly RankedDisk[], store: Store): Catalogue
   for (const disk of ordered) {
     for (const image of disk.images.values()) {
       const missing = image.chains.filter((chain) => (store.ownership(chain) === 'user' ? store.userLayer(chain) === undefined : !layers.has(chain)));
-      if (missing.length === 0) images.set(image.id, image);
+      if (missing.length === 0) images.set(image.id, { ...image, metadata: new Map([...(images.get(image.id)?.metadata ?? []), ...image.metadata]) });
       else findings.push(incomplete(disk, image, missing));
     }
     for (const [name, image] of disk.references) {
@@ -60,7 +61,7 @@ function byPrecedence(a: RankedDisk, b: RankedDisk): number {
 
 function incomplete(disk: DiskContent, image: DiskImage, missing: readonly ChainID[]): Finding {
   const name = [...disk.references].find(([, id]) => id === image.id)?.[0] ?? image.id;
-  const bases = (disk.manifest?.bases ?? []).filter((base) => base.layers.some((chain) => (missing as readonly string[]).includes(chain))).map((base) => base.label);
+  const bases = (disk.manifest?.bases ?? []).filter((base) => base.layers.some((chain) => (missing as readonly string[]).includes(chain))).map((base) => base.label).filter(isLabel);
   const cure = bases.length === 0 ? 'neither an attached disk nor the store has them whole' : `attach disk ${bases.join(', ')}, which has them`;
   return {
     code: 'IMAGE_INCOMPLETE',
