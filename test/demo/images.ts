@@ -19,8 +19,8 @@ export interface DemoImage {
   readonly command: readonly string[];
 }
 
-/** The Debian packages that the images consist of, besides busybox. They are unpacked, not installed. */
-export const imagePackages = {
+/** What the images consist of, besides busybox: packages of Debian 12, unpacked and not installed. */
+const imagePackages = {
   base: ['libc6', 'libexpat1', 'libgcc-s1', 'libstdc++6', 'zlib1g'],
   python: ['libpython3.11-minimal', 'libpython3.11-stdlib', 'python3.11-minimal'],
 } as const;

@@ -40,7 +40,7 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
   const dataRoot = path.join(guest, 'data');
   const agent = await startAgent(guest, [`${prefix}-*`]);
   say(`  READY=1 after ${agent.readyMs.toFixed(0)} ms`);
-  const status = await agent.status();
+  const timeline = await agent.timeline();
   await agent.command('status');
   say('Each layer is a folder whose `diff` links to a disk; the base layer, which both disks have, is there once:');
   await run(['find', path.join(dataRoot, 'overlay2'), '-name', 'diff', '-type', 'l', '-printf', '%P -> %l\\n']);
@@ -83,7 +83,7 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
 
   heading('The result');
   say('The agent from its first phase to READY=1 (GET /v1/status):');
-  printTimeline(status);
+  printTimeline(timeline);
   say('');
   printComparison({ readyMs: agent.readyMs, loadMs, preloadedBytes, loadedBytes: await diskUsageBytes(path.join(other, 'data')) });
 }

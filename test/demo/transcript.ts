@@ -47,6 +47,7 @@ export async function said(line: string, ended: Promise<{ readonly stdout: strin
     output(all);
     return stdout;
   } catch (error) {
+    throwIfInterrupted();
     if (!(error instanceof ExecaError)) throw error;
     const all = String(error.all ?? '').trimEnd();
     output(all);
