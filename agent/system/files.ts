@@ -47,8 +47,14 @@ export function linkTarget(path: string): string | undefined {
   }
 }
 
+/** Whether there is a folder, itself and not a symlink to one. */
 export function isDirectory(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  try {
+    return lstatSync(path).isDirectory();
+  } catch (error) {
+    if (isENOENT(error) || isENOTDIR(error)) return false;
+    throw error;
+  }
 }
 
 /**
