@@ -61,7 +61,7 @@ export async function startAgent(folder: string, labels: readonly string[]): Pro
   });
   const readyAt = await Promise.race([socket.waitFor('READY=1'), exited.then(() => undefined)]);
   output(readFileSync(logFile, 'utf8'));
-  if (readyAt === undefined) throw new Error(`READY=1 of the agent expected, but it ended with exit status ${String(child.exitCode ?? child.signalCode)}`);
+  if (readyAt === undefined) throw new Error(`READY=1 of the agent expected, but it ended with exit status ${String(child.exitCode ?? child.signalCode)}; what it said is above`);
   await socket.close();
   const own = (...args: readonly string[]): [string, ...string[]] => [program, ...before, ...args, '--config', config];
   return {

@@ -42,6 +42,18 @@ export async function demoImages(): Promise<readonly DemoImage[]> {
   ];
 }
 
+/**
+ * Holds what `docker images` printed against what it should.
+ * @param tags all that are expected, no others
+ * @throws Error naming both
+ */
+export function expectImages(printed: string, tags: readonly string[]): void {
+  const found = printed.trim().split('\n').slice(1).map((line) => line.split(/\s+/).slice(0, 2).join(':')).sort();
+  if (found.join() !== tags.toSorted().join()) {
+    throw new Error(`Docker with the images ${tags.join(', ')} expected, found ${found.length === 0 ? 'none' : found.join(', ')}: \`docker-preloader status\` above tells what was left out, else report it with this output`);
+  }
+}
+
 async function makeArchives(folder: string): Promise<void> {
   const base = [...await busyboxRoot(), ...entriesOf(await fetchDebianPackage('bookworm', imagePackages.base))];
   const layers: Readonly<Record<string, readonly LayerEntry[]>> = {

@@ -7,7 +7,7 @@ import { hasKvm, makeVirtualMachine, type VirtualDisk } from '../support/qemu.ts
 import type { AgentTimeline } from './agent-daemon.ts';
 import { makeDisk } from './disks.ts';
 import { unpackDocker } from './docker.ts';
-import { type DemoImage, demoImages } from './images.ts';
+import { type DemoImage, demoImages, expectImages } from './images.ts';
 import { printComparison, printTimeline } from './report.ts';
 import { announce, heading, output, run, say, shellLine, working } from './transcript.ts';
 
@@ -45,7 +45,7 @@ export async function demoInVirtualMachine(folder: string): Promise<void> {
   await boot([node, python, archives]);
 
   heading('dockerd has the images of both disks');
-  await guest('docker images');
+  expectImages(await guest('docker images'), ['demo/node:24', 'demo/python:3.11']);
   for (const { tag, command } of images) await guest(shellLine(['docker', 'run', '--rm', '--network', 'none', tag, ...command]));
   await guest('docker-preloader status');
   await guest('journalctl --unit=docker-preloader --unit=docker --output=short-monotonic --no-pager --no-hostname | grep -e preloader -e Start');
@@ -70,7 +70,7 @@ export async function demoInVirtualMachine(folder: string): Promise<void> {
   announce('systemctl poweroff', 'guest#');
   await working('shutting down', () => vm.poweroff());
   await boot([node]);
-  await guest('docker images');
+  expectImages(await guest('docker images'), ['demo/node:24', 'mine/node:today']);
   await guest('docker run --rm --network none mine/node:today node --print \'"still here"\'');
   announce('systemctl poweroff', 'guest#');
   await working('shutting down', () => vm.poweroff());

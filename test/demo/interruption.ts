@@ -29,10 +29,14 @@ const SETTLE_MS = 5_000;
 export async function leavingNothing(work: (folder: string) => Promise<void>): Promise<void> {
   const settled = Promise.withResolvers<void>();
   const folder = await mkdtemp(path.join(await realpath(tmpdir()), 'dpl-demo-'));
-  // Registered first, so undone last.
+  // Registered first, so undone last. After a signal that is twice, as the folder is there still: what the work has
+  // registered until it noticed is undone in between, by its own means, and only then what nobody has registered.
+  let waited = false;
   cleanUpLater(folder, async () => {
+    await Promise.resolve();
+    if (!interrupted || waited) return sweep(folder);
+    waited = true;
     await Promise.race([settled.promise, setTimeout(SETTLE_MS, undefined, { ref: false })]);
-    await sweep(folder);
   }, () => existsSync(folder));
   // After cleanUpLater, whose own handlers replace those that are there. They clean up, and end the process by the signal.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
@@ -43,8 +47,8 @@ export async function leavingNothing(work: (folder: string) => Promise<void>): P
     if (!interrupted) throw error;
   } finally {
     settled.resolve();
-    await cleanUpAll();
     if (interrupted) await new Promise<never>(() => undefined);
+    await cleanUpAll();
   }
 }
 

@@ -5,7 +5,7 @@ import { attach, type LoopDevice } from '../support/loop-device.ts';
 import { startAgent } from './agent-daemon.ts';
 import { makeDisk } from './disks.ts';
 import { startDocker, unpackDocker } from './docker.ts';
-import { type DemoImage, demoImages } from './images.ts';
+import { type DemoImage, demoImages, expectImages } from './images.ts';
 import { diskUsageBytes, printComparison, printTimeline } from './report.ts';
 import { announce, heading, run, say, shellLine, working } from './transcript.ts';
 
@@ -47,7 +47,7 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
 
   heading('dockerd starts on the result');
   let docker = await startDocker(guest);
-  await docker.cli('images');
+  expectImages(await docker.cli('images'), ['demo/node:24', 'demo/python:3.11']);
   for (const { tag, command } of images) await docker.cli('run', '--rm', '--network', 'none', tag, ...command);
 
   heading('A tag of the user survives a restart of Docker');
@@ -56,7 +56,7 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
   say("docker.service's drop-in runs this before each start of Docker:");
   await agent.command('apply');
   docker = await startDocker(guest);
-  await docker.cli('images');
+  expectImages(await docker.cli('images'), ['demo/node:24', 'demo/python:3.11', 'mine/node:today']);
 
   heading('A disk is detached, and its image goes');
   await docker.stop();
@@ -67,7 +67,7 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
   await python?.detach();
   await agent.command('apply');
   docker = await startDocker(guest);
-  await docker.cli('images');
+  expectImages(await docker.cli('images'), ['demo/node:24', 'mine/node:today']);
   await docker.cli('run', '--rm', '--network', 'none', 'mine/node:today', 'node', '--print', '"still here"');
   await docker.stop();
   await agent.stop();
