@@ -59,7 +59,7 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
     hasImage: (id) => store.images.has(id),
   });
 
-  const images = wantedImages(offer, merge.own, store, standsOnOurs);
+  const images = wantedImages(offer, merge.changes, store, standsOnOurs);
   const layers = new LayerPlanner(store, offer.layers, ledger.synced);
   for (const image of images.values()) layers.want(image);
   const imageChanges = imageSteps(store, images, { synced: ledger.synced, isOurs: standsOnOurs });
@@ -69,7 +69,8 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   const removals = findRemovals({ store, ledger, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, standsOnOurs, planner: layers });
 
   const content: LedgerContent = {
-    references: merge.own,
+    // What stands on the user's layers alone is the user's from now on, but a tag that was taken is to be given back.
+    references: new Map([...merge.own].filter(([name, id]) => merge.displaced.has(name) || standsOnOursAfter(images.get(id), layers))),
     images: new Map([...[...images.values()].filter((image) => standsOnOursAfter(image, layers)).map((image) => [image.id, image.label] as const), ...removals.keptImages]),
     layers: new Map([...layers.ownLabels(), ...removals.keptLayers]),
   };
@@ -135,11 +136,11 @@ function hasImage(ledger: Ledger, id: ImageID): boolean {
  * for and that nothing was built on, and the steps of classic builds that lead to any of them. One whose tags all went to
  * others, or a step without what was built on it, would be listed as <none>.
  */
-function wantedImages(offer: Catalogue, own: ReadonlyMap<string, ImageID>, store: Store, isOurs: (id: ImageID) => boolean): Map<ImageID, DiskImage> {
+function wantedImages(offer: Catalogue, changes: ReadonlyMap<string, ImageID | undefined>, store: Store, isOurs: (id: ImageID) => boolean): Map<ImageID, DiskImage> {
   const parentOf = (image: DiskImage): ImageID | undefined =>
     store.images.has(image.id) && !isOurs(image.id) ? store.imageParent(image.id) : asImageID(image.metadata.get('parent')?.toString());
   const parents = new Set([...offer.images.values()].map(parentOf));
-  const held = new Set([...own.values(), ...store.referenceStore.references.values()]);
+  const held = new Set(new Map([...store.referenceStore.references, ...changes]).values());
   const wanted = new Map<ImageID, DiskImage>();
   for (const image of offer.images.values()) {
     if (!held.has(image.id) && (offer.named.has(image.id) || parents.has(image.id))) continue;
@@ -152,9 +153,9 @@ function wantedImages(offer: Catalogue, own: ReadonlyMap<string, ImageID>, store
   return wanted;
 }
 
-function standsOnOursAfter(image: DiskImage, layers: LayerPlanner): boolean {
-  const top = image.chains.at(-1);
-  return top === undefined || layers.own.has(top);
+function standsOnOursAfter(image: DiskImage | undefined, layers: LayerPlanner): boolean {
+  const top = image?.chains.at(-1);
+  return image !== undefined && (top === undefined || layers.own.has(top));
 }
 
 /** With the ledger lost, our layers are found by their cache-id; which images were ours cannot be known, so they stay. */
