@@ -37,6 +37,9 @@ describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
     assert.ok(Number(preloader['ActiveEnterTimestampMonotonic']) <= Number(docker['ExecMainStartTimestampMonotonic']));
     await ok(vm, `docker run --detach --stop-signal KILL --name steady --network none ${disks('dpl-b').image} sh -c 'echo mine > /mine; exec sleep 100000'`);
     await ok(vm, `docker tag ${disks('dpl-a').image} user:1`);
+  });
+
+  it('is in order by `boot-order --check`, too', async () => {
     await ok(vm, 'docker-preloader boot-order --check');
   });
 
