@@ -162,7 +162,12 @@ function standsOnOursAfter(image: DiskImage | undefined, layers: LayerPlanner): 
 function layersByStore(store: Store, offer: Catalogue): LedgerContent {
   const layers = new Map<ChainID, string>();
   for (const chain of store.layers) {
-    if (store.ownership(chain) === 'ours') layers.set(chain, offer.layers.get(chain)?.[0]?.label ?? '');
+    if (store.ownership(chain) === 'ours') layers.set(chain, offer.layers.get(chain)?.[0]?.label ?? labelInLink(store.ownLayer(chain).diff) ?? '');
   }
   return { references: new Map(), images: new Map(), layers };
+}
+
+/** The label of the disk that a layer of ours was linked to: the folder that it is mounted on. */
+function labelInLink(diff: string | undefined): string | undefined {
+  return /\/([^/]+)\/overlay2\/[^/]+\/diff$/.exec(diff ?? '')?.[1];
 }
