@@ -28,7 +28,7 @@ export interface ImageFacts {
 
 const hexDigest = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-export function diffIDOf(layer: string): DiffID {
+function diffIDOf(layer: string): DiffID {
   return must(asDiffID(`sha256:${hexDigest(`layer ${layer}`)}`));
 }
 
