@@ -5,16 +5,24 @@ import type { Store } from '../docker/store.ts';
 import { readIfThere } from '../system/files.ts';
 import type { Step } from './steps.ts';
 
+interface ImageStepOptions {
+  /** Whether what we wrote has reached the disk. */
+  readonly synced: boolean;
+  isOurs(id: ImageID): boolean;
+}
+
 /**
  * Images whose configuration or metadata is missing in the store, or damaged. Metadata that the user's dockerd has changed
  * (`lastUpdated` after a `docker tag`) stays.
  */
-export function imageSteps(store: Store, images: ReadonlyMap<ImageID, DiskImage>, synced: boolean): Step[] {
+export function imageSteps(store: Store, images: ReadonlyMap<ImageID, DiskImage>, { synced, isOurs }: ImageStepOptions): Step[] {
   const steps: Step[] = [];
   for (const image of images.values()) {
     const isNew = !store.images.has(image.id);
     const whole = !isNew && isWhole(store, image, synced);
-    const metadata = new Map([...image.metadata].filter(([name]) => (isNew || !synced) && isDamaged(store, image.id, name)));
+    // A disk that came later may know the step that an image of ours was built from: without that link, it is <none>.
+    const mayBeMissing = (name: string): boolean => isNew || !synced || (name === 'parent' && isOurs(image.id));
+    const metadata = new Map([...image.metadata].filter(([name]) => mayBeMissing(name) && isDamaged(store, image.id, name)));
     if (!whole || metadata.size > 0) steps.push({ do: 'store-image', id: image.id, label: image.label, config: image.config, metadata });
   }
   return steps;

@@ -96,7 +96,8 @@ async function readService(config: Config): Promise<ServiceStore | undefined> {
     const { stdout } = await execa('systemctl', ['show', 'docker.service', ...properties.map((name) => `--property=${name}`)], { timeout: 10_000 });
     return new Map(stdout.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
   };
-  if (process.env['NOTIFY_SOCKET'] === undefined) return undefined;
+  // Only a unit of this system's manager goes with this system's docker.service.
+  if (process.env['NOTIFY_SOCKET'] !== '/run/systemd/notify') return undefined;
   try {
     const properties = await show('ExecStart', 'Environment', 'EnvironmentFiles', 'LoadState');
     const argv = parseExecStart(properties.get('ExecStart') ?? '');

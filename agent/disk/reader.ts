@@ -5,6 +5,7 @@ import { TAR_SPLIT, type LayerRecord } from '../docker/layer-db.ts';
 import { isCacheId } from '../docker/overlay2.ts';
 import { parseReference } from '../docker/reference.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
+import { oneLine } from '../system/one-line.ts';
 import type { Finding } from './finding.ts';
 import { readManifest, type Manifest } from './manifest.ts';
 import { DiskTree } from './tree.ts';
@@ -98,7 +99,7 @@ class DiskReader {
 
   #report(code: Finding['code'], message: string, image?: string): void {
     if (this.#findings.length >= MAX_FINDINGS) this.#untold += 1;
-    else this.#findings.push({ code, label: this.#label, message: `disk ${this.#label}: ${message}`, ...(image === undefined ? {} : { image }) });
+    else this.#findings.push({ code, label: this.#label, message: `disk ${this.#label}: ${oneLine(message)}`, ...(image === undefined ? {} : { image }) });
   }
 
   readImages(): void {
@@ -181,15 +182,20 @@ class DiskReader {
     let document: unknown;
     try {
       const text = this.#tree.readText(`${IMAGE_ROOT}/repositories.json`, MAX_REPOSITORIES_BYTES);
-      document = text === undefined ? {} : JSON.parse(text);
+      if (text === undefined) return;
+      document = JSON.parse(text);
     } catch (error) {
       this.#report('REFERENCE_INVALID', `no name is taken from it: repositories.json: ${messageOf(error)}`);
       return;
     }
     const repositories = isRecord(document) ? document['Repositories'] : undefined;
-    if (!isRecord(repositories)) return;
+    if (!isRecord(repositories)) {
+      this.#report('REFERENCE_INVALID', 'no name is taken from it: repositories.json: `Repositories`: an object expected, found something else');
+      return;
+    }
     for (const [repository, entries] of Object.entries(repositories)) {
-      if (isRecord(entries)) for (const [reference, id] of Object.entries(entries)) this.#readReference(repository, reference, id);
+      if (!isRecord(entries)) this.#report('REFERENCE_INVALID', `'${repository.slice(0, 300)}' is left out: an object with its references expected, found something else`);
+      else for (const [reference, id] of Object.entries(entries)) this.#readReference(repository, reference, id);
     }
   }
 

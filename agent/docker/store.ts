@@ -158,6 +158,11 @@ export class Store {
     }
   }
 
+  /** What a classic build made the image from, as the store has it. */
+  imageParent(id: ImageID): ImageID | undefined {
+    return asImageID(readTextIfThere(`${this.paths.imageMetadata(id)}/parent`));
+  }
+
   readImage(id: ImageID): Buffer | undefined {
     return readIfThere(this.paths.image(id));
   }

@@ -19,7 +19,11 @@ export async function serveStatus(where: { readonly path: string; readonly fd: n
   const http = createServer((request, response) => answer(request, response, routes));
   limit(http);
   // http.listen({ fd }) accepts and never answers under Bun; handing it the connections of a plain server works in both.
-  const sockets = createSocketServer((socket) => http.emit('connection', socket));
+  const sockets = createSocketServer((socket) => {
+    // The time limits of `http` begin with its own listening: without this, silent clients would use up all connections.
+    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
+    http.emit('connection', socket);
+  });
   sockets.maxConnections = MAX_CONNECTIONS;
   if (where.fd === undefined) {
     ensureFolder(dirname(where.path), 0o755);

@@ -30,7 +30,7 @@ interface Case {
   /** Layers are the user's although a disk has the image. */
   readonly loaded?: boolean;
   /** What the reference names afterwards. */
-  readonly then: ImageID | undefined;
+  readonly becomes: ImageID | undefined;
   readonly own?: boolean;
   readonly tombstone?: ImageID;
   readonly keeps?: ImageID;
@@ -42,37 +42,37 @@ const one = <Value>(value: Value | undefined): Map<string, Value> => (value === 
 
 /** The three-way table of the design, row by row. */
 const cases: readonly Case[] = [
-  { is: 'new on the disk: added', disk: d1, then: d1, own: true },
-  { is: 'in no place but the store: never touched', now: u1, then: u1 },
-  { is: 'untouched: updated', now: d1, ledger: d1, disk: d2, then: d2, own: true },
-  { is: 'untouched, no disk has it any more: removed', now: d1, ledger: d1, then: undefined },
-  { is: 'as the disk has it: ours, no conflict', now: d1, disk: d1, then: d1, own: true },
-  { is: 'as the disk has it and in the ledger: stays', now: d1, ledger: d1, disk: d1, then: d1, own: true },
-  { is: 'as the disk has it, loaded by the user: the user\'s', now: d1, ledger: d1, disk: d1, loaded: true, then: d1, own: false },
-  { is: 'as in the ledger, loaded by the user: stays when the disk is gone', now: d1, ledger: d1, loaded: true, then: d1 },
-  { is: 'as in the ledger, loaded by the user: a conflict with the disk\'s new one', now: d1, ledger: d1, loaded: true, disk: d2, then: d1, finding: 'TAG_CONFLICT' },
-  { is: 'changed by the user: stays', now: u1, ledger: d1, disk: d2, then: u1, finding: 'TAG_CONFLICT' },
-  { is: 'changed by the user: the disk takes it', now: u1, ledger: d1, disk: d2, config: { conflicts: 'disk' }, then: d2, own: true, keeps: u1, finding: 'TAG_CONFLICT' },
-  { is: 'changed by the user, no disk has it: stays', now: u1, ledger: d1, then: u1 },
-  { is: 'the user\'s before there was a disk: stays', now: u1, disk: d1, then: u1, finding: 'TAG_CONFLICT' },
-  { is: 'the user\'s before there was a disk: the disk takes it', now: u1, disk: d1, config: { conflicts: 'disk' }, then: d1, own: true, keeps: u1, finding: 'TAG_CONFLICT' },
-  { is: 'taken before: remembered', now: d1, ledger: d1, disk: d1, displaced: u1, config: { conflicts: 'disk' }, then: d1, own: true, keeps: u1 },
-  { is: 'taken before, updated: remembered', now: d1, ledger: d1, disk: d2, displaced: u1, config: { conflicts: 'disk' }, then: d2, own: true, keeps: u1 },
-  { is: 'taken before, the disk is gone: comes back', now: d1, ledger: d1, displaced: u1, then: u1 },
-  { is: 'taken before, and the user\'s image is gone: removed', now: d1, ledger: d1, displaced: u1, gone: [u1], then: undefined },
-  { is: 'taken before, and changed again by the user: the newer one counts', now: u2, ledger: d1, disk: d1, displaced: u1, config: { conflicts: 'disk' }, then: d1, own: true, keeps: u2, finding: 'TAG_CONFLICT' },
-  { is: 'removed by the user: restored', ledger: d1, disk: d1, then: d1, own: true },
-  { is: 'removed by the user: respected', ledger: d1, disk: d1, config: { removedImages: 'respect' }, then: undefined, tombstone: d1, finding: 'TAG_REMOVED' },
-  { is: 'removed by the user: respected again', removed: d1, disk: d1, config: { removedImages: 'respect' }, then: undefined, tombstone: d1, finding: 'TAG_REMOVED' },
-  { is: 'removed by the user, but the disk has another image: added', removed: d1, disk: d2, config: { removedImages: 'respect' }, then: d2, own: true },
-  { is: 'removed by the user, no disk has it: remembered', removed: d1, config: { removedImages: 'respect' }, then: undefined, tombstone: d1 },
-  { is: 'removed by the user while its disk went: remembered', ledger: d1, config: { removedImages: 'respect' }, then: undefined, tombstone: d1 },
-  { is: 'removed by the user and named anew by him: forgotten', now: u1, removed: d1, config: { removedImages: 'respect' }, then: u1 },
-  { is: 'removed by the user, restored from now on', removed: d1, disk: d1, then: d1, own: true },
-  { is: 'written by a run that was killed: untouched', now: d2, ledger: d1, next: d2, disk: d3, then: d3, own: true },
-  { is: 'not yet written by a run that was killed: untouched', now: d1, ledger: d1, next: d2, disk: d2, then: d2, own: true },
-  { is: 'written by a run that was killed, and the disk is gone: removed', now: d2, next: d2, then: undefined },
-  { is: 'not yet written by a run that was killed: no removal of the user\'s', next: d1, disk: d1, config: { removedImages: 'respect' }, then: d1, own: true },
+  { is: 'new on the disk: added', disk: d1, becomes: d1, own: true },
+  { is: 'in no place but the store: never touched', now: u1, becomes: u1 },
+  { is: 'untouched: updated', now: d1, ledger: d1, disk: d2, becomes: d2, own: true },
+  { is: 'untouched, no disk has it any more: removed', now: d1, ledger: d1, becomes: undefined },
+  { is: 'as the disk has it: ours, no conflict', now: d1, disk: d1, becomes: d1, own: true },
+  { is: 'as the disk has it and in the ledger: stays', now: d1, ledger: d1, disk: d1, becomes: d1, own: true },
+  { is: 'as the disk has it, loaded by the user: the user\'s', now: d1, ledger: d1, disk: d1, loaded: true, becomes: d1, own: false },
+  { is: 'as in the ledger, loaded by the user: stays when the disk is gone', now: d1, ledger: d1, loaded: true, becomes: d1 },
+  { is: 'as in the ledger, loaded by the user: a conflict with the disk\'s new one', now: d1, ledger: d1, loaded: true, disk: d2, becomes: d1, finding: 'TAG_CONFLICT' },
+  { is: 'changed by the user: stays', now: u1, ledger: d1, disk: d2, becomes: u1, finding: 'TAG_CONFLICT' },
+  { is: 'changed by the user: the disk takes it', now: u1, ledger: d1, disk: d2, config: { conflicts: 'disk' }, becomes: d2, own: true, keeps: u1, finding: 'TAG_CONFLICT' },
+  { is: 'changed by the user, no disk has it: stays', now: u1, ledger: d1, becomes: u1 },
+  { is: 'the user\'s before there was a disk: stays', now: u1, disk: d1, becomes: u1, finding: 'TAG_CONFLICT' },
+  { is: 'the user\'s before there was a disk: the disk takes it', now: u1, disk: d1, config: { conflicts: 'disk' }, becomes: d1, own: true, keeps: u1, finding: 'TAG_CONFLICT' },
+  { is: 'taken before: remembered', now: d1, ledger: d1, disk: d1, displaced: u1, config: { conflicts: 'disk' }, becomes: d1, own: true, keeps: u1 },
+  { is: 'taken before, updated: remembered', now: d1, ledger: d1, disk: d2, displaced: u1, config: { conflicts: 'disk' }, becomes: d2, own: true, keeps: u1 },
+  { is: 'taken before, the disk is gone: comes back', now: d1, ledger: d1, displaced: u1, becomes: u1 },
+  { is: 'taken before, and the user\'s image is gone: removed', now: d1, ledger: d1, displaced: u1, gone: [u1], becomes: undefined },
+  { is: 'taken before, and changed again by the user: the newer one counts', now: u2, ledger: d1, disk: d1, displaced: u1, config: { conflicts: 'disk' }, becomes: d1, own: true, keeps: u2, finding: 'TAG_CONFLICT' },
+  { is: 'removed by the user: restored', ledger: d1, disk: d1, becomes: d1, own: true },
+  { is: 'removed by the user: respected', ledger: d1, disk: d1, config: { removedImages: 'respect' }, becomes: undefined, tombstone: d1, finding: 'TAG_REMOVED' },
+  { is: 'removed by the user: respected again', removed: d1, disk: d1, config: { removedImages: 'respect' }, becomes: undefined, tombstone: d1, finding: 'TAG_REMOVED' },
+  { is: 'removed by the user, but the disk has another image: added', removed: d1, disk: d2, config: { removedImages: 'respect' }, becomes: d2, own: true },
+  { is: 'removed by the user, no disk has it: remembered', removed: d1, config: { removedImages: 'respect' }, becomes: undefined, tombstone: d1 },
+  { is: 'removed by the user while its disk went: remembered', ledger: d1, config: { removedImages: 'respect' }, becomes: undefined, tombstone: d1 },
+  { is: 'removed by the user and named anew by him: forgotten', now: u1, removed: d1, config: { removedImages: 'respect' }, becomes: u1 },
+  { is: 'removed by the user, restored from now on', removed: d1, disk: d1, becomes: d1, own: true },
+  { is: 'written by a run that was killed: untouched', now: d2, ledger: d1, next: d2, disk: d3, becomes: d3, own: true },
+  { is: 'not yet written by a run that was killed: untouched', now: d1, ledger: d1, next: d2, disk: d2, becomes: d2, own: true },
+  { is: 'written by a run that was killed, and the disk is gone: removed', now: d2, next: d2, becomes: undefined },
+  { is: 'not yet written by a run that was killed: no removal of the user\'s', next: d1, disk: d1, config: { removedImages: 'respect' }, becomes: d1, own: true },
 ];
 
 function merge(input: Omit<ReferenceMergeInput, 'standsOnOurs' | 'hasImage'>, loaded = false, gone: readonly ImageID[] = []): ReferenceMerge {
@@ -80,7 +80,7 @@ function merge(input: Omit<ReferenceMergeInput, 'standsOnOurs' | 'hasImage'>, lo
 }
 
 describe('a reference', () => {
-  for (const { is, now, ledger, next, disk, removed, displaced, config, gone, loaded, then, own, tombstone, keeps, finding } of cases) {
+  for (const { is, now, ledger, next, disk, removed, displaced, config, gone, loaded, becomes, own, tombstone, keeps, finding } of cases) {
     it(is, () => {
       const before: Ledger = {
         ...emptyLedger,
@@ -91,8 +91,8 @@ describe('a reference', () => {
       };
       const store = one(now);
       const result = merge({ store, ledger: before, disks: one(disk === undefined ? undefined : { image: disk, label: 'dpl-a' }), config: { ...defaults, ...config } }, loaded, gone);
-      assert.equal(result.changes.has(NAME) ? result.changes.get(NAME) : now, then);
-      assert.equal(result.own.get(NAME), own === true ? then : undefined);
+      assert.equal(result.changes.has(NAME) ? result.changes.get(NAME) : now, becomes);
+      assert.equal(result.own.get(NAME), own === true ? becomes : undefined);
       assert.equal(result.removed.get(NAME), tombstone);
       assert.equal(result.displaced.get(NAME), keeps);
       assert.deepEqual(result.findings.map((found) => found.code), finding === undefined ? [] : [finding]);

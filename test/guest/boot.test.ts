@@ -30,7 +30,6 @@ describe('a boot with the unit enabled', () => {
       `READY at ${preloader['ActiveEnterTimestampMonotonic']} µs, dockerd started at ${docker['ExecMainStartTimestampMonotonic']} µs`);
     // What Docker requires, it is stopped and restarted with.
     assert.ok(!`${docker['Requires']} ${docker['BindsTo']}`.includes('docker-preloader'));
-    await ok(guest, 'docker-preloader boot-order --check');
   });
 
   it('gives Docker the images of both disks, and containers of them run', async () => {
