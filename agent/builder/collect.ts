@@ -4,7 +4,7 @@ import { PreloaderError } from '../system/errors.ts';
 import { canonicalName } from './image-name.ts';
 import type { InputImage, LayerSource, RegistryManifest } from './input-image.ts';
 
-export interface CollectedImage {
+interface CollectedImage {
   readonly id: ImageID;
   readonly config: Buffer;
   readonly diffIDs: readonly DiffID[];

@@ -3,7 +3,7 @@ import type { ContentStore } from './unpack-layer.ts';
 
 export const BLOCK_BYTES = 4096;
 /** qcow2's default cluster. */
-export const CLUSTER_BYTES = 65_536;
+const CLUSTER_BYTES = 65_536;
 const BUFFER_BYTES = 16 * CLUSTER_BYTES;
 const ZEROS = Buffer.alloc(CLUSTER_BYTES);
 

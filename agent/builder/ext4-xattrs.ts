@@ -2,7 +2,7 @@ import { BLOCK_BYTES } from './disk-file.ts';
 import { storedXattrs, type StoredXattr } from './xattrs.ts';
 
 /** Room in an inode of 256 bytes behind its 160 bytes of fields. */
-export const INODE_XATTR_BYTES = 96;
+const INODE_XATTR_BYTES = 96;
 const MAGIC = 0xea020000;
 const ENTRY_BYTES = 16;
 const BLOCK_HEADER_BYTES = 32;

@@ -1,13 +1,12 @@
 import { statSync } from 'node:fs';
 import { createHash } from 'node:crypto';
-import { MANIFEST_NAME, manifestSchema, refuseNewerMajor, type Manifest } from '../disk/manifest.ts';
+import { MANIFEST_NAME, parseManifest, type Manifest } from '../disk/manifest.ts';
 import { asChainID, asDiffID, asImageID, sha256, type ChainID } from '../docker/ids.ts';
 import { MAX_CONFIG_BYTES, parseImageConfig } from '../docker/image-config.ts';
 import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
 import { isCacheId, overlayPaths } from '../docker/overlay2.ts';
 import { parseReferenceStore } from '../docker/reference-store.ts';
 import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
-import { parseJson } from '../system/parse.ts';
 import { parseSuperblock, SUPERBLOCK_BYTES, type Superblock } from '../system/superblock.ts';
 import { assembledDigest } from './assemble.ts';
 import { openDiskBytes } from './disk-bytes.ts';
@@ -16,7 +15,7 @@ import { ErofsFiles } from './erofs-files.ts';
 import { Ext4Files } from './ext4-files.ts';
 import { FolderFiles } from './folder-files.ts';
 
-export interface InspectedLayer {
+interface InspectedLayer {
   readonly chainId: string;
   readonly diffId: string;
   readonly parent: string | null;
@@ -26,7 +25,7 @@ export interface InspectedLayer {
   readonly usedBy: number;
 }
 
-export interface InspectedImage {
+interface InspectedImage {
   readonly id: string;
   readonly references: readonly string[];
   /** ChainIDs, base first, those on base disks too. */
@@ -131,14 +130,7 @@ class Inspector {
 
   #manifest(): { readonly manifest: Manifest; readonly digest: string } | undefined {
     const bytes = readSmall(this.#files, MANIFEST_NAME, MAX_MANIFEST_BYTES);
-    if (bytes === undefined) return undefined;
-    try {
-      refuseNewerMajor(bytes.toString('utf8'), MANIFEST_NAME);
-      return { manifest: parseJson(bytes.toString('utf8'), manifestSchema), digest: sha256(bytes) };
-    } catch (error) {
-      if (error instanceof PreloaderError) throw error;
-      throw new Error(`${MANIFEST_NAME}: ${messageOf(error)}`, { cause: error });
-    }
+    return bytes === undefined ? undefined : parseManifest(bytes);
   }
 
   #images(): Omit<InspectedImage, 'sizeBytes'>[] {

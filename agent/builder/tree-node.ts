@@ -28,7 +28,7 @@ export interface FileNode extends Attributes {
   block: number;
 }
 
-export interface SymlinkNode extends Attributes {
+interface SymlinkNode extends Attributes {
   readonly kind: 'symlink';
   readonly target: Buffer;
 }
