@@ -203,6 +203,26 @@ describe('build and inspect', () => {
     assert.equal(found.length, 120);
   });
 
+  for (const filesystem of ['ext4', 'erofs'] as const) {
+    it(`keeps a file of 700 MiB that is nearly all holes, in ${filesystem}`, async () => {
+      const size = 700 * 1024 * 1024;
+      const pax = { 'GNU.sparse.name': 'holes', 'GNU.sparse.size': String(size), 'GNU.sparse.numblocks': '1', 'GNU.sparse.map': `${size - 5},5` };
+      const archive = write('holes.tar', savedArchive([{ tags: ['holes:1'], layers: [makeTar([{ name: 'GNUSparseFile.0/holes', content: 'end!\n', pax }])] }]));
+      const disk = at(`holes.${filesystem}`);
+      await build(archive, '-o', disk, '--format', 'raw', '--filesystem', filesystem);
+      if (filesystem === 'ext4') await execa('e2fsck', ['-f', '-n', disk]);
+      const [layer] = (await inspect(disk)).layers;
+      assert.equal(layer?.sizeBytes, size);
+      mkdirSync(`${disk}-mounted`);
+      await execa('mount', ['-t', filesystem, '-o', `loop,ro${filesystem === 'ext4' ? ',noload' : ''}`, disk, `${disk}-mounted`]);
+      const file = path.join(`${disk}-mounted`, 'overlay2', layer?.cacheId ?? '', 'diff/holes');
+      assert.equal(statSync(file).size, size);
+      assert.equal((await execa('tail', ['-c', '6', file], { encoding: 'latin1' })).stdout, '\0end!');
+      assert.ok(statSync(disk).blocks * 512 < 2 * 1024 * 1024, 'holes of the disk image, too');
+      await execa('umount', [`${disk}-mounted`]);
+    });
+  }
+
   it('says that there is no room, and leaves nothing behind', async () => {
     mkdirSync(at('full'));
     await execa('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'none', at('full')]);

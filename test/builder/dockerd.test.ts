@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { execa } from 'execa';
+import type { Inspection } from '../../agent/builder/inspect-disk.ts';
 import { savedLayers } from '../store/saved-image.ts';
 import { makeSite } from '../store/site.ts';
 import { agent } from '../support/agent.ts';
@@ -14,6 +16,8 @@ import { observedOdd, observeOdd, oddImages } from './odd-layers.ts';
 import { treeFacts } from './tree-facts.ts';
 
 const mib = 1024 * 1024;
+/** One image of two layers; never to be made anew: it stands for all disks that are out there. */
+const oldDisk = path.join(import.meta.dirname, 'format-1.0.qcow2');
 
 describe('a built disk and what dockerd makes of the same archive', () => {
   let tree: TempTree;
@@ -102,6 +106,23 @@ describe('a built disk and what dockerd makes of the same archive', () => {
     }
     const repositories = (root: string): unknown => JSON.parse(readFileSync(path.join(root, 'image/overlay2/repositories.json'), 'utf8'));
     assert.deepEqual(repositories(site.dataRoot), repositories(loadedRoot));
+    await site.remove();
+  });
+
+  it('takes the disk of format 1.0 that the first version built', async () => {
+    const site = await makeSite('20.10');
+    const disk = path.join(tree.path, 'old.ext4');
+    const inspected = await agent(['inspect', '--deep', '--json', oldDisk]);
+    assert.equal(inspected.exitCode, 0, inspected.all);
+    assert.equal((JSON.parse(inspected.stdout) as Inspection).manifest?.formatVersion, '1.0');
+    await execa('qemu-img', ['convert', '-O', 'raw', oldDisk, disk]);
+    await site.attach(disk);
+    await site.apply();
+    const dockerd = await site.start();
+    const [base, top] = await savedLayers(dockerd, 'fixture:1.0');
+    assert.deepEqual([base?.names, top?.names], [['format', 'gone/'], ['.wh.gone', 'hard', 'link']]);
+    assert.deepEqual([base?.digest, top?.digest], [base?.diffId, top?.diffId]);
+    await dockerd.stop();
     await site.remove();
   });
 
