@@ -74,7 +74,7 @@ class Ext4Writer {
       for (const [name, child] of sortedChildren(node)) {
         const childPath = path === '' ? name : `${path}/${name}`;
         if (child.kind === 'folder') subfolders += 1;
-        if (give(child, childPath) && child.kind !== 'folder') this.#nodes.push({ node: child, path: childPath, parent: node.ino, subfolders: 0 });
+        if (give(child, childPath) && child.kind !== 'folder') this.#nodes.push({ node: child, path: name, parent: node.ino, subfolders: 0 });
       }
       this.#nodes.push({ node, path, parent: this.#parents.get(path) ?? ROOT_INO, subfolders });
       for (const [name, child] of node.children) if (child.kind === 'folder') this.#parents.set(path === '' ? name : `${path}/${name}`, node.ino);

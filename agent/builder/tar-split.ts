@@ -2,7 +2,9 @@ import { constants, createGzip, type Gzip } from 'node:zlib';
 import { once } from 'node:events';
 
 /** Raw bytes are gathered up to this many before they become a record. */
-const MAX_SEGMENT_BYTES = 1024 * 1024;
+const MAX_SEGMENT_BYTES = 256 * 1024;
+/** Lines are gathered up to this many characters before gzip gets them: each write to it costs a thread's turn. */
+const MAX_LINES_LENGTH = 64 * 1024;
 
 /**
  * Writes `tar-split.json.gz`, from which dockerd reassembles a layer's tar byte by byte (vbatts/tar-split,
@@ -16,8 +18,9 @@ export class TarSplitWriter {
   readonly #gzip: Gzip = createGzip({ level: 6, strategy: constants.Z_RLE });
   readonly #chunks: Buffer[] = [];
   readonly #ended: Promise<unknown>;
-  #raw: Buffer[] = [];
+  readonly #raw = Buffer.alloc(MAX_SEGMENT_BYTES);
   #rawBytes = 0;
+  #lines = '';
   #position = 0;
   #full = false;
 
@@ -29,10 +32,12 @@ export class TarSplitWriter {
 
   /** Bytes of the tar that no file of the layer holds. */
   raw(bytes: Buffer): void {
-    // The reader's buffer may be used again, and small pieces would keep large buffers alive.
-    this.#raw.push(Buffer.from(bytes));
-    this.#rawBytes += bytes.length;
-    if (this.#rawBytes >= MAX_SEGMENT_BYTES) this.#flush();
+    for (let done = 0; done < bytes.length; ) {
+      const count = bytes.copy(this.#raw, this.#rawBytes, done);
+      this.#rawBytes += count;
+      done += count;
+      if (this.#rawBytes === MAX_SEGMENT_BYTES) this.#flush();
+    }
   }
 
   /** A file whose content stands here. @param path below the layer's root, as latin1 */
@@ -54,19 +59,21 @@ export class TarSplitWriter {
   /** The file's bytes. */
   async finish(): Promise<Buffer> {
     this.#flush();
-    this.#gzip.end();
+    this.#gzip.end(this.#lines);
     await this.#ended;
     return Buffer.concat(this.#chunks);
   }
 
   #flush(): void {
     if (this.#rawBytes === 0) return;
-    this.#line({ type: 2, payload: Buffer.concat(this.#raw).toString('base64') });
-    this.#raw = [];
+    this.#line({ type: 2, payload: this.#raw.toString('base64', 0, this.#rawBytes) });
     this.#rawBytes = 0;
   }
 
   #line(record: Readonly<Record<string, unknown>>): void {
-    if (!this.#gzip.write(`${JSON.stringify({ ...record, position: this.#position++ })}\n`)) this.#full = true;
+    this.#lines += `${JSON.stringify({ ...record, position: this.#position++ })}\n`;
+    if (this.#lines.length < MAX_LINES_LENGTH) return;
+    if (!this.#gzip.write(this.#lines)) this.#full = true;
+    this.#lines = '';
   }
 }
