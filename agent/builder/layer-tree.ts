@@ -165,7 +165,7 @@ function create(entry: TarEntry): TreeNode {
       return { kind: 'file', ...base, size: entry.size, block: 0 };
     case '2':
       if (entry.linkName.length === 0 || entry.linkName.length > 4095) throw new Error(`a symlink's target of 1 to 4095 bytes expected, found ${entry.linkName.length}`);
-      return { kind: 'symlink', ...base, target: entry.linkName };
+      return { kind: 'symlink', ...base, target: Buffer.from(entry.linkName) };
     case '3': case '4':
       return { kind: entry.type === '3' ? 'character' : 'block', ...base, major: entry.deviceMajor, minor: entry.deviceMinor };
     case '5':

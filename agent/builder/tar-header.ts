@@ -1,7 +1,10 @@
 /** A tar's block. */
 export const BLOCK_BYTES = 512;
 
-/** One header block, before PAX records and GNU long names are applied. Names are bytes: nobody promises UTF-8. */
+/**
+ * One header block, before PAX records and GNU long names are applied. Names are bytes: nobody promises UTF-8. They are
+ * views of the block: to be copied where they are kept.
+ */
 export interface TarHeader {
   readonly name: Buffer;
   readonly mode: number;
@@ -27,7 +30,7 @@ export function parseTarHeader(block: Buffer): TarHeader | undefined {
   const ustar = magic.startsWith('ustar\0');
   const gnu = magic === 'ustar  \0';
   const star = ustar && block.toString('latin1', 508, 512) === 'tar\0';
-  const prefix = ustar ? text(block, 345, star ? 131 : 155) : Buffer.alloc(0);
+  const prefix = ustar ? text(block, 345, star ? 131 : 155) : NOTHING;
   const rest = text(block, 0, 100);
   const name = prefix.length === 0 ? rest : Buffer.concat([prefix, Buffer.from('/'), rest]);
   const flag = String.fromCharCode(block[156] ?? 0);
@@ -47,6 +50,7 @@ export function parseTarHeader(block: Buffer): TarHeader | undefined {
 
 const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
 const SLASH = 0x2f;
+const NOTHING = Buffer.alloc(0);
 
 function size(block: Buffer): number {
   const bytes = numeric(block, 124, 12, 'size');
@@ -70,7 +74,7 @@ function checksumHolds(block: Buffer): boolean {
 function text(block: Buffer, offset: number, length: number): Buffer {
   const field = block.subarray(offset, offset + length);
   const end = field.indexOf(0);
-  return Buffer.from(end === -1 ? field : field.subarray(0, end));
+  return end === -1 ? field : field.subarray(0, end);
 }
 
 /** Octal digits, or base 256 (two's complement, big-endian) where the first bit is set. */

@@ -19,6 +19,8 @@ const MAX_SPECIAL_BYTES = 1024 * 1024;
 /** Types that have no payload whatever their size field says (Go, isHeaderOnlyType). */
 const HEADER_ONLY = new Set(['1', '2', '3', '4', '5', '6']);
 const XATTR_PREFIX = 'SCHILY.xattr.';
+const NO_RECORDS: PaxRecords = new Map();
+const NO_XATTRS = new Map<string, Buffer>();
 
 /**
  * Reads a tar entry by entry, by the rules of Go's archive/tar, which dockerd reads it with.
@@ -44,7 +46,7 @@ export class TarReader {
   async next(): Promise<TarEntry | undefined> {
     if (this.#remaining > 0) throw new Error('the payload has to be read before the next entry');
     await this.#skipPadding();
-    let pax: PaxRecords = new Map();
+    let pax: PaxRecords = NO_RECORDS;
     let longName: Buffer | undefined;
     let longLink: Buffer | undefined;
     for (;;) {
@@ -92,7 +94,7 @@ export class TarReader {
     this.#remaining = payloadBytes;
     this.#padding = -payloadBytes & (BLOCK_BYTES - 1);
     const mtime = value('mtime') === undefined ? { sec: header.mtimeSec, nsec: 0 } : parsePaxTime(value('mtime') ?? '');
-    const xattrs = new Map<string, Buffer>();
+    const xattrs = pax.size === 0 ? NO_XATTRS : new Map<string, Buffer>();
     for (const [key, content] of pax) if (key.startsWith(XATTR_PREFIX)) xattrs.set(key.slice(XATTR_PREFIX.length), Buffer.from(content, 'latin1'));
     const sparse = hasSparseMap(header.type, pax) ? await readSparseMap(block, header.type, pax, payloadBytes, (length) => this.#raw(length)) : undefined;
     if (sparse !== undefined && header.type !== 'S') this.#remaining -= sparse.mapBytes;
