@@ -9,6 +9,7 @@ import { execa } from 'execa';
 import type { Inspection } from '../../agent/builder/inspect-disk.ts';
 import { agent, agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
 import { digestOf, imageConfig, ociLayout, savedArchive, tarOf, type ArchiveImage } from './archives.ts';
 import { makeTar } from './make-tar.ts';
@@ -25,6 +26,7 @@ describe('build and inspect', () => {
     return at(name);
   };
   before(async () => {
+    await ensureDebianPackages(['e2fsprogs', 'python3', 'qemu-utils', 'xz-utils'], { install: true });
     tree = await tempTree('dpl-build');
     images = await oddImages();
     write('saved.tar', savedArchive(images));

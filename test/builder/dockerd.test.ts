@@ -8,6 +8,7 @@ import { savedLayers } from '../store/saved-image.ts';
 import { makeSite } from '../store/site.ts';
 import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
@@ -24,6 +25,7 @@ describe('a built disk and what dockerd makes of the same archive', () => {
   let saved = '';
   let layout = '';
   before(async () => {
+    await ensureDebianPackages(['e2fsprogs', 'python3', 'qemu-utils', 'xz-utils'], { install: true });
     tree = await tempTree('dpl-built');
     const images = await oddImages();
     saved = path.join(tree.path, 'saved.tar');
