@@ -37,7 +37,7 @@ describe('the command line', { concurrency: 2 }, () => {
       const help: string[] = [];
       command.configureOutput({ writeOut: (text) => help.push(text) });
       command.outputHelp();
-      assert.match(help.join(''), /Examples:\n {2}(docker-preloader|systemctl) .*\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded/s);
+      assert.match(help.join(''), /Examples:\n {2}(docker-preloader|docker save|systemctl) .*\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded/s);
       assert.match(help.join(''), /--config <file>/);
     }
   });
