@@ -99,7 +99,11 @@ function withLedger(build: readonly Step[], { state, ledger }: Pick<LedgerState,
 }
 
 function begin(build: readonly Step[], ledger: Ledger, final: Ledger): Step[] {
-  return build.length === 0 ? [] : [{ do: 'write-ledger', final: false, ledger: { ...ledger, synced: false, next: { references: final.references, images: final.images, layers: final.layers } } }];
+  if (build.length === 0) return [];
+  const next: LedgerContent = { references: final.references, images: final.images, layers: final.layers };
+  // What this run writes to distribution/ is ours, also when it is killed before it can say so at the end.
+  const distribution = new Set([...ledger.distribution, ...final.distribution]);
+  return [{ do: 'write-ledger', final: false, ledger: { ...ledger, synced: false, next, distribution } }];
 }
 
 function isEmpty(content: LedgerContent): boolean {
