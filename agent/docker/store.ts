@@ -83,8 +83,9 @@ export class Store {
     const { cacheId } = ownLayerNames(chain);
     const recorded = readTextIfThere(`${this.paths.layer(chain)}/cache-id`)?.trim() ?? '';
     if (recorded === cacheId) return 'ours';
-    // After a power cut a file of ours may be empty: then our folder in overlay2/ is what is left to tell by.
-    return isCacheId(recorded) || !isDirectory(this.#overlay.layer(cacheId)) ? 'user' : 'ours';
+    // After a power cut a file of ours may be empty or cut off: then our folder in overlay2/ is what is left to tell by.
+    const isCut = !isCacheId(recorded) || cacheId.startsWith(recorded);
+    return isCut && isDirectory(this.#overlay.layer(cacheId)) ? 'ours' : 'user';
   }
 
   /** A layer of ours, or what is there of one. */
