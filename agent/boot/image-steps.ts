@@ -14,7 +14,7 @@ export function imageSteps(store: Store, images: ReadonlyMap<ImageID, DiskImage>
   for (const image of images.values()) {
     const isNew = !store.images.has(image.id);
     const whole = !isNew && isWhole(store, image, synced);
-    const metadata = new Map([...image.metadata].filter(([name]) => (isNew || !synced) && isDamaged(store, image.id, name)));
+    const metadata = new Map([...image.metadata].filter(([name, content]) => (isNew || !synced) && isDamaged(store, image.id, name, content)));
     if (!whole || metadata.size > 0) steps.push({ do: 'store-image', id: image.id, label: image.label, config: image.config, metadata });
   }
   return steps;
@@ -25,8 +25,8 @@ function isWhole(store: Store, image: DiskImage, synced: boolean): boolean {
   return store.readImage(image.id)?.equals(image.config) === true;
 }
 
-/** Missing, or what a power cut leaves: empty, or zeros. */
-function isDamaged(store: Store, id: ImageID, name: string): boolean {
+/** Missing, or what a power cut leaves: nothing, the beginning, or zeros. */
+function isDamaged(store: Store, id: ImageID, name: string, whole: Buffer): boolean {
   const content = readIfThere(`${store.paths.imageMetadata(id)}/${name}`);
-  return content === undefined || content.length === 0 || content.includes(0);
+  return content === undefined || content.includes(0) || (content.length < whole.length && whole.subarray(0, content.length).equals(content));
 }

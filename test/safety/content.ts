@@ -66,12 +66,20 @@ async function makeDisk(archive: readonly ArchiveImage[], disk: string): Promise
   const dockerd = await startDockerd({ version: '20.10', dataRoot });
   await dockerd.cli(['load'], await dockerArchive(archive));
   await dockerd.stop();
-  await makeLegacyDisk(dataRoot, disk, { label: 'unlabelled', dropTopCommitted: true, change: addSources });
+  await makeLegacyDisk(dataRoot, disk, { label: 'unlabelled', dropTopCommitted: true, change: (root) => addMetadata(root) });
   await tree.remove();
 }
 
-/** Where a registry has each layer, as dockerd notes after a pull. */
-function addSources(root: string): void {
+/** When the disks say that their images were tagged. */
+export const DISK_UPDATED = '2020-01-02T03:04:05.000000006Z';
+
+/** Where a registry has each layer, as dockerd notes after a pull, and when each image was tagged. */
+function addMetadata(root: string): void {
+  const imagedb = path.join(root, 'image/overlay2/imagedb');
+  for (const image of readdirSync(path.join(imagedb, 'content/sha256'))) {
+    mkdirSync(path.join(imagedb, 'metadata/sha256', image), { recursive: true });
+    writeFileSync(path.join(imagedb, 'metadata/sha256', image, 'lastUpdated'), DISK_UPDATED);
+  }
   const layerdb = path.join(root, 'image/overlay2/layerdb/sha256');
   const distribution = path.join(root, 'image/overlay2/distribution');
   for (const folder of ['v2metadata-by-diffid/sha256', 'diffid-by-digest/sha256']) mkdirSync(path.join(distribution, folder), { recursive: true });
