@@ -5,10 +5,11 @@ import { execa } from 'execa';
 /** Puts a folder's content into a new ext4 image; sparse files stay sparse. @param label any bytes, at most 16 */
 export async function makeDiskFile(root: string, file: string, label: string | Buffer): Promise<void> {
   const names = await countNames(root);
+  const folders = await countNames(root, '-type', 'd');
   const { stdout: blocks } = await execa('du', ['--summarize', '--block-size=4096', root]);
   const { stdout: inodes } = await execa('du', ['--summarize', '--inodes', root]);
   await writeFile(file, '');
-  await truncate(file, (Number.parseInt(blocks, 10) + Math.ceil(names / 8) + 1024) * 4096);
+  await truncate(file, (Number.parseInt(blocks, 10) + folders + Math.ceil(names / 8) + 1024) * 4096);
   // Without checksums, so that a label, and damage, can be written to it as they are.
   const options = ['-q', '-F', '-t', 'ext4', '-b', '4096', '-O', '^has_journal,^metadata_csum', '-m', '0', '-N', String(Number.parseInt(inodes, 10) + 64)];
   // mke2fs looks through the whole folder for each name that it adds.
@@ -20,8 +21,8 @@ export async function makeDiskFile(root: string, file: string, label: string | B
   setLabel(file, label);
 }
 
-async function countNames(root: string): Promise<number> {
-  return (await execa('find', [root, '-printf', '.'])).stdout.length;
+async function countNames(root: string, ...which: readonly string[]): Promise<number> {
+  return (await execa('find', [root, ...which, '-printf', '.'])).stdout.length;
 }
 
 /** Mounts the new filesystem for a moment and copies the content into it. */
