@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createSocketServer, type Server as SocketServer } from 'node:net';
+import { createServer as createSocketServer, type Server as SocketServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { ensureFolder, readTextIfThere } from '../system/files.ts';
 
@@ -9,6 +9,8 @@ export type Routes = Readonly<Record<string, { readonly type: string; readonly b
 
 const MAX_CONNECTIONS = 64;
 const REQUEST_TIMEOUT_MS = 5000;
+/** A connection's whole life: who reads slower than that holds a place that others want. */
+const CONNECTION_TIMEOUT_MS = 10_000;
 const SOCKET_MODE = 0o660;
 
 /**
@@ -16,10 +18,20 @@ const SOCKET_MODE = 0o660;
  * passed as `fd`. Only reads: a client cannot make the agent do anything.
  */
 export async function serveStatus(where: { readonly path: string; readonly fd: number | undefined }, routes: Routes): Promise<SocketServer> {
-  const http = createServer((request, response) => answer(request, response, routes));
+  const answered = new WeakSet<Socket>();
+  const http = createServer((request, response) => {
+    // One answer a connection: a client that asks on and on and reads nothing would fill our memory with answers.
+    if (answered.has(request.socket)) return;
+    answered.add(request.socket);
+    answer(request, response, routes);
+  });
   limit(http);
   // http.listen({ fd }) accepts and never answers under Bun; handing it the connections of a plain server works in both.
-  const sockets = createSocketServer((socket) => http.emit('connection', socket));
+  const sockets = createSocketServer((socket) => {
+    const limit = setTimeout(() => socket.destroy(), CONNECTION_TIMEOUT_MS);
+    socket.on('close', () => clearTimeout(limit));
+    http.emit('connection', socket);
+  });
   sockets.maxConnections = MAX_CONNECTIONS;
   if (where.fd === undefined) {
     ensureFolder(dirname(where.path), 0o755);
@@ -66,6 +78,6 @@ function errorBody(message: string): string {
 }
 
 function send(response: ServerResponse, status: number, type: string, body: string): void {
-  response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) });
+  response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body), Connection: 'close' });
   response.end(response.req.method === 'HEAD' ? undefined : body);
 }
