@@ -161,8 +161,9 @@ class Applier {
     // What an interrupted run has left.
     rmSync(temp, { recursive: true, force: true });
     const recorded = readTextIfThere(`${record}/cache-id`)?.trim() ?? '';
-    // Without a cache-id, as a power cut leaves it, it is no layer to dockerd, and would be in the way of a pull.
-    if (isDirectory(record) && (recorded === names.cacheId || !isCacheId(recorded))) {
+    const isUsers = recorded !== names.cacheId && isCacheId(recorded) && isDirectory(this.#overlay.layer(recorded));
+    // Without a whole cache-id, as a power cut leaves it, it is no layer to dockerd, and would be in the way of a pull.
+    if (isDirectory(record) && !isUsers) {
       this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
       renameSync(record, temp);
       rmSync(temp, { recursive: true, force: true });

@@ -1,4 +1,5 @@
 import type { Finding } from '../disk/finding.ts';
+import { isLabel } from '../disk/label.ts';
 import type { DiskContent, DiskImage, DiskLayer } from '../disk/reader.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import type { Store } from '../docker/store.ts';
@@ -14,6 +15,8 @@ export interface RankedDisk {
 export interface Catalogue {
   readonly images: ReadonlyMap<ImageID, DiskImage>;
   readonly references: ReadonlyMap<string, DiskReference>;
+  /** Images that any disk has a reference for, also one that another disk has won. */
+  readonly named: ReadonlySet<ImageID>;
   /** In falling precedence. */
   readonly layers: ReadonlyMap<ChainID, readonly DiskLayer[]>;
   readonly findings: readonly Finding[];
@@ -35,7 +38,7 @@ export function catalogue(disks: readonly RankedDisk[], store: Store): Catalogue
   for (const disk of ordered) {
     for (const image of disk.images.values()) {
       const missing = image.chains.filter((chain) => (store.ownership(chain) === 'user' ? store.userLayer(chain) === undefined : !layers.has(chain)));
-      if (missing.length === 0) images.set(image.id, image);
+      if (missing.length === 0) images.set(image.id, { ...image, metadata: new Map([...(images.get(image.id)?.metadata ?? []), ...image.metadata]) });
       else findings.push(incomplete(disk, image, missing));
     }
     for (const [name, image] of disk.references) {
@@ -47,7 +50,8 @@ export function catalogue(disks: readonly RankedDisk[], store: Store): Catalogue
       references.set(name, { image, label: disk.label });
     }
   }
-  return { images, references, layers, findings };
+  const named = new Set(ordered.flatMap((disk) => [...disk.references.values()]));
+  return { images, references, named, layers, findings };
 }
 
 function byPrecedence(a: RankedDisk, b: RankedDisk): number {
@@ -57,7 +61,7 @@ function byPrecedence(a: RankedDisk, b: RankedDisk): number {
 
 function incomplete(disk: DiskContent, image: DiskImage, missing: readonly ChainID[]): Finding {
   const name = [...disk.references].find(([, id]) => id === image.id)?.[0] ?? image.id;
-  const bases = (disk.manifest?.bases ?? []).filter((base) => base.layers.some((chain) => (missing as readonly string[]).includes(chain))).map((base) => base.label);
+  const bases = (disk.manifest?.bases ?? []).filter((base) => base.layers.some((chain) => (missing as readonly string[]).includes(chain))).map((base) => base.label).filter(isLabel);
   const cure = bases.length === 0 ? 'neither an attached disk nor the store has them whole' : `attach disk ${bases.join(', ')}, which has them`;
   return {
     code: 'IMAGE_INCOMPLETE',

@@ -30,6 +30,7 @@ export interface LabelFilter {
   isNamed(label: string): boolean;
   /** Whether any label is written out, so that removable devices are worth a look. */
   readonly hasNames: boolean;
+  readonly hasGlobs: boolean;
   /** Labels and globs that must be there, in the words of the configuration. */
   readonly awaited: readonly string[];
 }
@@ -47,6 +48,7 @@ export function labelFilter(config: Pick<Config, 'labels' | 'required'>): LabelF
     },
     isNamed: (label) => entries.includes(label),
     hasNames: entries.some((entry) => !isGlob(entry)),
+    hasGlobs: entries.some(isGlob),
     awaited: [...new Set([...required, ...config.labels.filter((entry) => !isGlob(entry))])],
   };
 }

@@ -11,9 +11,9 @@ const MAX_SOURCES = 50;
 
 /**
  * Where registries have the layers, so that a pull says "Already exists" instead of downloading: both maps of
- * `distribution/`, merged by union with what the store has.
+ * `distribution/`, merged by union over all disks that have a layer, and with what the store has.
  */
-export function distributionSteps(store: Store, layers: ReadonlyMap<ChainID, DiskLayer>, ownPaths: ReadonlySet<string>): { readonly steps: readonly Step[]; readonly written: readonly string[] } {
+export function distributionSteps(store: Store, layers: ReadonlyMap<ChainID, readonly DiskLayer[]>, ownPaths: ReadonlySet<string>): { readonly steps: readonly Step[]; readonly written: readonly string[] } {
   const steps: Step[] = [];
   const written = new Set<string>();
   const write = (path: string, content: string, before: string | undefined): void => {
@@ -21,14 +21,15 @@ export function distributionSteps(store: Store, layers: ReadonlyMap<ChainID, Dis
     steps.push({ do: 'write-distribution', path: name, content });
     if (before === undefined || ownPaths.has(name)) written.add(name);
   };
-  for (const layer of layers.values()) {
-    const sources = parseSources(layer.registrySources);
-    if (sources.length === 0) continue;
+  for (const copies of layers.values()) {
+    const sources = copies.flatMap((layer) => parseSources(layer.registrySources));
+    const [layer] = copies;
+    if (layer === undefined || sources.length === 0) continue;
     const path = store.paths.metadataByDiffID(layer.diffID);
     const before = readTextIfThere(path);
     const present = parseSources(before);
     const known = new Set(present.map((source) => keyOf(source)));
-    const added = sources.filter((source) => !known.has(keyOf(source)));
+    const added = [...new Map(sources.map((source) => [keyOf(source), source] as const)).values()].filter((source) => !known.has(keyOf(source)));
     // The newest stand last, and those are the user's.
     if (added.length > 0) write(path, JSON.stringify([...added, ...present].slice(-MAX_SOURCES)), before);
     for (const { Digest } of sources) {

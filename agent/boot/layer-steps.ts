@@ -99,6 +99,11 @@ export class LayerPlanner {
     return this.#needsEmptyLayer && !this.#store.hasEmptyLayer() ? [{ do: 'make-empty-layer' }, ...this.#steps] : this.#steps;
   }
 
+  /** Wanted layers with what each disk has of them. */
+  wantedCopies(): ReadonlyMap<ChainID, readonly DiskLayer[]> {
+    return new Map([...this.wanted.keys()].map((chain) => [chain, this.#offer.get(chain) ?? []]));
+  }
+
   ownLabels(): [ChainID, string][] {
     return [...this.own].map(([chain, layer]) => [chain, layer.label]);
   }

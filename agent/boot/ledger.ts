@@ -130,6 +130,22 @@ export function serialiseLedger(ledger: Ledger): string {
   return `${JSON.stringify(document)}\n`;
 }
 
+/**
+ * The ledger with its references as they are after a run that was killed, between the old and the new ones: the store
+ * tells how far it came. A reference that the run was to remove, or had yet to add, is not one that the user removed.
+ */
+export function settleReferences(ledger: Ledger, store: ReadonlyMap<string, ImageID>): Ledger {
+  const { references: old, next } = ledger;
+  if (next === undefined) return ledger;
+  const references = new Map<string, ImageID>();
+  for (const name of new Set([...old.keys(), ...next.references.keys()])) {
+    const [before, after, now] = [old.get(name), next.references.get(name), store.get(name)];
+    if (now !== undefined && (now === before || now === after)) references.set(name, now);
+    else if (now === undefined && before !== undefined && after !== undefined) references.set(name, before);
+  }
+  return { ...ledger, references };
+}
+
 /** Whether two ledgers say the same. */
 export function isSameLedger(left: Ledger, right: Ledger): boolean {
   return serialiseLedger(sorted(left)) === serialiseLedger(sorted(right));

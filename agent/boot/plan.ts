@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Finding } from '../disk/finding.ts';
 import type { DiskImage } from '../disk/reader.ts';
-import type { ChainID, ImageID } from '../docker/ids.ts';
+import { asImageID, type ChainID, type ImageID } from '../docker/ids.ts';
 import { updateReferenceStore } from '../docker/reference-store.ts';
 import type { Store } from '../docker/store.ts';
 import { catalogue, type Catalogue, type RankedDisk } from './catalogue.ts';
@@ -8,7 +10,7 @@ import type { Config } from './config.ts';
 import { distributionSteps } from './distribution.ts';
 import { imageSteps } from './image-steps.ts';
 import { LayerPlanner } from './layer-steps.ts';
-import { isSameLedger, type Ledger, type LedgerContent, type LedgerState } from './ledger.ts';
+import { isSameLedger, settleReferences, type Ledger, type LedgerContent, type LedgerState } from './ledger.ts';
 import { mergeReferences } from './references.ts';
 import { findRemovals } from './removals.ts';
 import type { Step } from './steps.ts';
@@ -39,7 +41,8 @@ export interface Plan {
  * What is to be done so that the store holds what the disks offer and loses nothing of the user's. Reads the store,
  * changes nothing.
  */
-export function plan({ store, ledger: { state, ledger }, disks, config, forget = false }: PlanInput): Plan {
+export function plan({ store, ledger: { state, ledger: written }, disks, config, forget = false }: PlanInput): Plan {
+  const ledger = settleReferences(written, store.referenceStore.references);
   const offer = catalogue(disks, store);
   const standsOnOurs = (id: ImageID): boolean => {
     const chains = (offer.images.get(id) ?? store.imageConfig(id))?.chains;
@@ -56,54 +59,68 @@ export function plan({ store, ledger: { state, ledger }, disks, config, forget =
     hasImage: (id) => store.images.has(id),
   });
 
-  const images = wantedImages(offer, merge.own, store);
+  const images = wantedImages(offer, merge.changes, store, standsOnOurs);
   const layers = new LayerPlanner(store, offer.layers, ledger.synced);
   for (const image of images.values()) layers.want(image);
-  const imageChanges = imageSteps(store, images, ledger.synced);
-  const distribution = distributionSteps(store, layers.wanted, ledger.distribution);
+  const imageChanges = imageSteps(store, images, { synced: ledger.synced, isOurs: standsOnOurs });
+  const distribution = distributionSteps(store, layers.wantedCopies(), ledger.distribution);
 
   const known: LedgerContent = state === 'read' ? ledger : layersByStore(store, offer);
   const removals = findRemovals({ store, ledger, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, standsOnOurs, planner: layers });
 
   const content: LedgerContent = {
-    references: merge.own,
+    // What stands on the user's layers alone is the user's from now on, but a tag that was taken is to be given back.
+    references: new Map([...merge.own].filter(([name, id]) => merge.displaced.has(name) || standsOnOursAfter(images.get(id), layers))),
     images: new Map([...[...images.values()].filter((image) => standsOnOursAfter(image, layers)).map((image) => [image.id, image.label] as const), ...removals.keptImages]),
     layers: new Map([...layers.ownLabels(), ...removals.keptLayers]),
   };
-  const stale = removals.staleDistribution([...ledger.distribution]);
+  // A run that was killed has removed some, perhaps.
+  const ownFiles = [...ledger.distribution].filter((path) => ledger.next === undefined || existsSync(join(store.paths.root, path)));
+  const stale = removals.staleDistribution(ownFiles);
   const final: Ledger = {
     ...content,
     synced: false,
     next: undefined,
     removed: forget ? new Map() : merge.removed,
     displaced: merge.displaced,
-    distribution: new Set([...ledger.distribution, ...distribution.written].filter((path) => !stale.includes(path))),
+    distribution: new Set([...ownFiles, ...distribution.written].filter((path) => !stale.includes(path))),
   };
 
   const build: Step[] = [...layers.steps(), ...imageChanges, ...distribution.steps];
   if (merge.changes.size > 0) build.push({ do: 'write-references', text: updateReferenceStore(store.referenceStore, merge.changes), changes: merge.changes });
-  build.push(...removals.steps, ...stale.map((path): Step => ({ do: 'remove-distribution', path })));
+  // What is stale is told by the records of layers that go, so it goes first.
+  build.push(...stale.map((path): Step => ({ do: 'remove-distribution', path })), ...removals.steps);
   if (content.layers.size === 0 && layers.own.size === 0 && store.hasTraceOfEmptyLayer() && !removals.isEmptyLayerInUse()) build.push({ do: 'remove-empty-layer' });
 
-  return { steps: withLedger(build, { state, ledger }, final), findings: [...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
+  return { steps: withLedger(build, { state, written, ledger }, final), findings: [...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
 }
 
 /** The ledger says what is about to change before anything does, and what is there when all is done. */
-function withLedger(build: readonly Step[], { state, ledger }: Pick<LedgerState, 'state' | 'ledger'>, final: Ledger): Step[] {
+function withLedger(build: readonly Step[], before: { readonly state: LedgerState['state']; readonly written: Ledger; readonly ledger: Ledger }, final: Ledger): Step[] {
+  const { state, written, ledger } = before;
   if (build.length === 0 && state !== 'invalid') {
-    if (isSameLedger({ ...final, synced: ledger.synced }, ledger)) return [];
+    if (isSameLedger({ ...final, synced: written.synced }, written)) return [];
     if (state === 'none' && isEmpty(final)) return [];
   }
   if (isEmpty(final) && final.removed.size === 0) return [...begin(build, ledger, final), ...build, { do: 'remove-ledger' }];
   return [...begin(build, ledger, final), ...build, { do: 'write-ledger', ledger: final, final: true }];
 }
 
+/** Nothing that either the old or the new ledger knows may be forgotten if this run is killed, and the next one, too. */
 function begin(build: readonly Step[], ledger: Ledger, final: Ledger): Step[] {
   if (build.length === 0) return [];
-  const next: LedgerContent = { references: final.references, images: final.images, layers: final.layers };
-  // What this run writes to distribution/ is ours, also when it is killed before it can say so at the end.
-  const distribution = new Set([...ledger.distribution, ...final.distribution]);
-  return [{ do: 'write-ledger', final: false, ledger: { ...ledger, synced: false, next, distribution } }];
+  const { references, images, layers } = final;
+  const before: Ledger = {
+    references: ledger.references,
+    images: new Map([...(ledger.next?.images ?? []), ...ledger.images]),
+    layers: new Map([...(ledger.next?.layers ?? []), ...ledger.layers]),
+    synced: false,
+    next: { references, images, layers },
+    removed: new Map([...ledger.removed, ...final.removed]),
+    displaced: new Map([...ledger.displaced, ...final.displaced]),
+    distribution: new Set([...ledger.distribution, ...final.distribution]),
+  };
+  return [{ do: 'write-ledger', final: false, ledger: before }];
 }
 
 function isEmpty(content: LedgerContent): boolean {
@@ -115,27 +132,42 @@ function hasImage(ledger: Ledger, id: ImageID): boolean {
 }
 
 /**
- * Images to have in the store: those that have a reference which is ours, or whose reference the user has with the same
- * meaning, and those that no disk has a reference for (what a build left in between). One whose tags all went to others
- * would be listed as <none>.
+ * Images to have in the store: those with a reference that is ours or that the store has, those that no disk has a name
+ * for and that nothing was built on, and the steps of classic builds that lead to any of them. One whose tags all went to
+ * others, or a step without what was built on it, would be listed as <none>.
  */
-function wantedImages(offer: Catalogue, own: ReadonlyMap<string, ImageID>, store: Store): Map<ImageID, DiskImage> {
-  const named = new Set([...offer.references.values()].map((reference) => reference.image));
-  const held = new Set(own.values());
-  for (const id of store.referenceStore.references.values()) held.add(id);
-  return new Map([...offer.images].filter(([id]) => held.has(id) || !named.has(id)));
+function wantedImages(offer: Catalogue, changes: ReadonlyMap<string, ImageID | undefined>, store: Store, isOurs: (id: ImageID) => boolean): Map<ImageID, DiskImage> {
+  const parentOf = (image: DiskImage): ImageID | undefined =>
+    store.images.has(image.id) && !isOurs(image.id) ? store.imageParent(image.id) : asImageID(image.metadata.get('parent')?.toString());
+  const parents = new Set([...offer.images.values()].map(parentOf));
+  const held = new Set(new Map([...store.referenceStore.references, ...changes]).values());
+  const wanted = new Map<ImageID, DiskImage>();
+  for (const image of offer.images.values()) {
+    if (!held.has(image.id) && (offer.named.has(image.id) || parents.has(image.id))) continue;
+    for (let step: DiskImage | undefined = image; step !== undefined && !wanted.has(step.id); ) {
+      wanted.set(step.id, step);
+      const parent = parentOf(step);
+      step = parent === undefined ? undefined : offer.images.get(parent);
+    }
+  }
+  return wanted;
 }
 
-function standsOnOursAfter(image: DiskImage, layers: LayerPlanner): boolean {
-  const top = image.chains.at(-1);
-  return top === undefined || layers.own.has(top);
+function standsOnOursAfter(image: DiskImage | undefined, layers: LayerPlanner): boolean {
+  const top = image?.chains.at(-1);
+  return image !== undefined && (top === undefined || layers.own.has(top));
 }
 
 /** With the ledger lost, our layers are found by their cache-id; which images were ours cannot be known, so they stay. */
 function layersByStore(store: Store, offer: Catalogue): LedgerContent {
   const layers = new Map<ChainID, string>();
   for (const chain of store.layers) {
-    if (store.ownership(chain) === 'ours') layers.set(chain, offer.layers.get(chain)?.[0]?.label ?? '');
+    if (store.ownership(chain) === 'ours') layers.set(chain, offer.layers.get(chain)?.[0]?.label ?? labelInLink(store.ownLayer(chain).diff) ?? '');
   }
   return { references: new Map(), images: new Map(), layers };
+}
+
+/** The label of the disk that a layer of ours was linked to: the folder that it is mounted on. */
+function labelInLink(diff: string | undefined): string | undefined {
+  return /\/([^/]+)\/overlay2\/[^/]+\/diff$/.exec(diff ?? '')?.[1];
 }

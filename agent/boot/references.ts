@@ -90,7 +90,7 @@ class Merge implements ReferenceMerge {
   }
 
   #settleEqual(name: string, now: ImageID): void {
-    if (!this.#input.standsOnOurs(now)) return;
+    if (!this.#isOurs(name, now)) return;
     this.own.set(name, now);
     this.#keepDisplaced(name);
   }
@@ -98,7 +98,12 @@ class Merge implements ReferenceMerge {
   /** The reference is as we left it: what was meant by an interrupted run counts, too. */
   #isUntouched(name: string, now: ImageID): boolean {
     const { ledger } = this.#input;
-    return (ledger.references.get(name) === now || ledger.next?.references.get(name) === now) && this.#input.standsOnOurs(now);
+    return (ledger.references.get(name) === now || ledger.next?.references.get(name) === now) && this.#isOurs(name, now);
+  }
+
+  /** A tag that we took from the user is ours whatever its image stands on: it is to be given back. */
+  #isOurs(name: string, now: ImageID): boolean {
+    return this.#input.standsOnOurs(now) || this.#input.ledger.displaced.has(name);
   }
 
   #follow(name: string, theirs: DiskReference | undefined): void {

@@ -1,11 +1,19 @@
+import { existsSync } from 'node:fs';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { notify } from '../system/notify.ts';
 import { isUdevQueueEmpty, isUdevRunning } from '../system/udev.ts';
 import type { Config } from './config.ts';
 import { discover, labelFilter, type Discovery } from './discover.ts';
 
-/** Without udev nothing announces a loop device that gets a file: then we look this often. Well below the 100 ms promised. */
+/**
+ * How often to look where nothing announces a change: without udev, a loop device that gets a file; with it, while the
+ * watch is being set up. Well below the 100 ms promised.
+ */
 const POLL_MS = 50;
+/** With a watch, only in case that an event got lost. */
+const WATCHED_POLL_MS = 1000;
+/** udev's queue is one file's existence, which costs next to nothing to ask for. */
+const QUEUE_POLL_MS = 10;
 /** Beyond our own limit, so that the service manager does not lose patience first. */
 const EXTRA_TIMEOUT_SEC = 30;
 
@@ -16,26 +24,29 @@ const EXTRA_TIMEOUT_SEC = 30;
 export async function discoverAwaited(config: Config): Promise<Discovery> {
   const filter = labelFilter(config);
   const deadlineUsec = monotonicUsec() + config.deviceTimeoutSec * 1_000_000;
-  let discovery = discover(filter);
-  if (isSettled(discovery) || config.deviceTimeoutSec === 0) return discovery;
-
-  const changes = await watchDevices();
+  let changes: DeviceChanges | undefined;
   try {
-    // Looked at again once the watch stands, for what came in between.
     for (;;) {
-      discovery = discover(filter);
+      const discovery = discover(filter);
       const leftMs = (deadlineUsec - monotonicUsec()) / 1000;
-      if (isSettled(discovery) || leftMs <= 0) return discovery;
+      const isQueueEmpty = !filter.hasGlobs || !isUdevRunning() || isUdevQueueEmpty();
+      if ((discovery.missing.length === 0 && isQueueEmpty) || leftMs <= 0) return discovery;
       tellWaiting(discovery, leftMs);
-      await Promise.race([changes.next(), delay(Math.min(leftMs, isUdevRunning() ? 1000 : POLL_MS))]);
+      if (discovery.missing.length === 0) {
+        await emptyQueue(leftMs);
+      } else {
+        changes ??= await watchDevices();
+        await Promise.race([changes.next(), delay(Math.min(leftMs, isUdevRunning() && changes.isReady() ? WATCHED_POLL_MS : POLL_MS))]);
+      }
     }
   } finally {
-    changes.close();
+    changes?.close();
   }
 }
 
-function isSettled(discovery: Discovery): boolean {
-  return discovery.missing.length === 0 && (!isUdevRunning() || isUdevQueueEmpty());
+async function emptyQueue(limitMs: number): Promise<void> {
+  const deadlineUsec = monotonicUsec() + limitMs * 1000;
+  while (!isUdevQueueEmpty() && monotonicUsec() < deadlineUsec) await delay(QUEUE_POLL_MS);
 }
 
 function tellWaiting(discovery: Discovery, leftMs: number): void {
@@ -45,23 +56,31 @@ function tellWaiting(discovery: Discovery, leftMs: number): void {
 
 /** What tells that devices may have come or gone. */
 export interface DeviceChanges {
+  /** Whether the watch stands, so that no change is missed from now on. */
+  isReady(): boolean;
   /** Resolves at the next change. */
   next(): Promise<void>;
   close(): void;
 }
 
-/** Watches device nodes, udev's label links and its queue. chokidar is loaded only here: most boots need not wait. */
+/**
+ * Watches udev's label links, or the device nodes where there are none. chokidar is loaded only here: most boots need not
+ * wait. Returns before the watch stands.
+ */
 export async function watchDevices(): Promise<DeviceChanges> {
   const { watch } = await import('chokidar');
-  const watched = /^\/dev(\/[^/]+|\/disk\/by-label(\/[^/]+)?)?$|^\/run\/udev(\/(queue|control))?$/;
-  const watcher = watch(['/dev', '/run/udev'], {
-    depth: 2,
+  const hasLinks = existsSync('/dev/disk');
+  // Not all of /dev: its hundreds of terminals would each be looked at.
+  const watched = hasLinks ? /^\/dev\/disk(\/by-label(\/[^/]+)?)?$/ : /^\/dev(\/[^/]+)?$/;
+  const watcher = watch(hasLinks ? '/dev/disk' : '/dev', {
+    depth: hasLinks ? 1 : 0,
     ignored: (path, stats) => !watched.test(path) || stats?.isCharacterDevice() === true,
     followSymlinks: false,
     ignoreInitial: true,
     ignorePermissionErrors: true,
   });
   let changed = false;
+  let ready = false;
   let wake: () => void = () => undefined;
   const note = (): void => {
     changed = true;
@@ -69,10 +88,11 @@ export async function watchDevices(): Promise<DeviceChanges> {
   };
   watcher.on('all', note);
   watcher.on('error', note);
-  await new Promise<void>((resolve) => {
-    watcher.once('ready', () => resolve());
+  watcher.once('ready', () => {
+    ready = true;
   });
   return {
+    isReady: () => ready,
     next: async () => {
       if (!changed) {
         await new Promise<void>((resolve) => {

@@ -5,7 +5,7 @@ import { preload } from '../boot/preload.ts';
 import { describeStep } from '../boot/steps.ts';
 import { stateOf, states } from '../status/state.ts';
 import { ensureFolder } from '../system/files.ts';
-import { oneLine } from '../system/journal.ts';
+import { oneLine } from '../system/one-line.ts';
 import { enterPrivateMountNamespace, mountTmpfs, unmount } from '../system/mount.ts';
 
 /** Prints what `run` would do now. Disks are mounted for that, but where nobody else sees it. @returns the exit status */

@@ -4,7 +4,7 @@ import { fetchStatus } from '../status/client.ts';
 import type { StatusDocument } from '../status/document.ts';
 import { states } from '../status/state.ts';
 import { messageOf } from '../system/errors.ts';
-import { oneLine } from '../system/journal.ts';
+import { oneLine } from '../system/one-line.ts';
 
 const WATCH_MS = 1000;
 

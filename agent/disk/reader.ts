@@ -5,6 +5,7 @@ import { TAR_SPLIT, type LayerRecord } from '../docker/layer-db.ts';
 import { isCacheId } from '../docker/overlay2.ts';
 import { parseReference } from '../docker/reference.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
+import { oneLine } from '../system/one-line.ts';
 import type { Finding } from './finding.ts';
 import { readManifest, type Manifest } from './manifest.ts';
 import { DiskTree } from './tree.ts';
@@ -102,7 +103,7 @@ class DiskReader {
 
   #report(code: Finding['code'], message: string, image?: string): void {
     if (this.#findings.length >= MAX_FINDINGS) this.#untold += 1;
-    else this.#findings.push({ code, label: this.#label, message: `disk ${this.#label}: ${message}`, ...(image === undefined ? {} : { image }) });
+    else this.#findings.push({ code, label: this.#label, message: `disk ${this.#label}: ${oneLine(message)}`, ...(image === undefined ? {} : { image }) });
   }
 
   readImages(): void {
@@ -201,12 +202,16 @@ class DiskReader {
     }
     const repositories = isRecord(document) ? document['Repositories'] : undefined;
     if (!isRecord(repositories)) {
-      this.#report('REFERENCE_INVALID', 'no name is taken from it: repositories.json: an object with `Repositories` expected, found something else');
+      this.#report('REFERENCE_INVALID', 'no name is taken from it: repositories.json: `Repositories`: an object expected, found something else');
       return;
     }
-    const references = Object.entries(repositories).flatMap(([repository, entries]) => (isRecord(entries) ? Object.entries(entries).map(([text, id]) => ({ repository, text, id })) : []));
+    const references: [repository: string, text: string, id: unknown][] = [];
+    for (const [repository, entries] of Object.entries(repositories)) {
+      if (!isRecord(entries)) this.#report('REFERENCE_INVALID', `'${repository.slice(0, 300)}' is left out: an object with its references expected, found something else`);
+      else for (const [text, id] of Object.entries(entries)) references.push([repository, text, id]);
+    }
     if (references.length > MAX_REFERENCES) this.#report('REFERENCE_INVALID', `at most ${MAX_REFERENCES} names expected, found ${references.length}: the others are left out`);
-    for (const { repository, text, id } of references.slice(0, MAX_REFERENCES)) this.#readReference(repository, text, id);
+    for (const [repository, text, id] of references.slice(0, MAX_REFERENCES)) this.#readReference(repository, text, id);
   }
 
   #readReference(repository: string, text: string, id: unknown): void {

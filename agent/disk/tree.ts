@@ -51,10 +51,11 @@ export class DiskTree {
     return this.read(relative, limitBytes)?.toString('utf8');
   }
 
-  /** A regular file's size in bytes, or undefined where there is no regular file. */
+  /** A file's size in bytes, or undefined where there is none. @throws Error where it is no regular file */
   sizeOf(relative: string): number | undefined {
     if (!this.isFolder(dirname(relative))) return undefined;
     const stats = lstatSync(this.path(relative), { throwIfNoEntry: false });
-    return stats?.isFile() === true ? stats.size : undefined;
+    if (stats !== undefined && !stats.isFile()) throw new Error(`${this.path(relative)}: a regular file expected, found something else`);
+    return stats?.size;
   }
 }

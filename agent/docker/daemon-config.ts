@@ -52,5 +52,5 @@ function emptyAsUndefined(text: string | undefined): string | undefined {
 }
 
 function withoutSlash(path: string): string {
-  return path.length > 1 ? path.replace(/\/+$/, '') : path;
+  return path.replace(/(.)\/+$/, '$1');
 }

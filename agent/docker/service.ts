@@ -32,14 +32,16 @@ function expand(word: string, environment: Readonly<Record<string, string>>): st
   return [word.replaceAll(/\$\{(\w+)\}/g, (_, name: string) => environment[name] ?? '')];
 }
 
+/** Of several, dockerd takes the last. */
 function optionValue(argv: readonly string[], names: readonly string[]): string | undefined {
+  let value: string | undefined;
   for (const [index, word] of argv.entries()) {
     for (const name of names) {
-      if (word === name) return argv[index + 1];
-      if (word.startsWith(`${name}=`)) return word.slice(name.length + 1).replaceAll(/^(['"])(.*)\1$/g, '$2');
+      if (word === name) value = argv[index + 1];
+      if (word.startsWith(`${name}=`)) value = word.slice(name.length + 1).replaceAll(/^(['"])(.*)\1$/g, '$2');
     }
   }
-  return undefined;
+  return value;
 }
 
 /** Parses the argv of `systemctl show --property=ExecStart`: `{ path=… ; argv[]=/usr/bin/dockerd -H fd:// ; … }`. */

@@ -83,9 +83,9 @@ export class Store {
     const { cacheId } = ownLayerNames(chain);
     const recorded = readTextIfThere(`${this.paths.layer(chain)}/cache-id`)?.trim() ?? '';
     if (recorded === cacheId) return 'ours';
-    // After a power cut a file of ours may be empty or cut off: then our folder in overlay2/ is what is left to tell by.
-    const isCut = !isCacheId(recorded) || cacheId.startsWith(recorded);
-    return isCut && isDirectory(this.#overlay.layer(cacheId)) ? 'ours' : 'user';
+    // After a power cut a file of ours may be empty or cut short: then our folder in overlay2/ is what is left to tell by.
+    const hasFiles = isCacheId(recorded) && isDirectory(this.#overlay.layer(recorded));
+    return hasFiles || !isDirectory(this.#overlay.layer(cacheId)) ? 'user' : 'ours';
   }
 
   /** A layer of ours, or what is there of one. */
@@ -156,6 +156,11 @@ export class Store {
     } catch {
       return undefined;
     }
+  }
+
+  /** What a classic build made the image from, as the store has it. */
+  imageParent(id: ImageID): ImageID | undefined {
+    return asImageID(readTextIfThere(`${this.paths.imageMetadata(id)}/parent`));
   }
 
   readImage(id: ImageID): Buffer | undefined {

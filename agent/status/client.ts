@@ -1,13 +1,30 @@
 import { request } from 'node:http';
+import { delay, monotonicUsec } from '../system/clock.ts';
+import { isECONNREFUSED, isENOENT } from '../system/errors.ts';
 import type { StatusDocument } from './document.ts';
 
 const TIMEOUT_MS = 30_000;
+/** The daemon serves a moment after READY, since Docker need not wait for that. */
+const PATIENCE_USEC = 1_000_000;
+const RETRY_MS = 20;
 
 /**
  * Asks the daemon for its status.
  * @throws system errors where no daemon answers; Error where the answer is none
  */
 export async function fetchStatus(socketPath: string): Promise<StatusDocument> {
+  const deadline = monotonicUsec() + PATIENCE_USEC;
+  for (;;) {
+    try {
+      return await askOnce(socketPath);
+    } catch (error) {
+      if (!(isENOENT(error) || isECONNREFUSED(error)) || monotonicUsec() > deadline) throw error;
+      await delay(RETRY_MS);
+    }
+  }
+}
+
+async function askOnce(socketPath: string): Promise<StatusDocument> {
   const body = await new Promise<string>((resolve, reject) => {
     const call = request({ socketPath, path: '/v1/status', timeout: TIMEOUT_MS, headers: { Connection: 'close' } }, (response) => {
       let text = '';

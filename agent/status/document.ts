@@ -3,7 +3,7 @@ import type { Finding } from '../disk/finding.ts';
 import type { LoadedDisk, Preload } from '../boot/preload.ts';
 import { describeStep } from '../boot/steps.ts';
 import type { Timing } from '../boot/timings.ts';
-import { oneLine } from '../system/journal.ts';
+import { oneLine } from '../system/one-line.ts';
 import { VERSION } from '../version.ts';
 import { stateOf, type State } from './state.ts';
 

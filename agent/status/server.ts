@@ -19,6 +19,7 @@ const SOCKET_MODE = 0o660;
  */
 export async function serveStatus(where: { readonly path: string; readonly fd: number | undefined }, routes: Routes): Promise<SocketServer> {
   const answered = new WeakSet<Socket>();
+  const connections = new Set<Socket>();
   const http = createServer((request, response) => {
     // One answer a connection: a client that asks on and on and reads nothing would fill our memory with answers.
     if (answered.has(request.socket)) return;
@@ -28,11 +29,9 @@ export async function serveStatus(where: { readonly path: string; readonly fd: n
   limit(http);
   // http.listen({ fd }) accepts and never answers under Bun; handing it the connections of a plain server works in both.
   const sockets = createSocketServer((socket) => {
-    const limit = setTimeout(() => socket.destroy(), CONNECTION_TIMEOUT_MS);
-    socket.on('close', () => clearTimeout(limit));
+    admit(socket, connections);
     http.emit('connection', socket);
   });
-  sockets.maxConnections = MAX_CONNECTIONS;
   if (where.fd === undefined) {
     ensureFolder(dirname(where.path), 0o755);
     // What a killed daemon leaves; one that still answers has another socket from then on.
@@ -46,6 +45,25 @@ export async function serveStatus(where: { readonly path: string; readonly fd: n
   const group = dockerGroup();
   if (group !== undefined) chownSync(where.path, 0, group);
   return sockets;
+}
+
+/**
+ * Takes a connection in, for a limited time. Where there are too many the oldest goes: whoever asks now gets an answer,
+ * however many others hold theirs open. The time limits of `http` begin with its own listening, so they are not enough.
+ */
+function admit(socket: Socket, connections: Set<Socket>): void {
+  const [oldest] = connections;
+  if (connections.size >= MAX_CONNECTIONS) {
+    if (oldest !== undefined) connections.delete(oldest);
+    oldest?.destroy();
+  }
+  connections.add(socket);
+  const end = setTimeout(() => socket.destroy(), CONNECTION_TIMEOUT_MS);
+  socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
+  socket.once('close', () => {
+    clearTimeout(end);
+    connections.delete(socket);
+  });
 }
 
 /** The group whose members may use Docker, by its number. */
@@ -77,7 +95,16 @@ function errorBody(message: string): string {
   return `${JSON.stringify({ error: message })}\n`;
 }
 
+let newest: { readonly text: string; readonly bytes: Buffer } = { text: '', bytes: Buffer.alloc(0) };
+
+/** The same bytes for the same text: many slow readers then wait on one copy. */
+function bytesOf(text: string): Buffer {
+  if (newest.text !== text) newest = { text, bytes: Buffer.from(text) };
+  return newest.bytes;
+}
+
 function send(response: ServerResponse, status: number, type: string, body: string): void {
-  response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body), Connection: 'close' });
-  response.end(response.req.method === 'HEAD' ? undefined : body);
+  const bytes = bytesOf(body);
+  response.writeHead(status, { 'Content-Type': type, 'Content-Length': bytes.length, Connection: 'close' });
+  response.end(response.req.method === 'HEAD' ? undefined : bytes);
 }

@@ -1,4 +1,5 @@
 import type { Code } from './codes.ts';
+import { oneLine } from './one-line.ts';
 
 /**
  * A failure that the user is told of, in one line: what was expected, what was found, what to do.
@@ -20,11 +21,13 @@ function hasCode(error: unknown, code: string): boolean {
 
 export const isENOENT = (error: unknown): boolean => hasCode(error, 'ENOENT');
 export const isENOTDIR = (error: unknown): boolean => hasCode(error, 'ENOTDIR');
+export const isECONNREFUSED = (error: unknown): boolean => hasCode(error, 'ECONNREFUSED');
 export const isEWOULDBLOCK = (error: unknown): boolean => hasCode(error, 'EAGAIN');
+export const isELOOP = (error: unknown): boolean => hasCode(error, 'ELOOP');
 export const isEINVAL = (error: unknown): boolean => hasCode(error, 'EINVAL');
 
-/** The message of anything that was thrown, in one line. */
+/** The message of anything that was thrown, in one line and without control characters: it may quote what is on a disk. */
 export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.replaceAll(/\s*\n\s*/g, ' ');
+  return oneLine(message.replaceAll(/\s*\n\s*/g, ' '));
 }

@@ -1,6 +1,6 @@
 import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { isEINVAL, isENOENT, isENOTDIR } from './errors.ts';
+import { isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
 
 /** The file's text, or undefined where there is none. */
 export function readTextIfThere(path: string): string | undefined {
@@ -47,8 +47,14 @@ export function linkTarget(path: string): string | undefined {
   }
 }
 
+/** Whether there is a folder, itself and not a symlink to one. */
 export function isDirectory(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  try {
+    return lstatSync(path).isDirectory();
+  } catch (error) {
+    if (isENOENT(error) || isENOTDIR(error)) return false;
+    throw error;
+  }
 }
 
 /**
@@ -63,6 +69,7 @@ export function readUntrusted(path: string, limitBytes: number): Buffer | undefi
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if (isENOENT(error) || isENOTDIR(error)) return undefined;
+    if (isELOOP(error)) throw new Error(`${path}: a regular file expected, found a symlink`, { cause: error });
     throw error;
   }
   try {

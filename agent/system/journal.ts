@@ -1,4 +1,5 @@
 import { sendDatagram } from './datagram.ts';
+import { oneLine } from './one-line.ts';
 
 export type Priority = 'error' | 'warning' | 'notice' | 'info' | 'debug';
 
@@ -43,10 +44,4 @@ function field(name: string, value: string): Buffer {
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(bytes.length));
   return Buffer.concat([Buffer.from(`${name}\n`), length, bytes, Buffer.from('\n')]);
-}
-
-/** Names on a disk are not ours: what a terminal obeys (control characters, changes of direction) is shown and not sent. */
-export function oneLine(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }

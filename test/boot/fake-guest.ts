@@ -50,7 +50,8 @@ export class FakeGuest {
 
   plan(): Plan {
     const disks = [...this.#attached].map(([label, rank]) => ({ content: readDisk(label, this.diskPath(label)), rank }));
-    return plan({ store: new Store(this.dataRoot), ledger: readLedger(this.dataRoot), disks, config: this.config });
+    const planned = plan({ store: new Store(this.dataRoot), ledger: readLedger(this.dataRoot), disks, config: this.config });
+    return { ...planned, findings: [...disks.flatMap((disk) => disk.content.findings), ...planned.findings] };
   }
 
   /** What docker-preloader does before dockerd starts. @param steps only so many of them, as if killed then */

@@ -28,7 +28,7 @@ export interface ImageFacts {
 
 const hexDigest = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-export function diffIDOf(layer: string): DiffID {
+function diffIDOf(layer: string): DiffID {
   return must(asDiffID(`sha256:${hexDigest(`layer ${layer}`)}`));
 }
 
@@ -115,6 +115,15 @@ export function addContainer(dataRoot: string, name: string, spec: ImageSpec): s
   return id;
 }
 
+/** `docker rm`. */
+export function removeContainer(dataRoot: string, id: string): void {
+  const folder = `${metadataPaths(dataRoot).containers}/${id}`;
+  const overlay = path.join(dataRoot, 'overlay2', readFileSync(`${folder}/mount-id`, 'utf8'));
+  rmSync(path.join(dataRoot, 'overlay2/l', readFileSync(`${overlay}/link`, 'utf8')));
+  rmSync(overlay, { recursive: true });
+  rmSync(folder, { recursive: true });
+}
+
 /** `docker rmi` of an image by its reference: what nothing else needs goes, too. */
 export function removeImage(dataRoot: string, reference: string): void {
   const paths = metadataPaths(dataRoot);
@@ -126,6 +135,13 @@ export function removeImage(dataRoot: string, reference: string): void {
   rmSync(paths.image(must(asImageID(id))));
   rmSync(paths.imageMetadata(must(asImageID(id))), { recursive: true, force: true });
   const needed = new Set(readdirSync(paths.images).flatMap((name) => chainsOf(`sha256:${name}`)));
+  for (const container of existsSync(paths.containers) ? readdirSync(paths.containers) : []) {
+    for (let chain: string | undefined = readFileSync(`${paths.containers}/${container}/parent`, 'utf8'); chain !== undefined; ) {
+      needed.add(chain as ChainID);
+      const parent: string = `${paths.layer(chain as ChainID)}/parent`;
+      chain = existsSync(parent) ? readFileSync(parent, 'utf8') : undefined;
+    }
+  }
   for (const chain of chains.toReversed()) {
     if (needed.has(chain)) continue;
     const folder = path.join(dataRoot, 'overlay2', readFileSync(`${paths.layer(chain)}/cache-id`, 'utf8'));

@@ -10,9 +10,8 @@ import { writeDockerdConfig } from '../support/dockerd.ts';
 import { notifySocket } from '../support/notify-socket.ts';
 import { announce, output, run, said, shellLine } from './transcript.ts';
 
-/** The agent's status, as far as the demo reads it. */
-export interface AgentStatus {
-  readonly state: string;
+/** When the phases of a run of the agent began, and when it was READY: CLOCK_MONOTONIC in microseconds. */
+export interface AgentTimeline {
   readonly timings: readonly { readonly phase: string; readonly startUsec: number }[];
   readonly readyUsec: number;
 }
@@ -23,7 +22,8 @@ export interface AgentDaemon {
   readonly mountRoot: string;
   /** Runs another command of the agent with the same configuration, printing it. */
   command(name: string, ...args: readonly string[]): Promise<string>;
-  status(): Promise<AgentStatus>;
+  /** From `GET /v1/status`. */
+  timeline(): Promise<AgentTimeline>;
   stop(): Promise<void>;
 }
 
@@ -61,19 +61,19 @@ export async function startAgent(folder: string, labels: readonly string[]): Pro
   });
   const readyAt = await Promise.race([socket.waitFor('READY=1'), exited.then(() => undefined)]);
   output(readFileSync(logFile, 'utf8'));
-  if (readyAt === undefined) throw new Error(`READY=1 of the agent expected, but it ended with exit status ${String(child.exitCode ?? child.signalCode)}`);
+  if (readyAt === undefined) throw new Error(`READY=1 of the agent expected, but it ended with exit status ${String(child.exitCode ?? child.signalCode)}; what it said is above`);
   await socket.close();
   const own = (...args: readonly string[]): [string, ...string[]] => [program, ...before, ...args, '--config', config];
   return {
     readyMs: readyAt - start,
     mountRoot,
     command: (name, ...args) => run(own(name, ...args)),
-    status: async () => {
+    timeline: async () => {
       const argvOfStatus = own('status', '--json');
       announce(shellLine(argvOfStatus));
       const [command, ...args] = argvOfStatus;
       const stdout = await said(shellLine(argvOfStatus), execa(command, args, { stdin: 'ignore', all: true }).then((ended) => ({ stdout: ended.stdout, all: '' })));
-      return JSON.parse(stdout) as AgentStatus;
+      return JSON.parse(stdout) as AgentTimeline;
     },
     stop: async () => {
       announce(`kill -TERM ${String(child.pid)}`);

@@ -23,12 +23,14 @@ export async function unpackDocker(): Promise<void> {
 
 /**
  * Starts a dockerd that has everything in `folder`: daemon.json, socket, exec root, log, and its data root `data`.
+ * @param folder one in the demo's private folder, after which the containers' cgroups are named, to be found again
  */
 export async function startDocker(folder: string): Promise<DemoDocker> {
   const dataRoot = path.join(folder, 'data');
   await mkdir(dataRoot, { recursive: true });
+  const extraConfig = { 'cgroup-parent': `/${path.basename(path.dirname(folder))}` };
   announce(`setpriv --pdeathsig TERM dockerd --config-file ${shellLine([path.join(folder, 'daemon.json')])} &`);
-  const dockerd: Dockerd = await working('dockerd starts', () => startDockerd({ version: VERSION, dataRoot, folder }));
+  const dockerd: Dockerd = await working('dockerd starts', () => startDockerd({ version: VERSION, dataRoot, folder, extraConfig }));
   return {
     cli: (...args) => {
       const line = shellLine(['docker', '-H', `unix://${dockerd.socket}`, ...args]);

@@ -19,8 +19,8 @@ export interface DemoImage {
   readonly command: readonly string[];
 }
 
-/** The Debian packages that the images consist of, besides busybox. They are unpacked, not installed. */
-export const imagePackages = {
+/** What the images consist of, besides busybox: packages of Debian 12, unpacked and not installed. */
+const imagePackages = {
   base: ['libc6', 'libexpat1', 'libgcc-s1', 'libstdc++6', 'zlib1g'],
   python: ['libpython3.11-minimal', 'libpython3.11-stdlib', 'python3.11-minimal'],
 } as const;
@@ -40,6 +40,18 @@ export async function demoImages(): Promise<readonly DemoImage[]> {
     image('node', 'demo/node:24', `Node ${process.version} on the base layer`, ['node', '--print', '`hello from Node ${process.version}, on ${os.release()}`']),
     image('python', 'demo/python:3.11', 'Python 3.11 of Debian 12 on the same base layer', ['python3', '-c', 'import json, sys; print(json.dumps({"hello": "from Python " + sys.version.split()[0]}))']),
   ];
+}
+
+/**
+ * Holds what `docker images` printed against what it should.
+ * @param tags all that are expected, no others
+ * @throws Error naming both
+ */
+export function expectImages(printed: string, tags: readonly string[]): void {
+  const found = printed.trim().split('\n').slice(1).map((line) => line.split(/\s+/).slice(0, 2).join(':')).sort();
+  if (found.join() !== tags.toSorted().join()) {
+    throw new Error(`Docker with the images ${tags.join(', ')} expected, found ${found.length === 0 ? 'none' : found.join(', ')}: \`docker-preloader status\` above tells what was left out, else report it with this output`);
+  }
 }
 
 async function makeArchives(folder: string): Promise<void> {

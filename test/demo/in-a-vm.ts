@@ -4,10 +4,10 @@ import { type Guest, unitProperties, until } from '../support/guest.ts';
 import { preloadedGuest } from '../support/guest-package.ts';
 import { guestRoot } from '../support/guest-root.ts';
 import { hasKvm, makeVirtualMachine, type VirtualDisk } from '../support/qemu.ts';
-import type { AgentStatus } from './agent-daemon.ts';
+import type { AgentTimeline } from './agent-daemon.ts';
 import { makeDisk } from './disks.ts';
 import { unpackDocker } from './docker.ts';
-import { type DemoImage, demoImages } from './images.ts';
+import { type DemoImage, demoImages, expectImages } from './images.ts';
 import { printComparison, printTimeline } from './report.ts';
 import { announce, heading, output, run, say, shellLine, working } from './transcript.ts';
 
@@ -45,10 +45,12 @@ export async function demoInVirtualMachine(folder: string): Promise<void> {
   await boot([node, python, archives]);
 
   heading('dockerd has the images of both disks');
-  await guest('docker images');
+  expectImages(await guest('docker images'), ['demo/node:24', 'demo/python:3.11']);
   for (const { tag, command } of images) await guest(shellLine(['docker', 'run', '--rm', '--network', 'none', tag, ...command]));
   await guest('docker-preloader status');
-  const status = JSON.parse(await guest('docker-preloader status --json', { quiet: true })) as AgentStatus;
+  await guest('journalctl --unit=docker-preloader --unit=docker --output=short-monotonic --no-pager --no-hostname | grep -e preloader -e Start');
+  // The status is by now that of the drop-in's `apply`, which ran after it; this is what /v1/timeline serves.
+  const timeline = JSON.parse(await guest('cat /run/docker-preloader/boot.json', { quiet: true })) as AgentTimeline;
   const preloadedBytes = bytes(await guest('du --summarize --block-size=1 /var/lib/docker'));
   const readyMs = await readyMilliseconds(vm);
 
@@ -68,14 +70,14 @@ export async function demoInVirtualMachine(folder: string): Promise<void> {
   announce('systemctl poweroff', 'guest#');
   await working('shutting down', () => vm.poweroff());
   await boot([node]);
-  await guest('docker images');
+  expectImages(await guest('docker images'), ['demo/node:24', 'mine/node:today']);
   await guest('docker run --rm --network none mine/node:today node --print \'"still here"\'');
   announce('systemctl poweroff', 'guest#');
   await working('shutting down', () => vm.poweroff());
 
   heading('The result');
-  say('The agent from its first phase to READY=1 (GET /v1/status, first boot):');
-  printTimeline(status);
+  say('The agent from its first phase to READY=1 (GET /v1/timeline, first boot):');
+  printTimeline(timeline);
   say('');
   printComparison({ readyMs, loadMs, preloadedBytes, loadedBytes });
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, realpath } from 'node:fs/promises';
+import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -16,7 +16,7 @@ export function throwIfInterrupted(): void {
 }
 
 /** What the work may take to notice an interruption: it may wait for another process that holds a lock. */
-const SETTLE_MS = 15_000;
+const SETTLE_MS = 5_000;
 
 /**
  * Does `work` in a private folder, and leaves nothing behind: no process, mount, loop device or file, whether it
@@ -29,10 +29,14 @@ const SETTLE_MS = 15_000;
 export async function leavingNothing(work: (folder: string) => Promise<void>): Promise<void> {
   const settled = Promise.withResolvers<void>();
   const folder = await mkdtemp(path.join(await realpath(tmpdir()), 'dpl-demo-'));
-  // Registered first, so undone last.
+  // Registered first, so undone last. After a signal that is twice, as the folder is there still: what the work has
+  // registered until it noticed is undone in between, by its own means, and only then what nobody has registered.
+  let waited = false;
   cleanUpLater(folder, async () => {
+    await Promise.resolve();
+    if (!interrupted || waited) return sweep(folder);
+    waited = true;
     await Promise.race([settled.promise, setTimeout(SETTLE_MS, undefined, { ref: false })]);
-    await sweep(folder);
   }, () => existsSync(folder));
   // After cleanUpLater, whose own handlers replace those that are there. They clean up, and end the process by the signal.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
@@ -43,8 +47,8 @@ export async function leavingNothing(work: (folder: string) => Promise<void>): P
     if (!interrupted) throw error;
   } finally {
     settled.resolve();
-    await cleanUpAll();
     if (interrupted) await new Promise<never>(() => undefined);
+    await cleanUpAll();
   }
 }
 
@@ -57,10 +61,23 @@ function interrupt(): void {
 async function sweep(folder: string): Promise<void> {
   await killUsersOf(folder);
   await unmountBelow(folder);
-  const { stdout } = await execa('losetup', ['--list', '--noheadings', '--raw', '--output', 'NAME,BACK-FILE']);
-  for (const line of stdout.split('\n')) {
+  const { stdout: loops } = await execa('losetup', ['--list', '--noheadings', '--raw', '--output', 'NAME,BACK-FILE']);
+  for (const line of loops.split('\n')) {
     const [device = '', file = ''] = line.split(' ');
     if (file.startsWith(`${folder}/`)) await execa('losetup', ['--detach', device], { reject: false });
   }
+  await removeShimSockets(folder);
+  await execa('find', ['/sys/fs/cgroup', '-depth', '-type', 'd', '-path', `*/${path.basename(folder)}*`, '-exec', 'rmdir', '{}', '+'], { reject: false });
   await execa('rm', ['-rf', '--one-file-system', folder]);
+}
+
+/**
+ * Removes what the shims of killed containers leave outside of dockerd's folders: containerd puts their sockets into one
+ * folder of the system, and their addresses into a file of each container (containerd, runtime/v2/shim, SocketAddress).
+ */
+async function removeShimSockets(folder: string): Promise<void> {
+  const { stdout: addresses } = await execa('find', [folder, '-path', '*/io.containerd.runtime.v2.task/*/address', '-type', 'f', '-exec', 'sed', '-s', '-n', '1p', '{}', '+']);
+  for (const address of addresses.split('\n')) {
+    if (address.startsWith('unix:///run/containerd/s/')) await rm(address.slice('unix://'.length), { force: true });
+  }
 }

@@ -56,5 +56,5 @@ function report(error: unknown): void {
   const [what = '', ...detail] = (error instanceof Error ? error.message : String(error)).trim().split('\n');
   if (detail.length > 0) process.stderr.write(`${detail.map((line) => `  ${line}`).join('\n')}\n`);
   const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message.split('\n')[0] ?? ''})` : '';
-  process.stderr.write(`docker-preloader demo: failed: ${what.replace(/[.:]$/, '')}${cause}. Everything it made is gone again; correct that and run it again\n`);
+  process.stderr.write(`docker-preloader demo: failed: ${what.replace(/[.:]$/, '')}${cause}. Correct that and run it again; nothing of this run is left\n`);
 }

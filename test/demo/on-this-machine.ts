@@ -5,7 +5,7 @@ import { attach, type LoopDevice } from '../support/loop-device.ts';
 import { startAgent } from './agent-daemon.ts';
 import { makeDisk } from './disks.ts';
 import { startDocker, unpackDocker } from './docker.ts';
-import { type DemoImage, demoImages } from './images.ts';
+import { type DemoImage, demoImages, expectImages } from './images.ts';
 import { diskUsageBytes, printComparison, printTimeline } from './report.ts';
 import { announce, heading, run, say, shellLine, working } from './transcript.ts';
 
@@ -40,14 +40,14 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
   const dataRoot = path.join(guest, 'data');
   const agent = await startAgent(guest, [`${prefix}-*`]);
   say(`  READY=1 after ${agent.readyMs.toFixed(0)} ms`);
-  const status = await agent.status();
+  const timeline = await agent.timeline();
   await agent.command('status');
   say('Each layer is a folder whose `diff` links to a disk; the base layer, which both disks have, is there once:');
   await run(['find', path.join(dataRoot, 'overlay2'), '-name', 'diff', '-type', 'l', '-printf', '%P -> %l\\n']);
 
   heading('dockerd starts on the result');
   let docker = await startDocker(guest);
-  await docker.cli('images');
+  expectImages(await docker.cli('images'), ['demo/node:24', 'demo/python:3.11']);
   for (const { tag, command } of images) await docker.cli('run', '--rm', '--network', 'none', tag, ...command);
 
   heading('A tag of the user survives a restart of Docker');
@@ -56,7 +56,7 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
   say("docker.service's drop-in runs this before each start of Docker:");
   await agent.command('apply');
   docker = await startDocker(guest);
-  await docker.cli('images');
+  expectImages(await docker.cli('images'), ['demo/node:24', 'demo/python:3.11', 'mine/node:today']);
 
   heading('A disk is detached, and its image goes');
   await docker.stop();
@@ -67,7 +67,7 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
   await python?.detach();
   await agent.command('apply');
   docker = await startDocker(guest);
-  await docker.cli('images');
+  expectImages(await docker.cli('images'), ['demo/node:24', 'mine/node:today']);
   await docker.cli('run', '--rm', '--network', 'none', 'mine/node:today', 'node', '--print', '"still here"');
   await docker.stop();
   await agent.stop();
@@ -83,7 +83,7 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
 
   heading('The result');
   say('The agent from its first phase to READY=1 (GET /v1/status):');
-  printTimeline(status);
+  printTimeline(timeline);
   say('');
   printComparison({ readyMs: agent.readyMs, loadMs, preloadedBytes, loadedBytes: await diskUsageBytes(path.join(other, 'data')) });
 }

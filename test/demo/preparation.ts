@@ -7,7 +7,7 @@ import { announce, output, working } from './transcript.ts';
 const root = path.resolve(import.meta.dirname, '../..');
 
 /** What is installed where it is missing: the commands that the demo calls. */
-const hostPackages = ['e2fsprogs', 'socat', 'util-linux', 'mount'];
+export const hostPackages = ['e2fsprogs', 'socat', 'util-linux', 'mount'];
 const vmPackages = ['e2fsprogs', 'util-linux', 'mount', 'qemu-system-x86', 'qemu-utils', 'mmdebstrap', 'debian-archive-keyring'];
 
 /**

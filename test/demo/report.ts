@@ -1,5 +1,5 @@
 import { execa } from 'execa';
-import type { AgentStatus } from './agent-daemon.ts';
+import type { AgentTimeline } from './agent-daemon.ts';
 import { say, table } from './transcript.ts';
 
 /** What a run measured. */
@@ -13,7 +13,7 @@ export interface Measured {
 }
 
 /** The agent's phases one below the other, with the time that each took. */
-export function printTimeline({ timings, readyUsec }: AgentStatus): void {
+export function printTimeline({ timings, readyUsec }: AgentTimeline): void {
   const [first] = timings;
   if (first === undefined) return;
   const widthUsec = Math.max(1, readyUsec - first.startUsec) / 40;
@@ -32,7 +32,7 @@ export function printComparison({ readyMs, loadMs, preloadedBytes, loadedBytes }
     ['docker-preloader, start to READY=1', milliseconds(readyMs), megabytes(preloadedBytes)],
     ['docker load of the same images', milliseconds(loadMs), megabytes(loadedBytes)],
   ]);
-  say(`  READY came ${(loadMs / readyMs).toFixed(0)} times sooner, and took ${(100 * preloadedBytes / loadedBytes).toFixed(1)} % of the space; both measured in this run, dockerd's own files included.`);
+  say(`  READY came ${(loadMs / readyMs).toFixed(loadMs / readyMs < 10 ? 1 : 0)} times sooner, and took ${(100 * preloadedBytes / loadedBytes).toFixed(1)} % of the space; both measured in this run, dockerd's own files included.`);
 }
 
 /** What a folder takes on its filesystem, with what its symlinks point to not counted. */

@@ -47,6 +47,7 @@ export async function said(line: string, ended: Promise<{ readonly stdout: strin
     output(all);
     return stdout;
   } catch (error) {
+    throwIfInterrupted();
     if (!(error instanceof ExecaError)) throw error;
     const all = String(error.all ?? '').trimEnd();
     output(all);
@@ -58,8 +59,10 @@ export async function said(line: string, ended: Promise<{ readonly stdout: strin
 export async function working<T>(what: string, work: () => Promise<T>): Promise<T> {
   const start = performance.now();
   const isTerminal = process.stdout.isTTY;
+  let shown = false;
   const timer = setInterval(() => {
     const seconds = Math.round((performance.now() - start) / 1000);
+    shown = true;
     if (isTerminal) process.stdout.write(`\r  ${styled('dim', `${what}: ${seconds} s`)}\u001b[K`);
     else if (seconds % 10 === 0) print(`  ${what}: ${seconds} s`);
   }, 1000);
@@ -67,7 +70,7 @@ export async function working<T>(what: string, work: () => Promise<T>): Promise<
     return await work();
   } finally {
     clearInterval(timer);
-    if (isTerminal) process.stdout.write('\r\u001b[K');
+    if (isTerminal && shown) process.stdout.write('\r\u001b[K');
   }
 }
 

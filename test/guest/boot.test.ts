@@ -30,6 +30,9 @@ describe('a boot with the unit enabled', () => {
       `READY at ${preloader['ActiveEnterTimestampMonotonic']} µs, dockerd started at ${docker['ExecMainStartTimestampMonotonic']} µs`);
     // What Docker requires, it is stopped and restarted with.
     assert.ok(!`${docker['Requires']} ${docker['BindsTo']}`.includes('docker-preloader'));
+  });
+
+  it('is in order by `boot-order --check`, too', async () => {
     await ok(guest, 'docker-preloader boot-order --check');
   });
 

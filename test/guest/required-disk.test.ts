@@ -40,7 +40,7 @@ describe('a required disk that is missing', () => {
     const docker = await unitProperties(guest, 'docker.service', ['ActiveState', 'SubState', 'ExecMainStartTimestampMonotonic']);
     assert.notEqual(docker['ActiveState'], 'active');
     assert.equal(docker['ExecMainStartTimestampMonotonic'], '0', 'dockerd must not have run');
-    assert.match(await ok(guest, 'journalctl --boot --unit=docker.service --output=cat'), /dpl-b/);
+    assert.match(await ok(guest, 'journalctl --boot --identifier=docker-preloader --output=cat'), /dpl-b/);
 
     await guest.plug(b.device);
     await ok(guest, 'systemctl reset-failed docker.service docker.socket; systemctl start docker');

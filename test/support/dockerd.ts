@@ -24,7 +24,7 @@ export interface DockerdOptions {
   readonly startTimeoutSec?: number;
 }
 
-export interface CliOptions {
+interface CliOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Return what went to stderr too, where BuildKit's progress and warnings go. */
   readonly all?: boolean;

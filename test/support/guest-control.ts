@@ -60,27 +60,24 @@ export interface GuestControl {
 export function guestControl(socket: Socket, failure: (message: string) => Error): GuestControl {
   let boots = 0;
   let lastId = 0;
-  const waiting = new Map<string, (words: readonly string[]) => void>();
+  const waiting = new Map<string, { readonly resolve: (words: readonly string[]) => void; readonly reject: (error: Error) => void; readonly what: string }>();
+  socket.on('close', () => {
+    for (const { reject, what } of waiting.values()) reject(failure(`Expected ${what}, but QEMU closed the port`));
+  });
   createInterface({ input: socket }).on('line', (line) => {
     const [id = '', ...words] = line.split(' ');
     if (id === 'ready') boots++;
-    waiting.get(id)?.(words);
+    waiting.get(id)?.resolve(words);
   });
   const answer = async (id: string, timeoutSec: number, what: string): Promise<readonly string[]> => {
+    let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(failure(`Expected ${what} within ${timeoutSec} s`)), timeoutSec * 1000);
-        const stop = (error: Error): void => {
-          clearTimeout(timer);
-          reject(error);
-        };
-        socket.once('close', () => stop(failure(`Expected ${what}, but QEMU closed the port`)));
-        waiting.set(id, (words) => {
-          clearTimeout(timer);
-          resolve(words);
-        });
+        timer = setTimeout(() => reject(failure(`Expected ${what} within ${timeoutSec} s`)), timeoutSec * 1000);
+        waiting.set(id, { resolve, reject, what });
       });
     } finally {
+      clearTimeout(timer);
       waiting.delete(id);
     }
   };

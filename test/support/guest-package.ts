@@ -31,9 +31,9 @@ export function preloadedGuest(config: Readonly<Record<string, unknown>> = {}, e
   };
 }
 
-/** What `docker images` lists in the guest, as NAME:TAG, sorted. */
+/** What `docker images` lists in the guest, as NAME:TAG, sorted; what has no name is left out. */
 export async function dockerImages(guest: Guest): Promise<readonly string[]> {
-  return (await ok(guest, "docker images --format '{{.Repository}}:{{.Tag}}' | sort")).split('\n').filter((line) => line !== '');
+  return (await ok(guest, "docker images --filter dangling=false --format '{{.Repository}}:{{.Tag}}' | sort")).split('\n').filter((line) => line !== '');
 }
 
 /** Runs a container of a preloaded image and returns what its own layer has in /name: its tag. */

@@ -23,7 +23,7 @@ export async function busyboxRoot(): Promise<readonly LayerEntry[]> {
 }
 
 /** What `importBase` adds to busybox, for the images built on it to change, delete and cover. */
-export const lowerFiles: readonly LayerEntry[] = [
+const lowerFiles: readonly LayerEntry[] = [
   { name: 'lower' },
   { name: 'lower/kept', content: 'kept\n' },
   { name: 'lower/changed', content: 'before\n' },

@@ -115,9 +115,7 @@ export async function makeVirtualMachine(options: VirtualMachineOptions): Promis
     },
     unplug: async (id) => {
       const { qmp } = state();
-      const gone = qmp.event('DEVICE_DELETED', { device: `dev-${id}` }, 60);
-      await qmp.execute('device_del', { id: `dev-${id}` });
-      await gone;
+      await Promise.all([qmp.event('DEVICE_DELETED', { device: `dev-${id}` }, 60), qmp.execute('device_del', { id: `dev-${id}` })]);
       await qmp.execute('blockdev-del', { 'node-name': id });
     },
   };

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { checkMountRoot, defaultConfig, parseRequired, readConfig, runtimePath, type Config } from '../../agent/boot/config.ts';
+import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
+
+function readText(text: string): Config {
+  const folder = makeScratch();
+  try {
+    writeFileSync(path.join(folder, 'config.json'), text);
+    return readConfig(path.join(folder, 'config.json'));
+  } finally {
+    removeScratch(folder);
+  }
+}
+
+const digest = `sha256:${'a'.repeat(64)}`;
+
+describe('the configuration', () => {
+  it('has the defaults that the documentation names', () => {
+    assert.deepEqual(defaultConfig(), {
+      labels: ['dpl-*'],
+      required: [],
+      deviceTimeoutSec: 10,
+      dockerConfig: '/etc/docker/daemon.json',
+      conflicts: 'user',
+      mountRoot: '/run/docker-preloader/disks',
+      statusSocket: '/run/docker-preloader/status.sock',
+      removedImages: 'restore',
+    });
+    assert.deepEqual(readText('{}'), defaultConfig());
+  });
+
+  it('takes every key', () => {
+    const all = {
+      labels: ['dpl-*', 'late', '*'],
+      required: ['base', `pinned@${digest}`, 'must-*'],
+      deviceTimeoutSec: 0.5,
+      dockerConfig: '/a/daemon.json',
+      dataRoot: '/data',
+      conflicts: 'disk',
+      mountRoot: '/mnt/disks',
+      statusSocket: '/run/x.sock',
+      removedImages: 'respect',
+    };
+    assert.deepEqual(readText(JSON.stringify(all)), all);
+  });
+
+  it('makes paths plain', () => {
+    const { dataRoot, mountRoot } = readText('{"dataRoot":"/a//b/../c/","mountRoot":"/m/"}');
+    assert.deepEqual([dataRoot, mountRoot], ['/a/c', '/m']);
+    assert.equal(readText('{"dataRoot":"/"}').dataRoot, '/');
+    assert.equal(runtimePath(defaultConfig(), 'status.json'), '/run/docker-preloader/status.json');
+  });
+
+  for (const [text, says] of [
+    ['', /config\.json: .*JSON/],
+    ['{', /config\.json: .*JSON/],
+    ['[]', /expected object, found \[\]$/],
+    ['{"label":["x"]}', /unknown key `label`$/],
+    ['{"__proto__":{}}', /unknown key `__proto__`$/],
+    ['{"labels":"dpl-*"}', /`labels`: expected array, found "dpl-\*"$/],
+    ['{"labels":[7]}', /`labels\.0`: expected string, found 7$/],
+    ['{"labels":["ok","../x"]}', /`labels\.1`: expected a label of at most 16 letters, digits, dots, dashes and underscores, or a glob of such, found "\.\.\/x"$/],
+    ['{"labels":[""]}', /`labels\.0`: expected a label/],
+    ['{"labels":["seventeen-letters"]}', /`labels\.0`: expected a label of at most 16/],
+    ['{"required":["x@sha256:short"]}', /`required\.0`: expected a label or glob, perhaps with @sha256:<64 hex digits> behind it, found "x@sha256:short"$/],
+    ['{"deviceTimeoutSec":"10"}', /`deviceTimeoutSec`: expected number, found "10"$/],
+    ['{"deviceTimeoutSec":-1}', /`deviceTimeoutSec`: expected at least 0, found -1$/],
+    ['{"deviceTimeoutSec":1e9}', /`deviceTimeoutSec`: expected at most 3600, found 1000000000$/],
+    ['{"dataRoot":"docker"}', /`dataRoot`: expected an absolute path, found "docker"$/],
+    ['{"dataRoot":null}', /`dataRoot`: expected string, found null$/],
+    ['{"mountRoot":""}', /`mountRoot`: expected an absolute path, found ""$/],
+    ['{"conflicts":"both"}', /`conflicts`: expected "user" or "disk", found "both"$/],
+    ['{"removedImages":true}', /`removedImages`: expected "restore" or "respect", found true$/],
+    [`{"conflicts":"${'x'.repeat(500)}"}`, /found "x{59}…$/],
+  ] as const) {
+    it(`${text.slice(0, 60)} is refused, naming the key`, () => assert.throws(() => readText(text), { code: 'CONFIG_INVALID', message: says }));
+  }
+
+  it('that somebody named must be there', (t) => {
+    const folder = scratch(t);
+    assert.throws(() => readConfig(path.join(folder, 'none.json')), { code: 'CONFIG_INVALID', message: /none\.json: a configuration file expected, found none$/ });
+    mkdirSync(path.join(folder, 'folder.json'));
+    assert.throws(() => readConfig(path.join(folder, 'folder.json')), { code: 'CONFIG_INVALID', message: /folder\.json: cannot be read: EISDIR/ });
+  });
+
+  it('may not put the mounts below the data root', () => {
+    const config = { ...defaultConfig(), mountRoot: '/var/lib/docker/disks' };
+    assert.throws(() => checkMountRoot(config, '/var/lib/docker'), { code: 'CONFIG_INVALID', message: '`mountRoot`: a folder outside of the data root /var/lib/docker expected, found /var/lib/docker/disks' });
+    assert.throws(() => checkMountRoot({ ...config, mountRoot: '/var/lib/docker' }, '/var/lib/docker'), { code: 'CONFIG_INVALID' });
+    checkMountRoot({ ...config, mountRoot: '/var/lib/docker-disks' }, '/var/lib/docker');
+    checkMountRoot(defaultConfig(), '/var/lib/docker');
+  });
+
+  it('is read or refused by name, whatever it is', () => {
+    const near = fc.record({ labels: fc.jsonValue(), required: fc.jsonValue(), deviceTimeoutSec: fc.jsonValue(), dataRoot: fc.jsonValue(), conflicts: fc.jsonValue() }, { requiredKeys: [] });
+    fc.assert(
+      fc.property(fc.oneof(fc.json(), fc.string(), near.map((value) => JSON.stringify(value))), (text) => {
+        try {
+          const { labels, deviceTimeoutSec, dataRoot = '/' } = readText(text);
+          assert.ok(Array.isArray(labels) && deviceTimeoutSec >= 0 && path.isAbsolute(dataRoot));
+        } catch (error) {
+          assert.ok(error instanceof Error && 'code' in error, String(error));
+          assert.equal(error.code, 'CONFIG_INVALID');
+          // oxlint-disable-next-line no-control-regex -- none may be left
+          assert.doesNotMatch(error.message, /[\u0000-\u001f]/);
+        }
+      }),
+    );
+  });
+});
+
+describe('a required entry', () => {
+  for (const [text, expected] of [
+    ['base', { pattern: 'base', digest: undefined }],
+    ['must-*', { pattern: 'must-*', digest: undefined }],
+    [`base@${digest}`, { pattern: 'base', digest }],
+    ['', undefined],
+    ['@', undefined],
+    [`@${digest}`, undefined],
+    ['base@', undefined],
+    [`base@${digest}@${digest}`, undefined],
+    [`base@${digest.toUpperCase()}`, undefined],
+    ['../x', undefined],
+  ] as const) {
+    it(`'${text.slice(0, 20)}' is ${expected === undefined ? 'refused' : 'taken'}`, () => assert.deepEqual(parseRequired(text), expected));
+  }
+});

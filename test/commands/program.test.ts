@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { createProgram } from '../../agent/commands/program.ts';
+import { VERSION } from '../../agent/version.ts';
+import { scratch } from '../support/scratch.ts';
+
+interface Result {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the command line as a process of its own: exit status and streams are what it promises. */
+function run(...args: readonly string[]): Promise<Result> {
+  const main = path.resolve(import.meta.dirname, '../../agent/main.ts');
+  const { JOURNAL_STREAM: _, NOTIFY_SOCKET: __, ...env } = process.env;
+  return new Promise((resolve) => {
+    execFile(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], { env }, (error, stdout, stderr) => resolve({ status: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }));
+  });
+}
+
+const oneLine = /^(<3>)?docker-preloader: [^\n]+\n$/;
+
+describe('the command line', { concurrency: 2 }, () => {
+  it('tells its version and the format\'s', async () => {
+    assert.deepEqual(await run('--version'), { status: 0, stdout: `docker-preloader ${VERSION} (disk format 1.0)\n`, stderr: '' });
+  });
+
+  it('tells its commands, each with an example and the exit statuses', async () => {
+    const { status, stdout } = await run('--help');
+    assert.equal(status, 0);
+    for (const command of createProgram(() => undefined).commands) {
+      assert.match(stdout, new RegExp(`^ {2}${command.name()} `, 'm'));
+      const help: string[] = [];
+      command.configureOutput({ writeOut: (text) => help.push(text) });
+      command.outputHelp();
+      assert.match(help.join(''), /Examples:\n {2}(docker-preloader|systemctl) .*\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded/s);
+      assert.match(help.join(''), /--config <file>/);
+    }
+  });
+
+  for (const { args, says } of [
+    { args: ['frobnicate'], says: /unknown command 'frobnicate'/ },
+    { args: ['apply', '--frobnicate'], says: /unknown option '--frobnicate'/ },
+    { args: ['apply', 'too', 'much'], says: /too many arguments/ },
+    { args: ['apply', '--config'], says: /argument missing/ },
+  ]) {
+    it(`'${args.join(' ')}' is a wrong usage, in one line`, async () => {
+      const { status, stdout, stderr } = await run(...args);
+      assert.deepEqual([status, stdout], [2, '']);
+      assert.match(stderr, oneLine);
+      assert.match(stderr, says);
+    });
+  }
+
+  for (const command of ['run', 'apply', 'plan', 'unlink', 'status']) {
+    it(`'${command}' refuses a configuration with exit status 2, naming the key in one line`, async (t) => {
+      const file = path.join(scratch(t), 'config.json');
+      writeFileSync(file, '{"label":[]}');
+      const { status, stdout, stderr } = await run(command, '--config', file);
+      assert.deepEqual([status, stdout], [2, '']);
+      assert.match(stderr, oneLine);
+      assert.match(stderr, /config\.json: unknown key `label`/);
+    });
+  }
+
+  it('\'status\' without a daemon fails and says where to look', async (t) => {
+    const folder = scratch(t);
+    writeFileSync(path.join(folder, 'config.json'), JSON.stringify({ statusSocket: path.join(folder, 's.sock') }));
+    const { status, stderr } = await run('status', '--config', path.join(folder, 'config.json'));
+    assert.equal(status, 1);
+    assert.match(stderr, oneLine);
+    assert.match(stderr, /no daemon answers on .*s\.sock: .*ENOENT.*; look at: systemctl status docker-preloader/);
+  });
+
+  it('\'apply\' on a store that is another\'s is degraded, with exit status 3, or 0 where Docker is to start all the same', async (t) => {
+    const folder = scratch(t);
+    const file = (name: string, content: unknown): string => {
+      writeFileSync(path.join(folder, name), JSON.stringify(content));
+      return path.join(folder, name);
+    };
+    const dockerConfig = file('daemon.json', { 'data-root': path.join(folder, 'docker'), 'storage-driver': 'vfs' });
+    const config = file('config.json', { labels: [], dockerConfig, mountRoot: path.join(folder, 'disks'), statusSocket: path.join(folder, 'run/s.sock') });
+    const { status, stdout, stderr } = await run('apply', '--config', config);
+    assert.equal(status, 3, stderr);
+    assert.match(stdout, /^degraded: .*docker is left alone: the storage driver is 'vfs', overlay2 expected; 0 disks/);
+    assert.equal((await run('apply', '--degraded-ok', '--config', config)).status, 0);
+  });
+
+  it('\'apply\' and \'unlink\' without any disk do nothing, and say so', async (t) => {
+    const folder = scratch(t);
+    const config = path.join(folder, 'config.json');
+    writeFileSync(config, JSON.stringify({ labels: [], dataRoot: path.join(folder, 'docker'), dockerConfig: path.join(folder, 'none.json'), mountRoot: path.join(folder, 'disks'), statusSocket: path.join(folder, 'run/s.sock') }));
+    const applied = await run('apply', '--config', config);
+    assert.equal(applied.status, 0, applied.stderr);
+    assert.match(applied.stdout, /^empty: 0 disks, 0 images, 0 layers, nothing to change, \d+ ms\n$/);
+    assert.deepEqual(await run('unlink', '--config', config), { status: 0, stdout: 'nothing to remove\n', stderr: '' });
+  });
+});

@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { readDaemonConfig, type DaemonConfig } from '../../agent/docker/daemon-config.ts';
+import { parseEnvironment, parseExecStart, storeOfService } from '../../agent/docker/service.ts';
+import { unsupportedStore } from '../../agent/docker/store-choice.ts';
+import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
+
+const defaults: DaemonConfig = { dataRoot: '/var/lib/docker', storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined };
+
+function readText(text: string): DaemonConfig {
+  const folder = makeScratch();
+  try {
+    writeFileSync(path.join(folder, 'daemon.json'), text);
+    return readDaemonConfig(path.join(folder, 'daemon.json'));
+  } finally {
+    removeScratch(folder);
+  }
+}
+
+describe('daemon.json', () => {
+  for (const [text, expected] of [
+    ['{}', {}],
+    ['', {}],
+    [' \n', {}],
+    ['\uFEFF{"data-root":"/data"}', { dataRoot: '/data' }],
+    ['{"data-root":"/data/docker/"}', { dataRoot: '/data/docker' }],
+    ['{"data-root":"//"}', { dataRoot: '/' }],
+    ['{"data-root":"/"}', { dataRoot: '/' }],
+    ['{"data-root":""}', {}],
+    ['{"graph":"/old"}', { dataRoot: '/old' }],
+    ['{"storage-driver":"overlay2"}', { storageDriver: 'overlay2' }],
+    ['{"storage-driver":""}', {}],
+    ['{"userns-remap":"default"}', { usernsRemap: 'default' }],
+    ['{"features":{"containerd-snapshotter":true}}', { containerdStore: true }],
+    ['{"features":{"containerd-snapshotter":false,"other":true}}', { containerdStore: false }],
+    ['{"features":{}}', {}],
+    ['{"log-driver":"journald","storage-opts":["x"],"__proto__":{"data-root":"/evil"}}', {}],
+  ] as const) {
+    it(`${JSON.stringify(text)} is taken`, () => assert.deepEqual(readText(text), { ...defaults, ...expected }));
+  }
+
+  it('that is not there means dockerd\'s defaults', (t) => assert.deepEqual(readDaemonConfig(path.join(scratch(t), 'none.json')), defaults));
+
+  for (const [text, says] of [
+    ['{', /daemon\.json: .*JSON.*: the store is left alone$/],
+    ['[]', /expected object, found \[\]: the store is left alone$/],
+    ['{"data-root":7}', /`data-root`: expected string, found 7: the store is left alone$/],
+    ['{"data-root":"relative"}', /`data-root`: an absolute path expected, found "relative"/],
+    ['{"storage-driver":["overlay2"]}', /`storage-driver`: expected string, found \["overlay2"\]/],
+    ['{"features":true}', /`features`: expected object, found true/],
+    ['{"features":{"containerd-snapshotter":"yes"}}', /`features\.containerd-snapshotter`: expected boolean, found "yes"/],
+    ['{"data-root":"/x" // comment\n}', /JSON/],
+  ] as const) {
+    it(`${JSON.stringify(text)} is refused in one line, with the key`, () => assert.throws(() => readText(text), { code: 'DOCKER_CONFIG_INVALID', message: says }));
+  }
+
+  it('is read or refused by name, whatever it is', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.json(), fc.string()), (text) => {
+        try {
+          assert.ok(path.isAbsolute(readText(text).dataRoot));
+        } catch (error) {
+          assert.ok(error instanceof Error && 'code' in error);
+          assert.equal(error.code, 'DOCKER_CONFIG_INVALID');
+          assert.doesNotMatch(error.message, /\n/);
+        }
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
+
+describe('docker.service', () => {
+  const execStart = (argv: string): string => `{ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd ${argv} ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }`;
+
+  it('\'s ExecStart is parsed', () => {
+    assert.deepEqual(parseExecStart(execStart('-H fd:// --containerd=/run/containerd/containerd.sock')), ['/usr/sbin/dockerd', '-H', 'fd://', '--containerd=/run/containerd/containerd.sock']);
+    assert.deepEqual(parseExecStart(''), []);
+    assert.deepEqual(parseExecStart('{ path=/bin/true }'), []);
+  });
+
+  it('\'s environment is parsed, with what is quoted', () => {
+    assert.deepEqual(parseEnvironment('A=1 "B=two words" C= D=x=y nonsense =z'), { A: '1', B: 'two words', C: '', D: 'x=y' });
+    assert.deepEqual(parseEnvironment(''), {});
+  });
+
+  for (const { argv, environment = {}, file, expected } of [
+    { argv: '-H fd://', expected: {} },
+    { argv: '--data-root /a', expected: { dataRoot: '/a' } },
+    { argv: '--data-root=/a/', expected: { dataRoot: '/a' } },
+    { argv: '-g /a', expected: { dataRoot: '/a' } },
+    { argv: '--graph=/a', expected: { dataRoot: '/a' } },
+    { argv: '--data-root=/a --data-root=/b', expected: { dataRoot: '/b' } },
+    { argv: '--data-root=', expected: {} },
+    { argv: '$DOCKER_OPTS', environment: { DOCKER_OPTS: '--data-root /a -s vfs' }, expected: { dataRoot: '/a', storageDriver: 'vfs' } },
+    { argv: '$DOCKER_OPTS', environment: { DOCKER_OPTS: '--data-root="/a"' }, expected: { dataRoot: '/a' } },
+    { argv: '$DOCKER_OPTS', expected: {} },
+    { argv: '--data-root=${ROOT}/docker', environment: { ROOT: '/mnt' }, expected: { dataRoot: '/mnt/docker' } },
+    { argv: '-s btrfs', expected: { storageDriver: 'btrfs' } },
+    { argv: '--storage-driver=zfs', file: '{"storage-driver":"overlay2"}', expected: { storageDriver: 'zfs' } },
+    { argv: '--userns-remap=default', expected: { usernsRemap: 'default' } },
+    { argv: '', file: '{"data-root":"/of/file","userns-remap":"u"}', expected: { dataRoot: '/of/file', usernsRemap: 'u' } },
+    { argv: '', environment: { DOCKER_DRIVER: 'vfs' }, expected: { storageDriver: 'vfs' } },
+    { argv: '', environment: { DOCKER_DRIVER: 'vfs' }, file: '{"storage-driver":"overlay2"}', expected: { storageDriver: 'overlay2' } },
+  ]) {
+    it(`with '${argv}'${file === undefined ? '' : ` and ${file}`} ${JSON.stringify(environment)}`, (t) => {
+      const config = path.join(scratch(t), 'daemon.json');
+      if (file !== undefined) writeFileSync(config, file);
+      assert.deepEqual(storeOfService(parseExecStart(execStart(argv)), environment, config), { dataRoot: '/var/lib/docker', storageDriver: undefined, usernsRemap: undefined, ...expected });
+    });
+  }
+
+  it('names another configuration file', (t) => {
+    const other = path.join(scratch(t), 'other.json');
+    writeFileSync(other, '{"data-root":"/other"}');
+    assert.equal(storeOfService(['dockerd', '--config-file', other], {}, '/nonexistent/daemon.json').dataRoot, '/other');
+  });
+});
+
+describe('the store of a data root', () => {
+  for (const { is, config = {}, folders = [], says } of [
+    { is: 'empty: overlay2', says: undefined },
+    { is: 'with overlay2 filled', folders: ['overlay2/l'], says: undefined },
+    { is: 'with overlay2 filled, and another driver\'s, too: dockerd\'s own affair', folders: ['overlay2/l', 'btrfs/x'], says: undefined },
+    { is: 'with overlay2 chosen', config: { storageDriver: 'overlay2' }, folders: ['btrfs/x'], says: undefined },
+    { is: 'with overlay2 empty', folders: ['overlay2'], says: undefined },
+    { is: 'with another driver\'s folder empty', folders: ['btrfs'], says: undefined },
+    { is: 'with vfs: not a driver that dockerd would keep to', folders: ['vfs/dir'], says: undefined },
+    { is: 'with another driver chosen', config: { storageDriver: 'vfs' }, says: /^the storage driver is 'vfs', overlay2 expected$/ },
+    { is: 'with another driver chosen and overlay2 filled', config: { storageDriver: 'vfs' }, folders: ['overlay2/l'], says: /'vfs'/ },
+    ...['aufs', 'btrfs', 'devicemapper', 'fuse-overlayfs', 'overlay', 'zfs'].map((driver) => ({ is: `with ${driver} filled`, folders: [`${driver}/x`], says: new RegExp(`^dockerd would keep to the storage driver '${driver}', which .*/${driver} is filled by$`) })),
+    { is: 'with userns-remap', config: { usernsRemap: 'default' }, folders: ['overlay2/l'], says: /^userns-remap is set to 'default'/ },
+    { is: 'with the containerd store chosen', config: { containerdStore: true }, folders: ['overlay2/l'], says: /^the containerd image store is in use/ },
+    { is: 'with the containerd store in use', folders: ['rootfs/overlayfs/x'], says: /^the containerd image store is in use \(.* is filled by it\)$/ },
+    { is: 'with the containerd store of an embedded containerd in use', folders: ['containerd/daemon/io.containerd.content.v1.content/blobs/sha256'], says: /^the containerd image store is in use/ },
+    { is: 'with the containerd store in use once, but switched off', config: { containerdStore: false }, folders: ['rootfs/overlayfs/x'], says: undefined },
+    { is: 'with the containerd store in use once, overlay2 filled', folders: ['rootfs/overlayfs/x', 'overlay2/l'], says: undefined },
+  ] as readonly { is: string; config?: Partial<DaemonConfig>; folders?: readonly string[]; says: RegExp | undefined }[]) {
+    it(is, (t) => {
+      const dataRoot = path.join(scratch(t), 'docker');
+      for (const folder of folders) mkdirSync(path.join(dataRoot, folder), { recursive: true });
+      const found = unsupportedStore(dataRoot, { ...defaults, dataRoot, ...config });
+      if (says === undefined) assert.equal(found, undefined);
+      else assert.match(found ?? '', says);
+    });
+  }
+});

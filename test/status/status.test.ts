@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { connect } from 'node:net';
+import path from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { defaultConfig } from '../../agent/boot/config.ts';
+import { emptyLedger } from '../../agent/boot/ledger.ts';
+import { plan } from '../../agent/boot/plan.ts';
+import type { Preload } from '../../agent/boot/preload.ts';
+import { Timings } from '../../agent/boot/timings.ts';
+import { statusTable } from '../../agent/commands/status.ts';
+import type { Finding } from '../../agent/disk/finding.ts';
+import { readDisk } from '../../agent/disk/reader.ts';
+import { Store } from '../../agent/docker/store.ts';
+import { fetchStatus } from '../../agent/status/client.ts';
+import { statusDocument, type StatusDocument } from '../../agent/status/document.ts';
+import { hasBeenReady, metrics, publish, publishedStatus } from '../../agent/status/publish.ts';
+import { serveStatus, type Routes } from '../../agent/status/server.ts';
+import { stateOf, states } from '../../agent/status/state.ts';
+import { codes, type Code } from '../../agent/system/codes.ts';
+import { factsOf, loadImages, type ImageSpec } from '../boot/fake-store.ts';
+import { scratch } from '../support/scratch.ts';
+
+const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1'] };
+const finding = (code: Code, message = `what ${code} says`): Finding => ({ code, message });
+
+/** A run that found one disk with one image. */
+function aRun(t: TestContext, change: Partial<Preload> = {}): Preload {
+  const folder = scratch(t);
+  const root = path.join(folder, 'disks/dpl-a');
+  loadImages(root, [app]);
+  const content = readDisk('dpl-a', root);
+  const superblock = { filesystem: 'erofs', label: 'dpl-a', uuid: '0'.repeat(32), sizeBytes: 4096, dirty: false } as const;
+  const device = { name: 'vdb', path: '/dev/vdb', deviceNumber: '254:16', sizeBytes: 8192, removable: false, holders: [] };
+  const planned = plan({ store: new Store(path.join(folder, 'docker')), ledger: { state: 'none', ledger: emptyLedger }, disks: [{ content, rank: 0 }], config: { conflicts: 'user', removedImages: 'restore' } });
+  const timings = new Timings();
+  timings.begin('config');
+  return { dataRoot: '/var/lib/docker', disks: [{ mounted: { label: 'dpl-a', device, superblock, rank: 0, path: root, kept: false }, content }], plan: planned, applied: true, isDockerRunning: false, findings: [], timings, ...change };
+}
+
+const later = (run: Preload, milliseconds: number): number => (run.timings.entries[0]?.startUsec ?? 0) + milliseconds * 1000;
+
+describe('the state', () => {
+  for (const { found, disks, state } of [
+    { found: [], disks: 1, state: 'ok' },
+    { found: [], disks: 0, state: 'empty' },
+    { found: ['TAG_CONFLICT', 'DOCKER_RUNNING', 'LEDGER_INVALID'], disks: 1, state: 'ok' },
+    { found: ['IMAGE_INCOMPLETE', 'TAG_CONFLICT'], disks: 1, state: 'degraded' },
+    { found: ['DISK_DIRTY'], disks: 0, state: 'degraded' },
+    { found: ['IMAGE_INCOMPLETE', 'REQUIRED_MISSING'], disks: 1, state: 'failed' },
+  ] as readonly { found: Code[]; disks: number; state: keyof typeof states }[]) {
+    it(`is ${state} with ${found.join(', ') || 'nothing found'} and ${disks} disks`, () => assert.equal(stateOf(found.map((code) => finding(code)), disks), state));
+  }
+
+  it('of each code alone is what the code says', () => {
+    for (const code of Object.keys(codes) as Code[]) assert.equal(stateOf([finding(code)], 1), codes[code].effect === 'none' ? 'ok' : codes[code].effect);
+  });
+
+  it('has the exit status that the documentation names', () => {
+    assert.deepEqual(Object.fromEntries(Object.entries(states).map(([state, { exitStatus }]) => [state, exitStatus])), { ok: 0, empty: 0, degraded: 3, failed: 1 });
+  });
+});
+
+describe('the status', () => {
+  it('tells of disks, images and what was changed', (t) => {
+    const run = aRun(t);
+    const status = statusDocument(run, later(run, 42));
+    assert.equal(status.summary, `ok: 1 disk, 1 image, 2 layers, ${run.plan?.steps.length ?? 0} changes, 42 ms`);
+    assert.deepEqual(status.disks, [{ label: 'dpl-a', device: '/dev/vdb', filesystem: 'erofs', sizeBytes: 8192, mountPoint: run.disks[0]?.mounted.path, images: 1, layers: 2, layerBytes: 'baseapp'.length, manifestDigest: null }]);
+    assert.deepEqual(status.images, [{ id: factsOf(app).id, references: ['app:1'], disk: 'dpl-a', usable: true }]);
+    assert.deepEqual([status.state, status.applied, status.pending, status.changes], ['ok', true, [], run.plan?.steps.length]);
+  });
+
+  it('lists as pending what was not done', (t) => {
+    const run = aRun(t, { applied: false, isDockerRunning: true, findings: [finding('DOCKER_RUNNING')] });
+    const status = statusDocument(run, later(run, 1));
+    assert.equal(status.pending.length, run.plan?.steps.length);
+    assert.equal(status.changes, 0);
+    assert.match(status.pending.join('\n'), /^note in the ledger what will be there\nmake the empty layer.*\nlink layer sha256:[0-9a-f]{12} to .*\nrecord layer/);
+    assert.match(status.summary, /changes pending: run systemctl restart docker/);
+  });
+
+  it('names the worst in its summary, in one line', (t) => {
+    const run = aRun(t, { findings: [finding('TAG_CONFLICT'), finding('IMAGE_INCOMPLETE', 'this is worse'), finding('DISK_DIRTY')] });
+    assert.match(statusDocument(run, later(run, 1)).summary, /^degraded: this is worse \(and 2 more\); 1 disk/);
+    const empty = aRun(t, { disks: [], plan: undefined, applied: false, dataRoot: undefined });
+    assert.match(statusDocument(empty, later(empty, 1)).summary, /^empty: 0 disks, 0 images, 0 layers, nothing changed/);
+  });
+
+  it('prints as a table for people', (t) => {
+    const run = aRun(t, { applied: false, findings: [finding('TAG_CONFLICT', 'app:\u001b[31m1')] });
+    const lines = statusTable(statusDocument(run, later(run, 1))).split('\n');
+    assert.ok(lines.includes('TAG_CONFLICT: app:\\x1b[31m1'));
+    const at = lines.findIndex((line) => line.startsWith('IMAGE'));
+    assert.match(lines[at] ?? '', /^IMAGE {2}ID {12}DISK {3}USABLE$/);
+    assert.match(lines[at + 1] ?? '', /^app:1 {2}[0-9a-f]{12} {2}dpl-a {2}yes$/);
+    assert.ok(lines.some((line) => line.startsWith('pending: link layer')));
+    assert.equal(statusTable({ ...statusDocument(run, 0), disks: [], images: [], findings: [], pending: [] }).trim().split('\n').length, 1);
+  });
+
+  it('is published in files that everybody may read, and the boot\'s times stay', (t) => {
+    const config = { ...defaultConfig(), statusSocket: path.join(scratch(t), 'run/status.sock') };
+    const run = aRun(t);
+    assert.equal(hasBeenReady(config), false);
+    publish(config, statusDocument(run, 1_000_000));
+    assert.equal(hasBeenReady(config), true);
+    publish(config, statusDocument(run, 2_000_000));
+    const folder = path.dirname(config.statusSocket);
+    assert.equal((JSON.parse(publishedStatus(config) ?? '') as StatusDocument).readyUsec, 2_000_000);
+    assert.equal((JSON.parse(readFileSync(path.join(folder, 'boot.json'), 'utf8')) as StatusDocument).readyUsec, 1_000_000);
+    for (const name of ['status.json', 'metrics.prom', 'boot.json']) assert.equal(statSync(path.join(folder, name)).mode & 0o777, 0o644);
+  });
+
+  it('that cannot be written is no failure', (t) => {
+    const folder = scratch(t);
+    writeFileSync(path.join(folder, 'run'), 'a file where a folder belongs');
+    publish({ ...defaultConfig(), statusSocket: path.join(folder, 'run/status.sock') }, statusDocument(aRun(t), 1));
+  });
+
+  it('has metrics in Prometheus\' form', (t) => {
+    const run = aRun(t, { findings: [finding('DISK_DIRTY')] });
+    const text = metrics(statusDocument(run, 5_000_000));
+    const values = new Map(text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]));
+    assert.deepEqual(Object.fromEntries(values), {
+      'docker_preloader_state{state="ok"}': 0,
+      'docker_preloader_state{state="empty"}': 0,
+      'docker_preloader_state{state="degraded"}': 1,
+      'docker_preloader_state{state="failed"}': 0,
+      docker_preloader_disks: 1,
+      docker_preloader_images: 1,
+      docker_preloader_images_usable: 1,
+      docker_preloader_pending_changes: 0,
+      docker_preloader_ready_seconds: 5,
+      'docker_preloader_disk_size_bytes{disk="dpl-a"}': 8192,
+    });
+    for (const name of values.keys()) assert.ok(text.includes(`# TYPE ${name.replace(/\{.*/, '')} gauge`));
+  });
+});
+
+interface Answer {
+  readonly status: number | undefined;
+  readonly type: string | undefined;
+  readonly body: string;
+}
+
+function ask(socketPath: string, method: string, url: string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const call = request({ socketPath, method, path: url, headers: { Connection: 'close' } }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (body += chunk)).on('end', () => resolve({ status: response.statusCode, type: response.headers['content-type'], body }));
+    });
+    call.on('error', reject).end();
+  });
+}
+
+describe('the status socket', () => {
+  const serve = async (t: TestContext, routes: Routes): Promise<string> => {
+    const socketPath = path.join(scratch(t), 'run/s.sock');
+    const server = await serveStatus({ path: socketPath, fd: undefined }, routes);
+    t.after(() => server.close());
+    return socketPath;
+  };
+  const json = (body: string | undefined): Routes => ({ '/v1/status': { type: 'application/json', body: () => body } });
+
+  it('answers GET and HEAD, and nothing else', async (t) => {
+    const socketPath = await serve(t, json('{"state":"ok"}'));
+    assert.deepEqual(await ask(socketPath, 'GET', '/v1/status'), { status: 200, type: 'application/json', body: '{"state":"ok"}' });
+    assert.deepEqual(await ask(socketPath, 'GET', '/v1/status?x=1'), { status: 200, type: 'application/json', body: '{"state":"ok"}' });
+    assert.equal((await ask(socketPath, 'HEAD', '/v1/status')).body, '');
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) assert.equal((await ask(socketPath, method, '/v1/status')).status, 405, method);
+    for (const url of ['/', '/v1', '/v1/status/', '/__proto__', '/constructor', '/../etc/passwd', '/%00']) {
+      const { status, body } = await ask(socketPath, 'GET', url);
+      assert.equal(status, 404, url);
+      assert.match((JSON.parse(body) as { error: string }).error, /^no such path: .*; there are \/v1\/status$/);
+    }
+    assert.equal(statSync(socketPath).mode & 0o777, 0o660);
+    assert.deepEqual(await fetchStatus(socketPath), { state: 'ok' });
+  });
+
+  it('says so while there is no status', async (t) => {
+    const socketPath = await serve(t, json(undefined));
+    assert.equal((await ask(socketPath, 'GET', '/v1/status')).status, 503);
+    await assert.rejects(fetchStatus(socketPath), /status 200 expected, found 503: \{"error":"no status yet"\}/);
+  });
+
+  it('takes the place of a socket that a killed daemon has left', async (t) => {
+    const socketPath = path.join(scratch(t), 's.sock');
+    mkdirSync(path.dirname(socketPath), { recursive: true });
+    writeFileSync(socketPath, '');
+    const server = await serveStatus({ path: socketPath, fd: undefined }, json('{}'));
+    t.after(() => server.close());
+    assert.equal((await ask(socketPath, 'GET', '/v1/status')).status, 200);
+  });
+
+  it('lives on when a client sends nonsense or hangs up', async (t) => {
+    const socketPath = await serve(t, json('{}'));
+    for (const bytes of ['\0\u0001\u0002\r\n\r\n', 'GET', 'GET / HTTP/9.9\r\n\r\n', `GET /${'x'.repeat(100_000)} HTTP/1.1\r\n\r\n`]) {
+      await new Promise<void>((resolve) => {
+        const client = connect(socketPath, () => client.write(bytes, () => setTimeout(() => client.destroy(), 5)));
+        client.on('error', () => undefined).on('close', () => resolve());
+      });
+    }
+    assert.equal((await ask(socketPath, 'GET', '/v1/status')).status, 200);
+  });
+
+  it('hangs up on a client that says nothing, within 10 s', async (t) => {
+    const socketPath = await serve(t, json('{}'));
+    const start = performance.now();
+    await new Promise<void>((resolve) => {
+      const client = connect(socketPath);
+      client.on('error', () => undefined).on('end', () => client.end()).on('close', () => resolve());
+      setTimeout(() => client.destroy(), 12_000).unref();
+    });
+    assert.ok(performance.now() - start < 10_000);
+  });
+});

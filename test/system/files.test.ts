@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { ensureFolder, foldersIn, isDirectory, linkTarget, namesIn, readIfThere, readTextIfThere, readUntrusted, removeIfThere, replaceFile, replaceLink } from '../../agent/system/files.ts';
+import { isFileLocked, tryLockFile } from '../../agent/system/lock.ts';
+import { messageOf } from '../../agent/system/errors.ts';
+import { oneLine } from '../../agent/system/one-line.ts';
+import { scratch } from '../support/scratch.ts';
+
+describe('what may not be there', () => {
+  it('reads as undefined or none, also below a file', (t) => {
+    const folder = scratch(t);
+    writeFileSync(path.join(folder, 'file'), 'text');
+    for (const missing of [path.join(folder, 'none'), path.join(folder, 'file/below'), path.join(folder, 'none/below')]) {
+      assert.equal(readTextIfThere(missing), undefined);
+      assert.equal(readIfThere(missing), undefined);
+      assert.equal(linkTarget(missing), undefined);
+      assert.equal(readUntrusted(missing, 10), undefined);
+      assert.deepEqual(namesIn(missing), []);
+      assert.deepEqual(foldersIn(missing), []);
+      assert.equal(isDirectory(missing), false);
+    }
+    assert.equal(linkTarget(path.join(folder, 'file')), undefined);
+    removeIfThere(path.join(folder, 'none'));
+  });
+
+  it('but is something else is an error', (t) => {
+    const folder = scratch(t);
+    assert.throws(() => readTextIfThere(folder), { code: 'EISDIR' });
+    assert.throws(() => removeIfThere(folder));
+  });
+
+  it('and folders are told from links to them', (t) => {
+    const folder = scratch(t);
+    mkdirSync(path.join(folder, 'real'));
+    symlinkSync('real', path.join(folder, 'link'));
+    writeFileSync(path.join(folder, 'file'), '');
+    assert.deepEqual(foldersIn(folder), ['real']);
+    assert.equal(isDirectory(path.join(folder, 'link')), false);
+  });
+});
+
+describe('a file of somebody else', () => {
+  it('is read where it is regular and small enough', (t) => {
+    const file = path.join(scratch(t), 'file');
+    writeFileSync(file, 'four');
+    assert.equal(readUntrusted(file, 4)?.toString(), 'four');
+    assert.throws(() => readUntrusted(file, 3), { message: `${file}: at most 3 bytes expected, found 4` });
+    truncateSync(file, 10e9);
+    assert.throws(() => readUntrusted(file, 4096), { message: `${file}: at most 4096 bytes expected, found 10000000000` });
+    truncateSync(file, 0);
+    assert.equal(readUntrusted(file, 0)?.length, 0);
+  });
+
+  it('is refused where it is a symlink, a fifo, a folder or a device, without waiting', (t) => {
+    const folder = scratch(t);
+    const make = (name: string, action: (file: string) => void): string => {
+      action(path.join(folder, name));
+      return path.join(folder, name);
+    };
+    assert.throws(() => readUntrusted(make('link', (file) => symlinkSync('/etc/passwd', file)), 1e6), /link: a regular file expected, found a symlink$/);
+    for (const file of [make('fifo', (name) => void execFileSync('mkfifo', [name])), make('folder', (name) => mkdirSync(name)), '/dev/zero']) {
+      assert.throws(() => readUntrusted(file, 1e6), { message: `${file}: a regular file expected, found something else` });
+    }
+  });
+
+  it('is refused where it is a socket', async (t) => {
+    const file = path.join(scratch(t), 'socket');
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(file, resolve));
+    try {
+      assert.throws(() => readUntrusted(file, 1e6));
+    } finally {
+      server.close();
+    }
+  });
+});
+
+describe('a replaced file', () => {
+  for (const durable of [true, false]) {
+    it(`has the new content and mode, and nothing is left beside it${durable ? ', durably' : ''}`, (t) => {
+      const folder = scratch(t);
+      const file = path.join(folder, 'file');
+      writeFileSync(file, 'old', { mode: 0o644 });
+      chmodSync(file, 0o666);
+      replaceFile(file, 'new', { mode: 0o600, durable });
+      assert.equal(readFileSync(file, 'utf8'), 'new');
+      assert.equal(statSync(file).mode & 0o777, 0o600);
+      replaceFile(file, Buffer.from([0, 255]), { mode: 0o644, durable });
+      assert.deepEqual(readFileSync(file), Buffer.from([0, 255]));
+      assert.deepEqual(readdirSync(folder), ['file']);
+    });
+  }
+
+  it('goes over what a killed run has left', (t) => {
+    const file = path.join(scratch(t), 'file');
+    writeFileSync(`${file}.docker-preloader`, 'a longer text of before');
+    replaceFile(file, 'new', { mode: 0o600, durable: true });
+    assert.equal(readFileSync(file, 'utf8'), 'new');
+  });
+
+  it('is replaced and not written through where it is a symlink; a symlink in place of the temporary file is refused', (t) => {
+    const folder = scratch(t);
+    const target = path.join(folder, 'target');
+    writeFileSync(target, 'untouched');
+    const file = path.join(folder, 'file');
+    symlinkSync(target, file);
+    replaceFile(file, 'new', { mode: 0o600, durable: false });
+    assert.equal(readFileSync(target, 'utf8'), 'untouched');
+    symlinkSync(target, `${file}.docker-preloader`);
+    assert.throws(() => replaceFile(file, 'again', { mode: 0o600, durable: false }), { code: 'ELOOP' });
+    assert.equal(readFileSync(target, 'utf8'), 'untouched');
+    assert.equal(readFileSync(file, 'utf8'), 'new');
+  });
+});
+
+describe('a replaced link', () => {
+  it('points to the new target, whatever was there', (t) => {
+    const folder = scratch(t);
+    const link = path.join(folder, 'link');
+    for (const target of ['../a/diff', '../a/diff', '../b/diff', '/nowhere']) {
+      replaceLink(link, target);
+      assert.equal(readlinkSync(link), target);
+    }
+    const file = path.join(folder, 'file');
+    writeFileSync(file, '');
+    replaceLink(file, 'x');
+    assert.equal(readlinkSync(file), 'x');
+    symlinkSync('old', `${link}.docker-preloader`);
+    replaceLink(link, 'new');
+    assert.equal(readlinkSync(link), 'new');
+    assert.deepEqual(readdirSync(folder).toSorted(), ['file', 'link']);
+  });
+});
+
+describe('folders', () => {
+  it('are made with their parents and the mode, and stay as they are', (t) => {
+    const folder = path.join(scratch(t), 'a/b');
+    ensureFolder(folder, 0o700);
+    assert.equal(statSync(folder).mode & 0o777, 0o700);
+    ensureFolder(folder, 0o755);
+    assert.equal(statSync(folder).mode & 0o777, 0o700);
+  });
+});
+
+describe('a lock', () => {
+  it('is held by one at a time, and asking takes nothing', (t) => {
+    const file = path.join(scratch(t), 'lock');
+    assert.equal(isFileLocked(file), false);
+    assert.equal(existsSync(file), false);
+    const lock = tryLockFile(file);
+    assert.ok(lock !== 'held');
+    assert.equal(tryLockFile(file), 'held');
+    assert.equal(isFileLocked(file), true);
+    lock.release();
+    assert.equal(isFileLocked(file), false);
+    const again = tryLockFile(file);
+    assert.ok(again !== 'held');
+    again.release();
+  });
+
+  it('is not taken through a symlink', (t) => {
+    const file = path.join(scratch(t), 'lock');
+    symlinkSync('/etc/passwd', file);
+    assert.throws(() => tryLockFile(file), { code: 'ELOOP' });
+  });
+
+  it('of another process is seen, until that ends', (t) => {
+    const file = path.join(scratch(t), 'lock');
+    writeFileSync(file, '');
+    execFileSync('flock', ['--exclusive', file, process.execPath, '--input-type=module', '-e', `
+      import { isFileLocked } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../agent/system/lock.ts'))};
+      process.exit(isFileLocked(${JSON.stringify(file)}) ? 0 : 1);`]);
+    assert.equal(isFileLocked(file), false);
+  });
+});
+
+describe('text for people', () => {
+  it('is one line without control characters', () => {
+    assert.equal(oneLine('a\u001b[31mb\nc\td\u009b\u2028e\0'), String.raw`a\x1b[31mb\x0ac\x09d\x9b\x2028e\x00`);
+    assert.equal(oneLine('ä ✓ plain'), 'ä ✓ plain');
+    assert.equal(messageOf(new Error('one\n  two\u0007')), String.raw`one two\x07`);
+    assert.equal(messageOf('a string'), 'a string');
+    assert.equal(messageOf(undefined), 'undefined');
+  });
+});
