@@ -7,7 +7,7 @@ import { ensureFolder, readTextIfThere } from '../system/files.ts';
 /** Answers by path; each gives its text, or undefined while there is none. */
 export type Routes = Readonly<Record<string, { readonly type: string; readonly body: () => string | undefined }>>;
 
-const MAX_CONNECTIONS = 64;
+const MAX_CONNECTIONS = 32;
 const REQUEST_TIMEOUT_MS = 5000;
 /** A connection's whole life: who reads slower than that holds a place that others want. */
 const CONNECTION_TIMEOUT_MS = 10_000;
