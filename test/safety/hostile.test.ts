@@ -163,6 +163,17 @@ describe('a hostile disk', () => {
     }
   });
 
+  it('cannot take the kernel down with it: a superblock that says `errors=panic` is overruled', async () => {
+    const file = await plain('panic', `${prefix}-panic`);
+    await execa('tune2fs', ['-e', 'panic', file]);
+    writeConfig([`${prefix}-panic`]);
+    await withDisk(file, async () => {
+      assert.equal((await applyWithin('errors=panic')).exitCode, 0);
+      const mounted = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').find((line) => line.includes(` ${mountRoot}/${prefix}-panic `));
+      assert.match(mounted ?? 'not mounted', /errors=continue/);
+    });
+  });
+
   it('is named where its end is cut off', async () => {
     const file = await plain('cut', `${prefix}-cut`);
     writeConfig([`${prefix}-cut`]);
