@@ -77,7 +77,11 @@ async function tryPoint(scenario: Scenario, call: Call, fault: Fault, undisturbe
     problems.push(...(await dockerdProblems(bench, scenario)).map((problem) => `dockerd: ${problem}`));
     await bench.restore(kept);
   }
-  await bench.apply();
-  problems.push(...differences(undisturbed, readTree(bench.dataRoot)).map((line) => `after the next run: ${line}`));
+  try {
+    await bench.apply();
+    problems.push(...differences(undisturbed, readTree(bench.dataRoot)).map((line) => `after the next run: ${line}`));
+  } catch (error) {
+    problems.push(`the next run: ${String(error)}`);
+  }
   return problems.map((problem) => `${at}: ${problem}`);
 }
