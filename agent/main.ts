@@ -1,7 +1,7 @@
 import { CommanderError } from 'commander';
 import { createProgram, exitStatusOf } from './commands/program.ts';
 import { messageOf, PreloaderError } from './system/errors.ts';
-import { log } from './system/journal.ts';
+import { isJournal, log } from './system/journal.ts';
 
 const program = createProgram((exitStatus) => {
   process.exitCode = exitStatus;
@@ -12,6 +12,7 @@ program.parseAsync().catch((error: unknown) => {
     return;
   }
   process.exitCode = error instanceof PreloaderError && error.code === 'CONFIG_INVALID' ? 2 : 1;
-  const code = error instanceof PreloaderError ? error.code : 'INTERNAL';
-  log('error', `docker-preloader: ${messageOf(error)}`, { CODE: code });
+  const message = `docker-preloader: ${messageOf(error)}`;
+  if (isJournal()) log('error', message, { CODE: error instanceof PreloaderError ? error.code : 'INTERNAL' });
+  else process.stderr.write(`${message}\n`);
 });

@@ -154,7 +154,7 @@ class RemovalPlanner implements Removals {
       this.findings.push({
         code: 'KEPT',
         label,
-        message: `disk ${label === '' ? '(unknown)' : label} no longer has ${layers} layers that ${list} ${names.length === 1 ? 'stands' : 'stand'} on; they stay in the store and work when it is attached again, or remove what stands on them`,
+        message: `disk ${label === '' ? '(unknown)' : label} no longer has ${layers} ${layers === 1 ? 'layer' : 'layers'} that ${list} ${names.length === 1 ? 'stands' : 'stand'} on; ${layers === 1 ? 'it stays in the store and works' : 'they stay in the store and work'} when the disk is attached again, or remove what stands there`,
       });
     }
   }

@@ -6,6 +6,7 @@ import { hasBeenReady, logSummary, publish } from '../status/publish.ts';
 import { states } from '../status/state.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { PreloaderError } from '../system/errors.ts';
+import { isJournal } from '../system/journal.ts';
 import { systemCall } from '../system/libc.ts';
 
 export interface ApplyOptions {
@@ -35,7 +36,7 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   publish(config, status);
   // With a daemon, that syncs after Docker may start.
   if (!settled && result.dataRoot !== undefined) await syncStore(result.dataRoot);
-  if (process.env['JOURNAL_STREAM'] === undefined) process.stdout.write(`${status.summary}\n`);
-  else logSummary(status);
+  if (isJournal()) logSummary(status);
+  else process.stdout.write(`${status.summary}\n`);
   return status.state === 'degraded' && options.degradedOk === true ? 0 : states[status.state].exitStatus;
 }

@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
-import { readConfig } from '../boot/config.ts';
+import { defaultConfig, readConfig, type Config } from '../boot/config.ts';
 import { fetchStatus } from '../status/client.ts';
 import type { StatusDocument } from '../status/document.ts';
 import { states } from '../status/state.ts';
@@ -10,7 +11,7 @@ const WATCH_MS = 1000;
 
 /** Asks the daemon. @returns the exit status: that of the state, or 1 when no daemon answers */
 export async function printStatus(options: { readonly config?: string; readonly json?: boolean; readonly watch?: boolean }): Promise<number> {
-  const { statusSocket } = readConfig(options.config);
+  const { statusSocket } = configOrDefault(options.config);
   let before = '';
   for (;;) {
     let status: StatusDocument;
@@ -25,6 +26,17 @@ export async function printStatus(options: { readonly config?: string; readonly 
     before = text;
     if (options.watch !== true) return states[status.state].exitStatus;
     await setTimeout(WATCH_MS);
+  }
+}
+
+/** With a configuration that is wrong, the daemon serves its error where the default one has its socket. */
+function configOrDefault(path: string | undefined): Config {
+  try {
+    return readConfig(path);
+  } catch (error) {
+    const config = defaultConfig();
+    if (!existsSync(config.statusSocket)) throw error;
+    return config;
   }
 }
 

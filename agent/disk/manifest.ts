@@ -16,7 +16,7 @@ const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'a sha256 diges
 /**
  * docker-preloader.json, in the root of a disk that `build` made. Loose: a newer minor version may have more in it.
  */
-export const manifestSchema = z.looseObject({
+const manifestSchema = z.looseObject({
   formatVersion: z.string(),
   /** `docker-preloader` and its version. */
   createdBy: z.string(),

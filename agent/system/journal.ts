@@ -1,4 +1,6 @@
+import { fstatSync } from 'node:fs';
 import { sendDatagram } from './datagram.ts';
+import { readTextIfThere } from './files.ts';
 import { oneLine } from './one-line.ts';
 
 export type Priority = 'error' | 'warning' | 'notice' | 'info' | 'debug';
@@ -20,12 +22,33 @@ export type Fields = Readonly<Record<string, string | number | undefined>>;
  */
 export function log(priority: Priority, message: string, fields: Fields = {}): void {
   const line = oneLine(message);
-  if (process.env['JOURNAL_STREAM'] !== undefined && sendEntry(priority, line, fields)) return;
+  if (isJournal() && sendEntry(priority, line, fields)) return;
   process.stderr.write(process.stderr.isTTY ? `${line}\n` : `<${levels[priority]}>${line}\n`);
+}
+
+/**
+ * Whether stderr goes to the journal: JOURNAL_STREAM names the device and inode of the stream that the service manager
+ * gave us (systemd.exec(5)), and a unit may have sent stderr elsewhere since.
+ */
+export function isJournal(): boolean {
+  const stream = process.env['JOURNAL_STREAM'];
+  if (stream === undefined) return false;
+  const { dev, ino } = fstatSync(2);
+  return stream === `${dev}:${ino}`;
+}
+
+let unitOfProcess: string | undefined;
+
+/** The unit that this process belongs to, by its control group. */
+function unit(): string {
+  unitOfProcess ??= /\/([^/\n]+\.(?:service|scope))\s*$/m.exec(readTextIfThere('/proc/self/cgroup') ?? '')?.[1] ?? '';
+  return unitOfProcess;
 }
 
 function sendEntry(priority: Priority, message: string, fields: Fields): boolean {
   const parts: Buffer[] = [field('MESSAGE', message), field('PRIORITY', String(levels[priority])), field('SYSLOG_IDENTIFIER', 'docker-preloader')];
+  // journald looks up the unit by our PID, and finds none once we have ended. For this field of root's, `journalctl -u` shows the entry all the same.
+  if (unit() !== '') parts.push(field('OBJECT_SYSTEMD_UNIT', unit()));
   for (const [name, value] of Object.entries(fields)) {
     if (value !== undefined) parts.push(field(name === 'MESSAGE_ID' ? name : `PRELOADER_${name}`, String(value)));
   }

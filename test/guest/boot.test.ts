@@ -32,10 +32,6 @@ describe('a boot with the unit enabled', () => {
     assert.ok(!`${docker['Requires']} ${docker['BindsTo']}`.includes('docker-preloader'));
   });
 
-  it('is in order by `boot-order --check`, too', async () => {
-    await ok(guest, 'docker-preloader boot-order --check');
-  });
-
   it('gives Docker the images of both disks, and containers of them run', async () => {
     assert.deepEqual(await dockerImages(guest), [disks('dpl-a').image, disks('dpl-b').image]);
     for (const label of ['dpl-a', 'dpl-b']) assert.equal(await nameInContainer(guest, disks(label).image), disks(label).image);

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { agentCommand } from '../support/agent.ts';
-import { cleanUpLater } from '../support/cleanup.ts';
+import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
 import { attach, copyWithLabel } from '../support/loop-device.ts';
 import { notifySocket, type NotifySocket } from '../support/notify-socket.ts';
 import { type TempTree, tempTree, unmountBelow } from '../support/temp-tree.ts';
@@ -17,6 +17,7 @@ let disk: string;
 before(async () => {
   disk = await twelveLayers();
 });
+after(cleanUpAll);
 
 describe('the agent and its devices', () => {
   let tree: TempTree;

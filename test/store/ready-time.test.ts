@@ -5,11 +5,14 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { agentCommand } from '../support/agent.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { attach, copyWithLabel, type LoopDevice } from '../support/loop-device.ts';
 import { notifySocket } from '../support/notify-socket.ts';
 import { type TempTree, tempTree, unmountBelow } from '../support/temp-tree.ts';
 import { twelveLayers } from './twelve-layers.ts';
+
+after(cleanUpAll);
 
 const ROUNDS = 7;
 const MAX_RESIDENT_KB = 80 * 1024;

@@ -81,7 +81,12 @@ export async function makeSite(version: DockerdVersion, config: Readonly<Record<
     start: (options = {}) => startDockerd({ version, dataRoot, folder, ...options }),
     layerFolders: () => readdirSync(path.join(dataRoot, 'overlay2')).filter((name) => name !== 'l').sort(),
     snapshot: async () => (await execa('find', [dataRoot, '-printf', '%P %y %m %s %T@ %l\n'])).stdout.split('\n').sort().join('\n'),
-    remove: tree.remove,
+    remove: async () => {
+      await unmountBelow(folder);
+      for (const { loop } of attached.values()) await loop.detach();
+      attached.clear();
+      await tree.remove();
+    },
   };
   return site;
 }

@@ -39,10 +39,6 @@ describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
     await ok(vm, `docker tag ${disks('dpl-a').image} user:1`);
   });
 
-  it('is in order by `boot-order --check`, too', async () => {
-    await ok(vm, 'docker-preloader boot-order --check');
-  });
-
   it('is the same after a reboot, and has shut down in order', async () => {
     await vm.reboot();
     await settled();
