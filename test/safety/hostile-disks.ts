@@ -32,7 +32,7 @@ export interface HostileDisk {
   readonly spares: boolean;
 }
 
-export const badSpec: ImageSpec = { layers: ['bad base', 'bad top'], references: ['bad:1'] };
+const badSpec: ImageSpec = { layers: ['bad base', 'bad top'], references: ['bad:1'] };
 export const spareSpec: ImageSpec = { layers: ['spare base', 'spare top'], references: ['spare:1'] };
 
 /** Makes the tree of a hostile disk. */

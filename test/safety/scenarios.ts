@@ -22,7 +22,7 @@ export interface Scenario {
 }
 
 /** A volume of a user's container, and what is in it. */
-export const VOLUME = { name: 'precious', content: 'of the user\n' };
+const VOLUME = { name: 'precious', content: 'of the user\n' };
 
 /** A pretended guest whose store is set back to a scenario's as often as wanted. */
 export class Bench {

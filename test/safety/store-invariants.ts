@@ -114,7 +114,7 @@ function layerProblems(dataRoot: string, tree: Tree): string[] {
   return problems;
 }
 
-export function referencesOf(dataRoot: string): Map<string, string> {
+function referencesOf(dataRoot: string): Map<string, string> {
   const text = readFileSync(path.join(dataRoot, IMAGE, 'repositories.json'), 'utf8');
   const { Repositories } = JSON.parse(text) as { Repositories: Record<string, Record<string, string>> };
   return new Map(Object.values(Repositories).flatMap((entries) => Object.entries(entries)));

@@ -38,8 +38,3 @@ export function differences(expected: Tree, found: Tree): string[] {
     return before === after ? [] : [`${file}: expected ${before ?? 'nothing'}, found ${after ?? 'nothing'}`];
   });
 }
-
-/** The entries at and below a path. */
-export function below(tree: Tree, folder: string): Tree {
-  return new Map([...tree].filter(([file]) => file === folder || file.startsWith(`${folder}/`)));
-}
