@@ -1,6 +1,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { mkdir, rmdir, truncate, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
+import { ensureDebianPackages } from '../support/debian-packages.ts';
 
 /** Puts a folder's content into a new ext4 image; sparse files stay sparse. @param label any bytes, at most 16 */
 export async function makeDiskFile(root: string, file: string, label: string | Buffer): Promise<void> {
@@ -10,6 +11,7 @@ export async function makeDiskFile(root: string, file: string, label: string | B
   const { stdout: inodes } = await execa('du', ['--summarize', '--inodes', root]);
   await writeFile(file, '');
   await truncate(file, (Number.parseInt(blocks, 10) + folders + Math.ceil(names / 8) + 1024) * 4096);
+  await ensureDebianPackages(['e2fsprogs'], { install: true });
   // Without checksums, so that a label, and damage, can be written to it as they are.
   const options = ['-q', '-F', '-t', 'ext4', '-b', '4096', '-O', '^has_journal,^metadata_csum', '-m', '0', '-N', String(Number.parseInt(inodes, 10) + 64)];
   // mke2fs looks through the whole folder for each name that it adds.

@@ -5,6 +5,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { attach, type LoopDevice } from '../support/loop-device.ts';
 import { unmountBelow } from '../support/temp-tree.ts';
 import { imageProblems, loadImages, references, type ImageSpec } from '../boot/fake-store.ts';
@@ -29,6 +30,7 @@ let good: LoopDevice;
 const figures: { readonly what: string; readonly result: Measured }[] = [];
 
 before(async () => {
+  await ensureDebianPackages(['strace', 'perl'], { install: true });
   folder = (await memoryTree('dpl-hostile')).path;
   [config, dataRoot, mountRoot, canary] = ['config.json', 'data', 'disks', 'canary'].map((name) => path.join(folder, name)) as [string, string, string, string];
   for (const file of ['secret', 'layerdb/sha256/secret', 'overlay2/repositories.json', 'repositories.json', 'diff/secret']) {

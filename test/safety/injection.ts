@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { execa } from 'execa';
 import { agentCommand } from '../support/agent.ts';
+import { ensureDebianPackages } from '../support/debian-packages.ts';
 
 /** Calls that change a filesystem, or that decide when a change is durable. */
 const CHANGING = [
@@ -23,6 +24,7 @@ export type Fault = 'KILL' | 'EIO' | 'ENOSPC';
 
 /** Runs `apply` to its end and lists the calls in it that change what is below `folder`, in their order. */
 export async function recordCalls(config: string, folder: string, log: string): Promise<Call[]> {
+  await ensureDebianPackages(['strace'], { install: true });
   const { exitCode, all } = await traced(config, log, []);
   if (exitCode !== 0 && exitCode !== 3) throw new Error(`an undisturbed run expected, found exit status ${String(exitCode)}: ${all}`);
   const lines = readFileSync(log, 'utf8').split('\n');

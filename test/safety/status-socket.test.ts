@@ -16,6 +16,7 @@ import { memoryTree } from './memory-tree.ts';
 
 const PEAK_MB = 100;
 
+/** The daemon as its unit starts it. */
 function startDaemon(config: string, notifyPath: string) {
   const [command, ...args] = agentCommand();
   return execa(command, [...args, 'run', '--config', config], { env: { NOTIFY_SOCKET: notifyPath }, reject: false, all: true, stdin: 'ignore' });
