@@ -26,7 +26,6 @@ let config: string;
 let dataRoot: string;
 let mountRoot: string;
 let canary: string;
-let good: LoopDevice;
 const figures: { readonly what: string; readonly result: Measured }[] = [];
 
 before(async () => {
@@ -40,17 +39,15 @@ before(async () => {
   const root = path.join(folder, 'good');
   loadImages(root, [goodSpec], 'good');
   await makeDiskFile(root, `${root}.ext4`, `${prefix}-good`);
-  good = await attach(`${root}.ext4`);
+  await attach(`${root}.ext4`);
 });
 after(async () => {
-  await unmountBelow(mountRoot);
-  await good.detach();
+  await cleanUpAll();
   const worst = (of: (result: Measured) => number): string => {
     const [first] = figures.toSorted((a, b) => of(b.result) - of(a.result));
     return first === undefined ? 'none' : `${of(first.result).toFixed(1)} (${first.what})`;
   };
   console.log(`${figures.length} runs on hostile disks: at most ${worst(({ peakMb }) => peakMb)} MB, ${worst(({ seconds }) => seconds)} s`);
-  await cleanUpAll();
 });
 beforeEach(() => freshStore());
 

@@ -25,11 +25,12 @@ function startDaemon(config: string, notifyPath: string) {
 describe('the status socket', () => {
   let socketPath: string;
   const peaks: string[] = [];
-  let daemon: ReturnType<typeof startDaemon>;
+  let daemon: ReturnType<typeof startDaemon> | undefined;
   after(async () => {
-    daemon.kill('SIGTERM');
-    assert.equal((await daemon).exitCode, 0);
+    daemon?.kill('SIGTERM');
+    const ended = await daemon;
     await cleanUpAll();
+    assert.equal(ended?.exitCode, 0);
   });
   before(async () => {
     const folder = (await memoryTree('dpl-socket')).path;
@@ -43,7 +44,7 @@ describe('the status socket', () => {
     writeFileSync(path.join(folder, 'config.json'), JSON.stringify({ labels: [label], dataRoot: path.join(folder, 'data'), mountRoot: path.join(folder, 'disks'), dockerConfig: path.join(folder, 'daemon.json'), statusSocket: socketPath }));
     const notify = await notifySocket(path.join(folder, 'notify'));
     daemon = startDaemon(path.join(folder, 'config.json'), notify.path);
-    cleanUpLater('the daemon', () => void daemon.kill('SIGKILL'));
+    cleanUpLater('the daemon', () => void daemon?.kill('SIGKILL'));
     await notify.waitFor('READY=1');
     await notify.close();
     await untilItAnswers();
@@ -87,7 +88,7 @@ describe('the status socket', () => {
 
   const close = (sockets: readonly Socket[]): void => sockets.forEach((socket) => socket.destroy());
   const memory = (): number => {
-    const text = readFileSync(`/proc/${String(daemon.pid)}/status`, 'utf8');
+    const text = readFileSync(`/proc/${String(daemon?.pid)}/status`, 'utf8');
     return Number(/^VmHWM:\s+(\d+)/m.exec(text)?.[1]) / 1024;
   };
 
