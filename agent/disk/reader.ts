@@ -85,6 +85,8 @@ class DiskReader {
   readonly #findings: Finding[] = [];
   #untold = 0;
   #heldBytes = 0;
+  #tarSplitBytes = 0;
+  readonly #capacity: number;
   readonly #label: string;
   readonly #tree: DiskTree;
   readonly #seen = new Set<ChainID>();
@@ -93,6 +95,7 @@ class DiskReader {
   constructor(label: string, tree: DiskTree) {
     this.#label = label;
     this.#tree = tree;
+    this.#capacity = tree.capacity();
     this.#hasSources = tree.isFolder(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256`);
   }
 
@@ -176,6 +179,9 @@ class DiskReader {
     const sizeBytes = this.#tree.sizeOf(`${folder}/${TAR_SPLIT}`);
     if (sizeBytes === undefined) return undefined;
     if (sizeBytes > MAX_TAR_SPLIT_BYTES) throw new Error(`${folder}/${TAR_SPLIT}: at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found ${sizeBytes}`);
+    // They are copied: files that are mostly holes would fill the data root from a small disk.
+    if (this.#tarSplitBytes + sizeBytes > this.#capacity) throw new Error(`${folder}/${TAR_SPLIT}: tar-splits of at most ${this.#capacity} bytes together expected, as large as the disk, found more`);
+    this.#tarSplitBytes += sizeBytes;
     return { path: this.#tree.path(`${folder}/${TAR_SPLIT}`), sizeBytes };
   }
 

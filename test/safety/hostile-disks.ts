@@ -56,9 +56,9 @@ const fifo = (file: string): void => replaceBy(file, () => void execaSync('mkfif
 const device = (file: string, kind: 'b' | 'c', major: number, minor: number): void => replaceBy(file, () => void execaSync('mknod', [file, kind, String(major), String(minor)]));
 const socket = (file: string): void => replaceBy(file, () => void execaSync('perl', ['-MSocket', '-e', 'socket(S,PF_UNIX,SOCK_STREAM,0); chdir $ARGV[0]; bind(S,pack_sockaddr_un($ARGV[1])) or die $!', path.dirname(file), path.basename(file)]));
 const folder = (file: string): void => replaceBy(file, () => mkdirSync(file));
-const sparse = (file: string): void => replaceBy(file, () => {
+const sparse = (file: string, bytes: number = TEN_GB): void => replaceBy(file, () => {
   writeFileSync(file, '');
-  truncateSync(file, TEN_GB);
+  truncateSync(file, bytes);
 });
 const text = (file: string, content: string | Buffer): void => replaceBy(file, () => writeFileSync(file, content));
 const repositories = (craft: Craft, repositoriesOf: unknown): void => text(craft.paths.repositories, JSON.stringify({ Repositories: repositoriesOf }));
@@ -116,6 +116,7 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd('repositories.json of 10 GB', ({ paths }) => sparse(paths.repositories), /at most \d+ bytes expected, found 10737418240/),
   odd('a manifest of 10 GB', ({ root }) => sparse(`${root}/docker-preloader.json`), /at most \d+ bytes expected, found 10737418240/, false),
   odd('a tar-split of 10 GB', ({ record }) => sparse(`${record(1)}/tar-split.json.gz`), /at most \d+ bytes expected, found 10737418240/),
+  odd('a tar-split larger than the disk', ({ record }) => sparse(`${record(1)}/tar-split.json.gz`, 900_000_000), /tar-splits of at most \d+ bytes together expected/),
   odd('a `size` of 10 GB', ({ record }) => sparse(`${record(1)}/size`), /at most \d+ bytes expected, found 10737418240/),
   odd('repositories.json of great depth', ({ paths }) => text(paths.repositories, deep(2_000_000)), /repositories\.json: /),
   odd('a configuration of great depth', (craft) => addConfig(craft, `{"rootfs":{"diff_ids":${deep(1_000_000)}}}`, 'bad:1'), /is left out: /),
