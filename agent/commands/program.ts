@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { DEFAULT_CONFIG_PATH } from '../boot/config.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import { VERSION } from '../version.ts';
+import type { BuildArguments } from './build.ts';
 
 /** Sets the exit status that a command came to. */
 type Finish = (exitStatus: number) => void;
@@ -36,6 +37,23 @@ export function createProgram(finish: Finish): Command {
     .option('--json', 'as JSON, for programs')
     .option('--watch', 'print again whenever it changes')
     .action(async (options: { config?: string; json?: boolean; watch?: boolean }) => finish(await (await import('./status.ts')).printStatus(options)));
+  const build = command('build <archive...>', 'Makes a preload disk of image archives: no daemon, no root, no network.', '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n  docker-preloader build app.tar layout/ -o images.raw --format raw --label dpl-images')
+    .requiredOption('-o, --output <disk>', 'the disk; what is there is replaced when the new one is whole')
+    .option('--format <format>', 'qcow2 or raw', 'qcow2')
+    .option('--filesystem <filesystem>', 'ext4 or erofs', 'ext4')
+    .option('--size <bytes>', "the filesystem's size, also with K, M, G (default: as needed)")
+    .option('--compress', 'compress the qcow2, by qemu-img')
+    .option('--label <label>', "the filesystem's label (default: dpl- and 11 hex digits of the content's digest)")
+    .option('--priority <number>', 'of two disks with one tag, that of the higher has it', '0')
+    .option('--tag <name:tag>', 'the name of an image that has none in its archive')
+    .option('--platform <os/arch>', "which image of a multi-platform one (default: this machine's)")
+    .option('--base <disk>', 'leave out the layers that this disk has; repeatable', (disk: string, before: readonly string[]) => [...before, disk], [])
+    .option('--quiet', 'no progress')
+    .action(async (archives: string[], options: BuildArguments) => finish(await (await import('./build.ts')).build(archives, options, (message) => build.error(`error: ${message}`))));
+  command('inspect <disk>', 'What is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.', '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]')
+    .option('--json', 'as JSON, for programs')
+    .option('--deep', 'compare every layer with its digest, too')
+    .action(async (disk: string, options: { json?: boolean; deep?: boolean }) => finish(await (await import('./inspect.ts')).inspect(disk, options)));
   return program;
 }
 

@@ -58,7 +58,11 @@ export function readManifest(tree: DiskTree): { readonly manifest: Manifest; rea
   } catch (error) {
     throw new PreloaderError('MANIFEST_INVALID', messageOf(error), { cause: error });
   }
-  if (bytes === undefined) return undefined;
+  return bytes === undefined ? undefined : parseManifest(bytes);
+}
+
+/** Parses a manifest's bytes. @throws PreloaderError FORMAT_NEWER or MANIFEST_INVALID */
+export function parseManifest(bytes: Buffer): { readonly manifest: Manifest; readonly digest: string } {
   const text = bytes.toString('utf8');
   try {
     refuseNewerMajor(text, MANIFEST_NAME);

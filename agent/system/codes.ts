@@ -37,6 +37,10 @@ export const codes = {
   TAG_REMOVED: { effect: 'none', meaning: 'the user removed a preloaded tag and `removedImages` is `respect`' },
   KEPT: { effect: 'degraded', meaning: "layers stay in the store without their disk, because a user's image or container stands on them" },
   RESULT_WRONG: { effect: 'failed', meaning: 'after applying, the store is not what was planned' },
+  ARCHIVE_INVALID: { effect: 'failed', meaning: '`build`: an archive of images cannot be read, or its content contradicts itself' },
+  BUILD_FAILED: { effect: 'failed', meaning: '`build`: the disk could not be made as asked for' },
+  TOOL_MISSING: { effect: 'failed', meaning: 'a program that `build` or `inspect` needs is not installed' },
+  DISK_INVALID: { effect: 'failed', meaning: '`inspect`, `build --base`: the file is no preload disk, or a damaged one' },
   INTERNAL: { effect: 'failed', meaning: 'a fault of docker-preloader itself' },
 } as const satisfies Record<string, { readonly effect: Effect; readonly meaning: string }>;
 

@@ -40,7 +40,7 @@ describe('npm run build', () => {
     it(`${name} lists its commands`, () => {
       const { stdout, status } = run(['--help']);
       assert.equal(status, 0);
-      for (const command of ['run', 'apply', 'unlink', 'plan', 'status']) {
+      for (const command of ['run', 'apply', 'unlink', 'plan', 'status', 'build', 'inspect']) {
         assert.match(stdout, new RegExp(`^ +${command}\\b`, 'm'));
       }
     });

@@ -1,0 +1,16 @@
+import { PreloaderError } from '../system/errors.ts';
+import type { BaseDisk } from './disk-content.ts';
+import { inspectDisk } from './inspect-disk.ts';
+
+/**
+ * What a disk that another one is to stand on holds.
+ * @throws PreloaderError where it is no disk of `build`: what stands on it could not name it by its content
+ */
+export async function readBase(path: string): Promise<BaseDisk> {
+  const { label, manifest, layers, problems } = await inspectDisk(path, false);
+  if (label === null) throw new PreloaderError('DISK_INVALID', `${path}: a disk with its label expected, found a folder`);
+  if (manifest === null) throw new PreloaderError('DISK_INVALID', `${path}: a disk that docker-preloader built expected, found one without a manifest`);
+  const [problem] = problems;
+  if (problem !== undefined) throw new PreloaderError('DISK_INVALID', `${path}: ${problem}`);
+  return { label, manifest: manifest.digest, layers: layers.map(({ chainId }) => chainId) };
+}

@@ -1,0 +1,90 @@
+import type { ChainID, DiffID, ImageID } from '../docker/ids.ts';
+import { repositoryOf } from '../docker/reference.ts';
+import { PreloaderError } from '../system/errors.ts';
+import { canonicalName } from './image-name.ts';
+import type { InputImage, LayerSource, RegistryManifest } from './input-image.ts';
+
+interface CollectedImage {
+  readonly id: ImageID;
+  readonly config: Buffer;
+  readonly diffIDs: readonly DiffID[];
+  readonly chains: readonly ChainID[];
+}
+
+export interface CollectedLayer {
+  readonly chain: ChainID;
+  readonly diffID: DiffID;
+  readonly parent: ChainID | undefined;
+  readonly source: LayerSource;
+}
+
+/** All that the archives hold, each thing once, in an order that does not depend on that of the archives. */
+export interface Collection {
+  readonly images: readonly CollectedImage[];
+  /** Parents before their children. */
+  readonly layers: readonly CollectedLayer[];
+  readonly references: ReadonlyMap<string, ImageID>;
+  readonly manifests: readonly RegistryManifest[];
+  /** Registry blobs that hold a layer: digest to DiffID. */
+  readonly blobs: ReadonlyMap<string, DiffID>;
+  /** Where registries have a layer: DiffID to `<repository> <digest>`. */
+  readonly origins: ReadonlyMap<DiffID, ReadonlySet<string>>;
+}
+
+/** @throws PreloaderError where two images claim one tag */
+export function collect(inputs: readonly InputImage[]): Collection {
+  const images = new Map<ImageID, CollectedImage>();
+  const layers = new Map<ChainID, CollectedLayer>();
+  const references = new Map<string, ImageID>();
+  const manifests = new Map<string, RegistryManifest>();
+  const blobs = new Map<string, DiffID>();
+  const origins = new Map<DiffID, Set<string>>();
+  for (const input of inputs.toSorted((a, b) => compare(a.id, b.id))) {
+    const { id, config, diffIDs, chains } = input;
+    images.set(id, { id, config, diffIDs, chains });
+    input.sources.forEach((source, index) => {
+      const chain = chains[index];
+      const diffID = diffIDs[index];
+      if (chain === undefined || diffID === undefined || layers.has(chain)) return;
+      layers.set(chain, { chain, diffID, parent: chains[index - 1], source });
+    });
+    for (const reference of input.references) claim(references, reference, id);
+    addRegistryFacts(input, references, manifests, blobs, origins);
+  }
+  return {
+    images: [...images.values()],
+    layers: [...layers.values()],
+    references: new Map([...references].sort(([a], [b]) => compare(a, b))),
+    manifests: [...manifests.values()].sort((a, b) => compare(a.digest, b.digest)),
+    blobs: new Map([...blobs].sort(([a], [b]) => compare(a, b))),
+    origins,
+  };
+}
+
+/** Only where the archive has a registry's manifests: nothing is made up for the others. */
+function addRegistryFacts(input: InputImage, references: Map<string, ImageID>, manifests: Map<string, RegistryManifest>, blobs: Map<string, DiffID>, origins: Map<DiffID, Set<string>>): void {
+  if (input.manifests.length === 0) return;
+  const repositories = new Set(input.references.map(repositoryOf));
+  for (const manifest of input.manifests) {
+    manifests.set(manifest.digest, manifest);
+    for (const repository of repositories) claim(references, `${repository}@${manifest.digest}`, input.id);
+  }
+  input.sources.forEach(({ blobDigest }, index) => {
+    const diffID = input.diffIDs[index];
+    if (diffID === undefined || blobDigest === undefined || blobDigest === diffID) return;
+    blobs.set(blobDigest, diffID);
+    const known = origins.get(diffID) ?? new Set<string>();
+    for (const repository of repositories) known.add(`${canonicalName(repository)} ${blobDigest}`);
+    origins.set(diffID, known);
+  });
+}
+
+function claim(references: Map<string, ImageID>, reference: string, id: ImageID): void {
+  const other = references.get(reference);
+  if (other !== undefined && other !== id) throw new PreloaderError('ARCHIVE_INVALID', `${reference}: one image of that name expected, found two: ${other} and ${id}`);
+  references.set(reference, id);
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

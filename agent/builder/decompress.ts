@@ -1,0 +1,52 @@
+import { spawn } from 'node:child_process';
+import { pipeline, Readable, type Duplex } from 'node:stream';
+import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { isENOENT, PreloaderError } from '../system/errors.ts';
+
+export type Compression = 'none' | 'gzip' | 'zstd' | 'xz';
+
+const magics: readonly (readonly [Exclude<Compression, 'none'>, Buffer])[] = [
+  ['gzip', Buffer.from([0x1f, 0x8b, 0x08])],
+  ['zstd', Buffer.from([0x28, 0xb5, 0x2f, 0xfd])],
+  ['xz', Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00])],
+];
+export const MAGIC_BYTES = 6;
+const CHUNK_BYTES = 256 * 1024;
+
+/** What the first bytes say, as dockerd goes by them, too, and not by a name or media type (archive.DetectCompression). */
+export function compressionOf(start: Buffer): Compression {
+  return magics.find(([, magic]) => start.subarray(0, magic.length).equals(magic))?.[0] ?? 'none';
+}
+
+/** Unpacks a stream. Several gzip members or zstd frames one after the other count as one. @throws Error where corrupt */
+export function decompress(source: AsyncIterable<Uint8Array>, compression: Compression): AsyncIterable<Uint8Array> {
+  if (compression === 'none') return source;
+  if (compression === 'xz') return unxz(source);
+  return through(source, compression === 'gzip' ? createGunzip({ chunkSize: CHUNK_BYTES }) : createZstdDecompress({ chunkSize: CHUNK_BYTES }));
+}
+
+async function* through(source: AsyncIterable<Uint8Array>, transform: Duplex): AsyncGenerator<Uint8Array> {
+  // Errors of the source reach the reader through the transform, which pipeline destroys with them.
+  pipeline(Readable.from(source, { objectMode: false, highWaterMark: CHUNK_BYTES }), transform, () => undefined);
+  for await (const chunk of transform) yield chunk as Uint8Array;
+}
+
+async function* unxz(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const child = spawn('xz', ['--decompress', '--stdout', '--quiet'], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once('error', (error) => reject(isENOENT(error) ? new PreloaderError('TOOL_MISSING', "the program 'xz' expected for an xz archive, found none: install the package xz-utils") : error));
+    child.once('close', resolve);
+  });
+  ended.catch(() => undefined);
+  let fault: unknown;
+  pipeline(Readable.from(source, { objectMode: false }), child.stdin, (error) => (fault ??= error));
+  try {
+    for await (const chunk of child.stdout) yield chunk as Uint8Array;
+    const code = await ended;
+    if (code !== 0) throw new Error(`whole xz data expected, xz says: ${said.trim() || `exit status ${String(code)}`}`, { cause: fault });
+  } finally {
+    child.kill();
+  }
+}

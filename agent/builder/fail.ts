@@ -1,0 +1,16 @@
+import { PreloaderError, messageOf } from '../system/errors.ts';
+
+/** A fault of an archive: which one, which entry of it where known, what was expected and found. */
+export function archiveError(archive: string, message: string, cause?: unknown): PreloaderError {
+  return new PreloaderError('ARCHIVE_INVALID', `${archive}: ${message}`, { cause });
+}
+
+/** Runs `action`; what it throws is told with the archive's name before it, unless it is told already. */
+export async function naming<Result>(archive: string, action: () => Promise<Result>): Promise<Result> {
+  try {
+    return await action();
+  } catch (error) {
+    if (error instanceof PreloaderError) throw error;
+    throw archiveError(archive, messageOf(error), error);
+  }
+}

@@ -1,0 +1,95 @@
+/** A tar's block. */
+export const BLOCK_BYTES = 512;
+
+/**
+ * One header block, before PAX records and GNU long names are applied. Names are bytes: nobody promises UTF-8. They are
+ * views of the block: to be copied where they are kept.
+ */
+export interface TarHeader {
+  readonly name: Buffer;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  readonly mtimeSec: number;
+  /** One character; `\0` of the oldest tars is told as `0`, or `5` where the name ends with a slash. */
+  readonly type: string;
+  readonly linkName: Buffer;
+  readonly deviceMajor: number;
+  readonly deviceMinor: number;
+}
+
+/**
+ * Parses a header block as Go's archive/tar does (reader.go, readHeader; strconv.go), since that decides what dockerd
+ * takes. Undefined for a block of zeros. @throws Error with what was expected and what was found
+ */
+export function parseTarHeader(block: Buffer): TarHeader | undefined {
+  if (block.equals(ZERO_BLOCK)) return undefined;
+  if (!checksumHolds(block)) throw new Error('a tar header with a right checksum expected, found something else');
+  const magic = block.toString('latin1', 257, 265);
+  const ustar = magic.startsWith('ustar\0');
+  const gnu = magic === 'ustar  \0';
+  const star = ustar && block.toString('latin1', 508, 512) === 'tar\0';
+  const prefix = ustar ? text(block, 345, star ? 131 : 155) : NOTHING;
+  const rest = text(block, 0, 100);
+  const name = prefix.length === 0 ? rest : Buffer.concat([prefix, Buffer.from('/'), rest]);
+  const flag = String.fromCharCode(block[156] ?? 0);
+  return {
+    name,
+    mode: numeric(block, 100, 8, 'mode'),
+    uid: numeric(block, 108, 8, 'uid'),
+    gid: numeric(block, 116, 8, 'gid'),
+    size: size(block),
+    mtimeSec: numeric(block, 136, 12, 'mtime'),
+    type: flag === '\0' ? (name.at(-1) === SLASH ? '5' : '0') : flag,
+    linkName: text(block, 157, 100),
+    deviceMajor: ustar || gnu ? numeric(block, 329, 8, 'device major') : 0,
+    deviceMinor: ustar || gnu ? numeric(block, 337, 8, 'device minor') : 0,
+  };
+}
+
+const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
+const SLASH = 0x2f;
+const NOTHING = Buffer.alloc(0);
+
+function size(block: Buffer): number {
+  const bytes = numeric(block, 124, 12, 'size');
+  if (bytes < 0) throw new Error(`size: a number of bytes expected, found ${bytes}`);
+  return bytes;
+}
+
+/** The sum over the block with the checksum's own field as spaces; old tars took the bytes as signed. */
+function checksumHolds(block: Buffer): boolean {
+  const expected = numeric(block, 148, 8, 'checksum');
+  let unsigned = 0;
+  let signed = 0;
+  for (let index = 0; index < BLOCK_BYTES; index += 1) {
+    const byte = index >= 148 && index < 156 ? 0x20 : (block[index] ?? 0);
+    unsigned += byte;
+    signed += (byte << 24) >> 24;
+  }
+  return expected === unsigned || expected === signed;
+}
+
+function text(block: Buffer, offset: number, length: number): Buffer {
+  const field = block.subarray(offset, offset + length);
+  const end = field.indexOf(0);
+  return end === -1 ? field : field.subarray(0, end);
+}
+
+/** Octal digits, or base 256 (two's complement, big-endian) where the first bit is set. */
+export function numeric(block: Buffer, offset: number, length: number, what: string): number {
+  const first = block[offset] ?? 0;
+  if ((first & 0x80) !== 0) {
+    const negative = (first & 0x40) !== 0;
+    let value = BigInt(first & 0x3f) - (negative ? 64n : 0n);
+    for (let index = offset + 1; index < offset + length; index += 1) value = value * 256n + BigInt(block[index] ?? 0);
+    const number = Number(value);
+    if (!Number.isSafeInteger(number)) throw new Error(`${what}: a number below 2^53 expected, found ${value}`);
+    return number;
+  }
+  const digits = block.toString('latin1', offset, offset + length).replace(/^[ \0]+/, '').replace(/[ \0]+$/, '').split('\0', 1)[0] ?? '';
+  if (digits === '') return 0;
+  if (!/^[0-7]+$/.test(digits)) throw new Error(`${what}: octal digits expected, found ${JSON.stringify(digits)}`);
+  return Number.parseInt(digits, 8);
+}

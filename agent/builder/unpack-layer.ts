@@ -1,0 +1,102 @@
+import { messageOf } from '../system/errors.ts';
+import type { ByteReader } from './byte-reader.ts';
+import { Crc64 } from './crc64.ts';
+import { layerSize, LayerTree, printable } from './layer-tree.ts';
+import { TarReader, type TarEntry } from './tar-reader.ts';
+import { TarSplitWriter } from './tar-split.ts';
+import type { FolderNode } from './tree-node.ts';
+
+/** Where the contents of files go: appended one after the other, each from the start of a block. */
+export interface ContentStore {
+  /** Begins a file's content; returns the number of its first block. */
+  begin(): number;
+  append(bytes: Buffer): void;
+  appendZeros(count: number): void;
+  /** Fills the last block up. */
+  end(): void;
+}
+
+export interface UnpackedLayer {
+  /** The layer's `diff` folder. */
+  readonly root: FolderNode;
+  /** `tar-split.json.gz`. */
+  readonly tarSplit: Buffer;
+  readonly sizeBytes: number;
+}
+
+/**
+ * Unpacks a layer's tar as dockerd would, into a tree whose contents are in `store`, with the tar-split that gives the
+ * same tar again. @throws Error naming the entry
+ */
+export async function unpackLayer(source: ByteReader, store: ContentStore): Promise<UnpackedLayer> {
+  const tree = new LayerTree();
+  const split = new TarSplitWriter();
+  const tar = new TarReader(source, (bytes) => split.raw(bytes));
+  let entry: TarEntry | undefined;
+  let inside = false;
+  try {
+    for (;;) {
+      inside = false;
+      const next = await tar.next();
+      if (next === undefined) break;
+      entry = next;
+      inside = true;
+      const content = tree.add(entry);
+      if (content === undefined) await keepRaw(tar, split);
+      else if (entry.fragments !== undefined) content.node.block = await unpackSparse(tar, split, store, entry);
+      else if (entry.size > 0) {
+        const crc = new Crc64();
+        content.node.block = store.begin();
+        for (let piece = await tar.payload(); piece !== undefined; piece = await tar.payload()) {
+          crc.update(piece);
+          store.append(piece);
+        }
+        store.end();
+        split.file(content.path, entry.size, crc.digest());
+      }
+      await split.drained();
+    }
+  } catch (error) {
+    throw entry === undefined ? error : new Error(`${inside ? '' : 'after '}entry '${printable(entry.name.toString('latin1'))}': ${messageOf(error)}`, { cause: error });
+  }
+  return { root: tree.root, tarSplit: await split.finish(), sizeBytes: layerSize(tree.root) };
+}
+
+async function keepRaw(tar: TarReader, split: TarSplitWriter): Promise<void> {
+  for (let piece = await tar.payload(); piece !== undefined; piece = await tar.payload()) split.raw(piece);
+}
+
+/**
+ * The file gets its holes, and tar-split the payload as raw bytes: dockerd's reassembly knows of no sparse files, it
+ * would put the whole file there.
+ */
+async function unpackSparse(tar: TarReader, split: TarSplitWriter, store: ContentStore, entry: TarEntry): Promise<number> {
+  if (entry.size === 0) {
+    await keepRaw(tar, split);
+    return 0;
+  }
+  const block = store.begin();
+  let position = 0;
+  let rest: Buffer = Buffer.alloc(0);
+  for (const fragment of entry.fragments ?? []) {
+    store.appendZeros(fragment.offset - position);
+    for (let missing = fragment.length; missing > 0; ) {
+      if (rest.length === 0) {
+        const piece = await tar.payload();
+        if (piece === undefined) throw new Error(`${missing} more bytes of a sparse file expected, found the end of its payload`);
+        split.raw(piece);
+        await split.drained();
+        rest = piece;
+      }
+      const part = rest.subarray(0, missing);
+      store.append(part);
+      rest = rest.subarray(part.length);
+      missing -= part.length;
+    }
+    position = fragment.offset + fragment.length;
+  }
+  store.appendZeros(entry.size - position);
+  store.end();
+  await keepRaw(tar, split);
+  return block;
+}

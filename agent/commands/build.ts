@@ -1,0 +1,75 @@
+import { isLabel } from '../disk/label.ts';
+import { readBase } from '../builder/base-disk.ts';
+import { buildDisk, type BuildOptions } from '../builder/build-disk.ts';
+import { familiarReference } from '../builder/image-name.ts';
+import { machinePlatform, parsePlatform } from '../builder/input-image.ts';
+import { makeProgress, megabytes } from '../builder/progress.ts';
+import { messageOf } from '../system/errors.ts';
+
+/** `build`'s options, as they stand on the command line. */
+export interface BuildArguments {
+  readonly output: string;
+  readonly format?: string;
+  readonly filesystem?: string;
+  readonly size?: string;
+  readonly label?: string;
+  readonly priority?: string;
+  readonly tag?: string;
+  readonly platform?: string;
+  readonly compress?: boolean;
+  readonly base?: readonly string[];
+  readonly quiet?: boolean;
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+/**
+ * Makes a preload disk of image archives.
+ * @param refuse tells of a wrong usage, and does not return
+ * @returns the exit status
+ */
+export async function build(archives: readonly string[], options: BuildArguments, refuse: (message: string) => never): Promise<number> {
+  const parsed = await parse(archives, options, refuse);
+  const built = await buildDisk(parsed, makeProgress(process.stderr, options.quiet === true));
+  for (const id of built.unnamed) process.stderr.write(`docker-preloader: ${id} has no name on the disk: give it one with --tag NAME:TAG\n`);
+  process.stdout.write(`${options.output}: label ${built.label}, images ${built.images}, layers ${built.layers}, ${megabytes(built.sizeBytes)}, manifest ${built.manifestDigest}\n`);
+  return 0;
+}
+
+async function parse(archives: readonly string[], options: BuildArguments, refuse: (message: string) => never): Promise<BuildOptions> {
+  const attempt = <Value>(option: string, action: () => Value): Value => {
+    try {
+      return action();
+    } catch (error) {
+      return refuse(`${option}: ${messageOf(error)}`);
+    }
+  };
+  const { format = 'qcow2', filesystem = 'ext4', label, size, tag, platform, priority = '0' } = options;
+  if (archives.filter((name) => name === '-').length > 1) refuse("'-', standard input, expected once, found it again");
+  if (format !== 'qcow2' && format !== 'raw') return refuse(`--format: qcow2 or raw expected, found '${format}'`);
+  if (filesystem !== 'ext4' && filesystem !== 'erofs') return refuse(`--filesystem: ext4 or erofs expected, found '${filesystem}'`);
+  if (options.compress === true && format === 'raw') refuse('--compress: the format qcow2 expected, found raw');
+  const maxLabel = filesystem === 'erofs' ? 15 : 16;
+  if (label !== undefined && (!isLabel(label) || label.length > maxLabel)) refuse(`--label: 1 to ${maxLabel} letters, digits, '.', '_' and '-', the first a letter or digit, expected, found '${label}'`);
+  if (!/^-?\d{1,9}$/.test(priority)) refuse(`--priority: a whole number expected, found '${priority}'`);
+  return {
+    archives,
+    output: options.output,
+    format,
+    filesystem,
+    label,
+    sizeBytes: size === undefined ? undefined : attempt('--size', () => parseSize(size)),
+    priority: Number(priority),
+    tag: tag === undefined ? undefined : attempt('--tag', () => familiarReference(tag)),
+    platform: platform === undefined ? machinePlatform() : attempt('--platform', () => parsePlatform(platform)),
+    compress: options.compress === true,
+    bases: await Promise.all((options.base ?? []).map(readBase)),
+  };
+}
+
+function parseSize(text: string): number {
+  const match = /^(\d{1,15})([KMGT]?)$/.exec(text);
+  const bytes = Number(match?.[1]) * (UNITS[match?.[2] ?? ''] ?? 1);
+  if (match === null || bytes > 2 ** 40 || bytes % 4096 !== 0) throw new Error(`bytes, or a number with K, M, G or T, in whole blocks of 4096 and at most 1T, expected, found '${text}'`);
+  return bytes;
+}
