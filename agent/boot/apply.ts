@@ -1,9 +1,9 @@
-import { copyFileSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
 import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
 import { hexOf } from '../docker/ids.ts';
-import { ensureFolder, isDirectory, readTextIfThere, removeIfThere, replaceFile, replaceLink } from '../system/files.ts';
+import { ensureFolder, haveSameContent, isDirectory, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink } from '../system/files.ts';
 import { ledgerFolder, writeLedger } from './ledger.ts';
 import type { Step } from './steps.ts';
 
@@ -141,7 +141,7 @@ class Applier {
     for (const [name, content] of files) {
       if (readTextIfThere(`${folder}/${name}`) !== content) replaceFile(`${folder}/${name}`, content, { mode: FILE, durable: false, tempPath });
     }
-    if (tarSplitPath === undefined) return;
+    if (tarSplitPath === undefined || (existsSync(`${folder}/${TAR_SPLIT}`) && haveSameContent(`${folder}/${TAR_SPLIT}`, tarSplitPath))) return;
     copyFileSync(tarSplitPath, tempPath);
     renameSync(tempPath, `${folder}/${TAR_SPLIT}`);
   }
@@ -151,7 +151,8 @@ class Applier {
     if (metadata.size > 0) this.#ensure(folder, PRIVATE_FOLDER);
     for (const [name, content] of metadata) replaceFile(`${folder}/${name}`, content, { mode: PRIVATE_FILE, durable: false });
     this.#ensure(this.#paths.images, PRIVATE_FOLDER);
-    replaceFile(this.#paths.image(id), config, { mode: PRIVATE_FILE, durable: false });
+    // The user may have the image already, only its metadata being new: his file is left alone.
+    if (readIfThere(this.#paths.image(id))?.equals(config) !== true) replaceFile(this.#paths.image(id), config, { mode: PRIVATE_FILE, durable: false });
   }
 
   /** The record goes first, in one step: a record without its files would be a layer that dockerd lists and cannot mount. */

@@ -1,4 +1,4 @@
-import { readIfThere } from '../system/files.ts';
+import { haveSameContent } from '../system/files.ts';
 import type { DiskImage, DiskLayer } from '../disk/reader.ts';
 import type { ChainID } from '../docker/ids.ts';
 import { recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
@@ -91,9 +91,7 @@ export class LayerPlanner {
     if (tarSplit === undefined) return true;
     if (present.tarSplitBytes !== tarSplit.sizeBytes) return false;
     if (this.#synced) return true;
-    const there = readIfThere(`${this.#store.paths.layer(chain)}/${TAR_SPLIT}`);
-    const onDisk = readIfThere(tarSplit.path);
-    return there !== undefined && onDisk !== undefined && there.equals(onDisk);
+    return haveSameContent(`${this.#store.paths.layer(chain)}/${TAR_SPLIT}`, tarSplit.path);
   }
 
   /** Base layers first, for each its folder in overlay2/ and then its record, which makes it known to dockerd. */

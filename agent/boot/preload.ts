@@ -5,7 +5,7 @@ import { labelPattern } from '../disk/label.ts';
 import { readDisk, type DiskContent } from '../disk/reader.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
 import { isDockerRunning, Store } from '../docker/store.ts';
-import { overlayProblem, unsupportedStore } from '../docker/store-choice.ts';
+import { clearTrial, overlayProblem, unsupportedStore } from '../docker/store-choice.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { ensureFolder } from '../system/files.ts';
@@ -153,6 +153,7 @@ class PreloadRun implements Preload {
     // A host that never had a disk gets no folder of ours.
     const lock = mayChange && (this.disks.length > 0 || existsSync(ledgerFolder(dataRoot))) ? await takeLock(dataRoot) : undefined;
     try {
+      if (lock !== undefined) clearTrial(dataRoot);
       // Waiting for devices and the lock takes time in which somebody may have started it.
       this.isDockerRunning = isDockerRunning(dataRoot);
       const ledger = readLedger(dataRoot);

@@ -5,6 +5,7 @@ import { preload } from '../boot/preload.ts';
 import { describeStep } from '../boot/steps.ts';
 import { stateOf, states } from '../status/state.ts';
 import { ensureFolder } from '../system/files.ts';
+import { oneLine } from '../system/one-line.ts';
 import { enterPrivateMountNamespace, mountTmpfs, unmount } from '../system/mount.ts';
 
 /** Prints what `run` would do now. Disks are mounted for that, but where nobody else sees it. @returns the exit status */
@@ -16,7 +17,7 @@ export async function printPlan(options: { readonly config?: string; readonly js
   if (options.json === true) {
     process.stdout.write(`${JSON.stringify({ state, steps: steps.map((step) => ({ do: step.do, text: describeStep(step) })), findings: result.findings })}\n`);
   } else {
-    for (const finding of result.findings) process.stderr.write(`${finding.code}: ${finding.message}\n`);
+    for (const finding of result.findings) process.stderr.write(`${finding.code}: ${oneLine(finding.message)}\n`);
     const text = steps.length === 0 ? 'nothing to do' : steps.map(describeStep).join('\n');
     if (result.plan !== undefined) process.stdout.write(`${text}\n`);
   }

@@ -23,10 +23,17 @@ export async function serve(config: Config, result: Preload, status: StatusDocum
     const newest = JSON.parse(publishedStatus(config) ?? JSON.stringify(status)) as StatusDocument;
     return { ...newest, findings: [...newest.findings, ...findings] };
   };
+  let answer = { key: '', text: '' };
+  // Made once for each status: clients may ask as often as they like.
+  const statusText = (): string => {
+    const key = `${findings.length} ${publishedStatus(config) ?? ''}`;
+    if (answer.key !== key) answer = { key, text: `${JSON.stringify(current())}\n` };
+    return answer.text;
+  };
   const server = await serveStatus(
     { path: config.statusSocket, fd: listenFd() },
     {
-      '/v1/status': { type: 'application/json', body: () => `${JSON.stringify(current())}\n` },
+      '/v1/status': { type: 'application/json', body: statusText },
       '/metrics': { type: 'text/plain; version=0.0.4', body: () => metrics(current()) },
       '/healthz': { type: 'text/plain', body: () => `${current().state}\n` },
       '/v1/timeline': { type: 'application/json', body: () => readTextIfThere(runtimePath(config, 'boot.json')) },

@@ -8,7 +8,8 @@ import type { DiskTree } from './tree.ts';
 /** The format of disks and ledgers that this program writes, major.minor. */
 export const FORMAT_VERSION = '1.0';
 export const MANIFEST_NAME = 'docker-preloader.json';
-const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
+/** Parsed, it takes ten times as much memory. */
+const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 
 const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
 

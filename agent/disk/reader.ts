@@ -41,11 +41,14 @@ export interface DiskContent {
 
 const IMAGE_ROOT = 'image/overlay2';
 const SMALL_FILE_BYTES = 4096;
-const MAX_REPOSITORIES_BYTES = 32 * 1024 * 1024;
+const MAX_REPOSITORIES_BYTES = 8 * 1024 * 1024;
 const MAX_TAR_SPLIT_BYTES = 1024 * 1024 * 1024;
 const MAX_SOURCES_BYTES = 1024 * 1024;
 /** More images than any disk has; the limit keeps a made-up one from holding up the boot. */
 const MAX_IMAGES = 10_000;
+const MAX_REFERENCES = 10_000;
+/** Of configurations and registry sources of one disk, which are held in memory until they are written. */
+const MAX_HELD_BYTES = 32 * 1024 * 1024;
 /** So many faults of one disk are told one by one; the rest are counted. */
 const MAX_FINDINGS = 50;
 const METADATA_FILES = ['parent', 'lastUpdated', 'builtLocally'] as const;
@@ -81,6 +84,9 @@ class DiskReader {
   readonly references = new Map<string, ImageID>();
   readonly #findings: Finding[] = [];
   #untold = 0;
+  #heldBytes = 0;
+  #tarSplitBytes = 0;
+  readonly #capacity: number;
   readonly #label: string;
   readonly #tree: DiskTree;
   readonly #seen = new Set<ChainID>();
@@ -89,6 +95,7 @@ class DiskReader {
   constructor(label: string, tree: DiskTree) {
     this.#label = label;
     this.#tree = tree;
+    this.#capacity = tree.capacity();
     this.#hasSources = tree.isFolder(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256`);
   }
 
@@ -112,10 +119,17 @@ class DiskReader {
     }
   }
 
+  #hold(bytes: number): boolean {
+    if (this.#heldBytes + bytes > MAX_HELD_BYTES) return false;
+    this.#heldBytes += bytes;
+    return true;
+  }
+
   #readImage(id: ImageID): void {
     try {
       const config = this.#tree.read(`${IMAGE_ROOT}/imagedb/content/sha256/${hexOf(id)}`, MAX_CONFIG_BYTES);
       if (config === undefined) return;
+      if (!this.#hold(config.length)) throw new Error(`at most ${MAX_HELD_BYTES} bytes of configurations expected on a disk, found more`);
       const image = parseImageConfig(config, id);
       const metadata = new Map<string, Buffer>();
       for (const file of METADATA_FILES) {
@@ -165,13 +179,17 @@ class DiskReader {
     const sizeBytes = this.#tree.sizeOf(`${folder}/${TAR_SPLIT}`);
     if (sizeBytes === undefined) return undefined;
     if (sizeBytes > MAX_TAR_SPLIT_BYTES) throw new Error(`${folder}/${TAR_SPLIT}: at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found ${sizeBytes}`);
+    // They are copied: files that are mostly holes would fill the data root from a small disk.
+    if (this.#tarSplitBytes + sizeBytes > this.#capacity) throw new Error(`${folder}/${TAR_SPLIT}: tar-splits of at most ${this.#capacity} bytes together expected, as large as the disk, found more`);
+    this.#tarSplitBytes += sizeBytes;
     return { path: this.#tree.path(`${folder}/${TAR_SPLIT}`), sizeBytes };
   }
 
   #readSources(diffID: DiffID): string | undefined {
     if (!this.#hasSources) return undefined;
     try {
-      return this.#tree.readText(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256/${hexOf(diffID)}`, MAX_SOURCES_BYTES);
+      const text = this.#tree.readText(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256/${hexOf(diffID)}`, MAX_SOURCES_BYTES);
+      return this.#hold(text?.length ?? 0) ? text : undefined;
     } catch {
       // Without it, a pull asks the registry for the layer again: no reason to leave the layer out.
       return undefined;
@@ -193,10 +211,13 @@ class DiskReader {
       this.#report('REFERENCE_INVALID', 'no name is taken from it: repositories.json: `Repositories`: an object expected, found something else');
       return;
     }
+    const references: [repository: string, text: string, id: unknown][] = [];
     for (const [repository, entries] of Object.entries(repositories)) {
       if (!isRecord(entries)) this.#report('REFERENCE_INVALID', `'${repository.slice(0, 300)}' is left out: an object with its references expected, found something else`);
-      else for (const [reference, id] of Object.entries(entries)) this.#readReference(repository, reference, id);
+      else for (const [text, id] of Object.entries(entries)) references.push([repository, text, id]);
     }
+    if (references.length > MAX_REFERENCES) this.#report('REFERENCE_INVALID', `at most ${MAX_REFERENCES} names expected, found ${references.length}: the others are left out`);
+    for (const [repository, text, id] of references.slice(0, MAX_REFERENCES)) this.#readReference(repository, text, id);
   }
 
   #readReference(repository: string, text: string, id: unknown): void {

@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync } from 'node:fs';
+import { lstatSync, readdirSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { readUntrusted } from '../system/files.ts';
 
@@ -14,6 +14,12 @@ export class DiskTree {
   constructor(root: string) {
     this.root = root;
     this.#device = lstatSync(root).dev;
+  }
+
+  /** How much there is room for on its filesystem, in bytes. */
+  capacity(): number {
+    const { blocks, bsize } = statfsSync(this.root);
+    return blocks * bsize;
   }
 
   /** The path below the root as a path of this machine. */

@@ -44,11 +44,12 @@ export function parseReferenceStore(text: string): ReferenceStore {
 export function updateReferenceStore(store: ReferenceStore, changes: ReadonlyMap<string, ImageID | undefined>): string {
   const old = store.document['Repositories'];
   const repositories = new Map(Object.entries(isRecord(old) ? old : {}));
-  for (const [reference, image] of changes) {
-    const repository = repositoryOf(reference);
+  for (const [repository, changed] of Map.groupBy(changes, ([reference]) => repositoryOf(reference))) {
     const entries = new Map(Object.entries((repositories.get(repository) ?? {}) as Record<string, unknown>));
-    if (image === undefined) entries.delete(reference);
-    else entries.set(reference, image);
+    for (const [reference, image] of changed) {
+      if (image === undefined) entries.delete(reference);
+      else entries.set(reference, image);
+    }
     if (entries.size === 0) repositories.delete(repository);
     else repositories.set(repository, Object.fromEntries(entries));
   }

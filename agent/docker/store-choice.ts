@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, mkdirSync, rmSync, statfsSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { messageOf } from '../system/errors.ts';
 import { ensureFolder, namesIn } from '../system/files.ts';
@@ -50,10 +50,10 @@ function existingPart(path: string): string {
 export function overlayProblem(dataRoot: string): string | undefined {
   if (namesIn(join(dataRoot, 'overlay2')).length > 0) return undefined;
   ensureFolder(dataRoot, 0o710);
-  const folder = mkdtempSync(join(dataRoot, 'docker-preloader-trial-'));
+  const folder = trialFolder(dataRoot);
   const [lower, upper, work, merged] = ['lower', 'upper', 'work', 'merged'].map((name) => join(folder, name)) as [string, string, string, string];
   try {
-    for (const path of [lower, upper, work, merged]) mkdirSync(path);
+    for (const path of [folder, lower, upper, work, merged]) mkdirSync(path);
     mountOverlay(merged, { lower, upper, work });
     unmount(merged, true);
     return undefined;
@@ -62,4 +62,20 @@ export function overlayProblem(dataRoot: string): string | undefined {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Removes what a run that was killed during its trial left, the mount first. No other run may be under way. */
+export function clearTrial(dataRoot: string): void {
+  const folder = trialFolder(dataRoot);
+  if (!existsSync(folder)) return;
+  try {
+    unmount(join(folder, 'merged'), true);
+  } catch {
+    // It was killed before it mounted, or after it unmounted.
+  }
+  rmSync(folder, { recursive: true, force: true });
+}
+
+function trialFolder(dataRoot: string): string {
+  return join(dataRoot, 'docker-preloader-trial');
 }

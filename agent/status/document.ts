@@ -1,9 +1,9 @@
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import type { Finding } from '../disk/finding.ts';
-import type { DiskImage } from '../disk/reader.ts';
 import type { LoadedDisk, Preload } from '../boot/preload.ts';
 import { describeStep } from '../boot/steps.ts';
 import type { Timing } from '../boot/timings.ts';
+import { oneLine } from '../system/one-line.ts';
 import { VERSION } from '../version.ts';
 import { stateOf, type State } from './state.ts';
 
@@ -64,7 +64,7 @@ export function statusDocument(run: Preload, readyUsec: number): StatusDocument 
     changes: run.applied ? steps.length : 0,
     pending: isPending ? steps.map(describeStep) : [],
     disks: run.disks.map(diskStatus),
-    images: run.disks.flatMap((disk) => [...disk.content.images.values()].map((image) => imageStatus(run, disk, image))),
+    images: run.disks.flatMap((disk) => imageStatuses(run, disk)),
     findings: run.findings,
     timings: run.timings.entries,
     readyUsec,
@@ -87,9 +87,14 @@ function diskStatus({ mounted, content }: LoadedDisk): DiskStatus {
   };
 }
 
-function imageStatus(run: Preload, disk: LoadedDisk, image: DiskImage): ImageStatus {
-  const references = [...disk.content.references].flatMap(([reference, id]) => (id === image.id ? [reference] : []));
-  return { id: image.id, references, disk: disk.content.label, usable: run.plan?.catalogue.images.has(image.id) === true };
+function imageStatuses(run: Preload, { content }: LoadedDisk): ImageStatus[] {
+  const references = Map.groupBy(content.references, ([, id]) => id);
+  return [...content.images.keys()].map((id) => ({
+    id,
+    references: references.get(id)?.map(([reference]) => reference) ?? [],
+    disk: content.label,
+    usable: run.plan?.catalogue.images.has(id) === true,
+  }));
 }
 
 function summarise(run: Preload, state: State, readyUsec: number): string {
@@ -101,7 +106,8 @@ function summarise(run: Preload, state: State, readyUsec: number): string {
   const done = run.applied ? (steps === 0 ? 'nothing to change' : plural(steps, 'change')) : steps > 0 ? `${plural(steps, 'change')} pending: run systemctl restart docker` : 'nothing changed';
   const more = run.findings.length > 1 ? ` (and ${run.findings.length - 1} more)` : '';
   const text = `${counts}, ${done}, ${milliseconds} ms`;
-  return (state === 'degraded' || state === 'failed') && worst !== undefined ? `${state}: ${worst.message}${more}; ${text}` : `${state}: ${text}`;
+  // It goes to terminals and to the service manager as it is.
+  return oneLine((state === 'degraded' || state === 'failed') && worst !== undefined ? `${state}: ${worst.message}${more}; ${text}` : `${state}: ${text}`);
 }
 
 function plural(count: number, noun: string): string {

@@ -1,14 +1,16 @@
 import { chmodSync, chownSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createSocketServer, type Server as SocketServer } from 'node:net';
+import { createServer as createSocketServer, type Server as SocketServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { ensureFolder, readTextIfThere } from '../system/files.ts';
 
 /** Answers by path; each gives its text, or undefined while there is none. */
 export type Routes = Readonly<Record<string, { readonly type: string; readonly body: () => string | undefined }>>;
 
-const MAX_CONNECTIONS = 64;
+const MAX_CONNECTIONS = 32;
 const REQUEST_TIMEOUT_MS = 5000;
+/** A connection's whole life: who reads slower than that holds a place that others want. */
+const CONNECTION_TIMEOUT_MS = 10_000;
 const SOCKET_MODE = 0o660;
 
 /**
@@ -16,15 +18,20 @@ const SOCKET_MODE = 0o660;
  * passed as `fd`. Only reads: a client cannot make the agent do anything.
  */
 export async function serveStatus(where: { readonly path: string; readonly fd: number | undefined }, routes: Routes): Promise<SocketServer> {
-  const http = createServer((request, response) => answer(request, response, routes));
+  const answered = new WeakSet<Socket>();
+  const connections = new Set<Socket>();
+  const http = createServer((request, response) => {
+    // One answer a connection: a client that asks on and on and reads nothing would fill our memory with answers.
+    if (answered.has(request.socket)) return;
+    answered.add(request.socket);
+    answer(request, response, routes);
+  });
   limit(http);
   // http.listen({ fd }) accepts and never answers under Bun; handing it the connections of a plain server works in both.
   const sockets = createSocketServer((socket) => {
-    // The time limits of `http` begin with its own listening: without this, silent clients would use up all connections.
-    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
+    admit(socket, connections);
     http.emit('connection', socket);
   });
-  sockets.maxConnections = MAX_CONNECTIONS;
   if (where.fd === undefined) {
     ensureFolder(dirname(where.path), 0o755);
     // What a killed daemon leaves; one that still answers has another socket from then on.
@@ -38,6 +45,25 @@ export async function serveStatus(where: { readonly path: string; readonly fd: n
   const group = dockerGroup();
   if (group !== undefined) chownSync(where.path, 0, group);
   return sockets;
+}
+
+/**
+ * Takes a connection in, for a limited time. Where there are too many the oldest goes: whoever asks now gets an answer,
+ * however many others hold theirs open. The time limits of `http` begin with its own listening, so they are not enough.
+ */
+function admit(socket: Socket, connections: Set<Socket>): void {
+  const [oldest] = connections;
+  if (connections.size >= MAX_CONNECTIONS) {
+    if (oldest !== undefined) connections.delete(oldest);
+    oldest?.destroy();
+  }
+  connections.add(socket);
+  const end = setTimeout(() => socket.destroy(), CONNECTION_TIMEOUT_MS);
+  socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
+  socket.once('close', () => {
+    clearTimeout(end);
+    connections.delete(socket);
+  });
 }
 
 /** The group whose members may use Docker, by its number. */
@@ -69,7 +95,16 @@ function errorBody(message: string): string {
   return `${JSON.stringify({ error: message })}\n`;
 }
 
+let newest: { readonly text: string; readonly bytes: Buffer } = { text: '', bytes: Buffer.alloc(0) };
+
+/** The same bytes for the same text: many slow readers then wait on one copy. */
+function bytesOf(text: string): Buffer {
+  if (newest.text !== text) newest = { text, bytes: Buffer.from(text) };
+  return newest.bytes;
+}
+
 function send(response: ServerResponse, status: number, type: string, body: string): void {
-  response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) });
-  response.end(response.req.method === 'HEAD' ? undefined : body);
+  const bytes = bytesOf(body);
+  response.writeHead(status, { 'Content-Type': type, 'Content-Length': bytes.length, Connection: 'close' });
+  response.end(response.req.method === 'HEAD' ? undefined : bytes);
 }

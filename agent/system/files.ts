@@ -89,6 +89,36 @@ export function readUntrusted(path: string, limitBytes: number): Buffer | undefi
   }
 }
 
+/** Whether two files hold the same bytes; piece by piece, for they may be large. @throws system errors */
+export function haveSameContent(left: string, right: string): boolean {
+  const files: number[] = [];
+  try {
+    for (const path of [left, right]) files.push(openSync(path, constants.O_RDONLY));
+    const [leftPiece, rightPiece] = [Buffer.alloc(PIECE_BYTES), Buffer.alloc(PIECE_BYTES)];
+    for (let offset = 0; ; offset += PIECE_BYTES) {
+      const leftBytes = readPiece(files[0] ?? -1, leftPiece, offset);
+      const rightBytes = readPiece(files[1] ?? -1, rightPiece, offset);
+      if (!leftPiece.subarray(0, leftBytes).equals(rightPiece.subarray(0, rightBytes))) return false;
+      if (leftBytes < PIECE_BYTES) return true;
+    }
+  } finally {
+    for (const fd of files) closeSync(fd);
+  }
+}
+
+const PIECE_BYTES = 256 * 1024;
+
+/** Fills the piece as far as the file goes. */
+function readPiece(fd: number, piece: Buffer, offset: number): number {
+  let length = 0;
+  while (length < piece.length) {
+    const count = readSync(fd, piece, length, piece.length - length, offset + length);
+    if (count === 0) break;
+    length += count;
+  }
+  return length;
+}
+
 function writeAll(fd: number, content: string | Buffer): void {
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
   for (let offset = 0; offset < bytes.length; ) offset += writeSync(fd, bytes, offset);

@@ -18,11 +18,13 @@ export interface MountPoint {
  * Mounts a filesystem of a disk: read-only, and so that nothing on it can act as a device, gain rights or be executed
  * from there (containers still execute it: their overlay mount is another mount).
  * ext4 gets `noload`: a journal is not replayed, since that would write. erofs refuses that option.
+ * And `errors=continue`: else a damaged disk whose superblock says `errors=panic` would take the guest down, read-only as
+ * it is (fs/ext4/super.c, ext4_handle_error).
  * @throws a system error of mount(2)
  */
 export function mountReadOnly(device: string, path: string, filesystem: 'ext4' | 'erofs'): void {
   const flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  systemCall('mount', cString(device), cString(path), cString(filesystem), flags, filesystem === 'ext4' ? cString('noload') : null);
+  systemCall('mount', cString(device), cString(path), cString(filesystem), flags, filesystem === 'ext4' ? cString('noload,errors=continue') : null);
 }
 
 /** Mounts an overlay, to find out whether the kernel can here. @throws a system error of mount(2) */

@@ -69,7 +69,7 @@ describe('a manifest', () => {
     it(`that is ${is} is refused: the disk is not one without manifest`, (t) => {
       const folder = scratch(t);
       make(path.join(folder, MANIFEST_NAME));
-      assert.throws(() => readManifest(new DiskTree(folder)), { code: 'MANIFEST_INVALID', message: /docker-preloader\.json: (a regular file|at most 67108864 bytes) expected/ });
+      assert.throws(() => readManifest(new DiskTree(folder)), { code: 'MANIFEST_INVALID', message: /docker-preloader\.json: (a regular file|at most 16777216 bytes) expected/ });
     });
   }
 
