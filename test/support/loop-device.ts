@@ -1,4 +1,7 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { cp } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { cleanUpLater } from './cleanup.ts';
 
@@ -12,7 +15,24 @@ export interface LoopDevice {
 /** Attaches a disk image read-only as a loop device, which is gone after the run. */
 export async function attach(file: string): Promise<LoopDevice> {
   const { stdout: device } = await execa('losetup', ['--find', '--show', '--read-only', file]);
-  return { device, detach: cleanUpLater(`loop device ${device}`, async () => void await execa('losetup', ['--detach', device])) };
+  return { device, detach: cleanUpLater(`loop device ${device}`, () => detach(device)) };
+}
+
+const GONE_WITHIN_MS = 15_000;
+
+/**
+ * Detaches and waits until the device is free: a container or another test that has just made a mount namespace holds a
+ * copy of each mount for a moment, and the kernel frees the device only after the last of them.
+ */
+async function detach(device: string): Promise<void> {
+  const name = path.basename(device);
+  const mounted = readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${device} `);
+  await execa('losetup', ['--detach', device]);
+  const deadline = performance.now() + GONE_WITHIN_MS;
+  while (!mounted && existsSync(`/sys/block/${name}/loop/backing_file`)) {
+    if (performance.now() > deadline) throw new Error(`${device}: expected to be free within ${GONE_WITHIN_MS / 1000} s, but something still uses it`);
+    await delay(20);
+  }
 }
 
 /**
