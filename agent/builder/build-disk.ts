@@ -10,8 +10,8 @@ import { uuidFrom, type Filesystem } from './filesystem.ts';
 import type { InputImage, Platform } from './input-image.ts';
 import { makeWorkplace, type Workplace } from './output.ts';
 import type { Progress } from './progress.ts';
-import { qemuImg } from './qemu-img.ts';
 import { readImages } from './read-images.ts';
+import { runTool } from './run-tool.ts';
 import { unpackVerified } from './verified-layer.ts';
 
 export interface BuildOptions {
@@ -57,7 +57,7 @@ export async function buildDisk(options: BuildOptions, progress: Progress): Prom
     const built = await writeDisk(collection, options, workplace, progress);
     if (options.compress) {
       progress.step('compressing');
-      await qemuImg('convert', '-c', '-f', 'qcow2', '-O', 'qcow2', workplace.path('disk'), workplace.path('compressed'));
+      await runTool('qemu-img', ['convert', '-c', '-f', 'qcow2', '-O', 'qcow2', workplace.path('disk'), workplace.path('compressed')]);
     }
     workplace.publish(options.compress ? 'compressed' : 'disk');
     return built;

@@ -12,8 +12,11 @@ export interface Workplace {
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** @throws PreloaderError where the output cannot be put there */
-export function makeWorkplace(output: string): Workplace {
+/**
+ * @param beforeRemoval what must end before the folder can go: called without waiting for anything but itself
+ * @throws PreloaderError where the output cannot be put there
+ */
+export function makeWorkplace(output: string, beforeRemoval: () => void = () => undefined): Workplace {
   const there = lstatSync(output, { throwIfNoEntry: false });
   if (there !== undefined && !there.isFile()) throw new PreloaderError('BUILD_FAILED', `${output}: a regular file to replace, or nothing, expected, found something else`);
   let folder: string;
@@ -24,6 +27,7 @@ export function makeWorkplace(output: string): Workplace {
   }
   const remove = (): void => {
     for (const signal of SIGNALS) process.off(signal, onSignal);
+    beforeRemoval();
     rmSync(folder, { recursive: true, force: true });
   };
   const onSignal = (signal: NodeJS.Signals): void => {

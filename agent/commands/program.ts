@@ -41,6 +41,7 @@ export function createProgram(finish: Finish): Command {
     .requiredOption('-o, --output <disk>', 'the disk; what is there is replaced when the new one is whole')
     .option('--format <format>', 'qcow2 or raw', 'qcow2')
     .option('--filesystem <filesystem>', 'ext4 or erofs', 'ext4')
+    .option('--engine <engine>', 'built-in, or docker: a private dockerd loads the archives, which needs root', 'built-in')
     .option('--size <bytes>', "the filesystem's size, also with K, M, G (default: as needed)")
     .option('--compress', 'compress the qcow2, by qemu-img')
     .option('--label <label>', "the filesystem's label (default: dpl- and 11 hex digits of the content's digest)")

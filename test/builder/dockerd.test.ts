@@ -14,7 +14,7 @@ import { dockerdVersions } from '../support/dockerd-version.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
 import { ociLayout, savedArchive, tarOf } from './archives.ts';
 import { observedOdd, observeOdd, oddImages } from './odd-layers.ts';
-import { treeFacts } from './tree-facts.ts';
+import { treeFacts, withoutUnsetTimes } from './tree-facts.ts';
 
 const mib = 1024 * 1024;
 /** One image of two layers; never to be made anew: it stands for all disks that are out there. */
@@ -144,11 +144,3 @@ describe('a built disk and what dockerd makes of the same archive', () => {
     await site.remove();
   });
 });
-
-/** dockerd leaves whiteouts and the parents that it makes itself with the time of unpacking. */
-function withoutUnsetTimes(facts: Awaited<ReturnType<typeof treeFacts>>): unknown {
-  return Object.fromEntries(Object.entries(facts).map(([name, fact]) => {
-    const unset = (fact['mode'] === '0o20000' && fact['device'] === 0) || /^b'odd\/implied(?:\/parents)?'$/.test(name);
-    return [name, unset ? { ...fact, mtime: 'unset' } : fact];
-  }));
-}
