@@ -11,8 +11,9 @@ import type { Progress } from './progress.ts';
 import { runTool } from './run-tool.ts';
 
 const BLOCK_BYTES = 4096;
-/** For the filesystem's own tables, beside an inode for each file. */
+/** For the filesystem's own tables, beside an inode for each file: so many blocks, and so much of the content. */
 const EXTRA_BLOCKS = 4096;
+const EXTRA_SHARE = 0.03;
 
 export type DockerEngineOptions = Pick<BuildOptions, 'archives' | 'output' | 'format' | 'label' | 'sizeBytes' | 'compress'>;
 
@@ -66,10 +67,10 @@ async function writeFilesystem(workplace: Workplace, label: string, sizeBytes: n
   const parts = ['image', 'overlay2'].map((name) => join(data, name));
   const blocks = sum(await runTool('du', ['--summarize', `--block-size=${BLOCK_BYTES}`, ...parts]));
   const inodes = sum(await runTool('du', ['--summarize', '--inodes', ...parts])) + 64;
-  const size = sizeBytes ?? (blocks + Math.ceil(inodes / 8) + EXTRA_BLOCKS) * BLOCK_BYTES;
+  const size = sizeBytes ?? (Math.ceil(blocks * (1 + EXTRA_SHARE)) + Math.ceil(inodes / 8) + EXTRA_BLOCKS) * BLOCK_BYTES;
   writeFileSync(disk, '');
   truncateSync(disk, size);
-  await runTool('mke2fs', ['-q', '-t', 'ext4', '-b', String(BLOCK_BYTES), '-O', '^has_journal', '-m', '0', '-N', String(inodes), '-L', label, disk]);
+  await runTool('mke2fs', ['-q', '-t', 'ext4', '-b', String(BLOCK_BYTES), '-O', '^has_journal,^resize_inode', '-m', '0', '-N', String(inodes), '-L', label, disk]);
   mkdirSync(mounted);
   await runTool('mount', ['-o', 'loop', disk, mounted]);
   try {
