@@ -4,6 +4,7 @@ import type { LoadedDisk, Preload } from '../boot/preload.ts';
 import { describeStep } from '../boot/steps.ts';
 import type { Timing } from '../boot/timings.ts';
 import { oneLine } from '../system/one-line.ts';
+import { plural } from '../system/plural.ts';
 import { VERSION } from '../version.ts';
 import { stateOf, type State } from './state.ts';
 
@@ -108,8 +109,4 @@ function summarise(run: Preload, state: State, readyUsec: number): string {
   const text = `${counts}, ${done}, ${milliseconds} ms`;
   // It goes to terminals and to the service manager as it is.
   return oneLine((state === 'degraded' || state === 'failed') && worst !== undefined ? `${state}: ${worst.message}${more}; ${text}` : `${state}: ${text}`);
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -1,26 +1,17 @@
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { startDocker } from './docker.ts';
+import { agentCommand } from '../support/agent.ts';
 import type { DemoImage } from './images.ts';
 import { run } from './transcript.ts';
 
 /**
- * Makes a preload disk of one image: a dockerd of its own loads the archive, and what it has written goes into a
- * filesystem with a label. This is what the NixOS module of 2018 did.
- * @returns the disk, a raw image of the filesystem
+ * Makes a preload disk of one image with `docker-preloader build`, and shows what is on it.
+ * @param format the disk's: raw for a loop device, qcow2 for a virtual machine
+ * @returns the disk
  */
-export async function makeDisk(folder: string, image: DemoImage, label: string): Promise<string> {
-  const own = path.join(folder, `make-${image.name}`);
-  await mkdir(own);
-  const docker = await startDocker(own);
-  await docker.cli('load', '--input', image.archive);
-  await docker.stop();
-  const content = path.join(own, 'disk');
-  const disk = path.join(folder, `${image.name}.ext4`);
-  await run(['mkdir', content]);
-  await run(['mv', path.join(own, 'data/image'), path.join(own, 'data/overlay2'), content]);
-  const sizeMiB = Math.ceil((image.archiveBytes / 2 ** 20) * 1.1) + 16;
-  await run(['mke2fs', '-q', '-t', 'ext4', '-b', '4096', '-m', '0', '-O', '^has_journal', '-L', label, '-d', content, disk, `${sizeMiB}M`], { what: 'writing the filesystem' });
-  await run(['rm', '-r', own]);
+export async function makeDisk(folder: string, image: DemoImage, label: string, format: 'raw' | 'qcow2'): Promise<string> {
+  const [command, ...before] = agentCommand();
+  const disk = path.join(folder, `${image.name}.${format}`);
+  await run([command, ...before, 'build', image.archive, '-o', disk, '--format', format, '--label', label, '--quiet'], { what: 'building the disk' });
+  await run([command, ...before, 'inspect', disk]);
   return disk;
 }

@@ -96,7 +96,7 @@ function printingGuest(vm: Guest) {
 async function makeQcow2(folder: string, images: readonly DemoImage[], name: DemoImage['name']): Promise<VirtualDisk> {
   const image = images.find((candidate) => candidate.name === name);
   if (image === undefined) throw new Error(`An image ${name} expected, found none`);
-  return toQcow2(await makeDisk(folder, image, `dpl-${name}`), `dpl-${name}`);
+  return { id: `dpl-${name}`, file: await makeDisk(folder, image, `dpl-${name}`, 'qcow2') };
 }
 
 async function makeArchiveDisk(folder: string, images: readonly DemoImage[]): Promise<VirtualDisk> {

@@ -23,7 +23,7 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
   const disks = new Map<DemoImage['name'], { readonly label: string; readonly file: string }>();
   for (const image of images) {
     const label = `${prefix}-${image.name}`;
-    disks.set(image.name, { label, file: await makeDisk(folder, image, label) });
+    disks.set(image.name, { label, file: await makeDisk(folder, image, label, 'raw') });
   }
 
   heading('Both are attached, as the guest of a virtual machine sees them');
