@@ -15,10 +15,10 @@ interface Stage {
 const stages: Readonly<Record<string, Stage>> = {
   unit: {
     about: 'units, by tables and by properties',
-    files: ['test/{boot,builder,commands,disk,docker,packaging,status,support,system}/**/*.test.ts'],
+    files: ['test/{boot,commands,disk,docker,packaging,status,support,system}/**/*.test.ts', 'test/builder/{build,layers,tools}.test.ts'],
     concurrency: 2,
   },
-  store: { about: 'real dockerds 20.10, 26.1 and 28.5 on preloaded stores', files: ['test/{store,demo}/*.test.ts'], concurrency: 2 },
+  store: { about: 'real dockerds 20.10, 26.1 and 28.5 on preloaded stores', files: ['test/{store,demo}/*.test.ts', 'test/builder/{dockerd,engine}.test.ts'], concurrency: 2 },
   safety: { about: 'faults at each call, power cuts, hostile and damaged disks, a status socket under attack', files: ['test/safety/*.test.ts'], concurrency: 2 },
   guest: { about: 'real systemd in containers', files: ['test/guest/*.test.ts'], concurrency: 1 },
   vm: { about: 'a virtual machine with qcow2 disks', files: ['test/vm/*.test.ts'], concurrency: 1 },

@@ -12,8 +12,8 @@ import { runTool } from './run-tool.ts';
 
 const BLOCK_BYTES = 4096;
 /** For the filesystem's own tables, beside an inode for each file: so many blocks, and so much of the content. */
-const EXTRA_BLOCKS = 4096;
-const EXTRA_SHARE = 0.03;
+export const EXTRA_BLOCKS = 4096;
+export const EXTRA_SHARE = 0.03;
 
 export type DockerEngineOptions = Pick<BuildOptions, 'archives' | 'output' | 'format' | 'label' | 'sizeBytes' | 'compress'>;
 
@@ -42,16 +42,20 @@ export async function buildWithDocker(options: DockerEngineOptions, progress: Pr
     const label = options.label ?? `dpl-${hexOf(sha256(readFileSync(join(workplace.path('data'), 'image/overlay2/repositories.json')))).slice(0, 11)}`;
     progress.step('writing the filesystem');
     const sizeBytes = await writeFilesystem(workplace, label, options.sizeBytes);
-    if (options.format === 'qcow2') {
-      progress.step('converting');
-      await runTool('qemu-img', ['convert', ...(options.compress ? ['-c'] : []), '-f', 'raw', '-O', 'qcow2', workplace.path('disk'), workplace.path('converted')]);
-    }
-    workplace.publish(options.format === 'qcow2' ? 'converted' : 'disk');
+    await publishImage(workplace, options, progress);
     return { label, sizeBytes };
   } finally {
     progress.end();
     workplace.remove();
   }
+}
+
+/** Makes the workplace's raw `disk` the output, in the format that is asked for. */
+export async function publishImage(workplace: Workplace, options: DockerEngineOptions, progress: Progress): Promise<void> {
+  if (options.format === 'raw') return workplace.publish('disk');
+  progress.step('converting');
+  await runTool('qemu-img', ['convert', ...(options.compress ? ['-c'] : []), '-f', 'raw', '-O', 'qcow2', workplace.path('disk'), workplace.path('converted')]);
+  workplace.publish('converted');
 }
 
 /** Containers' layers, and what was under way. */

@@ -3,6 +3,7 @@ import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
 /** Programs that a build may call, with the Debian package that brings each. */
 const packages = {
   'qemu-img': 'qemu-utils',
+  'qemu-system-x86_64': 'qemu-system-x86',
   dockerd: 'docker.io',
   docker: 'docker.io',
   mke2fs: 'e2fsprogs',

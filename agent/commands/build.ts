@@ -20,6 +20,7 @@ export interface BuildArguments {
   readonly base?: readonly string[];
   readonly quiet?: boolean;
   readonly engine?: string;
+  readonly vm?: string;
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
@@ -31,9 +32,10 @@ const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20,
  */
 export async function build(archives: readonly string[], options: BuildArguments, refuse: (message: string) => never): Promise<number> {
   const { engine = 'built-in' } = options;
-  if (engine !== 'built-in' && engine !== 'docker') return refuse(`--engine: built-in or docker expected, found '${engine}'`);
+  if (engine !== 'built-in' && engine !== 'docker' && engine !== 'docker-vm') return refuse(`--engine: built-in, docker or docker-vm expected, found '${engine}'`);
+  if ((engine === 'docker-vm') !== (options.vm !== undefined)) return refuse(`--vm DIR and --engine docker-vm expected together, found one of them`);
   const parsed = await parse(archives, options, refuse);
-  if (engine === 'docker') return buildByDocker(parsed, options, refuse);
+  if (engine !== 'built-in') return buildByDocker(parsed, options, refuse);
   const built = await buildDisk(parsed, makeProgress(process.stderr, options.quiet === true));
   for (const id of built.unnamed) process.stderr.write(`docker-preloader: ${id} has no name on the disk: give it one with --tag NAME:TAG\n`);
   process.stdout.write(`${options.output}: label ${built.label}, images ${built.images}, layers ${built.layers}, ${megabytes(built.sizeBytes)}, manifest ${built.manifestDigest}\n`);
@@ -42,11 +44,13 @@ export async function build(archives: readonly string[], options: BuildArguments
 
 /** What only the manifest can say has no place on a disk that dockerd makes. */
 async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refuse: (message: string) => never): Promise<number> {
-  for (const name of ['base', 'tag', 'platform'] as const) if (options[name] !== undefined && options[name].length > 0) return refuse(`--${name}: the built-in engine expected, found --engine docker`);
-  if (parsed.priority !== 0) return refuse('--priority: the built-in engine expected, found --engine docker');
-  if (parsed.filesystem !== 'ext4') return refuse(`--filesystem: ext4 expected with --engine docker, found ${parsed.filesystem}`);
-  const { buildWithDocker } = await import('../builder/docker-engine.ts');
-  const { label, sizeBytes } = await buildWithDocker(parsed, makeProgress(process.stderr, options.quiet === true));
+  for (const name of ['base', 'tag', 'platform'] as const) if (options[name] !== undefined && options[name].length > 0) return refuse(`--${name}: the built-in engine expected, found another`);
+  if (parsed.priority !== 0) return refuse('--priority: the built-in engine expected, found another');
+  if (parsed.filesystem !== 'ext4') return refuse(`--filesystem: ext4 expected with dockerd as the engine, found ${parsed.filesystem}`);
+  const progress = makeProgress(process.stderr, options.quiet === true);
+  const { label, sizeBytes } = options.vm === undefined
+    ? await (await import('../builder/docker-engine.ts')).buildWithDocker(parsed, progress)
+    : await (await import('../builder/docker-vm-engine.ts')).buildWithDockerVm(parsed, options.vm, progress);
   process.stdout.write(`${options.output}: label ${label}, ${megabytes(sizeBytes)}, made by dockerd, without a manifest\n`);
   return 0;
 }

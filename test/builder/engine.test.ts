@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
@@ -9,6 +9,7 @@ import { agent, agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { dockerdTree } from '../support/dockerd-version.ts';
+import { guestRoot } from '../support/guest-root.ts';
 import { mountsBelow, tempTree, type TempTree } from '../support/temp-tree.ts';
 import { savedArchive } from './archives.ts';
 import { makeTar } from './make-tar.ts';
@@ -55,9 +56,31 @@ describe('build --engine docker, the reference', () => {
   }
 
   it('makes a disk with the same trees and the same metadata as the built-in engine', async () => {
-    const [ours, theirs] = [path.join(tree.path, 'built-in.ext4'), path.join(tree.path, 'docker.ext4')];
-    await build(ours);
+    const theirs = path.join(tree.path, 'docker.ext4');
     await build(theirs, '--engine', 'docker');
+    await assertLikeBuiltIn(theirs);
+  });
+
+  it('does so in a virtual machine, without root', async () => {
+    await ensureDebianPackages(['qemu-system-x86', 'util-linux'], { install: true });
+    const root = await guestRoot('trixie');
+    // The cache may be in a folder that is for root alone.
+    const folder = path.join(tree.path, 'unprivileged');
+    mkdirSync(folder);
+    for (const [file, name] of [[root.kernel, 'kernel'], [root.initrd, 'initrd'], [root.disk, 'root.ext4'], [archive, 'saved.tar'], [agentCommand()[0], 'docker-preloader']] as const) {
+      await execa('cp', ['--sparse=always', file, path.join(folder, name)]);
+    }
+    await execa('chown', ['-R', '65534:65534', folder]);
+    chmodSync(tree.path, 0o755);
+    const theirs = path.join(folder, 'docker.ext4');
+    await execa('setpriv', ['--reuid', '65534', '--regid', '65534', '--clear-groups', path.join(folder, 'docker-preloader'),
+      'build', path.join(folder, 'saved.tar'), '-o', theirs, '--format', 'raw', '--engine', 'docker-vm', '--vm', folder], { timeout: 900_000, env: { TMPDIR: folder } });
+    await assertLikeBuiltIn(theirs);
+  });
+
+  async function assertLikeBuiltIn(theirs: string): Promise<void> {
+    const ours = `${theirs}-built-in`;
+    await build(ours);
     const roots = [await mounted(ours), await mounted(theirs)] as const;
     const both = <Value>(read: (root: string) => Value): readonly [Value, Value] => [read(roots[0]), read(roots[1])];
     const layerdb = 'image/overlay2/layerdb/sha256';
@@ -77,7 +100,7 @@ describe('build --engine docker, the reference', () => {
     }
     assert.deepEqual(...both((root) => readdirSync(path.join(root, 'image/overlay2/imagedb/content/sha256')).sort()));
     assert.deepEqual(...both((root) => JSON.parse(readFileSync(path.join(root, 'image/overlay2/repositories.json'), 'utf8')) as unknown));
-  });
+  }
 
   it('says what it lacks: dockerd, root, an archive that docker takes', async () => {
     const output = path.join(tree.path, 'none.ext4');
@@ -96,6 +119,13 @@ describe('build --engine docker, the reference', () => {
     const broken = path.join(tree.path, 'broken.tar');
     writeFileSync(broken, 'no archive');
     assert.match(await run([], env, broken), /^docker-preloader: docker --host: /);
+    const vm = await agent(['build', archive, '-o', output, '--engine', 'docker-vm', '--vm', empty]);
+    assert.equal(vm.exitCode, 1, vm.all);
+    assert.match(vm.stderr, /the files kernel, initrd, root\.ext4 expected, found no kernel/);
+    for (const args of [['--engine', 'docker-vm'], ['--vm', empty], ['--engine', 'docker', '--priority', '1'], ['--engine', 'podman']]) {
+      const wrong = await agent(['build', archive, '-o', output, ...args]);
+      assert.equal(wrong.exitCode, 2, wrong.all);
+    }
     assertNothingLeft();
   });
 
