@@ -6,6 +6,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
+import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { attach, copyWithLabel } from '../support/loop-device.ts';
 import { notifySocket, type NotifySocket } from '../support/notify-socket.ts';
 import { type TempTree, tempTree, unmountBelow } from '../support/temp-tree.ts';
@@ -15,6 +16,7 @@ import { twelveLayers } from './twelve-layers.ts';
 const [command, ...args] = agentCommand();
 let disk: string;
 before(async () => {
+  await ensureDebianPackages(['procps'], { install: true });
   disk = await twelveLayers();
 });
 after(cleanUpAll);
