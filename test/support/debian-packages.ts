@@ -78,12 +78,13 @@ export async function fetchDebianPackage(suite: DebianSuite, names: readonly str
 
 /**
  * Where this machine gets Debian's packages from, so that a mirror that its owner chose is used here too.
- * `http://deb.debian.org/debian` where apt has no Debian source.
+ * @throws Error where apt has no Debian source
  */
 export async function debianMirror(): Promise<string> {
   const { stdout } = await execa('apt-get', ['indextargets', '--format', '$(REPO_URI) $(ORIGIN)'], { reject: false });
   const line = (stdout ?? '').split('\n').find((target) => /^\S+\/debian\/? Debian$/.test(target));
-  return (line?.split(' ')[0] ?? 'http://deb.debian.org/debian').replace(/\/$/, '');
+  if (line === undefined) throw new Error('Expected a Debian source in apt\'s configuration, found none; add one to /etc/apt/sources.list');
+  return (line.split(' ')[0] ?? '').replace(/\/$/, '');
 }
 
 /** Sets up an apt of its own in `folder`, and returns the options that make apt-get use it. */
