@@ -10,8 +10,6 @@ import type { Discovery, FoundDisk } from './discover.ts';
 
 export interface MountedDisk extends FoundDisk {
   readonly path: string;
-  /** It was mounted before. */
-  readonly kept: boolean;
 }
 
 export interface Mounts {
@@ -20,10 +18,9 @@ export interface Mounts {
 }
 
 /**
- * Mounts each disk in a folder of its label. What is mounted there already is used if it is the same device; another
- * one, whose device is gone, gives way unless dockerd may be using it.
+ * Mounts each disk in a folder of its label. What is mounted there already is used if it is the same device.
  */
-export function mountDisks(discovery: Discovery, mountRoot: string, options: { readonly mayUnmount: boolean }): Mounts {
+export function mountDisks(discovery: Discovery, mountRoot: string): Mounts {
   const disks: MountedDisk[] = [];
   const findings: Finding[] = [];
   if (discovery.disks.size === 0) return { disks, findings };
@@ -33,7 +30,7 @@ export function mountDisks(discovery: Discovery, mountRoot: string, options: { r
   for (const [label, candidates] of discovery.disks) {
     try {
       const disk = candidates.length === 1 ? candidates[0] : chooseDuplicate(label, candidates, mountRoot, findings);
-      if (disk !== undefined) disks.push(mountDisk(disk, mountRoot, present, options.mayUnmount));
+      if (disk !== undefined) disks.push(mountDisk(disk, mountRoot, present));
     } catch (error) {
       findings.push({ code: isBusy(error) ? 'MOUNT_BUSY' : 'MOUNT_FAILED', label, device: candidates[0]?.device.path ?? '', message: `disk ${label} (${candidates[0]?.device.path ?? ''}): ${messageOf(error)}` });
     }
@@ -44,19 +41,14 @@ export function mountDisks(discovery: Discovery, mountRoot: string, options: { r
 class MountBusy extends Error {}
 const isBusy = (error: unknown): boolean => error instanceof MountBusy;
 
-function mountDisk(disk: FoundDisk, mountRoot: string, present: readonly MountPoint[], mayUnmount: boolean): MountedDisk {
+function mountDisk(disk: FoundDisk, mountRoot: string, present: readonly MountPoint[]): MountedDisk {
   const path = join(mountRoot, disk.label);
   const there = present.findLast((mount) => mount.path === path);
-  if (there?.deviceNumber === disk.device.deviceNumber) return { ...disk, path, kept: true };
-  if (there !== undefined) {
-    if (!mayUnmount || existsSync(`/sys/dev/block/${there.deviceNumber}`)) {
-      throw new MountBusy(`nothing else mounted on ${path} expected, found device ${there.deviceNumber}; unmount it, or restart Docker if the disk was replaced`);
-    }
-    unmount(path, true);
-  }
+  if (there?.deviceNumber === disk.device.deviceNumber) return { ...disk, path };
+  if (there !== undefined) throw new MountBusy(`nothing else mounted on ${path} expected, found device ${there.deviceNumber}; unmount it, or restart Docker if the disk was replaced`);
   mkdirSync(path, { recursive: true, mode: 0o755 });
   mountReadOnly(disk.device.path, path, disk.superblock.filesystem);
-  return { ...disk, path, kept: false };
+  return { ...disk, path };
 }
 
 /**
@@ -105,7 +97,8 @@ export function findHiddenMounts(disks: readonly MountedDisk[]): Finding[] {
 
 /**
  * Mounts of ours whose device is gone. While dockerd may use them they are lost: what stands on them gives read errors
- * until the disk is back and Docker restarted. Otherwise they are let go, and the store then goes without them.
+ * until the disk is back and Docker restarted. Otherwise they are let go: for another disk of that label, or the store goes
+ * without them. So this comes before mounting.
  */
 export function findLostDisks(mountRoot: string, options: { readonly mayUnmount: boolean }): Finding[] {
   const findings: Finding[] = [];

@@ -102,8 +102,9 @@ class PreloadRun implements Preload {
     this.findings.push(...discovery.findings);
 
     this.#begin('mount', `mounting ${discovery.disks.size} disks`);
-    const mounts = mountDisks(discovery, this.#config.mountRoot, { mayUnmount: mayChange });
-    this.findings.push(...mounts.findings, ...findLostDisks(this.#config.mountRoot, { mayUnmount: mayChange }));
+    this.findings.push(...findLostDisks(this.#config.mountRoot, { mayUnmount: mayChange }));
+    const mounts = mountDisks(discovery, this.#config.mountRoot);
+    this.findings.push(...mounts.findings);
     const hidden = this.#options.change === 'never' ? [] : findHiddenMounts(mounts.disks);
     this.findings.push(...hidden);
 

@@ -36,7 +36,7 @@ function aRun(t: TestContext, change: Partial<Preload> = {}): Preload {
   const planned = plan({ store: new Store(path.join(folder, 'docker')), ledger: { state: 'none', ledger: emptyLedger }, disks: [{ content, rank: 0 }], config: { conflicts: 'user', removedImages: 'restore' } });
   const timings = new Timings();
   timings.begin('config');
-  return { dataRoot: '/var/lib/docker', disks: [{ mounted: { label: 'dpl-a', device, superblock, rank: 0, path: root, kept: false }, content }], plan: planned, applied: true, isDockerRunning: false, findings: [], timings, ...change };
+  return { dataRoot: '/var/lib/docker', disks: [{ mounted: { label: 'dpl-a', device, superblock, rank: 0, path: root }, content }], plan: planned, applied: true, isDockerRunning: false, findings: [], timings, ...change };
 }
 
 const later = (run: Preload, milliseconds: number): number => (run.timings.entries[0]?.startUsec ?? 0) + milliseconds * 1000;

@@ -74,6 +74,10 @@ describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
   it('reports a disk that is pulled out as lost, and the others go on', async () => {
     await vm.unplug('dpl-b');
     await until(vm, 'docker-preloader status --json | grep -i lost', 30);
+    await ok(vm, 'systemctl restart docker');
+    // Let go of while Docker was stopped: another disk of that label could come now.
+    assert.doesNotMatch(await ok(vm, 'docker-preloader status --json; true'), /DISK_LOST/);
+    assert.doesNotMatch(await ok(vm, 'cat /proc/mounts'), /disks\/dpl-b /);
     assert.equal(await nameInContainer(vm, disks('dpl-01').image), disks('dpl-01').image);
     await vm.poweroff();
   });
