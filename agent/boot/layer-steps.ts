@@ -3,14 +3,8 @@ import type { DiskImage, DiskLayer } from '../disk/reader.ts';
 import type { ChainID } from '../docker/ids.ts';
 import { recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
 import { emptyLayer, linkTargetOf, lowerOf, ownLayerNames, type OwnLayerNames } from '../docker/overlay2.ts';
-import type { OwnLayer, Store } from '../docker/store.ts';
+import type { NamedLayer, OwnLayer, Store } from '../docker/store.ts';
 import type { Step } from './steps.ts';
-
-/** How a layer is named by those above it. */
-interface Named {
-  readonly link: string;
-  readonly lower: string | undefined;
-}
 
 /** Finds out, layer by layer and each once, what is missing or different in the store. */
 export class LayerPlanner {
@@ -22,7 +16,7 @@ export class LayerPlanner {
   readonly #store: Store;
   readonly #offer: ReadonlyMap<ChainID, readonly DiskLayer[]>;
   readonly #synced: boolean;
-  readonly #named = new Map<ChainID, Named>();
+  readonly #named = new Map<ChainID, NamedLayer>();
   readonly #steps: Step[] = [];
   #needsEmptyLayer = false;
 
@@ -35,13 +29,13 @@ export class LayerPlanner {
 
   /** Wants all layers of an image, of which the catalogue has said that they can be had. */
   want(image: DiskImage): void {
-    let below: Named | undefined;
+    let below: NamedLayer | undefined;
     for (const chain of image.chains) below = this.#named.get(chain) ?? this.#wantLayer(chain, below);
   }
 
   /** Wants a single layer that stays in the store anyway, to link it to a disk that has it. Its parents come first. */
   rewant(chains: readonly ChainID[]): void {
-    let below: Named | undefined;
+    let below: NamedLayer | undefined;
     for (const chain of chains) {
       const known = this.#named.get(chain);
       if (known === undefined && !this.#canHave(chain)) return;
@@ -53,7 +47,7 @@ export class LayerPlanner {
     return this.#store.ownership(chain) === 'user' ? this.#store.userLayer(chain) !== undefined : this.#offer.has(chain);
   }
 
-  #wantLayer(chain: ChainID, below: Named | undefined): Named {
+  #wantLayer(chain: ChainID, below: NamedLayer | undefined): NamedLayer {
     const ownership = this.#store.ownership(chain);
     const candidates = this.#offer.get(chain) ?? [];
     const user = ownership === 'user' ? this.#store.userLayer(chain) : undefined;

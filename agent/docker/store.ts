@@ -22,6 +22,12 @@ export interface OwnLayer extends OwnLayerNames {
   readonly tarSplitBytes: number | undefined;
 }
 
+/** How a layer is named by those above it. */
+export interface NamedLayer {
+  readonly link: string;
+  readonly lower: string | undefined;
+}
+
 /** Whose a layer in the store is: its cache-id tells, and not a record that could be wrong. */
 export type Ownership = 'none' | 'ours' | 'user';
 
@@ -40,6 +46,7 @@ export class Store {
   readonly images: ReadonlySet<ImageID>;
   readonly #overlay: ReturnType<typeof overlayPaths>;
   readonly #ownership = new Map<ChainID, Ownership>();
+  readonly #userLayers = new Map<ChainID, NamedLayer | undefined>();
   readonly #configs = new Map<ImageID, ImageConfig | undefined>();
   #overlayNames: readonly string[] | undefined;
   #containerParents: ReadonlyMap<string, ChainID> | undefined;
@@ -59,11 +66,6 @@ export class Store {
     // dockerd passes over symlinks here, which the preloader of 2018 made (layer/filestore.go, List).
     this.layers = new Set(foldersIn(this.paths.layers).flatMap((name) => asChainID(`sha256:${name}`) ?? []));
     this.images = new Set(namesIn(this.paths.images).flatMap((name) => asImageID(`sha256:${name}`) ?? []));
-  }
-
-  /** dockerd holds a flock on the volumes' database as long as it runs (moby, volume/service/db.go; bbolt). */
-  isDockerRunning(): boolean {
-    return isDockerRunning(this.dataRoot);
   }
 
   #names(): readonly string[] {
@@ -116,7 +118,12 @@ export class Store {
   }
 
   /** What a child of this user's layer names it by, or undefined where its files are not there. */
-  userLayer(chain: ChainID): { readonly link: string; readonly lower: string | undefined } | undefined {
+  userLayer(chain: ChainID): NamedLayer | undefined {
+    if (!this.#userLayers.has(chain)) this.#userLayers.set(chain, this.#readUserLayer(chain));
+    return this.#userLayers.get(chain);
+  }
+
+  #readUserLayer(chain: ChainID): NamedLayer | undefined {
     const cacheId = readTextIfThere(`${this.paths.layer(chain)}/cache-id`)?.trim() ?? '';
     if (!isCacheId(cacheId)) return undefined;
     const folder = this.#overlay.layer(cacheId);
@@ -207,7 +214,10 @@ export class Store {
   }
 }
 
-/** Whether a dockerd runs on this data root. */
+/**
+ * Whether a dockerd runs on this data root: it holds a flock on the volumes' database as long as it does (moby,
+ * volume/service/db.go; bbolt).
+ */
 export function isDockerRunning(dataRoot: string): boolean {
   return isFileLocked(`${dataRoot}/volumes/metadata.db`);
 }
