@@ -143,6 +143,13 @@ class Story {
   }
 }
 
+/** What the user has said last of each tag. */
+function noteUser(users: Map<string, ImageID>, action: Action): void {
+  if (action.who !== 'user') return;
+  if (action.image === undefined) users.delete(action.name);
+  else users.set(action.name, action.image);
+}
+
 describe('any number of attachments, upgrades, removals and changes by the user', () => {
   const configs = fc.record({ conflicts: fc.constantFrom('user' as const, 'disk' as const), removedImages: fc.constantFrom('restore' as const, 'respect' as const) });
 
@@ -153,8 +160,7 @@ describe('any number of attachments, upgrades, removals and changes by the user'
         const users = new Map<string, ImageID>();
         for (const action of list) {
           story.do(action);
-          if (action.who === 'user' && action.image !== undefined) users.set(action.name, action.image);
-          else if (action.who === 'user') users.delete(action.name);
+          noteUser(users, action);
           story.boot();
           for (const [name, id] of users) assert.equal(story.store.get(name), id);
         }
@@ -169,8 +175,7 @@ describe('any number of attachments, upgrades, removals and changes by the user'
         const users = new Map<string, ImageID>();
         for (const action of list) {
           story.do(action);
-          if (action.who === 'user' && action.image !== undefined) users.set(action.name, action.image);
-          else if (action.who === 'user') users.delete(action.name);
+          noteUser(users, action);
           story.boot();
         }
         story.disks = new Map();
