@@ -4,7 +4,7 @@ import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db
 import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
 import { hexOf } from '../docker/ids.ts';
 import { ensureFolder, haveSameContent, isDirectory, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink } from '../system/files.ts';
-import { ledgerFolder, writeLedger } from './ledger.ts';
+import { removeLedger, writeLedger } from './ledger.ts';
 import type { Step } from './steps.ts';
 
 /** Modes that dockerd itself gives (moby, overlay2/overlay.go, layer/filestore.go, image/fs.go). */
@@ -68,7 +68,7 @@ class Applier {
       case 'remove-distribution':
         return removeIfThere(join(this.#paths.root, step.path));
       case 'remove-ledger':
-        return rmSync(join(ledgerFolder(this.#dataRoot), 'ledger.json'), { force: true });
+        return removeLedger(this.#dataRoot);
     }
   }
 

@@ -3,7 +3,7 @@ import * as z from 'zod/mini';
 import { FORMAT_VERSION, refuseNewerMajor } from '../disk/manifest.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { ensureFolder, readTextIfThere, replaceFile } from '../system/files.ts';
+import { ensureFolder, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
 import { parseJson } from '../system/parse.ts';
 
 const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
@@ -110,6 +110,11 @@ function toMap<Key extends string, Value extends string>(record: Record<string, 
 export function writeLedger(dataRoot: string, ledger: Ledger): void {
   ensureFolder(ledgerFolder(dataRoot), 0o700);
   replaceFile(ledgerPath(dataRoot), serialiseLedger(ledger), { mode: 0o600, durable: true });
+}
+
+/** Removes the ledger, where there is one. @throws system errors */
+export function removeLedger(dataRoot: string): void {
+  removeIfThere(ledgerPath(dataRoot));
 }
 
 export function serialiseLedger(ledger: Ledger): string {

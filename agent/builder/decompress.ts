@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { pipeline, Readable, type Duplex } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
-import { isENOENT, PreloaderError } from '../system/errors.ts';
+import { isENOENT } from '../system/errors.ts';
+import { toolMissing } from './run-tool.ts';
 
 export type Compression = 'none' | 'gzip' | 'zstd' | 'xz';
 
@@ -36,7 +37,7 @@ async function* unxz(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arr
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
   const ended = new Promise<number | null>((resolve, reject) => {
-    child.once('error', (error) => reject(isENOENT(error) ? new PreloaderError('TOOL_MISSING', "the program 'xz' expected for an xz archive, found none: install the package xz-utils") : error));
+    child.once('error', (error) => reject(isENOENT(error) ? toolMissing('xz') : error));
     child.once('close', resolve);
   });
   ended.catch(() => undefined);

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hexOf, sha256 } from '../docker/ids.ts';
 import { PreloaderError } from '../system/errors.ts';
@@ -79,7 +79,7 @@ async function writeFilesystem(workplace: Workplace, label: string, sizeBytes: n
   await runTool('mount', ['-o', 'loop', disk, mounted]);
   try {
     await runTool('cp', ['--archive', ...parts, mounted]);
-    for (const name of readdirSync(mounted)) if (name === 'lost+found') rmSync(join(mounted, name), { recursive: true });
+    rmdirSync(join(mounted, 'lost+found'));
   } finally {
     await runTool('umount', [mounted]);
   }

@@ -1,10 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, createWriteStream, existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { createWriteStream, existsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pipeline } from 'node:stream/promises';
 import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
+import { hasKvm } from '../system/kvm.ts';
 import { publishImage, type DockerEngineOptions } from './docker-engine.ts';
 import { makeWorkplace, type Workplace } from './output.ts';
 import type { Progress } from './progress.ts';
@@ -86,16 +87,6 @@ function qemuArguments(guest: string, workplace: Workplace, archives: readonly s
     ...drive(workplace.path('disk'), 'cache=unsafe'),
     ...archives.flatMap((file) => drive(resolve(file), 'readonly=on')),
   ];
-}
-
-/** Whether the processor itself can run the machine: elsewhere /dev/kvm may open and the guest die. */
-function hasKvm(): boolean {
-  try {
-    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
-    return /^kvm_(intel|amd) /m.test(readFileSync('/proc/modules', 'utf8'));
-  } catch {
-    return false;
-  }
 }
 
 async function listen(qemu: ChildProcess, progress: Progress): Promise<{ readonly blocks: number; readonly label: string }> {

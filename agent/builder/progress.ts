@@ -1,3 +1,5 @@
+import { megabytes } from '../system/megabytes.ts';
+
 /** Tells how far a build is. */
 export interface Progress {
   /** The sum of what will be read, once it is known. */
@@ -42,8 +44,4 @@ export function makeProgress(stream: NodeJS.WriteStream, quiet: boolean, now: ()
       if (live) stream.write('\r\u001b[K');
     },
   };
-}
-
-export function megabytes(bytes: number): string {
-  return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }

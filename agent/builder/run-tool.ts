@@ -9,6 +9,7 @@ const packages = {
   mke2fs: 'e2fsprogs',
   mount: 'mount',
   umount: 'mount',
+  xz: 'xz-utils',
   cp: 'coreutils',
   du: 'coreutils',
 } as const;

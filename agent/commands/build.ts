@@ -3,7 +3,8 @@ import { readBase } from '../builder/base-disk.ts';
 import { buildDisk, type BuildOptions } from '../builder/build-disk.ts';
 import { familiarReference } from '../builder/image-name.ts';
 import { machinePlatform, parsePlatform } from '../builder/input-image.ts';
-import { makeProgress, megabytes } from '../builder/progress.ts';
+import { makeProgress } from '../builder/progress.ts';
+import { megabytes } from '../system/megabytes.ts';
 import { messageOf } from '../system/errors.ts';
 
 /** `build`'s options, as they stand on the command line. */

@@ -1,7 +1,8 @@
 import { inspectDisk, type Inspection } from '../builder/inspect-disk.ts';
 import { oneLine } from '../system/one-line.ts';
 import { plural } from '../system/plural.ts';
-import { makeProgress, megabytes } from '../builder/progress.ts';
+import { makeProgress } from '../builder/progress.ts';
+import { megabytes } from '../system/megabytes.ts';
 
 /** Prints what is on a disk. @returns the exit status: 1 where something on it is wrong */
 export async function inspect(disk: string, options: { readonly json?: boolean; readonly deep?: boolean }): Promise<number> {

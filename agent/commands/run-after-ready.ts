@@ -98,13 +98,13 @@ async function compareWithService(config: Config, dataRoot: string): Promise<Fin
 }
 
 async function readService(config: Config): Promise<ServiceStore | undefined> {
+  // Only a unit of this system's manager goes with this system's docker.service.
+  if (process.env['NOTIFY_SOCKET'] !== '/run/systemd/notify') return undefined;
   const { execa } = await import('execa');
   const show = async (...properties: readonly string[]): Promise<Map<string, string>> => {
     const { stdout } = await execa('systemctl', ['show', 'docker.service', ...properties.map((name) => `--property=${name}`)], { timeout: 10_000 });
     return new Map(stdout.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
   };
-  // Only a unit of this system's manager goes with this system's docker.service.
-  if (process.env['NOTIFY_SOCKET'] !== '/run/systemd/notify') return undefined;
   try {
     const properties = await show('ExecStart', 'Environment', 'EnvironmentFiles', 'LoadState');
     const argv = parseExecStart(properties.get('ExecStart') ?? '');

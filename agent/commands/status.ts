@@ -5,6 +5,7 @@ import { fetchStatus } from '../status/client.ts';
 import type { StatusDocument } from '../status/document.ts';
 import { states } from '../status/state.ts';
 import { messageOf } from '../system/errors.ts';
+import { megabytes } from '../system/megabytes.ts';
 import { oneLine } from '../system/one-line.ts';
 
 const WATCH_MS = 1000;
@@ -59,8 +60,4 @@ export function statusTable(status: StatusDocument): string {
 function columns(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / 1_000_000).toFixed(1)} MB`;
 }

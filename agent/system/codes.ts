@@ -14,7 +14,6 @@ export const codes = {
   LOCKED: { effect: 'failed', meaning: 'another docker-preloader holds the store' },
   DOCKER_RUNNING: { effect: 'none', meaning: "dockerd is running; changes wait for its next start" },
   MOUNT_NAMESPACE: { effect: 'failed', meaning: 'our mounts are not seen by PID 1, so dockerd would see empty folders' },
-  NO_DISK: { effect: 'none', meaning: 'no preload disk is attached' },
   DISK_MISSING: { effect: 'degraded', meaning: 'a named disk did not appear in time' },
   REQUIRED_MISSING: { effect: 'failed', meaning: 'a required disk did not appear in time, or could not be used' },
   DISK_CONTENT: { effect: 'failed', meaning: 'a required disk holds other content than its pinned digest' },

@@ -77,12 +77,8 @@ export function readUntrusted(path: string, limitBytes: number): Buffer | undefi
     if (!stats.isFile()) throw new Error(`${path}: a regular file expected, found something else`);
     if (stats.size > limitBytes) throw new Error(`${path}: at most ${limitBytes} bytes expected, found ${stats.size}`);
     const buffer = Buffer.allocUnsafe(stats.size);
-    let length = 0;
-    while (length < buffer.length) {
-      const count = readSync(fd, buffer, length, buffer.length - length, length);
-      if (count === 0) throw new Error(`${path}: ${buffer.length} bytes expected, found only ${length}`);
-      length += count;
-    }
+    const length = readPiece(fd, buffer, 0);
+    if (length < buffer.length) throw new Error(`${path}: ${buffer.length} bytes expected, found only ${length}`);
     return buffer;
   } finally {
     closeSync(fd);

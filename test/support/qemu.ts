@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, closeSync, constants, existsSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
+import { hasKvm } from '../../agent/system/kvm.ts';
 import { cleanUpLater } from './cleanup.ts';
 import { type DebianSuite, ensureDebianPackages } from './debian-packages.ts';
 import { type Guest, type GuestContent, tail } from './guest.ts';
@@ -122,16 +123,6 @@ export async function makeVirtualMachine(options: VirtualMachineOptions): Promis
 }
 
 const portCount = 8;
-
-/** Whether this machine's processor itself can run a virtual machine: QEMU starts on other /dev/kvm too, and guests die there. */
-export function hasKvm(): boolean {
-  try {
-    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
-  } catch {
-    return false;
-  }
-  return existsSync('/sys/module/kvm_intel') || existsSync('/sys/module/kvm_amd');
-}
 
 function machineArgs(sockets: string, consoleFile: string): readonly string[] {
   return [
