@@ -158,6 +158,7 @@ class PreloadRun implements Preload {
       // Waiting for devices and the lock takes time in which somebody may have started it.
       this.isDockerRunning = isDockerRunning(dataRoot);
       const ledger = readLedger(dataRoot);
+      for (const [index, finding] of this.findings.entries()) this.findings[index] = withImages(finding, ledger);
       const disks = this.disks.map((disk) => ({ content: disk.content, rank: disk.mounted.rank }));
       this.plan = plan({ store: new Store(dataRoot), ledger, disks, config: this.#config });
       this.findings.push(...this.plan.findings, ...ledgerFinding(ledger));
@@ -193,6 +194,17 @@ function applySteps(dataRoot: string, { steps }: Plan): void {
 function ledgerFinding(ledger: LedgerState): Finding[] {
   if (ledger.state !== 'invalid') return [];
   return [{ code: 'LEDGER_INVALID', message: `the ledger is made anew from the store and the disks: ${messageOf(ledger.cause)}` }];
+}
+
+const MAX_NAMES = 8;
+
+/** Of a disk that can no longer be read, the ledger knows what was on it. */
+function withImages(finding: Finding, { ledger }: LedgerState): Finding {
+  if (finding.code !== 'DISK_LOST') return finding;
+  const names = [...ledger.references].filter(([, id]) => ledger.images.get(id) === finding.label).map(([reference]) => reference).toSorted();
+  if (names.length === 0) return finding;
+  const more = names.length > MAX_NAMES ? ` and ${names.length - MAX_NAMES} more` : '';
+  return { ...finding, message: `${finding.message}; on it stand ${names.slice(0, MAX_NAMES).join(', ')}${more}` };
 }
 
 function pendingFinding({ steps }: Plan): Finding {

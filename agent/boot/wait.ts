@@ -58,6 +58,8 @@ function tellWaiting(discovery: Discovery, leftMs: number): void {
 export interface DeviceChanges {
   /** Whether the watch stands, so that no change is missed from now on. */
   isReady(): boolean;
+  /** Resolves when it does. */
+  ready(): Promise<void>;
   /** Resolves at the next change. */
   next(): Promise<void>;
   close(): void;
@@ -88,11 +90,15 @@ export async function watchDevices(): Promise<DeviceChanges> {
   };
   watcher.on('all', note);
   watcher.on('error', note);
-  watcher.once('ready', () => {
-    ready = true;
+  const standing = new Promise<void>((resolve) => {
+    watcher.once('ready', () => {
+      ready = true;
+      resolve();
+    });
   });
   return {
     isReady: () => ready,
+    ready: () => standing,
     next: async () => {
       if (!changed) {
         await new Promise<void>((resolve) => {

@@ -13,19 +13,19 @@ export interface ApplyOptions {
   readonly config?: string;
   /** Exit status 0 instead of 3 for a degraded result: docker.service's drop-in starts Docker then. */
   readonly degradedOk?: boolean;
+  /** Seconds beyond the wait for devices, after which it gives up. docker.service has no time limit for its ExecStartPre=. */
+  readonly timeout: number;
 }
-
-/** Beyond the wait for devices. docker.service has no time limit of its own for its ExecStartPre=. */
-const DEADLINE_SEC = 60;
 
 /**
  * Fills the store once, without a daemon. @returns the exit status
  * @throws PreloaderError where the configuration is wrong, or dockerd runs
  */
 export async function applyOnce(options: ApplyOptions): Promise<number> {
+  // Whatever hangs can hold up any call; SIGALRM ends the process wherever it is, which the store survives.
+  systemCall('alarm', options.timeout);
   const config = readConfig(options.config);
-  // A disk that hangs can hold up any call; SIGALRM ends the process wherever it is, which the store survives.
-  systemCall('alarm', Math.ceil(config.deviceTimeoutSec + DEADLINE_SEC));
+  systemCall('alarm', Math.ceil(options.timeout + config.deviceTimeoutSec));
   const settled = hasBeenReady(config);
   const result = await preload(config, { wait: !settled, change: 'stopped' });
   if (result.isDockerRunning && result.plan !== undefined && result.plan.steps.length > 0) {

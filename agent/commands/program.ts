@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { DEFAULT_CONFIG_PATH } from '../boot/config.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import { VERSION } from '../version.ts';
@@ -27,7 +27,8 @@ export function createProgram(finish: Finish): Command {
     .action(async (options: { config?: string }) => (await import('./run.ts')).run(options.config));
   command('apply', 'Fills the store once, without a daemon.', '  docker-preloader apply\n  docker-preloader apply --config /etc/docker-preloader/test.json')
     .option('--degraded-ok', 'exit status 0 instead of 3 when something was left out, as docker.service needs it')
-    .action(async (options: { config?: string; degradedOk?: boolean }) => finish(await (await import('./apply.ts')).applyOnce(options)));
+    .option('--timeout <seconds>', 'ends it, with what was there before still in place, this long after the wait for devices at the latest', wholeSeconds, 60)
+    .action(async (options: { config?: string; degradedOk?: boolean; timeout: number }) => finish(await (await import('./apply.ts')).applyOnce(options)));
   command('plan', 'Prints what run would do now; changes nothing.', '  docker-preloader plan\n  docker-preloader plan --json')
     .option('--json', 'as JSON, for programs')
     .action(async (options: { config?: string; json?: boolean }) => finish(await (await import('./plan.ts')).printPlan(options)));
@@ -57,6 +58,11 @@ export function createProgram(finish: Finish): Command {
     .option('--deep', 'compare every layer with its digest, too')
     .action(async (disk: string, options: { json?: boolean; deep?: boolean }) => finish(await (await import('./inspect.ts')).inspect(disk, options)));
   return program;
+}
+
+function wholeSeconds(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('A whole number of seconds, 1 or more, expected.');
+  return Number(text);
 }
 
 /** commander's exit status: 0 for help and version, 2 where the usage was wrong. */

@@ -1,6 +1,9 @@
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { runtimePath, type Config } from '../boot/config.ts';
-import { preload, type Preload } from '../boot/preload.ts';
+import { discover, labelFilter } from '../boot/discover.ts';
+import { ledgerFolder } from '../boot/ledger.ts';
+import { preload, takeLock, type Preload } from '../boot/preload.ts';
 import { syncStore } from '../boot/sync.ts';
 import { watchDevices } from '../boot/wait.ts';
 import type { Finding } from '../disk/finding.ts';
@@ -47,7 +50,7 @@ export async function serve(config: Config, result: Preload, status: StatusDocum
       findings.push(difference);
     }
   }
-  await Promise.race([once(server, 'close'), followDevices(config, status)]);
+  await Promise.race([once(server, 'close'), followDevices(config, result, status)]);
 }
 
 /** Time for udev and for devices that come together, before we look. */
@@ -57,20 +60,41 @@ const SETTLE_MS = 100;
  * Looks again whenever devices come or go: a new disk is mounted, and what it would change is pending until Docker's next
  * start; one that was pulled out is lost. The store is left alone.
  */
-async function followDevices(config: Config, first: StatusDocument): Promise<never> {
+async function followDevices(config: Config, result: Preload, first: StatusDocument): Promise<never> {
   const changes = await watchDevices();
+  await changes.ready();
   let before = describe(first);
+  // What came since READY was seen by nobody.
+  let isChanged = !hasSameDevices(config, result);
   for (;;) {
-    await changes.next();
+    if (!isChanged) await changes.next();
+    isChanged = false;
     await delay(SETTLE_MS);
-    const result = await preload(config, { wait: false, change: 'never' });
-    const status = { ...statusDocument(result, monotonicUsec()), readyUsec: first.readyUsec };
+    const newest = await lookAgain(config, result.dataRoot);
+    const status = { ...statusDocument(newest, monotonicUsec()), readyUsec: first.readyUsec };
+    notifyStatus(status.summary);
     const now = describe(status);
     if (now === before) continue;
     before = now;
     publish(config, status);
     logSummary(status);
-    notifyStatus(status.summary);
+  }
+}
+
+/** Whether the devices that carry our labels are those of the disks in use; cheap, since it does not look at the store. */
+function hasSameDevices(config: Config, { disks }: Preload): boolean {
+  const inUse = disks.map(({ mounted }) => mounted.device.path);
+  const now = [...discover(labelFilter(config)).disks.values()].flat().map(({ device }) => device.path);
+  return now.length === inUse.length && now.every((path) => inUse.includes(path));
+}
+
+/** Between two states of the store: docker.service's `apply` may be at work on it just now. */
+async function lookAgain(config: Config, dataRoot: string | undefined): Promise<Preload> {
+  const lock = dataRoot !== undefined && existsSync(ledgerFolder(dataRoot)) ? await takeLock(dataRoot).catch(() => undefined) : undefined;
+  try {
+    return await preload(config, { wait: false, change: 'never' });
+  } finally {
+    lock?.release();
   }
 }
 
