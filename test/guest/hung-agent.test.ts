@@ -39,12 +39,12 @@ describe('an agent that hangs', () => {
     assert.match(apply, /docker-preloader apply.* code=killed ; status=14/, 'ended by SIGALRM');
 
     // By systemd's clock: from the agent's first start to dockerd's, less what a machine that is busy adds to all of it.
-    const started = Number((await ok(guest, 'journalctl --boot --output=json --lines=1 --reverse _PID=1 UNIT=docker-preloader.service | cat; journalctl --boot --output=json _PID=1 UNIT=docker-preloader.service'))
+    const started = Number((await ok(guest, 'journalctl --boot --output=json _PID=1 UNIT=docker-preloader.service'))
       .split('\n').map((line) => JSON.parse(line) as Readonly<Record<string, string>>).find(({ JOB_TYPE }) => JOB_TYPE === 'start')?.['__MONOTONIC_TIMESTAMP']);
     const dockerd = Number((await unitProperties(guest, 'docker.service', ['ExecMainStartTimestampMonotonic']))['ExecMainStartTimestampMonotonic']);
     const delaySec = (dockerd - started) / 1_000_000;
     test.diagnostic(`Docker was delayed by ${delaySec.toFixed(1)} s, with limits of ${START_SEC} + ${STOP_SEC} s for the unit and ${APPLY_SEC} + ${DEVICES_SEC} s for apply`);
-    assert.ok(delaySec < START_SEC + STOP_SEC + APPLY_SEC + DEVICES_SEC + 20, `${delaySec} s`);
+    assert.ok(delaySec > START_SEC && delaySec < START_SEC + STOP_SEC + APPLY_SEC + DEVICES_SEC + 20, `${delaySec} s`);
     assert.deepEqual(await dockerImages(guest), []);
 
     await ok(guest, 'rm /etc/docker/hangs.json && systemctl reset-failed docker-preloader; systemctl restart docker');

@@ -23,12 +23,13 @@ describe('a restart of Docker', () => {
     await copyWithLabel(disks('dpl-01').raw, newer, 'dpl-b');
     const [a, b, other] = [await attach(disks('dpl-a').raw), await attach(disks('dpl-b').raw), await attach(newer)];
     device = { a: a.device, b: b.device, newer: other.device };
-    // No way back for a killed agent: what is picked up then is the drop-in's doing.
+    // A killed agent stays away until Docker starts, and Docker may be started as often as the test needs.
     guest = await bootContainer({
       suite: chosenSuite('trixie'), devices: [device.a],
       ...preloadedGuest({}, { files: {
         '/etc/docker/daemon.json': '{ "live-restore": true }',
         '/etc/systemd/system/docker-preloader.service.d/once.conf': '[Service]\nRestart=no\n',
+        '/etc/systemd/system/docker.service.d/often.conf': '[Unit]\nStartLimitIntervalSec=0\n',
       } }),
     });
   });
@@ -42,7 +43,6 @@ describe('a restart of Docker', () => {
     await ok(guest, 'systemctl restart docker');
     assert.deepEqual(await dockerImages(guest), [disks('dpl-a').image, disks('dpl-b').image]);
     assert.equal(await nameInContainer(guest, disks('dpl-b').image), disks('dpl-b').image);
-    assert.match(await ok(guest, `systemctl is-failed ${agent}`), /failed/, 'the agent is still gone');
   });
 
   it('leaves running containers and their layers as they are with live-restore: nothing changed, another disk under the label, no disk', async () => {
@@ -81,10 +81,11 @@ describe('a restart of Docker', () => {
     await ok(guest, `docker create --name later --network none ${disks('dpl-b').image} cat /name`);
     await guest.unplug(device.b);
     await ok(guest, 'systemctl restart docker');
-    assert.match(await ok(guest, 'journalctl --boot --output=cat PRELOADER_CODE=KEPT | tail -n 1'), /disk dpl-b .*later.* when the disk is attached again/);
+    const names = new RegExp(`disk dpl-b .*container (later|${(await ok(guest, 'docker inspect --format "{{.Id}}" later')).slice(0, 12)}).*the disk`);
+    assert.match(await ok(guest, 'journalctl --boot --output=cat PRELOADER_CODE=KEPT | tail -n 1'), names);
     await ok(guest, `systemctl start docker-preloader.socket ${agent}`);
     const kept = (await agentStatus(guest)).findings.find(({ code }) => code === 'KEPT');
-    assert.match(kept?.message ?? '', /disk dpl-b .*later/);
+    assert.match(kept?.message ?? '', names);
     await guest.plug(device.b);
     await ok(guest, 'systemctl restart docker');
     assert.equal(await ok(guest, 'docker start --attach later'), disks('dpl-b').image);
