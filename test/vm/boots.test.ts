@@ -73,7 +73,10 @@ describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
 
   it('reports a disk that is pulled out as lost, and the others go on', async () => {
     await vm.unplug('dpl-b');
-    await until(vm, 'docker-preloader status --json | grep -i lost', 30);
+    await until(vm, 'docker-preloader status --json | grep DISK_LOST', 30);
+    const lost = /disk dpl-b: lost: .* on it stand image-dpl-b:1/;
+    assert.match(await ok(vm, 'docker-preloader status; true'), lost);
+    assert.match(await ok(vm, 'journalctl --boot --output=cat PRELOADER_CODE=DISK_LOST'), lost);
     await ok(vm, 'systemctl restart docker');
     // Let go of while Docker was stopped: another disk of that label could come now.
     assert.doesNotMatch(await ok(vm, 'docker-preloader status --json; true'), /DISK_LOST/);
