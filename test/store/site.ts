@@ -68,7 +68,7 @@ export async function makeSite(version: DockerdVersion, config: Readonly<Record<
       const label = site.labelOf(name);
       const copy = path.join(folder, `${name}.ext4`);
       await copyWithLabel(disk, copy, label);
-      const loop = await attach(copy);
+      const loop = await attach(copy, { copy: true });
       attached.set(name, { label, loop, file: copy });
       await writeConfig();
       return loop;
