@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
@@ -29,13 +29,16 @@ export class Story {
   readonly #attached = new Set<string>();
   #dockerd: Dockerd | undefined;
 
-  private constructor(site: Site, disks: StoryDisks) {
+  readonly #options: { readonly extraConfig: Readonly<Record<string, unknown>> };
+
+  private constructor(site: Site, disks: StoryDisks, daemonConfig: Readonly<Record<string, unknown>>) {
+    this.#options = { extraConfig: daemonConfig };
     this.site = site;
     this.disks = disks;
   }
 
-  static async begin(version: DockerdVersion, disks: StoryDisks): Promise<Story> {
-    const story = new Story(await makeSite(version), disks);
+  static async begin(version: DockerdVersion, disks: StoryDisks, daemonConfig: Readonly<Record<string, unknown>> = {}): Promise<Story> {
+    const story = new Story(await makeSite(version), disks, daemonConfig);
     await story.attach(disks.first, 'main');
     await story.boot();
     story.things = await makeUserThings(story.dockerd, disks, story.site.folder);
@@ -86,11 +89,28 @@ export class Story {
   async boot(...expected: readonly number[]): Promise<Boot> {
     await this.stop();
     await this.#unmount();
+    const boot = await this.#apply(expected);
+    this.#dockerd = await this.site.start(this.#options);
+    return boot;
+  }
+
+  /** dockerd alone goes and comes back, with the agent between, as by `systemctl restart docker`. @returns what the agent said */
+  async restart(...expected: readonly number[]): Promise<Boot> {
+    await this.dockerd.leave();
+    const boot = await this.#apply(expected);
+    this.#dockerd = await this.site.start(this.#options);
+    return boot;
+  }
+
+  async #apply(expected: readonly number[]): Promise<Boot> {
     const { exitCode, stderr, all } = await this.site.agent('apply');
     assert.ok((expected.length === 0 ? [0] : expected).includes(exitCode ?? -1), `apply: exit status ${expected.join(' or ')} expected, got ${String(exitCode)}:\n${all}`);
-    const boot = { findings: this.findings(), said: stderr };
-    this.#dockerd = await this.site.start();
-    return boot;
+    return { findings: this.findings(), said: stderr };
+  }
+
+  /** dockerd without the agent before it. */
+  async startAlone(): Promise<void> {
+    this.#dockerd = await this.site.start(this.#options);
   }
 
   async stop(): Promise<void> {
@@ -103,9 +123,24 @@ export class Story {
     return (JSON.parse(readFileSync(path.join(this.site.folder, 'status/status.json'), 'utf8')) as { findings: readonly Finding[] }).findings;
   }
 
+  /** Whether a layer of the store holds such a file. */
+  hasLayerWith(file: string, content: string): boolean {
+    return this.site.layerFolders().some((folder) => {
+      const found = path.join(this.site.dataRoot, 'overlay2', folder, 'diff', file);
+      return existsSync(found) && readFileSync(found, 'utf8').trim() === content;
+    });
+  }
+
   async #unmount(): Promise<void> {
     await unmountBelow(this.site.dataRoot);
     await unmountBelow(this.site.mountRoot);
     await rm(path.join(this.site.folder, 'status'), { recursive: true, force: true });
   }
+}
+
+/** The finding that tells what stays without its disk. */
+export function kept({ findings }: Boot): Finding {
+  const finding = findings.find(({ code }) => code === 'KEPT');
+  assert.ok(finding, `a finding KEPT expected, found ${findings.map(({ code }) => code).join(', ')}`);
+  return finding;
 }

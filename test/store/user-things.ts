@@ -102,10 +102,10 @@ export async function checkUserThings(dockerd: Dockerd, things: UserThings, atta
   await dockerd.cli(['volume', 'prune', '--force']);
   const works = (standsOn: UserImage['standsOn']): boolean => standsOn === undefined || attached.has(standsOn);
   const wrong: string[] = [];
+  const each = new Map(references.map(([reference, image]) => [image.id, { reference, ...image }] as const));
   await Promise.all([
-    ...references.map(async ([reference, { shows: [file, content], standsOn }]) => {
-      if (!works(standsOn)) return;
-      const said = await dockerd.cli(['run', '--rm', '--network', 'none', reference, 'cat', `/${file}`]).catch(String);
+    ...[...each.values()].filter(({ standsOn }) => works(standsOn)).map(async ({ reference, shows: [file, content] }) => {
+      const said = await fileIn(dockerd, reference, `/${file}`).catch(String);
       if (said !== content) wrong.push(`${reference}: ${said}`);
     }),
     ...[...things.containers].map(async ([name, { image, prints, standsOn }]) => {
@@ -117,4 +117,16 @@ export async function checkUserThings(dockerd: Dockerd, things: UserThings, atta
   const volumes = await dockerd.cli(['volume', 'ls', '--quiet']);
   if (volumes.split('\n').length !== things.containers.size) wrong.push(`volumes: ${volumes}`);
   assert.deepEqual(wrong, []);
+}
+
+/** A file of an image through the overlay that dockerd mounts for a container: without the half second that starting it takes. */
+export async function fileIn(dockerd: Dockerd, reference: string, file: string): Promise<string> {
+  const container = await dockerd.cli(['create', '--network', 'none', reference, 'true']);
+  try {
+    const tar = await dockerd.cli(['cp', `${container}:${file}`, '-']);
+    // One block of header, then the content, to its first newline.
+    return tar.slice(512).split('\n')[0] ?? '';
+  } finally {
+    await dockerd.cli(['rm', container]);
+  }
 }
