@@ -1,9 +1,11 @@
-import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
 import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
 import { hexOf } from '../docker/ids.ts';
+import { OWN_IMAGE_SEC } from '../docker/image-config.ts';
 import { ensureFolder, haveSameContent, isDirectory, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink } from '../system/files.ts';
+import { readMounts, unmount, type MountPoint } from '../system/mount.ts';
 import { removeLedger, writeLedger } from './ledger.ts';
 import type { Step } from './steps.ts';
 
@@ -30,6 +32,7 @@ class Applier {
   readonly #paths: MetadataPaths;
   readonly #overlay: ReturnType<typeof overlayPaths>;
   readonly #folders = new Set<string>();
+  #mounts: readonly MountPoint[] | undefined;
 
   constructor(dataRoot: string) {
     this.#dataRoot = dataRoot;
@@ -146,13 +149,13 @@ class Applier {
     renameSync(tempPath, `${folder}/${TAR_SPLIT}`);
   }
 
-  #storeImage({ id, config, metadata }: Extract<Step, { do: 'store-image' }>): void {
+  #storeImage({ id, own, config, metadata }: Extract<Step, { do: 'store-image' }>): void {
     const folder = this.#paths.imageMetadata(id);
     if (metadata.size > 0) this.#ensure(folder, PRIVATE_FOLDER);
     for (const [name, content] of metadata) replaceFile(`${folder}/${name}`, content, { mode: PRIVATE_FILE, durable: false });
     this.#ensure(this.#paths.images, PRIVATE_FOLDER);
     // The user may have the image already, only its metadata being new: his file is left alone.
-    if (readIfThere(this.#paths.image(id))?.equals(config) !== true) replaceFile(this.#paths.image(id), config, { mode: PRIVATE_FILE, durable: false });
+    if (readIfThere(this.#paths.image(id))?.equals(config) !== true) replaceFile(this.#paths.image(id), config, { mode: PRIVATE_FILE, durable: false, ...(own ? { modifiedSec: OWN_IMAGE_SEC } : {}) });
   }
 
   /** The record goes first, in one step: a record without its files would be a layer that dockerd lists and cannot mount. */
@@ -174,7 +177,13 @@ class Applier {
 
   #removeOverlay(names: OwnLayerNames): void {
     removeIfThere(this.#overlay.link(names.link));
+    const folder = this.#overlay.layer(names.cacheId);
+    if (!isDirectory(folder)) return;
+    // A dockerd that was killed while it saved an image, or built on one, leaves `merged` mounted (overlay.go, Get).
+    this.#mounts ??= readMounts();
+    const real = `${realpathSync(folder)}/`;
+    for (const { path } of this.#mounts.filter((mount) => mount.path.startsWith(real)).toReversed()) unmount(path, true);
     // Removes the symlink `diff`, never what it points to.
-    rmSync(this.#overlay.layer(names.cacheId), { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true });
   }
 }

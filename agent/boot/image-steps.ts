@@ -23,7 +23,7 @@ export function imageSteps(store: Store, images: ReadonlyMap<ImageID, DiskImage>
     // A disk that came later may know the step that an image of ours was built from: without that link, it is <none>.
     const mayBeMissing = (name: string): boolean => isNew || !synced || (name === 'parent' && isOurs(image.id));
     const metadata = new Map([...image.metadata].filter(([name]) => mayBeMissing(name) && isDamaged(store, image.id, name)));
-    if (!whole || metadata.size > 0) steps.push({ do: 'store-image', id: image.id, label: image.label, config: image.config, metadata });
+    if (!whole || metadata.size > 0) steps.push({ do: 'store-image', id: image.id, label: image.label, own: isNew || isOurs(image.id), config: image.config, metadata });
   }
   return steps;
 }

@@ -38,9 +38,16 @@ export class LayerPlanner {
     let below: NamedLayer | undefined;
     for (const chain of chains) {
       const known = this.#named.get(chain);
-      if (known === undefined && !this.#canHave(chain)) return;
-      below = known ?? this.#wantLayer(chain, below);
+      below = known ?? (this.#canHave(chain) ? this.#wantLayer(chain, below) : this.#nameLost(chain));
+      if (below === undefined) return;
     }
+  }
+
+  /** A layer of ours that stays without a disk: those above it may have one, and name it as before. */
+  #nameLost(chain: ChainID): NamedLayer | undefined {
+    if (this.#store.ownership(chain) !== 'ours') return undefined;
+    const { link, lower } = this.#store.ownLayer(chain);
+    return lower === undefined ? undefined : { link, lower };
   }
 
   #canHave(chain: ChainID): boolean {

@@ -1,9 +1,10 @@
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { FORMAT_VERSION, refuseNewerMajor } from '../disk/manifest.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { ensureFolder, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
+import { ensureFolder, isDirectory, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
 import { parseJson } from '../system/parse.ts';
 
 const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
@@ -28,6 +29,8 @@ const schema = z.looseObject({
   removed: z._default(z.record(z.string(), digest), {}),
   /** The user's image under a tag that a disk has taken, under `conflicts: disk`: it gets the tag back. */
   displaced: z._default(z.record(z.string(), digest), {}),
+  /** The user's images that tags of ours name, with the time of modification of their configuration, in milliseconds. */
+  lent: z._default(z.record(z.string(), z.number()), {}),
   /** Files in distribution/ that we wrote whole. */
   distribution: z._default(z.array(z.string()), []),
 });
@@ -45,6 +48,8 @@ export interface Ledger extends LedgerContent {
   readonly next: LedgerContent | undefined;
   readonly removed: ReadonlyMap<string, ImageID>;
   readonly displaced: ReadonlyMap<string, ImageID>;
+  /** While the time is the same, dockerd has not loaded or pulled the image again. */
+  readonly lent: ReadonlyMap<ImageID, number>;
   readonly distribution: ReadonlySet<string>;
 }
 
@@ -56,6 +61,7 @@ export const emptyLedger: Ledger = {
   next: undefined,
   removed: new Map(),
   displaced: new Map(),
+  lent: new Map(),
   distribution: new Set(),
 };
 
@@ -80,7 +86,7 @@ export function readLedger(dataRoot: string): LedgerState {
     const text = readTextIfThere(path);
     if (text === undefined) return { state: 'none', ledger: emptyLedger };
     refuseNewerMajor(text, path);
-    const { synced, next, removed, displaced, distribution, ...content } = parseJson(text, schema);
+    const { synced, next, removed, displaced, lent, distribution, ...content } = parseJson(text, schema);
     return {
       state: 'read',
       ledger: {
@@ -89,6 +95,7 @@ export function readLedger(dataRoot: string): LedgerState {
         next: next === undefined ? undefined : toContent(next),
         removed: toMap(removed),
         displaced: toMap(displaced),
+        lent: new Map(Object.entries(lent) as [ImageID, number][]),
         distribution: new Set(distribution),
       },
     };
@@ -109,12 +116,19 @@ function toMap<Key extends string, Value extends string>(record: Record<string, 
 /** Replaces the ledger, durably. @throws system errors */
 export function writeLedger(dataRoot: string, ledger: Ledger): void {
   ensureFolder(ledgerFolder(dataRoot), 0o700);
+  clearFolder(ledgerPath(dataRoot));
   replaceFile(ledgerPath(dataRoot), serialiseLedger(ledger), { mode: 0o600, durable: true });
 }
 
 /** Removes the ledger, where there is one. @throws system errors */
 export function removeLedger(dataRoot: string): void {
+  clearFolder(ledgerPath(dataRoot));
   removeIfThere(ledgerPath(dataRoot));
+}
+
+/** A folder where the ledger belongs cannot be replaced by a rename, and would be in the way at each boot. */
+function clearFolder(path: string): void {
+  if (isDirectory(path)) rmSync(path, { recursive: true });
 }
 
 export function serialiseLedger(ledger: Ledger): string {
@@ -130,6 +144,7 @@ export function serialiseLedger(ledger: Ledger): string {
     ...(ledger.next === undefined ? {} : { next: plain(ledger.next) }),
     removed: Object.fromEntries(ledger.removed),
     displaced: Object.fromEntries(ledger.displaced),
+    lent: Object.fromEntries(ledger.lent),
     distribution: [...ledger.distribution].toSorted(),
   };
   return `${JSON.stringify(document)}\n`;
@@ -165,5 +180,6 @@ function sorted(ledger: Ledger): Ledger {
     next: ledger.next === undefined ? undefined : sortContent(ledger.next),
     removed: sort(ledger.removed),
     displaced: sort(ledger.displaced),
+    lent: sort(ledger.lent),
   };
 }

@@ -44,34 +44,33 @@ export interface Plan {
 export function plan({ store, ledger: { state, ledger: written }, disks, config, forget = false }: PlanInput): Plan {
   const ledger = settleReferences(written, store.referenceStore.references);
   const offer = catalogue(disks, store);
-  const standsOnOurs = (id: ImageID): boolean => {
-    const chains = (offer.images.get(id) ?? store.imageConfig(id))?.chains;
-    const top = chains?.at(-1);
-    // An image without layers can only be told by the ledger.
-    return chains !== undefined && (top === undefined ? hasImage(ledger, id) : store.ownership(top) === 'ours');
+  const isOurs = (id: ImageID): boolean => {
+    if (store.isOwnImage(id)) return true;
+    const top = (offer.images.get(id) ?? store.imageConfig(id))?.chains.at(-1);
+    // What is whole without our mark, dockerd has written; without its file only the ledger and the layers can tell.
+    return (hasImage(ledger, id) || (top !== undefined && store.ownership(top) === 'ours')) && !store.hasWholeImage(id);
   };
   const merge = mergeReferences({
     store: store.referenceStore.references,
     ledger,
     disks: offer.references,
     config,
-    standsOnOurs,
+    isOurs: (id) => isOurs(id) || (ledger.lent.has(id) && ledger.lent.get(id) === store.imageTime(id)),
     hasImage: (id) => store.images.has(id),
   });
 
-  const images = wantedImages(offer, merge.changes, store, standsOnOurs);
+  const images = wantedImages(offer, merge.changes, store, isOurs);
   const layers = new LayerPlanner(store, offer.layers, ledger.synced);
   for (const image of images.values()) layers.want(image);
-  const imageChanges = imageSteps(store, images, { synced: ledger.synced, isOurs: standsOnOurs });
+  const imageChanges = imageSteps(store, images, { synced: ledger.synced, isOurs });
   const distribution = distributionSteps(store, layers.wantedCopies(), ledger.distribution);
 
-  const known: LedgerContent = state === 'read' ? ledger : layersByStore(store, offer);
-  const removals = findRemovals({ store, ledger, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, standsOnOurs, planner: layers });
+  const known: LedgerContent = state === 'read' ? ledger : contentByStore(store, offer);
+  const removals = findRemovals({ store, ledger, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, isOurs, planner: layers });
 
   const content: LedgerContent = {
-    // What stands on the user's layers alone is the user's from now on, but a tag that was taken is to be given back.
-    references: new Map([...merge.own].filter(([name, id]) => merge.displaced.has(name) || standsOnOursAfter(images.get(id), layers))),
-    images: new Map([...[...images.values()].filter((image) => standsOnOursAfter(image, layers)).map((image) => [image.id, image.label] as const), ...removals.keptImages]),
+    references: merge.own,
+    images: new Map([...[...images.values()].filter(({ id }) => !store.images.has(id) || isOurs(id)).map((image) => [image.id, image.label] as const), ...removals.keptImages]),
     layers: new Map([...layers.ownLabels(), ...removals.keptLayers]),
   };
   // A run that was killed has removed some, perhaps.
@@ -83,6 +82,7 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
     next: undefined,
     removed: forget ? new Map() : merge.removed,
     displaced: merge.displaced,
+    lent: timesOf(store, [...merge.own.values()].filter((id) => !isOurs(id))),
     distribution: new Set([...ownFiles, ...distribution.written].filter((path) => !stale.includes(path))),
   };
 
@@ -118,6 +118,7 @@ function begin(build: readonly Step[], ledger: Ledger, final: Ledger): Step[] {
     next: { references, images, layers },
     removed: new Map([...ledger.removed, ...final.removed]),
     displaced: new Map([...ledger.displaced, ...final.displaced]),
+    lent: new Map([...ledger.lent, ...final.lent]),
     distribution: new Set([...ledger.distribution, ...final.distribution]),
   };
   return [{ do: 'write-ledger', final: false, ledger: before }];
@@ -153,18 +154,29 @@ function wantedImages(offer: Catalogue, changes: ReadonlyMap<string, ImageID | u
   return wanted;
 }
 
-function standsOnOursAfter(image: DiskImage | undefined, layers: LayerPlanner): boolean {
-  const top = image?.chains.at(-1);
-  return image !== undefined && (top === undefined || layers.own.has(top));
+function timesOf(store: Store, images: readonly ImageID[]): Map<ImageID, number> {
+  return new Map(images.flatMap((id) => {
+    const time = store.imageTime(id);
+    return time === undefined ? [] : [[id, time] as const];
+  }));
 }
 
-/** With the ledger lost, our layers are found by their cache-id; which images were ours cannot be known, so they stay. */
-function layersByStore(store: Store, offer: Catalogue): LedgerContent {
+/**
+ * With the ledger lost, our layers are found by their cache-id, and our images by their mark. Which names were ours cannot
+ * be known, so they stay.
+ */
+function contentByStore(store: Store, offer: Catalogue): LedgerContent {
   const layers = new Map<ChainID, string>();
   for (const chain of store.layers) {
     if (store.ownership(chain) === 'ours') layers.set(chain, offer.layers.get(chain)?.[0]?.label ?? labelInLink(store.ownLayer(chain).diff) ?? '');
   }
-  return { references: new Map(), images: new Map(), layers };
+  const images = new Map([...store.images].filter((id) => store.isOwnImage(id)).map((id) => [id, labelOfImage(id, store, offer, layers)] as const));
+  return { references: new Map(), images, layers };
+}
+
+function labelOfImage(id: ImageID, store: Store, offer: Catalogue, layers: ReadonlyMap<ChainID, string>): string {
+  const top = store.imageConfig(id)?.chains.at(-1);
+  return offer.images.get(id)?.label ?? (top === undefined ? undefined : layers.get(top)) ?? '';
 }
 
 /** The label of the disk that a layer of ours was linked to: the folder that it is mounted on. */

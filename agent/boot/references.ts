@@ -26,8 +26,8 @@ export interface ReferenceMergeInput {
   readonly ledger: Ledger;
   readonly disks: ReadonlyMap<string, DiskReference>;
   readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
-  /** Whether the image stands on a layer of ours; after `rmi` and `load` of the same image every layer is the user's. */
-  standsOnOurs(image: ImageID): boolean;
+  /** Whether the image is as we left it; after `rmi` and `load`, or a pull, of the same image it is the user's. */
+  isOurs(image: ImageID): boolean;
   hasImage(image: ImageID): boolean;
 }
 
@@ -37,7 +37,7 @@ export interface ReferenceMergeInput {
  */
 export function mergeReferences(input: ReferenceMergeInput): ReferenceMerge {
   const merge = new Merge(input);
-  const names = new Set([...input.disks.keys(), ...input.ledger.references.keys(), ...(input.ledger.next?.references.keys() ?? [])]);
+  const names = new Set([...input.disks.keys(), ...input.ledger.references.keys(), ...(input.ledger.next?.references.keys() ?? []), ...input.ledger.displaced.keys()]);
   for (const name of [...names].toSorted()) merge.settle(name);
   merge.keepTombstones();
   return merge;
@@ -68,11 +68,14 @@ class Merge implements ReferenceMerge {
   #settleMissing(name: string, theirs: DiskReference | undefined): void {
     const { ledger, config } = this.#input;
     if (theirs === undefined) {
+      if (this.#giveBack(name)) return;
       // Its disk may come back: the removal is remembered.
       const before = ledger.references.get(name);
       if (config.removedImages === 'respect' && before !== undefined) this.removed.set(name, before);
       return;
     }
+    // What he removed was the disk's: his own image waits for its name as before.
+    this.#keepDisplaced(name);
     const tombstone = ledger.removed.get(name) ?? ledger.references.get(name);
     if (config.removedImages === 'respect' && tombstone === theirs.image) {
       this.removed.set(name, tombstone);
@@ -86,7 +89,7 @@ class Merge implements ReferenceMerge {
   keepTombstones(): void {
     const { config, disks, ledger, store } = this.#input;
     if (config.removedImages !== 'respect') return;
-    for (const [name, image] of ledger.removed) if (!disks.has(name) && !store.has(name)) this.removed.set(name, image);
+    for (const [name, image] of ledger.removed) if (!disks.has(name) && !store.has(name) && this.changes.get(name) === undefined) this.removed.set(name, image);
   }
 
   #settleEqual(name: string, now: ImageID): void {
@@ -101,9 +104,9 @@ class Merge implements ReferenceMerge {
     return (ledger.references.get(name) === now || ledger.next?.references.get(name) === now) && this.#isOurs(name, now);
   }
 
-  /** A tag that we took from the user is ours whatever its image stands on: it is to be given back. */
+  /** A tag that we took from the user is ours whosever its image is: it is to be given back. */
   #isOurs(name: string, now: ImageID): boolean {
-    return this.#input.standsOnOurs(now) || this.#input.ledger.displaced.has(name);
+    return this.#input.isOurs(now) || this.#input.ledger.displaced.has(name);
   }
 
   #follow(name: string, theirs: DiskReference | undefined): void {
@@ -112,8 +115,15 @@ class Merge implements ReferenceMerge {
       this.#keepDisplaced(name);
       return;
     }
+    if (!this.#giveBack(name)) this.changes.set(name, undefined);
+  }
+
+  /** No disk claims the name any more: the user's image, which it was taken from, has it again. */
+  #giveBack(name: string): boolean {
     const before = this.#input.ledger.displaced.get(name);
-    this.changes.set(name, before !== undefined && this.#input.hasImage(before) ? before : undefined);
+    if (before === undefined || !this.#input.hasImage(before)) return false;
+    this.changes.set(name, before);
+    return true;
   }
 
   #settleConflict(name: string, now: ImageID, theirs: DiskReference): void {

@@ -1,11 +1,12 @@
 import { relative } from 'node:path';
 import type { Finding } from '../disk/finding.ts';
 import type { DiskImage, DiskLayer } from '../disk/reader.ts';
-import { asDiffID, isDigest, type ChainID, type ImageID } from '../docker/ids.ts';
+import { asDiffID, hexOf, isDigest, type ChainID, type ImageID } from '../docker/ids.ts';
 import { isRecord } from '../docker/json.ts';
 import { emptyLayer, overlayPaths, ownLayerNames } from '../docker/overlay2.ts';
 import type { Store } from '../docker/store.ts';
 import { isDirectory, readTextIfThere } from '../system/files.ts';
+import { plural } from '../system/plural.ts';
 import type { LayerPlanner } from './layer-steps.ts';
 import type { Ledger, LedgerContent } from './ledger.ts';
 import type { Step } from './steps.ts';
@@ -20,7 +21,7 @@ export interface RemovalInput {
   /** Changes to repositories.json. */
   readonly changes: ReadonlyMap<string, ImageID | undefined>;
   readonly planner: LayerPlanner;
-  standsOnOurs(image: ImageID): boolean;
+  isOurs(image: ImageID): boolean;
 }
 
 export interface Removals {
@@ -49,6 +50,8 @@ class RemovalPlanner implements Removals {
   readonly steps: Step[] = [];
   readonly #input: RemovalInput;
   readonly #removedImages = new Set<ImageID>();
+  /** Names that images will have, the user's with those of ours that stay. */
+  readonly #names: ReadonlyMap<ImageID, readonly string[]>;
   readonly #removedLayers: ChainID[] = [];
   readonly #candidates: Map<ChainID, string>;
   /** Layer to those who need it. */
@@ -57,6 +60,7 @@ class RemovalPlanner implements Removals {
   constructor(input: RemovalInput) {
     this.#input = input;
     const { known, ledger } = input;
+    this.#names = namesAfter(input.store, input.changes);
     this.#sortImages(new Map([...(ledger.next?.images ?? []), ...known.images]));
     this.#candidates = new Map([...(ledger.next?.layers ?? []), ...known.layers].filter(([chain]) => !input.wantedLayers.has(chain) && this.#isOurs(chain)));
     if (this.#candidates.size > 0) this.#sortLayers();
@@ -72,13 +76,12 @@ class RemovalPlanner implements Removals {
   }
 
   #sortImages(candidates: ReadonlyMap<ImageID, string>): void {
-    const { store, changes, wantedImages } = this.#input;
-    const named = new Set(new Map([...store.referenceStore.references, ...changes]).values());
+    const { store, wantedImages } = this.#input;
     const containerTops = new Set(store.containerParents().values());
     for (const [id, label] of candidates) {
-      if (wantedImages.has(id) || !store.images.has(id) || !this.#input.standsOnOurs(id)) continue;
+      if (wantedImages.has(id) || !store.images.has(id) || !this.#input.isOurs(id)) continue;
       const top = store.imageConfig(id)?.chains.at(-1);
-      if (named.has(id) || (top !== undefined && containerTops.has(top))) this.keptImages.set(id, label);
+      if (this.#names.has(id) || (top !== undefined && containerTops.has(top))) this.keptImages.set(id, label);
       else this.#removedImages.add(id);
     }
   }
@@ -102,21 +105,24 @@ class RemovalPlanner implements Removals {
     const { store, wantedImages } = this.#input;
     for (const id of store.images) {
       if (this.#removedImages.has(id) || wantedImages.has(id)) continue;
-      for (const chain of store.imageConfig(id)?.chains ?? []) this.#needRecord(chain, `image ${store.describeImage(id)}`);
+      // One of ours that has lost its names stays for a container, which is named.
+      const name = this.#names.get(id)?.[0] ?? (this.keptImages.has(id) ? undefined : `sha256:${hexOf(id).slice(0, 12)}`);
+      for (const chain of store.imageConfig(id)?.chains ?? []) this.#needRecord(chain, name === undefined ? undefined : `image ${name}`);
     }
     for (const [container, parent] of store.containerParents()) {
-      for (const chain of [parent, ...this.#ancestors(parent)]) this.#needRecord(chain, `container ${container.slice(0, 12)}`);
+      const name = `container ${store.containerName(container) ?? container.slice(0, 12)}`;
+      for (const chain of [parent, ...this.#ancestors(parent)]) this.#needRecord(chain, name);
     }
     const byLink = new Map([...this.#candidates.keys()].map((chain) => [ownLayerNames(chain).link, chain] as const));
     for (const [link, cacheId] of this.#foreignLinks()) {
       const chain = byLink.get(link);
-      if (chain !== undefined && !this.#needs.has(chain)) this.#need(chain, `layer folder ${cacheId}`);
+      if (chain !== undefined && !this.#needs.has(chain)) this.#need(chain, isBuildCache(cacheId) ? BUILD_CACHE : `layer folder ${cacheId}`);
     }
     for (const chain of this.#needs.keys()) for (const below of this.#ancestors(chain)) this.#need(below, undefined);
   }
 
   /** Images and containers stand on a layer's record; where that is the user's, a folder of ours beside it is of no use. */
-  #needRecord(chain: ChainID, who: string): void {
+  #needRecord(chain: ChainID, who: string | undefined): void {
     if (this.#input.store.ownership(chain) !== 'user') this.#need(chain, who);
   }
 
@@ -149,13 +155,14 @@ class RemovalPlanner implements Removals {
       byLabel.set(label, entry);
     }
     for (const [label, { who, layers }] of byLabel) {
-      const names = [...who].toSorted();
-      const list = names.length > 8 ? `${names.slice(0, 8).join(', ')} and ${names.length - 8} more` : names.join(', ');
-      this.findings.push({
-        code: 'KEPT',
-        label,
-        message: `disk ${label === '' ? '(unknown)' : label} no longer has ${layers} ${layers === 1 ? 'layer' : 'layers'} that ${list} ${names.length === 1 ? 'stands' : 'stand'} on; ${layers === 1 ? 'it stays in the store and works' : 'they stay in the store and work'} when the disk is attached again, or remove what stands there`,
-      });
+      const names = [...who].filter((name) => name !== BUILD_CACHE).toSorted();
+      if (who.has(BUILD_CACHE)) names.push(BUILD_CACHE);
+      const list = names.length > MAX_NAMES ? `${names.slice(0, MAX_NAMES).join(', ')} and ${names.length - MAX_NAMES} more` : names.join(', ');
+      const onlyCache = names.length === 1 && who.has(BUILD_CACHE);
+      const [it, stay] = layers === 1 ? ['it', 'it stays'] : ['them', 'they stay'];
+      const what = `disk ${label === '' ? '(unknown)' : label} no longer has ${plural(layers, 'layer')} that ${list} ${names.length === 1 ? 'stands' : 'stand'} on; ${stay} in the store`;
+      if (onlyCache) this.findings.push({ code: 'BUILD_CACHE', label, message: `${what}; to let go of ${it}, run: docker builder prune -a` });
+      else this.findings.push({ code: 'KEPT', label, message: `${what}; for what stands there to work again, attach a disk that has ${it}, or remove and pull it${who.has(BUILD_CACHE) ? '; for the cache, run: docker builder prune -a' : ''}` });
     }
   }
 
@@ -177,6 +184,23 @@ class RemovalPlanner implements Removals {
     }
     return paths.filter((path) => stale.has(path));
   }
+}
+
+const BUILD_CACHE = "Docker's build cache";
+/** So many of those who need a disk are named; the others are counted. */
+const MAX_NAMES = 8;
+
+/** BuildKit's layers have names of 25 letters and digits (moby/buildkit, identity/randomid.go), all others 64 hex digits. */
+function isBuildCache(cacheId: string): boolean {
+  return /^[0-9a-z]{25}$/.test(cacheId);
+}
+
+function namesAfter(store: Store, changes: ReadonlyMap<string, ImageID | undefined>): ReadonlyMap<ImageID, readonly string[]> {
+  const names = new Map<ImageID, string[]>();
+  for (const [name, id] of new Map<string, ImageID | undefined>([...store.referenceStore.references, ...changes])) {
+    if (id !== undefined) names.set(id, [...(names.get(id) ?? []), name]);
+  }
+  return names;
 }
 
 function digestsIn(text: string | undefined): string[] {

@@ -16,7 +16,7 @@ export type Step =
       /** The folder is there, under a user's image perhaps: replace its files one by one. */
       readonly mend: boolean;
     }
-  | { readonly do: 'store-image'; readonly id: ImageID; readonly label: string; readonly config: Buffer; readonly metadata: ReadonlyMap<string, Buffer> }
+  | { readonly do: 'store-image'; readonly id: ImageID; readonly label: string; /** Not the user's, whose file is mended only. */ readonly own: boolean; readonly config: Buffer; readonly metadata: ReadonlyMap<string, Buffer> }
   | { readonly do: 'write-distribution'; readonly path: string; readonly content: string }
   | { readonly do: 'write-references'; readonly text: string; readonly changes: ReadonlyMap<string, ImageID | undefined> }
   | { readonly do: 'remove-image'; readonly id: ImageID }

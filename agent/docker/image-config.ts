@@ -9,6 +9,13 @@ export interface ImageConfig {
   readonly chains: readonly ChainID[];
 }
 
+/**
+ * The time of modification that we give to configurations that we write: dockerd writes the file anew whenever an image is
+ * loaded, pulled or built (moby, image/fs.go, Set), so with any other time the image is the user's, whatever tag names it
+ * and whosever its layers are. The day on which docker 18.09.0 came out.
+ */
+export const OWN_IMAGE_SEC = Date.UTC(2018, 10, 8) / 1000;
+
 /** dockerd stacks at most this many layers (moby, layer/layer_store.go, maxLayerDepth). */
 const MAX_LAYERS = 125;
 /** Configurations are a few KiB; this is far above any. */

@@ -2,8 +2,9 @@ import { lstatSync } from 'node:fs';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { foldersIn, isDirectory, linkTarget, namesIn, readIfThere, readTextIfThere } from '../system/files.ts';
 import { isFileLocked } from '../system/lock.ts';
-import { asChainID, asImageID, hexOf, type ChainID, type ImageID } from './ids.ts';
-import { readLayers, type ImageConfig } from './image-config.ts';
+import { asChainID, asImageID, type ChainID, type ImageID } from './ids.ts';
+import { OWN_IMAGE_SEC, parseImageConfig, readLayers, type ImageConfig } from './image-config.ts';
+import { isRecord } from './json.ts';
 import { metadataPaths, TAR_SPLIT, type MetadataPaths } from './layer-db.ts';
 import { emptyLayer, isCacheId, linksIn, linkTargetOf, overlayPaths, ownLayerNames, type OwnLayerNames } from './overlay2.ts';
 import { emptyReferenceStore, parseReferenceStore, type ReferenceStore } from './reference-store.ts';
@@ -170,6 +171,26 @@ export class Store {
     return asImageID(readTextIfThere(`${this.paths.imageMetadata(id)}/parent`));
   }
 
+  /** When dockerd, or we, wrote an image's configuration, in milliseconds since 1970. */
+  imageTime(id: ImageID): number | undefined {
+    return lstatSync(this.paths.image(id), { throwIfNoEntry: false })?.mtimeMs;
+  }
+
+  /** Whether we wrote an image's configuration, and dockerd has not written it again since. */
+  isOwnImage(id: ImageID): boolean {
+    return this.imageTime(id) === OWN_IMAGE_SEC * 1000;
+  }
+
+  /** Whether an image's configuration is there as its ID says. */
+  hasWholeImage(id: ImageID): boolean {
+    try {
+      const bytes = this.readImage(id);
+      return bytes !== undefined && parseImageConfig(bytes, id).id === id;
+    } catch {
+      return false;
+    }
+  }
+
   readImage(id: ImageID): Buffer | undefined {
     return readIfThere(this.paths.image(id));
   }
@@ -203,14 +224,15 @@ export class Store {
     return asChainID(readTextIfThere(`${this.paths.layer(chain)}/parent`)?.trim());
   }
 
-  /** Names an image by its tags in the store. */
-  namesOf(id: ImageID): string[] {
-    return [...this.referenceStore.references].flatMap(([reference, image]) => (image === id ? [reference] : []));
-  }
-
-  /** A short name for messages. */
-  describeImage(id: ImageID): string {
-    return this.namesOf(id)[0] ?? `sha256:${hexOf(id).slice(0, 12)}`;
+  /** A container's name, or undefined where dockerd has none for it any more (moby, container/container.go, ConfigPath). */
+  containerName(id: string): string | undefined {
+    try {
+      const config: unknown = JSON.parse(readTextIfThere(`${this.dataRoot}/containers/${id}/config.v2.json`) ?? '{}');
+      const name = isRecord(config) ? config['Name'] : undefined;
+      return typeof name === 'string' && name.length > 1 ? name.replace(/^\//, '') : undefined;
+    } catch {
+      return undefined;
+    }
   }
 }
 

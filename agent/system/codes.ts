@@ -35,6 +35,7 @@ export const codes = {
   TAG_CONFLICT: { effect: 'none', meaning: 'the user and a disk, or two disks, claim one tag' },
   TAG_REMOVED: { effect: 'none', meaning: 'the user removed a preloaded tag and `removedImages` is `respect`' },
   KEPT: { effect: 'degraded', meaning: "layers stay in the store without their disk, because a user's image or container stands on them" },
+  BUILD_CACHE: { effect: 'none', meaning: "layers stay in the store without their disk, because Docker's build cache stands on them" },
   RESULT_WRONG: { effect: 'failed', meaning: 'after applying, the store is not what was planned' },
   ARCHIVE_INVALID: { effect: 'failed', meaning: '`build`: an archive of images cannot be read, or its content contradicts itself' },
   BUILD_FAILED: { effect: 'failed', meaning: '`build`: the disk could not be made as asked for' },

@@ -1,4 +1,4 @@
-import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, futimesSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
 
@@ -125,12 +125,13 @@ function writeAll(fd: number, content: string | Buffer): void {
  * temp file, fsync, rename, fsync of the folder. Without `durable` the two fsyncs are left out: for what can be derived
  * again.
  */
-export function replaceFile(path: string, content: string | Buffer, options: { readonly mode: number; readonly durable: boolean; readonly tempPath?: string }): void {
+export function replaceFile(path: string, content: string | Buffer, options: { readonly mode: number; readonly durable: boolean; readonly tempPath?: string; /** What its time of modification becomes, in seconds since 1970. */ readonly modifiedSec?: number }): void {
   const temp = options.tempPath ?? `${path}.docker-preloader`;
   const fd = openSync(temp, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW, options.mode);
   try {
     writeAll(fd, content);
     fchmodSync(fd, options.mode);
+    if (options.modifiedSec !== undefined) futimesSync(fd, options.modifiedSec, options.modifiedSec);
     if (options.durable) fsyncSync(fd);
   } catch (error) {
     closeSync(fd);

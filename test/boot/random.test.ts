@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { readLedger } from '../../agent/boot/ledger.ts';
 import { asImageID, type ChainID } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { ownLayerNames } from '../../agent/docker/overlay2.ts';
@@ -114,6 +115,7 @@ class Life {
 
   #use(what: 'build' | 'run' | 'tag' | 'rmi', reference: string, spec: ImageSpec): void {
     const { dataRoot } = this.guest;
+    const isTaken = readLedger(dataRoot).ledger.displaced.has(reference) && this.#users.get(reference) !== spec;
     this.#count += 1;
     if (what === 'build') this.#load({ layers: [...spec.layers, `built ${this.#count}`], references: [`built:${this.#count}`] });
     else if (what === 'run' && spec.layers.length > 0) this.#containers.set(addContainer(dataRoot, String(this.#count), spec), spec);
@@ -122,7 +124,8 @@ class Life {
       this.#users.set(`own:${this.#count}`, spec);
     } else if (what === 'rmi') {
       removeImage(dataRoot, reference);
-      this.#users.delete(reference);
+      // What a disk has taken the name for is removed; the user's own comes back when no disk claims it.
+      if (!isTaken) this.#users.delete(reference);
     }
   }
 
@@ -136,12 +139,6 @@ class Life {
       assert.ok(this.#hasRecords(spec), `the image of ${reference}, the user's`);
     }
     for (const spec of this.#containers.values()) for (const chain of factsOf(spec).chains) assert.ok(existsSync(paths.layer(chain)), 'a layer under a container');
-  }
-
-  /** An image that stands on the user's layers alone is the user's, whoever brought it. */
-  #isUsers(reference: string, id: string): boolean {
-    const chain = onDisks.filter((spec) => factsOf(spec).id === id).flatMap((spec) => factsOf(spec).chains).at(-1);
-    return this.#users.has(reference) || (chain !== undefined && !this.#isOurs(chain));
   }
 
   #isOurs(chain: ChainID): boolean {
@@ -169,11 +166,11 @@ class Life {
           if (id === undefined && this.guest.config.removedImages === 'respect') continue;
           const winner = [...onDisks, ...this.#users.values()].find((one) => factsOf(one).id === must(id));
           assert.deepEqual(imageProblems(this.guest.dataRoot, must(winner)), [], reference);
-          if (!this.#isUsers(reference, must(id))) assert.ok([...this.#disks.values()].flat().some((one) => one.references?.includes(reference) === true && factsOf(one).id === id), reference);
+          if (!this.#users.has(reference)) assert.ok([...this.#disks.values()].flat().some((one) => one.references?.includes(reference) === true && factsOf(one).id === id), reference);
         }
       }
     }
-    for (const [reference, id] of now) assert.ok(this.#isUsers(reference, id) || [...this.#disks.values()].flat().some((one) => one.references?.includes(reference)), `${reference}: nobody's`);
+    for (const reference of now.keys()) assert.ok(this.#users.has(reference) || [...this.#disks.values()].flat().some((one) => one.references?.includes(reference)), `${reference}: nobody's`);
     assert.deepEqual(this.guest.plan().steps, []);
   }
 

@@ -7,7 +7,7 @@ import type { ImageID } from '../../agent/docker/ids.ts';
 import { factsOf } from './fake-store.ts';
 
 const image = (name: string): ImageID => factsOf({ layers: [name] }).id;
-/** Of disks, and standing on layers of ours. */
+/** Of disks, and as we wrote them. */
 const [d1, d2, d3] = [image('disk 1'), image('disk 2'), image('disk 3')] as const;
 /** The user's. */
 const [u1, u2] = [image('user 1'), image('user 2')] as const;
@@ -27,7 +27,7 @@ interface Case {
   readonly config?: Partial<Config>;
   /** Images that are gone from the store. */
   readonly gone?: readonly ImageID[];
-  /** Layers are the user's although a disk has the image. */
+  /** The user has loaded the image although a disk has it. */
   readonly loaded?: boolean;
   /** What the reference names afterwards. */
   readonly becomes: ImageID | undefined;
@@ -61,6 +61,9 @@ const cases: readonly Case[] = [
   { is: 'taken before, the disk is gone: comes back', now: d1, ledger: d1, displaced: u1, becomes: u1 },
   { is: 'taken before, and the user\'s image is gone: removed', now: d1, ledger: d1, displaced: u1, gone: [u1], becomes: undefined },
   { is: 'taken before, and changed again by the user: the newer one counts', now: u2, ledger: d1, disk: d1, displaced: u1, config: { conflicts: 'disk' }, becomes: d1, own: true, keeps: u2, finding: 'TAG_CONFLICT' },
+  { is: 'taken before, and what the disk has was removed by the user: the user\'s older one is remembered', ledger: d1, disk: d1, displaced: u1, becomes: d1, own: true, keeps: u1 },
+  { is: 'taken before, removed by the user, respected: remembered', ledger: d1, disk: d1, displaced: u1, config: { removedImages: 'respect' }, becomes: undefined, tombstone: d1, keeps: u1, finding: 'TAG_REMOVED' },
+  { is: 'taken before, removed by the user, and the disk is gone: comes back', removed: d1, displaced: u1, config: { removedImages: 'respect' }, becomes: u1 },
   { is: 'removed by the user: restored', ledger: d1, disk: d1, becomes: d1, own: true },
   { is: 'removed by the user: respected', ledger: d1, disk: d1, config: { removedImages: 'respect' }, becomes: undefined, tombstone: d1, finding: 'TAG_REMOVED' },
   { is: 'removed by the user: respected again', removed: d1, disk: d1, config: { removedImages: 'respect' }, becomes: undefined, tombstone: d1, finding: 'TAG_REMOVED' },
@@ -75,8 +78,8 @@ const cases: readonly Case[] = [
   { is: 'not yet written by a run that was killed: no removal of the user\'s', next: d1, disk: d1, config: { removedImages: 'respect' }, becomes: d1, own: true },
 ];
 
-function merge(input: Omit<ReferenceMergeInput, 'standsOnOurs' | 'hasImage'>, loaded = false, gone: readonly ImageID[] = []): ReferenceMerge {
-  return mergeReferences({ ...input, ledger: settleReferences(input.ledger, input.store), standsOnOurs: (id) => ours.has(id) && !loaded, hasImage: (id) => !gone.includes(id) });
+function merge(input: Omit<ReferenceMergeInput, 'isOurs' | 'hasImage'>, loaded = false, gone: readonly ImageID[] = []): ReferenceMerge {
+  return mergeReferences({ ...input, ledger: settleReferences(input.ledger, input.store), isOurs: (id) => ours.has(id) && !loaded, hasImage: (id) => !gone.includes(id) });
 }
 
 describe('a reference', () => {
@@ -143,9 +146,10 @@ class Story {
   }
 }
 
-/** What the user has said last of each tag. */
-function noteUser(users: Map<string, ImageID>, action: Action): void {
+/** What the user has said last of each tag; a name that a disk has taken is not his to remove. */
+function noteUser(users: Map<string, ImageID>, action: Action, ledger: Ledger): void {
   if (action.who !== 'user') return;
+  if (action.image === undefined && ledger.displaced.has(action.name)) return;
   if (action.image === undefined) users.delete(action.name);
   else users.set(action.name, action.image);
 }
@@ -160,7 +164,7 @@ describe('any number of attachments, upgrades, removals and changes by the user'
         const users = new Map<string, ImageID>();
         for (const action of list) {
           story.do(action);
-          noteUser(users, action);
+          noteUser(users, action, story.ledger);
           story.boot();
           for (const [name, id] of users) assert.equal(story.store.get(name), id);
         }
@@ -175,7 +179,7 @@ describe('any number of attachments, upgrades, removals and changes by the user'
         const users = new Map<string, ImageID>();
         for (const action of list) {
           story.do(action);
-          noteUser(users, action);
+          noteUser(users, action, story.ledger);
           story.boot();
         }
         story.disks = new Map();

@@ -20,7 +20,7 @@ describe('a step', () => {
     [{ do: 'link-layer', chain, names: ownLayerNames(chain), diffPath: '/d/diff', lower: 'l/X', label: 'dpl-a' }, /^link layer sha256:[0-9a-f]{12} to \/d\/diff$/],
     [{ do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplitPath: undefined, mend: false }, /^record layer sha256:[0-9a-f]{12} of disk dpl-a$/],
     [{ do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplitPath: undefined, mend: true }, /^mend the record of layer sha256:[0-9a-f]{12} of disk dpl-a$/],
-    [{ do: 'store-image', id, label: 'dpl-a', config: Buffer.alloc(0), metadata: new Map() }, /^store image sha256:[0-9a-f]{12} of disk dpl-a$/],
+    [{ do: 'store-image', own: true, id, label: 'dpl-a', config: Buffer.alloc(0), metadata: new Map() }, /^store image sha256:[0-9a-f]{12} of disk dpl-a$/],
     [{ do: 'write-distribution', path: 'distribution/x', content: '' }, /^note where registries have a layer: distribution\/x$/],
     [{ do: 'write-references', text: '', changes: new Map([['a:1', id], ['b:1', undefined]]) }, /^tag a:1 as sha256:[0-9a-f]{12}; untag b:1$/],
     [{ do: 'remove-image', id }, /^remove image sha256:[0-9a-f]{12}$/],

@@ -11,15 +11,24 @@ import { tempTree, unmountBelow } from '../support/temp-tree.ts';
 
 let sites = 0;
 
+const nameOf = (disk: string): string => path.basename(disk, '.ext4');
+
 /** One pretended guest: a data root, a dockerd, disks, and the agent's configuration, all private. */
 export interface Site {
   readonly folder: string;
   readonly dataRoot: string;
   readonly mountRoot: string;
-  /** Attaches a copy of a disk under a label of this site's own. Later ones take precedence. */
-  attach(disk: string): Promise<LoopDevice>;
-  /** Takes a disk away, mount and all, as when a VM is started without it. */
+  /**
+   * Attaches a copy of a disk under a label of this site's own. Later ones take precedence.
+   * @param name what the label is made of and `detach` knows it by; the file's name where absent
+   */
+  attach(disk: string, name?: string): Promise<LoopDevice>;
+  /** Takes a disk away, mount and all, as when a VM is started without it. @param disk the file or the name that it was attached by */
   detach(disk: string): Promise<void>;
+  /** The label that a disk gets by its name here; `*` makes a glob for all of this site's. */
+  labelOf(name: string): string;
+  /** Sets further keys of the agent's configuration, in place of those that were set before. */
+  configure(more: Readonly<Record<string, unknown>>): Promise<void>;
   /** Runs a command of the agent with this site's configuration. */
   agent(command: string, ...args: readonly string[]): Promise<AgentResult>;
   /** `agent('apply')` that must have exit status `expected`. */
@@ -42,35 +51,41 @@ export async function makeSite(version: DockerdVersion, config: Readonly<Record<
   const dataRoot = path.join(folder, 'data');
   const mountRoot = path.join(folder, 'disks');
   const prefix = `t${process.pid.toString(36)}-${sites++}`;
-  const attached = new Map<string, { readonly label: string; readonly loop: LoopDevice }>();
+  const attached = new Map<string, { readonly label: string; readonly loop: LoopDevice; readonly file: string }>();
+  let further = config;
   const configFile = path.join(folder, 'config.json');
   await mkdir(dataRoot);
   const dockerConfig = await writeDockerdConfig({ dataRoot, folder });
   const writeConfig = (): Promise<void> => writeFile(configFile, JSON.stringify({
     labels: [...[...attached.values()].map(({ label }) => label), `${prefix}-none-*`],
-    dataRoot, mountRoot, dockerConfig, statusSocket: path.join(folder, 'status/status.sock'), deviceTimeoutSec: 5, ...config,
+    dataRoot, mountRoot, dockerConfig, statusSocket: path.join(folder, 'status/status.sock'), deviceTimeoutSec: 5, ...further,
   }, undefined, 2));
   await writeConfig();
 
   const site: Site = {
     folder, dataRoot, mountRoot,
-    attach: async (disk) => {
-      const label = `${prefix}-${path.basename(disk, '.ext4')}`;
-      const copy = path.join(folder, path.basename(disk));
+    attach: async (disk, name = nameOf(disk)) => {
+      const label = site.labelOf(name);
+      const copy = path.join(folder, `${name}.ext4`);
       await copyWithLabel(disk, copy, label);
-      const loop = await attach(copy);
-      attached.set(disk, { label, loop });
+      const loop = await attach(copy, { copy: true });
+      attached.set(name, { label, loop, file: copy });
       await writeConfig();
       return loop;
     },
     detach: async (disk) => {
-      const found = attached.get(disk);
+      const found = attached.get(nameOf(disk));
       assert.ok(found, `${disk} is not attached`);
-      attached.delete(disk);
+      attached.delete(nameOf(disk));
       await writeConfig();
       await unmountBelow(path.join(mountRoot, found.label));
       await found.loop.detach();
-      await rm(path.join(folder, path.basename(disk)));
+      await rm(found.file);
+    },
+    labelOf: (name) => `${prefix}-${name}`,
+    configure: (more) => {
+      further = more;
+      return writeConfig();
     },
     agent: (command, ...args) => agent([command, '--config', configFile, ...args]),
     apply: async (expected = 0) => {

@@ -40,6 +40,8 @@ export interface Dockerd {
   cli(args: readonly string[], input?: string | Uint8Array, options?: CliOptions): Promise<string>;
   /** SIGTERM, waits for the end, clears what is left mounted. Throws with the log when it does not end well. */
   stop(): Promise<void>;
+  /** SIGTERM and its end, and nothing is cleared: with `live-restore`, its containers run on for the next one in this folder. */
+  leave(): Promise<void>;
   /** SIGKILL, as in a crash; its containers are killed too, what is left mounted is cleared. */
   kill(): Promise<void>;
   /** What this start of it has logged so far. */
@@ -96,6 +98,10 @@ export async function startDockerd(options: DockerdOptions): Promise<Dockerd> {
         env: { ...env, ...cliEnv }, all: true, maxBuffer: 2 ** 26, timeout: 300_000, ...(input === undefined ? { stdin: 'ignore' } : { input }),
       });
       return all === true ? result.all : result.stdout;
+    },
+    leave: async () => {
+      child.kill('SIGTERM');
+      await exited;
     },
     stop: async () => {
       child.kill('SIGTERM');

@@ -1,0 +1,3 @@
+import { storiesOn } from './stories.ts';
+
+storiesOn('28.5');

@@ -1,0 +1,35 @@
+import { after, before, describe, it } from 'node:test';
+import { cleanUpAll } from '../support/cleanup.ts';
+import type { DockerdVersion } from '../support/dockerd-version.ts';
+import { events } from './story-events.ts';
+import { Story } from './story.ts';
+import { storyDisks } from './story-disks.ts';
+import { checkUserThings } from './user-things.ts';
+
+const isTorture = process.env['DPL_TORTURE'] === '1';
+
+/** Each event on a dockerd: on the newest all, on others those that depend on how dockerd stores things; all with DPL_TORTURE=1. */
+export function storiesOn(version: DockerdVersion): void {
+  describe(`dockerd ${version}: all that the user has made is there, and works where its layers are attached`, () => {
+    let story: Story;
+    before(async () => {
+      story = await Story.begin(version, await storyDisks());
+    });
+    after(cleanUpAll);
+
+    for (const event of events.filter(({ everywhere }) => isTorture || version === '28.5' || everywhere === true)) {
+      it(`after this: ${event.is}`, async () => {
+        await story.reset(event.config);
+        if (event.user !== undefined) {
+          await story.boot();
+          await event.user(story);
+          await story.stop();
+        }
+        await event.off?.(story);
+        const boot = await story.boot(event.exit ?? 0);
+        await checkUserThings(story.dockerd, story.things, event.attached, event.except);
+        await event.then?.(story, boot);
+      });
+    }
+  });
+}
