@@ -13,6 +13,6 @@ program.parseAsync().catch((error: unknown) => {
   }
   process.exitCode = error instanceof PreloaderError && error.code === 'CONFIG_INVALID' ? 2 : 1;
   const message = `docker-preloader: ${messageOf(error)}`;
-  if (isJournal()) log('error', message, { CODE: error instanceof PreloaderError ? error.code : 'INTERNAL' });
+  if (isJournal()) log(error instanceof PreloaderError ? error.code : 'INTERNAL', message, {}, 'error');
   else process.stderr.write(`${message}\n`);
 });

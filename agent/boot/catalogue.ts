@@ -45,7 +45,8 @@ export function catalogue(disks: readonly RankedDisk[], store: Store): Catalogue
       if (!images.has(image)) continue;
       const before = references.get(name);
       if (before !== undefined && before.image !== image) {
-        findings.push({ code: 'TAG_CONFLICT', label: disk.label, image: name, message: `${name}: claimed by disks ${before.label} and ${disk.label}; ${disk.label} has it` });
+        const conflict = { disks: [before.label, disk.label], user: false, winner: disk.label };
+        findings.push({ code: 'TAG_CONFLICT', label: disk.label, image: name, message: `${name}: claimed by disks ${before.label} and ${disk.label}; ${disk.label} has it`, conflict });
       }
       references.set(name, { image, label: disk.label });
     }

@@ -17,6 +17,8 @@ export interface FoundDisk {
 export interface Discovery {
   /** By label; more than one device where a label is there twice. */
   readonly disks: ReadonlyMap<string, readonly FoundDisk[]>;
+  /** With a label of ours, but left out: the findings say why. */
+  readonly refused: readonly FoundDisk[];
   readonly findings: readonly Finding[];
   /** Named and required labels, and required globs, that no device has. */
   readonly missing: readonly string[];
@@ -60,20 +62,27 @@ export function labelFilter(config: Pick<Config, 'labels' | 'required'>): LabelF
  */
 export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = listBlockDevices()): Discovery {
   const disks = new Map<string, FoundDisk[]>();
+  const refused: FoundDisk[] = [];
   const findings: Finding[] = [];
   const present = new Set<string>();
   for (const device of devices) {
     // A device with holders yields to them; one without a node cannot be opened here (sysfs shows a container all).
     if (device.holders.length > 0 || (device.removable && !filter.hasNames) || !hasNode(device)) continue;
     const disk = examine(device, filter, findings, present);
-    if (disk !== undefined) disks.set(disk.label, [...(disks.get(disk.label) ?? []), disk]);
+    if (disk === undefined) continue;
+    const problem = problemOf(disk.superblock, device);
+    if (problem === undefined) disks.set(disk.label, [...(disks.get(disk.label) ?? []), disk]);
+    else {
+      refused.push(disk);
+      findings.push({ ...problem, device: device.path, ...(isLabel(disk.label) ? { label: disk.label } : {}) });
+    }
   }
   const missing = filter.awaited.filter((entry) => {
     const pattern = labelPattern(entry);
     return ![...present].some((label) => pattern?.test(label));
   });
   // A device that cannot be read matters only where a disk is missed: it may be that one.
-  return { disks, findings: missing.length === 0 ? findings.filter((finding) => finding.code !== 'DEVICE_UNREADABLE') : findings, missing };
+  return { disks, refused, findings: missing.length === 0 ? findings.filter((finding) => finding.code !== 'DEVICE_UNREADABLE') : findings, missing };
 }
 
 function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[], present: Set<string>): FoundDisk | undefined {
@@ -90,10 +99,7 @@ function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[], 
   if (rank === -1 || (device.removable && !filter.isNamed(label))) return undefined;
   // One that is refused has come, too: waiting longer would not make it better.
   present.add(label);
-  const problem = problemOf(superblock, device);
-  if (problem === undefined) return { label, device, superblock, rank };
-  findings.push({ ...problem, device: device.path, ...(isLabel(label) ? { label } : {}) });
-  return undefined;
+  return { label, device, superblock, rank };
 }
 
 function problemOf(superblock: Superblock, device: BlockDevice): Pick<Finding, 'code' | 'message'> | undefined {

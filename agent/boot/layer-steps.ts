@@ -12,7 +12,7 @@ export class LayerPlanner {
   readonly own = new Map<ChainID, DiskLayer>();
   /** All layers of wanted images that a disk has. */
   readonly wanted = new Map<ChainID, DiskLayer>();
-  sharedWithUser = 0;
+  readonly sharedWithUser = new Set<ChainID>();
   readonly #store: Store;
   readonly #offer: ReadonlyMap<ChainID, readonly DiskLayer[]>;
   readonly #synced: boolean;
@@ -61,7 +61,7 @@ export class LayerPlanner {
     const [first] = candidates;
     if (first !== undefined) this.wanted.set(chain, first);
     if (user !== undefined) {
-      this.sharedWithUser += 1;
+      this.sharedWithUser.add(chain);
       this.#named.set(chain, user);
       return user;
     }

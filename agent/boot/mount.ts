@@ -10,6 +10,8 @@ import type { Discovery, FoundDisk } from './discover.ts';
 
 export interface MountedDisk extends FoundDisk {
   readonly path: string;
+  /** It was mounted there already, by an earlier run in this boot. */
+  readonly adopted: boolean;
 }
 
 export interface Mounts {
@@ -44,11 +46,11 @@ const isBusy = (error: unknown): boolean => error instanceof MountBusy;
 function mountDisk(disk: FoundDisk, mountRoot: string, present: readonly MountPoint[]): MountedDisk {
   const path = join(mountRoot, disk.label);
   const there = present.findLast((mount) => mount.path === path);
-  if (there?.deviceNumber === disk.device.deviceNumber) return { ...disk, path };
+  if (there?.deviceNumber === disk.device.deviceNumber) return { ...disk, path, adopted: true };
   if (there !== undefined) throw new MountBusy(`nothing else mounted on ${path} expected, found device ${there.deviceNumber}; unmount it, or restart Docker if the disk was replaced`);
   mkdirSync(path, { recursive: true, mode: 0o755 });
   mountReadOnly(disk.device.path, path, disk.superblock.filesystem);
-  return { ...disk, path };
+  return { ...disk, path, adopted: false };
 }
 
 /**

@@ -34,7 +34,9 @@ export interface Plan {
   /** Of these, layers that stay although no disk has them, with the label of the disk that had. */
   readonly kept: ReadonlyMap<ChainID, string>;
   /** Layers that images of ours use but the user's store has: nothing was linked for them. */
-  readonly sharedWithUser: number;
+  readonly sharedWithUser: ReadonlySet<ChainID>;
+  /** Images of the disks that the store is to have. The others are not whole, or all their names are another's. */
+  readonly wanted: ReadonlyMap<ImageID, DiskImage>;
 }
 
 /**
@@ -92,7 +94,7 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   build.push(...stale.map((path): Step => ({ do: 'remove-distribution', path })), ...removals.steps);
   if (content.layers.size === 0 && layers.own.size === 0 && store.hasTraceOfEmptyLayer() && !removals.isEmptyLayerInUse()) build.push({ do: 'remove-empty-layer' });
 
-  return { steps: withLedger(build, { state, written, ledger }, final), findings: [...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
+  return { steps: withLedger(build, { state, written, ledger }, final), findings: [...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, wanted: images, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
 }
 
 /** The ledger says what is about to change before anything does, and what is there when all is done. */

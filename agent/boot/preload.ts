@@ -11,10 +11,11 @@ import { messageOf, PreloaderError } from '../system/errors.ts';
 import { ensureFolder } from '../system/files.ts';
 import { tryLockFile, type Lock } from '../system/lock.ts';
 import { notifyStatus } from '../system/notify.ts';
+import { plural } from '../system/plural.ts';
 import { apply } from './apply.ts';
 import { checkResult } from './check.ts';
 import { checkMountRoot, parseRequired, type Config } from './config.ts';
-import { discover, labelFilter } from './discover.ts';
+import { discover, labelFilter, type FoundDisk } from './discover.ts';
 import { ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
 import { findHiddenMounts, findLostDisks, mountDisks, type MountedDisk } from './mount.ts';
 import { plan, type Plan } from './plan.ts';
@@ -26,6 +27,8 @@ export interface PreloadOptions {
   readonly wait: boolean;
   /** `never`: only plan. `stopped`: change the store unless dockerd runs on it. */
   readonly change: 'never' | 'stopped';
+  /** Tell the service manager nothing: a look in between, on behalf of a client. */
+  readonly quiet?: boolean;
 }
 
 /** A disk that is in use, with what is on it. */
@@ -38,6 +41,8 @@ export interface LoadedDisk {
 export interface Preload {
   readonly dataRoot: string | undefined;
   readonly disks: readonly LoadedDisk[];
+  /** Every device with a label of ours, those in use and those that were left out. */
+  readonly candidates: readonly FoundDisk[];
   /** Undefined where the store could not be looked at. */
   readonly plan: Plan | undefined;
   /** Whether the plan's steps were carried out. */
@@ -68,6 +73,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
 class PreloadRun implements Preload {
   dataRoot: string | undefined;
   disks: readonly LoadedDisk[] = [];
+  candidates: readonly FoundDisk[] = [];
   plan: Plan | undefined;
   applied = false;
   isDockerRunning = false;
@@ -83,7 +89,7 @@ class PreloadRun implements Preload {
 
   #begin(phase: Phase, status: string): void {
     this.timings.begin(phase);
-    notifyStatus(status);
+    if (this.#options.quiet !== true) notifyStatus(status);
   }
 
   async run(): Promise<void> {
@@ -100,15 +106,16 @@ class PreloadRun implements Preload {
     this.#begin('discover', 'looking for disks');
     const discovery = this.#options.wait ? await discoverAwaited(this.#config) : discover(labelFilter(this.#config));
     this.findings.push(...discovery.findings);
+    this.candidates = [...[...discovery.disks.values()].flat(), ...discovery.refused];
 
-    this.#begin('mount', `mounting ${discovery.disks.size} disks`);
+    this.#begin('mount', `mounting ${plural(discovery.disks.size, 'disk')}`);
     this.findings.push(...findLostDisks(this.#config.mountRoot, { mayUnmount: mayChange }));
     const mounts = mountDisks(discovery, this.#config.mountRoot);
     this.findings.push(...mounts.findings);
     const hidden = this.#options.change === 'never' ? [] : findHiddenMounts(mounts.disks);
     this.findings.push(...hidden);
 
-    this.#begin('read', `reading ${mounts.disks.length} disks`);
+    this.#begin('read', `reading ${plural(mounts.disks.length, 'disk')}`);
     this.disks = mounts.disks.flatMap((disk) => this.#readDisk(disk) ?? []);
     this.#checkAwaited(discovery.missing);
     // With links that lead into empty folders, dockerd would be worse off than without.
@@ -167,7 +174,7 @@ class PreloadRun implements Preload {
       const problem = this.plan.steps.length > 0 ? overlayProblem(dataRoot) : undefined;
       if (problem !== undefined) throw leftAlone(dataRoot, problem);
 
-      this.#begin('apply', `applying ${this.plan.steps.length} changes`);
+      this.#begin('apply', `applying ${plural(this.plan.steps.length, 'change')}`);
       applySteps(dataRoot, this.plan);
       this.applied = true;
 
@@ -208,7 +215,7 @@ function withImages(finding: Finding, { ledger }: LedgerState): Finding {
 }
 
 function pendingFinding({ steps }: Plan): Finding {
-  return { code: 'DOCKER_RUNNING', message: `dockerd is running: ${steps.length} changes wait for its next start; run: systemctl restart docker` };
+  return { code: 'DOCKER_RUNNING', message: `dockerd is running: ${plural(steps.length, 'change')} ${steps.length === 1 ? 'waits' : 'wait'} for its next start; run: systemctl restart docker` };
 }
 
 /** Two agents at once: one works, the other waits. @throws PreloaderError LOCKED */

@@ -129,7 +129,8 @@ class Merge implements ReferenceMerge {
   #settleConflict(name: string, now: ImageID, theirs: DiskReference): void {
     const byDisk = this.#input.config.conflicts === 'disk';
     const winner = byDisk ? `disk ${theirs.label} takes it` : 'the user keeps it';
-    this.findings.push({ code: 'TAG_CONFLICT', label: theirs.label, image: name, message: `${name}: claimed by the user and by disk ${theirs.label}; ${winner} (\`conflicts\`: ${this.#input.config.conflicts})` });
+    const message = `${name}: claimed by the user and by disk ${theirs.label}; ${winner} (\`conflicts\`: ${this.#input.config.conflicts})`;
+    this.findings.push({ code: 'TAG_CONFLICT', label: theirs.label, image: name, message, conflict: { disks: [theirs.label], user: true, winner: byDisk ? theirs.label : null } });
     if (!byDisk) return;
     this.#take(name, theirs.image);
     this.displaced.set(name, now);

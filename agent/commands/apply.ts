@@ -2,7 +2,8 @@ import { readConfig } from '../boot/config.ts';
 import { preload } from '../boot/preload.ts';
 import { syncStore } from '../boot/sync.ts';
 import { statusDocument } from '../status/document.ts';
-import { hasBeenReady, logSummary, publish } from '../status/publish.ts';
+import { eventsOf, logEvents } from '../status/events.ts';
+import { hasBeenReady, lastStatus, publish } from '../status/publish.ts';
 import { states } from '../status/state.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { PreloaderError } from '../system/errors.ts';
@@ -33,10 +34,16 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   }
   result.timings.begin('ready');
   const status = statusDocument(result, monotonicUsec());
+  const before = isJournal() ? lastStatus(config) : undefined;
   publish(config, status);
   // With a daemon, that syncs after Docker may start.
   if (!settled && result.dataRoot !== undefined) await syncStore(result.dataRoot);
-  if (isJournal()) logSummary(status);
-  else process.stdout.write(`${status.summary}\n`);
+  const events = eventsOf(status, before);
+  if (isJournal()) logEvents(events);
+  else {
+    // The summary is last.
+    logEvents(events.slice(0, -1));
+    process.stdout.write(`${status.summary}\n`);
+  }
   return status.state === 'degraded' && options.degradedOk === true ? 0 : states[status.state].exitStatus;
 }

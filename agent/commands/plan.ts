@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { readConfig, type Config } from '../boot/config.ts';
 import { preload } from '../boot/preload.ts';
 import { describeStep } from '../boot/steps.ts';
+import { planDocument } from '../status/document.ts';
 import { stateOf, states } from '../status/state.ts';
 import { ensureFolder } from '../system/files.ts';
 import { oneLine } from '../system/one-line.ts';
@@ -15,7 +16,7 @@ export async function printPlan(options: { readonly config?: string; readonly js
   const steps = result.plan?.steps ?? [];
   const state = stateOf(result.findings, result.disks.length);
   if (options.json === true) {
-    process.stdout.write(`${JSON.stringify({ state, steps: steps.map((step) => ({ do: step.do, text: describeStep(step) })), findings: result.findings })}\n`);
+    process.stdout.write(`${JSON.stringify(planDocument(result))}\n`);
   } else {
     for (const finding of result.findings) process.stderr.write(`${finding.code}: ${oneLine(finding.message)}\n`);
     const text = steps.length === 0 ? 'nothing to do' : steps.map(describeStep).join('\n');

@@ -1,11 +1,20 @@
 import { defaultConfig, readConfig, type Config } from '../boot/config.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import { Timings } from '../boot/timings.ts';
-import { statusDocument } from '../status/document.ts';
-import { hasBeenReady, logSummary, publish } from '../status/publish.ts';
+import { statusDocument, summarise } from '../status/document.ts';
+import { eventsOf, logEvents } from '../status/events.ts';
+import { hasBeenReady, publish } from '../status/publish.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
+import { hasWaitingClient, listenFd } from '../system/listen-fds.ts';
 import { notify } from '../system/notify.ts';
+
+/** How a run began: without a valid configuration there is nothing to look at again. */
+export interface Start {
+  readonly config: Config;
+  readonly isConfigured: boolean;
+  readonly result: Preload;
+}
 
 /**
  * The daemon that the unit starts. It reports READY whatever it found: whether a failure keeps Docker from starting is
@@ -16,35 +25,45 @@ export async function run(configPath: string | undefined): Promise<void> {
   // Mounts stay, and so does Docker.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => process.exit(0));
 
-  const { config, result } = await start(configPath);
-  result.timings.begin('ready');
-  const status = statusDocument(result, monotonicUsec());
-  notify('READY=1', `STATUS=${status.summary}`);
-  publish(config, status);
-  logSummary(status);
+  const start = await begin(configPath);
+  start.result.timings.begin('ready');
+  const readyUsec = monotonicUsec();
+  notify('READY=1', `STATUS=${summarise(start.result, readyUsec)}`);
+  const status = statusDocument(start.result, readyUsec);
+  publish(start.config, status);
+  logEvents(eventsOf(status));
 
   const { serve } = await import('./run-after-ready.ts');
-  await serve(config, result, status);
+  await serve(start, status);
 }
 
-async function start(configPath: string | undefined): Promise<{ readonly config: Config; readonly result: Preload }> {
+async function begin(configPath: string | undefined): Promise<Start> {
   let config: Config;
   try {
     config = readConfig(configPath);
   } catch (error) {
     // By hand it is a wrong usage; as a service, somebody may ask for the reason.
     if (!(error instanceof PreloaderError) || process.env['NOTIFY_SOCKET'] === undefined) throw error;
-    return { config: defaultConfig(), result: failure(error) };
+    return { config: defaultConfig(), isConfigured: false, result: failure(error) };
   }
   // Once this boot's disks are in the store, changes wait for Docker's next start: a client on the activated socket,
   // which may have started this process, must not change the store.
   const again = hasBeenReady(config);
-  return { config, result: await preload(config, { wait: !again, change: again ? 'never' : 'stopped' }) };
+  const change = again || (await isStartedByClient()) ? 'never' : 'stopped';
+  return { config, isConfigured: true, result: await preload(config, { wait: !again, change }) };
+}
+
+/** Whether a client on the activated socket is what started us, and Docker does not wait for us. */
+async function isStartedByClient(): Promise<boolean> {
+  const fd = listenFd();
+  if (fd === undefined || !hasWaitingClient(fd)) return false;
+  const { isDockerStarting } = await import('./docker-service.ts');
+  return !(await isDockerStarting());
 }
 
 /** A run that ended before it began. */
 function failure(error: PreloaderError): Preload {
   const timings = new Timings();
   timings.begin('config');
-  return { dataRoot: undefined, disks: [], plan: undefined, applied: false, isDockerRunning: false, findings: [{ code: error.code, message: messageOf(error) }], timings };
+  return { dataRoot: undefined, disks: [], candidates: [], plan: undefined, applied: false, isDockerRunning: false, findings: [{ code: error.code, message: messageOf(error) }], timings };
 }

@@ -1,33 +1,47 @@
 import { existsSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
-import { defaultConfig, readConfig, type Config } from '../boot/config.ts';
-import { fetchStatus } from '../status/client.ts';
-import type { StatusDocument } from '../status/document.ts';
+import { defaultConfig, readConfig, runtimePath, type Config } from '../boot/config.ts';
+import { fetchStatus, type Answer } from '../status/client.ts';
 import { states } from '../status/state.ts';
-import { messageOf } from '../system/errors.ts';
-import { megabytes } from '../system/megabytes.ts';
-import { oneLine } from '../system/one-line.ts';
+import { statusTable } from '../status/table.ts';
+import { isEACCES, messageOf } from '../system/errors.ts';
+import { terminalOf } from '../system/terminal.ts';
 
 const WATCH_MS = 1000;
+/** Clears a terminal and goes to its beginning: ECMA-48, ED and CUP; and what was scrolled away stays. */
+const CLEAR = '\u001b[H\u001b[J';
 
 /** Asks the daemon. @returns the exit status: that of the state, or 1 when no daemon answers */
 export async function printStatus(options: { readonly config?: string; readonly json?: boolean; readonly watch?: boolean }): Promise<number> {
-  const { statusSocket } = configOrDefault(options.config);
+  const config = configOrDefault(options.config);
   let before = '';
   for (;;) {
-    let status: StatusDocument;
+    let answer: Answer | undefined;
     try {
-      status = await fetchStatus(statusSocket);
+      answer = await fetchStatus(config.statusSocket);
     } catch (error) {
-      process.stderr.write(`docker-preloader: no daemon answers on ${statusSocket}: ${messageOf(error)}; look at: systemctl status docker-preloader\n`);
-      return 1;
+      const text = `docker-preloader: ${noAnswer(config, error)}\n`;
+      // A watch goes on over the daemon's restart, but not where there was nothing from the beginning.
+      if (text !== before) process.stderr.write(text);
+      if (options.watch !== true || before === '') return 1;
+      before = text;
     }
-    const text = options.json === true ? `${JSON.stringify(status)}\n` : statusTable(status);
-    if (text !== before) process.stdout.write(text);
-    before = text;
-    if (options.watch !== true) return states[status.state].exitStatus;
+    if (answer !== undefined) {
+      const text = options.json === true ? answer.text : statusTable(answer.status, terminalOf(process.stdout));
+      if (text !== before) process.stdout.write(options.watch === true && options.json !== true && process.stdout.isTTY ? `${CLEAR}${text}` : text);
+      before = text;
+      if (options.watch !== true) return states[answer.status.state].exitStatus;
+    }
     await setTimeout(WATCH_MS);
   }
+}
+
+/** What was expected, what was found, and how to look further. */
+function noAnswer(config: Config, error: unknown): string {
+  if (isEACCES(error)) return `the status socket ${config.statusSocket} answers root and members of the group docker: ${messageOf(error)}; run it as one of them`;
+  const left = runtimePath(config, 'status.json');
+  const more = existsSync(left) ? `; what the last run found is in ${left}` : '';
+  return `no daemon answers on ${config.statusSocket}: ${messageOf(error)}; look at: systemctl status docker-preloader, journalctl -b -x -u docker-preloader${more}`;
 }
 
 /** With a configuration that is wrong, the daemon serves its error where the default one has its socket. */
@@ -39,25 +53,4 @@ function configOrDefault(path: string | undefined): Config {
     if (!existsSync(config.statusSocket)) throw error;
     return config;
   }
-}
-
-/** The status as a person reads it. */
-export function statusTable(status: StatusDocument): string {
-  const lines = [status.summary, ''];
-  if (status.disks.length > 0) {
-    const rows = status.disks.map((disk) => [disk.label, disk.device, disk.filesystem, megabytes(disk.sizeBytes), String(disk.images), String(disk.layers), disk.mountPoint]);
-    lines.push(...columns([['DISK', 'DEVICE', 'TYPE', 'SIZE', 'IMAGES', 'LAYERS', 'MOUNTED ON'], ...rows]), '');
-  }
-  if (status.images.length > 0) {
-    const rows = status.images.map((image) => [image.references.join(', ') || '<none>', image.id.slice(7, 19), image.disk, image.usable ? 'yes' : 'no']);
-    lines.push(...columns([['IMAGE', 'ID', 'DISK', 'USABLE'], ...rows]), '');
-  }
-  for (const finding of status.findings) lines.push(`${finding.code}: ${oneLine(finding.message)}`);
-  for (const step of status.pending) lines.push(`pending: ${oneLine(step)}`);
-  return `${lines.join('\n').trimEnd()}\n`;
-}
-
-function columns(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
 }

@@ -10,6 +10,16 @@ export interface Finding {
   readonly label?: string;
   readonly device?: string;
   readonly image?: string;
+  readonly conflict?: TagConflict;
+}
+
+/** Who claims a tag, and who has it. */
+export interface TagConflict {
+  /** Labels of disks. */
+  readonly disks: readonly string[];
+  readonly user: boolean;
+  /** The label of the disk that has it, or null where the user has. */
+  readonly winner: string | null;
 }
 
 /** What a finding makes of the result. */

@@ -19,7 +19,9 @@ export const packagedFiles: readonly PackagedFile[] = [
   { from: 'units/docker.service.d/50-docker-preloader.conf', to: 'usr/lib/systemd/system/docker.service.d/' },
   // Not active as installed: to be copied over the lenient one, as /etc/systemd/system/docker.service.d/50-docker-preloader.conf.
   { from: 'units/docker.service.d/50-docker-preloader-strict.conf', to: 'usr/share/docker-preloader/docker.service.d-strict.conf' },
-  { from: 'units/*.catalog', to: 'usr/lib/systemd/catalog/', optional: true },
+  { from: 'units/docker-preloader.catalog', to: 'usr/lib/systemd/catalog/' },
+  { from: 'agent/status/schemas/status.schema.json', to: 'usr/share/docker-preloader/schemas/' },
+  { from: 'agent/status/schemas/plan.schema.json', to: 'usr/share/docker-preloader/schemas/' },
   { from: 'units/completions/docker-preloader.bash', to: 'usr/share/bash-completion/completions/docker-preloader', optional: true },
   { from: 'units/completions/_docker-preloader', to: 'usr/share/zsh/vendor-completions/', optional: true },
   { from: 'units/completions/docker-preloader.fish', to: 'usr/share/fish/vendor_completions.d/', optional: true },

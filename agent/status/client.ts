@@ -1,22 +1,30 @@
 import { request } from 'node:http';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { isECONNREFUSED, isENOENT } from '../system/errors.ts';
-import type { StatusDocument } from './document.ts';
+import { parseJson } from '../system/parse.ts';
+import { statusSchema, type StatusDocument } from './schema.ts';
 
 const TIMEOUT_MS = 30_000;
 /** The daemon serves a moment after READY, since Docker need not wait for that. */
 const PATIENCE_USEC = 1_000_000;
 const RETRY_MS = 20;
 
+export interface Answer {
+  readonly status: StatusDocument;
+  /** As it came: a newer daemon's may hold more. */
+  readonly text: string;
+}
+
 /**
  * Asks the daemon for its status.
  * @throws system errors where no daemon answers; Error where the answer is none
  */
-export async function fetchStatus(socketPath: string): Promise<StatusDocument> {
+export async function fetchStatus(socketPath: string): Promise<Answer> {
   const deadline = monotonicUsec() + PATIENCE_USEC;
   for (;;) {
     try {
-      return await askOnce(socketPath);
+      const text = await askOnce(socketPath);
+      return { status: parseJson(text, statusSchema), text };
     } catch (error) {
       if (!(isENOENT(error) || isECONNREFUSED(error)) || monotonicUsec() > deadline) throw error;
       await delay(RETRY_MS);
@@ -24,8 +32,8 @@ export async function fetchStatus(socketPath: string): Promise<StatusDocument> {
   }
 }
 
-async function askOnce(socketPath: string): Promise<StatusDocument> {
-  const body = await new Promise<string>((resolve, reject) => {
+async function askOnce(socketPath: string): Promise<string> {
+  return new Promise<string>((resolve, reject) => {
     const call = request({ socketPath, path: '/v1/status', timeout: TIMEOUT_MS, headers: { Connection: 'close' } }, (response) => {
       let text = '';
       response.setEncoding('utf8');
@@ -36,5 +44,4 @@ async function askOnce(socketPath: string): Promise<StatusDocument> {
     call.on('error', reject);
     call.end();
   });
-  return JSON.parse(body) as StatusDocument;
 }

@@ -2,10 +2,12 @@ import { chmodSync, chownSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSocketServer, type Server as SocketServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
+import { messageOf } from '../system/errors.ts';
 import { ensureFolder, readTextIfThere } from '../system/files.ts';
 
 /** Answers by path; each gives its text, or undefined while there is none. */
-export type Routes = Readonly<Record<string, { readonly type: string; readonly body: () => string | undefined }>>;
+export type Routes = Readonly<Record<string, { readonly type: string; readonly body: () => Body | Promise<Body> }>>;
+type Body = string | undefined;
 
 const MAX_CONNECTIONS = 32;
 const REQUEST_TIMEOUT_MS = 5000;
@@ -24,7 +26,7 @@ export async function serveStatus(where: { readonly path: string; readonly fd: n
     // One answer a connection: a client that asks on and on and reads nothing would fill our memory with answers.
     if (answered.has(request.socket)) return;
     answered.add(request.socket);
-    answer(request, response, routes);
+    void answer(request, response, routes);
   });
   limit(http);
   // http.listen({ fd }) accepts and never answers under Bun; handing it the connections of a plain server works in both.
@@ -78,7 +80,7 @@ function limit(http: Server): void {
   http.keepAliveTimeout = REQUEST_TIMEOUT_MS;
 }
 
-function answer(request: IncomingMessage, response: ServerResponse, routes: Routes): void {
+async function answer(request: IncomingMessage, response: ServerResponse, routes: Routes): Promise<void> {
   const [path = '/'] = (request.url ?? '/').split('?');
   const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
   if (route === undefined) return send(response, 404, 'application/json', errorBody(`no such path: ${path}; there are ${Object.keys(routes).join(', ')}`));
@@ -86,9 +88,13 @@ function answer(request: IncomingMessage, response: ServerResponse, routes: Rout
     response.setHeader('Allow', 'GET, HEAD');
     return send(response, 405, 'application/json', errorBody(`GET expected, found ${request.method ?? 'nothing'}`));
   }
-  const body = route.body();
-  if (body === undefined) return send(response, 503, 'application/json', errorBody('no status yet'));
-  return send(response, 200, route.type, body);
+  try {
+    const body = await route.body();
+    if (body === undefined) send(response, 503, 'application/json', errorBody('no status yet'));
+    else send(response, 200, route.type, body);
+  } catch (error) {
+    send(response, 500, 'application/json', errorBody(messageOf(error)));
+  }
 }
 
 function errorBody(message: string): string {

@@ -18,3 +18,9 @@ export function stateOf(findings: readonly Finding[], disks: number): State {
   if (effects.has('degraded')) return 'degraded';
   return disks === 0 ? 'empty' : 'ok';
 }
+
+/** Of two states the worse one; what went well with disks or without is no difference in that. */
+export function worseState(a: State, b: State): State {
+  const order: readonly State[] = ['ok', 'empty', 'degraded', 'failed'];
+  return order.indexOf(b) > order.indexOf(a) ? b : a;
+}

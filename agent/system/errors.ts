@@ -23,6 +23,7 @@ export const isENOENT = (error: unknown): boolean => hasCode(error, 'ENOENT');
 export const isENOTDIR = (error: unknown): boolean => hasCode(error, 'ENOTDIR');
 export const isECONNREFUSED = (error: unknown): boolean => hasCode(error, 'ECONNREFUSED');
 export const isEWOULDBLOCK = (error: unknown): boolean => hasCode(error, 'EAGAIN');
+export const isEACCES = (error: unknown): boolean => hasCode(error, 'EACCES');
 export const isELOOP = (error: unknown): boolean => hasCode(error, 'ELOOP');
 export const isEINVAL = (error: unknown): boolean => hasCode(error, 'EINVAL');
 

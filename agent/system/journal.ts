@@ -1,12 +1,11 @@
 import { fstatSync } from 'node:fs';
 import { sendDatagram } from './datagram.ts';
+import { messages, priorityOf, type EventName, type Priority } from './events.ts';
 import { readTextIfThere } from './files.ts';
 import { oneLine } from './one-line.ts';
 
-export type Priority = 'error' | 'warning' | 'notice' | 'info' | 'debug';
-
 /** syslog(3) levels. */
-const levels: Record<Priority, number> = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 };
+const levels: Record<Priority, number> = { error: 3, warning: 4, notice: 5, info: 6 };
 
 const JOURNAL_SOCKET = '/run/systemd/journal/socket';
 /** Larger datagrams may not fit the socket's buffer; journald takes those as a file, which our short entries never need. */
@@ -16,13 +15,13 @@ const MAX_ENTRY_BYTES = 64 * 1024;
 export type Fields = Readonly<Record<string, string | number | undefined>>;
 
 /**
- * Logs one line. With stderr connected to the journal it becomes a structured entry through journald's native socket
+ * Logs one event in one line, with the MESSAGE_ID by which the catalog explains it. With stderr connected to the journal it becomes a structured entry through journald's native socket
  * (systemd's "Native Journal Protocol"); otherwise a line on stderr, with sd-daemon(3)'s `<n>` in front unless it is a
  * terminal. Never spawns, never throws.
  */
-export function log(priority: Priority, message: string, fields: Fields = {}): void {
+export function log(name: EventName, message: string, fields: Fields = {}, priority: Priority = priorityOf(name)): void {
   const line = oneLine(message);
-  if (isJournal() && sendEntry(priority, line, fields)) return;
+  if (isJournal() && sendEntry(name, line, fields, priority)) return;
   process.stderr.write(process.stderr.isTTY ? `${line}\n` : `<${levels[priority]}>${line}\n`);
 }
 
@@ -45,13 +44,15 @@ function unit(): string {
   return unitOfProcess;
 }
 
-function sendEntry(priority: Priority, message: string, fields: Fields): boolean {
-  const parts: Buffer[] = [field('MESSAGE', message), field('PRIORITY', String(levels[priority])), field('SYSLOG_IDENTIFIER', 'docker-preloader')];
+function sendEntry(name: EventName, message: string, fields: Fields, priority: Priority): boolean {
+  const { id, file } = messages[name];
+  const parts: Buffer[] = [
+    field('MESSAGE', message), field('MESSAGE_ID', id), field('PRIORITY', String(levels[priority])), field('SYSLOG_IDENTIFIER', 'docker-preloader'),
+    field('CODE_FILE', file), field('PRELOADER_CODE', name),
+  ];
   // journald looks up the unit by our PID, and finds none once we have ended. For this field of root's, `journalctl -u` shows the entry all the same.
   if (unit() !== '') parts.push(field('OBJECT_SYSTEMD_UNIT', unit()));
-  for (const [name, value] of Object.entries(fields)) {
-    if (value !== undefined) parts.push(field(name === 'MESSAGE_ID' ? name : `PRELOADER_${name}`, String(value)));
-  }
+  for (const [key, value] of Object.entries(fields)) if (value !== undefined) parts.push(field(`PRELOADER_${key}`, String(value)));
   try {
     sendDatagram(JOURNAL_SOCKET, Buffer.concat(parts).subarray(0, MAX_ENTRY_BYTES));
     return true;

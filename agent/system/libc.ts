@@ -2,8 +2,8 @@ import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 
 /**
- * System calls that neither Node nor Bun offers: mount(2), umount2(2), flock(2), syncfs(2), unix datagrams, alarm(2) and
- * the monotonic clock. They go through the runtime's own foreign function interface: `bun:ffi` in the executable, koffi
+ * System calls that neither Node nor Bun offers: mount(2), umount2(2), flock(2), syncfs(2), unix datagrams, alarm(2),
+ * poll(2) and the monotonic clock. They go through the runtime's own foreign function interface: `bun:ffi` in the executable, koffi
  * under Node. Spawning mount(8) instead costs 10 ms a call, this 0.3 ms.
  */
 interface Libc {
@@ -24,6 +24,7 @@ const signatures = {
   sendto: ['int', 'pointer', 'unsigned long', 'int', 'pointer', 'int'],
   close: ['int'],
   alarm: ['int'],
+  poll: ['pointer', 'unsigned long', 'int'],
   clock_gettime: ['int', 'pointer'],
 } as const satisfies Record<string, readonly Type[]>;
 

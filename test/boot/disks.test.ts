@@ -156,7 +156,7 @@ describe('an image', () => {
     guest.attach('dpl-a', [app, { ...app, note: 'another', references: ['other:1'] }]);
     const { content, sharedWithUser } = guest.boot();
     assert.equal(content.layers.size, 0);
-    assert.equal(sharedWithUser, 2);
+    assert.equal(sharedWithUser.size, 2);
     guest.detach('dpl-a');
     guest.boot();
     assert.deepEqual(imageProblems(guest.dataRoot, app), []);

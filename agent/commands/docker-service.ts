@@ -1,0 +1,103 @@
+import { execFile } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Config } from '../boot/config.ts';
+import type { Finding } from '../disk/finding.ts';
+import { parseEnvironment, parseExecStart, storeOfService, type ServiceStore } from '../docker/service.ts';
+import { isENOENT, messageOf } from '../system/errors.ts';
+import { readTextIfThere } from '../system/files.ts';
+import { log } from '../system/journal.ts';
+
+const UNIT = 'docker.service';
+const SYSTEMCTL_TIMEOUT_MS = 10_000;
+const VERSION_TIMEOUT_MS = 5000;
+
+/** Only a unit of this system's manager goes with this system's docker.service. */
+const isSystemUnit = (): boolean => process.env['NOTIFY_SOCKET'] === '/run/systemd/notify';
+
+/** Runs a program that prints little. Without execa, which takes longer to load than systemctl to answer. @throws */
+function output(file: string, args: readonly string[], timeout: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    execFile(file, args, { timeout, encoding: 'utf8' }, (error, stdout) => (error === null ? resolve(stdout) : reject(error)));
+  });
+}
+
+/** Whether a start of docker.service is under way, which then waits for us. Where that cannot be asked, it may be. */
+export async function isDockerStarting(): Promise<boolean> {
+  try {
+    return /\sdocker\.service\s+start\s/.test(await output('systemctl', ['list-jobs', '--no-legend', '--no-pager', UNIT], SYSTEMCTL_TIMEOUT_MS));
+  } catch {
+    return true;
+  }
+}
+
+/** Looks whether docker.service starts dockerd on the store that was filled. Without systemd there is nothing to ask. */
+export async function compareWithService(config: Config, dataRoot: string): Promise<Finding | undefined> {
+  try {
+    const service = await readService(config);
+    return service === undefined ? undefined : differenceOf(service, dataRoot, config.dockerConfig);
+  } catch (error) {
+    log('NOT_COMPARED', `docker.service could not be compared with what was filled, ignoring: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
+/** How what docker.service starts differs from an overlay2 store in `dataRoot`. */
+export function differenceOf(service: ServiceStore, dataRoot: string, dockerConfig: string): Finding | undefined {
+  const problems = [
+    service.dataRoot === dataRoot ? undefined : `data root ${service.dataRoot}`,
+    service.storageDriver === undefined || service.storageDriver === 'overlay2' ? undefined : `storage driver ${service.storageDriver}`,
+    service.usernsRemap === undefined ? undefined : `userns-remap ${service.usernsRemap}`,
+  ].filter((problem) => problem !== undefined);
+  if (problems.length === 0) return undefined;
+  return { code: 'DATA_ROOT_DIFFERS', message: `docker.service starts dockerd with ${problems.join(', ')}, but ${dataRoot} was filled for overlay2; set \`dataRoot\` in our configuration, or dockerd's options in ${dockerConfig}` };
+}
+
+/** The program that docker.service starts, once that was asked for. */
+let dockerdPath: string | undefined;
+
+async function readService(config: Config): Promise<ServiceStore | undefined> {
+  if (!isSystemUnit()) return undefined;
+  try {
+    const properties = await show('ExecStart', 'Environment', 'EnvironmentFiles', 'LoadState');
+    const argv = parseExecStart(properties.get('ExecStart') ?? '');
+    if (properties.get('LoadState') !== 'loaded' || argv.length === 0) return undefined;
+    [dockerdPath] = argv;
+    const environment = parseEnvironment(properties.get('Environment') ?? '');
+    for (const [, path] of (properties.get('EnvironmentFiles') ?? '').matchAll(/(\/\S+) \(ignore_errors=/g)) {
+      Object.assign(environment, parseEnvironment((readTextIfThere(path ?? '') ?? '').replaceAll(/^\s*#.*$/gm, '').replaceAll(/^(\w+)=(["'])(.*)\2\s*$/gm, '"$1=$3"')));
+    }
+    return storeOfService(argv, environment, config.dockerConfig);
+  } catch (error) {
+    if (isENOENT(error)) return undefined;
+    throw error;
+  }
+}
+
+async function show(...properties: readonly string[]): Promise<Map<string, string>> {
+  const text = await output('systemctl', ['show', UNIT, ...properties.map((name) => `--property=${name}`)], SYSTEMCTL_TIMEOUT_MS);
+  return new Map(text.trimEnd().split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
+}
+
+let known: { readonly program: string; readonly version: Promise<string | null> } | undefined;
+
+/**
+ * The version of dockerd, or null where there is none or it does not tell. The program itself is asked, once for each
+ * that was installed: to ask over docker's socket could start docker.
+ */
+export function dockerdVersion(): Promise<string | null> {
+  const path = dockerdPath ?? (process.env['PATH'] ?? '').split(':').map((folder) => join(folder, 'dockerd')).find((file) => existsSync(file));
+  const stats = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
+  if (path === undefined || stats === undefined) return Promise.resolve(null);
+  const program = `${path} ${stats.ino} ${stats.mtimeMs}`;
+  if (known?.program !== program) known = { program, version: askVersion(path) };
+  return known.version;
+}
+
+async function askVersion(path: string): Promise<string | null> {
+  try {
+    return /version (\S+?),/.exec(await output(path, ['--version'], VERSION_TIMEOUT_MS))?.[1] ?? null;
+  } catch {
+    return null;
+  }
+}

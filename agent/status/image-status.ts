@@ -1,0 +1,47 @@
+import type { LoadedDisk, Preload } from '../boot/preload.ts';
+import type { Finding } from '../disk/finding.ts';
+import type { ImageID } from '../docker/ids.ts';
+import { pendingImages, runFailure } from './pending.ts';
+import type { ImageStatus } from './schema.ts';
+
+/** Every image of the disks in use, and why dockerd does not have it where that is so. */
+export function imageStatuses(run: Preload): ImageStatus[] {
+  const byImage = new Map<string, Finding>();
+  for (const finding of run.findings) {
+    const key = `${finding.label ?? ''} ${finding.image ?? ''}`;
+    if (!byImage.has(key)) byImage.set(key, finding);
+  }
+  return run.disks.flatMap((disk) => [...validImages(run, disk, byImage), ...invalidImages(run, disk)]);
+}
+
+function validImages(run: Preload, { content }: LoadedDisk, byImage: ReadonlyMap<string, Finding>): ImageStatus[] {
+  const names = Map.groupBy(content.references, ([, id]) => id);
+  return [...content.images.keys()].map((id) => {
+    const references = names.get(id)?.map(([reference]) => reference) ?? [];
+    const about = [id, ...references].flatMap((name) => byImage.get(`${content.label} ${name}`) ?? []);
+    const fault = faultOf(run, id, about, content.label);
+    return { id, references, disk: content.label, usable: fault === undefined, code: fault?.code ?? null, reason: fault?.message ?? null };
+  });
+}
+
+type Fault = Omit<Finding, 'code'> & { readonly code: string };
+
+/** Why dockerd does not have an image of a disk, or undefined where it does. */
+function faultOf(run: Preload, id: ImageID, about: readonly Finding[], label: string): Fault | undefined {
+  const { plan } = run;
+  const failure = runFailure(run);
+  if (plan === undefined) return failure ?? run.findings.find((finding) => finding.label === label) ?? { code: 'INTERNAL', message: 'the store could not be filled' };
+  if (!plan.catalogue.images.has(id)) return about.find((finding) => finding.code === 'IMAGE_INCOMPLETE') ?? about[0] ?? { code: 'IMAGE_INCOMPLETE', message: 'a layer of it is missing' };
+  if (!plan.wanted.has(id)) return about.find((finding) => finding.code !== 'IMAGE_INCOMPLETE') ?? { code: 'TAG_CONFLICT', message: 'all its names belong to another disk or to the user' };
+  if (!pendingImages(run).has(id)) return undefined;
+  return failure ?? { code: 'PENDING', message: 'it comes when Docker next starts; run: systemctl restart docker' };
+}
+
+/** Images that a disk has, but whose configuration is not valid. */
+function invalidImages(run: Preload, { content }: LoadedDisk): ImageStatus[] {
+  return run.findings.flatMap((finding) =>
+    finding.code === 'IMAGE_INVALID' && finding.label === content.label && finding.image !== undefined
+      ? [{ id: finding.image, references: [], disk: content.label, usable: false, code: finding.code, reason: finding.message }]
+      : [],
+  );
+}

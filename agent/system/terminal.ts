@@ -1,0 +1,59 @@
+/** What may be sent to where the output goes. */
+export interface Terminal {
+  /** Cells in a line, or undefined where lines may be as long as they like. */
+  readonly columns: number | undefined;
+  readonly color: boolean;
+}
+
+const DEFAULT_COLUMNS = 80;
+
+/** A terminal has a width, and colours unless NO_COLOR (no-color.org) is set; a pipe or a file has neither. */
+export function terminalOf(stream: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>, env: Readonly<Record<string, string | undefined>> = process.env): Terminal {
+  if (!stream.isTTY) return { columns: undefined, color: false };
+  const columns = stream.columns > 0 ? stream.columns : DEFAULT_COLUMNS;
+  return { columns, color: (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb' };
+}
+
+const segmenter = new Intl.Segmenter();
+/** Two cells wide: East Asian Wide and Fullwidth (Unicode, UAX #11), as far as scripts and emoji tell. */
+const WIDE = /^[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]|\ufe0f/u;
+const EMPTY = /^[\p{M}\p{Cf}]+$/u;
+
+/** How many cells of a terminal a text without control characters takes. */
+export function widthOf(text: string): number {
+  let width = 0;
+  for (const { segment } of segmenter.segment(text)) width += segmentWidth(segment);
+  return width;
+}
+
+function segmentWidth(segment: string): number {
+  return EMPTY.test(segment) ? 0 : WIDE.test(segment) ? 2 : 1;
+}
+
+/** Cuts a text to so many cells; where anything is left out, an ellipsis is the last of them. */
+export function cutToWidth(text: string, width: number): string {
+  if (widthOf(text) <= width) return text;
+  let cut = '';
+  let used = 1;
+  for (const { segment } of segmenter.segment(text)) {
+    used += segmentWidth(segment);
+    if (used > width) break;
+    cut += segment;
+  }
+  return `${cut}…`;
+}
+
+/** Breaks a text between words into lines of at most so many cells; a longer word gets a line of its own and stays whole. */
+export function wrap(text: string, width: number, indent: string): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    const longer = line === '' ? word : `${line} ${word}`;
+    if (line.trim() === '' || widthOf(longer) <= width) line = longer;
+    else {
+      lines.push(line);
+      line = `${indent}${word}`;
+    }
+  }
+  return [...lines, line];
+}
