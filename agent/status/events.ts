@@ -1,9 +1,8 @@
 import type { Code } from '../system/codes.ts';
-import type { EventName } from '../system/events.ts';
+import { priorityOf, type EventName } from '../system/events.ts';
 import { isJournal, log, type Fields } from '../system/journal.ts';
-import { plural } from '../system/plural.ts';
 import { megabytes } from '../system/megabytes.ts';
-import { priorityOf } from '../system/events.ts';
+import { plural } from '../system/plural.ts';
 import type { DiskStatus, StatusDocument } from './schema.ts';
 
 /** One entry for the journal. */
@@ -57,7 +56,7 @@ function newsOf(disk: DiskStatus, before: DiskStatus | undefined): JournalEvent[
     );
   }
   if (sharedLayers > 0 && sharedLayers !== before?.sharedLayers) {
-    events.push({ name: 'LAYERS_ADOPTED', message: `disk ${label}: ${sharedLayers} of ${plural(layers, 'layer')} in the store already, used from there`, fields: { ...fields, LAYERS: sharedLayers } });
+    events.push({ name: 'LAYERS_ADOPTED', message: `disk ${label}: ${sharedLayers} of ${plural(layers, 'layer')} used from where the user or another disk has them`, fields: { ...fields, LAYERS: sharedLayers } });
   }
   return events;
 }

@@ -32,7 +32,7 @@ export function statusTable(status: StatusDocument, terminal: Terminal): string 
     status.dataRoot === null ? '' : `store ${status.dataRoot}`,
   ].filter((fact) => fact !== '');
   return [
-    ...lines(status.summary, stateStyles[status.state]),
+    ...lines(headline(status), stateStyles[status.state]),
     ...lines(facts.join('; ')),
     ...section(status.disks.map(diskRow), ['DISK', 'STATE', 'DEVICE', 'TYPE', 'SIZE', 'IMAGES', 'LAYERS', 'MOUNTED ON'], terminal),
     ...section(status.images.map(imageRow), ['IMAGE', 'ID', 'DISK', 'USABLE'], terminal),
@@ -40,6 +40,14 @@ export function statusTable(status: StatusDocument, terminal: Terminal): string 
     ...paragraph(pendingLines(status.pending).flatMap((line) => lines(line))),
     '',
   ].join('\n');
+}
+
+/** The summary without what is told below in full. */
+function headline({ state, summary, findings }: StatusDocument): string {
+  const told = findings.find((finding) => summary.startsWith(`${state}: ${oneLine(finding.message)}`));
+  if (told === undefined) return summary;
+  const rest = summary.slice(`${state}: ${oneLine(told.message)}`.length).replace(/^( \(and \d+ more\))?; /, '');
+  return `${state}: ${rest}`;
 }
 
 function diskRow(disk: DiskStatus): Cell[] {

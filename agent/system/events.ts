@@ -6,7 +6,7 @@ export const events = {
   DISK_MOUNTED: { priority: 'info', meaning: 'a disk was mounted' },
   DISK_ADOPTED: { priority: 'info', meaning: 'a disk was mounted already, by an earlier run in this boot, and is used as it is' },
   DISK_GONE: { priority: 'notice', meaning: 'a disk that was there is no longer attached' },
-  LAYERS_ADOPTED: { priority: 'info', meaning: 'layers that a disk has are in the store already, from the user or another disk, and are used from there' },
+  LAYERS_ADOPTED: { priority: 'info', meaning: 'layers of a disk are used from where the user or another disk has them' },
   READY: { priority: 'info', meaning: 'the run ended well: everything on the disks is in the store' },
   EMPTY: { priority: 'warning', meaning: 'the run ended well, but no preload disk is attached' },
   DEGRADED: { priority: 'warning', meaning: 'the run ended, but something was left out' },

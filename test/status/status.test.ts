@@ -5,41 +5,16 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { defaultConfig } from '../../agent/boot/config.ts';
-import { emptyLedger } from '../../agent/boot/ledger.ts';
-import { plan } from '../../agent/boot/plan.ts';
-import type { Preload } from '../../agent/boot/preload.ts';
-import { Timings } from '../../agent/boot/timings.ts';
-import { statusTable } from '../../agent/commands/status.ts';
-import type { Finding } from '../../agent/disk/finding.ts';
-import { readDisk } from '../../agent/disk/reader.ts';
-import { Store } from '../../agent/docker/store.ts';
 import { fetchStatus } from '../../agent/status/client.ts';
-import { statusDocument, type StatusDocument } from '../../agent/status/document.ts';
-import { hasBeenReady, metrics, publish, publishedStatus } from '../../agent/status/publish.ts';
+import { statusDocument } from '../../agent/status/document.ts';
+import { hasBeenReady, publish, publishedStatus } from '../../agent/status/publish.ts';
+import type { StatusDocument } from '../../agent/status/schema.ts';
 import { serveStatus, type Routes } from '../../agent/status/server.ts';
 import { stateOf, states } from '../../agent/status/state.ts';
 import { codes, type Code } from '../../agent/system/codes.ts';
-import { factsOf, loadImages, type ImageSpec } from '../boot/fake-store.ts';
+import { factsOf } from '../boot/fake-store.ts';
 import { scratch } from '../support/scratch.ts';
-
-const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1'] };
-const finding = (code: Code, message = `what ${code} says`): Finding => ({ code, message });
-
-/** A run that found one disk with one image. */
-function aRun(t: TestContext, change: Partial<Preload> = {}): Preload {
-  const folder = scratch(t);
-  const root = path.join(folder, 'disks/dpl-a');
-  loadImages(root, [app]);
-  const content = readDisk('dpl-a', root);
-  const superblock = { filesystem: 'erofs', label: 'dpl-a', uuid: '0'.repeat(32), sizeBytes: 4096, dirty: false } as const;
-  const device = { name: 'vdb', path: '/dev/vdb', deviceNumber: '254:16', sizeBytes: 8192, removable: false, holders: [] };
-  const planned = plan({ store: new Store(path.join(folder, 'docker')), ledger: { state: 'none', ledger: emptyLedger }, disks: [{ content, rank: 0 }], config: { conflicts: 'user', removedImages: 'restore' } });
-  const timings = new Timings();
-  timings.begin('config');
-  return { dataRoot: '/var/lib/docker', disks: [{ mounted: { label: 'dpl-a', device, superblock, rank: 0, path: root }, content }], plan: planned, applied: true, isDockerRunning: false, findings: [], timings, ...change };
-}
-
-const later = (run: Preload, milliseconds: number): number => (run.timings.entries[0]?.startUsec ?? 0) + milliseconds * 1000;
+import { app, aRun, finding, later } from './a-run.ts';
 
 describe('the state', () => {
   for (const { found, disks, state } of [
@@ -67,8 +42,8 @@ describe('the status', () => {
     const run = aRun(t);
     const status = statusDocument(run, later(run, 42));
     assert.equal(status.summary, `ok: 1 disk, 1 image, 2 layers, ${run.plan?.steps.length ?? 0} changes, 42 ms`);
-    assert.deepEqual(status.disks, [{ label: 'dpl-a', device: '/dev/vdb', filesystem: 'erofs', sizeBytes: 8192, mountPoint: run.disks[0]?.mounted.path, images: 1, layers: 2, layerBytes: 'baseapp'.length, manifestDigest: null }]);
-    assert.deepEqual(status.images, [{ id: factsOf(app).id, references: ['app:1'], disk: 'dpl-a', usable: true }]);
+    assert.deepEqual(status.disks, [{ label: 'dpl-a', device: '/dev/vdb', filesystem: 'erofs', sizeBytes: 8192, mountPoint: run.disks[0]?.mounted.path, images: 1, layers: 2, layerBytes: 'baseapp'.length, manifestDigest: null, state: 'in-use', adopted: false, sharedLayers: 0, error: null }]);
+    assert.deepEqual(status.images, [{ id: factsOf(app).id, references: ['app:1'], disk: 'dpl-a', usable: true, code: null, reason: null }]);
     assert.deepEqual([status.state, status.applied, status.pending, status.changes], ['ok', true, [], run.plan?.steps.length]);
   });
 
@@ -88,17 +63,6 @@ describe('the status', () => {
     assert.match(statusDocument(empty, later(empty, 1)).summary, /^empty: 0 disks, 0 images, 0 layers, nothing changed/);
   });
 
-  it('prints as a table for people', (t) => {
-    const run = aRun(t, { applied: false, findings: [finding('TAG_CONFLICT', 'app:\u001b[31m1')] });
-    const lines = statusTable(statusDocument(run, later(run, 1))).split('\n');
-    assert.ok(lines.includes('TAG_CONFLICT: app:\\x1b[31m1'));
-    const at = lines.findIndex((line) => line.startsWith('IMAGE'));
-    assert.match(lines[at] ?? '', /^IMAGE {2}ID {12}DISK {3}USABLE$/);
-    assert.match(lines[at + 1] ?? '', /^app:1 {2}[0-9a-f]{12} {2}dpl-a {2}yes$/);
-    assert.ok(lines.some((line) => line.startsWith('pending: link layer')));
-    assert.equal(statusTable({ ...statusDocument(run, 0), disks: [], images: [], findings: [], pending: [] }).trim().split('\n').length, 1);
-  });
-
   it('is published in files that everybody may read, and the boot\'s times stay', (t) => {
     const config = { ...defaultConfig(), statusSocket: path.join(scratch(t), 'run/status.sock') };
     const run = aRun(t);
@@ -116,25 +80,6 @@ describe('the status', () => {
     const folder = scratch(t);
     writeFileSync(path.join(folder, 'run'), 'a file where a folder belongs');
     publish({ ...defaultConfig(), statusSocket: path.join(folder, 'run/status.sock') }, statusDocument(aRun(t), 1));
-  });
-
-  it('has metrics in Prometheus\' form', (t) => {
-    const run = aRun(t, { findings: [finding('DISK_DIRTY')] });
-    const text = metrics(statusDocument(run, 5_000_000));
-    const values = new Map(text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]));
-    assert.deepEqual(Object.fromEntries(values), {
-      'docker_preloader_state{state="ok"}': 0,
-      'docker_preloader_state{state="empty"}': 0,
-      'docker_preloader_state{state="degraded"}': 1,
-      'docker_preloader_state{state="failed"}': 0,
-      docker_preloader_disks: 1,
-      docker_preloader_images: 1,
-      docker_preloader_images_usable: 1,
-      docker_preloader_pending_changes: 0,
-      docker_preloader_ready_seconds: 5,
-      'docker_preloader_disk_size_bytes{disk="dpl-a"}': 8192,
-    });
-    for (const name of values.keys()) assert.ok(text.includes(`# TYPE ${name.replace(/\{.*/, '')} gauge`));
   });
 });
 
@@ -175,7 +120,29 @@ describe('the status socket', () => {
       assert.match((JSON.parse(body) as { error: string }).error, /^no such path: .*; there are \/v1\/status$/);
     }
     assert.equal(statSync(socketPath).mode & 0o777, 0o660);
-    assert.deepEqual(await fetchStatus(socketPath), { state: 'ok' });
+    await assert.rejects(fetchStatus(socketPath), /`summary`: expected string, found nothing/);
+  });
+
+  it('gives the whole of a status to its client, also of a newer daemon and of an older one', async (t) => {
+    const run = aRun(t);
+    const status = statusDocument(run, later(run, 42));
+    for (const [sent, read] of [
+      [status, status],
+      [{ ...status, newField: [1] }, status],
+      [JSON.parse(JSON.stringify({ ...status, phase: undefined, conflicts: undefined })), { ...status, phase: 'ready', conflicts: [] }],
+    ] as const) {
+      const socketPath = await serve(t, json(JSON.stringify(sent)));
+      assert.deepEqual(await fetchStatus(socketPath), { status: read, text: JSON.stringify(sent) });
+    }
+  });
+
+  it('answers what took time, and an error of its own in JSON', async (t) => {
+    const socketPath = await serve(t, {
+      '/late': { type: 'text/plain', body: () => new Promise((resolve) => void setTimeout(() => resolve('at last'), 50)) },
+      '/broken': { type: 'text/plain', body: () => Promise.reject(new Error('a\nfault')) },
+    });
+    assert.deepEqual(await ask(socketPath, 'GET', '/late'), { status: 200, type: 'text/plain', body: 'at last' });
+    assert.deepEqual(await ask(socketPath, 'GET', '/broken'), { status: 500, type: 'application/json', body: '{"error":"a fault"}\n' });
   });
 
   it('says so while there is no status', async (t) => {
