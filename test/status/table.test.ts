@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
+import fc from 'fast-check';
+import { statusDocument } from '../../agent/status/document.ts';
+import type { StatusDocument } from '../../agent/status/schema.ts';
+import { statusTable } from '../../agent/status/table.ts';
+import { cutToWidth, terminalOf, widthOf, wrap } from '../../agent/system/terminal.ts';
+import { aRun, finding, foundDisk, later } from './a-run.ts';
+
+const pipe = { columns: undefined, color: false };
+const hostile = '\u001b[2J\u001b]0;x\u0007\u202e\r\n漢字👩‍👩‍👧é';
+
+function busy(t: Parameters<typeof aRun>[0]): StatusDocument {
+  const run = aRun(t, {
+    applied: false,
+    findings: [finding('DISK_DIRTY', 'disk dpl-x: why', { label: 'dpl-x', device: '/dev/vdx' }), finding('TAG_CONFLICT', 'app:\u001b[31m1')],
+    candidates: [foundDisk('dpl-x', 'vdx')],
+  });
+  return statusDocument(run, later(run, 42));
+}
+
+describe('the table of `status`', () => {
+  it('tells the whole at a glance', (t) => {
+    const lines = statusTable(busy(t), pipe).split('\n');
+    // What is told below is not told on top.
+    assert.match(lines[0] ?? '', /^degraded: 1 disk, 1 image, 2 layers, \d+ changes pending: run systemctl restart docker, 42 ms$/);
+    assert.match(lines[1] ?? '', /^ready since \d{4}-.*; agent \d\S*, format 1\.0, dockerd unknown; store \/var\/lib\/docker$/);
+    const at = (start: string): number => lines.findIndex((line) => line.startsWith(start));
+    assert.match(lines[at('DISK ')] ?? '', /^DISK {3}STATE {4}DEVICE {4}TYPE {3}SIZE {2}IMAGES {2}LAYERS {2}MOUNTED ON$/);
+    assert.match(lines[at('dpl-a')] ?? '', /^dpl-a {2}pending {2}\/dev\/vdb {2}erofs {2}9 kB {2}1 {7}2 {7}\//);
+    assert.match(lines[at('dpl-x')] ?? '', /^dpl-x {2}refused {2}\/dev\/vdx {2}erofs {2}9 kB {2}0 {7}0 {7}DISK_DIRTY$/);
+    assert.match(lines[at('IMAGE ')] ?? '', /^IMAGE {2}ID {12}DISK {3}USABLE$/);
+    assert.match(lines[at('app:1')] ?? '', /^app:1 {2}[0-9a-f]{12} {2}dpl-a {2}no: PENDING$/);
+    assert.ok(lines.includes('DISK_DIRTY: disk dpl-x: why'));
+    assert.ok(lines.includes('TAG_CONFLICT: app:\\x1b[31m1'));
+    assert.ok(lines.some((line) => line.startsWith('pending: link layer')));
+  });
+
+  it('is short where there is nothing to tell', (t) => {
+    const status = { ...busy(t), state: 'empty', summary: 'empty: nothing', disks: [], images: [], findings: [], pending: [] } as const;
+    assert.equal(statusTable(status, pipe).trimEnd().split('\n').length, 2);
+  });
+
+  it('does not list a thousand changes', (t) => {
+    const text = statusTable({ ...busy(t), pending: Array.from({ length: 1000 }, (_, step) => `step ${step}`) }, pipe);
+    assert.equal(text.match(/^pending: /gm)?.length, 11);
+    assert.match(text, /^pending: 990 more; docker-preloader plan lists all$/m);
+  });
+
+  it('has colours on a terminal, which change nothing else', (t) => {
+    const status = busy(t);
+    const [plain, colored] = [false, true].map((color) => statusTable(status, { columns: 200, color })) as [string, string];
+    assert.equal(stripVTControlCharacters(colored), plain);
+    assert.match(colored, /^\u001b\[33mdegraded/);
+    assert.ok(colored.includes('\u001b[31mrefused\u001b[39m'));
+  });
+
+  it('fits into a terminal of any width, and sends it nothing to obey, whatever names are on a disk', (t) => {
+    const status = busy(t);
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 80 }), fc.integer({ min: 70, max: 160 }), (name, columns) => {
+        const odd = name + hostile;
+        const text = statusTable({ ...status, disks: status.disks.map((disk) => ({ ...disk, label: odd, mountPoint: `/run/${odd}` })), images: [{ id: odd, references: [odd, odd], disk: odd, usable: false, code: 'IMAGE_INVALID', reason: odd }], findings: [], pending: [] }, { columns, color: false });
+        // oxlint-disable-next-line no-control-regex -- none may be left
+        assert.doesNotMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/);
+        for (const line of text.split('\n').slice(2)) assert.ok(widthOf(line) <= columns, `${widthOf(line)} cells in ${columns}: ${line}`);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('is aligned by cells, not by characters', (t) => {
+    const status = busy(t);
+    const [image] = status.images;
+    assert.ok(image);
+    const text = statusTable({ ...status, images: [{ ...image, references: ['漢字:1'] }, { ...image, references: ['e\u0301:1'] }, { ...image, references: ['abcdef:1'] }], pending: [] }, pipe);
+    const starts = text.split('\n').filter((line) => line.includes(image.id.slice(7, 19))).map((line) => widthOf(line.slice(0, line.indexOf(image.id.slice(7, 19)))));
+    assert.deepEqual(starts, ['abcdef:1'.length + 2, 'abcdef:1'.length + 2, 'abcdef:1'.length + 2]);
+  });
+});
+
+describe('a terminal', () => {
+  for (const { is, stream, env, expected } of [
+    { is: 'has colours and a width', stream: { isTTY: true, columns: 100 }, env: {}, expected: { columns: 100, color: true } },
+    { is: 'has no colours with NO_COLOR', stream: { isTTY: true, columns: 100 }, env: { NO_COLOR: '1' }, expected: { columns: 100, color: false } },
+    { is: 'has colours with an empty NO_COLOR', stream: { isTTY: true, columns: 100 }, env: { NO_COLOR: '' }, expected: { columns: 100, color: true } },
+    { is: 'may be dumb', stream: { isTTY: true, columns: 100 }, env: { TERM: 'dumb' }, expected: { columns: 100, color: false } },
+    { is: 'that does not know its width has 80', stream: { isTTY: true, columns: 0 }, env: {}, expected: { columns: 80, color: true } },
+    { is: 'is not what is no terminal', stream: { isTTY: false, columns: 100 }, env: {}, expected: { columns: undefined, color: false } },
+  ]) {
+    it(is, () => assert.deepEqual(terminalOf(stream, env), expected));
+  }
+
+  for (const [text, width] of [['', 0], ['abc', 3], ['漢字', 4], ['한글', 4], ['ｆｕｌｌ', 8], ['e\u0301', 1], ['👩‍👩‍👧', 2], ['😀x', 3], ['…', 1], ['ä', 1]] as const) {
+    it(`takes ${width} cells for ${JSON.stringify(text)}`, () => assert.equal(widthOf(text), width));
+  }
+
+  it('gets what was cut to a width, never more', () => {
+    assert.deepEqual([cutToWidth('abcdef', 6), cutToWidth('abcdef', 5), cutToWidth('漢字漢', 5), cutToWidth('漢字漢', 4)], ['abcdef', 'abcd…', '漢字…', '漢…']);
+    fc.assert(fc.property(fc.string({ unit: 'grapheme' }), fc.integer({ min: 1, max: 20 }), (text, width) => widthOf(cutToWidth(text, width)) <= width));
+  });
+
+  it('gets lines broken between words', () => {
+    assert.deepEqual(wrap('one two three', 8, '  '), ['one two', '  three']);
+    assert.deepEqual(wrap('a-word-too-long x', 5, ''), ['a-word-too-long', 'x']);
+    fc.assert(fc.property(fc.array(fc.stringMatching(/^[a-z]{1,9}$/)), (words) => assert.equal(wrap(words.join(' '), 12, '').join(' '), words.join(' '))));
+  });
+});
