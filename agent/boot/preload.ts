@@ -219,15 +219,15 @@ function pendingFinding({ steps }: Plan): Finding {
 }
 
 /** Two agents at once: one works, the other waits. @throws PreloaderError LOCKED */
-export async function takeLock(dataRoot: string): Promise<Lock> {
+export async function takeLock(dataRoot: string, timeoutUsec = LOCK_TIMEOUT_USEC): Promise<Lock> {
   const folder = ledgerFolder(dataRoot);
   ensureFolder(dataRoot, 0o710);
   ensureFolder(folder, 0o700);
-  const deadline = monotonicUsec() + LOCK_TIMEOUT_USEC;
+  const deadline = monotonicUsec() + timeoutUsec;
   for (;;) {
     const lock = tryLockFile(join(folder, 'lock'));
     if (lock !== 'held') return lock;
-    if (monotonicUsec() > deadline) throw new PreloaderError('LOCKED', `${folder}/lock: held by another docker-preloader for ${LOCK_TIMEOUT_USEC / 1_000_000} s; look for one that hangs`);
+    if (monotonicUsec() > deadline) throw new PreloaderError('LOCKED', `${folder}/lock: held by another docker-preloader for ${timeoutUsec / 1_000_000} s; look for one that hangs`);
     notifyStatus('waiting for another docker-preloader');
     await delay(LOCK_POLL_MS);
   }

@@ -52,7 +52,7 @@ describe('the table of `status`', () => {
     const status = busy(t);
     const [plain, colored] = [false, true].map((color) => statusTable(status, { columns: 200, color })) as [string, string];
     assert.equal(stripVTControlCharacters(colored), plain);
-    assert.match(colored, /^\u001b\[33mdegraded/);
+    assert.ok(colored.startsWith('\u001b[33mdegraded'));
     assert.ok(colored.includes('\u001b[31mrefused\u001b[39m'));
   });
 

@@ -7,6 +7,7 @@ import { codes } from '../../agent/system/codes.ts';
 import { monotonicUsec } from '../../agent/system/clock.ts';
 import { sendDatagram } from '../../agent/system/datagram.ts';
 import { PreloaderError } from '../../agent/system/errors.ts';
+import { messages } from '../../agent/system/events.ts';
 import { systemCall } from '../../agent/system/libc.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { notifySocket } from '../support/notify-socket.ts';
@@ -69,7 +70,7 @@ describe('a datagram', () => {
 
 describe('the journal', () => {
   const script = `import { log } from ${JSON.stringify(`${agent}/journal.ts`)};
-    log('warning', 'a message\\u001b[2J', { CODE: 'X', LABEL: undefined, COUNT: 7, IMAGE: 'two\\nlines', MESSAGE_ID: 'id' });`;
+    log('DISK_DIRTY', 'a message\\u001b[2J', { LABEL: undefined, COUNT: 7, IMAGE: 'two\\nlines' });`;
 
   before(async () => ensureDebianPackages(['socat'], { install: true }));
 
@@ -90,9 +91,9 @@ describe('the journal', () => {
     const entry = readFileSync(path.join(folder, 'entry'));
     const length = Buffer.from([9, 0, 0, 0, 0, 0, 0, 0]);
     const expected = Buffer.concat([
-      Buffer.from('MESSAGE=a message\\x1b[2J\nPRIORITY=4\nSYSLOG_IDENTIFIER=docker-preloader\nPRELOADER_CODE=X\nPRELOADER_COUNT=7\nPRELOADER_IMAGE\n'),
+      Buffer.from(`MESSAGE=a message\\x1b[2J\nMESSAGE_ID=${messages.DISK_DIRTY.id}\nPRIORITY=4\nSYSLOG_IDENTIFIER=docker-preloader\nCODE_FILE=agent/boot/discover.ts\nPRELOADER_CODE=DISK_DIRTY\nPRELOADER_COUNT=7\nPRELOADER_IMAGE\n`),
       length,
-      Buffer.from('two\nlines\nMESSAGE_ID=id\n'),
+      Buffer.from('two\nlines\n'),
     ]);
     // The unit is there only where the tests run in one.
     assert.equal(entry.toString('latin1').replace(/^OBJECT_SYSTEMD_UNIT=.*\n/m, ''), expected.toString('latin1'));
@@ -101,8 +102,8 @@ describe('the journal', () => {
 
   it('is stderr with a level elsewhere', () => {
     assert.equal(run(script).stderr, '<4>a message\\x1b[2J\n');
-    const levels = `import { log } from ${JSON.stringify(`${agent}/journal.ts`)}; for (const level of ['error', 'warning', 'notice', 'info', 'debug']) log(level, level);`;
-    assert.equal(run(levels).stderr, '<3>error\n<4>warning\n<5>notice\n<6>info\n<7>debug\n');
+    const levels = `import { log } from ${JSON.stringify(`${agent}/journal.ts`)}; for (const name of ['FAILED', 'DISK_DIRTY', 'TAG_CONFLICT', 'READY', 'STORE_WRITE']) log(name, name); log('DOCKER_RUNNING', 'more urgent', {}, 'error');`;
+    assert.equal(run(levels).stderr, '<3>FAILED\n<4>DISK_DIRTY\n<5>TAG_CONFLICT\n<6>READY\n<3>STORE_WRITE\n<3>more urgent\n');
   });
 
   it('is stderr, too, where no journald listens', () => {

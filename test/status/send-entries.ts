@@ -1,0 +1,32 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { defaultConfig } from '../../agent/boot/config.ts';
+import { emptyLedger, ledgerFolder, writeLedger } from '../../agent/boot/ledger.ts';
+import { syncStore } from '../../agent/boot/sync.ts';
+import { compareWithService } from '../../agent/commands/docker-service.ts';
+import type { JournalEvent } from '../../agent/status/events.ts';
+import { logEvents } from '../../agent/status/events.ts';
+import { publish } from '../../agent/status/publish.ts';
+import type { StatusDocument } from '../../agent/status/schema.ts';
+
+/**
+ * A process of its own, for what goes to the journal: sends the events that a file lists, then does what fails after
+ * READY. argv: the file, a folder to work in.
+ */
+const [file = '', folder = ''] = process.argv.slice(2);
+const { events, status } = JSON.parse(readFileSync(file, 'utf8')) as { events: JournalEvent[]; status: StatusDocument };
+logEvents(events);
+
+writeFileSync(path.join(folder, 'run'), 'a file where a folder belongs');
+publish({ ...defaultConfig(), statusSocket: path.join(folder, 'run/s.sock') }, status);
+
+const dataRoot = path.join(folder, 'docker');
+mkdirSync(path.join(ledgerFolder(dataRoot), 'lock'), { recursive: true });
+writeLedger(dataRoot, emptyLedger);
+await syncStore(dataRoot);
+
+// What systemctl says when systemd does not answer.
+writeFileSync(path.join(folder, 'systemctl'), '#!/bin/sh\necho "Failed to connect to bus" >&2\nexit 1\n', { mode: 0o755 });
+process.env['PATH'] = `${folder}:${process.env['PATH'] ?? ''}`;
+process.env['NOTIFY_SOCKET'] = '/run/systemd/notify';
+await compareWithService(defaultConfig(), dataRoot);
