@@ -14,7 +14,7 @@ export interface Finding {
 }
 
 /** Who claims a tag, and who has it. */
-export interface TagConflict {
+interface TagConflict {
   /** Labels of disks. */
   readonly disks: readonly string[];
   readonly user: boolean;
