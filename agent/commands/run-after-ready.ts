@@ -25,7 +25,7 @@ import type { Start } from './run.ts';
 export async function serve(start: Start, status: StatusDocument): Promise<void> {
   const { config, isConfigured, result } = start;
   const current = new CurrentStatus(config, status);
-  const plan = planner(start);
+  const plan = planner(start, current);
   const server = await serveStatus(
     { path: config.statusSocket, fd: listenFd() },
     {
@@ -48,7 +48,7 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
     }
   }
   current.enter('watch');
-  await Promise.race([once(server, 'close'), isConfigured ? followDevices(config, result, status) : new Promise(() => undefined)]);
+  await Promise.race([once(server, 'close'), isConfigured ? followDevices(start, status, current) : new Promise(() => undefined)]);
 }
 
 async function withDockerd(current: CurrentStatus, answer: () => string): Promise<string> {
@@ -60,7 +60,7 @@ async function withDockerd(current: CurrentStatus, answer: () => string): Promis
 const PLAN_FRESH_USEC = 1_000_000;
 
 /** What `run` would do now, looked at anew, but for many clients once. Nothing is changed. */
-function planner({ config, isConfigured, result }: Start): () => Promise<string> {
+function planner({ config, isConfigured, result }: Start, current: CurrentStatus): () => Promise<string> {
   const textOf = (run: Preload): string => `${JSON.stringify(planDocument(run))}\n`;
   if (!isConfigured) {
     const failed = textOf(result);
@@ -68,7 +68,12 @@ function planner({ config, isConfigured, result }: Start): () => Promise<string>
   }
   let made: { readonly atUsec: number; readonly text: Promise<string> } | undefined;
   const { dataRoot } = result;
-  const look = async (): Promise<string> => textOf(await lookAgain(config, dataRoot));
+  const look = async (): Promise<string> => {
+    const text = textOf(await lookAgain(config, dataRoot));
+    // That the lock was waited for was told, too.
+    notifyStatus(current.document.summary);
+    return text;
+  };
   return () => {
     if (made === undefined || monotonicUsec() - made.atUsec > PLAN_FRESH_USEC) made = { atUsec: monotonicUsec(), text: look() };
     return made.text;
@@ -100,7 +105,7 @@ const SETTLE_MS = 100;
  * Looks again whenever devices come or go: a new disk is mounted, and what it would change is pending until Docker's next
  * start; one that was pulled out is lost. The store is left alone.
  */
-async function followDevices(config: Config, result: Preload, first: StatusDocument): Promise<never> {
+async function followDevices({ config, result }: Start, first: StatusDocument, current: CurrentStatus): Promise<never> {
   const changes = await watchDevices();
   await changes.ready();
   // What came since READY was seen by nobody.
@@ -111,13 +116,14 @@ async function followDevices(config: Config, result: Preload, first: StatusDocum
     await delay(SETTLE_MS);
     const newest = await lookAgain(config, result.dataRoot);
     const status = { ...statusDocument(newest, monotonicUsec()), readyUsec: first.readyUsec };
-    // Waiting for the lock was told, too.
-    notifyStatus(status.summary);
     // docker.service's drop-in may have looked, too.
     const before = lastStatus(config) ?? first;
-    if (describe(status) === describe(before)) continue;
-    publish(config, status);
-    logEvents(eventsOf(status, before));
+    if (describe(status) !== describe(before)) {
+      publish(config, status);
+      logEvents(eventsOf(status, before));
+    }
+    // Also without a change: that the lock was waited for was told, too.
+    notifyStatus(current.document.summary);
   }
 }
 

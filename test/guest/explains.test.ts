@@ -75,7 +75,7 @@ describe('at the console of a guest with two disks and a dirty one', () => {
     assert.ok(lines.some((line) => /^DISK_DIRTY: disk dpl-01 .*run e2fsck/.test(line)), stdout);
     // On a terminal: colours, and cut to its width; NO_COLOR takes the colours away.
     const terminal = (env: string): Promise<string> => ok(guest, `TERM=xterm ${env} script --quiet --return --command 'stty cols 60; docker-preloader status' /dev/null; true`);
-    assert.match(await terminal(''), /\u001b\[33mdegraded: /);
+    assert.ok((await terminal('')).includes('\u001b[33mdegraded: '));
     const plain = await terminal('NO_COLOR=1');
     assert.ok(!plain.includes('\u001b'), JSON.stringify(plain));
     for (const line of plain.split(/\r?\n/).slice(0, 20)) assert.ok(line.length <= 60 || !line.startsWith('dpl-'), line);
