@@ -32,6 +32,10 @@ export function createProgram(finish: Finish): Command {
   command('plan', 'Prints what run would do now; changes nothing.', '  docker-preloader plan\n  docker-preloader plan --json')
     .option('--json', 'as JSON, for programs')
     .action(async (options: { config?: string; json?: boolean }) => finish(await (await import('./plan.ts')).printPlan(options)));
+  command('verify', 'Compares the store with the disks, and the disks with their manifests; reads only, also while dockerd runs.', '  docker-preloader verify\n  docker-preloader verify --deep\n  docker-preloader verify --json | jq -r .findings[].message')
+    .option('--deep', "compare every layer's content with its digest, too: reads all of the disks")
+    .option('--json', 'as JSON, for programs')
+    .action(async (options: { config?: string; deep?: boolean; json?: boolean }) => finish(await (await import('./verify.ts')).verify(options)));
   command('unlink', "Takes everything preloaded out of the store that nothing of the user's stands on; dockerd must be stopped.", '  systemctl stop docker.socket docker && docker-preloader unlink')
     .action(async (options: { config?: string }) => finish(await (await import('./unlink.ts')).unlink(options)));
   command('status', 'Asks the daemon for its status.', '  docker-preloader status\n  docker-preloader status --json | jq .state')
