@@ -224,5 +224,5 @@ class Differences {
 
 /** A `lower` of 125 layers is no line to read. */
 function cut(text: string): string {
-  return text.length > 100 ? `${text.slice(0, 100)}…` : text === '' ? 'an empty file' : text;
+  return text.length > 250 ? `${text.slice(0, 250)}…` : text === '' ? 'an empty file' : text;
 }
