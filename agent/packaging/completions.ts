@@ -5,8 +5,8 @@ const MADE = 'Made from the command line of docker-preloader: change that instea
 const flagsOf = ({ short, long }: OptionHelp): string[] => [...(short === undefined ? [] : [short]), long];
 const choicesOf = (value: ValueKind | undefined): readonly string[] => (value?.kind === 'choice' ? value.choices : []);
 const single = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
-/** Short enough for a list beside the words. */
-const brief = (text: string): string => text.split(/[;:.] |\.$/)[0] ?? text;
+/** Short enough for a list beside the words: without what the words themselves tell. */
+const brief = (text: string): string => text.replace(/ \((choices|default): .*$/s, '').split(/; |\.$/)[0] ?? text;
 
 /** For bash 4 and later, without the functions of bash-completion. */
 export function bashCompletion(help: ProgramHelp = programHelp()): string {
@@ -49,7 +49,7 @@ function bashValue(value: ValueKind): string {
 
 /** For zsh's compsys. */
 export function zshCompletion(help: ProgramHelp = programHelp()): string {
-  const described = help.commands.map(({ name, description }) => `    ${single(`${name}:${brief(description).replaceAll(':', String.raw`\:`)}`)}`);
+  const described = help.commands.map(({ name, description }) => `    ${single(`${name}:${brief(description)}`)}`);
   const cases = help.commands.map(({ name, options, argument }) => `    (${name})
       _arguments -s -S ${[...options.map(zshOption), ...(argument?.kind === 'file' ? ["'*: :_files'"] : [])].join(' \\\n        ')} ;;`);
   return `#compdef ${help.name}

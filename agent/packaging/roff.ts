@@ -15,22 +15,23 @@ export interface ManPage {
 
 /** A man page's source. In texts, `code` between backticks is set bold. */
 export function manPage({ title, section, date, source, manual, blocks }: ManPage): string {
-  const head = `.TH ${[title.toUpperCase(), String(section), date.toISOString().slice(0, 10), source, manual].map(quoted).join(' ')}`;
-  return `${[head, '.nh', ...blocks.flatMap(lines)].join('\n')}\n`;
+  const head = `.TH ${[quoted(title.toUpperCase()), section, date.toISOString().slice(0, 10), quoted(source), quoted(manual)].join(' ')}`;
+  return `${[head, '.nh', ...blocks.flatMap((block, index) => lines(block, blocks[index - 1]))].join('\n')}\n`;
 }
 
-function lines(block: Block): string[] {
+function lines(block: Block, before: Block | undefined): string[] {
   switch (block.kind) {
     case 'section':
       return [`.SH ${quoted(block.text)}`];
     case 'subsection':
       return [`.SS ${quoted(block.text)}`];
     case 'paragraph':
-      return ['.PP', ...text(block.text)];
+      // A heading begins a paragraph by itself.
+      return [...(before?.kind === 'section' || before?.kind === 'subsection' ? [] : ['.PP']), ...text(block.text)];
     case 'item':
       return ['.TP', `.B ${quoted(block.term)}`, ...text(block.text)];
     case 'example':
-      return ['.PP', '.in +4n', '.EX', ...block.lines.map((line) => guarded(escaped(line))), '.EE', '.in'];
+      return [...(before?.kind === 'section' ? [] : ['.PP']), '.in +4n', '.EX', ...block.lines.map((line) => guarded(escaped(line))), '.EE', '.in'];
   }
 }
 
