@@ -11,8 +11,12 @@ import type { LedgerContent } from './ledger.ts';
  * @param exempt layers that stay without their disk
  */
 export function checkResult(dataRoot: string, content: LedgerContent, exempt: ReadonlyMap<ChainID, unknown> = new Map()): Finding[] {
-  const store = new Store(dataRoot);
-  const overlay = overlayPaths(dataRoot);
+  return resultProblems(new Store(dataRoot), content, exempt).map((problem) => ({ code: 'RESULT_WRONG', message: `after applying: ${problem}` }));
+}
+
+/** The same for a store that was read. @returns what is wrong, a line each */
+export function resultProblems(store: Store, content: LedgerContent, exempt: ReadonlyMap<ChainID, unknown>): string[] {
+  const overlay = overlayPaths(store.dataRoot);
   const problems: string[] = [];
   for (const chain of content.layers.keys()) {
     if (exempt.has(chain)) continue;
@@ -21,5 +25,5 @@ export function checkResult(dataRoot: string, content: LedgerContent, exempt: Re
   }
   for (const id of content.images.keys()) if (!store.images.has(id)) problems.push(`image ${id} is not there`);
   for (const [reference, id] of content.references) if (store.referenceStore.references.get(reference) !== id) problems.push(`${reference} does not name ${id}`);
-  return problems.map((problem) => ({ code: 'RESULT_WRONG', message: `after applying: ${problem}` }));
+  return problems;
 }

@@ -13,7 +13,7 @@ const required = z.string().check(
   z.refine((text) => parseRequired(text) !== undefined, 'a label or glob, perhaps with @sha256:<64 hex digits> behind it'),
 );
 
-const schema = z.strictObject({
+export const configSchema = z.strictObject({
   labels: z._default(z.array(label), ['dpl-*']),
   required: z._default(z.array(required), []),
   deviceTimeoutSec: z._default(z.number().check(z.minimum(0), z.maximum(3600)), 10),
@@ -26,11 +26,11 @@ const schema = z.strictObject({
 });
 
 /** Our configuration, with defaults filled in. `dataRoot` is undefined where dockerd's own configuration decides. */
-export type Config = Readonly<z.infer<typeof schema>>;
+export type Config = Readonly<z.infer<typeof configSchema>>;
 
 /** The configuration where there is no file. */
 export function defaultConfig(): Config {
-  return parseJson('{}', schema);
+  return parseJson('{}', configSchema);
 }
 
 /**
@@ -47,7 +47,7 @@ export function readConfig(path: string = DEFAULT_CONFIG_PATH): Config {
   // A file that somebody named must be there; the default one need not.
   if (text === undefined && path !== DEFAULT_CONFIG_PATH) throw invalid(`${path}: a configuration file expected, found none`);
   try {
-    return parseJson(text ?? '{}', schema);
+    return parseJson(text ?? '{}', configSchema);
   } catch (error) {
     throw invalid(`${path}: ${messageOf(error)}`, error);
   }

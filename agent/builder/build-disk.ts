@@ -4,6 +4,7 @@ import { openArchive, type Archive } from './archive.ts';
 import { collect, type CollectedLayer, type Collection } from './collect.ts';
 import { DiskContent, type BaseDisk } from './disk-content.ts';
 import { DiskFile } from './disk-file.ts';
+import { checkLimits } from './disk-limits.ts';
 import { erofs } from './erofs.ts';
 import { ext4 } from './ext4.ts';
 import { uuidFrom, type Filesystem } from './filesystem.ts';
@@ -54,6 +55,7 @@ export async function buildDisk(options: BuildOptions, progress: Progress): Prom
   const workplace = makeWorkplace(options.output);
   try {
     const collection = collect(await readAll(options, workplace, progress));
+    checkLimits(collection);
     const built = await writeDisk(collection, options, workplace, progress);
     if (options.compress) {
       progress.step('compressing');

@@ -5,6 +5,7 @@ import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/ov
 import { emptyReferenceStore, updateReferenceStore } from '../docker/reference-store.ts';
 import { VERSION } from '../version.ts';
 import type { CollectedLayer, Collection } from './collect.ts';
+import { checkManifest } from './disk-limits.ts';
 import { attributes, ensureFolderNode, folder, type FolderNode } from './tree-node.ts';
 import type { ContentStore, UnpackedLayer } from './unpack-layer.ts';
 
@@ -89,6 +90,7 @@ export class DiskContent {
       bases: [...bases],
     };
     const text = `${JSON.stringify(manifest, undefined, 1)}\n`;
+    checkManifest(text);
     this.#writeFile(MANIFEST_NAME, Buffer.from(text), 0o644);
     return { root: this.#root, manifestDigest: sha256(text) };
   }

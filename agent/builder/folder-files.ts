@@ -43,8 +43,10 @@ export class FolderFiles implements DiskFiles {
     // Nothing is held open.
   }
 
-  /** Undefined also where a folder on the way is a symlink, which might lead out. */
+  /** Undefined also where a folder on the way is a symlink or `..`, which might lead out. */
   #stats(path: string): Stats | undefined {
+    // A tar-split names files, too, and may name any.
+    if (path.split('/').includes('..')) return undefined;
     if (!this.#isFolder(posix.dirname(path))) return undefined;
     return lstatSync(this.#path(path), { throwIfNoEntry: false });
   }

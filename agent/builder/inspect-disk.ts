@@ -1,5 +1,4 @@
 import { statSync } from 'node:fs';
-import { createHash } from 'node:crypto';
 import { MANIFEST_NAME, parseManifest, type Manifest } from '../disk/manifest.ts';
 import { asChainID, asDiffID, asImageID, sha256, type ChainID } from '../docker/ids.ts';
 import { MAX_CONFIG_BYTES, parseImageConfig } from '../docker/image-config.ts';
@@ -14,6 +13,7 @@ import { readSmall, type DiskFiles } from './disk-files.ts';
 import { ErofsFiles } from './erofs-files.ts';
 import { Ext4Files } from './ext4-files.ts';
 import { FolderFiles } from './folder-files.ts';
+import { metadataProblems } from './metadata-digests.ts';
 
 interface InspectedLayer {
   readonly chainId: string;
@@ -110,7 +110,7 @@ class Inspector {
     this.#checkChains(images, layers, found?.manifest);
     if (deep) {
       for (const layer of layers) await this.#checkLayer(layer);
-      for (const [path, digest] of Object.entries(found?.manifest.metadata ?? {})) this.#checkMetadata(path, digest);
+      if (found !== undefined) this.#problems.push(...metadataProblems(this.#files, found.manifest));
     }
     const sizes = new Map(layers.map(({ chainId, sizeBytes }) => [chainId, sizeBytes]));
     return {
@@ -195,17 +195,6 @@ class Inspector {
       if (digest !== diffId) throw new Error(`content with digest ${diffId} expected, found ${digest}`);
     } catch (error) {
       this.#problems.push(`layer ${chainId}: ${messageOf(error)}`);
-    }
-  }
-
-  #checkMetadata(path: string, expected: string): void {
-    try {
-      const hash = createHash('sha256');
-      for (const piece of this.#files.pieces(path)) hash.update(piece);
-      const found = `sha256:${hash.digest('hex')}`;
-      if (found !== expected) throw new Error(`content with digest ${expected} expected, found ${found}`);
-    } catch (error) {
-      this.#problems.push(`${path}: ${messageOf(error)}`);
     }
   }
 }

@@ -7,11 +7,11 @@ import { makeProgress } from '../builder/progress.ts';
 import { megabytes } from '../system/megabytes.ts';
 import { messageOf } from '../system/errors.ts';
 
-/** `build`'s options, as they stand on the command line. */
+/** `build`'s options, as they stand on the command line, where commander has seen to the choices. */
 export interface BuildArguments {
   readonly output: string;
-  readonly format?: string;
-  readonly filesystem?: string;
+  readonly format?: BuildOptions['format'];
+  readonly filesystem?: BuildOptions['filesystem'];
   readonly size?: string;
   readonly label?: string;
   readonly priority?: string;
@@ -20,7 +20,7 @@ export interface BuildArguments {
   readonly compress?: boolean;
   readonly base?: readonly string[];
   readonly quiet?: boolean;
-  readonly engine?: string;
+  readonly engine?: 'built-in' | 'docker' | 'docker-vm';
   readonly vm?: string;
 }
 
@@ -33,7 +33,6 @@ const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20,
  */
 export async function build(archives: readonly string[], options: BuildArguments, refuse: (message: string) => never): Promise<number> {
   const { engine = 'built-in' } = options;
-  if (engine !== 'built-in' && engine !== 'docker' && engine !== 'docker-vm') return refuse(`--engine: built-in, docker or docker-vm expected, found '${engine}'`);
   if ((engine === 'docker-vm') !== (options.vm !== undefined)) return refuse(`--vm DIR and --engine docker-vm expected together, found one of them`);
   const parsed = await parse(archives, options, refuse);
   if (engine !== 'built-in') return buildByDocker(parsed, options, refuse);
@@ -66,8 +65,6 @@ async function parse(archives: readonly string[], options: BuildArguments, refus
   };
   const { format = 'qcow2', filesystem = 'ext4', label, size, tag, platform, priority = '0' } = options;
   if (archives.filter((name) => name === '-').length > 1) refuse("'-', standard input, expected once, found it again");
-  if (format !== 'qcow2' && format !== 'raw') return refuse(`--format: qcow2 or raw expected, found '${format}'`);
-  if (filesystem !== 'ext4' && filesystem !== 'erofs') return refuse(`--filesystem: ext4 or erofs expected, found '${filesystem}'`);
   if (options.compress === true && format === 'raw') refuse('--compress: the format qcow2 expected, found raw');
   const maxLabel = filesystem === 'erofs' ? 15 : 16;
   if (label !== undefined && (!isLabel(label) || label.length > maxLabel)) refuse(`--label: 1 to ${maxLabel} letters, digits, '.', '_' and '-', the first a letter or digit, expected, found '${label}'`);

@@ -1,4 +1,4 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_CONFIG_PATH } from '../boot/config.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import { VERSION } from '../version.ts';
@@ -32,6 +32,10 @@ export function createProgram(finish: Finish): Command {
   command('plan', 'Prints what run would do now; changes nothing.', '  docker-preloader plan\n  docker-preloader plan --json')
     .option('--json', 'as JSON, for programs')
     .action(async (options: { config?: string; json?: boolean }) => finish(await (await import('./plan.ts')).printPlan(options)));
+  command('verify', 'Compares the store with the disks, and the disks with their manifests; reads only, also while dockerd runs.', '  docker-preloader verify\n  docker-preloader verify --deep\n  docker-preloader verify --json | jq -r .findings[].message')
+    .option('--deep', "compare every layer's content with its digest, too: reads all of the disks")
+    .option('--json', 'as JSON, for programs')
+    .action(async (options: { config?: string; deep?: boolean; json?: boolean }) => finish(await (await import('./verify.ts')).verify(options)));
   command('unlink', "Takes everything preloaded out of the store that nothing of the user's stands on; dockerd must be stopped.", '  systemctl stop docker.socket docker && docker-preloader unlink')
     .action(async (options: { config?: string }) => finish(await (await import('./unlink.ts')).unlink(options)));
   command('status', 'Asks the daemon for its status.', '  docker-preloader status\n  docker-preloader status --json | jq .state')
@@ -40,9 +44,9 @@ export function createProgram(finish: Finish): Command {
     .action(async (options: { config?: string; json?: boolean; watch?: boolean }) => finish(await (await import('./status.ts')).printStatus(options)));
   const build = command('build <archive...>', 'Makes a preload disk of image archives: no daemon, no root, no network.', '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n  docker-preloader build app.tar layout/ -o images.raw --format raw --label dpl-images')
     .requiredOption('-o, --output <disk>', 'the disk; what is there is replaced when the new one is whole')
-    .option('--format <format>', 'qcow2 or raw', 'qcow2')
-    .option('--filesystem <filesystem>', 'ext4 or erofs', 'ext4')
-    .option('--engine <engine>', 'built-in; docker: a private dockerd loads the archives, which needs root; docker-vm: the same in a virtual machine, without root', 'built-in')
+    .addOption(new Option('--format <format>', 'of the disk').choices(['qcow2', 'raw']).default('qcow2'))
+    .addOption(new Option('--filesystem <filesystem>', 'on the disk').choices(['ext4', 'erofs']).default('ext4'))
+    .addOption(new Option('--engine <engine>', 'who unpacks the archives; docker is a private dockerd, which needs root, docker-vm the same in a virtual machine, without root').choices(['built-in', 'docker', 'docker-vm']).default('built-in'))
     .option('--vm <dir>', 'for docker-vm: a folder with kernel, initrd and root.ext4 of the guest')
     .option('--size <bytes>', "the filesystem's size, also with K, M, G (default: as needed)")
     .option('--compress', 'compress the qcow2, by qemu-img')

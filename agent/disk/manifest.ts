@@ -9,7 +9,7 @@ import type { DiskTree } from './tree.ts';
 export const FORMAT_VERSION = '1.0';
 export const MANIFEST_NAME = 'docker-preloader.json';
 /** Parsed, it takes ten times as much memory. */
-const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
+export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 
 const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
 

@@ -45,10 +45,10 @@ const MAX_REPOSITORIES_BYTES = 8 * 1024 * 1024;
 const MAX_TAR_SPLIT_BYTES = 1024 * 1024 * 1024;
 const MAX_SOURCES_BYTES = 1024 * 1024;
 /** More images than any disk has; the limit keeps a made-up one from holding up the boot. */
-const MAX_IMAGES = 10_000;
-const MAX_REFERENCES = 10_000;
+export const MAX_IMAGES = 10_000;
+export const MAX_REFERENCES = 10_000;
 /** Of configurations and registry sources of one disk, which are held in memory until they are written. */
-const MAX_HELD_BYTES = 32 * 1024 * 1024;
+export const MAX_HELD_BYTES = 32 * 1024 * 1024;
 /** So many faults of one disk are told one by one; the rest are counted. */
 const MAX_FINDINGS = 50;
 const METADATA_FILES = ['parent', 'lastUpdated', 'builtLocally'] as const;

@@ -224,6 +224,11 @@ export class Store {
     return asChainID(readTextIfThere(`${this.paths.layer(chain)}/parent`)?.trim());
   }
 
+  /** A layer's own size in bytes, as its record has it; 0 where it does not say. */
+  sizeOf(chain: ChainID): number {
+    return Number(/^\d{1,15}$/.exec(readTextIfThere(`${this.paths.layer(chain)}/size`) ?? '')?.[0] ?? 0);
+  }
+
   /** A container's name, or undefined where dockerd has none for it any more (moby, container/container.go, ConfigPath). */
   containerName(id: string): string | undefined {
     try {

@@ -5,13 +5,11 @@ export interface PackagedFile {
   /** Where it is installed, without the leading slash; a folder where it ends with one. */
   readonly to: string;
   readonly mode?: number;
-  /** Compressed on its way in, as Debian wants man pages. */
-  readonly gzip?: boolean;
   /** The package is made without it where the repository has none. */
   readonly optional?: boolean;
 }
 
-/** What the .deb and the tarball hold, besides `usr/share/doc/docker-preloader/copyright`. */
+/** What the .deb and the tarball hold, besides what documentation.ts makes and `usr/share/doc/docker-preloader/copyright`. */
 export const packagedFiles: readonly PackagedFile[] = [
   { from: 'dist/docker-preloader', to: 'usr/bin/', mode: 0o755 },
   { from: 'units/docker-preloader.service', to: 'usr/lib/systemd/system/' },
@@ -22,11 +20,5 @@ export const packagedFiles: readonly PackagedFile[] = [
   { from: 'units/docker-preloader.catalog', to: 'usr/lib/systemd/catalog/' },
   { from: 'agent/status/schemas/status.schema.json', to: 'usr/share/docker-preloader/schemas/' },
   { from: 'agent/status/schemas/plan.schema.json', to: 'usr/share/docker-preloader/schemas/' },
-  { from: 'units/completions/docker-preloader.bash', to: 'usr/share/bash-completion/completions/docker-preloader', optional: true },
-  { from: 'units/completions/_docker-preloader', to: 'usr/share/zsh/vendor-completions/', optional: true },
-  { from: 'units/completions/docker-preloader.fish', to: 'usr/share/fish/vendor_completions.d/', optional: true },
-  { from: 'units/man/*.1', to: 'usr/share/man/man1/', gzip: true, optional: true },
-  { from: 'units/man/*.5', to: 'usr/share/man/man5/', gzip: true, optional: true },
-  { from: 'units/man/*.8', to: 'usr/share/man/man8/', gzip: true, optional: true },
   { from: 'README.md', to: 'usr/share/doc/docker-preloader/' },
 ];

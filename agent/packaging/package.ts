@@ -6,6 +6,7 @@ import { tarGz } from './archives.ts';
 import { build } from './build.ts';
 import { copyright } from './copyright.ts';
 import { deb } from './deb.ts';
+import { documentation } from './documentation.ts';
 import { packagedFiles } from './files.ts';
 import { readTree } from './tree.ts';
 import { writeWhole } from './write-whole.ts';
@@ -21,7 +22,7 @@ export async function makePackages(root: string): Promise<string[]> {
   const { version, description } = readPackageJson(root);
   const mtime = sourceDate(root);
   const notice = { path: 'usr/share/doc/docker-preloader/copyright', mode: 0o644, content: Buffer.from(copyright(root, bundledPackages)) };
-  const files = [...readTree(root, packagedFiles), notice];
+  const files = [...readTree(root, packagedFiles), ...documentation(mtime), notice];
   const scripts = readTree(root, [{ from: 'agent/packaging/debian/{postinst,prerm,postrm}', to: './', mode: 0o755 }])
     .map((script) => ({ ...script, path: path.basename(script.path) }));
   const data = await tarGz(files, mtime);

@@ -1,6 +1,5 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { gzipSync } from 'node:zlib';
 import type { PackagedFile } from './files.ts';
 
 /** A file of the package: its path below `/`, without the leading slash. */
@@ -23,8 +22,8 @@ export function readTree(root: string, files: readonly PackagedFile[]): TreeFile
   });
 }
 
-function treeFile(root: string, from: string, { to, mode = 0o644, gzip = false }: PackagedFile): TreeFile {
+function treeFile(root: string, from: string, { to, mode = 0o644 }: PackagedFile): TreeFile {
   const content = readFileSync(path.join(root, from));
   const target = to.endsWith('/') ? to + path.basename(from) : to;
-  return gzip ? { path: `${target}.gz`, mode, content: gzipSync(content, { level: 9 }) } : { path: target, mode, content };
+  return { path: target, mode, content };
 }

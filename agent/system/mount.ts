@@ -49,6 +49,12 @@ export function mountTmpfs(path: string): void {
   systemCall('mount', cString('tmpfs'), cString(path), cString('tmpfs'), MS_NOSUID | MS_NODEV, null);
 }
 
+/** Makes a mount visible in a second place. @throws a system error of mount(2) */
+export function mountAgain(source: string, path: string): void {
+  const MS_BIND = 0x1000;
+  systemCall('mount', cString(source), cString(path), null, MS_BIND, null);
+}
+
 /** Unmounts; with `detach` also what is still in use, or gone. @throws a system error of umount2(2) */
 export function unmount(path: string, detach: boolean = false): void {
   systemCall('umount2', cString(path), detach ? MNT_DETACH : 0);

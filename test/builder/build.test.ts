@@ -173,7 +173,21 @@ describe('build and inspect', () => {
     await refused(/--label: 1 to 16 letters/, 2, at('small.tar'), '--label', 'seventeen-letters');
     await refused(/--label: 1 to 16 letters/, 2, at('small.tar'), '--label', 'sl/ash');
     await refused(/--label: 1 to 15 letters/, 2, at('small.tar'), '--filesystem', 'erofs', '--label', 'sixteen-letters-');
-    await refused(/--format: qcow2 or raw expected, found 'vmdk'/, 2, at('small.tar'), '--format', 'vmdk');
+    await refused(/option '--format <format>' argument 'vmdk' is invalid\. Allowed choices are qcow2, raw/, 2, at('small.tar'), '--format', 'vmdk');
+  });
+
+  it('refuses to make a disk of which the agent would leave something out', async () => {
+    const layers = Array.from({ length: 125 }, (_, index) => makeTar([{ name: `layer-${index}`, content: '' }]));
+    const names = Array.from({ length: 10_001 }, (_, index) => `many:${index}`);
+    await refused(/at most 10000 names of images on a disk expected, found 10001: make several disks of them/, 1, write('names.tar', savedArchive([{ tags: names, layers: layers.slice(0, 1) }])));
+    // Images of the same layers, which differ in a comment: each has 125 ChainIDs in the manifest.
+    const { config } = imageConfig(layers);
+    const configs = Array.from({ length: 1800 }, (_, index) => Buffer.from(JSON.stringify({ ...(JSON.parse(config.toString()) as object), comment: index })));
+    const places = layers.map((_, index) => `${index}/layer.tar`);
+    const manifest = configs.map((_, index) => ({ Config: `${index}.json`, RepoTags: [`image:${index}`], Layers: places }));
+    await refused(/at most 16777216 bytes of manifest on a disk expected, found \d{8}: make several disks of them/, 1, write('manifest.tar', makeTar([
+      ...layers.map((content, index) => ({ name: places[index] ?? '', content })), ...configs.map((content, index) => ({ name: `${index}.json`, content })), { name: 'manifest.json', content: JSON.stringify(manifest) },
+    ])));
   });
 
   it('finds with --deep what was changed on a disk', async () => {

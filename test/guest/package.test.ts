@@ -42,6 +42,15 @@ for (const suite of suites) {
       assert.deepEqual(await dockerImages(guest), [disk.image, 'own:1']);
       assert.equal(await nameInContainer(guest, disk.image), disk.image);
 
+      // The store is what the disk says, as dockerd sees it, and looking at that changes nothing.
+      const mounts = await ok(guest, 'cat /proc/1/mountinfo');
+      assert.match(await ok(guest, 'docker-preloader verify --deep'), /^ok: no fault: \/var\/lib\/docker against 1 disk, \d+ metadata files compared, 2 layers of \d+\.\d MB compared with their digests$/);
+      assert.equal(await ok(guest, 'docker-preloader plan'), 'nothing to do');
+      assert.equal(await ok(guest, 'cat /proc/1/mountinfo'), mounts);
+      await ok(guest, "umount -l /run/docker-preloader/disks/dpl-a");
+      assert.match(await fails(guest, 'docker-preloader verify'), /^STORE_DAMAGED: disk dpl-a: mounted where dockerd looks for its layers expected, found nothing mounted there; run: systemctl restart docker$/m);
+      await ok(guest, 'systemctl restart docker && docker-preloader verify');
+
       // While Docker runs the removal is refused in one line, and the package stays as it was.
       const refused = await fails(guest, 'dpkg -r docker-preloader');
       assert.equal(refused.split('\n').filter((line) => /docker-preloader: .*Docker|dockerd/i.test(line)).length, 1, refused);

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { makePackages } from '../../agent/packaging/package.ts';
 import { packagedFiles } from '../../agent/packaging/files.ts';
+import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { type TempTree, tempTree } from '../support/temp-tree.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -44,13 +45,23 @@ describe('npm run package', () => {
   it('holds every file of the table, owned by root, with one time, in order', () => {
     const lines = run('dpkg-deb', '--contents', debFile).trimEnd().split('\n');
     const names = lines.map((line) => line.split(/\s+/)[5] ?? '');
-    for (const { to, from, gzip } of packagedFiles.filter((file) => file.optional !== true)) {
-      const name = (to.endsWith('/') ? to + path.basename(from) : to) + (gzip === true ? '.gz' : '');
+    for (const { to, from } of packagedFiles.filter((file) => file.optional !== true)) {
+      const name = to.endsWith('/') ? to + path.basename(from) : to;
       assert.ok(names.includes(`./${name}`), `${name} is missing`);
     }
     assert.deepEqual(names, names.toSorted());
     assert.deepEqual(lines.filter((line) => !/^(d|-)rw[x-]r-[x-]r-[x-] root\/root +\d+ 2023-11-14 22:13 /.test(line)), []);
     assert.match(lines.find((line) => line.endsWith(' ./usr/bin/docker-preloader')) ?? '', /^-rwxr-xr-x /);
+  });
+
+  it('has its manual where man looks for it', async (t) => {
+    await ensureDebianPackages(['man-db', 'groff'], { install: true });
+    const unpacked = await tempTree();
+    t.after(() => unpacked.remove());
+    run('dpkg-deb', '--extract', debFile, unpacked.path);
+    const man = (...args: readonly string[]): string => execFileSync('man', [`--manpath=${unpacked.path}/usr/share/man`, ...args], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C.UTF-8', MANWIDTH: '80' } });
+    assert.match(man('docker-preloader'), /^DOCKER-PRELOADER\(8\)[^]*docker-preloader verify[^]*2023-11-14 +DOCKER-PRELOADER\(8\)$/m);
+    assert.match(man('5', 'docker-preloader-config'), /^ +labels \(array of strings\)$/m);
   });
 
   it('enables nothing: all units and drop-ins are below /usr, nothing is in /etc or /var', () => {

@@ -1,0 +1,52 @@
+import { closeSync, existsSync, mkdirSync, openSync, rmdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { PreloaderError } from '../system/errors.ts';
+import { ensureFolder } from '../system/files.ts';
+import { enterPrivateMountNamespace, mountAgain, mountTmpfs, readMounts, unmount } from '../system/mount.ts';
+
+/** open(2): a place in the tree without reading from it, which a device that is gone would refuse. */
+const O_PATH = 0x20_0000;
+
+/**
+ * Lets `action` mount disks below the mount root where nobody else sees them. What is mounted there already is found as
+ * dockerd finds it; the rest lands on a tmpfs, so no folder is left behind, after a signal neither.
+ * Only calls of this thread are in there: no asynchronous file calls, which other threads make.
+ * @throws PreloaderError MOUNT_FAILED, and system errors
+ */
+export async function inPrivateMounts<Result>(mountRoot: string, action: () => Promise<Result>): Promise<Result> {
+  if (process.geteuid?.() !== 0) throw new PreloaderError('MOUNT_FAILED', 'root expected, who alone may mount disks to look at them; run it with sudo');
+  enterPrivateMountNamespace();
+  const made = [dirname(mountRoot), mountRoot].filter((path) => !existsSync(path));
+  ensureFolder(mountRoot, 0o700);
+  hideMounts(mountRoot);
+  const leave = (): void => {
+    unmount(mountRoot, true);
+    for (const path of made.toReversed()) rmdirSync(path);
+  };
+  const onSignal = (signal: NodeJS.Signals): void => {
+    leave();
+    process.off(signal, onSignal);
+    process.kill(process.pid, signal);
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, onSignal);
+  try {
+    return await action();
+  } finally {
+    for (const signal of signals) process.off(signal, onSignal);
+    leave();
+  }
+}
+
+/** Puts a tmpfs over the mount root and the mounts that were there onto it; mountinfo would list covered ones, too. */
+function hideMounts(mountRoot: string): void {
+  const present = readMounts().filter((mount) => dirname(mount.path) === mountRoot);
+  const held = [...new Set(present.map(({ path }) => path))].map((path) => ({ path, fd: openSync(path, O_PATH) }));
+  mountTmpfs(mountRoot);
+  for (const { path, fd } of held) {
+    mkdirSync(path, { mode: 0o755 });
+    mountAgain(`/proc/self/fd/${fd}`, path);
+    unmount(`/proc/self/fd/${fd}`, true);
+    closeSync(fd);
+  }
+}

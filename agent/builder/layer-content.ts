@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto';
+import { messageOf } from '../system/errors.ts';
+import { assemble } from './assemble.ts';
+import { FolderFiles } from './folder-files.ts';
+import { dirname, basename } from 'node:path';
+
+/** Where a layer's content is: its files, and what puts its tar together again. */
+export interface LayerPlace {
+  readonly diffID: string;
+  readonly tarSplitPath: string;
+  /** The folder with its files, or a symlink to that. */
+  readonly diffPath: string;
+}
+
+/** Signals are handled between so many bytes. */
+const TURN_BYTES = 32 * 1024 * 1024;
+
+/**
+ * Puts a layer's tar together from its files, as `docker save` does, and compares it with its DiffID.
+ * @param onBytes is told of the tar's bytes as they come
+ * @returns what is wrong
+ */
+export async function layerProblem({ diffID, tarSplitPath, diffPath }: LayerPlace, onBytes: (bytes: number) => void): Promise<string | undefined> {
+  try {
+    const record = new FolderFiles(dirname(tarSplitPath));
+    const content = new FolderFiles(diffPath);
+    const hash = createHash('sha256');
+    let sinceTurn = 0;
+    for await (const piece of assemble(record.pieces(basename(tarSplitPath)), (name) => content.pieces(name))) {
+      hash.update(piece);
+      onBytes(piece.length);
+      sinceTurn += piece.length;
+      if (sinceTurn < TURN_BYTES) continue;
+      sinceTurn = 0;
+      await new Promise((resolve) => void setImmediate(resolve));
+    }
+    const found = `sha256:${hash.digest('hex')}`;
+    return found === diffID ? undefined : `content with digest ${diffID} expected, found ${found}`;
+  } catch (error) {
+    return messageOf(error);
+  }
+}

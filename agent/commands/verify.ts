@@ -1,0 +1,148 @@
+import { readConfig, type Config } from '../boot/config.ts';
+import { differences } from '../boot/differences.ts';
+import { preload, type LoadedDisk, type Preload } from '../boot/preload.ts';
+import { inPrivateMounts } from '../boot/private-mounts.ts';
+import { FolderFiles } from '../builder/folder-files.ts';
+import { layerProblem } from '../builder/layer-content.ts';
+import { metadataProblems } from '../builder/metadata-digests.ts';
+import { makeProgress } from '../builder/progress.ts';
+import { effectOf, type Finding } from '../disk/finding.ts';
+import { TAR_SPLIT } from '../docker/layer-db.ts';
+import { overlayPaths } from '../docker/overlay2.ts';
+import { Store } from '../docker/store.ts';
+import { stateOf, states, type State } from '../status/state.ts';
+import { megabytes } from '../system/megabytes.ts';
+import { oneLine } from '../system/one-line.ts';
+import { plural } from '../system/plural.ts';
+
+/** What `verify --json` prints. */
+interface Verification {
+  readonly state: State;
+  readonly dataRoot: string | null;
+  readonly dockerRunning: boolean;
+  readonly deep: boolean;
+  readonly disks: readonly { readonly label: string; readonly device: string; readonly manifestDigest: string | null; readonly images: number; readonly layers: number }[];
+  /** What was compared: files with the digests of manifests, layers and their bytes with their DiffIDs. */
+  readonly compared: { readonly metadataFiles: number; readonly layers: number; readonly bytes: number };
+  readonly findings: readonly Finding[];
+}
+
+/** A layer whose content can be compared with its digest. */
+interface Place {
+  readonly what: string;
+  readonly label: string | undefined;
+  readonly cure: string;
+  readonly diffID: string;
+  readonly diffPath: string;
+  readonly tarSplitPath: string | undefined;
+  readonly sizeBytes: number;
+}
+
+const COPY_AGAIN = 'copy the disk again, or build it anew';
+
+/**
+ * Compares the store with the disks, and the disks with themselves; changes nothing.
+ * @returns the exit status: that of the state
+ */
+export async function verify(options: { readonly config?: string; readonly deep?: boolean; readonly json?: boolean }): Promise<number> {
+  const config = readConfig(options.config);
+  const result = await inPrivateMounts(config.mountRoot, () => verifyMounted(config, options.deep === true));
+  process.stdout.write(options.json === true ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
+  return states[result.state].exitStatus;
+}
+
+async function verifyMounted(config: Config, deep: boolean): Promise<Verification> {
+  const first = await look(config);
+  const { run } = first;
+  let findings = first.findings;
+  // dockerd changes its store while we look: what is really wrong is so a second time, too.
+  if (run.isDockerRunning && findings.some(isFault)) {
+    const again = new Set((await look(config)).findings.map(({ message }) => message));
+    findings = findings.filter(({ message }) => again.has(message));
+  }
+  const faults = run.disks.flatMap(metadataFaults);
+  const content = deep ? await compareLayers(run) : { findings: [], layers: 0, bytes: 0 };
+  const all = [...findings, ...faults, ...content.findings];
+  return {
+    state: stateOf(all, run.disks.length),
+    dataRoot: run.dataRoot ?? null,
+    dockerRunning: run.isDockerRunning,
+    deep,
+    disks: run.disks.map(({ mounted, content: { label, manifestDigest, images, layers } }) => ({ label, device: mounted.device.path, manifestDigest: manifestDigest ?? null, images: images.size, layers: layers.size })),
+    compared: { metadataFiles: run.disks.reduce((sum, disk) => sum + Object.keys(disk.content.manifest?.metadata ?? {}).length, 0), layers: content.layers, bytes: content.bytes },
+    findings: all,
+  };
+}
+
+/** A plan tells what is due; that dockerd runs is no fault here. */
+async function look(config: Config): Promise<{ readonly run: Preload; readonly findings: readonly Finding[] }> {
+  const run = await preload(config, { wait: false, change: 'never' });
+  const findings = run.findings.filter(({ code }) => code !== 'DOCKER_RUNNING');
+  if (run.plan === undefined || run.dataRoot === undefined) return { run, findings };
+  const cure = run.isDockerRunning ? 'systemctl restart docker' : 'docker-preloader apply';
+  return { run, findings: [...findings, ...differences({ store: new Store(run.dataRoot), plan: run.plan, disks: run.disks.map(({ mounted }) => mounted), cure })] };
+}
+
+const isFault = (finding: Finding): boolean => effectOf(finding) !== 'none';
+
+function metadataFaults({ mounted, content: { label, manifest } }: LoadedDisk): Finding[] {
+  if (manifest === undefined) return [];
+  return metadataProblems(new FolderFiles(mounted.path), manifest).map((problem) => ({ code: 'CONTENT_WRONG', label, device: mounted.device.path, message: `disk ${label}: ${problem}; ${COPY_AGAIN}` }));
+}
+
+async function compareLayers(run: Preload): Promise<{ readonly findings: readonly Finding[]; readonly layers: number; readonly bytes: number }> {
+  const places = [...run.disks.flatMap(layersOnDisk), ...usersLayers(run)];
+  const progress = makeProgress(process.stderr, !process.stderr.isTTY);
+  progress.expect(places.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
+  const findings: Finding[] = [];
+  let bytes = 0;
+  try {
+    for (const place of places) {
+      progress.step(place.what);
+      const { tarSplitPath } = place;
+      const problem = tarSplitPath === undefined ? `a ${TAR_SPLIT}, without which its content cannot be compared, expected, found none` : await layerProblem({ ...place, tarSplitPath }, (count) => {
+        bytes += count;
+        progress.read(count);
+      });
+      if (problem !== undefined) findings.push({ code: 'CONTENT_WRONG', message: `${place.what}: ${problem}; ${place.cure}`, ...(place.label === undefined ? {} : { label: place.label }) });
+    }
+  } finally {
+    progress.end();
+  }
+  return { findings, layers: places.length, bytes };
+}
+
+/** Also those that the store has from another disk, or does not have yet. */
+function layersOnDisk({ content: { label, layers } }: LoadedDisk): Place[] {
+  return [...layers.values()].map(({ chain, diffID, diffPath, tarSplit, size }) => ({ what: `disk ${label}: layer ${chain}`, label, cure: COPY_AGAIN, diffID, diffPath, tarSplitPath: tarSplit?.path, sizeBytes: Number(size) }));
+}
+
+/** The user's own layers that preloaded images stand on. */
+function usersLayers({ dataRoot, plan }: Preload): Place[] {
+  if (dataRoot === undefined || plan === undefined) return [];
+  const store = new Store(dataRoot);
+  const places = new Map<string, Place>();
+  for (const { chains, diffIDs } of plan.catalogue.images.values()) {
+    chains.forEach((chain, index) => {
+      const layer = store.ownership(chain) === 'user' ? store.userLayer(chain) : undefined;
+      if (layer === undefined) return;
+      places.set(chain, {
+        what: `layer ${chain} of your own`,
+        label: undefined,
+        cure: 'remove the images that stand on it, then pull or load them again',
+        diffID: diffIDs[index] ?? '',
+        diffPath: overlayPaths(dataRoot).link(layer.link),
+        tarSplitPath: `${store.paths.layer(chain)}/${TAR_SPLIT}`,
+        sizeBytes: store.sizeOf(chain),
+      });
+    });
+  }
+  return [...places.values()];
+}
+
+function describe({ state, dataRoot, deep, disks, compared, findings }: Verification): string {
+  const faults = findings.filter(isFault).length;
+  const contents = deep ? `${plural(compared.layers, 'layer')} of ${megabytes(compared.bytes)} compared with their digests` : 'contents of layers not read, which --deep does';
+  const summary = `${state}: ${faults === 0 ? 'no fault' : plural(faults, 'fault')}: ${dataRoot ?? 'no store'} against ${plural(disks.length, 'disk')}, ${plural(compared.metadataFiles, 'metadata file')} compared, ${contents}`;
+  return `${[...findings.map(({ code, message }) => `${code}: ${message}`), summary].map(oneLine).join('\n')}\n`;
+}

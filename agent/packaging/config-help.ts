@@ -1,0 +1,20 @@
+import type { Config } from '../boot/config.ts';
+
+interface KeyHelp {
+  readonly meaning: string;
+  /** What holds without the key where the schema has no default for it. */
+  readonly otherwise?: string;
+}
+
+/** What each key of the configuration means, as the README and docker-preloader-config(5) have it. */
+export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
+  labels: { meaning: 'labels to take, names or globs, in rising precedence. A name is waited for' },
+  required: { meaning: "names or globs (one match at least) without which the result is `failed`; `label@sha256:<digest>` pins the content to the digest of the disk's `docker-preloader.json`" },
+  deviceTimeoutSec: { meaning: 'the longest wait: for a name until it appears, for a glob until udev has handled all devices' },
+  dockerConfig: { meaning: "dockerd's own configuration" },
+  dataRoot: { meaning: 'the store to fill. Where docker.service names another one on its command line, set it here: the status says so', otherwise: 'from that file, else `/var/lib/docker`' },
+  conflicts: { meaning: 'who has a tag that both you and a disk claim: `user` or `disk`' },
+  mountRoot: { meaning: 'where disks are mounted, never below `dataRoot`' },
+  statusSocket: { meaning: 'the status socket; status.json and metrics.prom lie beside it' },
+  removedImages: { meaning: "a preloaded tag that you removed: `restore` it at Docker's next start, or `respect` the removal until the disk has another image under that tag" },
+};
