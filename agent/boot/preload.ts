@@ -104,13 +104,13 @@ class PreloadRun implements Preload {
     if (unsupported !== undefined) throw leftAlone(dataRoot, unsupported);
 
     this.#begin('discover', 'looking for disks');
-    const discovery = this.#options.wait ? await discoverAwaited(this.#config) : discover(labelFilter(this.#config));
+    const discovery = this.#options.wait ? await discoverAwaited(this.#config, (what) => this.timings.waited(what)) : discover(labelFilter(this.#config));
     this.findings.push(...discovery.findings);
     this.candidates = [...[...discovery.disks.values()].flat(), ...discovery.refused];
 
     this.#begin('mount', `mounting ${plural(discovery.disks.size, 'disk')}`);
     this.findings.push(...findLostDisks(this.#config.mountRoot, { mayUnmount: mayChange }));
-    const mounts = mountDisks(discovery, this.#config.mountRoot);
+    const mounts = mountDisks(discovery, this.#config.mountRoot, ({ label, device }) => this.timings.mounted(label, device.path));
     this.findings.push(...mounts.findings);
     const hidden = this.#options.change === 'never' ? [] : findHiddenMounts(mounts.disks);
     this.findings.push(...hidden);

@@ -7,6 +7,10 @@ export type Phase = 'config' | 'discover' | 'mount' | 'read' | 'plan' | 'apply' 
 export interface Timing {
   readonly phase: Phase;
   readonly startUsec: number;
+  /** What it had to wait for, in words. */
+  readonly waitedFor?: string;
+  /** Of `mount`: the disks, with the moment at which each was there. */
+  readonly mounted?: readonly { readonly label: string; readonly device: string; readonly atUsec: number }[];
 }
 
 /** Notes when each phase begins. */
@@ -15,6 +19,21 @@ export class Timings {
 
   begin(phase: Phase): void {
     this.entries.push({ phase, startUsec: monotonicUsec() });
+  }
+
+  /** Says what the current phase waited for. */
+  waited(what: string): void {
+    this.#extend({ waitedFor: what });
+  }
+
+  /** Says that a disk is mounted now. */
+  mounted(label: string, device: string): void {
+    this.#extend({ mounted: [...(this.entries.at(-1)?.mounted ?? []), { label, device, atUsec: monotonicUsec() }] });
+  }
+
+  #extend(more: Partial<Timing>): void {
+    const current = this.entries.pop();
+    if (current !== undefined) this.entries.push({ ...current, ...more });
   }
 
   /** Microseconds from the first phase to now. */
