@@ -37,6 +37,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   TAG_CONFLICT: "A tag can name one image. Between the user's and a disk's the setting `conflicts` decides, between two disks their order in `labels`, then `build --priority`, then the label. `docker tag` gives the other image another name.",
   TAG_REMOVED: 'It was removed with `docker rmi`, and `removedImages` is set to `respect`. To have it again: set `removedImages` to `restore`, then: `systemctl restart docker`',
   KEPT: 'An image or a container was made from them, so they are not taken away although their disk is. They cannot be used until the disk is attached again and Docker restarted. To let them go: remove what stands on them, as the message lists it.',
+  BUILD_CACHE: 'Only the cache of `docker build` needs them; no image and no container does. A build that wants them fails with `layer does not exist` while the disk is away. Attach the disk again, or empty the cache: `docker builder prune -a`',
   RESULT_WRONG: 'Something else has changed the store in the meantime, or its disk does not keep what is written to it. `docker-preloader plan` shows what is missing; `systemctl restart docker` tries again.',
   ARCHIVE_INVALID: 'Only `docker-preloader build` reports this. Save the image again, with `docker save` for instance, and compare the archive\'s size with the original.',
   BUILD_FAILED: 'Only `docker-preloader build` reports this. The message says what was asked for and what stood in the way; a disk that was there before is still there.',

@@ -61,6 +61,7 @@ export const messages = {
   TAG_CONFLICT: { id: 'd6532418d5524cbfbe6095ef5e8be89f', file: 'agent/boot/references.ts' },
   TAG_REMOVED: { id: '87d65121806c4708b2d0cdd9343b13ea', file: 'agent/boot/references.ts' },
   KEPT: { id: 'ef85a06b18be4fa0a796e205886aba39', file: 'agent/boot/removals.ts' },
+  BUILD_CACHE: { id: '654510f4679c406eb2b180c1165f04ec', file: 'agent/boot/removals.ts' },
   RESULT_WRONG: { id: '0c64e66164b44159a81b659fe0f0ea06', file: 'agent/boot/check.ts' },
   ARCHIVE_INVALID: { id: '29d40636256e47f991c4b5be42fadd2c', file: 'agent/builder/fail.ts' },
   BUILD_FAILED: { id: '7a2e58a7883d4b15aa99dca9bce66f4a', file: 'agent/builder/build-disk.ts' },

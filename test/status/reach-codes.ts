@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { checkResult } from '../../agent/boot/check.ts';
 import { defaultConfig, readConfig, type Config } from '../../agent/boot/config.ts';
@@ -20,7 +20,7 @@ import type { Code } from '../../agent/system/codes.ts';
 import { messageOf, PreloaderError } from '../../agent/system/errors.ts';
 import { tryLockFile } from '../../agent/system/lock.ts';
 import { FakeGuest } from '../boot/fake-guest.ts';
-import { factsOf, loadImages, must, writeFile, type ImageSpec } from '../boot/fake-store.ts';
+import { factsOf, loadImages, must, setReference, writeFile, type ImageSpec } from '../boot/fake-store.ts';
 import { foundDisk } from './a-run.ts';
 
 /** Where a code is to be provoked: a folder of its own, and a real disk on a loop device. */
@@ -190,6 +190,19 @@ export const reach: Readonly<Record<Code, Reach>> = {
   KEPT: (ground) => booted(ground, (guest) => {
     guest.boot();
     loadImages(guest.dataRoot, [{ layers: [...app.layers, 'mine'], references: ['mine:1'] }]);
+    guest.detach('dpl-a');
+  }),
+  BUILD_CACHE: (ground) => booted(ground, (guest) => {
+    guest.boot();
+    // A layer that only BuildKit knows of: there is no image for it.
+    const cached = factsOf({ layers: [...app.layers, 'cached'] });
+    loadImages(guest.dataRoot, [{ layers: [...app.layers, 'cached'], references: ['cached:1'] }]);
+    rmSync(metadataPaths(guest.dataRoot).image(cached.id));
+    const record = metadataPaths(guest.dataRoot).layer(must(cached.chains[2]));
+    const overlay = path.join(guest.dataRoot, 'overlay2');
+    renameSync(path.join(overlay, readFileSync(`${record}/cache-id`, 'utf8')), path.join(overlay, 'abcdefghijklmnopqrstuvwxy'));
+    rmSync(record, { recursive: true });
+    setReference(guest.dataRoot, 'cached:1', undefined);
     guest.detach('dpl-a');
   }),
   RESULT_WRONG: (ground) => {
