@@ -28,7 +28,7 @@ export function storiesOn(version: DockerdVersion): void {
         await event.off?.(story);
         const boot = await story.boot(event.exit ?? 0);
         await checkUserThings(story.dockerd, story.things, event.attached, event.except);
-        await event.then?.(story, boot);
+        await event.after?.(story, boot);
       });
     }
   });
