@@ -85,7 +85,8 @@ async function look(config: Config): Promise<{ readonly run: Preload; readonly f
 
 const isFault = (finding: Finding): boolean => effectOf(finding) !== 'none';
 
-function metadataFaults({ mounted, content: { label, manifest } }: LoadedDisk): Finding[] {
+/** Which files of a disk have not the digests that its manifest gives them; none without a manifest. */
+export function metadataFaults({ mounted, content: { label, manifest } }: LoadedDisk): Finding[] {
   if (manifest === undefined) return [];
   return metadataProblems(new FolderFiles(mounted.path), manifest).map((problem) => ({ code: 'CONTENT_WRONG', label, device: mounted.device.path, message: `disk ${label}: ${problem}; ${COPY_AGAIN}` }));
 }

@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writ
 import path from 'node:path';
 import { checkResult } from '../../agent/boot/check.ts';
 import { defaultConfig, readConfig, type Config } from '../../agent/boot/config.ts';
+import { differences } from '../../agent/boot/differences.ts';
 import { discover, labelFilter } from '../../agent/boot/discover.ts';
 import { findHiddenMounts, findLostDisks, mountDisks } from '../../agent/boot/mount.ts';
 import { preload, takeLock } from '../../agent/boot/preload.ts';
@@ -10,15 +11,19 @@ import { openArchive } from '../../agent/builder/archive.ts';
 import { inspectDisk } from '../../agent/builder/inspect-disk.ts';
 import { readImages } from '../../agent/builder/read-images.ts';
 import { runTool } from '../../agent/builder/run-tool.ts';
+import { bootOrder } from '../../agent/commands/boot-order.ts';
 import { differenceOf } from '../../agent/commands/docker-service.ts';
+import { metadataFaults } from '../../agent/commands/verify.ts';
 import type { Finding } from '../../agent/disk/finding.ts';
 import { readDisk } from '../../agent/disk/reader.ts';
 import { readDaemonConfig } from '../../agent/docker/daemon-config.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
+import { Store } from '../../agent/docker/store.ts';
 import type { BlockDevice } from '../../agent/system/block-devices.ts';
 import type { Code } from '../../agent/system/codes.ts';
 import { messageOf, PreloaderError } from '../../agent/system/errors.ts';
 import { tryLockFile } from '../../agent/system/lock.ts';
+import { aDocument } from '../boot-order/a-document.ts';
 import { FakeGuest } from '../boot/fake-guest.ts';
 import { factsOf, loadImages, must, setReference, writeFile, type ImageSpec } from '../boot/fake-store.ts';
 import { foundDisk } from './a-run.ts';
@@ -92,6 +97,24 @@ function booted(ground: Ground, story: (guest: FakeGuest) => void): readonly Fin
   guest.attach('dpl-a', [app]);
   story(guest);
   return guest.boot().findings;
+}
+
+/** What `verify` finds between a guest's store and its disk. */
+function verified(ground: Ground, story: (guest: FakeGuest) => void): readonly Finding[] {
+  const guest = new FakeGuest(ground.folder);
+  guest.attach('dpl-a', [app]);
+  story(guest);
+  return differences({ store: new Store(guest.dataRoot), plan: guest.plan(), disks: [{ ...foundDisk('dpl-a'), path: guest.diskPath('dpl-a'), adopted: true }], cure: 'docker-preloader apply' });
+}
+
+async function withoutPrograms(action: () => Promise<unknown>): Promise<void> {
+  const before = process.env['PATH'];
+  process.env['PATH'] = '/nonexistent';
+  try {
+    await action();
+  } finally {
+    process.env['PATH'] = before;
+  }
 }
 
 /** It is unmounted with whatever else is mounted below the case's folder. */
@@ -217,18 +240,30 @@ export const reach: Readonly<Record<Code, Reach>> = {
     await readImages(await openArchive(path.join(folder, 'archive.tar'), () => path.join(folder, 'spool')), { os: 'linux', architecture: 'amd64', variant: undefined });
   }),
   BUILD_FAILED: () => thrown(() => runTool('mke2fs', ['--no-such-option'])),
-  TOOL_MISSING: () => thrown(async () => {
-    const before = process.env['PATH'];
-    process.env['PATH'] = '/nonexistent';
-    try {
-      await runTool('xz', ['--version']);
-    } finally {
-      process.env['PATH'] = before;
-    }
-  }),
+  TOOL_MISSING: () => thrown(() => withoutPrograms(() => runTool('xz', ['--version']))),
   DISK_INVALID: ({ folder }) => thrown(async () => {
     writeFileSync(path.join(folder, 'disk'), 'no disk');
     await inspectDisk(path.join(folder, 'disk'), false);
+  }),
+  STORE_DIFFERS: (ground) => verified(ground, () => undefined),
+  STORE_DAMAGED: (ground) => verified(ground, (guest) => {
+    guest.boot();
+    rmSync(metadataPaths(guest.dataRoot).image(factsOf(app).id));
+  }),
+  CONTENT_WRONG: ({ folder }) => {
+    const root = path.join(folder, 'tree');
+    loadImages(root, [app]);
+    writeFileSync(path.join(root, 'docker-preloader.json'), JSON.stringify({ formatVersion: '1.0', createdBy: 'test', priority: 0, images: [], layers: [], metadata: { 'image/overlay2/repositories.json': `sha256:${'0'.repeat(64)}` } }));
+    return metadataFaults({ mounted: { ...foundDisk('dpl-a'), path: root, adopted: true }, content: readDisk('dpl-a', root) });
+  },
+  NO_SYSTEMD: () => thrown(() => withoutPrograms(() => bootOrder(undefined, {}))),
+  DOCUMENT_INVALID: ({ folder }) => thrown(async () => {
+    writeFileSync(path.join(folder, 'boot.json'), '{}');
+    await bootOrder(path.join(folder, 'boot.json'), {});
+  }),
+  OUTPUT_FAILED: ({ folder }) => thrown(async () => {
+    writeFileSync(path.join(folder, 'boot.json'), JSON.stringify(aDocument()));
+    await bootOrder(path.join(folder, 'boot.json'), { svg: path.join(folder, 'nowhere/boot.svg') });
   }),
   INTERNAL: (ground) => {
     // A folder where our lock belongs: nobody has foreseen that.

@@ -82,7 +82,7 @@ export async function makeUserThings(dockerd: Dockerd, { archives }: StoryDisks,
   return { images, containers };
 }
 
-export function idOf(dockerd: Dockerd, reference: string): Promise<string> {
+function idOf(dockerd: Dockerd, reference: string): Promise<string> {
   return dockerd.cli(['image', 'inspect', '--format', '{{.Id}}', reference]);
 }
 
