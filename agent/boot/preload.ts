@@ -98,7 +98,7 @@ class PreloadRun implements Preload {
     if (unsupported !== undefined) throw leftAlone(dataRoot, unsupported);
 
     this.#begin('discover', 'looking for disks');
-    const discovery = this.#options.wait ? await discoverAwaited(this.#config) : discover(labelFilter(this.#config));
+    const discovery = this.#options.wait ? await discoverAwaited(this.#config, (what) => this.timings.waited(what)) : discover(labelFilter(this.#config));
     this.findings.push(...discovery.findings);
 
     this.#begin('mount', `mounting ${discovery.disks.size} disks`);

@@ -7,6 +7,8 @@ export type Phase = 'config' | 'discover' | 'mount' | 'read' | 'plan' | 'apply' 
 export interface Timing {
   readonly phase: Phase;
   readonly startUsec: number;
+  /** What it had to wait for, in words. */
+  readonly waitedFor?: string;
 }
 
 /** Notes when each phase begins. */
@@ -15,6 +17,12 @@ export class Timings {
 
   begin(phase: Phase): void {
     this.entries.push({ phase, startUsec: monotonicUsec() });
+  }
+
+  /** Says what the current phase waited for. */
+  waited(what: string): void {
+    const current = this.entries.pop();
+    if (current !== undefined) this.entries.push({ ...current, waitedFor: what });
   }
 
   /** Microseconds from the first phase to now. */

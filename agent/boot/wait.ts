@@ -20,8 +20,9 @@ const EXTRA_TIMEOUT_SEC = 30;
 /**
  * Discovers the disks; a named or required label that is not there yet is waited for, globs until udev has handled all
  * devices known so far, both at most `deviceTimeoutSec`.
+ * @param tell is told what it had to wait for last
  */
-export async function discoverAwaited(config: Config): Promise<Discovery> {
+export async function discoverAwaited(config: Config, tell: (what: string) => void): Promise<Discovery> {
   const filter = labelFilter(config);
   const deadlineUsec = monotonicUsec() + config.deviceTimeoutSec * 1_000_000;
   let changes: DeviceChanges | undefined;
@@ -31,7 +32,7 @@ export async function discoverAwaited(config: Config): Promise<Discovery> {
       const leftMs = (deadlineUsec - monotonicUsec()) / 1000;
       const isQueueEmpty = !filter.hasGlobs || !isUdevRunning() || isUdevQueueEmpty();
       if ((discovery.missing.length === 0 && isQueueEmpty) || leftMs <= 0) return discovery;
-      tellWaiting(discovery, leftMs);
+      tell(tellWaiting(discovery, leftMs));
       if (discovery.missing.length === 0) {
         await emptyQueue(leftMs);
       } else {
@@ -49,9 +50,10 @@ async function emptyQueue(limitMs: number): Promise<void> {
   while (!isUdevQueueEmpty() && monotonicUsec() < deadlineUsec) await delay(QUEUE_POLL_MS);
 }
 
-function tellWaiting(discovery: Discovery, leftMs: number): void {
+function tellWaiting(discovery: Discovery, leftMs: number): string {
   const what = discovery.missing.length === 0 ? 'udev to handle all devices' : `disk ${discovery.missing.join(', ')}`;
   notify(`STATUS=waiting for ${what}, at most ${Math.ceil(leftMs / 1000)} s`, `EXTEND_TIMEOUT_USEC=${Math.ceil(leftMs / 1000 + EXTRA_TIMEOUT_SEC) * 1_000_000}`);
+  return what;
 }
 
 /** What tells that devices may have come or gone. */

@@ -2,6 +2,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { DEFAULT_CONFIG_PATH } from '../boot/config.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import { VERSION } from '../version.ts';
+import type { BootOrderOptions } from './boot-order.ts';
 import type { BuildArguments } from './build.ts';
 
 /** Sets the exit status that a command came to. */
@@ -38,6 +39,11 @@ export function createProgram(finish: Finish): Command {
     .option('--json', 'as JSON, for programs')
     .option('--watch', 'print again whenever it changes')
     .action(async (options: { config?: string; json?: boolean; watch?: boolean }) => finish(await (await import('./status.ts')).printStatus(options)));
+  command('boot-order [file]', 'When each step and unit of this boot started and ended, and what waited for what; or of another, as --json printed it (- for standard input).', '  docker-preloader boot-order\n  docker-preloader boot-order --check\n  docker-preloader boot-order --svg boot.svg\n  docker-preloader boot-order --json > boot.json; docker-preloader boot-order boot.json')
+    .option('--json', 'all of it, for programs and to send in')
+    .option('--check', 'only look whether the order is right: exit status 1 and a line for each fault, with what to type')
+    .option('--svg <file>', 'write a boot chart')
+    .action(async (file: string | undefined, options: BootOrderOptions) => finish(await (await import('./boot-order.ts')).bootOrder(file, options)));
   const build = command('build <archive...>', 'Makes a preload disk of image archives: no daemon, no root, no network.', '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n  docker-preloader build app.tar layout/ -o images.raw --format raw --label dpl-images')
     .requiredOption('-o, --output <disk>', 'the disk; what is there is replaced when the new one is whole')
     .option('--format <format>', 'qcow2 or raw', 'qcow2')

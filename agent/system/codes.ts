@@ -41,6 +41,9 @@ export const codes = {
   BUILD_FAILED: { effect: 'failed', meaning: '`build`: the disk could not be made as asked for' },
   TOOL_MISSING: { effect: 'failed', meaning: 'a program that `build` or `inspect` needs is not installed' },
   DISK_INVALID: { effect: 'failed', meaning: '`inspect`, `build --base`: the file is no preload disk, or a damaged one' },
+  NO_SYSTEMD: { effect: 'failed', meaning: '`boot-order`: this system was not booted by systemd' },
+  DOCUMENT_INVALID: { effect: 'failed', meaning: '`boot-order FILE`: the file is none that `boot-order --json` wrote' },
+  OUTPUT_FAILED: { effect: 'failed', meaning: '`boot-order --svg`: the file could not be written' },
   INTERNAL: { effect: 'failed', meaning: 'a fault of docker-preloader itself' },
 } as const satisfies Record<string, { readonly effect: Effect; readonly meaning: string }>;
 

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { readTextIfThere } from './files.ts';
 
 /** Where systemd-udevd listens; there as long as it runs. */
 const CONTROL = '/run/udev/control';
@@ -13,4 +14,13 @@ export function isUdevRunning(): boolean {
 /** Whether udev has handled all devices that the kernel has announced so far. */
 export function isUdevQueueEmpty(): boolean {
   return !existsSync(QUEUE);
+}
+
+/**
+ * When udev was done with a block device, CLOCK_MONOTONIC in microseconds (its USEC_INITIALIZED), or undefined where it
+ * has not seen it. The file is read: udevadm would cost a process for each.
+ */
+export function initializedUsec(deviceNumber: string): number | undefined {
+  const match = /^I:(\d+)$/m.exec(readTextIfThere(`/run/udev/data/b${deviceNumber}`) ?? '');
+  return match === null ? undefined : Number(match[1]);
 }

@@ -1,0 +1,183 @@
+import { lstatSync, readlinkSync, realpathSync } from 'node:fs';
+import { release } from 'node:os';
+import * as z from 'zod/mini';
+import { DEFAULT_CONFIG_PATH, defaultConfig, readConfig, runtimePath, type Config } from '../boot/config.ts';
+import { discover, labelFilter } from '../boot/discover.ts';
+import { DEFAULT_DATA_ROOT, readDaemonConfig } from '../docker/daemon-config.ts';
+import { monotonicUsec } from '../system/clock.ts';
+import { messageOf } from '../system/errors.ts';
+import { readTextIfThere } from '../system/files.ts';
+import { readMounts, type MountPoint } from '../system/mount.ts';
+import { parseJson } from '../system/parse.ts';
+import { initializedUsec } from '../system/udev.ts';
+import { VERSION } from '../version.ts';
+import { dockerInfo, firstContainer } from './docker.ts';
+import { AGENT, AGENT_SOCKET, CONTAINERD, currentVersion, DOCKER, DOCKER_SOCKET, UDEV_TRIGGER, type BootDocument, type MountFacts, type UnitFacts } from './document.ts';
+import { startsDocker } from './faults.ts';
+import { readJournal } from './journal.ts';
+import { mountUnit } from './mount-unit.ts';
+import { processesNamed } from './processes.ts';
+import { askAllUnits, askManager, askUnits, toUnitFacts, usecOf, valueOf, type Properties } from './systemd.ts';
+
+const bootRecord = z.object({ readyUsec: z.number(), state: z.string(), timings: z.array(z.object({ phase: z.string(), startUsec: z.number(), waitedFor: z.optional(z.string()) })) });
+const statusRecord = z.object({ dataRoot: z.nullable(z.string()), applied: z.boolean() });
+
+/**
+ * Reads all that the boot order is told from, and changes nothing: dockerd is asked only where it runs.
+ * @throws PreloaderError NO_SYSTEMD where no systemd is in charge
+ */
+export async function capture(configPath: string | undefined): Promise<BootDocument> {
+  const notes: string[] = [];
+  const manager = await askManager();
+  const { config, facts } = readConfigs(configPath);
+  const mounts = relevantMounts(config, facts.dataRoot, notes);
+  const [shown, all, journal] = await Promise.all([
+    askUnits([AGENT, AGENT_SOCKET, DOCKER, DOCKER_SOCKET, CONTAINERD, UDEV_TRIGGER, ...mounts.mounts.map(({ unit }) => unit)], notes),
+    askAllUnits(notes),
+    readJournal(notes),
+  ]);
+  const units = shown.map(toUnitFacts).filter((unit, index, list) => list.findIndex(({ id }) => id === unit.id) === index);
+  const isDockerUp = units.some(({ id, activeState }) => id === DOCKER && activeState === 'active') || processesNamed('dockerd').length > 0;
+  const nowUsec = monotonicUsec();
+  const [info, container] = isDockerUp ? await Promise.all([dockerInfo(notes), firstContainer(all, usecOf(manager, 'UserspaceTimestampMonotonic'), nowUsec, notes)]) : [null, null];
+  return {
+    ...currentVersion,
+    version: VERSION,
+    capturedUsec: nowUsec,
+    system: { systemd: valueOf(manager, 'Version'), kernel: release(), virtualization: valueOf(manager, 'Virtualization') },
+    manager: managerTimes(manager),
+    config: facts,
+    units,
+    others: relevantUnits(all, units),
+    ...journal,
+    mounts: mounts.mounts.map((mount) => ({ ...mount, ...ofUnit(units, mount.unit) })),
+    disks: mounts.disks.map((disk) => ({ ...disk, udevUsec: initializedUsec(disk.deviceNumber) ?? null })),
+    boot: readRecord(config, 'boot.json', bootRecord, notes),
+    filled: readRecord(config, 'status.json', statusRecord, notes),
+    ownNamespace: hasOwnNamespace(Number(valueOf(shown[0] ?? new Map(), 'MainPID'))),
+    enabledUsec: enabledUsec(nowUsec),
+    dockerInfo: info,
+    dockerds: processesNamed('dockerd').map(({ pid, unit, startUsec }) => ({ pid, unit, startUsec })),
+    firstContainer: container,
+    notes,
+  };
+}
+
+function managerTimes(manager: Properties): BootDocument['manager'] {
+  const at = (name: string): number => usecOf(manager, `${name}TimestampMonotonic`);
+  return { firmwareUsec: at('Firmware'), loaderUsec: at('Loader'), initrdUsec: at('InitRD'), userspaceUsec: at('Userspace'), finishUsec: at('Finish') };
+}
+
+/** With a configuration that is wrong, the default one says where things are. */
+function readConfigs(configPath: string | undefined): { readonly config: Config; readonly facts: BootDocument['config'] } {
+  const path = configPath ?? DEFAULT_CONFIG_PATH;
+  let config = defaultConfig();
+  let problem: string | null = null;
+  let content: Record<string, unknown> | null = null;
+  try {
+    config = readConfig(configPath);
+    const text = readTextIfThere(path);
+    content = text === undefined ? null : parseJson(text, z.looseObject({}));
+  } catch (error) {
+    problem = messageOf(error);
+  }
+  let daemon: { readonly dataRoot: string; readonly storageDriver: string | undefined } = { dataRoot: DEFAULT_DATA_ROOT, storageDriver: undefined };
+  try {
+    daemon = readDaemonConfig(config.dockerConfig);
+  } catch (error) {
+    problem ??= messageOf(error);
+  }
+  const dataRoot = realPath(config.dataRoot ?? daemon.dataRoot);
+  return { config, facts: { path, problem, content, required: config.required, dataRoot, dockerConfig: config.dockerConfig, storageDriver: daemon.storageDriver ?? null } };
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
+
+interface RelevantMounts {
+  readonly mounts: readonly Omit<MountFacts, 'activeEnterUsec' | 'fragmentPath'>[];
+  readonly disks: readonly Omit<BootDocument['disks'][number], 'udevUsec'>[];
+}
+
+/** What the data root is on, each disk's mount, and disks that are mounted where dockerd would unmount them. */
+function relevantMounts(config: Config, dataRoot: string, notes: string[]): RelevantMounts {
+  const found = readMounts('1');
+  const disks = preloadDisks(config, found, notes);
+  const isDisk = new Set(disks.map(({ deviceNumber }) => deviceNumber));
+  const as = (kind: MountFacts['kind']) => ({ path, deviceNumber }: MountPoint) => ({ kind, path, deviceNumber, unit: mountUnit(path) });
+  const holds = (path: string): boolean => path === '/' || dataRoot === path || dataRoot.startsWith(`${path}/`);
+  // The last of those that are mounted over one another is the one that is seen.
+  const [holder] = found.filter(({ path }) => holds(path)).toReversed().toSorted((left, right) => right.path.length - left.path.length);
+  return {
+    disks,
+    mounts: [
+      ...(holder === undefined ? [] : [as('data-root')(holder)]),
+      ...found.filter(({ path }) => path.startsWith(`${config.mountRoot}/`)).map(as('disk')),
+      ...found.filter(({ path, deviceNumber }) => path.startsWith(`${dataRoot}/`) && isDisk.has(deviceNumber)).map(as('below-data-root')),
+    ],
+  };
+}
+
+/** Attached disks; where devices cannot be read, for want of root, those that are mounted. */
+function preloadDisks(config: Config, mounts: readonly MountPoint[], notes: string[]): RelevantMounts['disks'] {
+  try {
+    const { disks } = discover(labelFilter(config));
+    const found = [...disks.values()].flat().map(({ label, device }) => ({ label, device: device.path, deviceNumber: device.deviceNumber }));
+    if (found.length > 0) return found;
+  } catch (error) {
+    notes.push(`devices could not be read: ${messageOf(error)}`);
+  }
+  return mounts.filter(({ path }) => path.startsWith(`${config.mountRoot}/`)).map(({ path, deviceNumber }) => ({ label: path.slice(config.mountRoot.length + 1), device: `device ${deviceNumber}`, deviceNumber }));
+}
+
+function ofUnit(units: readonly UnitFacts[], id: string): Pick<MountFacts, 'activeEnterUsec' | 'fragmentPath'> {
+  const unit = units.find((one) => one.id === id);
+  return { activeEnterUsec: unit?.activeEnterUsec ?? 0, fragmentPath: unit?.fragmentPath ?? '' };
+}
+
+/** Of all units, what the start of Docker waited for, directly or not, and what may start dockerd. */
+function relevantUnits(all: readonly UnitFacts[], ours: readonly UnitFacts[]): UnitFacts[] {
+  const byId = new Map(all.map((unit) => [unit.id, unit]));
+  const queue = ours.flatMap(({ after }) => after);
+  const reached = new Set<string>();
+  for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
+    if (reached.has(id)) continue;
+    reached.add(id);
+    queue.push(...(byId.get(id)?.after ?? []));
+  }
+  const isOurs = new Set(ours.map(({ id }) => id));
+  return all.filter(({ id, execStart }) => !isOurs.has(id) && (reached.has(id) || startsDocker(execStart) || /\bdockerd\b/.test(execStart)))
+    // Command lines are kept only where they matter: they may hold secrets.
+    .map((unit) => (startsDocker(unit.execStart) || /\bdockerd\b/.test(unit.execStart) ? unit : { ...unit, execStart: '' }));
+}
+
+function readRecord<Schema extends z.ZodMiniType>(config: Config, name: string, schema: Schema, notes: string[]): z.infer<Schema> | null {
+  try {
+    const text = readTextIfThere(runtimePath(config, name));
+    return text === undefined ? null : parseJson(text, schema);
+  } catch (error) {
+    notes.push(`${name}: ${messageOf(error)}`);
+    return null;
+  }
+}
+
+/** Compares mount namespaces; that takes root, and an agent that runs. */
+function hasOwnNamespace(pid: number): boolean | null {
+  if (!(pid > 0)) return null;
+  try {
+    return readlinkSync('/proc/1/ns/mnt') !== readlinkSync(`/proc/${pid}/ns/mnt`);
+  } catch {
+    return null;
+  }
+}
+
+/** When the link that makes docker.service want the agent was made; 0 where that was before this boot. */
+function enabledUsec(nowUsec: number): number {
+  const stats = lstatSync(`/etc/systemd/system/${DOCKER}.wants/${AGENT}`, { throwIfNoEntry: false });
+  return stats === undefined ? 0 : Math.max(0, Math.round(nowUsec - (Date.now() - stats.ctimeMs) * 1000));
+}

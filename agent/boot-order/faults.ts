@@ -1,0 +1,260 @@
+import { AGENT, AGENT_SOCKET, CONTAINERD, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument, type UnitFacts } from './document.ts';
+import { firstStart } from './first-start.ts';
+import { duration } from './format.ts';
+import { quoted, writeFile } from './shell.ts';
+
+/** Something that is wrong with the order of the boot. */
+export interface Fault {
+  readonly code: FaultCode;
+  readonly message: string;
+  /** What to type, as root. */
+  readonly mend: string;
+}
+
+type FaultCode =
+  | 'STARTED_EARLY' | 'NOT_WANTED' | 'NOT_ORDERED' | 'STARTED_ELSEWHERE' | 'MOUNT_ORDER' | 'OWN_NAMESPACE' | 'ORDERING_CYCLE'
+  | 'NOT_STRICT' | 'MASKED' | 'NOT_INSTALLED' | 'BELOW_DATA_ROOT' | 'OTHER_STORE';
+
+const AGENT_DROP_INS = `/etc/systemd/system/${AGENT}.d`;
+const STRICT_SOURCE = '/usr/share/docker-preloader/docker.service.d-strict.conf';
+const STRICT_TARGET = '/etc/systemd/system/docker.service.d/50-docker-preloader.conf';
+const RELOAD = 'systemctl daemon-reload';
+
+/** Looks at all that can be wrong; an empty list where nothing is. */
+export function findFaults(document: BootDocument): Fault[] {
+  const checks = [installation, dockerStart, wanted, ordered, elsewhere, mountOrder, namespace, orderingCycle, strictness, belowDataRoot, otherStore];
+  return checks.flatMap((check) => check(document));
+}
+
+function installation(document: BootDocument): Fault[] {
+  const agent = unitOf(document, AGENT);
+  const docker = unitOf(document, DOCKER);
+  const faults: Fault[] = [];
+  if (docker.loadState === 'not-found') faults.push({ code: 'NOT_INSTALLED', message: `${DOCKER} expected, found none: dockerd is not installed, or not as a unit`, mend: 'apt-get install docker.io' });
+  if (agent.loadState === 'not-found') faults.push({ code: 'NOT_INSTALLED', message: `${AGENT} expected, found none`, mend: 'dpkg -i docker-preloader_*_amd64.deb && systemctl enable docker-preloader' });
+  if (agent.loadState === 'masked') {
+    const enabled = isWanted(docker) ? 'is enabled but masked' : 'is masked';
+    faults.push({ code: 'MASKED', message: `${AGENT} ${enabled}: systemd does not start it`, mend: `systemctl unmask ${agent.unitFileState === 'masked-runtime' ? '--runtime ' : ''}docker-preloader` });
+  }
+  return faults;
+}
+
+function isWanted(docker: UnitFacts): boolean {
+  return docker.wants.includes(AGENT) || docker.requires.includes(AGENT);
+}
+
+/** Whether there is a unit of ours that systemd can start; what else is wrong with it is told only then. */
+function isLoaded(document: BootDocument): boolean {
+  return unitOf(document, AGENT).loadState === 'loaded' && unitOf(document, DOCKER).loadState !== 'not-found';
+}
+
+function dockerStart(document: BootDocument): Fault[] {
+  const docker = firstStart(document, DOCKER);
+  const { boot } = document;
+  if (docker === undefined) return [];
+  const current = unitOf(document, DOCKER);
+  if (boot === null) {
+    if (!isLoaded(document) || current.activeState !== 'active') return [];
+    return [{ code: 'STARTED_EARLY', message: 'dockerd started, and docker-preloader has not been READY in this boot', mend: 'systemctl start docker-preloader && systemctl restart docker' }];
+  }
+  if (docker.execUsec >= boot.readyUsec) return [];
+  const message = `dockerd started ${duration(boot.readyUsec - docker.execUsec)} before docker-preloader was READY`;
+  const restarted = current.execMainStartUsec > boot.readyUsec;
+  return [{ code: 'STARTED_EARLY', message: restarted ? `${message}; it was restarted since, the next boot shows whether that was for once` : message, mend: restarted ? 'systemctl reboot' : 'systemctl restart docker' }];
+}
+
+function wanted(document: BootDocument): Fault[] {
+  if (!isLoaded(document) || isWanted(unitOf(document, DOCKER))) return [];
+  const agent = unitOf(document, AGENT);
+  const docker = unitOf(document, DOCKER);
+  const starters = [...docker.wantedBy, ...docker.requiredBy].filter((id) => id !== 'multi-user.target');
+  const also = starters.length === 0 ? '' : `; ${starters.join(', ')} and ${DOCKER_SOCKET} start it without waiting`;
+  const by = agent.wantedBy.length === 0 ? 'wanted by nothing' : `wanted only by ${agent.wantedBy.join(', ')}`;
+  return [{ code: 'NOT_WANTED', message: `${AGENT} is ${by}: ${DOCKER} expected to want it${also}`, mend: isForeign(agent) ? `${restoreUnit(agent)} && systemctl reenable docker-preloader` : 'systemctl reenable docker-preloader' }];
+}
+
+/** A unit file put over the packaged one. */
+function isForeign({ fragmentPath }: UnitFacts): boolean {
+  return fragmentPath.startsWith('/etc/') || fragmentPath.startsWith('/run/');
+}
+
+function restoreUnit({ fragmentPath }: UnitFacts): string {
+  return `rm ${quoted(fragmentPath)} && ${RELOAD}`;
+}
+
+function ordered(document: BootDocument): Fault[] {
+  const docker = unitOf(document, DOCKER);
+  if (!isLoaded(document) || docker.after.includes(AGENT)) return [];
+  const agent = unitOf(document, AGENT);
+  const mend = isForeign(agent) ? restoreUnit(agent) : `${writeFile(`${AGENT_DROP_INS}/order.conf`, ['[Unit]', `Before=${DOCKER}`])} && ${RELOAD}`;
+  return [{ code: 'NOT_ORDERED', message: `${AGENT} (${agent.fragmentPath}) is not ordered before ${DOCKER}: Docker does not wait for it`, mend }];
+}
+
+/** dockerd started by another way than docker.service, or docker.service by one that passes over its dependencies. */
+function elsewhere(document: BootDocument): Fault[] {
+  const faults: Fault[] = [];
+  const waits = (id: string): boolean => {
+    const unit = [...document.units, ...document.others].find((one) => one.id === id);
+    return unit !== undefined && unit.after.includes(AGENT) && isWanted(unit);
+  };
+  const socket = unitOf(document, DOCKER_SOCKET);
+  for (const id of socket.triggers) {
+    if (id !== DOCKER && !waits(id)) faults.push({ code: 'STARTED_ELSEWHERE', message: `${DOCKER_SOCKET} starts ${id}, which does not wait for ${AGENT}: ${DOCKER} expected`, mend: `systemctl revert ${DOCKER_SOCKET} && ${RELOAD} && systemctl restart ${DOCKER_SOCKET}` });
+  }
+  for (const { pid, unit } of document.dockerds) {
+    if (unit === DOCKER || waits(unit) || socket.triggers.includes(unit)) continue;
+    const isService = unit.endsWith('.service');
+    faults.push({
+      code: 'STARTED_ELSEWHERE',
+      message: `dockerd (PID ${pid}) was started by ${unit === '' ? 'no unit' : unit}, which does not wait for ${AGENT}`,
+      mend: isService ? `systemctl disable --now ${quoted(unit)} && systemctl enable --now docker` : `kill ${pid}; systemctl enable --now docker`,
+    });
+  }
+  return [...faults, ...passedOver(document)];
+}
+
+/** `systemctl --job-mode=ignore-dependencies` starts docker.service alone. */
+function passedOver(document: BootDocument): Fault[] {
+  const docker = firstStart(document, DOCKER);
+  const agent = firstStart(document, AGENT);
+  const isRight = isLoaded(document) && isWanted(unitOf(document, DOCKER)) && unitOf(document, DOCKER).after.includes(AGENT);
+  if (docker === undefined || !isRight || document.enabledUsec > docker.startUsec || findCycle(document).length > 0) return [];
+  if (agent !== undefined && agent.startUsec <= docker.startUsec) return [];
+  const suspects = document.others.filter(({ id, execStart }) => id !== AGENT && startsDocker(execStart)).map(({ id }) => id);
+  const [suspect] = suspects;
+  const who = suspect === undefined ? 'something' : suspects.join(', ');
+  return [{
+    code: 'STARTED_ELSEWHERE',
+    message: `${who} started ${DOCKER} and passed over its dependencies, so that it did not wait for ${AGENT}`,
+    mend: suspect === undefined ? "grep -rn 'ignore-dependencies\\|--no-dep' /etc /usr/local" : `systemctl disable --now ${suspects.map(quoted).join(' ')}`,
+  }];
+}
+
+/** Whether a command line starts Docker through the service manager. */
+export function startsDocker(commandLine: string): boolean {
+  return /\bsystemctl\b.*\b(?:re)?start\b.*\bdocker\b/.test(commandLine) || /\bservice\s+docker\s+(?:re)?start\b/.test(commandLine);
+}
+
+function mountOrder(document: BootDocument): Fault[] {
+  if (!isLoaded(document)) return [];
+  const agent = unitOf(document, AGENT);
+  const started = firstStart(document, AGENT);
+  return document.mounts.flatMap(({ kind, unit, path, activeEnterUsec }): Fault[] => {
+    if (kind !== 'data-root' || unit === '-.mount' || agent.after.includes(unit)) return [];
+    const late = started !== undefined && activeEnterUsec > started.startUsec ? `, and was mounted ${duration(activeEnterUsec - started.startUsec)} after its start` : '';
+    return [{
+      code: 'MOUNT_ORDER',
+      message: `${AGENT} does not wait for ${path}, which the data root ${document.config.dataRoot} is on${late}`,
+      // Of a path, systemd takes a space for the next one and a percent sign for a specifier.
+      mend: `${writeFile(`${AGENT_DROP_INS}/data-root.conf`, ['[Unit]', `RequiresMountsFor=${document.config.dataRoot.replaceAll('%', '%%').replaceAll(' ', String.raw`\x20`)}`])} && ${RELOAD}`,
+    }];
+  });
+}
+
+function namespace(document: BootDocument): Fault[] {
+  const { namespaceDirectives: directives } = unitOf(document, AGENT);
+  if (document.ownNamespace === false || (document.ownNamespace === null && directives.length === 0)) return [];
+  const cause = directives.length === 0 ? '' : ` by ${directives.join(', ')}`;
+  const reset = directives.map((directive) => resetDirective(directive.split('=')[0] ?? ''));
+  return [{
+    code: 'OWN_NAMESPACE',
+    message: `${AGENT} has a mount namespace of its own${cause}: dockerd sees empty folders where disks are mounted`,
+    mend: reset.length === 0 ? `systemctl revert ${AGENT} && systemctl restart docker-preloader docker` : `${writeFile(`${AGENT_DROP_INS}/zz-mounts.conf`, ['[Service]', ...reset])} && ${RELOAD} && systemctl restart docker-preloader docker`,
+  }];
+}
+
+/** Switches take `no`, two have a name for their default, and lists are emptied. */
+function resetDirective(name: string): string {
+  if (name === 'ProtectProc') return 'ProtectProc=default';
+  if (name === 'ProcSubset') return 'ProcSubset=all';
+  return /^(?:Private|Protect|Dynamic|MountAPIVFS)/.test(name) ? `${name.replace(/Ex$/, '')}=no` : `${name}=`;
+}
+
+function orderingCycle(document: BootDocument): Fault[] {
+  const cycle = findCycle(document);
+  if (cycle.length === 0) {
+    // What systemd tells of a cycle that has been mended since is of this boot all the same.
+    const ours = document.cycleMessages.filter((message) => /docker/.test(message));
+    const deleted = ours.find((message) => /deleted/.test(message)) ?? ours[0];
+    return deleted === undefined ? [] : [{ code: 'ORDERING_CYCLE', message: `systemd found an ordering cycle in this boot: ${deleted}`, mend: 'systemctl reboot' }];
+  }
+  const known = new Set([AGENT, AGENT_SOCKET, DOCKER, DOCKER_SOCKET, CONTAINERD]);
+  const foreign = cycle.find((id) => !known.has(id) && /\.(?:service|socket|timer|path)$/.test(id));
+  return [{
+    code: 'ORDERING_CYCLE',
+    message: `an ordering cycle, each waits for the next: ${[...cycle, cycle[0]].join(' → ')}; systemd leaves one of them out`,
+    mend: foreign === undefined ? `systemctl revert ${AGENT}` : `systemctl disable ${quoted(foreign)} && systemctl revert ${AGENT}`,
+  }];
+}
+
+/** The shortest way from the agent, docker.service or docker.socket back to itself, by what each is ordered after. */
+function findCycle(document: BootDocument): readonly string[] {
+  const after = new Map([...document.others, ...document.units].map((unit) => [unit.id, unit.after]));
+  for (const start of [AGENT, DOCKER, DOCKER_SOCKET]) {
+    const cameFrom = new Map<string, string>();
+    const queue = [start];
+    for (let id = queue.shift(); id !== undefined; id = queue.shift()) {
+      for (const next of after.get(id) ?? []) {
+        if (next === start) return pathTo(cameFrom, start, id);
+        if (cameFrom.has(next)) continue;
+        cameFrom.set(next, id);
+        queue.push(next);
+      }
+    }
+  }
+  return [];
+}
+
+function pathTo(cameFrom: ReadonlyMap<string, string>, start: string, last: string): string[] {
+  const path = [last];
+  for (let id: string | undefined = last; id !== start && id !== undefined; ) {
+    id = cameFrom.get(id);
+    if (id !== undefined) path.unshift(id);
+  }
+  return path;
+}
+
+function strictness(document: BootDocument): Fault[] {
+  const { required } = document.config;
+  const docker = unitOf(document, DOCKER);
+  if (required.length === 0 || docker.loadState === 'not-found') return [];
+  const apply = docker.execStartPre.filter(({ argv }) => /\bdocker-preloader(?: \S+)* apply\b/.test(argv));
+  if (apply.some(({ ignoreErrors }) => !ignoreErrors)) return [];
+  const found = apply.length === 0 ? 'no drop-in at all' : 'the lenient drop-in';
+  return [{ code: 'NOT_STRICT', message: `${required.join(', ')} required, but Docker starts without: the strict drop-in expected, found ${found}`, mend: `install -D -m 644 ${STRICT_SOURCE} ${STRICT_TARGET} && ${RELOAD}` }];
+}
+
+function belowDataRoot(document: BootDocument): Fault[] {
+  return document.mounts.flatMap(({ kind, path, unit, fragmentPath, deviceNumber }): Fault[] => {
+    if (kind !== 'below-data-root') return [];
+    const label = document.disks.find((disk) => disk.deviceNumber === deviceNumber)?.label ?? 'a preload disk';
+    const mend = fragmentPath === '' ? `umount ${quoted(path)}` : isWrittenByHand(fragmentPath) ? `systemctl disable --now ${quoted(unit)}` : `systemctl mask --now ${quoted(unit)}`;
+    return [{ code: 'BELOW_DATA_ROOT', message: `disk ${label} is mounted on ${path}, below the data root ${document.config.dataRoot}: dockerd unmounts it when it stops`, mend }];
+  });
+}
+
+/** A unit file of the administrator's cannot be masked: the link would have its place. */
+function isWrittenByHand(fragmentPath: string): boolean {
+  return fragmentPath.startsWith('/etc/systemd/system/');
+}
+
+function otherStore(document: BootDocument): Fault[] {
+  const { dockerInfo, filled, config } = document;
+  if (dockerInfo === null) return [];
+  const faults: Fault[] = [];
+  const expected = filled?.dataRoot ?? config.dataRoot;
+  if (dockerInfo.dataRoot !== expected && dockerInfo.dataRoot !== config.dataRoot) {
+    const content = JSON.stringify({ ...config.content, dataRoot: dockerInfo.dataRoot });
+    faults.push({ code: 'OTHER_STORE', message: `docker info: data root ${expected}, which was filled, expected, found ${dockerInfo.dataRoot}`, mend: `${writeFile(config.path, [content])} && systemctl restart docker` });
+  }
+  if (dockerInfo.storageDriver !== 'overlay2') {
+    const inFile = config.storageDriver === dockerInfo.storageDriver;
+    faults.push({
+      code: 'OTHER_STORE',
+      message: `docker info: storage driver overlay2, the one that is filled, expected, found ${dockerInfo.storageDriver}`,
+      mend: inFile ? `sed -i 's/"storage-driver" *: *"[^"]*"/"storage-driver": "overlay2"/' ${quoted(config.dockerConfig)} && systemctl restart docker` : 'systemctl edit docker    # ExecStart= without --storage-driver, or features.containerd-snapshotter false in daemon.json',
+    });
+  }
+  return faults;
+}
+

@@ -1,0 +1,102 @@
+import { parseExecStart } from '../docker/service.ts';
+import { PreloaderError } from '../system/errors.ts';
+import { ask } from './ask.ts';
+import { unitFacts, type UnitFacts } from './document.ts';
+
+/** Properties by name; one that is a list has a value for each element. */
+export type Properties = ReadonlyMap<string, readonly string[]>;
+
+/** What gives a unit a mount namespace of its own (systemd, src/core/execute.c, exec_needs_mount_namespace), with the value that does not. */
+const NAMESPACE_DIRECTIVES: Readonly<Record<string, string>> = {
+  PrivateTmp: 'no', PrivateDevices: 'no', PrivateMounts: 'no', PrivateNetwork: 'no', PrivateIPC: 'no', ProtectSystem: 'no', ProtectHome: 'no',
+  ProtectKernelTunables: 'no', ProtectKernelModules: 'no', ProtectKernelLogs: 'no', ProtectControlGroups: 'no', ProtectProc: 'default', ProcSubset: 'all',
+  DynamicUser: 'no', MountAPIVFS: 'no', ReadWritePaths: '', ReadOnlyPaths: '', InaccessiblePaths: '', ExecPaths: '', NoExecPaths: '', BindPaths: '',
+  BindReadOnlyPaths: '', TemporaryFileSystem: '', RootDirectory: '', RootImage: '', MountImages: '', ExtensionImages: '', ExtensionDirectories: '', LogNamespace: '',
+};
+
+const MANAGER = ['Version', 'Virtualization', 'FirmwareTimestampMonotonic', 'LoaderTimestampMonotonic', 'InitRDTimestampMonotonic', 'UserspaceTimestampMonotonic', 'FinishTimestampMonotonic'];
+const OF_ALL_UNITS = ['Id', 'InactiveExitTimestampMonotonic', 'ActiveEnterTimestampMonotonic', 'InactiveEnterTimestampMonotonic', 'After', 'Wants', 'Requires', 'ExecStart'];
+const OF_OUR_UNITS = [
+  ...OF_ALL_UNITS, 'LoadState', 'ActiveState', 'UnitFileState', 'FragmentPath', 'SourcePath', 'MainPID', 'ExecMainStartTimestampMonotonic', 'WantedBy', 'RequiredBy', 'Triggers',
+  'ExecStartPre', ...Object.keys(NAMESPACE_DIRECTIVES),
+];
+
+/**
+ * Asks the service manager over D-Bus. systemctl reaches it also before and without the bus daemon, which busctl does not,
+ * and answers for all units at once.
+ * @throws PreloaderError NO_SYSTEMD where no systemd is in charge
+ */
+export async function askManager(): Promise<Properties> {
+  const answer = await ask('systemctl', ['show', ...properties(MANAGER)]);
+  if ('problem' in answer) throw new PreloaderError('NO_SYSTEMD', `a system that systemd has booted expected, found none (${answer.problem}); there is nothing to order here: run \`docker-preloader apply\` before dockerd, or give a FILE that \`boot-order --json\` wrote elsewhere`);
+  return parseBlocks(answer.text)[0] ?? new Map();
+}
+
+/** The properties of units, in this order, whether or not they are there. */
+export async function askUnits(ids: readonly string[], notes: string[]): Promise<readonly Properties[]> {
+  const answer = await ask('systemctl', ['show', ...properties(OF_OUR_UNITS), '--', ...ids]);
+  if ('problem' in answer) notes.push(answer.problem);
+  return 'text' in answer ? parseBlocks(answer.text) : [];
+}
+
+/** What can be asked of all units at once, those that are over, too. */
+export async function askAllUnits(notes: string[]): Promise<readonly UnitFacts[]> {
+  const answer = await ask('systemctl', ['show', '--all', ...properties(OF_ALL_UNITS), '--', '*']);
+  if ('problem' in answer) notes.push(answer.problem);
+  return 'text' in answer ? parseBlocks(answer.text).map(toUnitFacts) : [];
+}
+
+function properties(names: readonly string[]): string[] {
+  return [`--property=${names.join(',')}`];
+}
+
+/** Parses `systemctl show`: NAME=VALUE lines, an empty line between units; elements of a list of structures have a line each. */
+export function parseBlocks(text: string): Properties[] {
+  return text.split('\n\n').filter((block) => block.trim() !== '').map((block) => {
+    const found = new Map<string, string[]>();
+    for (const line of block.split('\n')) {
+      const at = line.indexOf('=');
+      if (at > 0) found.set(line.slice(0, at), [...(found.get(line.slice(0, at)) ?? []), line.slice(at + 1)]);
+    }
+    return found;
+  });
+}
+
+export function valueOf(of: Properties, name: string): string {
+  return of.get(name)?.[0] ?? '';
+}
+
+/** systemd writes a time that never came as 0, and one that never will as 2^64-1. */
+export function usecOf(of: Properties, name: string): number {
+  const usec = Number(valueOf(of, name));
+  return Number.isSafeInteger(usec) && usec > 0 ? usec : 0;
+}
+
+/** What we need of a unit's properties. */
+export function toUnitFacts(of: Properties): UnitFacts {
+  const words = (name: string): string[] => valueOf(of, name).split(' ').filter((word) => word !== '');
+  return unitFacts({
+    id: valueOf(of, 'Id'),
+    loadState: valueOf(of, 'LoadState'),
+    activeState: valueOf(of, 'ActiveState'),
+    unitFileState: valueOf(of, 'UnitFileState'),
+    fragmentPath: valueOf(of, 'FragmentPath'),
+    sourcePath: valueOf(of, 'SourcePath'),
+    inactiveExitUsec: usecOf(of, 'InactiveExitTimestampMonotonic'),
+    activeEnterUsec: usecOf(of, 'ActiveEnterTimestampMonotonic'),
+    inactiveEnterUsec: usecOf(of, 'InactiveEnterTimestampMonotonic'),
+    execMainStartUsec: usecOf(of, 'ExecMainStartTimestampMonotonic'),
+    after: words('After'),
+    wants: words('Wants'),
+    requires: words('Requires'),
+    wantedBy: words('WantedBy'),
+    requiredBy: words('RequiredBy'),
+    triggers: words('Triggers'),
+    namespaceDirectives: Object.entries(NAMESPACE_DIRECTIVES).flatMap(([name, harmless]) => {
+      const value = valueOf(of, name);
+      return value === '' || value === harmless ? [] : [`${name}=${value.slice(0, 200)}`];
+    }),
+    execStartPre: (of.get('ExecStartPre') ?? []).map((command) => ({ argv: parseExecStart(command).join(' ').slice(0, 1000), ignoreErrors: command.includes('; ignore_errors=yes ;') })),
+    execStart: (of.get('ExecStart') ?? []).map((command) => parseExecStart(command).join(' ')).join('; ').slice(0, 4000),
+  });
+}

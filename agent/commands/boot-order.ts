@@ -1,0 +1,64 @@
+import { readFileSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { capture } from '../boot-order/capture.ts';
+import { parseBootDocument, type BootDocument } from '../boot-order/document.ts';
+import { findFaults } from '../boot-order/faults.ts';
+import { bootChart } from '../boot-order/svg.ts';
+import { describeFault, describeTimeline } from '../boot-order/text.ts';
+import { timeline } from '../boot-order/timeline.ts';
+import { messageOf, PreloaderError } from '../system/errors.ts';
+import { replaceFile } from '../system/files.ts';
+
+export interface BootOrderOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly check?: boolean;
+  readonly svg?: string;
+}
+
+/** Some hundred times what a large machine has. */
+const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
+const PUBLIC_FILE = 0o644;
+
+/**
+ * Tells when what started and what it waited for, of this boot or of one that was captured elsewhere.
+ * @returns the exit status: 1 where `--check` found a fault
+ * @throws PreloaderError NO_SYSTEMD, DOCUMENT_INVALID
+ */
+export async function bootOrder(file: string | undefined, options: BootOrderOptions): Promise<number> {
+  const document = file === undefined ? await capture(options.config) : readDocument(file);
+  const times = timeline(document);
+  const faults = findFaults(document);
+  if (options.svg !== undefined) writeChart(options.svg, bootChart(document, times));
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ ...document, timeline: times, faults }, undefined, 1)}\n`);
+  // A picture or a verdict that was asked for is the answer.
+  else if (options.check === true) process.stdout.write(faults.map((fault) => `${describeFault(fault)}\n`).join(''));
+  else if (options.svg === undefined) process.stdout.write(describeTimeline(document, times, faults, terminal()));
+  return options.check === true && faults.length > 0 ? 1 : 0;
+}
+
+function terminal(): { readonly columns: number | undefined; readonly colour: boolean } {
+  const { stdout, env } = process;
+  if (!stdout.isTTY) return { columns: undefined, colour: false };
+  return { columns: stdout.columns, colour: (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb' };
+}
+
+function readDocument(file: string): BootDocument {
+  const name = file === '-' ? 'standard input' : file;
+  try {
+    if (file !== '-' && statSync(file).size > MAX_DOCUMENT_BYTES) throw new Error(`at most ${MAX_DOCUMENT_BYTES} bytes expected`);
+    return parseBootDocument(readFileSync(file === '-' ? 0 : file, 'utf8'));
+  } catch (error) {
+    throw new PreloaderError('DOCUMENT_INVALID', `${name}: what \`docker-preloader boot-order --json\` prints expected: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function writeChart(file: string, svg: string): void {
+  try {
+    // Whole or not at all; what is no file, such as a pipe, cannot be replaced.
+    if (statSync(file, { throwIfNoEntry: false })?.isFile() === false) throw new Error('a file expected, found something else');
+    replaceFile(resolve(file), svg, { mode: PUBLIC_FILE, durable: false });
+  } catch (error) {
+    throw new PreloaderError('OUTPUT_FAILED', `${file}: the chart cannot be written: ${messageOf(error)}; name a file in a folder that is there`, { cause: error });
+  }
+}
