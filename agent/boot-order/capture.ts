@@ -19,7 +19,7 @@ import { mountUnit } from './mount-unit.ts';
 import { processesNamed } from './processes.ts';
 import { askAllUnits, askManager, askUnits, toUnitFacts, usecOf, valueOf, type Properties } from './systemd.ts';
 
-const bootRecord = z.object({ readyUsec: z.number(), state: z.string(), timings: z.array(z.object({ phase: z.string(), startUsec: z.number(), waitedFor: z.optional(z.string()) })) });
+const bootRecord = z.object({ readyUsec: z.number(), state: z.string(), timings: z.array(z.object({ phase: z.string(), startUsec: z.number(), waitedFor: z.optional(z.string()), mounted: z._default(z.array(z.object({ label: z.string(), device: z.string(), atUsec: z.number() })), []) })) });
 const statusRecord = z.object({ dataRoot: z.nullable(z.string()), applied: z.boolean() });
 
 /**

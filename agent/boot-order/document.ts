@@ -44,6 +44,8 @@ const unit = z.object({
   execStart: z._default(text, ''),
 });
 
+const mounted = z.object({ label: text, device: text, atUsec: usec });
+
 const schema = z.object({
   documentVersion: z.string(),
   version: text,
@@ -75,7 +77,7 @@ const schema = z.object({
   mounts: list(z.object({ path: text, deviceNumber: text, unit: text, kind: z.enum(['data-root', 'disk', 'below-data-root']), activeEnterUsec: usec, fragmentPath: text })),
   disks: list(z.object({ label: text, device: text, deviceNumber: text, udevUsec: z.nullable(usec) })),
   /** This boot's first READY, from boot.json. */
-  boot: z.nullable(z.object({ readyUsec: usec, state: text, timings: list(z.object({ phase: text, startUsec: usec, waitedFor: z.optional(text) })) })),
+  boot: z.nullable(z.object({ readyUsec: usec, state: text, timings: list(z.object({ phase: text, startUsec: usec, waitedFor: z.optional(text), mounted: z._default(list(mounted), []) })) })),
   /** Whether the agent sees PID 1's mounts: null where that cannot be told. */
   ownNamespace: z.nullable(z.boolean()),
   /** When the agent was enabled, where that was in this boot. */

@@ -1,4 +1,5 @@
 import { AGENT, AGENT_SOCKET, CONTAINERD, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument, type UnitFacts } from './document.ts';
+import { findCycle, isOrderedAfter } from './ordering.ts';
 import { firstStart } from './first-start.ts';
 import { duration } from './format.ts';
 import { quoted, writeFile } from './shell.ts';
@@ -137,10 +138,9 @@ export function startsDocker(commandLine: string): boolean {
 
 function mountOrder(document: BootDocument): Fault[] {
   if (!isLoaded(document)) return [];
-  const agent = unitOf(document, AGENT);
   const started = firstStart(document, AGENT);
   return document.mounts.flatMap(({ kind, unit, path, activeEnterUsec }): Fault[] => {
-    if (kind !== 'data-root' || unit === '-.mount' || agent.after.includes(unit)) return [];
+    if (kind !== 'data-root' || unit === '-.mount' || isOrderedAfter(document, AGENT, unit)) return [];
     const late = started !== undefined && activeEnterUsec > started.startUsec ? `, and was mounted ${duration(activeEnterUsec - started.startUsec)} after its start` : '';
     return [{
       code: 'MOUNT_ORDER',
@@ -185,33 +185,6 @@ function orderingCycle(document: BootDocument): Fault[] {
     message: `an ordering cycle, each waits for the next: ${[...cycle, cycle[0]].join(' → ')}; systemd leaves one of them out`,
     mend: foreign === undefined ? `systemctl revert ${AGENT}` : `systemctl disable ${quoted(foreign)} && systemctl revert ${AGENT}`,
   }];
-}
-
-/** The shortest way from the agent, docker.service or docker.socket back to itself, by what each is ordered after. */
-function findCycle(document: BootDocument): readonly string[] {
-  const after = new Map([...document.others, ...document.units].map((unit) => [unit.id, unit.after]));
-  for (const start of [AGENT, DOCKER, DOCKER_SOCKET]) {
-    const cameFrom = new Map<string, string>();
-    const queue = [start];
-    for (let id = queue.shift(); id !== undefined; id = queue.shift()) {
-      for (const next of after.get(id) ?? []) {
-        if (next === start) return pathTo(cameFrom, start, id);
-        if (cameFrom.has(next)) continue;
-        cameFrom.set(next, id);
-        queue.push(next);
-      }
-    }
-  }
-  return [];
-}
-
-function pathTo(cameFrom: ReadonlyMap<string, string>, start: string, last: string): string[] {
-  const path = [last];
-  for (let id: string | undefined = last; id !== start && id !== undefined; ) {
-    id = cameFrom.get(id);
-    if (id !== undefined) path.unshift(id);
-  }
-  return path;
 }
 
 function strictness(document: BootDocument): Fault[] {

@@ -24,7 +24,7 @@ const KINDS: readonly (readonly [kind: TimelineEntry['kind'], title: string])[] 
 const STYLE = `
   svg { --back: #ffffff; --text: #1c1e21; --faint: #5c6066; --line: #d9dce0; --stage: #b9c0c9; --device: #b35900; --unit: #3f7fd0; --step: #8fb8ec; --mount: #2f8f4e; --container: #8a4fc7; --critical: #c4261d }
   @media (prefers-color-scheme: dark) {
-    svg { --back: #16181b; --text: #e8eaed; --faint: #a3a9b1; --line: #34383e; --stage: #565d66; --device: #f0a04b; --unit: #5c9ded; --step: #35618f; --mount: #5fc482; --container: #b98af0; --critical: #ff7b72 }
+    svg { --back: #16181b; --text: #e8eaed; --faint: #a3a9b1; --line: #34383e; --stage: #565d66; --device: #f0a04b; --unit: #5c9ded; --step: #4877a8; --mount: #5fc482; --container: #b98af0; --critical: #ff7b72 }
   }
   text { font: ${FONT_SIZE}px "DejaVu Sans Mono", "Liberation Mono", Menlo, Consolas, monospace; fill: var(--text); white-space: pre }
   .faint { fill: var(--faint) } .critical { fill: var(--critical); font-weight: bold } .title { font-weight: bold }
@@ -36,7 +36,9 @@ ${KINDS.map(([kind]) => `  .${kind} { fill: var(--${kind}) }`).join('\n')}
  * The timeline as a chart, in the manner of `systemd-analyze plot`: a picture that needs nothing but a browser, for light
  * and dark. Names may come from a disk or from another machine: they are escaped and cut, never trusted.
  */
-export function bootChart(document: BootDocument, { originUsec, entries }: Timeline): string {
+export function bootChart(document: BootDocument, times: Timeline): string {
+  const { originUsec } = times;
+  const entries = withCriticalPath(times);
   const shown = entries.slice(0, MAX_ROWS);
   const names = shown.map((entry) => cut(`${entry.of === undefined ? '' : '  '}${oneLine(entry.name)}`, MAX_NAME));
   const reasons = shown.map((entry) => (entry.waitedFor === undefined ? '' : cut(`waited for ${oneLine(entry.waitedFor)}`, MAX_REASON)));
@@ -47,7 +49,7 @@ export function bootChart(document: BootDocument, { originUsec, entries }: Timel
   const endUsec = Math.max(startUsec + 1, ...shown.map((entry) => entry.endUsec).filter((usec) => usec <= limit));
 
   const nameWidth = Math.max(...names.map(width), width('step')) + MARGIN;
-  const durationWidth = width('000 min 00 s ▸');
+  const durationWidth = width('at 0000.000 s ▸') + MARGIN;
   const left = MARGIN + nameWidth;
   const right = left + CHART + durationWidth;
   const title = `Boot order of Linux ${cut(oneLine(document.system.kernel), 40)}, ${document.system.systemd === '' ? 'systemd' : `systemd ${cut(oneLine(document.system.systemd), 30)}`}`;
@@ -81,6 +83,17 @@ ${rows.join('\n')}
 ${text(MARGIN, top + ROW * shown.length + ROW / 2, entries.length > shown.length ? `${entries.length - shown.length} more are left out` : 'red: the critical path to docker.service', 'faint')}
 </svg>
 `;
+}
+
+/** The chart also has those units of the critical path that the table does not. */
+function withCriticalPath({ entries, criticalPath }: Timeline): TimelineEntry[] {
+  const all = [...entries];
+  const names = new Set(entries.map(({ name }) => name));
+  for (const unit of criticalPath.filter(({ name }) => !names.has(name))) {
+    const next = all.findIndex(({ of, startUsec }) => of === undefined && startUsec > unit.startUsec);
+    all.splice(next === -1 ? all.length : next, 0, unit);
+  }
+  return all;
 }
 
 function legend(left: number, y: number): string {

@@ -42,8 +42,6 @@ export function timeline(document: BootDocument): Timeline {
     ...stages(document, originUsec),
     ...document.disks.flatMap(({ label, device, udevUsec }) => (udevUsec === null ? [] : [deviceEntry(document, `udev: ${device} (${label})`, udevUsec)])),
     ...[UDEV_TRIGGER, ...dataRootUnits(document), AGENT, DOCKER_SOCKET, CONTAINERD, DOCKER].flatMap((id) => unitEntries(document, id, isCritical.has(id))),
-    ...document.mounts.flatMap(({ kind, path: mountPoint, activeEnterUsec }): TimelineEntry[] =>
-      kind === 'disk' && activeEnterUsec > 0 ? [{ kind: 'mount', name: `mounted: ${mountPoint}`, of: AGENT, startUsec: activeEnterUsec, endUsec: activeEnterUsec, critical: false }] : []),
     ...containerEntry(document),
   ];
   return { originUsec, entries: inOrder(entries), criticalPath: pathEntries(document, path) };
@@ -85,8 +83,8 @@ function unitEntries(document: BootDocument, id: string, critical: boolean): Tim
 /** What the start of a unit waited for: what was up last of all that it is ordered after, and then its turn. */
 function reason(document: BootDocument, id: string, startUsec: number): { readonly waitedFor?: string } {
   const before = waitedFor(document, id);
-  if (before === undefined) return {};
-  const { finishUsec } = document.manager;
+  const { finishUsec, userspaceUsec } = document.manager;
+  if (before === undefined) return startUsec >= userspaceUsec ? { waitedFor: `systemd to load its units, ${duration(startUsec - userspaceUsec)}` } : {};
   const gapUsec = startUsec - before.endUsec;
   if (gapUsec < SHORT_USEC) return { waitedFor: before.unit };
   const asked = finishUsec > 0 && startUsec > finishUsec && before.endUsec <= finishUsec;
@@ -102,7 +100,9 @@ function agentSteps(document: BootDocument, start: FirstStart, critical: boolean
     const endUsec = boot.timings[index + 1]?.startUsec ?? boot.readyUsec;
     return [{ kind: 'step', name: phase, of: AGENT, startUsec, endUsec, critical, ...(awaited === undefined ? {} : { waitedFor: awaited }) }];
   });
-  return [...process, ...phases, { kind: 'step', name: `READY (${boot.state})`, of: AGENT, startUsec: boot.readyUsec, endUsec: boot.readyUsec, critical }];
+  const mounts = boot.timings.flatMap(({ mounted }) => mounted).map(({ label, device, atUsec }): TimelineEntry =>
+    ({ kind: 'mount', name: `mounted: ${label} (${device})`, of: AGENT, startUsec: atUsec, endUsec: atUsec, critical: false }));
+  return [...process, ...phases, ...mounts, { kind: 'step', name: `READY (${boot.state})`, of: AGENT, startUsec: boot.readyUsec, endUsec: boot.readyUsec, critical }];
 }
 
 function dockerSteps(document: BootDocument, start: FirstStart, critical: boolean): TimelineEntry[] {

@@ -19,8 +19,9 @@ export interface Mounts {
 
 /**
  * Mounts each disk in a folder of its label. What is mounted there already is used if it is the same device.
+ * @param tell is told of each disk once it is there
  */
-export function mountDisks(discovery: Discovery, mountRoot: string): Mounts {
+export function mountDisks(discovery: Discovery, mountRoot: string, tell: (disk: MountedDisk) => void = () => undefined): Mounts {
   const disks: MountedDisk[] = [];
   const findings: Finding[] = [];
   if (discovery.disks.size === 0) return { disks, findings };
@@ -30,7 +31,10 @@ export function mountDisks(discovery: Discovery, mountRoot: string): Mounts {
   for (const [label, candidates] of discovery.disks) {
     try {
       const disk = candidates.length === 1 ? candidates[0] : chooseDuplicate(label, candidates, mountRoot, findings);
-      if (disk !== undefined) disks.push(mountDisk(disk, mountRoot, present));
+      if (disk === undefined) continue;
+      const mounted = mountDisk(disk, mountRoot, present);
+      tell(mounted);
+      disks.push(mounted);
     } catch (error) {
       findings.push({ code: isBusy(error) ? 'MOUNT_BUSY' : 'MOUNT_FAILED', label, device: candidates[0]?.device.path ?? '', message: `disk ${label} (${candidates[0]?.device.path ?? ''}): ${messageOf(error)}` });
     }

@@ -103,7 +103,7 @@ class PreloadRun implements Preload {
 
     this.#begin('mount', `mounting ${discovery.disks.size} disks`);
     this.findings.push(...findLostDisks(this.#config.mountRoot, { mayUnmount: mayChange }));
-    const mounts = mountDisks(discovery, this.#config.mountRoot);
+    const mounts = mountDisks(discovery, this.#config.mountRoot, ({ label, device }) => this.timings.mounted(label, device.path));
     this.findings.push(...mounts.findings);
     const hidden = this.#options.change === 'never' ? [] : findHiddenMounts(mounts.disks);
     this.findings.push(...hidden);

@@ -9,6 +9,8 @@ export interface Timing {
   readonly startUsec: number;
   /** What it had to wait for, in words. */
   readonly waitedFor?: string;
+  /** Of `mount`: the disks, with the moment at which each was there. */
+  readonly mounted?: readonly { readonly label: string; readonly device: string; readonly atUsec: number }[];
 }
 
 /** Notes when each phase begins. */
@@ -21,8 +23,17 @@ export class Timings {
 
   /** Says what the current phase waited for. */
   waited(what: string): void {
+    this.#extend({ waitedFor: what });
+  }
+
+  /** Says that a disk is mounted now. */
+  mounted(label: string, device: string): void {
+    this.#extend({ mounted: [...(this.entries.at(-1)?.mounted ?? []), { label, device, atUsec: monotonicUsec() }] });
+  }
+
+  #extend(more: Partial<Timing>): void {
     const current = this.entries.pop();
-    if (current !== undefined) this.entries.push({ ...current, waitedFor: what });
+    if (current !== undefined) this.entries.push({ ...current, ...more });
   }
 
   /** Microseconds from the first phase to now. */
