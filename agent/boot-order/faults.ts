@@ -121,14 +121,12 @@ function passedOver(document: BootDocument): Fault[] {
   const isRight = isLoaded(document) && isWanted(unitOf(document, DOCKER)) && unitOf(document, DOCKER).after.includes(AGENT);
   if (docker === undefined || !isRight || document.enabledUsec > docker.startUsec || findCycle(document).length > 0) return [];
   if (agent !== undefined && agent.startUsec <= docker.startUsec) return [];
-  const suspects = document.others.filter(({ id, execStart }) => id !== AGENT && startsDocker(execStart)).map(({ id }) => id);
-  const [suspect] = suspects;
-  const who = suspect === undefined ? 'something' : suspects.join(', ');
-  return [{
-    code: 'STARTED_ELSEWHERE',
-    message: `${who} started ${DOCKER} and passed over its dependencies, so that it did not wait for ${AGENT}`,
-    mend: suspect === undefined ? "grep -rn 'ignore-dependencies\\|--no-dep' /etc /usr/local" : `systemctl disable --now ${suspects.map(quoted).join(' ')}`,
-  }];
+  const suspects = document.others.filter(({ execStart }) => startsDocker(execStart));
+  const active = suspects.filter(({ unitFileState }) => unitFileState !== 'disabled').map(({ id }) => id);
+  const who = suspects.length === 0 ? 'something' : suspects.map(({ id }) => id).join(', ');
+  const message = `${who} started ${DOCKER} and passed over its dependencies, so that it did not wait for ${AGENT}`;
+  if (suspects.length > 0 && active.length === 0) return [{ code: 'STARTED_ELSEWHERE', message: `${message}; it is disabled now, the next boot shows whether that was all`, mend: 'systemctl reboot' }];
+  return [{ code: 'STARTED_ELSEWHERE', message, mend: active.length === 0 ? "grep -rn 'job-mode=ignore' /etc /usr/local" : `systemctl disable ${active.map(quoted).join(' ')}` }];
 }
 
 /** Whether a command line starts Docker through the service manager. */

@@ -8,6 +8,8 @@ export interface FirstStart {
   /** When it was up; 0 where it did not come up. */
   readonly endUsec: number;
   readonly restarted: boolean;
+  /** Of the agent: whether not its unit but docker.service's drop-in did the work. */
+  readonly byApply: boolean;
 }
 
 /** The journal gets a message a moment after the start that it tells of; no start and restart are that close. */
@@ -24,7 +26,7 @@ export function firstStart(document: BootDocument, id: string): FirstStart | und
   const latest = latestStart(unit);
   if (id === AGENT && document.boot !== null) return agentStart(document.boot, latest, first?.startingUsec ?? 0);
   if (first !== undefined && first.startingUsec > 0 && (latest === undefined || first.startingUsec + SLACK_USEC < latest.startUsec)) {
-    return { startUsec: first.startingUsec, execUsec: first.startingUsec, endUsec: first.startedUsec, restarted: true };
+    return { startUsec: first.startingUsec, execUsec: first.startingUsec, endUsec: first.startedUsec, restarted: true, byApply: false };
   }
   return latest;
 }
@@ -32,7 +34,7 @@ export function firstStart(document: BootDocument, id: string): FirstStart | und
 function latestStart(unit: UnitFacts): FirstStart | undefined {
   const startUsec = unit.inactiveExitUsec === 0 ? unit.activeEnterUsec : unit.inactiveExitUsec;
   if (startUsec === 0) return undefined;
-  return { startUsec, execUsec: Math.max(startUsec, unit.execMainStartUsec), endUsec: endOf(unit), restarted: false };
+  return { startUsec, execUsec: Math.max(startUsec, unit.execMainStartUsec), endUsec: endOf(unit), restarted: false, byApply: false };
 }
 
 /** When a unit's start was over: active, or done, for one that does not stay active. */
@@ -43,7 +45,9 @@ export function endOf(unit: UnitFacts): number {
 
 function agentStart(boot: NonNullable<BootDocument['boot']>, latest: FirstStart | undefined, startingUsec: number): FirstStart {
   const execUsec = boot.timings[0]?.startUsec ?? boot.readyUsec;
-  if (latest !== undefined && latest.startUsec <= execUsec) return { startUsec: latest.startUsec, execUsec, endUsec: boot.readyUsec, restarted: false };
-  const startUsec = startingUsec > 0 && startingUsec <= execUsec ? startingUsec : execUsec;
-  return { startUsec, execUsec, endUsec: boot.readyUsec, restarted: true };
+  if (latest !== undefined && latest.startUsec <= execUsec) return { startUsec: latest.startUsec, execUsec, endUsec: boot.readyUsec, restarted: false, byApply: false };
+  const isOfUnit = startingUsec > 0 && startingUsec <= execUsec;
+  // A unit that was never started, or by the journal only later, did not do it.
+  const byApply = !isOfUnit && (latest === undefined || startingUsec > 0);
+  return { startUsec: isOfUnit ? startingUsec : execUsec, execUsec, endUsec: boot.readyUsec, restarted: !byApply, byApply };
 }

@@ -15,9 +15,9 @@ const NAMESPACE_DIRECTIVES: Readonly<Record<string, string>> = {
 };
 
 const MANAGER = ['Version', 'Virtualization', 'FirmwareTimestampMonotonic', 'LoaderTimestampMonotonic', 'InitRDTimestampMonotonic', 'UserspaceTimestampMonotonic', 'FinishTimestampMonotonic'];
-const OF_ALL_UNITS = ['Id', 'InactiveExitTimestampMonotonic', 'ActiveEnterTimestampMonotonic', 'InactiveEnterTimestampMonotonic', 'After', 'Wants', 'Requires', 'ExecStart'];
+const OF_ALL_UNITS = ['Id', 'InactiveExitTimestampMonotonic', 'ActiveEnterTimestampMonotonic', 'InactiveEnterTimestampMonotonic', 'After', 'Wants', 'Requires', 'ExecStart', 'UnitFileState'];
 const OF_OUR_UNITS = [
-  ...OF_ALL_UNITS, 'LoadState', 'ActiveState', 'UnitFileState', 'FragmentPath', 'SourcePath', 'MainPID', 'ExecMainStartTimestampMonotonic', 'WantedBy', 'RequiredBy', 'Triggers',
+  ...OF_ALL_UNITS, 'LoadState', 'ActiveState', 'FragmentPath', 'SourcePath', 'MainPID', 'ExecMainStartTimestampMonotonic', 'WantedBy', 'RequiredBy', 'Triggers',
   'ExecStartPre', ...Object.keys(NAMESPACE_DIRECTIVES),
 ];
 

@@ -27,6 +27,8 @@ export interface Timeline {
   readonly criticalPath: readonly TimelineEntry[];
 }
 
+/** What stands for the unit where it did not run. */
+const APPLY = 'docker-preloader apply';
 /** Gaps shorter than this are the service manager's way from one unit to the next. */
 const SHORT_USEC = 1000;
 /** All of a virtual machine that systemd tells apart by these names (systemd-detect-virt --container) shares its machine's clock. */
@@ -76,7 +78,10 @@ function unitEntries(document: BootDocument, id: string, critical: boolean): Tim
   const start = firstStart(document, id);
   if (start === undefined) return [];
   const endUsec = start.endUsec === 0 ? start.startUsec : start.endUsec;
-  const entry: TimelineEntry = { kind: 'unit', name: id, startUsec: start.startUsec, endUsec, critical, ...reason(document, id, start.startUsec) };
+  const span = { startUsec: start.startUsec, endUsec, critical };
+  const entry: TimelineEntry = start.byApply
+    ? { kind: 'unit', name: APPLY, ...span, waitedFor: `${DOCKER}: its drop-in, not ${AGENT}, filled the store` }
+    : { kind: 'unit', name: id, ...span, ...reason(document, id, start.startUsec) };
   return [entry, ...(id === AGENT ? agentSteps(document, start, critical) : id === DOCKER ? dockerSteps(document, start, critical) : [])];
 }
 
@@ -91,18 +96,18 @@ function reason(document: BootDocument, id: string, startUsec: number): { readon
   return { waitedFor: `${before.unit}, then ${duration(gapUsec)} ${asked ? 'until somebody asked for it, after the boot' : 'for its turn with systemd'}` };
 }
 
-function agentSteps(document: BootDocument, start: FirstStart, critical: boolean): TimelineEntry[] {
-  const { boot } = document;
+function agentSteps({ boot }: BootDocument, start: FirstStart, critical: boolean): TimelineEntry[] {
+  const of = start.byApply ? APPLY : AGENT;
   if (boot === null) return [];
-  const process: TimelineEntry[] = start.execUsec > start.startUsec ? [{ kind: 'step', name: 'process', of: AGENT, startUsec: start.startUsec, endUsec: start.execUsec, critical, waitedFor: 'systemd and the kernel to start the program' }] : [];
+  const process: TimelineEntry[] = start.execUsec > start.startUsec ? [{ kind: 'step', name: 'process', of, startUsec: start.startUsec, endUsec: start.execUsec, critical, waitedFor: 'systemd and the kernel to start the program' }] : [];
   const phases = boot.timings.flatMap(({ phase, startUsec, waitedFor: awaited }, index): TimelineEntry[] => {
     if (phase === 'ready') return [];
     const endUsec = boot.timings[index + 1]?.startUsec ?? boot.readyUsec;
-    return [{ kind: 'step', name: phase, of: AGENT, startUsec, endUsec, critical, ...(awaited === undefined ? {} : { waitedFor: awaited }) }];
+    return [{ kind: 'step', name: phase, of, startUsec, endUsec, critical, ...(awaited === undefined ? {} : { waitedFor: awaited }) }];
   });
   const mounts = boot.timings.flatMap(({ mounted }) => mounted).map(({ label, device, atUsec }): TimelineEntry =>
-    ({ kind: 'mount', name: `mounted: ${label} (${device})`, of: AGENT, startUsec: atUsec, endUsec: atUsec, critical: false }));
-  return [...process, ...phases, ...mounts, { kind: 'step', name: `READY (${boot.state})`, of: AGENT, startUsec: boot.readyUsec, endUsec: boot.readyUsec, critical }];
+    ({ kind: 'mount', name: `mounted: ${label} (${device})`, of, startUsec: atUsec, endUsec: atUsec, critical: false }));
+  return [...process, ...phases, ...mounts, { kind: 'step', name: `READY (${boot.state})`, of, startUsec: boot.readyUsec, endUsec: boot.readyUsec, critical }];
 }
 
 function dockerSteps(document: BootDocument, start: FirstStart, critical: boolean): TimelineEntry[] {
