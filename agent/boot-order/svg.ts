@@ -49,7 +49,8 @@ export function bootChart(document: BootDocument, times: Timeline): string {
   const endUsec = Math.max(startUsec + 1, ...shown.map((entry) => entry.endUsec).filter((usec) => usec <= limit));
 
   const nameWidth = Math.max(...names.map(width), width('step')) + MARGIN;
-  const durationWidth = width('at 0000.000 s ▸') + MARGIN;
+  const durations = shown.map((entry) => `${entry.endUsec > entry.startUsec ? duration(entry.endUsec - entry.startUsec) : `at ${offset(entry.startUsec - originUsec)}`}${entry.startUsec > endUsec ? ' ▸' : ''}`);
+  const durationWidth = Math.max(0, ...durations.map(width)) + MARGIN * 2;
   const left = MARGIN + nameWidth;
   const right = left + CHART + durationWidth;
   const title = `Boot order of Linux ${cut(oneLine(document.system.kernel), 40)}, ${document.system.systemd === '' ? 'systemd' : `systemd ${cut(oneLine(document.system.systemd), 30)}`}`;
@@ -63,13 +64,12 @@ export function bootChart(document: BootDocument, times: Timeline): string {
     const from = x(entry.startUsec);
     const to = x(entry.endUsec);
     const isLate = entry.startUsec > endUsec;
-    const took = entry.endUsec > entry.startUsec ? duration(entry.endUsec - entry.startUsec) : `at ${offset(entry.startUsec - originUsec)}`;
     const shape = entry.endUsec > entry.startUsec || isLate
       ? `<rect class="${entry.kind}" x="${round(from)}" y="${y + 4}" width="${round(Math.max(MIN_BAR, to - from))}" height="${ROW - 8}" rx="2"/>`
       : `<path class="${entry.kind}" d="M${round(from)} ${y + 4} l6 8 l-6 8 l-6 -8 z"/>`;
     return `<g><title>${escaped(`${oneLine(entry.name)}: ${offset(entry.startUsec - originUsec)} to ${offset(entry.endUsec - originUsec)}${entry.waitedFor === undefined ? '' : `, waited for ${oneLine(entry.waitedFor)}`}`)}</title>
 ${text(MARGIN, y, names[index] ?? '', entry.critical ? 'critical' : '')}
-${shape}${text(Math.max(to, from + MIN_BAR) + 10, y, isLate ? `${took} ▸` : took, 'faint')}
+${shape}${text(Math.max(to, from + MIN_BAR) + 10, y, durations[index] ?? '', 'faint')}
 ${reasons[index] === '' ? '' : text(right, y, reasons[index] ?? '', 'faint')}</g>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${total} ${height}" width="${total}" height="${height}" role="img">
