@@ -4,6 +4,7 @@ import * as z from 'zod/mini';
 import { DEFAULT_CONFIG_PATH, defaultConfig, readConfig, runtimePath, type Config } from '../boot/config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
 import { DEFAULT_DATA_ROOT, readDaemonConfig } from '../docker/daemon-config.ts';
+import { storeOfService } from '../docker/service.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
@@ -19,6 +20,9 @@ import { mountUnit } from './mount-unit.ts';
 import { processesNamed } from './processes.ts';
 import { askAllUnits, askManager, askUnits, toUnitFacts, usecOf, valueOf, type Properties } from './systemd.ts';
 
+/** systemd refuses longer names, and answers for none of the others then. */
+const MAX_UNIT_NAME = 255;
+
 const bootRecord = z.object({ readyUsec: z.number(), state: z.string(), timings: z.array(z.object({ phase: z.string(), startUsec: z.number(), waitedFor: z.optional(z.string()), mounted: z._default(z.array(z.object({ label: z.string(), device: z.string(), atUsec: z.number() })), []) })) });
 const statusRecord = z.object({ dataRoot: z.nullable(z.string()), applied: z.boolean() });
 
@@ -32,7 +36,7 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
   const { config, facts } = readConfigs(configPath);
   const mounts = relevantMounts(config, facts.dataRoot, notes);
   const [shown, all, journal] = await Promise.all([
-    askUnits([AGENT, AGENT_SOCKET, DOCKER, DOCKER_SOCKET, CONTAINERD, UDEV_TRIGGER, ...mounts.mounts.map(({ unit }) => unit)], notes),
+    askUnits([AGENT, AGENT_SOCKET, DOCKER, DOCKER_SOCKET, CONTAINERD, UDEV_TRIGGER, ...mounts.mounts.map(({ unit }) => unit).filter((unit) => unit.length <= MAX_UNIT_NAME)], notes),
     askAllUnits(notes),
     readJournal(notes),
   ]);
@@ -57,7 +61,7 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
     ownNamespace: hasOwnNamespace(Number(valueOf(shown[0] ?? new Map(), 'MainPID'))),
     enabledUsec: enabledUsec(nowUsec),
     dockerInfo: info,
-    dockerds: processesNamed('dockerd').map(({ pid, unit, startUsec }) => ({ pid, unit, startUsec })),
+    dockerds: dockerds(facts),
     firstContainer: container,
     notes,
   };
@@ -164,6 +168,18 @@ function readRecord<Schema extends z.ZodMiniType>(config: Config, name: string, 
     notes.push(`${name}: ${messageOf(error)}`);
     return null;
   }
+}
+
+/** The dockerds on our data root; others, with a store of their own, are no concern of ours. */
+function dockerds({ dataRoot, dockerConfig }: BootDocument['config']): BootDocument['dockerds'] {
+  return processesNamed('dockerd').flatMap(({ pid, unit, argv, startUsec }) => {
+    try {
+      return realPath(storeOfService(argv, {}, dockerConfig).dataRoot) === dataRoot ? [{ pid, unit, startUsec }] : [];
+    } catch {
+      // Its configuration has become invalid since it was started.
+      return [{ pid, unit, startUsec }];
+    }
+  });
 }
 
 /** Compares mount namespaces; that takes root, and an agent that runs. */

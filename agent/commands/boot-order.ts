@@ -8,6 +8,7 @@ import { describeFault, describeTimeline } from '../boot-order/text.ts';
 import { timeline } from '../boot-order/timeline.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { replaceFile } from '../system/files.ts';
+import { endWithReader } from '../system/output.ts';
 
 export interface BootOrderOptions {
   readonly config?: string;
@@ -29,12 +30,14 @@ export async function bootOrder(file: string | undefined, options: BootOrderOpti
   const document = file === undefined ? await capture(options.config) : readDocument(file);
   const times = timeline(document);
   const faults = findFaults(document);
+  const exitStatus = options.check === true && faults.length > 0 ? 1 : 0;
+  endWithReader(exitStatus);
   if (options.svg !== undefined) writeChart(options.svg, bootChart(document, times));
   if (options.json === true) process.stdout.write(`${JSON.stringify({ ...document, timeline: times, faults }, undefined, 1)}\n`);
   // A picture or a verdict that was asked for is the answer.
   else if (options.check === true) process.stdout.write(faults.map((fault) => `${describeFault(fault)}\n`).join(''));
   else if (options.svg === undefined) process.stdout.write(describeTimeline(document, times, faults, terminal()));
-  return options.check === true && faults.length > 0 ? 1 : 0;
+  return exitStatus;
 }
 
 function terminal(): { readonly columns: number | undefined; readonly colour: boolean } {
