@@ -4,7 +4,8 @@ import { isENOENT, messageOf } from '../system/errors.ts';
 /** What a program printed, or why it could not be asked. */
 export type Answer = { readonly text: string } | { readonly problem: string };
 
-const TIMEOUT_MS = 10_000;
+/** A machine that is emulated, or busy with its boot, takes tens of seconds. */
+const TIMEOUT_MS = 60_000;
 const MAX_BYTES = 8 * 1024 * 1024;
 
 /** Asks a program, in a language that can be parsed. Never throws. */

@@ -14,10 +14,10 @@ import { initializedUsec } from '../system/udev.ts';
 import { VERSION } from '../version.ts';
 import { dockerInfo, firstContainer } from './docker.ts';
 import { AGENT, AGENT_SOCKET, CONTAINERD, currentVersion, DOCKER, DOCKER_SOCKET, UDEV_TRIGGER, type BootDocument, type MountFacts, type UnitFacts } from './document.ts';
-import { startsDocker } from './faults.ts';
 import { readJournal } from './journal.ts';
 import { mountUnit } from './mount-unit.ts';
 import { processesNamed } from './processes.ts';
+import { startsDocker } from './starters.ts';
 import { askAllUnits, askManager, askUnits, toUnitFacts, usecOf, valueOf, type Properties } from './systemd.ts';
 
 /** systemd refuses longer names, and answers for none of the others then. */

@@ -1,20 +1,10 @@
 import { AGENT, AGENT_SOCKET, CONTAINERD, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument, type UnitFacts } from './document.ts';
-import { findCycle, isOrderedAfter } from './ordering.ts';
+import { findCycle, isLoaded, isOrderedAfter, isWanted } from './ordering.ts';
+import type { Fault } from './fault.ts';
 import { firstStart } from './first-start.ts';
 import { duration } from './format.ts';
 import { quoted, writeFile } from './shell.ts';
-
-/** Something that is wrong with the order of the boot. */
-export interface Fault {
-  readonly code: FaultCode;
-  readonly message: string;
-  /** What to type, as root. */
-  readonly mend: string;
-}
-
-type FaultCode =
-  | 'STARTED_EARLY' | 'NOT_WANTED' | 'NOT_ORDERED' | 'STARTED_ELSEWHERE' | 'MOUNT_ORDER' | 'OWN_NAMESPACE' | 'ORDERING_CYCLE'
-  | 'NOT_STRICT' | 'MASKED' | 'NOT_INSTALLED' | 'BELOW_DATA_ROOT' | 'OTHER_STORE';
+import { startedElsewhere } from './starters.ts';
 
 const AGENT_DROP_INS = `/etc/systemd/system/${AGENT}.d`;
 const STRICT_SOURCE = '/usr/share/docker-preloader/docker.service.d-strict.conf';
@@ -23,7 +13,7 @@ const RELOAD = 'systemctl daemon-reload';
 
 /** Looks at all that can be wrong; an empty list where nothing is. */
 export function findFaults(document: BootDocument): Fault[] {
-  const checks = [installation, dockerStart, wanted, ordered, elsewhere, mountOrder, namespace, orderingCycle, strictness, belowDataRoot, otherStore];
+  const checks = [installation, dockerStart, wanted, ordered, startedElsewhere, mountOrder, namespace, orderingCycle, strictness, belowDataRoot, otherStore];
   return checks.flatMap((check) => check(document));
 }
 
@@ -38,15 +28,6 @@ function installation(document: BootDocument): Fault[] {
     faults.push({ code: 'MASKED', message: `${AGENT} ${enabled}: systemd does not start it`, mend: `systemctl unmask ${agent.unitFileState === 'masked-runtime' ? '--runtime ' : ''}docker-preloader` });
   }
   return faults;
-}
-
-function isWanted(docker: UnitFacts): boolean {
-  return docker.wants.includes(AGENT) || docker.requires.includes(AGENT);
-}
-
-/** Whether there is a unit of ours that systemd can start; what else is wrong with it is told only then. */
-function isLoaded(document: BootDocument): boolean {
-  return unitOf(document, AGENT).loadState === 'loaded' && unitOf(document, DOCKER).loadState !== 'not-found';
 }
 
 function dockerStart(document: BootDocument): Fault[] {
@@ -91,51 +72,9 @@ function ordered(document: BootDocument): Fault[] {
   return [{ code: 'NOT_ORDERED', message: `${AGENT} (${agent.fragmentPath}) is not ordered before ${DOCKER}: Docker does not wait for it`, mend }];
 }
 
-/** dockerd started by another way than docker.service, or docker.service by one that passes over its dependencies. */
-function elsewhere(document: BootDocument): Fault[] {
-  const faults: Fault[] = [];
-  const waits = (id: string): boolean => {
-    const unit = [...document.units, ...document.others].find((one) => one.id === id);
-    return unit !== undefined && unit.after.includes(AGENT) && isWanted(unit);
-  };
-  const socket = unitOf(document, DOCKER_SOCKET);
-  for (const id of socket.triggers) {
-    if (id !== DOCKER && !waits(id)) faults.push({ code: 'STARTED_ELSEWHERE', message: `${DOCKER_SOCKET} starts ${id}, which does not wait for ${AGENT}: ${DOCKER} expected`, mend: `systemctl revert ${DOCKER_SOCKET} && ${RELOAD} && systemctl restart ${DOCKER_SOCKET}` });
-  }
-  for (const { pid, unit } of document.dockerds) {
-    if (unit === DOCKER || waits(unit) || socket.triggers.includes(unit)) continue;
-    const isService = unit.endsWith('.service');
-    faults.push({
-      code: 'STARTED_ELSEWHERE',
-      message: `dockerd (PID ${pid}) was started by ${unit === '' ? 'no unit' : unit}, which does not wait for ${AGENT}`,
-      mend: isService ? `systemctl disable --now ${quoted(unit)} && systemctl enable --now docker` : `kill ${pid}; systemctl enable --now docker`,
-    });
-  }
-  return [...faults, ...passedOver(document)];
-}
-
-/** `systemctl --job-mode=ignore-dependencies` starts docker.service alone. */
-function passedOver(document: BootDocument): Fault[] {
-  const docker = firstStart(document, DOCKER);
-  const agent = firstStart(document, AGENT);
-  const isRight = isLoaded(document) && isWanted(unitOf(document, DOCKER)) && unitOf(document, DOCKER).after.includes(AGENT);
-  if (docker === undefined || !isRight || document.enabledUsec > docker.startUsec || findCycle(document).length > 0) return [];
-  if (agent !== undefined && agent.startUsec <= docker.startUsec) return [];
-  const suspects = document.others.filter(({ execStart }) => startsDocker(execStart));
-  const active = suspects.filter(({ unitFileState }) => unitFileState !== 'disabled').map(({ id }) => id);
-  const who = suspects.length === 0 ? 'something' : suspects.map(({ id }) => id).join(', ');
-  const message = `${who} started ${DOCKER} and passed over its dependencies, so that it did not wait for ${AGENT}`;
-  if (suspects.length > 0 && active.length === 0) return [{ code: 'STARTED_ELSEWHERE', message: `${message}; it is disabled now, the next boot shows whether that was all`, mend: 'systemctl reboot' }];
-  return [{ code: 'STARTED_ELSEWHERE', message, mend: active.length === 0 ? "grep -rn 'job-mode=ignore' /etc /usr/local" : `systemctl disable ${active.map(quoted).join(' ')}` }];
-}
-
-/** Whether a command line starts Docker through the service manager. */
-export function startsDocker(commandLine: string): boolean {
-  return /\bsystemctl\b.*\b(?:re)?start\b.*\bdocker\b/.test(commandLine) || /\bservice\s+docker\s+(?:re)?start\b/.test(commandLine);
-}
-
 function mountOrder(document: BootDocument): Fault[] {
-  if (!isLoaded(document)) return [];
+  // Most mounts are waited for by way of targets; without those nothing can be told.
+  if (!isLoaded(document) || document.others.length === 0) return [];
   const started = firstStart(document, AGENT);
   return document.mounts.flatMap(({ kind, unit, path, activeEnterUsec }): Fault[] => {
     if (kind !== 'data-root' || unit === '-.mount' || isOrderedAfter(document, AGENT, unit)) return [];

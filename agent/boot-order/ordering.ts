@@ -1,7 +1,17 @@
-import { AGENT, DOCKER, DOCKER_SOCKET, type BootDocument } from './document.ts';
+import { AGENT, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument, type UnitFacts } from './document.ts';
 
 function afterById({ others, units }: BootDocument): ReadonlyMap<string, readonly string[]> {
   return new Map([...others, ...units].map((unit) => [unit.id, unit.after]));
+}
+
+/** Whether the start of a unit brings the agent with it. */
+export function isWanted(docker: UnitFacts): boolean {
+  return docker.wants.includes(AGENT) || docker.requires.includes(AGENT);
+}
+
+/** Whether there is a unit of ours that systemd can start; what else is wrong with it is told only then. */
+export function isLoaded(document: BootDocument): boolean {
+  return unitOf(document, AGENT).loadState === 'loaded' && unitOf(document, DOCKER).loadState !== 'not-found';
 }
 
 /** Whether the start of a unit waits for another, directly or by way of others: a mount of local-fs.target, for instance. */

@@ -1,6 +1,6 @@
 import { oneLine } from '../system/one-line.ts';
 import type { BootDocument } from './document.ts';
-import type { Fault } from './faults.ts';
+import type { Fault } from './fault.ts';
 import { duration, offset } from './format.ts';
 import type { Timeline, TimelineEntry } from './timeline.ts';
 
