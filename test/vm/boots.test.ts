@@ -39,6 +39,18 @@ describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
     await ok(vm, `docker tag ${disks('dpl-a').image} user:1`);
   });
 
+  it('tells the order of its boot, with the kernel and udev, and finds nothing wrong with it', async () => {
+    const { timeline, faults, notes } = JSON.parse(await ok(vm, 'docker-preloader boot-order --json', 240)) as { timeline: { entries: readonly { name: string; startUsec: number; endUsec: number }[] }; faults: readonly unknown[]; notes: readonly string[] };
+    assert.deepEqual([faults, notes], [[], []]);
+    const at = (name: RegExp): { startUsec: number; endUsec: number } => timeline.entries.find((entry) => name.test(entry.name)) ?? assert.fail(`${name.source} among ${timeline.entries.map((entry) => entry.name).join(', ')}`);
+    assert.equal(at(/^kernel$/).startUsec, 0);
+    for (const label of ['dpl-a', 'dpl-b']) {
+      const seen = at(new RegExp(`^udev: /dev/vd[a-z] \\(${label}\\)$`)).startUsec;
+      assert.ok(seen > 0 && seen < at(new RegExp(`^mounted: ${label} `)).startUsec, label);
+    }
+    assert.ok(at(/^container steady /).startUsec > at(/^docker\.service$/).endUsec);
+  });
+
   it('is the same after a reboot, and has shut down in order', async () => {
     await vm.reboot();
     await settled();
