@@ -119,11 +119,11 @@ class Differences {
     this.#settled.delete(id);
     const isThere = store.images.has(id);
     if (isThere && store.readImage(id)?.equals(config) === true) {
-      this.#single.push(this.#differs(`image ${store.describeImage(id)}: the disk ${label} knows more about it than the store`, { label, image: id }));
+      this.#single.push(this.#differs(`image ${this.#nameOf(id)}: the disk ${label} knows more about it than the store`, { label, image: id }));
     } else if (isThere) {
-      this.#damaged(`image ${store.describeImage(id)}: ${store.paths.image(id)}: the configuration with this digest expected, found something else`, { label, image: id });
+      this.#damaged(`image ${this.#nameOf(id)}: ${store.paths.image(id)}: the configuration with this digest expected, found something else`, { label, image: id });
     } else if (this.#named.has(id)) {
-      this.#damaged(`image ${store.describeImage(id)}: ${store.paths.image(id)}: its configuration expected, found nothing`, { label, image: id });
+      this.#damaged(`image ${this.#nameOf(id)}: ${store.paths.image(id)}: its configuration expected, found nothing`, { label, image: id });
     } else {
       this.#dueOf(label).images += 1;
     }
@@ -138,6 +138,10 @@ class Differences {
       const now = store.referenceStore.references.get(reference);
       this.#single.push(this.#differs(`${reference}: image ${image.slice(0, 19)} expected, found ${now === undefined ? 'no such name' : now.slice(0, 19)}`, { image: reference }));
     }
+  }
+
+  #nameOf(id: ImageID): string {
+    return [...this.#input.store.referenceStore.references].find(([, image]) => image === id)?.[0] ?? id.slice(0, 19);
   }
 
   #dueOf(label: string | undefined): Due {
@@ -187,7 +191,7 @@ class Differences {
         parseImageConfig(bytes, id);
       } catch (error) {
         // Where a step is for it, that has told it.
-        if (this.#settled.has(id) || !images.has(id)) problems.push(this.#toReplace(`image ${store.describeImage(id)}: ${messageOf(error)}`, store.paths.image(id), { image: id }));
+        if (this.#settled.has(id) || !images.has(id)) problems.push(this.#toReplace(`image ${this.#nameOf(id)}: ${messageOf(error)}`, store.paths.image(id), { image: id }));
       }
     }
     return problems;
