@@ -119,11 +119,11 @@ class Differences {
     this.#settled.delete(id);
     const isThere = store.images.has(id);
     if (isThere && store.readImage(id)?.equals(config) === true) {
-      this.#single.push(this.#differs(`image ${this.#describe(id)}: the disk ${label} knows more about it than the store`, { label, image: id }));
+      this.#single.push(this.#differs(`image ${this.#nameOf(id)}: the disk ${label} knows more about it than the store`, { label, image: id }));
     } else if (isThere) {
-      this.#damaged(`image ${this.#describe(id)}: ${store.paths.image(id)}: the configuration with this digest expected, found something else`, { label, image: id });
+      this.#damaged(`image ${this.#nameOf(id)}: ${store.paths.image(id)}: the configuration with this digest expected, found something else`, { label, image: id });
     } else if (this.#named.has(id)) {
-      this.#damaged(`image ${this.#describe(id)}: ${store.paths.image(id)}: its configuration expected, found nothing`, { label, image: id });
+      this.#damaged(`image ${this.#nameOf(id)}: ${store.paths.image(id)}: its configuration expected, found nothing`, { label, image: id });
     } else {
       this.#dueOf(label).images += 1;
     }
@@ -140,8 +140,7 @@ class Differences {
     }
   }
 
-  /** By its name in the store, where it has one. */
-  #describe(id: ImageID): string {
+  #nameOf(id: ImageID): string {
     return [...this.#input.store.referenceStore.references].find(([, image]) => image === id)?.[0] ?? id.slice(0, 19);
   }
 
@@ -192,7 +191,7 @@ class Differences {
         parseImageConfig(bytes, id);
       } catch (error) {
         // Where a step is for it, that has told it.
-        if (this.#settled.has(id) || !images.has(id)) problems.push(this.#toReplace(`image ${this.#describe(id)}: ${messageOf(error)}`, store.paths.image(id), { image: id }));
+        if (this.#settled.has(id) || !images.has(id)) problems.push(this.#toReplace(`image ${this.#nameOf(id)}: ${messageOf(error)}`, store.paths.image(id), { image: id }));
       }
     }
     return problems;
