@@ -8,10 +8,12 @@ import { erofs } from './erofs.ts';
 import { ext4 } from './ext4.ts';
 import { uuidFrom, type Filesystem } from './filesystem.ts';
 import type { InputImage, Platform } from './input-image.ts';
+import { printable } from './layer-tree.ts';
 import { makeWorkplace, type Workplace } from './output.ts';
 import type { Progress } from './progress.ts';
 import { readImages } from './read-images.ts';
 import { runTool } from './run-tool.ts';
+import { Spool } from './spool.ts';
 import { unpackVerified } from './verified-layer.ts';
 
 export interface BuildOptions {
@@ -91,10 +93,11 @@ async function readAll(options: BuildOptions, workplace: Workplace, progress: Pr
 async function writeDisk(collection: Collection, options: BuildOptions, workplace: Workplace, progress: Progress): Promise<BuiltDisk> {
   const { bases, needed } = withoutBases(collection, options.bases);
   const disk = new DiskFile(workplace.path('disk'), options.format);
+  const inodes = new Spool(workplace.path('inodes'));
+  const tarSplit = new Spool(workplace.path('tar-split'));
   try {
-    const filesystem = filesystems[options.filesystem];
-    filesystem.start(disk);
-    const content = new DiskContent(collection, disk);
+    const filesystem = filesystems[options.filesystem](disk, inodes);
+    const content = new DiskContent(collection, disk, filesystem);
     const todo = collection.layers.filter((layer) => needed.has(layer));
     progress.expect(todo.reduce((sum, { source }) => sum + source.archive.sizeOf(source.entry), 0));
     let number = 0;
@@ -104,27 +107,29 @@ async function writeDisk(collection: Collection, options: BuildOptions, workplac
         continue;
       }
       progress.step(`layer ${(number += 1)} of ${todo.length}: ${hexOf(layer.diffID).slice(0, 12)} of ${layer.source.archive.name}`);
-      content.addLayer(layer, await unpackVerified(layer, disk, (bytes) => progress.read(bytes)));
+      const unpacked = await unpackVerified(layer, disk, tarSplit, (bytes) => progress.read(bytes));
+      onDisk(() => content.addLayer(layer, unpacked), `${layer.source.archive.name}: entry '${printable(layer.source.entry)}': `);
     }
     progress.step('writing the filesystem');
-    const { root, manifestDigest } = content.finish(options.priority, bases);
+    const { tree, manifestDigest } = content.finish(options.priority, bases);
     const label = options.label ?? `dpl-${hexOf(manifestDigest).slice(0, 11)}`;
     const uuid = uuidFrom(`${options.filesystem} ${manifestDigest}`);
-    const sizeBytes = finishFilesystem(() => filesystem.finish(disk, root, { label, uuid, sizeBytes: options.sizeBytes }));
+    const sizeBytes = onDisk(() => filesystem.finish(tree, { label, uuid, sizeBytes: options.sizeBytes }));
     disk.finish(sizeBytes);
     const named = new Set(collection.references.values());
     const unnamed = collection.images.filter(({ id }) => !named.has(id)).map(({ id }) => id);
     return { label, manifestDigest, sizeBytes, images: collection.images.length, layers: todo.length, unnamed };
   } finally {
-    disk.close();
+    for (const one of [disk, inodes, tarSplit]) one.close();
   }
 }
 
-function finishFilesystem(finish: () => number): number {
+/** Says what the filesystem cannot hold. @param where it came from */
+function onDisk<Result>(action: () => Result, where = ''): Result {
   try {
-    return finish();
+    return action();
   } catch (error) {
-    throw new PreloaderError('BUILD_FAILED', messageOf(error), { cause: error });
+    throw new PreloaderError('BUILD_FAILED', `${where}${messageOf(error)}`, { cause: error });
   }
 }
 

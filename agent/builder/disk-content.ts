@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { FORMAT_VERSION, MANIFEST_NAME, type Manifest } from '../disk/manifest.ts';
 import { hexOf, sha256, type ChainID } from '../docker/ids.ts';
 import { metadataPaths, recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
@@ -5,7 +6,9 @@ import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/ov
 import { emptyReferenceStore, updateReferenceStore } from '../docker/reference-store.ts';
 import { VERSION } from '../version.ts';
 import type { CollectedLayer, Collection } from './collect.ts';
-import { attributes, ensureFolderNode, folder, type FolderNode } from './tree-node.ts';
+import type { FilesystemWriter } from './filesystem.ts';
+import { Tree } from './tree.ts';
+import { ownedByRoot } from './tree-node.ts';
 import type { ContentStore, UnpackedLayer } from './unpack-layer.ts';
 
 /** A disk that holds layers which the new one leaves out. */
@@ -13,24 +16,27 @@ export type BaseDisk = Manifest['bases'][number];
 
 /**
  * The tree of a preload disk: what dockerd would have written below its data root for these images, and the manifest.
- * Layers are added one by one, parents first; `finish` adds the rest.
+ * Layers are added one by one, parents first, and are written then: the tree keeps no more of a layer than its folder's
+ * number. `finish` adds the rest.
  */
 export class DiskContent {
   readonly #collection: Collection;
   readonly #store: ContentStore;
-  readonly #root: FolderNode = folder(0o755);
+  readonly #filesystem: FilesystemWriter;
+  readonly #tree = new Tree(ownedByRoot(0o755));
   readonly #metadata: Record<string, string> = {};
   readonly #layers: Manifest['layers'] = [];
   readonly #lowers = new Map<ChainID, string>();
 
-  constructor(collection: Collection, store: ContentStore) {
+  constructor(collection: Collection, store: ContentStore, filesystem: FilesystemWriter) {
     this.#collection = collection;
     this.#store = store;
+    this.#filesystem = filesystem;
     // Modes as dockerd has them (overlay2/overlay.go, Init; daemon.go, imageRoot).
-    ensureFolderNode(this.#root, 'overlay2', 0o710);
-    ensureFolderNode(this.#root, 'overlay2/l', 0o700);
-    ensureFolderNode(this.#root, 'image', 0o700);
-    for (const path of ['imagedb/content/sha256', 'imagedb/metadata/sha256', 'layerdb/sha256', 'distribution']) ensureFolderNode(this.#root, `image/overlay2/${path}`, 0o700);
+    this.#tree.setIno(this.#folder('overlay2', 0o710), filesystem.reserved);
+    this.#folder('overlay2/l', 0o700);
+    this.#folder('image', 0o700);
+    for (const path of ['imagedb/content/sha256', 'imagedb/metadata/sha256', 'layerdb/sha256', 'distribution']) this.#folder(`image/overlay2/${path}`, 0o700);
   }
 
   /** Adds a layer; without `unpacked` it is on a base disk, and only its place in the chain is needed. */
@@ -42,25 +48,28 @@ export class DiskContent {
     if (unpacked === undefined) return;
 
     const layer = overlayPaths('').layer(cacheId);
-    const node = ensureFolderNode(this.#root, layer, 0o710);
-    node.children.set('diff', unpacked.root);
-    if (lower !== undefined) ensureFolderNode(this.#root, `${layer}/work`, 0o700);
-    this.#addFile(`${layer}/link`, link, 0o644);
-    if (lower !== undefined) this.#addFile(`${layer}/lower`, lower, 0o644);
-    this.#addFile(`${layer}/committed`, '', 0o600);
-    const links = ensureFolderNode(this.#root, 'overlay2/l', 0o700);
-    links.children.set(link, { kind: 'symlink', ...attributes(0o777), target: Buffer.from(linkTargetOf(cacheId)) });
+    const { tree } = unpacked;
+    const folder = tree.add({ kind: 'folder' }, ownedByRoot(0o710));
+    tree.link(folder, 'diff', tree.root);
+    if (lower !== undefined) tree.link(folder, 'work', tree.add({ kind: 'folder' }, ownedByRoot(0o700)));
+    const files = [['link', link, 0o644], ...(lower === undefined ? [] : [['lower', lower, 0o644] as const]), ['committed', '', 0o600]] as const;
+    for (const [name, content, mode] of files) tree.link(folder, name, this.#file(tree, `${layer}/${name}`, [Buffer.from(content)], mode));
+    const place = this.#tree.add({ kind: 'folder' }, ownedByRoot(0o710));
+    this.#tree.setIno(place, this.#filesystem.write(tree, folder, this.#filesystem.reserved));
+    this.#tree.link(this.#folder('overlay2', 0o710), cacheId, place);
+    const target = Buffer.from(linkTargetOf(cacheId));
+    this.#tree.link(this.#folder('overlay2/l', 0o700), link, this.#tree.add({ kind: 'symlink', target }, ownedByRoot(0o777)));
 
     const record = metadataPaths('').layer(chain);
     const size = String(unpacked.sizeBytes);
     for (const [name, content] of recordFiles({ chain, diffID, parent, size })) this.#addFile(`${record}/${name}`, content, 0o644);
     this.#addFile(`${record}/cache-id`, cacheId, 0o644);
-    this.#addFile(`${record}/${TAR_SPLIT}`, unpacked.tarSplit, 0o644);
+    this.#addFile(`${record}/${TAR_SPLIT}`, unpacked.tarSplit.pieces(), 0o644);
     this.#layers.push({ chainId: chain, diffId: diffID, ...(parent === undefined ? {} : { parent }), cacheId, sizeBytes: unpacked.sizeBytes });
   }
 
   /** Adds images, names and the manifest. @returns the disk's tree and the manifest's digest */
-  finish(priority: number, bases: readonly BaseDisk[]): { readonly root: FolderNode; readonly manifestDigest: string } {
+  finish(priority: number, bases: readonly BaseDisk[]): { readonly tree: Tree; readonly manifestDigest: string } {
     const paths = metadataPaths('');
     const { images, references, manifests, blobs, origins } = this.#collection;
     for (const image of images) this.#addFile(paths.image(image.id), image.config, 0o600);
@@ -89,24 +98,46 @@ export class DiskContent {
       bases: [...bases],
     };
     const text = `${JSON.stringify(manifest, undefined, 1)}\n`;
-    this.#writeFile(MANIFEST_NAME, Buffer.from(text), 0o644);
-    return { root: this.#root, manifestDigest: sha256(text) };
+    this.#tree.link(this.#tree.root, MANIFEST_NAME, this.#write(this.#tree, [Buffer.from(text)], 0o644).inode);
+    return { tree: this.#tree, manifestDigest: sha256(text) };
   }
 
-  #addFile(path: string, content: string | Buffer, mode: number): void {
-    const bytes = Buffer.from(content);
-    this.#metadata[path] = sha256(bytes);
-    this.#writeFile(path, bytes, mode);
-  }
-
-  #writeFile(path: string, bytes: Buffer, mode: number): void {
+  /** Adds a file of metadata to the disk's tree; its parents must be there, or get 0700. */
+  #addFile(path: string, content: string | Buffer | Iterable<Buffer>, mode: number): void {
     const slash = path.lastIndexOf('/');
-    const parent = slash === -1 ? this.#root : ensureFolderNode(this.#root, path.slice(0, slash), 0o700);
-    const block = bytes.length === 0 ? 0 : this.#store.begin();
-    if (bytes.length > 0) {
-      this.#store.append(bytes);
-      this.#store.end();
+    const pieces = typeof content === 'string' || Buffer.isBuffer(content) ? [Buffer.from(content)] : content;
+    this.#tree.link(this.#folder(path.slice(0, slash), 0o700), path.slice(slash + 1), this.#file(this.#tree, path, pieces, mode));
+  }
+
+  /** A file of metadata, which the manifest names. */
+  #file(tree: Tree, path: string, pieces: Iterable<Buffer>, mode: number): number {
+    const { inode, digest } = this.#write(tree, pieces, mode);
+    this.#metadata[path] = digest;
+    return inode;
+  }
+
+  #write(tree: Tree, pieces: Iterable<Buffer>, mode: number): { readonly inode: number; readonly digest: string } {
+    const hash = createHash('sha256');
+    const block = this.#store.begin();
+    let size = 0;
+    for (const piece of pieces) {
+      this.#store.append(piece);
+      hash.update(piece);
+      size += piece.length;
     }
-    parent.children.set(path.slice(slash + 1), { kind: 'file', ...attributes(mode), size: bytes.length, block });
+    this.#store.end();
+    return { inode: tree.add({ kind: 'file', size, block: size === 0 ? 0 : block }, ownedByRoot(mode)), digest: `sha256:${hash.digest('hex')}` };
+  }
+
+  /** The folder at a path, made with its parents where it is not there. */
+  #folder(path: string, mode: number): number {
+    let folder = this.#tree.root;
+    for (const name of path.split('/')) {
+      const entry = this.#tree.find(folder, name);
+      if (entry === 0) this.#tree.link(folder, name, this.#tree.add({ kind: 'folder' }, ownedByRoot(mode)));
+      folder = this.#tree.inodeOf(this.#tree.find(folder, name));
+      if (this.#tree.kind(folder) !== 'folder') throw new Error(`${path}: a folder expected, found a ${this.#tree.kind(folder)}`);
+    }
+    return folder;
   }
 }

@@ -1,8 +1,10 @@
 import { messageOf } from '../system/errors.ts';
 import { BLOCK_BYTES, roundUp, type DiskFile } from './disk-file.ts';
-import { encodeDevice, typeBits, type Filesystem, type FilesystemOptions } from './filesystem.ts';
+import { encodeDevice, typeBits, type Filesystem, type FilesystemOptions, type FilesystemWriter } from './filesystem.ts';
 import { printable } from './layer-tree.ts';
-import { sortedChildren, walk, type FolderNode, type TreeNode } from './tree-node.ts';
+import type { Spool } from './spool.ts';
+import type { Tree } from './tree.ts';
+import type { TreeNode } from './tree-node.ts';
 import { storedXattrs } from './xattrs.ts';
 
 const SLOT_BYTES = 32;
@@ -10,8 +12,10 @@ const INODE_BYTES = 64;
 const XATTR_HEADER_BYTES = 12;
 const DIRENT_BYTES = 12;
 const MAGIC = 0xe0f5e1e2;
-/** Inode 0 would be passed over by readdir(3). */
-const FIRST_OFFSET = 2 * SLOT_BYTES;
+/** The number of an inode is its place in the area, in slots. 0 would be passed over by readdir(3); the root's has 16 bits only. */
+const ROOT_INO = 2;
+/** The area's begin with the root's inode and the reserved one. */
+const HEAD_BYTES = ROOT_INO * SLOT_BYTES + 2 * INODE_BYTES;
 const FLAT_PLAIN = 0;
 const FLAT_INLINE = 2;
 const fileTypes = { file: 1, folder: 2, character: 3, block: 4, fifo: 5, symlink: 7 } as const;
@@ -21,98 +25,136 @@ const fileTypes = { file: 1, folder: 2, character: 3, block: 4, fifo: 5, symlink
  * then inodes, each with its xattrs and what is left of a folder or symlink behind it (fs/erofs/erofs_fs.h). Extended
  * inodes keep times to the nanosecond. Linux 5.4 and later mount it.
  */
-export const erofs: Filesystem = {
-  start: (disk) => disk.appendZeros(BLOCK_BYTES),
-  finish: (disk, root, options) => writeErofs(disk, root, options),
-};
+export const erofs: Filesystem = (disk, spool) => new ErofsWriter(disk, spool);
 
-interface Placed {
-  readonly node: TreeNode;
-  readonly path: string;
-  readonly parent: FolderNode;
-  /** Of the inode, within the inodes' area. */
-  readonly offset: number;
-  readonly xattrs: Buffer;
-  readonly size: number;
+class ErofsWriter implements FilesystemWriter {
+  readonly reserved = ROOT_INO + INODE_BYTES / SLOT_BYTES;
+  readonly #disk: DiskFile;
+  readonly #spool: Spool;
+  /** The inodes' area as far as the reserved inode; the rest is in the spool. */
+  readonly #head = Buffer.alloc(HEAD_BYTES);
+  /** The end, within the area, of the inodes that have their place. */
+  #placed = HEAD_BYTES;
+  #inodes = 0;
+
+  constructor(disk: DiskFile, spool: Spool) {
+    this.#disk = disk;
+    this.#spool = spool;
+    disk.appendZeros(BLOCK_BYTES);
+  }
+
+  write(tree: Tree, folder: number, parent: number): number {
+    this.#disk.end();
+    this.#place(tree, folder, 0);
+    for (const one of tree.folders(folder)) for (const entry of tree.children(one)) this.#place(tree, tree.inodeOf(entry), entry);
+    this.#put(tree, folder, 0, parent);
+    for (const one of tree.folders(folder)) for (const entry of tree.children(one)) this.#put(tree, tree.inodeOf(entry), entry, tree.ino(one));
+    return tree.ino(folder);
+  }
+
+  finish(tree: Tree, options: FilesystemOptions): number {
+    if (Buffer.byteLength(options.label) > 15) throw new Error(`a label of at most 15 bytes expected for erofs, found '${options.label}'`);
+    tree.setIno(tree.root, ROOT_INO);
+    this.write(tree, tree.root, ROOT_INO);
+    const disk = this.#disk;
+    const area = disk.begin();
+    disk.append(this.#head);
+    for (const piece of this.#spool.pieces()) disk.append(piece);
+    disk.end();
+    const needed = disk.position;
+    if (options.sizeBytes !== undefined && options.sizeBytes < needed) throw new Error(`a size of at least ${needed} bytes expected, found ${options.sizeBytes}`);
+    const sizeBytes = options.sizeBytes ?? needed;
+    disk.writeAt(1024, superblock(area, this.#inodes, sizeBytes, options));
+    return sizeBytes;
+  }
+
+  /** Gives an inode its place, which is its number, too. @param entry 0 where it has none */
+  #place(tree: Tree, inode: number, entry: number): void {
+    if (tree.ino(inode) !== 0) return;
+    naming(tree, entry, () => {
+      const { xattrs, tail } = sizes(tree, inode);
+      let at = roundUp(this.#placed, SLOT_BYTES);
+      if (!fits(at, xattrs, tail)) at = roundUp(at, BLOCK_BYTES);
+      tree.setIno(inode, at / SLOT_BYTES);
+      this.#placed = at + INODE_BYTES + xattrs + inlineBytes(at, xattrs, tail);
+    });
+  }
+
+  /** Writes an inode, unless it is there already: it has another name, or is of another tree. */
+  #put(tree: Tree, inode: number, entry: number, parent: number): void {
+    const at = tree.ino(inode) * SLOT_BYTES;
+    const inHead = at < HEAD_BYTES;
+    const end = HEAD_BYTES + this.#spool.sizeBytes;
+    if (!inHead && at < end) return;
+    naming(tree, entry, () => {
+      const xattrs = encodeXattrs(tree.node(inode));
+      const content = contentOf(tree, inode, parent);
+      // Nothing has its place behind those in the head.
+      if (inHead && xattrs.length > 0) throw new Error('no xattrs expected');
+      const inline = inHead ? 0 : inlineBytes(at, xattrs.length, content.length % BLOCK_BYTES);
+      const full = content.subarray(0, content.length - inline);
+      const start = full.length === 0 ? 0 : this.#disk.begin();
+      this.#disk.append(full);
+      this.#disk.end();
+      const bytes = inodeOf(tree, inode, { start, inline, xattrBytes: xattrs.length });
+      this.#inodes += 1;
+      if (inHead) {
+        bytes.copy(this.#head, at);
+        return;
+      }
+      this.#spool.append(Buffer.alloc(at - end));
+      for (const part of [bytes, xattrs, content.subarray(content.length - inline)]) this.#spool.append(part);
+    });
+  }
+}
+
+function naming(tree: Tree, entry: number, action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    throw new Error(`'${printable(tree.path(entry))}': ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** The bytes of an inode's xattrs, and of what may lie behind it. */
+function sizes(tree: Tree, inode: number): { readonly xattrs: number; readonly tail: number } {
+  const kind = tree.kind(inode);
+  const size = kind === 'folder' ? folderSize(tree, inode) : kind === 'symlink' ? tree.size(inode) : 0;
+  return { xattrs: encodeXattrs(tree.node(inode)).length, tail: size % BLOCK_BYTES };
+}
+
+/** Neither an inode nor what lies behind it may cross a block's end; an inode's list of xattrs may. */
+function fits(at: number, xattrs: number, tail: number): boolean {
+  const head = INODE_BYTES + (xattrs > 0 ? XATTR_HEADER_BYTES : 0);
+  return (at % BLOCK_BYTES) + head <= BLOCK_BYTES && ((at + INODE_BYTES + xattrs) % BLOCK_BYTES) + tail <= BLOCK_BYTES;
+}
+
+function inlineBytes(at: number, xattrs: number, tail: number): number {
+  return fits(at, xattrs, tail) ? tail : 0;
+}
+
+/** What is written with the inode: a folder's entries, a symlink's target. */
+function contentOf(tree: Tree, inode: number, parent: number): Buffer {
+  const kind = tree.kind(inode);
+  if (kind === 'folder') return folderContent(tree, inode, parent);
+  return kind === 'symlink' ? tree.target(inode) : Buffer.alloc(0);
+}
+
+interface Stored {
+  /** The first block of its content, where that is no regular file's. */
+  readonly start: number;
   /** Bytes of it that lie behind the inode. */
   readonly inline: number;
-}
-
-function writeErofs(disk: DiskFile, root: FolderNode, options: FilesystemOptions): number {
-  if (Buffer.byteLength(options.label) > 15) throw new Error(`a label of at most 15 bytes expected for erofs, found '${options.label}'`);
-  const { placed, end } = place(root);
-  disk.end();
-  const starts = new Map<TreeNode, number>();
-  const contents = new Map<TreeNode, Buffer>();
-  for (const { node, parent, size, inline } of placed) {
-    if (node.kind !== 'folder' && node.kind !== 'symlink') continue;
-    const content = node.kind === 'folder' ? folderContent(node, parent) : node.target;
-    const full = content.subarray(0, size - inline);
-    if (full.length > 0) {
-      starts.set(node, disk.begin());
-      disk.append(full);
-      disk.end();
-    }
-    if (inline > 0) contents.set(node, Buffer.from(content.subarray(size - inline)));
-  }
-  const area = disk.begin();
-  let written = 0;
-  const pad = (offset: number): void => {
-    disk.appendZeros(offset - written);
-    written = offset;
-  };
-  for (const one of placed) {
-    pad(one.offset);
-    const bytes = Buffer.concat([inode(one, starts.get(one.node) ?? 0), one.xattrs, contents.get(one.node) ?? Buffer.alloc(0)]);
-    disk.append(bytes);
-    written += bytes.length;
-  }
-  pad(roundUp(end, BLOCK_BYTES));
-  const needed = disk.position;
-  if (options.sizeBytes !== undefined && options.sizeBytes < needed) throw new Error(`a size of at least ${needed} bytes expected, found ${options.sizeBytes}`);
-  const sizeBytes = options.sizeBytes ?? needed;
-  disk.writeAt(1024, superblock(area, root.ino, placed.length, sizeBytes, options));
-  return sizeBytes;
-}
-
-/** Gives each inode its place, which is its number, too: the root first, since its number has 16 bits only. */
-function place(root: FolderNode): { readonly placed: Placed[]; readonly end: number } {
-  const placed: Placed[] = [];
-  let position = FIRST_OFFSET;
-  const parents = new Map<TreeNode, FolderNode>([[root, root]]);
-  for (const { node, path } of walk(root)) {
-    if (node.kind === 'folder') for (const child of node.children.values()) if (child.kind === 'folder') parents.set(child, node);
-    if (node.ino !== 0) continue;
-    let xattrs: Buffer;
-    let size = 0;
-    try {
-      xattrs = encodeXattrs(node);
-      if (node.kind === 'file') size = node.size;
-      else if (node.kind === 'symlink') size = node.target.length;
-      else if (node.kind === 'folder') size = folderSize(node);
-    } catch (error) {
-      throw new Error(`'${printable(path)}': ${messageOf(error)}`, { cause: error });
-    }
-    const head = INODE_BYTES + (xattrs.length > 0 ? XATTR_HEADER_BYTES : 0);
-    let inline = node.kind === 'folder' || node.kind === 'symlink' ? size % BLOCK_BYTES : 0;
-    // Neither an inode nor what lies behind it may cross a block's end; an inode's list of xattrs may.
-    const fits = (at: number): boolean => (at % BLOCK_BYTES) + head <= BLOCK_BYTES && ((at + INODE_BYTES + xattrs.length) % BLOCK_BYTES) + inline <= BLOCK_BYTES;
-    let at = roundUp(position, SLOT_BYTES);
-    if (!fits(at)) at = roundUp(at, BLOCK_BYTES);
-    if (!fits(at)) inline = 0;
-    node.ino = at / SLOT_BYTES;
-    placed.push({ node, path, parent: parents.get(node) ?? root, offset: at, xattrs, size, inline });
-    position = at + INODE_BYTES + xattrs.length + inline;
-  }
-  return { placed, end: position };
+  readonly xattrBytes: number;
 }
 
 /** struct erofs_inode_extended */
-function inode({ node, xattrs, size, inline, path }: Placed, start: number): Buffer {
+function inodeOf(tree: Tree, inode: number, { start, inline, xattrBytes }: Stored): Buffer {
   const bytes = Buffer.alloc(INODE_BYTES);
-  if (node.uid < 0 || node.uid > 0xffffffff || node.gid < 0 || node.gid > 0xffffffff) throw new Error(`'${printable(path)}': a uid and gid of 32 bits expected, found ${node.uid}:${node.gid}`);
+  const node = tree.node(inode);
+  const size = node.kind === 'folder' ? folderSize(tree, inode) : tree.size(inode);
   bytes.writeUInt16LE(1 | ((inline > 0 ? FLAT_INLINE : FLAT_PLAIN) << 1), 0);
-  bytes.writeUInt16LE(xattrs.length === 0 ? 0 : (xattrs.length - XATTR_HEADER_BYTES) / 4 + 1, 2);
+  bytes.writeUInt16LE(xattrBytes === 0 ? 0 : (xattrBytes - XATTR_HEADER_BYTES) / 4 + 1, 2);
   bytes.writeUInt16LE(typeBits[node.kind] | node.mode, 4);
   bytes.writeBigUInt64LE(BigInt(size), 8);
   if (node.kind === 'file') bytes.writeUInt32LE(node.block, 16);
@@ -123,13 +165,13 @@ function inode({ node, xattrs, size, inline, path }: Placed, start: number): Buf
   bytes.writeUInt32LE(node.gid, 28);
   bytes.writeBigInt64LE(BigInt(node.mtime.sec), 32);
   bytes.writeUInt32LE(node.mtime.nsec, 40);
-  bytes.writeUInt32LE(node.kind === 'folder' ? 2 + [...node.children.values()].filter(({ kind }) => kind === 'folder').length : node.links, 44);
+  bytes.writeUInt32LE(node.kind === 'folder' ? 2 + tree.children(inode).filter((entry) => tree.kind(tree.inodeOf(entry)) === 'folder').length : node.links, 44);
   return bytes;
 }
 
 /** struct erofs_xattr_ibody_header and its entries; nothing where there are none. */
 function encodeXattrs(node: TreeNode): Buffer {
-  if (node.xattrs === undefined || node.xattrs.size === 0) return Buffer.alloc(0);
+  if (node.xattrs.size === 0) return Buffer.alloc(0);
   const parts: Buffer[] = [Buffer.alloc(XATTR_HEADER_BYTES)];
   for (const { prefix, name, value } of storedXattrs(node.xattrs, 'erofs')) {
     if (value.length > 0xffff) throw new Error(`an xattr of at most 65535 bytes expected, found ${value.length}`);
@@ -144,17 +186,21 @@ function encodeXattrs(node: TreeNode): Buffer {
   return Buffer.concat(parts);
 }
 
-type Entry = readonly [name: string, node: TreeNode | undefined];
+const DOT = -1;
+const DOT_DOT = -2;
 
 /** A folder's entries in blocks: sorted by name over all, the two dots among them. */
-function folderBlocks(node: FolderNode): Entry[][] {
-  const entries: Entry[] = [['.', undefined], ['..', undefined], ...sortedChildren(node)].sort(([a], [b]) => ((a as string) < (b as string) ? -1 : 1)) as Entry[];
-  const blocks: Entry[][] = [];
-  let block: Entry[] = [];
+function folderBlocks(tree: Tree, folder: number): number[][] {
+  const entries = tree.children(folder);
+  for (const [dots, name] of [[DOT, '.'], [DOT_DOT, '..']] as const) {
+    const place = entries.findIndex((entry) => entry > 0 && tree.compareName(entry, name) > 0);
+    entries.splice(place === -1 ? entries.length : place, 0, dots);
+  }
+  const blocks: number[][] = [];
+  let block: number[] = [];
   let used = 0;
   for (const entry of entries) {
-    const length = DIRENT_BYTES + entry[0].length;
-    if (entry[0].length > 255) throw new Error(`names of at most 255 bytes expected, found one of ${entry[0].length}`);
+    const length = DIRENT_BYTES + nameLength(tree, entry);
     if (used + length > BLOCK_BYTES) {
       blocks.push(block);
       block = [];
@@ -166,37 +212,42 @@ function folderBlocks(node: FolderNode): Entry[][] {
   return [...blocks, block];
 }
 
-function folderSize(node: FolderNode): number {
-  const blocks = folderBlocks(node);
-  const last = blocks.at(-1) ?? [];
-  return (blocks.length - 1) * BLOCK_BYTES + last.reduce((sum, [name]) => sum + DIRENT_BYTES + name.length, 0);
+function nameLength(tree: Tree, entry: number): number {
+  return entry === DOT ? 1 : entry === DOT_DOT ? 2 : tree.nameLength(entry);
 }
 
-function folderContent(node: FolderNode, parent: FolderNode): Buffer {
-  const content = Buffer.alloc(folderSize(node));
-  folderBlocks(node).forEach((entries, index) => {
+function folderSize(tree: Tree, folder: number): number {
+  const blocks = folderBlocks(tree, folder);
+  const last = blocks.at(-1) ?? [];
+  return (blocks.length - 1) * BLOCK_BYTES + last.reduce((sum, entry) => sum + DIRENT_BYTES + nameLength(tree, entry), 0);
+}
+
+function folderContent(tree: Tree, folder: number, parent: number): Buffer {
+  const content = Buffer.alloc(folderSize(tree, folder));
+  folderBlocks(tree, folder).forEach((entries, index) => {
     const block = content.subarray(index * BLOCK_BYTES);
     let nameOffset = entries.length * DIRENT_BYTES;
-    entries.forEach(([name, child], number) => {
-      const target = child ?? (name === '.' ? node : parent);
-      block.writeBigUInt64LE(BigInt(target.ino), number * DIRENT_BYTES);
+    entries.forEach((entry, number) => {
+      const inode = entry > 0 ? tree.inodeOf(entry) : folder;
+      block.writeBigUInt64LE(BigInt(entry === DOT_DOT ? parent : tree.ino(inode)), number * DIRENT_BYTES);
       block.writeUInt16LE(nameOffset, number * DIRENT_BYTES + 8);
-      block.writeUInt8(fileTypes[target.kind], number * DIRENT_BYTES + 10);
-      block.write(name, nameOffset, 'latin1');
-      nameOffset += name.length;
+      block.writeUInt8(fileTypes[tree.kind(inode)], number * DIRENT_BYTES + 10);
+      if (entry > 0) tree.copyName(entry, block, nameOffset);
+      else block.write(entry === DOT ? '.' : '..', nameOffset, 'latin1');
+      nameOffset += nameLength(tree, entry);
     });
   });
   return content;
 }
 
 /** struct erofs_super_block; without a checksum, which is a compatible feature. */
-function superblock(area: number, rootIno: number, inodes: number, sizeBytes: number, options: FilesystemOptions): Buffer {
+function superblock(area: number, inodes: number, sizeBytes: number, options: FilesystemOptions): Buffer {
   const COMPAT_MTIME = 2;
   const block = Buffer.alloc(128);
   block.writeUInt32LE(MAGIC, 0);
   block.writeUInt32LE(COMPAT_MTIME, 8);
   block.writeUInt8(12, 12);
-  block.writeUInt16LE(rootIno, 14);
+  block.writeUInt16LE(ROOT_INO, 14);
   block.writeBigUInt64LE(BigInt(inodes), 16);
   block.writeUInt32LE(sizeBytes / BLOCK_BYTES, 36);
   block.writeUInt32LE(area, 40);

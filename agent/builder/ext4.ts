@@ -3,8 +3,10 @@ import { BLOCK_BYTES, type DiskFile } from './disk-file.ts';
 import { folderContent } from './ext4-folder.ts';
 import { arrange, BLOCKS_PER_GROUP, DESCRIPTOR_BLOCKS, DESCRIPTOR_BYTES, FIRST_FREE_INO, INODE_BYTES, INODES_PER_BLOCK, superblock } from './ext4-layout.ts';
 import { encodeXattrs } from './ext4-xattrs.ts';
-import { encodeDevice, typeBits, type Filesystem, type FilesystemOptions } from './filesystem.ts';
-import { folder, sortedChildren, walk, type FolderNode, type TreeNode } from './tree-node.ts';
+import { encodeDevice, typeBits, type Filesystem, type FilesystemOptions, type FilesystemWriter } from './filesystem.ts';
+import type { Spool } from './spool.ts';
+import type { Tree } from './tree.ts';
+import { ownedByRoot, type TreeNode } from './tree-node.ts';
 import { messageOf } from '../system/errors.ts';
 
 const DATA_START = 1 + DESCRIPTOR_BLOCKS;
@@ -22,90 +24,91 @@ const EXTENTS_PER_BLOCK = 340;
  * nanosecond, and the same content gives the same bytes. No journal, no checksums, no backup superblocks (sparse_super2):
  * the disk is never written to. Every feature is older than Linux 3.16.
  */
-export const ext4: Filesystem = {
-  start: (disk) => disk.appendZeros(DATA_START * BLOCK_BYTES),
-  finish: (disk, root, options) => new Ext4Writer(disk, root).finish(options),
-};
+export const ext4: Filesystem = (disk, spool) => new Ext4Writer(disk, spool);
 
-class Ext4Writer {
+class Ext4Writer implements FilesystemWriter {
+  readonly reserved = FIRST_FREE_INO;
   readonly #disk: DiskFile;
-  readonly #root: FolderNode;
-  readonly #nodes: { readonly node: TreeNode; readonly path: string; readonly parent: number; readonly subfolders: number }[] = [];
-  /** Inode 1 first. */
-  #table: Buffer = Buffer.alloc(0);
-  /** Inode numbers of folders, which each group counts. */
-  readonly #folders: number[] = [];
+  readonly #spool: Spool;
+  /** The inodes up to the reserved one; the others are in the spool. */
+  readonly #head = Buffer.alloc(FIRST_FREE_INO * INODE_BYTES);
+  #nextIno = FIRST_FREE_INO + 1;
+  /** The first number whose inode is not written yet. */
+  #unwritten = FIRST_FREE_INO + 1;
 
-  constructor(disk: DiskFile, root: FolderNode) {
+  constructor(disk: DiskFile, spool: Spool) {
     this.#disk = disk;
-    this.#root = root;
+    this.#spool = spool;
+    disk.appendZeros(DATA_START * BLOCK_BYTES);
   }
 
-  finish(options: FilesystemOptions): number {
+  write(tree: Tree, folder: number, parent: number): number {
+    this.#number(tree, folder);
+    this.#put(tree, folder, 0, parent);
+    for (const one of tree.folders(folder)) {
+      for (const entry of tree.children(one)) this.#put(tree, tree.inodeOf(entry), entry, tree.ino(one));
+    }
+    return tree.ino(folder);
+  }
+
+  finish(tree: Tree, options: FilesystemOptions): number {
+    tree.setIno(tree.root, ROOT_INO);
     // e2fsck misses it otherwise.
-    this.#root.children.set('lost+found', folder(0o700));
-    const lastIno = this.#number();
-    this.#table = Buffer.alloc(lastIno * INODE_BYTES);
-    // Inode 1 and 3 to 10 are reserved, and empty.
-    for (const { node, path, parent, subfolders } of this.#nodes) {
-      try {
-        this.#inode(node, parent, subfolders);
-      } catch (error) {
-        throw new Error(`'${printable(path)}': ${messageOf(error)}`, { cause: error });
-      }
-    }
+    const lost = tree.add({ kind: 'folder' }, ownedByRoot(0o700));
+    tree.setIno(lost, LOST_AND_FOUND_INO);
+    tree.link(tree.root, 'lost+found', lost);
+    this.write(tree, tree.root, ROOT_INO);
     this.#disk.end();
-    return this.#tables(lastIno, options);
+    return this.#tables(this.#nextIno - 1, options);
   }
 
-  /** Gives each inode its number; returns the highest. */
-  #number(): number {
-    let next = FIRST_FREE_INO;
-    const give = (node: TreeNode, path: string): boolean => {
-      if (node.ino !== 0) return false;
-      node.ino = path === '' ? ROOT_INO : path === 'lost+found' ? LOST_AND_FOUND_INO : next++;
-      return true;
+  /** Gives each inode its number, in the order in which they are written. */
+  #number(tree: Tree, folder: number): void {
+    const give = (inode: number): void => {
+      if (tree.ino(inode) === 0) tree.setIno(inode, this.#nextIno++);
     };
-    for (const { node, path } of walk(this.#root)) {
-      // A folder has numbered its children before the walk comes to them.
-      if (path === '') give(node, path);
-      if (node.kind !== 'folder') continue;
-      let subfolders = 0;
-      for (const [name, child] of sortedChildren(node)) {
-        const childPath = path === '' ? name : `${path}/${name}`;
-        if (child.kind === 'folder') subfolders += 1;
-        if (give(child, childPath) && child.kind !== 'folder') this.#nodes.push({ node: child, path: name, parent: node.ino, subfolders: 0 });
-      }
-      this.#nodes.push({ node, path, parent: this.#parents.get(path) ?? ROOT_INO, subfolders });
-      for (const [name, child] of node.children) if (child.kind === 'folder') this.#parents.set(path === '' ? name : `${path}/${name}`, node.ino);
-    }
-    return next - 1;
+    give(folder);
+    for (const one of tree.folders(folder)) for (const entry of tree.children(one)) give(tree.inodeOf(entry));
   }
 
-  readonly #parents = new Map<string, number>();
+  /** Writes an inode, unless it is there already: it has another name, or is of another tree. @param entry 0 where it has none */
+  #put(tree: Tree, inode: number, entry: number, parent: number): void {
+    const ino = tree.ino(inode);
+    if (ino > FIRST_FREE_INO && ino !== this.#unwritten) return;
+    let bytes: Buffer;
+    try {
+      bytes = this.#inode(tree, inode, parent);
+    } catch (error) {
+      throw new Error(`'${printable(tree.path(entry))}': ${messageOf(error)}`, { cause: error });
+    }
+    if (ino <= FIRST_FREE_INO) bytes.copy(this.#head, (ino - 1) * INODE_BYTES);
+    else {
+      this.#spool.append(bytes);
+      this.#unwritten += 1;
+    }
+  }
 
-  #inode(node: TreeNode, parent: number, subfolders: number): void {
-    const inode = this.#table.subarray((node.ino - 1) * INODE_BYTES, node.ino * INODE_BYTES);
-    let size = 0;
+  #inode(tree: Tree, number: number, parent: number): Buffer {
+    const inode = Buffer.alloc(INODE_BYTES);
+    const node = tree.node(number);
+    let size = tree.size(number);
     let blocks = 0;
-    let links = node.links;
+    let { links } = node;
     switch (node.kind) {
       case 'file':
-        size = node.size;
         if (size > 0 || node.block > 0) blocks = this.#extents(inode, node.block, Math.ceil(size / BLOCK_BYTES));
         else this.#extents(inode, 0, 0);
         break;
       case 'folder': {
-        const content = folderContent(node, parent);
+        const content = folderContent(tree, number, parent);
         size = content.length;
         blocks = this.#content(inode, content);
+        const subfolders = tree.children(number).filter((entry) => tree.kind(tree.inodeOf(entry)) === 'folder').length;
         // dir_nlink: a folder with more than 65,000 has 1, "not counted".
         links = subfolders + 2 > MAX_LINKS ? 1 : subfolders + 2;
-        this.#folders.push(node.ino);
         break;
       }
       case 'symlink':
-        size = node.target.length;
         if (size < 60) node.target.copy(inode, 0x28);
         else blocks = this.#content(inode, node.target);
         break;
@@ -123,7 +126,6 @@ class Ext4Writer {
     inode.writeUInt32LE(sectors % 2 ** 32, 0x1c);
     inode.writeUInt32LE(Math.floor(size / 2 ** 32), 0x6c);
     inode.writeUInt16LE(Math.floor(sectors / 2 ** 32), 0x74);
-    if (node.uid < 0 || node.uid > 0xffffffff || node.gid < 0 || node.gid > 0xffffffff) throw new Error(`a uid and gid of 32 bits expected, found ${node.uid}:${node.gid}`);
     inode.writeUInt16LE(node.uid >>> 16, 0x78);
     inode.writeUInt16LE(node.gid >>> 16, 0x7a);
     inode.writeUInt16LE(32, 0x80);
@@ -132,6 +134,7 @@ class Ext4Writer {
     const extra = ((((node.mtime.sec - low) / 2 ** 32) & 3) | (node.mtime.nsec << 2)) >>> 0;
     for (const offset of [0x08, 0x0c, 0x10]) inode.writeInt32LE(low, offset);
     for (const offset of [0x84, 0x88, 0x8c]) inode.writeUInt32LE(extra, offset);
+    return inode;
   }
 
   #device(inode: Buffer, encoded: number, major: number, minor: number): void {
@@ -180,7 +183,7 @@ class Ext4Writer {
 
   /** @returns blocks */
   #xattrs(inode: Buffer, node: TreeNode): number {
-    if (node.xattrs === undefined || node.xattrs.size === 0) return 0;
+    if (node.xattrs.size === 0) return 0;
     const encoded = encodeXattrs(node.xattrs);
     if ('inInode' in encoded) {
       encoded.inInode.copy(inode, 0xa0);
@@ -189,6 +192,12 @@ class Ext4Writer {
     inode.writeUInt32LE(this.#disk.begin(), 0x68);
     this.#disk.append(encoded.block);
     return 1;
+  }
+
+  /** All inodes, the first first. */
+  *#table(): Generator<Buffer> {
+    yield this.#head;
+    yield* this.#spool.pieces();
   }
 
   /** Bitmaps, inode tables, group descriptors and superblock; returns the size in bytes. */
@@ -218,10 +227,6 @@ class Ext4Writer {
       const usedInodes = Math.min(Math.max(lastIno - group * inodesPerGroup, 0), inodesPerGroup);
       descriptors.writeUInt16LE(inodesPerGroup - usedInodes, at + 14);
     }
-    for (const ino of this.#folders) {
-      const at = Math.floor((ino - 1) / inodesPerGroup) * DESCRIPTOR_BYTES + 16;
-      descriptors.writeUInt16LE(descriptors.readUInt16LE(at) + 1, at);
-    }
     for (let group = 0; group < groups; group += 1) {
       const bitmap = Buffer.alloc(BLOCK_BYTES);
       for (let bit = 0; bit < BLOCK_BYTES * 8; bit += 1) {
@@ -229,7 +234,15 @@ class Ext4Writer {
       }
       disk.append(bitmap);
     }
-    disk.append(this.#table);
+    let index = 0;
+    for (const piece of this.#table()) {
+      for (let offset = 0; offset < piece.length; offset += INODE_BYTES, index += 1) {
+        if ((piece.readUInt16LE(offset) & 0xf000) !== typeBits.folder) continue;
+        const at = Math.floor(index / inodesPerGroup) * DESCRIPTOR_BYTES + 16;
+        descriptors.writeUInt16LE(descriptors.readUInt16LE(at) + 1, at);
+      }
+      disk.append(piece);
+    }
     disk.appendZeros((usedEnd * BLOCK_BYTES) - disk.position);
     disk.writeAt(BLOCK_BYTES, descriptors);
     disk.writeAt(1024, superblock(layout, lastIno, freeBlocks, options));

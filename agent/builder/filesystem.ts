@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { DiskFile } from './disk-file.ts';
-import type { DeviceNode, FolderNode } from './tree-node.ts';
+import type { Spool } from './spool.ts';
+import type { Tree } from './tree.ts';
 
 export interface FilesystemOptions {
   readonly label: string;
@@ -10,13 +11,26 @@ export interface FilesystemOptions {
   readonly sizeBytes: number | undefined;
 }
 
-/** Writes what makes a filesystem of the contents that were appended to a disk. */
-export interface Filesystem {
-  /** Leaves room at the front; to be called before any content is appended. */
-  start(disk: DiskFile): void;
-  /** @returns the filesystem's size in bytes. @throws Error where it has no room for the tree */
-  finish(disk: DiskFile, root: FolderNode, options: FilesystemOptions): number;
+/**
+ * Writes what makes a filesystem of the contents that were appended to a disk: folders, and inodes, tree by tree, so that
+ * no more than one has to be in memory.
+ */
+export interface FilesystemWriter {
+  /** An inode number for one folder of the last tree, which may be the parent of folders written before it. */
+  readonly reserved: number;
+  /**
+   * Writes a folder and all below it but what has an inode number already; gives the numbers.
+   * @param parent the number of the folder that it lies in
+   * @returns its own
+   * @throws Error naming the file that the filesystem cannot hold
+   */
+  write(tree: Tree, folder: number, parent: number): number;
+  /** Writes the last tree, from its root, and the rest. @returns the filesystem's size in bytes. @throws Error where it has no room */
+  finish(tree: Tree, options: FilesystemOptions): number;
 }
+
+/** Leaves room at the front of a disk that has nothing yet. @param spool where inodes wait until all contents are written */
+export type Filesystem = (disk: DiskFile, spool: Spool) => FilesystemWriter;
 
 /** A UUID (version 8, of one's own making) that follows from a digest. */
 export function uuidFrom(seed: string): Buffer {
@@ -27,7 +41,7 @@ export function uuidFrom(seed: string): Buffer {
 }
 
 /** include/linux/kdev_t.h, new_encode_dev. */
-export function encodeDevice({ major, minor }: Pick<DeviceNode, 'major' | 'minor'>): number {
+export function encodeDevice({ major, minor }: { readonly major: number; readonly minor: number }): number {
   if (major < 0 || major > 0xfff || minor < 0 || minor > 0xfffff) throw new Error(`a device number up to 4095:1048575 expected, found ${major}:${minor}`);
   return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
 }

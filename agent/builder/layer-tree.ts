@@ -1,5 +1,7 @@
-import { attributes, EPOCH, folder, walk, type FileNode, type FileTime, type FolderNode, type TreeNode } from './tree-node.ts';
+import { encodeDevice } from './filesystem.ts';
+import { Tree } from './tree.ts';
 import type { TarEntry } from './tar-reader.ts';
+import { EPOCH, ownedByRoot, type Attributes, type Body, type FileTime } from './tree-node.ts';
 
 const WHITEOUT = '.wh.';
 const OPAQUE_WHITEOUT = '.wh..wh..opq';
@@ -8,10 +10,13 @@ const OPAQUE_XATTR = 'trusted.overlay.opaque';
 const MAX_LINKS = 40;
 /** dockerd makes implied parents with 0777 less its own umask of 022, owned by root (archive.go, createImpliedDirectories). */
 const IMPLIED_MODE = 0o755;
+/** Flags of a name in a folder: an entry has named it by its whole path, from the layer's root or with a slash before it. */
+const SEEN = 1;
+const SEEN_ROOTED = 2;
 
 /** Where a file's payload belongs, and the name by which it is found below the layer's root. */
 export interface Content {
-  readonly node: FileNode;
+  readonly inode: number;
   readonly path: string;
 }
 
@@ -20,7 +25,8 @@ export interface Content {
  * whiteouts become 0:0 devices, opaque folders an xattr, and names are resolved inside the layer's root, symlinks too.
  */
 export class LayerTree {
-  readonly root: FolderNode = folder(0o755);
+  readonly tree = new Tree(ownedByRoot(0o755));
+  /** Names that no flag can tell: whiteouts, and those that lead through a symlink. Names with flags stay, as nothing that has something in it is ever replaced. */
   readonly #seen = new Set<string>();
 
   /**
@@ -30,109 +36,129 @@ export class LayerTree {
   add(entry: TarEntry): Content | undefined {
     const name = clean(entry.name.toString('latin1'));
     if (name === '..' || name.startsWith('../')) throw new Error("a path below the layer's root expected, found one that climbs above it");
-    // dockerd's tar-split takes each name only once (tar/storage, ErrDuplicatePath).
-    if (this.#seen.has(name)) throw new Error('each name once expected, found it again');
-    this.#seen.add(name);
-    if (name === '.') return undefined;
-    if (name === '/') {
-      if (entry.type === '5') apply(this.root, entry);
-      return undefined;
-    }
     const parts = name.split('/').filter((part) => part !== '');
     const base = parts.pop() ?? '';
+    if (name === '.' || base === '') {
+      this.#once(name);
+      if (base === '' && entry.type === '5') this.tree.setAttributes(this.tree.root, attributesOf(entry));
+      return undefined;
+    }
     const parent = this.#parent(parts);
-    if (base === OPAQUE_WHITEOUT) {
-      setXattr(parent.node, OPAQUE_XATTR, Buffer.from('y'));
-      return undefined;
-    }
     if (base.startsWith(WHITEOUT)) {
-      this.#whiteout(parent.node, base.slice(WHITEOUT.length), entry);
+      this.#once(name);
+      if (base === OPAQUE_WHITEOUT) this.tree.setXattr(parent.folder, OPAQUE_XATTR, Buffer.from('y'));
+      else this.#whiteout(parent.folder, base.slice(WHITEOUT.length), entry);
       return undefined;
     }
-    return this.#put(parent, base, entry);
+    const flag = name.startsWith('/') ? SEEN_ROOTED : SEEN;
+    const known = this.tree.find(parent.folder, base);
+    if (parent.followed) this.#once(name);
+    else if ((known !== 0 && (this.tree.flags(known) & flag) !== 0) || this.#seen.has(name)) throw new Error(TWICE);
+    const content = this.#put(parent, base, known, entry);
+    const put = this.tree.find(parent.folder, base);
+    if (!parent.followed) this.tree.setFlags(put, this.tree.flags(put) | flag);
+    return content;
   }
 
-  #put(parent: Folder, base: string, entry: TarEntry): Content | undefined {
-    const current = parent.node.children.get(base);
-    if (current?.kind === 'folder' && entry.type === '5') {
-      apply(current, entry);
-      return undefined;
+  /** dockerd's tar-split takes each name only once (tar/storage, ErrDuplicatePath). */
+  #once(name: string): void {
+    if (this.#seen.has(name)) throw new Error(TWICE);
+    this.#seen.add(name);
+  }
+
+  #put(parent: Folder, base: string, known: number, entry: TarEntry): Content | undefined {
+    const { tree } = this;
+    const current = known === 0 ? undefined : tree.inodeOf(known);
+    if (current !== undefined) {
+      if (entry.type === '5' && tree.kind(current) === 'folder') {
+        tree.setAttributes(current, attributesOf(entry));
+        return undefined;
+      }
+      // What was unpacked before must stay: dockerd would remove it, and could not save the image again.
+      if (tree.kind(current) === 'folder' ? !tree.isEmpty(current) : tree.kind(current) === 'file' && tree.size(current) > 0) {
+        throw new Error('each name once expected, found one that replaces what this layer itself has');
+      }
     }
-    if (current !== undefined) refuseLoss(current);
-    const node = entry.type === '1' ? this.#hardLink(entry) : create(entry);
-    parent.node.children.set(base, node);
-    if (current !== undefined && current.links > 0) current.links -= 1;
+    const inode = entry.type === '1' ? this.#hardLink(entry) : tree.add(bodyOf(entry), attributesOf(entry));
+    tree.link(parent.folder, base, inode);
+    if (current !== undefined) tree.setLinks(current, tree.links(current) - 1);
     if (entry.type === '1') {
-      node.links += 1;
+      tree.setLinks(inode, tree.links(inode) + 1);
       // Mode and times of a hard link to a symlink are left alone (archive.go, handleLChmod).
-      if (node.kind === 'symlink') {
-        node.uid = entry.uid;
-        node.gid = entry.gid;
-      } else apply(node, entry);
+      if (tree.kind(inode) === 'symlink') tree.setOwner(inode, entry);
+      else tree.setAttributes(inode, attributesOf(entry));
       return undefined;
     }
-    apply(node, entry);
-    return node.kind === 'file' ? { node, path: [...parent.names, base].join('/') } : undefined;
+    return tree.kind(inode) === 'file' ? { inode, path: [...parent.names, base].join('/') } : undefined;
   }
 
-  #whiteout(parent: FolderNode, base: string, entry: TarEntry): void {
+  #whiteout(folder: number, base: string, entry: TarEntry): void {
     if (base === '' || base === '.' || base === '..') throw new Error("a whiteout of a name expected, found '.wh.' alone");
-    if (parent.children.has(base)) throw new Error('a whiteout of what a layer below has expected, found one of what this layer itself has');
+    if (this.tree.find(folder, base) !== 0) throw new Error('a whiteout of what a layer below has expected, found one of what this layer itself has');
     // mknod with mode 0, owner from the header (archive_linux.go, ConvertRead).
-    parent.children.set(base, { kind: 'character', ...attributes(0, timeOf(entry)), uid: entry.uid, gid: entry.gid, major: 0, minor: 0 });
+    const { uid, gid } = entry;
+    this.tree.link(folder, base, this.tree.add({ kind: 'character', major: 0, minor: 0 }, { ...ownedByRoot(0), mtime: timeOf(entry), uid, gid }));
   }
 
-  #hardLink(entry: TarEntry): TreeNode {
+  #hardLink(entry: TarEntry): number {
     const target = clean(`/${entry.linkName.toString('latin1')}`);
     const parts = target.split('/').filter((part) => part !== '');
     const base = parts.pop() ?? '';
-    const node = this.#walk([this.root], [], parts, false, { left: MAX_LINKS }).node.children.get(base);
-    if (node === undefined || node.kind === 'folder') throw new Error(`a hard link to a file of the layer expected, found one to '${printable(target)}', which is ${node === undefined ? 'not there' : 'a folder'}`);
-    return node;
+    const { root } = this.tree;
+    const found = this.tree.find(this.#walk([root], [], parts, false, { left: MAX_LINKS }).folder, base);
+    const inode = this.tree.inodeOf(found);
+    if (found === 0 || this.tree.kind(inode) === 'folder') throw new Error(`a hard link to a file of the layer expected, found one to '${printable(target)}', which is ${found === 0 ? 'not there' : 'a folder'}`);
+    return inode;
   }
 
-  #parent(parts: readonly string[]): Folder {
-    return this.#walk([this.root], [], parts, true, { left: MAX_LINKS });
+  #parent(parts: readonly string[]): Folder & { readonly followed: boolean } {
+    const links = { left: MAX_LINKS };
+    const found = this.#walk([this.tree.root], [], parts, true, links);
+    return { ...found, followed: links.left < MAX_LINKS };
   }
 
   /** Follows a path from a folder as the kernel does in a chroot; folders that are missing are made where asked for. */
-  #walk(above: FolderNode[], aboveNames: string[], parts: readonly string[], make: boolean, links: { left: number }): Folder {
+  #walk(above: readonly number[], aboveNames: readonly string[], parts: readonly string[], make: boolean, links: { left: number }): Folder {
+    const { tree } = this;
     let stack = [...above];
     let names = [...aboveNames];
     for (const part of parts) {
-      const node = stack.at(-1) ?? this.root;
+      const folder = stack.at(-1) ?? tree.root;
       if (part === '' || part === '.') continue;
       if (part === '..') {
         if (stack.length > 1) stack.pop();
         names.pop();
         continue;
       }
-      let child = node.children.get(part);
-      if (child === undefined) {
+      let child = tree.inodeOf(tree.find(folder, part));
+      if (child === 0) {
         if (!make) throw new Error(`the folder '${printable([...names, part].join('/'))}' expected in the layer, found none`);
-        child = folder(IMPLIED_MODE);
-        node.children.set(part, child);
+        child = tree.add({ kind: 'folder' }, ownedByRoot(IMPLIED_MODE));
+        tree.link(folder, part, child);
       }
-      if (child.kind === 'symlink') {
+      const node = tree.kind(child);
+      if (node === 'symlink') {
         links.left -= 1;
         if (links.left < 0) throw new Error(`at most ${MAX_LINKS} symlinks on the way expected, found more`);
-        const target = child.target.toString('latin1');
+        const target = tree.target(child).toString('latin1');
         const absolute = target.startsWith('/');
-        const found = this.#walk(absolute ? [this.root] : stack, absolute ? [] : names, target.split('/'), false, links);
+        const found = this.#walk(absolute ? [tree.root] : stack, absolute ? [] : names, target.split('/'), false, links);
         stack = found.stack;
         names = found.names;
-      } else if (child.kind === 'folder') {
+      } else if (node === 'folder') {
         stack.push(child);
         names.push(part);
-      } else throw new Error(`a folder expected at '${printable([...names, part].join('/'))}', found a ${child.kind}`);
+      } else throw new Error(`a folder expected at '${printable([...names, part].join('/'))}', found a ${node}`);
     }
-    return { node: stack.at(-1) ?? this.root, stack, names };
+    return { folder: stack.at(-1) ?? tree.root, stack, names };
   }
 }
 
+const TWICE = 'each name once expected, found it again';
+
 interface Folder {
-  readonly node: FolderNode;
-  readonly stack: FolderNode[];
+  readonly folder: number;
+  readonly stack: number[];
   readonly names: string[];
 }
 
@@ -140,15 +166,9 @@ interface Folder {
  * The layer's size as dockerd counts it (directory.Size): bytes of all that is no folder, each inode once, symlinks
  * with their targets' lengths.
  */
-export function layerSize(root: FolderNode): number {
-  const counted = new Set<TreeNode>();
+export function layerSize(tree: Tree): number {
   let bytes = 0;
-  for (const { node } of walk(root)) {
-    if (node.kind === 'folder' || counted.has(node)) continue;
-    if (node.links > 1) counted.add(node);
-    if (node.kind === 'file') bytes += node.size;
-    if (node.kind === 'symlink') bytes += node.target.length;
-  }
+  for (const inode of tree.inodes()) bytes += tree.size(inode);
   return bytes;
 }
 
@@ -158,31 +178,27 @@ export function printable(name: string): string {
   return JSON.stringify(text.length > 300 ? `${text.slice(0, 300)}…` : text).slice(1, -1);
 }
 
-function create(entry: TarEntry): TreeNode {
-  const base = attributes(0);
+function bodyOf(entry: TarEntry): Body {
   switch (entry.type) {
     case '0': case 'S':
-      return { kind: 'file', ...base, size: entry.size, block: 0 };
+      return { kind: 'file', size: entry.size, block: 0 };
     case '2':
       if (entry.linkName.length === 0 || entry.linkName.length > 4095) throw new Error(`a symlink's target of 1 to 4095 bytes expected, found ${entry.linkName.length}`);
-      return { kind: 'symlink', ...base, target: Buffer.from(entry.linkName) };
+      return { kind: 'symlink', target: entry.linkName };
     case '3': case '4':
-      return { kind: entry.type === '3' ? 'character' : 'block', ...base, major: entry.deviceMajor, minor: entry.deviceMinor };
+      encodeDevice({ major: entry.deviceMajor, minor: entry.deviceMinor });
+      return { kind: entry.type === '3' ? 'character' : 'block', major: entry.deviceMajor, minor: entry.deviceMinor };
     case '5':
-      return { kind: 'folder', ...base, children: new Map() };
+      return { kind: 'folder' };
     case '6':
-      return { kind: 'fifo', ...base, major: 0, minor: 0 };
+      return { kind: 'fifo', major: 0, minor: 0 };
     default:
       throw new Error(`a file, folder, link, device or fifo expected, found the tar type ${JSON.stringify(entry.type)}`);
   }
 }
 
-function apply(node: TreeNode, entry: TarEntry): void {
-  node.mode = node.kind === 'symlink' ? 0o777 : entry.mode & 0o7777;
-  node.uid = entry.uid;
-  node.gid = entry.gid;
-  node.mtime = timeOf(entry);
-  for (const [name, value] of entry.xattrs) setXattr(node, name, value);
+function attributesOf(entry: TarEntry): Attributes {
+  return { mode: entry.type === '2' ? 0o777 : entry.mode & 0o7777, uid: entry.uid, gid: entry.gid, mtime: timeOf(entry), xattrs: entry.xattrs };
 }
 
 /** dockerd gives what is before 1970, or after what the system can, the time 0 (boundTime). */
@@ -192,18 +208,6 @@ function timeOf(entry: TarEntry): FileTime {
 
 /** 2446-05-10: ext4's last second; dockerd's own bound is 2262. */
 const MAX_TIME_SEC = 9_223_372_036;
-
-function setXattr(node: TreeNode, name: string, value: Buffer): void {
-  node.xattrs ??= new Map();
-  node.xattrs.set(name, value);
-}
-
-/** What was unpacked before must stay: dockerd would remove it, and could not save the image again. */
-function refuseLoss(current: TreeNode): void {
-  if (current.kind === 'folder' ? current.children.size > 0 : current.kind === 'file' && current.size > 0) {
-    throw new Error('each name once expected, found one that replaces what this layer itself has');
-  }
-}
 
 /** Go's path.Clean, on bytes. */
 export function clean(path: string): string {

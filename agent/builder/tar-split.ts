@@ -1,5 +1,6 @@
 import { constants, createGzip, type Gzip } from 'node:zlib';
 import { once } from 'node:events';
+import type { Spool } from './spool.ts';
 
 /** Raw bytes are gathered up to this many before they become a record. */
 const MAX_SEGMENT_BYTES = 256 * 1024;
@@ -16,7 +17,7 @@ export class TarSplitWriter {
    * and the same image is to give the same bytes everywhere. Tried: Node 24 and Bun 1.4 differ at each level, not here.
    */
   readonly #gzip: Gzip = createGzip({ level: 6, strategy: constants.Z_RLE });
-  readonly #chunks: Buffer[] = [];
+  #fault: unknown;
   readonly #ended: Promise<unknown>;
   readonly #raw = Buffer.alloc(MAX_SEGMENT_BYTES);
   #rawBytes = 0;
@@ -24,8 +25,16 @@ export class TarSplitWriter {
   #position = 0;
   #full = false;
 
-  constructor() {
-    this.#gzip.on('data', (chunk: Buffer) => this.#chunks.push(chunk));
+  /** @param spool gets the file's bytes */
+  constructor(spool: Spool) {
+    this.#gzip.on('data', (chunk: Buffer) => {
+      try {
+        spool.append(chunk);
+      } catch (error) {
+        this.#fault ??= error;
+        this.#gzip.destroy(error as Error);
+      }
+    });
     this.#ended = once(this.#gzip, 'end');
     this.#ended.catch(() => undefined);
   }
@@ -51,17 +60,18 @@ export class TarSplitWriter {
 
   /** Waits where gzip is behind. */
   async drained(): Promise<void> {
+    if (this.#fault !== undefined) throw this.#fault;
     if (!this.#full) return;
     this.#full = false;
     await once(this.#gzip, 'drain');
   }
 
-  /** The file's bytes. */
-  async finish(): Promise<Buffer> {
+  /** Ends the file: the spool has all of it then. */
+  async finish(): Promise<void> {
     this.#flush();
+    if (this.#fault !== undefined) throw this.#fault;
     this.#gzip.end(this.#lines);
     await this.#ended;
-    return Buffer.concat(this.#chunks);
   }
 
   #flush(): void {

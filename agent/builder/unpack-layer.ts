@@ -2,9 +2,10 @@ import { messageOf } from '../system/errors.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { Crc64 } from './crc64.ts';
 import { layerSize, LayerTree, printable } from './layer-tree.ts';
+import type { Spool } from './spool.ts';
 import { TarReader, type TarEntry } from './tar-reader.ts';
 import { TarSplitWriter } from './tar-split.ts';
-import type { FolderNode } from './tree-node.ts';
+import type { Tree } from './tree.ts';
 
 /** Where the contents of files go: appended one after the other, each from the start of a block. */
 export interface ContentStore {
@@ -17,20 +18,21 @@ export interface ContentStore {
 }
 
 export interface UnpackedLayer {
-  /** The layer's `diff` folder. */
-  readonly root: FolderNode;
+  /** Its root is the layer's `diff` folder. */
+  readonly tree: Tree;
   /** `tar-split.json.gz`. */
-  readonly tarSplit: Buffer;
+  readonly tarSplit: Spool;
   readonly sizeBytes: number;
 }
 
 /**
  * Unpacks a layer's tar as dockerd would, into a tree whose contents are in `store`, with the tar-split that gives the
- * same tar again. @throws Error naming the entry
+ * same tar again. @param tarSplit what it held before is gone @throws Error naming the entry
  */
-export async function unpackLayer(source: ByteReader, store: ContentStore): Promise<UnpackedLayer> {
-  const tree = new LayerTree();
-  const split = new TarSplitWriter();
+export async function unpackLayer(source: ByteReader, store: ContentStore, tarSplit: Spool): Promise<UnpackedLayer> {
+  const layer = new LayerTree();
+  tarSplit.clear();
+  const split = new TarSplitWriter(tarSplit);
   const tar = new TarReader(source, (bytes) => split.raw(bytes));
   let entry: TarEntry | undefined;
   let inside = false;
@@ -41,12 +43,12 @@ export async function unpackLayer(source: ByteReader, store: ContentStore): Prom
       if (next === undefined) break;
       entry = next;
       inside = true;
-      const content = tree.add(entry);
+      const content = layer.add(entry);
       if (content === undefined) await keepRaw(tar, split);
-      else if (entry.fragments !== undefined) content.node.block = await unpackSparse(tar, split, store, entry);
+      else if (entry.fragments !== undefined) layer.tree.setBlock(content.inode, await unpackSparse(tar, split, store, entry));
       else if (entry.size > 0) {
         const crc = new Crc64();
-        content.node.block = store.begin();
+        layer.tree.setBlock(content.inode, store.begin());
         for (let piece = await tar.payload(); piece !== undefined; piece = await tar.payload()) {
           crc.update(piece);
           store.append(piece);
@@ -59,7 +61,8 @@ export async function unpackLayer(source: ByteReader, store: ContentStore): Prom
   } catch (error) {
     throw entry === undefined ? error : new Error(`${inside ? '' : 'after '}entry '${printable(entry.name.toString('latin1'))}': ${messageOf(error)}`, { cause: error });
   }
-  return { root: tree.root, tarSplit: await split.finish(), sizeBytes: layerSize(tree.root) };
+  await split.finish();
+  return { tree: layer.tree, tarSplit, sizeBytes: layerSize(layer.tree) };
 }
 
 async function keepRaw(tar: TarReader, split: TarSplitWriter): Promise<void> {

@@ -5,14 +5,16 @@ import type { CollectedLayer } from './collect.ts';
 import { compressionOf, decompress, MAGIC_BYTES } from './decompress.ts';
 import { archiveError } from './fail.ts';
 import { printable } from './layer-tree.ts';
+import type { Spool } from './spool.ts';
 import { unpackLayer, type ContentStore, type UnpackedLayer } from './unpack-layer.ts';
 
 /**
  * Unpacks a layer of an archive into `store` and checks it against its digests.
+ * @param tarSplit gets the layer's tar-split
  * @param onRead is told of the bytes read from the archive
  * @throws PreloaderError naming archive, entry, expectation
  */
-export async function unpackVerified(layer: CollectedLayer, store: ContentStore, onRead: (bytes: number) => void): Promise<UnpackedLayer> {
+export async function unpackVerified(layer: CollectedLayer, store: ContentStore, tarSplit: Spool, onRead: (bytes: number) => void): Promise<UnpackedLayer> {
   const { archive, entry, blobDigest } = layer.source;
   const fail = (message: string, cause?: unknown): PreloaderError => archiveError(archive.name, `entry '${printable(entry)}': ${message}`, cause);
   const blobHash = createHash('sha256');
@@ -28,7 +30,7 @@ export async function unpackVerified(layer: CollectedLayer, store: ContentStore,
   const tar = new ByteReader(hashed(decompress(source, compression), diffHash));
   let unpacked: UnpackedLayer;
   try {
-    unpacked = await unpackLayer(tar, store);
+    unpacked = await unpackLayer(tar, store, tarSplit);
     // What follows the data proper belongs to the blob, too.
     if (checkBlob) for (let piece = await compressed.some(CHUNK_BYTES); piece !== undefined; piece = await compressed.some(CHUNK_BYTES)) blobHash.update(piece);
   } catch (error) {

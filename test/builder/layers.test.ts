@@ -5,7 +5,9 @@ import { assemble } from '../../agent/builder/assemble.ts';
 import { ByteReader } from '../../agent/builder/byte-reader.ts';
 import { Crc64 } from '../../agent/builder/crc64.ts';
 import { unpackLayer, type ContentStore, type UnpackedLayer } from '../../agent/builder/unpack-layer.ts';
-import { walk, type TreeNode } from '../../agent/builder/tree-node.ts';
+import { Spool } from '../../agent/builder/spool.ts';
+import type { Tree } from '../../agent/builder/tree.ts';
+import type { TreeNode } from '../../agent/builder/tree-node.ts';
 import { makeTar, type MadeEntry } from './make-tar.ts';
 
 /** Keeps contents in memory, each under a number. */
@@ -35,21 +37,30 @@ async function* pieces(bytes: Buffer, length: number): AsyncGenerator<Buffer> {
   for (let offset = 0; offset < bytes.length; offset += length) yield bytes.subarray(offset, offset + length);
 }
 
-interface Unpacked extends UnpackedLayer {
+interface Unpacked extends Omit<UnpackedLayer, 'tarSplit'> {
+  readonly tarSplit: Buffer;
   readonly nodes: ReadonlyMap<string, TreeNode>;
   content(name: string): Buffer;
 }
 
 async function unpack(tar: Buffer, pieceBytes = 1000): Promise<Unpacked> {
   const store = new MemoryStore();
-  const layer = await unpackLayer(new ByteReader(pieces(tar, pieceBytes)), store);
-  const nodes = new Map([...walk(layer.root)].map(({ node, path: name }) => [name, node]));
+  // What is less than 256 KiB needs no file.
+  const layer = await unpackLayer(new ByteReader(pieces(tar, pieceBytes)), store, new Spool('/nowhere/tar-split'));
+  const nodes = nodesOf(layer.tree);
   const content = (name: string): Buffer => {
     const node = nodes.get(name);
     if (node?.kind !== 'file') throw new Error(`a file ${name} expected`);
     return store.contents[node.block] ?? Buffer.alloc(0);
   };
-  return { ...layer, nodes, content };
+  return { ...layer, tarSplit: Buffer.concat([...layer.tarSplit.pieces()]), nodes, content };
+}
+
+/** A tree's inodes by the path of each name. */
+function nodesOf(tree: Tree): Map<string, TreeNode> {
+  const nodes = new Map([['', tree.node(tree.root)]]);
+  for (const folder of tree.folders(tree.root)) for (const entry of tree.children(folder)) nodes.set(tree.path(entry), tree.node(tree.inodeOf(entry)));
+  return nodes;
 }
 
 async function reassembled(layer: Unpacked): Promise<Buffer> {
@@ -136,10 +147,10 @@ describe('layers', () => {
     const { nodes, sizeBytes } = await unpack(makeTar([
       { name: '.wh.gone', uid: 1, gid: 2 }, { name: 'dir/', type: '5' }, { name: 'dir/.wh..wh..opq' }, { name: 'dir/.wh..hidden' }, { name: 'dir/link', type: '2', linkName: 'target' },
     ]));
-    assert.deepEqual([...nodes.keys()], ['', 'dir', 'dir/.hidden', 'dir/link', 'gone']);
+    assert.deepEqual([...nodes.keys()].sort(), ['', 'dir', 'dir/.hidden', 'dir/link', 'gone']);
     const gone = nodes.get('gone');
     assert.ok(gone?.kind === 'character' && gone.major === 0 && gone.minor === 0 && gone.uid === 1 && gone.mode === 0);
-    assert.equal(nodes.get('dir')?.xattrs?.get('trusted.overlay.opaque')?.toString(), 'y');
+    assert.equal(nodes.get('dir')?.xattrs.get('trusted.overlay.opaque')?.toString(), 'y');
     assert.equal(sizeBytes, 'target'.length);
   });
 
