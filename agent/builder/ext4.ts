@@ -32,6 +32,8 @@ class Ext4Writer implements FilesystemWriter {
   readonly #spool: Spool;
   /** The inodes up to the reserved one; the others are in the spool. */
   readonly #head = Buffer.alloc(FIRST_FREE_INO * INODE_BYTES);
+  /** The inode that is being made: new ones would be left behind faster than they are collected. */
+  readonly #inode = Buffer.alloc(INODE_BYTES);
   #nextIno = FIRST_FREE_INO + 1;
   /** The first number whose inode is not written yet. */
   #unwritten = FIRST_FREE_INO + 1;
@@ -77,7 +79,7 @@ class Ext4Writer implements FilesystemWriter {
     if (ino > FIRST_FREE_INO && ino !== this.#unwritten) return;
     let bytes: Buffer;
     try {
-      bytes = this.#inode(tree, inode, parent);
+      bytes = this.#encode(tree, inode, parent);
     } catch (error) {
       throw new Error(`'${printable(tree.path(entry))}': ${messageOf(error)}`, { cause: error });
     }
@@ -88,8 +90,8 @@ class Ext4Writer implements FilesystemWriter {
     }
   }
 
-  #inode(tree: Tree, number: number, parent: number): Buffer {
-    const inode = Buffer.alloc(INODE_BYTES);
+  #encode(tree: Tree, number: number, parent: number): Buffer {
+    const inode = this.#inode.fill(0);
     const node = tree.node(number);
     let size = tree.size(number);
     let blocks = 0;

@@ -88,8 +88,24 @@ export function numeric(block: Buffer, offset: number, length: number, what: str
     if (!Number.isSafeInteger(number)) throw new Error(`${what}: a number below 2^53 expected, found ${value}`);
     return number;
   }
+  const plain = octal(block, offset, offset + length);
+  if (plain !== undefined) return plain;
   const digits = block.toString('latin1', offset, offset + length).replace(/^[ \0]+/, '').replace(/[ \0]+$/, '').split('\0', 1)[0] ?? '';
   if (digits === '') return 0;
   if (!/^[0-7]+$/.test(digits)) throw new Error(`${what}: octal digits expected, found ${JSON.stringify(digits)}`);
   return Number.parseInt(digits, 8);
+}
+
+/** Digits with spaces or zeros before them and a zero or nothing behind, as nearly all are: without a string, of which each entry would leave eight. */
+function octal(block: Buffer, start: number, end: number): number | undefined {
+  let value = 0;
+  let offset = start;
+  while (offset < end && (block[offset] === 0x20 || block[offset] === 0)) offset += 1;
+  for (; offset < end; offset += 1) {
+    const byte = block[offset] ?? 0;
+    if (byte === 0) break;
+    if (byte < 0x30 || byte > 0x37) return undefined;
+    value = value * 8 + byte - 0x30;
+  }
+  return value;
 }

@@ -135,7 +135,9 @@ export class Tree {
 
   /** The entry of that name, 0 where there is none. */
   find(folder: number, name: string): number {
-    return this.#index.find(hash(folder, name.length, (index) => name.charCodeAt(index)), (entry) => this.#entries.get(entry, ENTRY.folder) === folder && this.#compare(entry, name) === 0);
+    let value = startOfHash(folder);
+    for (let index = 0; index < name.length; index += 1) value = Math.imul(value ^ name.charCodeAt(index), HASH_PRIME);
+    return this.#index.find(endOfHash(value), (entry) => this.#entries.get(entry, ENTRY.folder) === folder && this.#compare(entry, name) === 0);
   }
 
   /** Gives an inode a name in a folder, where it may replace another's. @returns the entry @throws Error where the name is too long */
@@ -217,11 +219,10 @@ export class Tree {
 
   #body(inode: number): Body {
     const kind = this.kind(inode);
-    const [first, second] = [this.#inodes.get(inode, INODE.first), this.#inodes.get(inode, INODE.second)];
     if (kind === 'folder') return { kind };
     if (kind === 'file') return { kind, size: this.size(inode), block: this.#inodes.get(inode, INODE.third) };
     if (kind === 'symlink') return { kind, target: this.target(inode) };
-    return { kind, major: first, minor: second };
+    return { kind, major: this.#inodes.get(inode, INODE.first), minor: this.#inodes.get(inode, INODE.second) };
   }
 
   #xattrs(inode: number): ReadonlyMap<string, Buffer> {
@@ -249,8 +250,10 @@ export class Tree {
   }
 
   #compareEntries(a: number, b: number): number {
-    const [lengthA, lengthB] = [this.nameLength(a), this.nameLength(b)];
-    const [startA, startB] = [this.#entries.get(a, ENTRY.name), this.#entries.get(b, ENTRY.name)];
+    const lengthA = this.nameLength(a);
+    const lengthB = this.nameLength(b);
+    const startA = this.#entries.get(a, ENTRY.name);
+    const startB = this.#entries.get(b, ENTRY.name);
     for (let index = 0; index < lengthA && index < lengthB; index += 1) {
       const difference = this.#bytes.at(startA + index) - this.#bytes.at(startB + index);
       if (difference !== 0) return difference;
@@ -260,14 +263,22 @@ export class Tree {
 
   #hashOf(entry: number): number {
     const start = this.#entries.get(entry, ENTRY.name);
-    return hash(this.#entries.get(entry, ENTRY.folder), this.nameLength(entry), (index) => this.#bytes.at(start + index));
+    const length = this.nameLength(entry);
+    let value = startOfHash(this.#entries.get(entry, ENTRY.folder));
+    for (let index = 0; index < length; index += 1) value = Math.imul(value ^ this.#bytes.at(start + index), HASH_PRIME);
+    return endOfHash(value);
   }
 }
 
-/** FNV-1a, and murmur3's last step, which spreads it over the lower bits. */
-function hash(folder: number, length: number, byteAt: (index: number) => number): number {
-  let value = Math.imul(folder, 0x9e3779b1) ^ 0x811c9dc5;
-  for (let index = 0; index < length; index += 1) value = Math.imul(value ^ byteAt(index), 0x01000193);
+/** FNV-1a over a name's bytes, and murmur3's last step, which spreads it over the lower bits. */
+const HASH_PRIME = 0x01000193;
+
+function startOfHash(folder: number): number {
+  return Math.imul(folder, 0x9e3779b1) ^ 0x811c9dc5;
+}
+
+function endOfHash(hash: number): number {
+  let value = hash;
   value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
   value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
   return (value ^ (value >>> 16)) >>> 0;
