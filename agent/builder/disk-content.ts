@@ -20,7 +20,7 @@ export class DiskContent {
   readonly #store: ContentStore;
   readonly #root: FolderNode = folder(0o755);
   readonly #metadata: Record<string, string> = {};
-  readonly #layers: Manifest['layers'] = [];
+  readonly #layers: Manifest['layers'][number][] = [];
   readonly #lowers = new Map<ChainID, string>();
 
   constructor(collection: Collection, store: ContentStore) {

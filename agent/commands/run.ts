@@ -30,7 +30,7 @@ export async function run(configPath: string | undefined): Promise<void> {
 async function start(configPath: string | undefined): Promise<{ readonly config: Config; readonly result: Preload }> {
   let config: Config;
   try {
-    config = readConfig(configPath);
+    config = await readConfig(configPath);
   } catch (error) {
     // By hand it is a wrong usage; as a service, somebody may ask for the reason.
     if (!(error instanceof PreloaderError) || process.env['NOTIFY_SOCKET'] === undefined) throw error;

@@ -12,7 +12,7 @@ const WATCH_MS = 1000;
 
 /** Asks the daemon. @returns the exit status: that of the state, or 1 when no daemon answers */
 export async function printStatus(options: { readonly config?: string; readonly json?: boolean; readonly watch?: boolean }): Promise<number> {
-  const { statusSocket } = configOrDefault(options.config);
+  const { statusSocket } = await configOrDefault(options.config);
   let before = '';
   for (;;) {
     let status: StatusDocument;
@@ -31,9 +31,9 @@ export async function printStatus(options: { readonly config?: string; readonly 
 }
 
 /** With a configuration that is wrong, the daemon serves its error where the default one has its socket. */
-function configOrDefault(path: string | undefined): Config {
+async function configOrDefault(path: string | undefined): Promise<Config> {
   try {
-    return readConfig(path);
+    return await readConfig(path);
   } catch (error) {
     const config = defaultConfig();
     if (!existsSync(config.statusSocket)) throw error;
