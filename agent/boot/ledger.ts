@@ -124,11 +124,14 @@ function toMap<Key extends string, Value extends string>(record: Readonly<Record
   return new Map(Object.entries(record) as [Key, Value][]);
 }
 
-/** Replaces the ledger, durably. @throws system errors */
-export function writeLedger(dataRoot: string, ledger: Ledger): void {
+/**
+ * Replaces the ledger, durably. Where it only says that all is done, the one before may come back after a power cut: the
+ * next run then settles by the store what was under way. @throws system errors
+ */
+export function writeLedger(dataRoot: string, ledger: Ledger, durable: true | 'content' = true): void {
   ensureFolder(ledgerFolder(dataRoot), 0o700);
   clearFolder(ledgerPath(dataRoot));
-  replaceFile(ledgerPath(dataRoot), serialiseLedger(ledger), { mode: 0o600, durable: true });
+  replaceFile(ledgerPath(dataRoot), serialiseLedger(ledger), { mode: 0o600, durable });
 }
 
 /** Removes the ledger, where there is one. @throws system errors */

@@ -1,7 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { DEFAULT_CONFIG_PATH } from '../boot/config.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
-import { expectLongWork } from '../system/runtime.ts';
 import { VERSION } from '../version.ts';
 import type { BuildArguments } from './build.ts';
 import { APPLY_TIMEOUT_SEC } from './direct.ts';
@@ -69,7 +68,6 @@ function wholeSeconds(text: string): number {
 
 /** Runs the command line. @returns the exit status, or undefined for a daemon that stays: 0 for help and version, 2 where the usage was wrong */
 export async function runProgram(): Promise<number | undefined> {
-  expectLongWork();
   let exitStatus: number | undefined;
   try {
     await createProgram((status) => {
