@@ -11,11 +11,14 @@ const required = z.string().check(
   z.refine((text) => parseRequired(text) !== undefined, 'a label or glob, perhaps with @sha256:<64 hex digits> behind it'),
 );
 
+// The service manager gives up on a unit that starts more than five times in ten seconds, and on its socket with it.
+const idleExitSec = z.number().check(z.refine((sec) => sec === 0 || (sec >= 10 && sec <= 86_400), '0, or a time of 10 to 86400 seconds'));
+
 const schema = z.strictObject({
   labels: z._default(z.array(label), [...defaults.labels]),
   required: z._default(z.array(required), [...defaults.required]),
   deviceTimeoutSec: z._default(z.number().check(z.minimum(0), z.maximum(3600)), defaults.deviceTimeoutSec),
-  idleExitSec: z._default(z.number().check(z.minimum(0), z.maximum(86_400)), defaults.idleExitSec),
+  idleExitSec: z._default(idleExitSec, defaults.idleExitSec),
   dockerConfig: z._default(absolutePath, defaults.dockerConfig),
   dataRoot: z.optional(absolutePath),
   conflicts: z._default(z.enum(['user', 'disk']), defaults.conflicts),

@@ -16,6 +16,7 @@ import { isENOENT, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { log } from '../system/journal.ts';
 import { listenFd } from '../system/listen-fds.ts';
+import { releaseProgram } from '../system/memory.ts';
 import { notifyStatus } from '../system/notify.ts';
 
 /** What the daemon does once Docker may start: serve the status, sync, compare. Loaded only then. */
@@ -50,8 +51,14 @@ export async function serve(config: Config, result: Preload, status: StatusDocum
       findings.push(difference);
     }
   }
+  void delay(RELEASE_AFTER_MS).then(releaseProgram);
+  // Without a socket of the service manager's, nobody could start it again.
+  if (config.idleExitSec > 0 && listenFd() !== undefined) (await import('./idle.ts')).exitWhenIdle(server, config.idleExitSec);
   await Promise.race([once(server, 'close'), followDevices(config, result, status)]);
 }
+
+/** By then all is loaded that waiting needs. */
+const RELEASE_AFTER_MS = 500;
 
 /** Time for udev and for devices that come together, before we look. */
 const SETTLE_MS = 100;

@@ -1,6 +1,7 @@
 import { defaultConfig, readConfig, type Config } from '../boot/config.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import { Timings } from '../boot/timings.ts';
+import { withBootTimes } from '../status/boot-times.ts';
 import { statusDocument } from '../status/document.ts';
 import { hasBeenReady, logSummary, publish } from '../status/publish.ts';
 import { monotonicUsec } from '../system/clock.ts';
@@ -18,7 +19,7 @@ export async function run(configPath: string | undefined): Promise<void> {
 
   const { config, result } = await start(configPath);
   result.timings.begin('ready');
-  const status = statusDocument(result, monotonicUsec());
+  const status = withBootTimes(config, statusDocument(result, monotonicUsec()));
   notify('READY=1', `STATUS=${status.summary}`);
   publish(config, status);
   logSummary(status);

@@ -24,6 +24,7 @@ const signatures = {
   sendto: ['int', 'pointer', 'unsigned long', 'int', 'pointer', 'int'],
   close: ['int'],
   alarm: ['int'],
+  madvise: ['unsigned long', 'unsigned long', 'int'],
   clock_gettime: ['int', 'pointer'],
 } as const satisfies Record<string, readonly Type[]>;
 
