@@ -5,7 +5,7 @@ import { cleanUpLater } from '../support/cleanup.ts';
 import type { LoopDevice } from '../support/loop-device.ts';
 
 /** What a general purpose disk of a cloud gives (AWS gp3 without extras). */
-export const throttle = { bytesPerSec: 125_000_000, readsPerSec: 3000 } as const;
+const throttle = { bytesPerSec: 125_000_000, readsPerSec: 3000 } as const;
 
 const blkio = '/sys/fs/cgroup/blkio';
 const unified = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].find((folder) => existsSync(`${folder}/cgroup.controllers`) && readFileSync(`${folder}/cgroup.controllers`, 'utf8').split(/\s+/).includes('io'));
