@@ -1,18 +1,24 @@
-import { CommanderError } from 'commander';
-import { createProgram, exitStatusOf } from './commands/program.ts';
+import { APPLY_TIMEOUT_SEC, directCommand } from './commands/direct.ts';
 import { messageOf, PreloaderError } from './system/errors.ts';
 import { isJournal, log } from './system/journal.ts';
 
-const program = createProgram((exitStatus) => {
-  process.exitCode = exitStatus;
-});
-program.parseAsync().catch((error: unknown) => {
-  if (error instanceof CommanderError) {
-    process.exitCode = exitStatusOf(error);
-    return;
-  }
-  process.exitCode = error instanceof PreloaderError && error.code === 'CONFIG_INVALID' ? 2 : 1;
-  const message = `docker-preloader: ${messageOf(error)}`;
-  if (isJournal()) log(error instanceof PreloaderError ? error.code : 'INTERNAL', message, {}, 'error');
-  else process.stderr.write(`${message}\n`);
-});
+/** @returns the exit status; undefined where a daemon stays */
+async function main(): Promise<number | undefined> {
+  const direct = directCommand(process.argv.slice(2));
+  if (direct === undefined) return (await import('./commands/program.ts')).runProgram();
+  if (direct.command === 'apply') return (await import('./commands/apply.ts')).applyOnce({ ...direct, timeout: APPLY_TIMEOUT_SEC });
+  await (await import('./commands/run.ts')).run(direct.config);
+  return undefined;
+}
+
+main().then(
+  (exitStatus) => {
+    if (exitStatus !== undefined) process.exitCode = exitStatus;
+  },
+  (error: unknown) => {
+    process.exitCode = error instanceof PreloaderError && error.code === 'CONFIG_INVALID' ? 2 : 1;
+    const message = `docker-preloader: ${messageOf(error)}`;
+    if (isJournal()) log(error instanceof PreloaderError ? error.code : 'INTERNAL', message, {}, 'error');
+    else process.stderr.write(`${message}\n`);
+  },
+);

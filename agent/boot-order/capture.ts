@@ -33,7 +33,7 @@ const statusRecord = z.object({ dataRoot: z.nullable(z.string()), applied: z.boo
 export async function capture(configPath: string | undefined): Promise<BootDocument> {
   const notes: string[] = [];
   const manager = await askManager();
-  const { config, facts } = readConfigs(configPath);
+  const { config, facts } = await readConfigs(configPath);
   const mounts = relevantMounts(config, facts.dataRoot, notes);
   const [shown, all, journal] = await Promise.all([
     askUnits([AGENT, AGENT_SOCKET, DOCKER, DOCKER_SOCKET, CONTAINERD, UDEV_TRIGGER, ...mounts.mounts.map(({ unit }) => unit).filter((unit) => unit.length <= MAX_UNIT_NAME)], notes),
@@ -61,7 +61,7 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
     ownNamespace: hasOwnNamespace(Number(valueOf(shown[0] ?? new Map(), 'MainPID'))),
     enabledUsec: enabledUsec(nowUsec),
     dockerInfo: info,
-    dockerds: dockerds(facts),
+    dockerds: await dockerds(facts),
     firstContainer: container,
     notes,
   };
@@ -73,13 +73,13 @@ function managerTimes(manager: Properties): BootDocument['manager'] {
 }
 
 /** With a configuration that is wrong, the default one says where things are. */
-function readConfigs(configPath: string | undefined): { readonly config: Config; readonly facts: BootDocument['config'] } {
+async function readConfigs(configPath: string | undefined): Promise<{ readonly config: Config; readonly facts: BootDocument['config'] }> {
   const path = configPath ?? DEFAULT_CONFIG_PATH;
   let config = defaultConfig();
   let problem: string | null = null;
   let content: Record<string, unknown> | null = null;
   try {
-    config = readConfig(configPath);
+    config = await readConfig(configPath);
     const text = readTextIfThere(path);
     content = text === undefined ? null : parseJson(text, z.looseObject({}));
   } catch (error) {
@@ -87,12 +87,12 @@ function readConfigs(configPath: string | undefined): { readonly config: Config;
   }
   let daemon: { readonly dataRoot: string; readonly storageDriver: string | undefined } = { dataRoot: DEFAULT_DATA_ROOT, storageDriver: undefined };
   try {
-    daemon = readDaemonConfig(config.dockerConfig);
+    daemon = await readDaemonConfig(config.dockerConfig);
   } catch (error) {
     problem ??= messageOf(error);
   }
   const dataRoot = realPath(config.dataRoot ?? daemon.dataRoot);
-  return { config, facts: { path, problem, content, required: config.required, dataRoot, dockerConfig: config.dockerConfig, storageDriver: daemon.storageDriver ?? null } };
+  return { config, facts: { path, problem, content, required: [...config.required], dataRoot, dockerConfig: config.dockerConfig, storageDriver: daemon.storageDriver ?? null } };
 }
 
 function realPath(path: string): string {
@@ -171,15 +171,14 @@ function readRecord<Schema extends z.ZodMiniType>(config: Config, name: string, 
 }
 
 /** The dockerds on our data root; others, with a store of their own, are no concern of ours. */
-function dockerds({ dataRoot, dockerConfig }: BootDocument['config']): BootDocument['dockerds'] {
-  return processesNamed('dockerd').flatMap(({ pid, unit, argv, startUsec }) => {
-    try {
-      return realPath(storeOfService(argv, {}, dockerConfig).dataRoot) === dataRoot ? [{ pid, unit, startUsec }] : [];
-    } catch {
-      // Its configuration has become invalid since it was started.
-      return [{ pid, unit, startUsec }];
-    }
-  });
+async function dockerds({ dataRoot, dockerConfig }: BootDocument['config']): Promise<BootDocument['dockerds']> {
+  const found: BootDocument['dockerds'] = [];
+  for (const { pid, unit, argv, startUsec } of processesNamed('dockerd')) {
+    // With a configuration that has become invalid since it was started, it may be any.
+    const store = await storeOfService(argv, {}, dockerConfig).catch(() => undefined);
+    if (store === undefined || realPath(store.dataRoot) === dataRoot) found.push({ pid, unit, startUsec });
+  }
+  return found;
 }
 
 /** Compares mount namespaces; that takes root, and an agent that runs. */

@@ -1,10 +1,11 @@
-import { copyFileSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
 import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
 import { hexOf } from '../docker/ids.ts';
 import { OWN_IMAGE_SEC } from '../docker/image-config.ts';
-import { ensureFolder, haveSameContent, isDirectory, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink } from '../system/files.ts';
+import { isENOTDIR } from '../system/errors.ts';
+import { ensureFolder, haveSameContent, isDirectory, makeFolder, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink, writeNewFile } from '../system/files.ts';
 import { readMounts, unmount, type MountPoint } from '../system/mount.ts';
 import { removeLedger, writeLedger } from './ledger.ts';
 import type { Step } from './steps.ts';
@@ -24,7 +25,13 @@ const PRIVATE_FILE = 0o600;
  */
 export function apply(dataRoot: string, steps: readonly Step[]): void {
   if (steps.length === 0) return;
-  new Applier(dataRoot).run(steps);
+  // dockerd's own: without it, each file would need a call more for its mode.
+  const umask = process.umask(0o022);
+  try {
+    new Applier(dataRoot).run(steps);
+  } finally {
+    process.umask(umask);
+  }
 }
 
 class Applier {
@@ -47,7 +54,7 @@ class Applier {
   #do(step: Step): void {
     switch (step.do) {
       case 'write-ledger':
-        return writeLedger(this.#dataRoot, step.ledger);
+        return writeLedger(this.#dataRoot, step.ledger, step.final ? 'content' : true);
       case 'make-empty-layer':
         return this.#makeEmptyLayer();
       case 'link-layer':
@@ -99,9 +106,19 @@ class Applier {
   #linkLayer({ names, diffPath, lower }: Extract<Step, { do: 'link-layer' }>): void {
     this.#ensureHome();
     const folder = this.#overlay.layer(names.cacheId);
-    this.#ensure(folder, HOME_MODE);
+    if (makeFolder(folder, HOME_MODE)) return this.#fillNewLayer(folder, names, diffPath, lower);
     replaceLink(`${folder}/diff`, diffPath);
     this.#finishOverlay(names, lower);
+  }
+
+  /** To dockerd it is no layer before its record is there: half of it does no harm, and the next run completes it. */
+  #fillNewLayer(folder: string, names: OwnLayerNames, diffPath: string, lower: string): void {
+    symlinkSync(diffPath, `${folder}/diff`);
+    mkdirSync(`${folder}/work`, { mode: PRIVATE_FOLDER });
+    writeNewFile(`${folder}/link`, names.link, FILE);
+    writeNewFile(`${folder}/lower`, lower, FILE);
+    writeNewFile(`${folder}/committed`, '', PRIVATE_FILE);
+    replaceLink(this.#overlay.link(names.link), linkTargetOf(names.cacheId));
   }
 
   #finishOverlay(names: OwnLayerNames, lower: string | undefined): void {
@@ -126,14 +143,21 @@ class Applier {
     this.#ensure(this.#paths.layers, PRIVATE_FOLDER);
     this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
     const temp = `${this.#paths.layersTemp}/docker-preloader-${hexOf(chain)}`;
-    rmSync(temp, { recursive: true, force: true });
-    mkdirSync(temp, { mode: 0o755 });
-    for (const [name, content] of files) replaceFile(`${temp}/${name}`, content, { mode: FILE, durable: false });
+    if (!makeFolder(temp, 0o755)) {
+      rmSync(temp, { recursive: true });
+      mkdirSync(temp, { mode: 0o755 });
+    }
+    for (const [name, content] of files) writeNewFile(`${temp}/${name}`, content, FILE);
     if (tarSplitPath !== undefined) copyFileSync(tarSplitPath, `${temp}/${TAR_SPLIT}`);
     const record = this.#paths.layer(chain);
-    // A symlink of the preloader of 2018: no layer to dockerd, but in the way.
-    if (!isDirectory(record)) removeIfThere(record);
-    renameSync(temp, record);
+    try {
+      renameSync(temp, record);
+    } catch (error) {
+      // A symlink of the preloader of 2018: no layer to dockerd, but in the way.
+      if (!isENOTDIR(error)) throw error;
+      removeIfThere(record);
+      renameSync(temp, record);
+    }
   }
 
   /** A user's image may stand on the layer, so its record stays in place while its files are replaced. */

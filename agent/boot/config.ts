@@ -1,43 +1,48 @@
-import { isAbsolute, join, normalize } from 'node:path';
-import * as z from 'zod/mini';
+import { join } from 'node:path';
 import { labelPattern } from '../disk/label.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
-import { parseJson } from '../system/parse.ts';
 
 export const DEFAULT_CONFIG_PATH = '/etc/docker-preloader/config.json';
 
-const absolutePath = z.string().check(z.refine((path) => isAbsolute(path), 'an absolute path'), z.overwrite((path) => normalize(path).replace(/(.)\/$/, '$1')));
-const label = z.string().check(z.refine((text) => labelPattern(text) !== undefined, 'a label of at most 16 letters, digits, dots, dashes and underscores, or a glob of such'));
-const required = z.string().check(
-  z.refine((text) => parseRequired(text) !== undefined, 'a label or glob, perhaps with @sha256:<64 hex digits> behind it'),
-);
+/** Our configuration, with defaults filled in. */
+export interface Config {
+  readonly labels: readonly string[];
+  readonly required: readonly string[];
+  readonly deviceTimeoutSec: number;
+  /** Without a request for so long, the daemon ends; 0: never. */
+  readonly idleExitSec: number;
+  readonly dockerConfig: string;
+  /** Undefined where dockerd's own configuration decides. */
+  readonly dataRoot?: string | undefined;
+  readonly conflicts: 'user' | 'disk';
+  readonly mountRoot: string;
+  readonly statusSocket: string;
+  readonly removedImages: 'restore' | 'respect';
+}
 
-export const configSchema = z.strictObject({
-  labels: z._default(z.array(label), ['dpl-*']),
-  required: z._default(z.array(required), []),
-  deviceTimeoutSec: z._default(z.number().check(z.minimum(0), z.maximum(3600)), 10),
-  dockerConfig: z._default(absolutePath, '/etc/docker/daemon.json'),
-  dataRoot: z.optional(absolutePath),
-  conflicts: z._default(z.enum(['user', 'disk']), 'user'),
-  mountRoot: z._default(absolutePath, '/run/docker-preloader/disks'),
-  statusSocket: z._default(absolutePath, '/run/docker-preloader/status.sock'),
-  removedImages: z._default(z.enum(['restore', 'respect']), 'restore'),
-});
-
-/** Our configuration, with defaults filled in. `dataRoot` is undefined where dockerd's own configuration decides. */
-export type Config = Readonly<z.infer<typeof configSchema>>;
+const defaults: Config = {
+  labels: ['dpl-*'],
+  required: [],
+  deviceTimeoutSec: 10,
+  idleExitSec: 0,
+  dockerConfig: '/etc/docker/daemon.json',
+  conflicts: 'user',
+  mountRoot: '/run/docker-preloader/disks',
+  statusSocket: '/run/docker-preloader/status.sock',
+  removedImages: 'restore',
+};
 
 /** The configuration where there is no file. */
 export function defaultConfig(): Config {
-  return parseJson('{}', configSchema);
+  return defaults;
 }
 
 /**
- * Reads the configuration; no file means all defaults.
+ * Reads the configuration; no file means all defaults, and zod is not loaded.
  * @throws PreloaderError CONFIG_INVALID naming the key
  */
-export function readConfig(path: string = DEFAULT_CONFIG_PATH): Config {
+export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Config> {
   let text: string | undefined;
   try {
     text = readTextIfThere(path);
@@ -46,8 +51,10 @@ export function readConfig(path: string = DEFAULT_CONFIG_PATH): Config {
   }
   // A file that somebody named must be there; the default one need not.
   if (text === undefined && path !== DEFAULT_CONFIG_PATH) throw invalid(`${path}: a configuration file expected, found none`);
+  if (text === undefined) return defaults;
+  const { parseConfig } = await import('./config-schema.ts');
   try {
-    return parseJson(text ?? '{}', configSchema);
+    return parseConfig(text);
   } catch (error) {
     throw invalid(`${path}: ${messageOf(error)}`, error);
   }

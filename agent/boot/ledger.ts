@@ -1,38 +1,47 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import * as z from 'zod/mini';
 import { FORMAT_VERSION, refuseNewerMajor } from '../disk/manifest.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { ensureFolder, isDirectory, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
-import { parseJson } from '../system/parse.ts';
+import { checkShape, flag, listOf, matching, number, objectOf, optional, recordOf, text } from '../system/shape.ts';
 
-const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
-
-const contentSchema = z.looseObject({
+interface ContentDocument {
   /** Reference to image, as we left them in repositories.json. */
-  references: z.record(z.string(), digest),
+  readonly references: Readonly<Record<string, string>>;
   /** Image to the label of its disk. */
-  images: z.record(z.string(), z.string()),
+  readonly images: Readonly<Record<string, string>>;
   /** Layer to the label of its disk. */
-  layers: z.record(z.string(), z.string()),
-});
+  readonly layers: Readonly<Record<string, string>>;
+}
 
-const schema = z.looseObject({
-  formatVersion: z.string(),
+interface LedgerDocument extends ContentDocument {
+  readonly formatVersion: string;
   /** Whether all that was written has reached the disk; while not, contents are compared and not only sizes. */
-  synced: z.boolean(),
-  ...contentSchema.shape,
+  readonly synced: boolean;
   /** There while changes are under way: what will be, beside what was. */
-  next: z.optional(contentSchema),
+  readonly next?: ContentDocument;
   /** Tags that the user removed, with the image they had, under `removedImages: respect`. */
-  removed: z._default(z.record(z.string(), digest), {}),
+  readonly removed?: Readonly<Record<string, string>>;
   /** The user's image under a tag that a disk has taken, under `conflicts: disk`: it gets the tag back. */
-  displaced: z._default(z.record(z.string(), digest), {}),
+  readonly displaced?: Readonly<Record<string, string>>;
   /** The user's images that tags of ours name, with the time of modification of their configuration, in milliseconds. */
-  lent: z._default(z.record(z.string(), z.number()), {}),
+  readonly lent?: Readonly<Record<string, number>>;
   /** Files in distribution/ that we wrote whole. */
-  distribution: z._default(z.array(z.string()), []),
+  readonly distribution?: readonly string[];
+}
+
+const digest = matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest');
+const content = { references: recordOf(digest), images: recordOf(text), layers: recordOf(text) };
+const shape = objectOf({
+  formatVersion: text,
+  synced: flag,
+  ...content,
+  next: optional(objectOf(content)),
+  removed: optional(recordOf(digest)),
+  displaced: optional(recordOf(digest)),
+  lent: optional(recordOf(number)),
+  distribution: optional(listOf(text)),
 });
 
 /** What of ours is in the store, or is about to be. */
@@ -83,14 +92,16 @@ export type LedgerState = { readonly state: 'read' | 'none'; readonly ledger: Le
 export function readLedger(dataRoot: string): LedgerState {
   const path = ledgerPath(dataRoot);
   try {
-    const text = readTextIfThere(path);
-    if (text === undefined) return { state: 'none', ledger: emptyLedger };
-    refuseNewerMajor(text, path);
-    const { synced, next, removed, displaced, lent, distribution, ...content } = parseJson(text, schema);
+    const bytes = readTextIfThere(path);
+    if (bytes === undefined) return { state: 'none', ledger: emptyLedger };
+    const document: unknown = JSON.parse(bytes);
+    refuseNewerMajor(document, path);
+    checkShape(document, shape);
+    const { synced, next, removed = {}, displaced = {}, lent = {}, distribution = [], ...present } = document as LedgerDocument;
     return {
       state: 'read',
       ledger: {
-        ...toContent(content),
+        ...toContent(present),
         synced,
         next: next === undefined ? undefined : toContent(next),
         removed: toMap(removed),
@@ -105,19 +116,22 @@ export function readLedger(dataRoot: string): LedgerState {
   }
 }
 
-function toContent(content: z.infer<typeof contentSchema>): LedgerContent {
-  return { references: toMap(content.references), images: toMap(content.images), layers: toMap(content.layers) };
+function toContent(document: ContentDocument): LedgerContent {
+  return { references: toMap(document.references), images: toMap(document.images), layers: toMap(document.layers) };
 }
 
-function toMap<Key extends string, Value extends string>(record: Record<string, string>): Map<Key, Value> {
+function toMap<Key extends string, Value extends string>(record: Readonly<Record<string, string>>): Map<Key, Value> {
   return new Map(Object.entries(record) as [Key, Value][]);
 }
 
-/** Replaces the ledger, durably. @throws system errors */
-export function writeLedger(dataRoot: string, ledger: Ledger): void {
+/**
+ * Replaces the ledger, durably. Where it only says that all is done, the one before may come back after a power cut: the
+ * next run then settles by the store what was under way. @throws system errors
+ */
+export function writeLedger(dataRoot: string, ledger: Ledger, durable: true | 'content' = true): void {
   ensureFolder(ledgerFolder(dataRoot), 0o700);
   clearFolder(ledgerPath(dataRoot));
-  replaceFile(ledgerPath(dataRoot), serialiseLedger(ledger), { mode: 0o600, durable: true });
+  replaceFile(ledgerPath(dataRoot), serialiseLedger(ledger), { mode: 0o600, durable });
 }
 
 /** Removes the ledger, where there is one. @throws system errors */

@@ -94,7 +94,7 @@ class PreloadRun implements Preload {
 
   async run(): Promise<void> {
     this.#begin('config', "reading dockerd's configuration");
-    const daemonConfig = readDaemonConfig(this.#config.dockerConfig);
+    const daemonConfig = await readDaemonConfig(this.#config.dockerConfig);
     const dataRoot = this.#config.dataRoot ?? daemonConfig.dataRoot;
     this.dataRoot = dataRoot;
     checkMountRoot(this.#config, dataRoot);

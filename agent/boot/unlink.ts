@@ -17,7 +17,7 @@ import { takeLock } from './preload.ts';
  * @throws PreloaderError DOCKER_RUNNING and others; the store is then as it was
  */
 export async function unlinkStore(config: Config): Promise<{ readonly steps: number; readonly findings: readonly Finding[] }> {
-  const dataRoot = config.dataRoot ?? readDaemonConfig(config.dockerConfig).dataRoot;
+  const dataRoot = config.dataRoot ?? (await readDaemonConfig(config.dockerConfig)).dataRoot;
   if (isDockerRunning(dataRoot)) throw new PreloaderError('DOCKER_RUNNING', `dockerd is running on ${dataRoot}: a stopped one expected; run: systemctl stop docker.socket docker`);
   if (!existsSync(dataRoot)) return { steps: 0, findings: [] };
   const lock = await takeLock(dataRoot);

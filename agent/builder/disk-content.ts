@@ -26,7 +26,7 @@ export class DiskContent {
   readonly #filesystem: FilesystemWriter;
   readonly #tree = new Tree(ownedByRoot(0o755));
   readonly #metadata: Record<string, string> = {};
-  readonly #layers: Manifest['layers'] = [];
+  readonly #layers: Manifest['layers'][number][] = [];
   readonly #lowers = new Map<ChainID, string>();
 
   constructor(collection: Collection, store: ContentStore, filesystem: FilesystemWriter) {

@@ -25,7 +25,7 @@ export interface ApplyOptions {
 export async function applyOnce(options: ApplyOptions): Promise<number> {
   // Whatever hangs can hold up any call; SIGALRM ends the process wherever it is, which the store survives.
   systemCall('alarm', options.timeout);
-  const config = readConfig(options.config);
+  const config = await readConfig(options.config);
   systemCall('alarm', Math.ceil(options.timeout + config.deviceTimeoutSec));
   const settled = hasBeenReady(config);
   const result = await preload(config, { wait: !settled, change: 'stopped' });

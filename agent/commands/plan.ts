@@ -8,7 +8,7 @@ import { oneLine } from '../system/one-line.ts';
 
 /** Prints what `run` would do now. Disks are mounted for that, but where nobody else sees it. @returns the exit status */
 export async function printPlan(options: { readonly config?: string; readonly json?: boolean }): Promise<number> {
-  const config = readConfig(options.config);
+  const config = await readConfig(options.config);
   const result = await inPrivateMounts(config.mountRoot, () => preload(config, { wait: false, change: 'never' }));
   const steps = result.plan?.steps ?? [];
   const state = stateOf(result.findings, result.disks.length);

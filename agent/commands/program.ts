@@ -4,6 +4,7 @@ import { FORMAT_VERSION } from '../disk/manifest.ts';
 import { VERSION } from '../version.ts';
 import type { BootOrderOptions } from './boot-order.ts';
 import type { BuildArguments } from './build.ts';
+import { APPLY_TIMEOUT_SEC } from './direct.ts';
 
 /** Sets the exit status that a command came to. */
 type Finish = (exitStatus: number) => void;
@@ -28,7 +29,7 @@ export function createProgram(finish: Finish): Command {
     .action(async (options: { config?: string }) => (await import('./run.ts')).run(options.config));
   command('apply', 'Fills the store once, without a daemon.', '  docker-preloader apply\n  docker-preloader apply --config /etc/docker-preloader/test.json')
     .option('--degraded-ok', 'exit status 0 instead of 3 when something was left out, as docker.service needs it')
-    .option('--timeout <seconds>', 'ends it, with what was there before still in place, this long after the wait for devices at the latest', wholeSeconds, 60)
+    .option('--timeout <seconds>', 'ends it, with what was there before still in place, this long after the wait for devices at the latest', wholeSeconds, APPLY_TIMEOUT_SEC)
     .action(async (options: { config?: string; degradedOk?: boolean; timeout: number }) => finish(await (await import('./apply.ts')).applyOnce(options)));
   command('plan', 'Prints what run would do now; changes nothing.', '  docker-preloader plan\n  docker-preloader plan --json')
     .option('--json', 'as JSON, for programs')
@@ -75,7 +76,16 @@ function wholeSeconds(text: string): number {
   return Number(text);
 }
 
-/** commander's exit status: 0 for help and version, 2 where the usage was wrong. */
-export function exitStatusOf(error: CommanderError): number {
-  return error.exitCode === 0 ? 0 : 2;
+/** Runs the command line. @returns the exit status, or undefined for a daemon that stays: 0 for help and version, 2 where the usage was wrong */
+export async function runProgram(): Promise<number | undefined> {
+  let exitStatus: number | undefined;
+  try {
+    await createProgram((status) => {
+      exitStatus = status;
+    }).parseAsync();
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? 0 : 2;
+  }
+  return exitStatus;
 }

@@ -17,6 +17,7 @@ import { serveStatus } from '../status/server.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { listenFd } from '../system/listen-fds.ts';
+import { releaseProgram } from '../system/memory.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { compareWithService, dockerdVersion } from './docker-service.ts';
 import type { Start } from './run.ts';
@@ -47,6 +48,9 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
       notifyStatus(current.document.summary);
     }
   }
+  void delay(RELEASE_AFTER_MS).then(releaseProgram);
+  // Without a socket of the service manager's, nobody could start it again.
+  if (config.idleExitSec > 0 && listenFd() !== undefined) (await import('./idle.ts')).exitWhenIdle(server, config.idleExitSec);
   current.enter('watch');
   await Promise.race([once(server, 'close'), isConfigured ? followDevices(start, status, current) : new Promise(() => undefined)]);
 }
@@ -97,6 +101,9 @@ function tellChanges(config: Config, current: CurrentStatus): void {
     // See above: ignoring.
   }
 }
+
+/** By then all is loaded that waiting needs. */
+const RELEASE_AFTER_MS = 500;
 
 /** Time for udev and for devices that come together, before we look. */
 const SETTLE_MS = 100;

@@ -1,6 +1,7 @@
 import { defaultConfig, readConfig, type Config } from '../boot/config.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import { Timings } from '../boot/timings.ts';
+import { withBootTimes } from '../status/boot-times.ts';
 import { statusDocument, summarise } from '../status/document.ts';
 import { eventsOf, logEvents } from '../status/events.ts';
 import { hasBeenReady, publish } from '../status/publish.ts';
@@ -29,7 +30,7 @@ export async function run(configPath: string | undefined): Promise<void> {
   start.result.timings.begin('ready');
   const readyUsec = monotonicUsec();
   notify('READY=1', `STATUS=${summarise(start.result, readyUsec)}`);
-  const status = statusDocument(start.result, readyUsec);
+  const status = withBootTimes(start.config, statusDocument(start.result, readyUsec));
   publish(start.config, status);
   logEvents(eventsOf(status));
 
@@ -40,7 +41,7 @@ export async function run(configPath: string | undefined): Promise<void> {
 async function begin(configPath: string | undefined): Promise<Start> {
   let config: Config;
   try {
-    config = readConfig(configPath);
+    config = await readConfig(configPath);
   } catch (error) {
     // By hand it is a wrong usage; as a service, somebody may ask for the reason.
     if (!(error instanceof PreloaderError) || process.env['NOTIFY_SOCKET'] === undefined) throw error;

@@ -13,7 +13,7 @@ const CLEAR = '\u001b[H\u001b[J';
 
 /** Asks the daemon. @returns the exit status: that of the state, or 1 when no daemon answers */
 export async function printStatus(options: { readonly config?: string; readonly json?: boolean; readonly watch?: boolean }): Promise<number> {
-  const config = configOrDefault(options.config);
+  const config = await configOrDefault(options.config);
   let before = '';
   for (;;) {
     let answer: Answer | undefined;
@@ -45,9 +45,9 @@ function noAnswer(config: Config, error: unknown): string {
 }
 
 /** With a configuration that is wrong, the daemon serves its error where the default one has its socket. */
-function configOrDefault(path: string | undefined): Config {
+async function configOrDefault(path: string | undefined): Promise<Config> {
   try {
-    return readConfig(path);
+    return await readConfig(path);
   } catch (error) {
     const config = defaultConfig();
     if (!existsSync(config.statusSocket)) throw error;

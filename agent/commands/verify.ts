@@ -45,7 +45,7 @@ const COPY_AGAIN = 'copy the disk again, or build it anew';
  * @returns the exit status: that of the state
  */
 export async function verify(options: { readonly config?: string; readonly deep?: boolean; readonly json?: boolean }): Promise<number> {
-  const config = readConfig(options.config);
+  const config = await readConfig(options.config);
   const result = await inPrivateMounts(config.mountRoot, () => verifyMounted(config, options.deep === true));
   process.stdout.write(options.json === true ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
   return states[result.state].exitStatus;

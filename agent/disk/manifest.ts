@@ -1,8 +1,7 @@
-import * as z from 'zod/mini';
 import { sha256 } from '../docker/ids.ts';
 import { isRecord } from '../docker/json.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
-import { parseJson } from '../system/parse.ts';
+import { checkShape, listOf, matching, objectOf, optional, recordOf, text, whole } from '../system/shape.ts';
 import type { DiskTree } from './tree.ts';
 
 /** The format of disks and ledgers that this program writes, major.minor. */
@@ -11,41 +10,35 @@ export const MANIFEST_NAME = 'docker-preloader.json';
 /** Parsed, it takes ten times as much memory. */
 export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 
-const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
-
 /**
- * docker-preloader.json, in the root of a disk that `build` made. Loose: a newer minor version may have more in it.
+ * docker-preloader.json, in the root of a disk that `build` made. A newer minor version may have more in it.
  */
-const manifestSchema = z.looseObject({
-  formatVersion: z.string(),
+export interface Manifest {
+  readonly formatVersion: string;
   /** `docker-preloader` and its version. */
-  createdBy: z.string(),
+  readonly createdBy: string;
   /** Of two disks with one tag, that of the higher priority has it. */
-  priority: z._default(z.int(), 0),
-  images: z.array(
-    z.looseObject({
-      id: digest,
-      references: z.array(z.string()),
-      /** ChainIDs, base first. */
-      layers: z.array(digest),
-    }),
-  ),
-  layers: z.array(
-    z.looseObject({
-      chainId: digest,
-      diffId: digest,
-      parent: z.optional(digest),
-      cacheId: z.string(),
-      sizeBytes: z.int(),
-    }),
-  ),
+  readonly priority: number;
+  /** `layers`: ChainIDs, base first. */
+  readonly images: readonly { readonly id: string; readonly references: readonly string[]; readonly layers: readonly string[] }[];
+  readonly layers: readonly { readonly chainId: string; readonly diffId: string; readonly parent?: string; readonly cacheId: string; readonly sizeBytes: number }[];
   /** Each metadata file of the disk by its path, with its sha256. */
-  metadata: z.record(z.string(), digest),
+  readonly metadata: Readonly<Record<string, string>>;
   /** Disks that hold layers which this one leaves out. */
-  bases: z._default(z.array(z.looseObject({ label: z.string(), manifest: digest, layers: z.array(digest) })), []),
-});
+  readonly bases: readonly { readonly label: string; readonly manifest: string; readonly layers: readonly string[] }[];
+}
 
-export type Manifest = Readonly<z.infer<typeof manifestSchema>>;
+const digest = matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest');
+
+const shape = objectOf({
+  formatVersion: text,
+  createdBy: text,
+  priority: optional(whole),
+  images: listOf(objectOf({ id: digest, references: listOf(text), layers: listOf(digest) })),
+  layers: listOf(objectOf({ chainId: digest, diffId: digest, parent: optional(digest), cacheId: text, sizeBytes: whole })),
+  metadata: recordOf(digest),
+  bases: optional(listOf(objectOf({ label: text, manifest: digest, layers: listOf(digest) }))),
+});
 
 /**
  * Reads a disk's manifest, or undefined where it has none: then it is one that dockerd filled.
@@ -63,10 +56,11 @@ export function readManifest(tree: DiskTree): { readonly manifest: Manifest; rea
 
 /** Parses a manifest's bytes. @throws PreloaderError FORMAT_NEWER or MANIFEST_INVALID */
 export function parseManifest(bytes: Buffer): { readonly manifest: Manifest; readonly digest: string } {
-  const text = bytes.toString('utf8');
   try {
-    refuseNewerMajor(text, MANIFEST_NAME);
-    return { manifest: parseJson(text, manifestSchema), digest: sha256(bytes) };
+    const document: unknown = JSON.parse(bytes.toString('utf8'));
+    refuseNewerMajor(document, MANIFEST_NAME);
+    checkShape(document, shape);
+    return { manifest: { priority: 0, bases: [], ...(document as Omit<Manifest, 'priority' | 'bases'>) }, digest: sha256(bytes) };
   } catch (error) {
     if (error instanceof PreloaderError) throw error;
     throw new PreloaderError('MANIFEST_INVALID', `${MANIFEST_NAME}: ${messageOf(error)}`, { cause: error });
@@ -77,8 +71,7 @@ export function parseManifest(bytes: Buffer): { readonly manifest: Manifest; rea
  * Refuses a file of a newer major format: what it means is not known here. A newer minor one is read.
  * @throws PreloaderError FORMAT_NEWER; Error where there is no version at all
  */
-export function refuseNewerMajor(text: string, name: string): void {
-  const document: unknown = JSON.parse(text);
+export function refuseNewerMajor(document: unknown, name: string): void {
   const version = isRecord(document) ? document['formatVersion'] : undefined;
   const match = typeof version === 'string' ? /^(\d{1,6})\.\d{1,6}$/.exec(version) : null;
   if (match === null) throw new Error(`\`formatVersion\`: expected major.minor, found ${JSON.stringify(version) ?? 'nothing'}`);

@@ -1,18 +1,6 @@
 import { isAbsolute } from 'node:path';
-import * as z from 'zod/mini';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
-import { parseJson } from '../system/parse.ts';
-
-/** What we need of /etc/docker/daemon.json; dockerd's other keys are no concern of ours. */
-const schema = z.looseObject({
-  'data-root': z.optional(z.string()),
-  /** The old name of data-root, refused by dockerd since 23.0. */
-  graph: z.optional(z.string()),
-  'storage-driver': z.optional(z.string()),
-  'userns-remap': z.optional(z.string()),
-  features: z.optional(z.looseObject({ 'containerd-snapshotter': z.optional(z.boolean()) })),
-});
 
 /** dockerd's own configuration, as far as it decides which store there is. */
 export interface DaemonConfig {
@@ -26,14 +14,16 @@ export interface DaemonConfig {
 export const DEFAULT_DATA_ROOT = '/var/lib/docker';
 
 /**
- * Reads dockerd's configuration file; none means dockerd's defaults.
+ * Reads dockerd's configuration file; none means dockerd's defaults, and zod is not loaded.
  * @throws PreloaderError DOCKER_CONFIG_INVALID: dockerd itself would refuse to start with such a file
  */
-export function readDaemonConfig(path: string): DaemonConfig {
+export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
   try {
     const text = readTextIfThere(path);
     // dockerd takes an empty file for {}.
-    const config = parseJson(text === undefined || text.trim() === '' ? '{}' : text.replace(/^\uFEFF/, ''), schema);
+    if (text === undefined || text.trim() === '') return { dataRoot: DEFAULT_DATA_ROOT, storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined };
+    const { parseDaemonConfig } = await import('./daemon-config-schema.ts');
+    const config = parseDaemonConfig(text.replace(/^\uFEFF/, ''));
     const dataRoot = config['data-root'] ?? config.graph;
     if (dataRoot !== undefined && dataRoot !== '' && !isAbsolute(dataRoot)) throw new Error(`\`data-root\`: an absolute path expected, found ${JSON.stringify(dataRoot)}`);
     return {

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { sha256Bytes } from '../system/digest.ts';
 import type { ChainID } from './ids.ts';
 
 /**
@@ -33,13 +33,13 @@ export function ownLayerNames(chain: ChainID): OwnLayerNames {
 export const emptyLayer: OwnLayerNames = namesFrom('docker-preloader empty layer');
 
 function namesFrom(seed: string): OwnLayerNames {
-  const digest = createHash('sha256').update(seed).digest();
+  const digest = sha256Bytes(seed);
   const hex = digest.toString('hex');
   const cacheId = /^\d{12}/.test(hex) ? `a${hex.slice(1)}` : hex;
   let link = '';
   let bits = 0;
   let value = 0;
-  for (const byte of createHash('sha256').update(`${seed} link`).digest()) {
+  for (const byte of sha256Bytes(`${seed} link`)) {
     value = (value << 8) | byte;
     for (bits += 8; bits >= 5; bits -= 5) link += BASE32[(value >>> (bits - 5)) & 31];
     value &= 31;

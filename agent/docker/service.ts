@@ -13,10 +13,10 @@ export interface ServiceStore {
  * @param execStart argv of ExecStart=, with variables filled in
  * @throws PreloaderError DOCKER_CONFIG_INVALID
  */
-export function storeOfService(execStart: readonly string[], environment: Readonly<Record<string, string>>, defaultConfigPath: string): ServiceStore {
+export async function storeOfService(execStart: readonly string[], environment: Readonly<Record<string, string>>, defaultConfigPath: string): Promise<ServiceStore> {
   const argv = execStart.flatMap((word) => expand(word, environment));
   const option = (...names: readonly string[]): string | undefined => optionValue(argv, names);
-  const config = readDaemonConfig(option('--config-file') ?? defaultConfigPath);
+  const config = await readDaemonConfig(option('--config-file') ?? defaultConfigPath);
   const dataRoot = option('--data-root', '-g', '--graph') ?? config.dataRoot;
   return {
     dataRoot: dataRoot === '' ? DEFAULT_DATA_ROOT : dataRoot.replace(/(.)\/+$/, '$1'),

@@ -49,7 +49,7 @@ export class Store {
   readonly #ownership = new Map<ChainID, Ownership>();
   readonly #userLayers = new Map<ChainID, NamedLayer | undefined>();
   readonly #configs = new Map<ImageID, ImageConfig | undefined>();
-  #overlayNames: readonly string[] | undefined;
+  #overlayNames: ReadonlySet<string> | undefined;
   #containerParents: ReadonlyMap<string, ChainID> | undefined;
   #foreignLinks: ReadonlyMap<string, string> | undefined;
 
@@ -69,8 +69,8 @@ export class Store {
     this.images = new Set(namesIn(this.paths.images).flatMap((name) => asImageID(`sha256:${name}`) ?? []));
   }
 
-  #names(): readonly string[] {
-    this.#overlayNames ??= namesIn(this.#overlay.home);
+  #names(): ReadonlySet<string> {
+    this.#overlayNames ??= new Set(namesIn(this.#overlay.home));
     return this.#overlayNames;
   }
 
@@ -97,6 +97,8 @@ export class Store {
     const folder = this.#overlay.layer(names.cacheId);
     const record = this.paths.layer(chain);
     const hasRecord = this.ownership(chain) === 'ours';
+    // The usual case at a first boot: nothing of it is there to be asked for.
+    if (!hasRecord && !this.#names().has(names.cacheId)) return { ...names, diff: undefined, linkFile: undefined, lower: undefined, committed: false, linkTarget: undefined, record: undefined, tarSplitBytes: undefined };
     return {
       ...names,
       diff: linkTarget(`${folder}/diff`),

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
-import { configSchema, DEFAULT_CONFIG_PATH, type Config } from '../boot/config.ts';
+import { DEFAULT_CONFIG_PATH, type Config } from '../boot/config.ts';
+import { configSchema } from '../boot/config-schema.ts';
 import { states } from '../status/state.ts';
 import { codes } from '../system/codes.ts';
 import { VERSION } from '../version.ts';

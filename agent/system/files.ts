@@ -1,6 +1,6 @@
 import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, futimesSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
+import { isEEXIST, isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
 
 /** The file's text, or undefined where there is none. */
 export function readTextIfThere(path: string): string | undefined {
@@ -121,18 +121,43 @@ function writeAll(fd: number, content: string | Buffer): void {
 }
 
 /**
+ * Writes a file into a folder that nobody knows yet: there is nothing to be replaced in one step. The mode is less the
+ * process's umask.
+ * @throws system errors, EEXIST where there is such a file
+ */
+export function writeNewFile(path: string, content: string, mode: number): void {
+  const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, mode);
+  try {
+    if (content !== '') writeAll(fd, content);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Makes a folder. @returns whether it was not there before @throws system errors, also where its parent is missing */
+export function makeFolder(path: string, mode: number): boolean {
+  try {
+    mkdirSync(path, { mode });
+    return true;
+  } catch (error) {
+    if (!isEEXIST(error)) throw error;
+    return false;
+  }
+}
+
+/**
  * Replaces a file so that at any moment, also after a power cut, either the old or the new content is there whole:
  * temp file, fsync, rename, fsync of the folder. Without `durable` the two fsyncs are left out: for what can be derived
- * again.
+ * again. `content` leaves out the second: after a power cut it may be the old content that is there.
  */
-export function replaceFile(path: string, content: string | Buffer, options: { readonly mode: number; readonly durable: boolean; readonly tempPath?: string; /** What its time of modification becomes, in seconds since 1970. */ readonly modifiedSec?: number }): void {
+export function replaceFile(path: string, content: string | Buffer, options: { readonly mode: number; readonly durable: boolean | 'content'; readonly tempPath?: string; /** What its time of modification becomes, in seconds since 1970. */ readonly modifiedSec?: number }): void {
   const temp = options.tempPath ?? `${path}.docker-preloader`;
   const fd = openSync(temp, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW, options.mode);
   try {
     writeAll(fd, content);
     fchmodSync(fd, options.mode);
     if (options.modifiedSec !== undefined) futimesSync(fd, options.modifiedSec, options.modifiedSec);
-    if (options.durable) fsyncSync(fd);
+    if (options.durable !== false) fsyncSync(fd);
   } catch (error) {
     closeSync(fd);
     rmSync(temp, { force: true });
@@ -140,7 +165,7 @@ export function replaceFile(path: string, content: string | Buffer, options: { r
   }
   closeSync(fd);
   renameSync(temp, path);
-  if (options.durable) syncFolder(dirname(path));
+  if (options.durable === true) syncFolder(dirname(path));
 }
 
 /** Makes the names in a folder durable. */
@@ -155,12 +180,13 @@ function syncFolder(path: string): void {
 
 /** Makes a symlink, or replaces one in one step. */
 export function replaceLink(path: string, target: string): void {
-  const current = linkTarget(path);
-  if (current === target) return;
-  if (current === undefined && lstatSync(path, { throwIfNoEntry: false }) === undefined) {
+  try {
     symlinkSync(target, path);
     return;
+  } catch (error) {
+    if (!isEEXIST(error)) throw error;
   }
+  if (linkTarget(path) === target) return;
   const temp = `${path}.docker-preloader`;
   rmSync(temp, { force: true });
   symlinkSync(target, temp);

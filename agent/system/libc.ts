@@ -25,6 +25,7 @@ const signatures = {
   close: ['int'],
   alarm: ['int'],
   poll: ['pointer', 'unsigned long', 'int'],
+  madvise: ['unsigned long', 'unsigned long', 'int'],
   clock_gettime: ['int', 'pointer'],
 } as const satisfies Record<string, readonly Type[]>;
 

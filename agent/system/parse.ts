@@ -25,7 +25,8 @@ function describe(issue: zod.core.$ZodIssue, value: unknown): string {
   return `${prefix}expected ${issue.message}, found ${found}`;
 }
 
-function describeValue(value: unknown): string {
+/** A value in few words, for a message. */
+export function describeValue(value: unknown): string {
   const text = JSON.stringify(value) ?? 'nothing';
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

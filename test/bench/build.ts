@@ -15,7 +15,6 @@ const root = path.resolve(import.meta.dirname, '../..');
 interface BenchOptions {
   readonly sizeMb: number;
   readonly rounds: number;
-  readonly jsonFile: string | undefined;
 }
 
 interface Rival {
@@ -31,19 +30,19 @@ interface Measured {
   readonly peakDiskMb: number;
 }
 
-/** Runs the rivals in turns and prints a table of medians, spreads and ratios to `build`. */
-export async function benchBuild(options: BenchOptions): Promise<void> {
+/** Runs the rivals in turns and prints a table of medians, spreads and ratios to `build`. @returns it, with each single figure */
+export async function benchBuild(options: BenchOptions): Promise<unknown> {
   await ensureDebianPackages(['e2fsprogs', 'qemu-utils'], { install: true });
   await buildExecutable(root, path.join(root, 'dist'));
   const tree = await tempTree('dpl-bench');
   try {
-    await compare(tree.path, options);
+    return await compare(tree.path, options);
   } finally {
     await cleanUpAll();
   }
 }
 
-async function compare(temp: string, options: BenchOptions): Promise<void> {
+async function compare(temp: string, options: BenchOptions): Promise<unknown> {
   const image = await makeImage(temp, options.sizeMb);
   console.log(`image: ${(image.bytes / 1e6).toFixed(0)} MB, ${LAYERS} layers, ${image.files} files`);
   const results = new Map<string, Measured[]>();
@@ -60,7 +59,7 @@ async function compare(temp: string, options: BenchOptions): Promise<void> {
   }
   const table = [...results].map(([name, runs]) => summary(name, runs, results.get('build') ?? [], image.bytes / 1e6));
   console.table(table);
-  if (options.jsonFile !== undefined) writeFileSync(options.jsonFile, `${JSON.stringify({ image, rounds: options.rounds, table }, undefined, 2)}\n`);
+  return { image, rounds: options.rounds, table, runs: Object.fromEntries(results) };
 }
 
 async function rivals(archive: string): Promise<Rival[]> {
@@ -138,7 +137,7 @@ function summary(name: string, runs: readonly Measured[], own: readonly Measured
 }
 
 /** An archive of `docker save` of this machine's own files under /usr, in layers of about one size, in the order of their names. */
-async function makeImage(folder: string, sizeMb: number): Promise<{ readonly archive: string; readonly bytes: number; readonly files: number }> {
+export async function makeImage(folder: string, sizeMb: number): Promise<{ readonly archive: string; readonly bytes: number; readonly files: number }> {
   const stage = path.join(folder, 'image');
   mkdirSync(stage);
   const wanted = (sizeMb * 1e6) / LAYERS;

@@ -1,31 +1,77 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import { execa } from 'execa';
+import { benchBoot } from './boot.ts';
+import { groups } from './boot-cases.ts';
+import { bootChart } from './boot-chart.ts';
+import { agentPhases, bootSlopes, bootTable, type Sample } from './boot-report.ts';
 import { benchBuild } from './build.ts';
 
-const HELP = `npm run bench -- build [--size MB] [--rounds N] [--json FILE]
+const HELP = `npm run bench [-- boot|build] [options]
 
-Measures side by side, in one run and in turns, what takes an image archive to a qcow2 disk:
+Measures side by side, in one run and in turns. Without a name, both.
+
+boot: from exec to READY=1 received, beside scripts, docker load, tarballs, a C program of the same system calls
+  --only GROUPS    some of ${groups.join(', ')}, with commas between (default all)
+  --quick          fewer sizes, 3 rounds, nothing loaded: a minute or two
+  --load-size MB   the image's size for docker load, from this machine's own files (default 850)
+  --svg FILE       draws where the time goes
+  --from FILE      measures nothing, but reads what --json wrote
+
+build: what takes an image archive to a qcow2 disk
   build            docker-preloader build
   tar + mke2fs     tar -x of the archive and all layers, mke2fs -d, qemu-img convert
   engine docker    docker-preloader build --engine docker: a private dockerd, docker load, copy, qemu-img convert
-
   --size MB        the image's size, from this machine's own files (default 850)
-  --rounds N       rounds of each (default 3)
-  --json FILE      writes the figures there, too`;
+
+  --rounds N       rounds of each (default 7 of boot, 3 of build)
+  --json FILE      writes the figures there, too, each single one`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { size: { type: 'string', default: '850' }, rounds: { type: 'string', default: '3' }, json: { type: 'string' }, help: { type: 'boolean', default: false } },
+  options: {
+    'size': { type: 'string', default: '850' }, 'load-size': { type: 'string', default: '850' }, 'rounds': { type: 'string' }, 'json': { type: 'string' }, 'svg': { type: 'string' },
+    'only': { type: 'string' }, 'from': { type: 'string' }, 'quick': { type: 'boolean', default: false }, 'help': { type: 'boolean', default: false },
+  },
 });
-const [sizeMb, rounds] = [Number(values.size), Number(values.rounds)];
+const [sizeMb, loadMb, rounds] = [Number(values.size), Number(values['load-size']), Number(values.rounds ?? 1)];
+const names = positionals.length > 0 ? positionals : ['boot', 'build'];
+const chosen = values.only?.split(',') ?? groups.filter((group) => !values.quick || group !== 'load');
+const isWrong = names.some((name) => name !== 'boot' && name !== 'build') || chosen.some((group) => !groups.some((known) => known === group)) || !(sizeMb >= 1) || !(loadMb >= 1) || !Number.isInteger(rounds) || rounds < 1;
+
 if (values.help) console.log(HELP);
-else if (positionals.join(' ') !== 'build' || !(sizeMb >= 1) || !Number.isInteger(rounds) || rounds < 1) {
-  console.error(`docker-preloader bench: 'build', a size of at least 1 and a whole number of rounds expected, found '${process.argv.slice(2).join(' ')}'; --help tells more`);
+else if (isWrong) {
+  console.error(`docker-preloader bench: 'boot' or 'build' with its options expected, found '${process.argv.slice(2).join(' ')}'; --help tells more`);
   process.exitCode = 2;
+} else if (names.includes('boot') && values.from === undefined && process.pid !== 1) {
+  // With mounts and processes of its own, of which it is the first: what else runs here neither holds its mounts nor sees them.
+  // Not private: what others unmount must go here, too.
+  const { exitCode } = await execa('unshare', ['--mount', '--propagation', 'slave', '--pid', '--fork', '--kill-child', '--mount-proc', process.execPath, ...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit', reject: false });
+  process.exitCode = exitCode ?? 1;
 } else {
   try {
-    await benchBuild({ sizeMb, rounds, jsonFile: values.json });
+    await bench();
   } catch (error) {
     console.error(`docker-preloader bench: ${error instanceof Error ? error.message : String(error)}`);
     process.exitCode = 1;
   }
+}
+
+async function bench(): Promise<void> {
+  const result: Record<string, unknown> = { machine: `${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}` };
+  if (names.includes('boot')) {
+    const samples = values.from === undefined
+      ? await benchBoot({ groups: chosen, quick: values.quick, rounds: Number(values.rounds ?? (values.quick ? 3 : 7)), loadMb })
+      : (JSON.parse(readFileSync(values.from, 'utf8')) as { readonly boot: { readonly samples: readonly Sample[] } }).boot.samples;
+    const [table, slopes, phases] = [bootTable(samples), bootSlopes(samples), Object.fromEntries(agentPhases(samples))];
+    console.table(table);
+    if (slopes.length > 0) console.table(slopes);
+    console.log(`where the agent's time goes, ms: ${Object.entries(phases).map(([phase, value]) => `${phase} ${value.toFixed(1)}`).join(', ')}`);
+    const chart = bootChart(samples);
+    if (values.svg !== undefined && chart !== undefined) writeFileSync(values.svg, chart);
+    result['boot'] = { table, slopes, phases, samples };
+  }
+  if (names.includes('build')) result['build'] = await benchBuild({ sizeMb, rounds: Number(values.rounds ?? 3) });
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, undefined, 1)}\n`);
 }

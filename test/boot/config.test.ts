@@ -6,11 +6,11 @@ import fc from 'fast-check';
 import { checkMountRoot, defaultConfig, parseRequired, readConfig, runtimePath, type Config } from '../../agent/boot/config.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 
-function readText(text: string): Config {
+async function readText(text: string): Promise<Config> {
   const folder = makeScratch();
   try {
     writeFileSync(path.join(folder, 'config.json'), text);
-    return readConfig(path.join(folder, 'config.json'));
+    return await readConfig(path.join(folder, 'config.json'));
   } finally {
     removeScratch(folder);
   }
@@ -19,25 +19,27 @@ function readText(text: string): Config {
 const digest = `sha256:${'a'.repeat(64)}`;
 
 describe('the configuration', () => {
-  it('has the defaults that the documentation names', () => {
+  it('has the defaults that the documentation names', async () => {
     assert.deepEqual(defaultConfig(), {
       labels: ['dpl-*'],
       required: [],
       deviceTimeoutSec: 10,
+      idleExitSec: 0,
       dockerConfig: '/etc/docker/daemon.json',
       conflicts: 'user',
       mountRoot: '/run/docker-preloader/disks',
       statusSocket: '/run/docker-preloader/status.sock',
       removedImages: 'restore',
     });
-    assert.deepEqual(readText('{}'), defaultConfig());
+    assert.deepEqual(await readText('{}'), defaultConfig());
   });
 
-  it('takes every key', () => {
+  it('takes every key', async () => {
     const all = {
       labels: ['dpl-*', 'late', '*'],
       required: ['base', `pinned@${digest}`, 'must-*'],
       deviceTimeoutSec: 0.5,
+      idleExitSec: 30,
       dockerConfig: '/a/daemon.json',
       dataRoot: '/data',
       conflicts: 'disk',
@@ -45,13 +47,13 @@ describe('the configuration', () => {
       statusSocket: '/run/x.sock',
       removedImages: 'respect',
     };
-    assert.deepEqual(readText(JSON.stringify(all)), all);
+    assert.deepEqual(await readText(JSON.stringify(all)), all);
   });
 
-  it('makes paths plain', () => {
-    const { dataRoot, mountRoot } = readText('{"dataRoot":"/a//b/../c/","mountRoot":"/m/"}');
+  it('makes paths plain', async () => {
+    const { dataRoot, mountRoot } = await readText('{"dataRoot":"/a//b/../c/","mountRoot":"/m/"}');
     assert.deepEqual([dataRoot, mountRoot], ['/a/c', '/m']);
-    assert.equal(readText('{"dataRoot":"/"}').dataRoot, '/');
+    assert.equal((await readText('{"dataRoot":"/"}')).dataRoot, '/');
     assert.equal(runtimePath(defaultConfig(), 'status.json'), '/run/docker-preloader/status.json');
   });
 
@@ -69,6 +71,8 @@ describe('the configuration', () => {
     ['{"required":["x@sha256:short"]}', /`required\.0`: expected a label or glob, perhaps with @sha256:<64 hex digits> behind it, found "x@sha256:short"$/],
     ['{"deviceTimeoutSec":"10"}', /`deviceTimeoutSec`: expected number, found "10"$/],
     ['{"deviceTimeoutSec":-1}', /`deviceTimeoutSec`: expected at least 0, found -1$/],
+    ['{"idleExitSec":-1}', /`idleExitSec`: expected 0, or a time of 10 to 86400 seconds, found -1$/],
+    ['{"idleExitSec":9}', /`idleExitSec`: expected 0, or a time of 10 to 86400 seconds, found 9$/],
     ['{"deviceTimeoutSec":1e9}', /`deviceTimeoutSec`: expected at most 3600, found 1000000000$/],
     ['{"dataRoot":"docker"}', /`dataRoot`: expected an absolute path, found "docker"$/],
     ['{"dataRoot":null}', /`dataRoot`: expected string, found null$/],
@@ -77,14 +81,14 @@ describe('the configuration', () => {
     ['{"removedImages":true}', /`removedImages`: expected "restore" or "respect", found true$/],
     [`{"conflicts":"${'x'.repeat(500)}"}`, /found "x{59}…$/],
   ] as const) {
-    it(`${text.slice(0, 60)} is refused, naming the key`, () => assert.throws(() => readText(text), { code: 'CONFIG_INVALID', message: says }));
+    it(`${text.slice(0, 60)} is refused, naming the key`, () => assert.rejects(readText(text), { code: 'CONFIG_INVALID', message: says }));
   }
 
-  it('that somebody named must be there', (t) => {
+  it('that somebody named must be there', async (t) => {
     const folder = scratch(t);
-    assert.throws(() => readConfig(path.join(folder, 'none.json')), { code: 'CONFIG_INVALID', message: /none\.json: a configuration file expected, found none$/ });
+    await assert.rejects(readConfig(path.join(folder, 'none.json')), { code: 'CONFIG_INVALID', message: /none\.json: a configuration file expected, found none$/ });
     mkdirSync(path.join(folder, 'folder.json'));
-    assert.throws(() => readConfig(path.join(folder, 'folder.json')), { code: 'CONFIG_INVALID', message: /folder\.json: cannot be read: EISDIR/ });
+    await assert.rejects(readConfig(path.join(folder, 'folder.json')), { code: 'CONFIG_INVALID', message: /folder\.json: cannot be read: EISDIR/ });
   });
 
   it('may not put the mounts below the data root', () => {
@@ -95,12 +99,12 @@ describe('the configuration', () => {
     checkMountRoot(defaultConfig(), '/var/lib/docker');
   });
 
-  it('is read or refused by name, whatever it is', () => {
+  it('is read or refused by name, whatever it is', async () => {
     const near = fc.record({ labels: fc.jsonValue(), required: fc.jsonValue(), deviceTimeoutSec: fc.jsonValue(), dataRoot: fc.jsonValue(), conflicts: fc.jsonValue() }, { requiredKeys: [] });
-    fc.assert(
-      fc.property(fc.oneof(fc.json(), fc.string(), near.map((value) => JSON.stringify(value))), (text) => {
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(fc.json(), fc.string(), near.map((value) => JSON.stringify(value))), async (text) => {
         try {
-          const { labels, deviceTimeoutSec, dataRoot = '/' } = readText(text);
+          const { labels, deviceTimeoutSec, dataRoot = '/' } = await readText(text);
           assert.ok(Array.isArray(labels) && deviceTimeoutSec >= 0 && path.isAbsolute(dataRoot));
         } catch (error) {
           assert.ok(error instanceof Error && 'code' in error, String(error));

@@ -10,11 +10,11 @@ import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 
 const defaults: DaemonConfig = { dataRoot: '/var/lib/docker', storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined };
 
-function readText(text: string): DaemonConfig {
+async function readText(text: string): Promise<DaemonConfig> {
   const folder = makeScratch();
   try {
     writeFileSync(path.join(folder, 'daemon.json'), text);
-    return readDaemonConfig(path.join(folder, 'daemon.json'));
+    return await readDaemonConfig(path.join(folder, 'daemon.json'));
   } finally {
     removeScratch(folder);
   }
@@ -39,10 +39,10 @@ describe('daemon.json', () => {
     ['{"features":{}}', {}],
     ['{"log-driver":"journald","storage-opts":["x"],"__proto__":{"data-root":"/evil"}}', {}],
   ] as const) {
-    it(`${JSON.stringify(text)} is taken`, () => assert.deepEqual(readText(text), { ...defaults, ...expected }));
+    it(`${JSON.stringify(text)} is taken`, async () => assert.deepEqual(await readText(text), { ...defaults, ...expected }));
   }
 
-  it('that is not there means dockerd\'s defaults', (t) => assert.deepEqual(readDaemonConfig(path.join(scratch(t), 'none.json')), defaults));
+  it('that is not there means dockerd\'s defaults', async (t) => assert.deepEqual(await readDaemonConfig(path.join(scratch(t), 'none.json')), defaults));
 
   for (const [text, says] of [
     ['{', /daemon\.json: .*JSON.*: the store is left alone$/],
@@ -54,14 +54,14 @@ describe('daemon.json', () => {
     ['{"features":{"containerd-snapshotter":"yes"}}', /`features\.containerd-snapshotter`: expected boolean, found "yes"/],
     ['{"data-root":"/x" // comment\n}', /JSON/],
   ] as const) {
-    it(`${JSON.stringify(text)} is refused in one line, with the key`, () => assert.throws(() => readText(text), { code: 'DOCKER_CONFIG_INVALID', message: says }));
+    it(`${JSON.stringify(text)} is refused in one line, with the key`, () => assert.rejects(readText(text), { code: 'DOCKER_CONFIG_INVALID', message: says }));
   }
 
-  it('is read or refused by name, whatever it is', () => {
-    fc.assert(
-      fc.property(fc.oneof(fc.json(), fc.string()), (text) => {
+  it('is read or refused by name, whatever it is', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(fc.json(), fc.string()), async (text) => {
         try {
-          assert.ok(path.isAbsolute(readText(text).dataRoot));
+          assert.ok(path.isAbsolute((await readText(text)).dataRoot));
         } catch (error) {
           assert.ok(error instanceof Error && 'code' in error);
           assert.equal(error.code, 'DOCKER_CONFIG_INVALID');
@@ -106,17 +106,17 @@ describe('docker.service', () => {
     { argv: '', environment: { DOCKER_DRIVER: 'vfs' }, expected: { storageDriver: 'vfs' } },
     { argv: '', environment: { DOCKER_DRIVER: 'vfs' }, file: '{"storage-driver":"overlay2"}', expected: { storageDriver: 'overlay2' } },
   ]) {
-    it(`with '${argv}'${file === undefined ? '' : ` and ${file}`} ${JSON.stringify(environment)}`, (t) => {
+    it(`with '${argv}'${file === undefined ? '' : ` and ${file}`} ${JSON.stringify(environment)}`, async (t) => {
       const config = path.join(scratch(t), 'daemon.json');
       if (file !== undefined) writeFileSync(config, file);
-      assert.deepEqual(storeOfService(parseExecStart(execStart(argv)), environment, config), { dataRoot: '/var/lib/docker', storageDriver: undefined, usernsRemap: undefined, ...expected });
+      assert.deepEqual(await storeOfService(parseExecStart(execStart(argv)), environment, config), { dataRoot: '/var/lib/docker', storageDriver: undefined, usernsRemap: undefined, ...expected });
     });
   }
 
-  it('names another configuration file', (t) => {
+  it('names another configuration file', async (t) => {
     const other = path.join(scratch(t), 'other.json');
     writeFileSync(other, '{"data-root":"/other"}');
-    assert.equal(storeOfService(['dockerd', '--config-file', other], {}, '/nonexistent/daemon.json').dataRoot, '/other');
+    assert.equal((await storeOfService(['dockerd', '--config-file', other], {}, '/nonexistent/daemon.json')).dataRoot, '/other');
   });
 });
 

@@ -130,11 +130,11 @@ function mounted(file: string, type: string): void {
 export const reach: Readonly<Record<Code, Reach>> = {
   CONFIG_INVALID: ({ folder }) => thrown(() => {
     writeFileSync(path.join(folder, 'config.json'), '{"lables":[]}');
-    readConfig(path.join(folder, 'config.json'));
+    return readConfig(path.join(folder, 'config.json'));
   }),
   DOCKER_CONFIG_INVALID: ({ folder }) => thrown(() => {
     writeFileSync(path.join(folder, 'daemon.json'), '{');
-    readDaemonConfig(path.join(folder, 'daemon.json'));
+    return readDaemonConfig(path.join(folder, 'daemon.json'));
   }),
   DATA_ROOT_DIFFERS: () => [must(differenceOf({ dataRoot: '/srv/docker', storageDriver: undefined, usernsRemap: undefined }, '/var/lib/docker', '/etc/docker/daemon.json'))],
   STORE_UNSUPPORTED: (ground) => {

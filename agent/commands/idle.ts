@@ -1,0 +1,26 @@
+import type { Server } from 'node:net';
+import { notify } from '../system/notify.ts';
+
+/**
+ * Ends the process, with success, once nobody has asked for so long. The service manager keeps the socket: whoever asks
+ * next starts it again, also one who came while it was ending.
+ */
+export function exitWhenIdle(server: Server, idleSec: number): void {
+  let open = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const wait = (): void => {
+    timer = setTimeout(() => {
+      notify('STOPPING=1', 'STATUS=idle: the next request for the status starts it again');
+      process.exit(0);
+    }, idleSec * 1000);
+  };
+  server.on('connection', (socket) => {
+    open += 1;
+    clearTimeout(timer);
+    socket.once('close', () => {
+      open -= 1;
+      if (open === 0) wait();
+    });
+  });
+  wait();
+}

@@ -1,0 +1,96 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { execa } from 'execa';
+import { unmountBelow } from '../support/temp-tree.ts';
+import { labelPrefix } from './boot-fixtures.ts';
+
+/** When each phase of the agent began, as its status tells, in microseconds of CLOCK_MONOTONIC. */
+export interface AgentTimings {
+  readonly timings: readonly { readonly phase: string; readonly startUsec: number }[];
+}
+
+/** What stopwatch.c prints. */
+export interface Timed {
+  readonly startUsec: number;
+  /** 0 where the program sends no READY. */
+  readonly readyUsec: number;
+  readonly endUsec: number;
+  readonly exitStatus: number;
+  readonly userUsec: number;
+  readonly systemUsec: number;
+  readonly residentKb: number;
+  readonly anonymousKb: number;
+  readonly privateDirtyKb: number;
+  readonly bytesToReady: number;
+}
+
+export interface TimedOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** From a control group's cgroup.procs. */
+  readonly group?: string | undefined;
+  /** How long after READY the memory is looked at; 0: not at all. */
+  readonly settleMs?: number;
+  /** Whose reads are counted. */
+  readonly devices?: readonly string[];
+}
+
+/** A machine in small: a data root on an ext4 of its own, a /run in memory, perhaps a system disk. */
+export class Place {
+  readonly #folder: string;
+  readonly #stopwatch: string;
+  readonly data: string;
+  readonly run: string;
+  readonly disks: string;
+  readonly system: string;
+  readonly config: string;
+
+  constructor(folder: string, stopwatch: string) {
+    this.#folder = folder;
+    this.#stopwatch = stopwatch;
+    this.data = path.join(folder, 'data/docker');
+    this.run = path.join(folder, 'run');
+    this.disks = path.join(folder, 'run/disks');
+    this.system = path.join(folder, 'system');
+    this.config = path.join(folder, 'config.json');
+    for (const dir of ['data', 'run', 'system']) mkdirSync(path.join(folder, dir), { recursive: true });
+    writeFileSync(this.config, JSON.stringify({ labels: [`${labelPrefix}*`], dataRoot: this.data, mountRoot: this.disks, statusSocket: path.join(this.run, 'status.sock'), dockerConfig: path.join(folder, 'daemon.json') }));
+  }
+
+  /** Gives it a copy of a data root's filesystem, and of a system disk where there is one. */
+  async boot(dataRoot: string, systemDevice?: string): Promise<void> {
+    const copy = path.join(this.#folder, 'data.ext4');
+    await execa('cp', ['--sparse=always', dataRoot, copy]);
+    await execa('mount', ['-o', 'loop', copy, path.dirname(this.data)]);
+    rmSync(copy);
+    if (systemDevice !== undefined) await execa('mount', ['-o', 'ro', systemDevice, this.system]);
+    await this.clearRun();
+  }
+
+  /** A new boot of the same data root: nothing is mounted, /run is empty. */
+  async clearRun(): Promise<void> {
+    await unmountBelow(this.run);
+    await execa('mount', ['-t', 'tmpfs', 'tmpfs', this.run]);
+    mkdirSync(this.disks);
+  }
+
+  async shutDown(): Promise<void> {
+    await unmountBelow(this.#folder);
+  }
+
+  /** Runs a program under the stopwatch. @throws Error where it fails */
+  async time(command: readonly string[], { env = {}, group, settleMs = 0, devices = [] }: TimedOptions = {}): Promise<Timed> {
+    const names = devices.map((device) => path.basename(device)).join(',') || '-';
+    const { stdout, stderr } = await execa(this.#stopwatch, [path.join(this.#folder, 'notify'), group ?? '-', String(settleMs), names, ...command], { env, stdin: 'ignore', cwd: this.#folder });
+    const timed = JSON.parse(stdout.slice(stdout.lastIndexOf('{'))) as Timed;
+    // An agent's SIGTERM comes when it is READY, so that it may end by the signal.
+    if (timed.exitStatus !== 0 && timed.readyUsec === 0) throw new Error(`${command.join(' ')}: exit status 0 expected, found ${timed.exitStatus}: ${stderr}`);
+    return timed;
+  }
+
+  /** What the agent that ran last has left of its timings. @throws Error where it did not do all of its work */
+  agentTimings(): AgentTimings {
+    const status = JSON.parse(readFileSync(path.join(this.run, 'status.json'), 'utf8')) as AgentTimings & { readonly state: string; readonly summary: string };
+    if (status.state !== 'ok') throw new Error(`the agent: ok expected, found ${status.summary}`);
+    return { timings: status.timings };
+  }
+}

@@ -1,0 +1,119 @@
+/*
+ * The floor: nothing but the system calls by which the agent changes the machine, in its order, from a prepared list. It
+ * reads and decides nothing, so no program can do the same work in less time.
+ *
+ * usage: floor LIST
+ * LIST holds words that end with a zero byte:
+ *   mount DEVICE PATH TYPE OPTIONS | folder PATH MODE | link TARGET PATH | file PATH TEMPORARY MODE durable|derived CONTENT
+ *   | copy SOURCE PATH | rename OLD NEW | ready
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static char *next, *end;
+
+static char *word(void) {
+  char *start = next;
+  next += strlen(next) + 1;
+  return start;
+}
+
+static void check(int result, const char *what) {
+  if (result >= 0) return;
+  fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
+  exit(1);
+}
+
+static void write_file(const char *path, const char *temporary, int mode, int durable, const char *content) {
+  int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+  check(fd, temporary);
+  size_t length = strlen(content);
+  if (length > 0) check(write(fd, content, length) == (ssize_t)length ? 0 : -1, temporary);
+  if (durable) check(fsync(fd), temporary);
+  close(fd);
+  if (strcmp(path, temporary) != 0) check(rename(temporary, path), path);
+  if (!durable) return;
+  char folder[4096];
+  snprintf(folder, sizeof folder, "%s", path);
+  fd = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  check(fd, folder);
+  check(fsync(fd), folder);
+  close(fd);
+}
+
+static void copy_file(const char *source, const char *path) {
+  int in = open(source, O_RDONLY | O_CLOEXEC), out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  check(in, source);
+  check(out, path);
+  struct stat stats;
+  check(fstat(in, &stats), source);
+  for (off_t left = stats.st_size; left > 0;) {
+    ssize_t count = copy_file_range(in, NULL, out, NULL, left, 0);
+    if (count <= 0) count = sendfile(out, in, NULL, left);
+    check(count > 0 ? 0 : -1, path);
+    left -= count;
+  }
+  close(in);
+  close(out);
+}
+
+static void ready(void) {
+  const char *path = getenv("NOTIFY_SOCKET");
+  if (!path) return;
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&address, sizeof address);
+  close(fd);
+}
+
+int main(int argc, char **argv) {
+  if (argc != 2) return 2;
+  int fd = open(argv[1], O_RDONLY | O_CLOEXEC);
+  check(fd, argv[1]);
+  struct stat stats;
+  check(fstat(fd, &stats), argv[1]);
+  next = mmap(NULL, stats.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+  end = next + stats.st_size;
+  while (next < end) {
+    char *what = word();
+    if (strcmp(what, "mount") == 0) {
+      char *device = word(), *path = word(), *type = word(), *options = word();
+      check(mount(device, path, type, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, options), path);
+    } else if (strcmp(what, "folder") == 0) {
+      char *path = word();
+      if (mkdir(path, strtol(word(), NULL, 8)) < 0 && errno != EEXIST) check(-1, path);
+    } else if (strcmp(what, "link") == 0) {
+      char *target = word(), *path = word();
+      check(symlink(target, path), path);
+    } else if (strcmp(what, "file") == 0) {
+      char *path = word(), *temporary = word();
+      int mode = strtol(word(), NULL, 8), durable = strcmp(word(), "durable") == 0;
+      write_file(path, temporary, mode, durable, word());
+    } else if (strcmp(what, "copy") == 0) {
+      char *source = word();
+      copy_file(source, word());
+    } else if (strcmp(what, "rename") == 0) {
+      char *old = word(), *new = word();
+      check(rename(old, new), new);
+    } else if (strcmp(what, "ready") == 0) {
+      ready();
+    } else {
+      fprintf(stderr, "floor: an action expected, found %s\n", what);
+      return 1;
+    }
+  }
+  return 0;
+}
