@@ -1,10 +1,8 @@
 import { defaultConfig, readConfig, type Config } from '../boot/config.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import { Timings } from '../boot/timings.ts';
-import { withBootTimes } from '../status/boot-times.ts';
-import { statusDocument, summarise } from '../status/document.ts';
-import { eventsOf, logEvents } from '../status/events.ts';
-import { hasBeenReady, publish } from '../status/publish.ts';
+import { hasBeenReady, withBootTimes } from '../status/boot-times.ts';
+import { summarise } from '../status/summary.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { hasWaitingClient, listenFd } from '../system/listen-fds.ts';
@@ -30,6 +28,10 @@ export async function run(configPath: string | undefined): Promise<void> {
   start.result.timings.begin('ready');
   const readyUsec = monotonicUsec();
   notify('READY=1', `STATUS=${summarise(start.result, readyUsec)}`);
+  // What tells of it is loaded once Docker may start.
+  const { statusDocument } = await import('../status/document.ts');
+  const { publish } = await import('../status/publish.ts');
+  const { eventsOf, logEvents } = await import('../status/events.ts');
   const status = withBootTimes(start.config, statusDocument(start.result, readyUsec));
   publish(start.config, status);
   logEvents(eventsOf(status));

@@ -2,13 +2,12 @@ import { FORMAT_VERSION } from '../disk/manifest.ts';
 import type { Finding } from '../disk/finding.ts';
 import type { Preload } from '../boot/preload.ts';
 import { describeStep } from '../boot/steps.ts';
-import { oneLine } from '../system/one-line.ts';
-import { plural } from '../system/plural.ts';
 import { VERSION } from '../version.ts';
 import { diskStatuses } from './disk-status.ts';
 import { imageStatuses } from './image-status.ts';
 import type { PlanDocument, StatusDocument } from './schema.ts';
-import { stateOf, worseState, type State } from './state.ts';
+import { stateOf, worseState } from './state.ts';
+import { summarise, summaryLine } from './summary.ts';
 
 /** Tells of a run. @param readyUsec when it ended, CLOCK_MONOTONIC in microseconds */
 export function statusDocument(run: Preload, readyUsec: number): StatusDocument {
@@ -43,24 +42,6 @@ export function planDocument(run: Preload): PlanDocument {
   return { state: stateOf(run.findings, run.disks.length), steps: steps.map((step) => ({ do: step.do, text: describeStep(step) })), findings: run.findings };
 }
 
-/** A run in one line; the service manager gets it with READY, before the rest is made. */
-export function summarise(run: Preload, readyUsec: number): string {
-  const state = stateOf(run.findings, run.disks.length);
-  const first = run.timings.entries[0]?.startUsec ?? readyUsec;
-  const milliseconds = Math.round((readyUsec - first) / 1000);
-  const worst = run.findings.find((finding) => stateOf([finding], 1) === state);
-  const counts = `${plural(run.disks.length, 'disk')}, ${plural(run.plan?.catalogue.images.size ?? 0, 'image')}, ${plural(run.plan?.catalogue.layers.size ?? 0, 'layer')}`;
-  const steps = run.plan?.steps.length ?? 0;
-  const done = run.applied ? (steps === 0 ? 'nothing to change' : plural(steps, 'change')) : steps > 0 ? `${plural(steps, 'change')} pending: run systemctl restart docker` : 'nothing changed';
-  const text = `${counts}, ${done}, ${milliseconds} ms`;
-  return line(state, (state === 'degraded' || state === 'failed') ? worst : undefined, run.findings.length - 1, text);
-}
-
-/** It goes to terminals and to the service manager as it is. */
-function line(state: State, worst: Finding | undefined, others: number, text: string): string {
-  const more = others > 0 ? ` (and ${others} more)` : '';
-  return oneLine(worst === undefined ? `${state}: ${text}` : `${state}: ${worst.message}${more}; ${text}`);
-}
 
 /** The status with what was found out after READY. */
 export function withFindings(status: StatusDocument, later: readonly Finding[]): StatusDocument {
@@ -69,5 +50,5 @@ export function withFindings(status: StatusDocument, later: readonly Finding[]):
   const findings = [...status.findings, ...later];
   const state = worseState(status.state, stateOf(later, 1));
   if (state === status.state) return { ...status, findings };
-  return { ...status, state, findings, summary: line(state, first, findings.length - 1, status.summary.replace(/^\w+: /, '')) };
+  return { ...status, state, findings, summary: summaryLine(state, first, findings.length - 1, status.summary.replace(/^\w+: /, '')) };
 }

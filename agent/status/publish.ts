@@ -1,17 +1,15 @@
-import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { runtimePath, type Config } from '../boot/config.ts';
 import { messageOf } from '../system/errors.ts';
 import { ensureFolder, readTextIfThere, replaceFile } from '../system/files.ts';
 import { log } from '../system/journal.ts';
+import { BOOT_RECORD, hasBeenReady } from './boot-times.ts';
 import { metrics } from './metrics.ts';
 import type { StatusDocument } from './schema.ts';
 
 const PUBLIC_FILE = 0o644;
 const STATUS = 'status.json';
 const METRICS = 'metrics.prom';
-/** There once a run has been READY in this boot. */
-const BOOT = 'boot.json';
 
 /**
  * Leaves the result where it can be read without asking the daemon, for machines that live too short to be asked. A full
@@ -24,15 +22,10 @@ export function publish(config: Config, status: StatusDocument): void {
     write(STATUS, `${JSON.stringify(status)}\n`);
     write(METRICS, metrics(status));
     // A restart must not make this boot's time stamps those of a later moment.
-    if (!hasBeenReady(config)) write(BOOT, `${JSON.stringify({ readyUsec: status.readyUsec, timings: status.timings, state: status.state })}\n`);
+    if (!hasBeenReady(config)) write(BOOT_RECORD, `${JSON.stringify({ readyUsec: status.readyUsec, timings: status.timings, state: status.state })}\n`);
   } catch (error) {
     log('STATUS_NOT_WRITTEN', `the status files cannot be written, ignoring: ${messageOf(error)}`);
   }
-}
-
-/** Whether a run has settled the devices of this boot already. */
-export function hasBeenReady(config: Config): boolean {
-  return existsSync(runtimePath(config, BOOT));
 }
 
 /** The text of the newest status.json, whoever wrote it, or undefined. */

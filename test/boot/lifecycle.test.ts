@@ -97,7 +97,7 @@ describe('the store over boots', () => {
     loadImages(guest.dataRoot, [{ layers: ['base'], references: ['base:1'] }]);
     guest.attach('dpl-a', [app]);
     const { sharedWithUser, content } = guest.boot();
-    assert.equal(sharedWithUser, 1);
+    assert.deepEqual([...sharedWithUser], [factsOf(app).chains[0]]);
     assert.deepEqual([...content.layers.keys()], [factsOf(app).chains[1]]);
     assert.deepEqual(imageProblems(guest.dataRoot, app), []);
     guest.detach('dpl-a');

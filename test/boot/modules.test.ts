@@ -21,15 +21,15 @@ async function loadedBy(file: string): Promise<string[]> {
 const toReady = [
   'boot/apply.ts', 'boot/catalogue.ts', 'boot/check.ts', 'boot/config.ts', 'boot/discover.ts', 'boot/distribution.ts',
   'boot/image-steps.ts', 'boot/layer-steps.ts', 'boot/ledger.ts', 'boot/mount.ts', 'boot/plan.ts', 'boot/preload.ts',
-  'boot/references.ts', 'boot/removals.ts', 'boot/steps.ts', 'boot/timings.ts', 'boot/wait.ts', 'commands/run.ts',
+  'boot/references.ts', 'boot/removals.ts', 'boot/timings.ts', 'boot/wait.ts', 'commands/run.ts',
   'disk/finding.ts', 'disk/label.ts', 'disk/manifest.ts', 'disk/reader.ts', 'disk/tree.ts', 'docker/daemon-config.ts',
   'docker/ids.ts', 'docker/image-config.ts', 'docker/json.ts', 'docker/layer-db.ts', 'docker/overlay2.ts',
   'docker/reference-store.ts', 'docker/reference.ts', 'docker/store-choice.ts', 'docker/store.ts',
-  'status/boot-times.ts', 'status/document.ts', 'status/publish.ts',
-  'status/state.ts', 'system/block-devices.ts', 'system/clock.ts', 'system/codes.ts', 'system/datagram.ts',
-  'system/digest.ts', 'system/errors.ts', 'system/files.ts', 'system/journal.ts', 'system/libc.ts', 'system/lock.ts',
+  'status/boot-times.ts', 'status/state.ts', 'status/summary.ts',
+  'system/block-devices.ts', 'system/clock.ts', 'system/codes.ts', 'system/datagram.ts',
+  'system/digest.ts', 'system/errors.ts', 'system/files.ts', 'system/libc.ts', 'system/listen-fds.ts', 'system/lock.ts',
   'system/mount.ts', 'system/notify.ts', 'system/one-line.ts', 'system/parse.ts', 'system/plural.ts',
-  'system/shape.ts', 'system/superblock.ts', 'system/udev.ts', 'version.ts',
+  'system/shape.ts', 'system/superblock.ts', 'system/udev.ts',
 ];
 
 describe('the way to READY', () => {
