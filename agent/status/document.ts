@@ -26,7 +26,7 @@ export function statusDocument(run: Preload, readyUsec: number): StatusDocument 
     disks: diskStatuses(run),
     images: imageStatuses(run),
     findings: run.findings,
-    timings: run.timings.entries.map(({ phase, startUsec }, index, entries) => ({ phase, startUsec, durationUsec: (entries[index + 1]?.startUsec ?? readyUsec) - startUsec })),
+    timings: run.timings.entries.map((entry, index, entries) => ({ ...entry, durationUsec: (entries[index + 1]?.startUsec ?? readyUsec) - entry.startUsec })),
     readyUsec,
     phase: 'ready',
     phaseSince: new Date().toISOString(),

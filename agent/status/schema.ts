@@ -65,6 +65,8 @@ const timing = z.object({
   phase: text('config, discover, mount, read, plan, apply, check or ready'),
   startUsec: count('when it began, in microseconds of CLOCK_MONOTONIC'),
   durationUsec: z._default(count('how long it took, in microseconds'), 0),
+  waitedFor: z.optional(text('what it had to wait for, in words')),
+  mounted: z.optional(z.array(z.object({ label: text('of the disk'), device: text('its node'), atUsec: count('when it was mounted, in microseconds of CLOCK_MONOTONIC') }))),
 });
 
 /** `GET /v1/status`, status.json, `status --json`. */
