@@ -66,7 +66,7 @@ describe('the agent and its devices', () => {
       await socket.waitFor(`STATUS=waiting for disk ${label}`);
       const loop = await attach(file);
       const attached = performance.now();
-      took.push((await socket.waitFor('STATUS=mounting 1 disks')) - attached);
+      took.push((await socket.waitFor('STATUS=mounting 1 disk')) - attached);
       const { exitCode, stderr } = await waiting;
       assert.equal(exitCode, 0, stderr);
       await socket.close();
