@@ -81,7 +81,7 @@ describe('a restart of Docker', () => {
     await ok(guest, `docker create --name later --network none ${disks('dpl-b').image} cat /name`);
     await guest.unplug(device.b);
     await ok(guest, 'systemctl restart docker');
-    const names = new RegExp(`disk dpl-b .*container (later|${(await ok(guest, 'docker inspect --format "{{.Id}}" later')).slice(0, 12)}).*the disk`);
+    const names = new RegExp(`disk dpl-b .*container (later|${(await ok(guest, 'docker inspect --format "{{.Id}}" later')).slice(0, 12)}).*a disk that has it`);
     assert.match(await ok(guest, 'journalctl --boot --output=cat PRELOADER_CODE=KEPT | tail -n 1'), names);
     await ok(guest, `systemctl start docker-preloader.socket ${agent}`);
     const kept = (await agentStatus(guest)).findings.find(({ code }) => code === 'KEPT');
