@@ -17,6 +17,7 @@ export function throwIfInterrupted(): void {
 
 /** What the work may take to notice an interruption: it may wait for another process that holds a lock. */
 const SETTLE_MS = 5_000;
+const SIGNAL_MS = 200;
 
 /**
  * Does `work` in a private folder, and leaves nothing behind: no process, mount, loop device or file, whether it
@@ -44,6 +45,8 @@ export async function leavingNothing(work: (folder: string) => Promise<void>): P
   try {
     await work(folder);
   } catch (error) {
+    // Ctrl-C goes to the whole process group: that a child has ended by it may be seen before our own signal is.
+    if (!interrupted) await setTimeout(SIGNAL_MS);
     if (!interrupted) throw error;
   } finally {
     settled.resolve();
