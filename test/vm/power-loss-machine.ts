@@ -38,8 +38,9 @@ export class PowerLossMachine {
   async boot(kind: 'whole' | 'agentOnly'): Promise<void> {
     if (this.#isOn) await this.cut();
     this.#consoleAtBoot = this.vm.console().length;
-    await this.vm.boot(this.#disks[kind]);
+    // Also of a machine that hangs on its way.
     this.#isOn = true;
+    await this.vm.boot(this.#disks[kind]);
     await this.look();
   }
 

@@ -20,13 +20,18 @@ const pick = <const T>(list: readonly [T, ...T[]]): T => list[next(list.length)]
 /** What goes on when the power is cut: the agent alone, over and over; the boot to Docker; or Docker with containers. */
 type Kind = 'agent' | 'start' | 'docker';
 const rounds = shuffled(Array.from({ length: Number(process.env['DPL_RUNS'] ?? 25) }, (_, index): Kind => (index % 3 === 1 ? 'docker' : index % 8 === 0 ? 'start' : 'agent')));
-/** The cut comes at a random moment within this time: some runs of the agent, or a boot, where they are emulated. */
-const WITHIN_MS: Readonly<Record<Kind, number>> = { agent: 15_000, start: 40_000, docker: 20_000 };
+/**
+ * The cut comes at a random moment within so many runs of the agent, starts of Docker, or runs of a container, as long as
+ * they took on this machine just now.
+ */
+const WITHIN: Readonly<Record<Kind, number>> = { agent: 8, start: 1, docker: 5 };
 const changeNames = Object.keys(changes) as [Change, ...Change[]];
 
 interface Cut {
   readonly kind: Kind;
-  readonly momentMs: number;
+  /** In runs of the agent, starts of Docker, or runs of a container. */
+  readonly moment: number;
+  readonly seconds: number;
   readonly phase: string;
   /** What was found at the boot after it. */
   found?: string;
@@ -37,6 +42,7 @@ describe('power cuts in a virtual machine', { skip: torture ? false : 'takes hal
   let user: UserPart;
   const undisturbed = new Map<Change, Tree>();
   const cuts: Cut[] = [];
+  const lasted: Record<Kind, number> = { agent: 0, start: 0, docker: 0 };
   const figures = { boots: 0, mended: 0, dockerStarts: 0 };
 
   before(async () => {
@@ -53,9 +59,18 @@ describe('power cuts in a virtual machine', { skip: torture ? false : 'takes hal
     assert.deepEqual(userProblems(machine.store, user), [], JSON.stringify(last));
   }
 
-  async function cutAfter(kind: Kind, momentMs: number): Promise<void> {
-    await delay(momentMs);
-    cuts.push({ kind, momentMs, phase: await machine.cut() });
+  async function cutAfter(kind: Kind, moment: number): Promise<void> {
+    const tookMs = moment * lasted[kind];
+    await delay(tookMs);
+    cuts.push({ kind, moment, seconds: tookMs / 1000, phase: await machine.cut() });
+  }
+
+  /** Runs something, whose duration is the measure of the moments of that kind from now on. */
+  async function timed<T>(kind: Kind, action: () => Promise<T>): Promise<T> {
+    const start = performance.now();
+    const result = await action();
+    lasted[kind] = performance.now() - start;
+    return result;
   }
 
   const configure = (change: Change): Promise<string> => ok(machine.vm, `cp /etc/power-loss/${change}.json /etc/docker-preloader/config.json`);
@@ -63,7 +78,7 @@ describe('power cuts in a virtual machine', { skip: torture ? false : 'takes hal
   /** Of the user's, as dockerd sees it; and that preloaded images run. */
   async function checkInDocker(change: Change): Promise<void> {
     const { vm } = machine;
-    await machine.startDocker();
+    await timed('start', () => machine.startDocker());
     figures.dockerStarts += 1;
     // A container that dockerd had forgotten would lose its volume by this.
     await ok(vm, 'docker volume prune --all --force', 300);
@@ -71,14 +86,14 @@ describe('power cuts in a virtual machine', { skip: torture ? false : 'takes hal
     for (const [name, id] of user.references) assert.equal(images.get(name), id, name);
     assert.equal(await ok(vm, 'docker start --attach keeper', 300), 'of the user');
     assert.equal(await ok(vm, 'docker start --attach stander', 300), 'tool');
-    assert.equal(await ok(vm, 'docker run --rm --network none built:1 cat /built', 300), 'built');
+    assert.equal(await timed('docker', () => ok(vm, 'docker run --rm --network none built:1 cat /built', 300)), 'built');
     assert.equal(await ok(vm, 'docker run --rm --network none multi:1 cat /top', 300), change === 'both' ? 'second' : 'first');
     assert.notEqual((await agentStatus(vm)).state, 'failed');
   }
 
   it('begins with what is the user\'s: images, tags, containers with volumes, on layers of his own and of a disk', async () => {
     await machine.boot('whole');
-    await machine.startDocker();
+    await timed('start', () => machine.startDocker());
     const { vm } = machine;
     await ok(vm, `docker load --input ${userArchive}`, 300);
     await ok(vm, 'docker tag multi:1 own/tag:1');
@@ -111,9 +126,9 @@ describe('power cuts in a virtual machine', { skip: torture ? false : 'takes hal
       const check = pick(changeNames);
       const words = Array.from({ length: 40 }, () => (next(6) === 0 ? 'unlink' : `${pick(changeNames)}${next(2) === 0 ? '+sync' : ''}`));
       const isEager = next(2) === 0;
-      const momentMs = next(WITHIN_MS.agent);
+      const moment = momentOf('agent');
       await boot('agentOnly');
-      await ok(machine.vm, `docker-preloader apply --degraded-ok --config /etc/power-loss/${check}.json`);
+      await timed('agent', () => ok(machine.vm, `docker-preloader apply --degraded-ok --config /etc/power-loss/${check}.json`));
       assert.equal((await ok(machine.vm, `docker-preloader plan --config /etc/power-loss/${check}.json 2> /dev/null || true`)), 'nothing to do');
       await machine.look();
       assert.deepEqual(storeProblems(machine.store, user), []);
@@ -123,24 +138,24 @@ describe('power cuts in a virtual machine', { skip: torture ? false : 'takes hal
       if (isEager) await ok(machine.vm, 'echo 20 > /proc/sys/vm/dirty_expire_centisecs && echo 10 > /proc/sys/vm/dirty_writeback_centisecs && mount -o remount,commit=1 /');
       await ok(machine.vm, `setsid sh /usr/local/lib/power-loss-agent ${words.join(' ')} > /dev/null 2>&1 &`);
       await machine.heard('starting run 1,', 60);
-      await cutAfter('agent', momentMs);
+      await cutAfter('agent', moment);
       assert.deepEqual(machine.said().filter((line) => line.includes('failed')), []);
     },
     start: async () => {
       const change = pick(changeNames);
-      const momentMs = next(WITHIN_MS.start);
+      const moment = momentOf('start');
       await boot('whole');
       await configure(change);
       await ok(machine.vm, 'setsid sh /usr/local/lib/power-loss-boot > /dev/null 2>&1 &');
       await machine.letSystemdGoOn();
-      await cutAfter('start', momentMs);
+      await cutAfter('start', moment);
     },
     docker: async () => {
       // The user's images and containers stand on the old disk.
       const change = pick(['old', 'both', 'reversed']);
       const isRestarted = next(3) === 0;
       const after = pick(['old', 'both', 'reversed']);
-      const momentMs = next(WITHIN_MS.docker);
+      const moment = momentOf('docker');
       const name = `round-${cuts.length + 1}:1`;
       await boot('whole');
       await configure(change);
@@ -156,15 +171,14 @@ describe('power cuts in a virtual machine', { skip: torture ? false : 'takes hal
       } else {
         await ok(vm, 'setsid sh /usr/local/lib/power-loss-docker > /dev/null 2>&1 &');
       }
-      await cutAfter('docker', momentMs);
+      await cutAfter('docker', moment);
     },
   };
 
   for (const [index, kind] of rounds.entries()) {
     it(`round ${index + 1}: ${kind}`, async (test) => {
       await runs[kind]();
-      const { momentMs, phase } = cuts.at(-1) ?? assert.fail();
-      test.diagnostic(`cut after ${(momentMs / 1000).toFixed(1)} s: ${phase}`);
+      test.diagnostic(describeCut(cuts.at(-1) ?? assert.fail()));
     });
   }
 
@@ -175,12 +189,20 @@ describe('power cuts in a virtual machine', { skip: torture ? false : 'takes hal
     assert.match(await fails(machine.vm, 'docker inspect no-such-thing'), /no such/i);
     await machine.cut();
     test.diagnostic(`seed ${seed}: DPL_SEED=${seed} cuts at the same moments`);
-    cuts.forEach(({ kind, momentMs, phase, found }, index) => test.diagnostic(`${String(index + 1).padStart(2)} ${kind.padEnd(6)} ${(momentMs / 1000).toFixed(1).padStart(5)} s | ${phase} | ${found ?? ''}`));
+    for (const [index, cut] of cuts.entries()) test.diagnostic(`${String(index + 1).padStart(2)} ${describeCut(cut)}; then: ${cut.found ?? ''}`);
     const count = (kind: Kind): number => cuts.filter((cut) => cut.kind === kind).length;
     test.diagnostic(`${cuts.length} cuts: ${count('agent')} of the agent, ${count('start')} of a boot, ${count('docker')} of Docker with containers; ${figures.boots} boots found all of the user's and a valid repositories.json, ${figures.mended} times the next run made the store of an undisturbed one, ${figures.dockerStarts} times dockerd had everything and ran it`);
     assert.equal(cuts.length, rounds.length);
   });
 });
+
+function describeCut({ kind, moment, seconds, phase }: Cut): string {
+  return `${kind.padEnd(6)} cut at ${moment.toFixed(2)} (${seconds.toFixed(1)} s): ${phase}`;
+}
+
+function momentOf(kind: Kind): number {
+  return (next(1000 * WITHIN[kind]) + 1) / 1000;
+}
 
 /** Tags that the rounds make. */
 function isPassing(reference: string): boolean {
