@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { torture } from '../safety/size.ts';
 import { storeProblems, userProblems, type UserPart } from '../safety/store-invariants.ts';
 import { differences, type Tree } from '../safety/tree.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
@@ -37,7 +36,8 @@ interface Cut {
   found?: string;
 }
 
-describe('power cuts in a virtual machine', { skip: torture ? false : 'takes half an hour: npm run test:torture' }, () => {
+// It takes half an hour, so `npm test` leaves it out: `npm run test:torture`.
+describe('power cuts in a virtual machine', () => {
   let machine: PowerLossMachine;
   let user: UserPart;
   const undisturbed = new Map<Change, Tree>();
