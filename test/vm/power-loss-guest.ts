@@ -60,7 +60,8 @@ while :; do sh /usr/local/lib/guest-control; sleep 1; done
 
 /** Writes each STATUS= of the agent to the console, so that what a power cut has interrupted is known on this side. */
 const phases = `use Socket;
-socket(my $in, AF_UNIX, SOCK_DGRAM, 0) and bind($in, sockaddr_un('/run/phases')) or die $!;
+socket(my $in, AF_UNIX, SOCK_DGRAM, 0) or die $!;
+bind($in, sockaddr_un('/run/phases')) or die $!;
 open(my $out, '>', '/dev/ttyS0') or die $!;
 while (defined recv($in, my $text, 4096, 0)) { syswrite($out, "power-loss: $1\\n") if $text =~ /^STATUS=(.*)/m }
 `;
