@@ -68,7 +68,8 @@ while (defined recv($in, my $text, 4096, 0)) { syswrite($out, "power-loss: $1\\n
 
 /**
  * Runs the agent over and over. Arguments: changes, or \`unlink\`; with \`+sync\` as at the first start of a boot, when what
- * derives from a disk is synced at the end, otherwise as at a later start.
+ * derives from a disk is synced at the end, otherwise as at a later start. \`unlink\` exits with 3, as it leaves what the user
+ * stands on.
  */
 const agentLoop = `#!/bin/sh
 perl /usr/local/lib/power-loss-phases &
@@ -79,7 +80,7 @@ while :; do for word in "$@"; do
   echo "power-loss: starting run $run, $word" > /dev/ttyS0
   change=\${word%+sync}
   [ "$change" = "$word" ] || rm -f /run/docker-preloader/boot.json
-  if [ "$change" = unlink ]; then NOTIFY_SOCKET=/run/phases docker-preloader unlink > /run/loop.out 2>&1
+  if [ "$change" = unlink ]; then NOTIFY_SOCKET=/run/phases docker-preloader unlink > /run/loop.out 2>&1 || [ $? = 3 ]
   else NOTIFY_SOCKET=/run/phases docker-preloader apply --degraded-ok --config /etc/power-loss/$change.json > /run/loop.out 2>&1; fi || echo "power-loss: run $run, $word, failed: $(cat /run/loop.out)" > /dev/ttyS0
 done; done
 `;
