@@ -36,7 +36,7 @@ interface Cut {
   found?: string;
 }
 
-// It takes half an hour, so `npm test` leaves it out: `npm run test:torture`.
+// Each round boots the machine, so `npm test` leaves it out: `npm run test:torture`.
 describe('power cuts in a virtual machine', () => {
   let machine: PowerLossMachine;
   let user: UserPart;
