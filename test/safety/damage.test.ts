@@ -7,6 +7,7 @@ import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { attach, type LoopDevice } from '../support/loop-device.ts';
 import { unmountBelow } from '../support/temp-tree.ts';
+import { random } from '../support/random.ts';
 import { imageProblems, loadImages, references, type ImageSpec } from '../boot/fake-store.ts';
 import { makeDiskFile, setLabel } from './disk-file.ts';
 import { memoryTree } from './memory-tree.ts';
@@ -18,17 +19,6 @@ const AT_ONCE = 20;
 const SECONDS = 20;
 const userSpec: ImageSpec = { layers: ['the user\'s'], references: ['mine:1'] };
 const goodSpec: ImageSpec = { layers: ['good base', 'good top'], references: ['good:1'] };
-
-/** A generator of numbers below `limit` that gives the same for the same seed (mulberry32). */
-function random(seed: number): (limit: number) => number {
-  let state = seed;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
-  };
-}
 
 /** Damages a filesystem: bytes flipped anywhere, in its metadata, or in its superblock; or its end cut off. */
 function damage(file: string, next: (limit: number) => number): string {

@@ -70,6 +70,17 @@ export function userPartOf(dataRoot: string, names: readonly string[]): UserPart
 /** What a dockerd that starts on the store now would stumble over, or lose of the user's; nothing where all is well. */
 export function storeProblems(dataRoot: string, user: UserPart): string[] {
   const tree = readTree(dataRoot);
+  const problems = userProblems(dataRoot, user, tree);
+  try {
+    for (const [name, image] of referencesOf(dataRoot)) problems.push(...imageProblems(dataRoot, tree, name, image));
+  } catch {
+    return problems;
+  }
+  return [...problems, ...layerProblems(dataRoot, tree)];
+}
+
+/** What of the user's is not there as it was, an unreadable repositories.json included; nothing where all is there. */
+export function userProblems(dataRoot: string, user: UserPart, tree: Tree = readTree(dataRoot)): string[] {
   const kept = new Map([...tree].filter(([file]) => user.entries.has(file)));
   const problems = differences(user.entries, kept);
   for (const link of user.links) if (tree.get(link)?.startsWith('link ') !== true) problems.push(`${link}: a link expected, found ${tree.get(link) ?? 'nothing'}`);
@@ -80,8 +91,6 @@ export function storeProblems(dataRoot: string, user: UserPart): string[] {
     return [...problems, `repositories.json: ${String(error)}`];
   }
   for (const [name, image] of user.references) if (references.get(name) !== image) problems.push(`${name}: ${image} expected, found ${references.get(name) ?? 'none'}`);
-  for (const [name, image] of references) problems.push(...imageProblems(dataRoot, tree, name, image));
-  problems.push(...layerProblems(dataRoot, tree));
   return problems;
 }
 
