@@ -11,6 +11,9 @@ export interface NotifySocket {
   close(): Promise<void>;
 }
 
+/** Far more than any of our agents takes to say something. */
+const LIMIT_SEC = 120;
+
 /** A service manager's notification socket (sd_notify(3)). socat receives, since Node has no datagram sockets of that kind. */
 export async function notifySocket(path: string): Promise<NotifySocket> {
   await ensureDebianPackages(['socat'], { install: true });
@@ -29,9 +32,13 @@ export async function notifySocket(path: string): Promise<NotifySocket> {
   await waitForSocket(path, socat);
   return {
     path,
-    waitFor: (assignment) => new Promise((resolve) => {
-      if (received.includes(assignment)) resolve(performance.now());
-      else waiting.set(assignment, resolve);
+    waitFor: (assignment) => new Promise((resolve, reject) => {
+      if (received.includes(assignment)) return resolve(performance.now());
+      const limit = setTimeout(() => reject(new Error(`${assignment} expected within ${LIMIT_SEC} s, found:\n${received}`)), LIMIT_SEC * 1000);
+      waiting.set(assignment, (at) => {
+        clearTimeout(limit);
+        resolve(at);
+      });
     }),
     close,
   };
