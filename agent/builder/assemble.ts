@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import * as z from 'zod/mini';
 import { parseJson } from '../system/parse.ts';
 import { decompress } from './decompress.ts';
@@ -31,13 +30,6 @@ export async function* assemble(tarSplit: Iterable<Buffer>, pieces: (name: strin
       if (bytes !== record.size) throw new Error(`'${printable(name)}': ${record.size} bytes expected, found ${bytes}`);
     }
   }
-}
-
-/** sha256 of the assembled tar. */
-export async function assembledDigest(tarSplit: Iterable<Buffer>, pieces: (name: string) => Iterable<Buffer>): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const piece of assemble(tarSplit, pieces)) hash.update(piece);
-  return `sha256:${hash.digest('hex')}`;
 }
 
 async function* eachOf(source: Iterable<Buffer>): AsyncGenerator<Buffer> {

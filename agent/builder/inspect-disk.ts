@@ -7,12 +7,12 @@ import { isCacheId, overlayPaths } from '../docker/overlay2.ts';
 import { parseReferenceStore } from '../docker/reference-store.ts';
 import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
 import { parseSuperblock, SUPERBLOCK_BYTES, type Superblock } from '../system/superblock.ts';
-import { assembledDigest } from './assemble.ts';
 import { openDiskBytes } from './disk-bytes.ts';
 import { readSmall, type DiskFiles } from './disk-files.ts';
 import { ErofsFiles } from './erofs-files.ts';
 import { Ext4Files } from './ext4-files.ts';
 import { FolderFiles } from './folder-files.ts';
+import { contentProblem } from './layer-content.ts';
 import { metadataProblems } from './metadata-digests.ts';
 
 interface InspectedLayer {
@@ -188,13 +188,9 @@ class Inspector {
 
   async #checkLayer({ chainId, diffId, cacheId }: InspectedLayer): Promise<void> {
     this.#onStep(`layer ${chainId}`);
-    try {
-      const chain = asChainID(chainId) as ChainID;
-      const folder = `${overlayPaths('').layer(cacheId)}/diff`;
-      const digest = await assembledDigest(this.#files.pieces(`${this.#paths.layer(chain)}/${TAR_SPLIT}`), (name) => this.#files.pieces(`${folder}/${name}`));
-      if (digest !== diffId) throw new Error(`content with digest ${diffId} expected, found ${digest}`);
-    } catch (error) {
-      this.#problems.push(`layer ${chainId}: ${messageOf(error)}`);
-    }
+    const tarSplit = `${this.#paths.layer(asChainID(chainId) as ChainID)}/${TAR_SPLIT}`;
+    const folder = `${overlayPaths('').layer(cacheId)}/diff`;
+    const problem = await contentProblem(diffId, this.#files.pieces(tarSplit), (name) => this.#files.pieces(`${folder}/${name}`));
+    if (problem !== undefined) this.#problems.push(`layer ${chainId}: ${problem}`);
   }
 }

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
+import { basename, dirname } from 'node:path';
 import { messageOf } from '../system/errors.ts';
 import { assemble } from './assemble.ts';
 import { FolderFiles } from './folder-files.ts';
-import { dirname, basename } from 'node:path';
 
 /** Where a layer's content is: its files, and what puts its tar together again. */
 export interface LayerPlace {
@@ -16,7 +16,7 @@ export interface LayerPlace {
 const TURN_BYTES = 32 * 1024 * 1024;
 
 /**
- * Puts a layer's tar together from its files, as `docker save` does, and compares it with its DiffID.
+ * Compares a layer that is there as folders with its DiffID.
  * @param onBytes is told of the tar's bytes as they come
  * @returns what is wrong
  */
@@ -24,9 +24,23 @@ export async function layerProblem({ diffID, tarSplitPath, diffPath }: LayerPlac
   try {
     const record = new FolderFiles(dirname(tarSplitPath));
     const content = new FolderFiles(diffPath);
+    return await contentProblem(diffID, record.pieces(basename(tarSplitPath)), (name) => content.pieces(name), onBytes);
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+/**
+ * Puts a layer's tar together, as `docker save` does, and compares it with its DiffID.
+ * @param pieces the content of a file below the layer's root, its name as latin1
+ * @param onBytes is told of the tar's bytes as they come
+ * @returns what is wrong
+ */
+export async function contentProblem(diffID: string, tarSplit: Iterable<Buffer>, pieces: (name: string) => Iterable<Buffer>, onBytes: (bytes: number) => void = () => undefined): Promise<string | undefined> {
+  try {
     const hash = createHash('sha256');
     let sinceTurn = 0;
-    for await (const piece of assemble(record.pieces(basename(tarSplitPath)), (name) => content.pieces(name))) {
+    for await (const piece of assemble(tarSplit, pieces)) {
       hash.update(piece);
       onBytes(piece.length);
       sinceTurn += piece.length;
