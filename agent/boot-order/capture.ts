@@ -5,6 +5,8 @@ import { DEFAULT_CONFIG_PATH, defaultConfig, readConfig, runtimePath, type Confi
 import { discover, labelFilter } from '../boot/discover.ts';
 import { DEFAULT_DATA_ROOT, readDaemonConfig } from '../docker/daemon-config.ts';
 import { storeOfService } from '../docker/service.ts';
+import { BOOT_RECORD } from '../status/boot-times.ts';
+import { STATUS_FILE } from '../status/publish.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
@@ -56,8 +58,8 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
     ...journal,
     mounts: mounts.mounts.map((mount) => ({ ...mount, ...ofUnit(units, mount.unit) })),
     disks: mounts.disks.map((disk) => ({ ...disk, udevUsec: initializedUsec(disk.deviceNumber) ?? null })),
-    boot: readRecord(config, 'boot.json', bootRecord, notes),
-    filled: readRecord(config, 'status.json', statusRecord, notes),
+    boot: readRecord(config, BOOT_RECORD, bootRecord, notes),
+    filled: readRecord(config, STATUS_FILE, statusRecord, notes),
     ownNamespace: hasOwnNamespace(Number(valueOf(shown[0] ?? new Map(), 'MainPID'))),
     enabledUsec: enabledUsec(nowUsec),
     dockerInfo: info,

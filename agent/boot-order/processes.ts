@@ -1,5 +1,6 @@
-import { namesIn, readTextIfThere } from '../system/files.ts';
+import { unitOfProcess } from '../system/cgroup.ts';
 import { monotonicUsec } from '../system/clock.ts';
+import { namesIn, readTextIfThere } from '../system/files.ts';
 
 /** A process as /proc has it. */
 export interface Process {
@@ -29,7 +30,7 @@ export function processesNamed(...names: readonly string[]): Process[] {
       return [{
         pid: Number(pid),
         argv: read('cmdline').split('\0'),
-        unit: /\/([^/\n]+\.(?:service|scope))\s*$/m.exec(read('cgroup'))?.[1] ?? '',
+        unit: unitOfProcess(pid),
         startUsec: Math.max(0, Math.round(ticks * TICK_USEC - bootOffsetUsec)),
       }];
     } catch {

@@ -11,7 +11,7 @@ import { messageOf, PreloaderError } from '../system/errors.ts';
 import { ensureFolder } from '../system/files.ts';
 import { tryLockFile, type Lock } from '../system/lock.ts';
 import { notifyStatus } from '../system/notify.ts';
-import { plural } from '../system/plural.ts';
+import { listNames, plural } from '../system/plural.ts';
 import { apply } from './apply.ts';
 import { checkResult } from './check.ts';
 import { checkMountRoot, parseRequired, type Config } from './config.ts';
@@ -203,15 +203,12 @@ function ledgerFinding(ledger: LedgerState): Finding[] {
   return [{ code: 'LEDGER_INVALID', message: `the ledger is made anew from the store and the disks: ${messageOf(ledger.cause)}` }];
 }
 
-const MAX_NAMES = 8;
-
 /** Of a disk that can no longer be read, the ledger knows what was on it. */
 function withImages(finding: Finding, { ledger }: LedgerState): Finding {
   if (finding.code !== 'DISK_LOST') return finding;
   const names = [...ledger.references].filter(([, id]) => ledger.images.get(id) === finding.label).map(([reference]) => reference).toSorted();
   if (names.length === 0) return finding;
-  const more = names.length > MAX_NAMES ? ` and ${names.length - MAX_NAMES} more` : '';
-  return { ...finding, message: `${finding.message}; on it stand ${names.slice(0, MAX_NAMES).join(', ')}${more}` };
+  return { ...finding, message: `${finding.message}; on it stand ${listNames(names)}` };
 }
 
 function pendingFinding({ steps }: Plan): Finding {

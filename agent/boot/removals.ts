@@ -6,7 +6,7 @@ import { isRecord } from '../docker/json.ts';
 import { emptyLayer, overlayPaths, ownLayerNames } from '../docker/overlay2.ts';
 import type { Store } from '../docker/store.ts';
 import { isDirectory, readTextIfThere } from '../system/files.ts';
-import { plural } from '../system/plural.ts';
+import { listNames, plural } from '../system/plural.ts';
 import type { LayerPlanner } from './layer-steps.ts';
 import type { Ledger, LedgerContent } from './ledger.ts';
 import type { Step } from './steps.ts';
@@ -157,10 +157,9 @@ class RemovalPlanner implements Removals {
     for (const [label, { who, layers }] of byLabel) {
       const names = [...who].filter((name) => name !== BUILD_CACHE).toSorted();
       if (who.has(BUILD_CACHE)) names.push(BUILD_CACHE);
-      const list = names.length > MAX_NAMES ? `${names.slice(0, MAX_NAMES).join(', ')} and ${names.length - MAX_NAMES} more` : names.join(', ');
       const onlyCache = names.length === 1 && who.has(BUILD_CACHE);
       const [it, stay] = layers === 1 ? ['it', 'it stays'] : ['them', 'they stay'];
-      const what = `disk ${label === '' ? '(unknown)' : label} no longer has ${plural(layers, 'layer')} that ${list} ${names.length === 1 ? 'stands' : 'stand'} on; ${stay} in the store`;
+      const what = `disk ${label === '' ? '(unknown)' : label} no longer has ${plural(layers, 'layer')} that ${listNames(names)} ${names.length === 1 ? 'stands' : 'stand'} on; ${stay} in the store`;
       if (onlyCache) this.findings.push({ code: 'BUILD_CACHE', label, message: `${what}; to let go of ${it}, run: docker builder prune -a` });
       else this.findings.push({ code: 'KEPT', label, message: `${what}; for what stands there to work again, attach a disk that has ${it}, or remove and pull it${who.has(BUILD_CACHE) ? '; for the cache, run: docker builder prune -a' : ''}` });
     }
@@ -187,8 +186,6 @@ class RemovalPlanner implements Removals {
 }
 
 const BUILD_CACHE = "Docker's build cache";
-/** So many of those who need a disk are named; the others are counted. */
-const MAX_NAMES = 8;
 
 /** BuildKit's layers have names of 25 letters and digits (moby/buildkit, identity/randomid.go), all others 64 hex digits. */
 function isBuildCache(cacheId: string): boolean {

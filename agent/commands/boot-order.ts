@@ -9,6 +9,7 @@ import { timeline } from '../boot-order/timeline.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { replaceFile } from '../system/files.ts';
 import { endWithReader } from '../system/output.ts';
+import { terminalOf } from '../system/terminal.ts';
 
 export interface BootOrderOptions {
   readonly config?: string;
@@ -36,14 +37,8 @@ export async function bootOrder(file: string | undefined, options: BootOrderOpti
   if (options.json === true) process.stdout.write(`${JSON.stringify({ ...document, timeline: times, faults }, undefined, 1)}\n`);
   // A picture or a verdict that was asked for is the answer.
   else if (options.check === true) process.stdout.write(faults.map((fault) => `${describeFault(fault)}\n`).join(''));
-  else if (options.svg === undefined) process.stdout.write(describeTimeline(document, times, faults, terminal()));
+  else if (options.svg === undefined) process.stdout.write(describeTimeline(document, times, faults, terminalOf(process.stdout)));
   return exitStatus;
-}
-
-function terminal(): { readonly columns: number | undefined; readonly colour: boolean } {
-  const { stdout, env } = process;
-  if (!stdout.isTTY) return { columns: undefined, colour: false };
-  return { columns: stdout.columns, colour: (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb' };
 }
 
 function readDocument(file: string): BootDocument {

@@ -1,23 +1,21 @@
 import { readConfig } from '../boot/config.ts';
 import { preload } from '../boot/preload.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
-import { describeStep } from '../boot/steps.ts';
 import { planDocument } from '../status/document.ts';
-import { stateOf, states } from '../status/state.ts';
+import { states } from '../status/state.ts';
 import { oneLine } from '../system/one-line.ts';
 
 /** Prints what `run` would do now. Disks are mounted for that, but where nobody else sees it. @returns the exit status */
 export async function printPlan(options: { readonly config?: string; readonly json?: boolean }): Promise<number> {
   const config = await readConfig(options.config);
   const result = await inPrivateMounts(config.mountRoot, () => preload(config, { wait: false, change: 'never' }));
-  const steps = result.plan?.steps ?? [];
-  const state = stateOf(result.findings, result.disks.length);
+  const document = planDocument(result);
   if (options.json === true) {
-    process.stdout.write(`${JSON.stringify(planDocument(result))}\n`);
+    process.stdout.write(`${JSON.stringify(document)}\n`);
   } else {
     for (const finding of result.findings) process.stderr.write(`${finding.code}: ${oneLine(finding.message)}\n`);
-    const text = steps.length === 0 ? 'nothing to do' : steps.map(describeStep).join('\n');
+    const text = document.steps.length === 0 ? 'nothing to do' : document.steps.map(({ text: step }) => step).join('\n');
     if (result.plan !== undefined) process.stdout.write(`${text}\n`);
   }
-  return states[state].exitStatus;
+  return states[document.state].exitStatus;
 }

@@ -7,6 +7,7 @@ import { ledgerFolder } from '../boot/ledger.ts';
 import { preload, takeLock, type Preload } from '../boot/preload.ts';
 import { syncStore } from '../boot/sync.ts';
 import { watchDevices } from '../boot/wait.ts';
+import { BOOT_RECORD } from '../status/boot-times.ts';
 import { CurrentStatus } from '../status/current.ts';
 import { planDocument, statusDocument } from '../status/document.ts';
 import { eventsOf, findingEvent, logEvents } from '../status/events.ts';
@@ -32,7 +33,7 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
     {
       '/v1/status': { type: 'application/json', body: () => withDockerd(current, () => current.text) },
       '/v1/plan': { type: 'application/json', body: plan },
-      '/v1/timeline': { type: 'application/json', body: () => readTextIfThere(runtimePath(config, 'boot.json')) },
+      '/v1/timeline': { type: 'application/json', body: () => readTextIfThere(runtimePath(config, BOOT_RECORD)) },
       '/metrics': { type: METRICS_TYPE, body: () => withDockerd(current, () => metrics(current.document)) },
       '/healthz': { type: 'text/plain', body: () => `${current.document.state}\n` },
     },

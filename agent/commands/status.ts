@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { defaultConfig, readConfig, runtimePath, type Config } from '../boot/config.ts';
 import { fetchStatus, type Answer } from '../status/client.ts';
+import { STATUS_FILE } from '../status/publish.ts';
 import { states } from '../status/state.ts';
 import { statusTable } from '../status/table.ts';
 import { isEACCES, messageOf } from '../system/errors.ts';
@@ -39,7 +40,7 @@ export async function printStatus(options: { readonly config?: string; readonly 
 /** What was expected, what was found, and how to look further. */
 function noAnswer(config: Config, error: unknown): string {
   if (isEACCES(error)) return `the status socket ${config.statusSocket} answers root and members of the group docker: ${messageOf(error)}; run it as one of them`;
-  const left = runtimePath(config, 'status.json');
+  const left = runtimePath(config, STATUS_FILE);
   const more = existsSync(left) ? `; what the last run found is in ${left}` : '';
   return `no daemon answers on ${config.statusSocket}: ${messageOf(error)}; look at: systemctl status docker-preloader, journalctl -b -x -u docker-preloader${more}`;
 }

@@ -5,8 +5,6 @@ export interface PackagedFile {
   /** Where it is installed, without the leading slash; a folder where it ends with one. */
   readonly to: string;
   readonly mode?: number;
-  /** The package is made without it where the repository has none. */
-  readonly optional?: boolean;
 }
 
 /** What the .deb and the tarball hold, besides what documentation.ts makes and `usr/share/doc/docker-preloader/copyright`. */

@@ -12,12 +12,12 @@ export interface TreeFile {
 /**
  * Reads the files of a table.
  * @param root the folder that the table's `from` is relative to
- * @throws an Error when a file that is not optional is missing
+ * @throws an Error when a file is missing
  */
 export function readTree(root: string, files: readonly PackagedFile[]): TreeFile[] {
   return files.flatMap((file) => {
     const found = globSync(file.from, { cwd: root });
-    if (found.length === 0 && file.optional !== true) throw new Error(`Expected ${file.from} for the package, found no such file in ${root}`);
+    if (found.length === 0) throw new Error(`Expected ${file.from} for the package, found no such file in ${root}`);
     return found.map((from) => treeFile(root, from, file));
   });
 }

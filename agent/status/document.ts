@@ -42,7 +42,6 @@ export function planDocument(run: Preload): PlanDocument {
   return { state: stateOf(run.findings, run.disks.length), steps: steps.map((step) => ({ do: step.do, text: describeStep(step) })), findings: run.findings };
 }
 
-
 /** The status with what was found out after READY. */
 export function withFindings(status: StatusDocument, later: readonly Finding[]): StatusDocument {
   const [first] = later;

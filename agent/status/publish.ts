@@ -8,7 +8,8 @@ import { metrics } from './metrics.ts';
 import type { StatusDocument } from './schema.ts';
 
 const PUBLIC_FILE = 0o644;
-const STATUS = 'status.json';
+/** The newest status, whoever wrote it. */
+export const STATUS_FILE = 'status.json';
 const METRICS = 'metrics.prom';
 
 /**
@@ -19,9 +20,8 @@ export function publish(config: Config, status: StatusDocument): void {
   try {
     ensureFolder(dirname(config.statusSocket), 0o755);
     const write = (name: string, text: string): void => replaceFile(runtimePath(config, name), text, { mode: PUBLIC_FILE, durable: false });
-    write(STATUS, `${JSON.stringify(status)}\n`);
+    write(STATUS_FILE, `${JSON.stringify(status)}\n`);
     write(METRICS, metrics(status));
-    // A restart must not make this boot's time stamps those of a later moment.
     if (!hasBeenReady(config)) write(BOOT_RECORD, `${JSON.stringify({ readyUsec: status.readyUsec, timings: status.timings, state: status.state })}\n`);
   } catch (error) {
     log('STATUS_NOT_WRITTEN', `the status files cannot be written, ignoring: ${messageOf(error)}`);
@@ -30,7 +30,7 @@ export function publish(config: Config, status: StatusDocument): void {
 
 /** The text of the newest status.json, whoever wrote it, or undefined. */
 export function publishedStatus(config: Config): string | undefined {
-  return readTextIfThere(runtimePath(config, STATUS));
+  return readTextIfThere(runtimePath(config, STATUS_FILE));
 }
 
 /** What the last run in this boot left, or undefined. Ours alone can write it. */

@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import { megabytes } from '../system/megabytes.ts';
 import { oneLine } from '../system/one-line.ts';
-import { cutToWidth, widthOf, wrap, type Terminal } from '../system/terminal.ts';
+import { cutToWidth, paddingOf, widthOf, wrap, type Terminal } from '../system/terminal.ts';
 import type { DiskStatus, ImageStatus, StatusDocument } from './schema.ts';
 
 type Style = 'green' | 'yellow' | 'red' | 'bold';
@@ -99,7 +99,7 @@ function fit(widths: number[], columns: number | undefined): number[] {
 
 function format({ text, style }: Cell, width: number, isLast: boolean, terminal: Terminal): string {
   const cut = cutToWidth(text, width);
-  return paint(cut, style, terminal) + (isLast ? '' : ' '.repeat(Math.max(0, width - widthOf(cut))));
+  return paint(cut, style, terminal) + (isLast ? '' : paddingOf(cut, width));
 }
 
 function paint(text: string, style: Style | undefined, { color }: Terminal): string {

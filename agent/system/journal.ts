@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs';
+import { unitOfProcess } from './cgroup.ts';
 import { sendDatagram } from './datagram.ts';
 import { messages, priorityOf, type EventName, type Priority } from './events.ts';
-import { readTextIfThere } from './files.ts';
 import { oneLine } from './one-line.ts';
 
 /** syslog(3) levels. */
@@ -15,8 +15,8 @@ const MAX_ENTRY_BYTES = 64 * 1024;
 export type Fields = Readonly<Record<string, string | number | undefined>>;
 
 /**
- * Logs one event in one line, with the MESSAGE_ID by which the catalog explains it. With stderr connected to the journal it becomes a structured entry through journald's native socket
- * (systemd's "Native Journal Protocol"); otherwise a line on stderr, with sd-daemon(3)'s `<n>` in front unless it is a
+ * Logs one event in one line, with the MESSAGE_ID by which the catalog explains it. With stderr connected to the journal it
+ * becomes a structured entry through journald's native socket (systemd's "Native Journal Protocol"); otherwise a line on stderr, with sd-daemon(3)'s `<n>` in front unless it is a
  * terminal. Never spawns, never throws.
  */
 export function log(name: EventName, message: string, fields: Fields = {}, priority: Priority = priorityOf(name)): void {
@@ -36,13 +36,7 @@ export function isJournal(): boolean {
   return stream === `${dev}:${ino}`;
 }
 
-let unitOfProcess: string | undefined;
-
-/** The unit that this process belongs to, by its control group. */
-function unit(): string {
-  unitOfProcess ??= /\/([^/\n]+\.(?:service|scope))\s*$/m.exec(readTextIfThere('/proc/self/cgroup') ?? '')?.[1] ?? '';
-  return unitOfProcess;
-}
+let ownUnit: string | undefined;
 
 function sendEntry(name: EventName, message: string, fields: Fields, priority: Priority): boolean {
   const { id, file } = messages[name];
@@ -51,7 +45,8 @@ function sendEntry(name: EventName, message: string, fields: Fields, priority: P
     field('CODE_FILE', file), field('PRELOADER_CODE', name),
   ];
   // journald looks up the unit by our PID, and finds none once we have ended. For this field of root's, `journalctl -u` shows the entry all the same.
-  if (unit() !== '') parts.push(field('OBJECT_SYSTEMD_UNIT', unit()));
+  ownUnit ??= unitOfProcess('self');
+  if (ownUnit !== '') parts.push(field('OBJECT_SYSTEMD_UNIT', ownUnit));
   for (const [key, value] of Object.entries(fields)) if (value !== undefined) parts.push(field(`PRELOADER_${key}`, String(value)));
   try {
     sendDatagram(JOURNAL_SOCKET, Buffer.concat(parts).subarray(0, MAX_ENTRY_BYTES));

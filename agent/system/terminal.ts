@@ -43,6 +43,11 @@ export function cutToWidth(text: string, width: number): string {
   return `${cut}…`;
 }
 
+/** The spaces that fill a text up to so many cells. */
+export function paddingOf(text: string, width: number): string {
+  return ' '.repeat(Math.max(0, width - widthOf(text)));
+}
+
 /** Breaks a text between words into lines of at most so many cells; a longer word gets a line of its own and stays whole. */
 export function wrap(text: string, width: number, indent: string): string[] {
   const lines: string[] = [];

@@ -45,7 +45,7 @@ describe('npm run package', () => {
   it('holds every file of the table, owned by root, with one time, in order', () => {
     const lines = run('dpkg-deb', '--contents', debFile).trimEnd().split('\n');
     const names = lines.map((line) => line.split(/\s+/)[5] ?? '');
-    for (const { to, from } of packagedFiles.filter((file) => file.optional !== true)) {
+    for (const { to, from } of packagedFiles) {
       const name = to.endsWith('/') ? to + path.basename(from) : to;
       assert.ok(names.includes(`./${name}`), `${name} is missing`);
     }
