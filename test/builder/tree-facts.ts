@@ -6,7 +6,7 @@ import { execa } from 'execa';
  * its own.
  */
 export async function treeFacts(root: string): Promise<Readonly<Record<string, Readonly<Record<string, unknown>>>>> {
-  const { stdout } = await execa('python3', ['-c', SCRIPT, root], { maxBuffer: 2 ** 28 });
+  const { stdout } = await execa('/usr/bin/python3', ['-c', SCRIPT, root], { maxBuffer: 2 ** 28 });
   return JSON.parse(stdout) as Record<string, Record<string, unknown>>;
 }
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync, watch } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import path from 'node:path';
 import { execa } from 'execa';
@@ -79,6 +79,9 @@ export async function startDockerd(options: DockerdOptions): Promise<Dockerd> {
     child.kill('SIGKILL');
     await exited;
     await killUsersOf(run);
+    // The next dockerd in this folder would take whatever process has the number by then for its containerd (moby,
+    // libcontainerd/supervisor/remote_daemon.go), or for itself.
+    for (const name of ['docker.pid', 'exec/containerd/containerd.pid']) await rm(path.join(run, name), { force: true });
     await unmountBelow(run);
     await unmountBelow(options.dataRoot);
     await own?.remove();
