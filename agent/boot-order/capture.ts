@@ -12,6 +12,7 @@ import { messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { readMounts, type MountPoint } from '../system/mount.ts';
 import { parseJson } from '../system/parse.ts';
+import { valueOf, type Properties } from '../system/systemctl.ts';
 import { initializedUsec } from '../system/udev.ts';
 import { VERSION } from '../version.ts';
 import { dockerInfo, firstContainer } from './docker.ts';
@@ -20,7 +21,7 @@ import { readJournal } from './journal.ts';
 import { mountUnit } from './mount-unit.ts';
 import { processesNamed } from './processes.ts';
 import { startsDocker } from './starters.ts';
-import { askAllUnits, askManager, askUnits, toUnitFacts, usecOf, valueOf, type Properties } from './systemd.ts';
+import { askAllUnits, askManager, askUnits, toUnitFacts, usecOf } from './systemd.ts';
 
 /** systemd refuses longer names, and answers for none of the others then. */
 const MAX_UNIT_NAME = 255;

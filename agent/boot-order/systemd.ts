@@ -1,10 +1,8 @@
 import { parseExecStart } from '../docker/service.ts';
 import { PreloaderError } from '../system/errors.ts';
+import { parseShow, valueOf, type Properties } from '../system/systemctl.ts';
 import { ask } from './ask.ts';
 import { unitFacts, type UnitFacts } from './document.ts';
-
-/** Properties by name; one that is a list has a value for each element. */
-export type Properties = ReadonlyMap<string, readonly string[]>;
 
 /** What gives a unit a mount namespace of its own (systemd, src/core/execute.c, exec_needs_mount_namespace), with the value that does not. */
 const NAMESPACE_DIRECTIVES: Readonly<Record<string, string>> = {
@@ -29,14 +27,14 @@ const OF_OUR_UNITS = [
 export async function askManager(): Promise<Properties> {
   const answer = await ask('systemctl', ['show', ...properties(MANAGER)]);
   if ('problem' in answer) throw new PreloaderError('NO_SYSTEMD', `a system that systemd has booted expected, found none (${answer.problem}); there is nothing to order here: run \`docker-preloader apply\` before dockerd, or give a FILE that \`boot-order --json\` wrote elsewhere`);
-  return parseBlocks(answer.text)[0] ?? new Map();
+  return parseShow(answer.text)[0] ?? new Map();
 }
 
 /** The properties of units, in this order, whether or not they are there. */
 export async function askUnits(ids: readonly string[], notes: string[]): Promise<readonly Properties[]> {
   const answer = await ask('systemctl', ['show', ...properties(OF_OUR_UNITS), '--', ...ids]);
   if ('problem' in answer) notes.push(answer.problem);
-  return 'text' in answer ? parseBlocks(answer.text) : [];
+  return 'text' in answer ? parseShow(answer.text) : [];
 }
 
 /**
@@ -47,7 +45,7 @@ export async function askAllUnits(notes: string[]): Promise<readonly UnitFacts[]
   const show = async (...ids: readonly string[]): Promise<UnitFacts[]> => {
     const answer = await ask('systemctl', ['show', '--all', ...properties(OF_ALL_UNITS), '--', ...ids]);
     if ('problem' in answer) notes.push(answer.problem);
-    return 'text' in answer ? parseBlocks(answer.text).map(toUnitFacts) : [];
+    return 'text' in answer ? parseShow(answer.text).map(toUnitFacts) : [];
   };
   const units = await show('*.service', '*.socket', '*.target', '*.mount', '*.scope');
   const devices = new Set(units.flatMap(({ after }) => after.filter((id) => id.endsWith('.device'))));
@@ -56,22 +54,6 @@ export async function askAllUnits(notes: string[]): Promise<readonly UnitFacts[]
 
 function properties(names: readonly string[]): string[] {
   return [`--property=${names.join(',')}`];
-}
-
-/** Parses `systemctl show`: NAME=VALUE lines, an empty line between units; elements of a list of structures have a line each. */
-export function parseBlocks(text: string): Properties[] {
-  return text.split('\n\n').filter((block) => block.trim() !== '').map((block) => {
-    const found = new Map<string, string[]>();
-    for (const line of block.split('\n')) {
-      const at = line.indexOf('=');
-      if (at > 0) found.set(line.slice(0, at), [...(found.get(line.slice(0, at)) ?? []), line.slice(at + 1)]);
-    }
-    return found;
-  });
-}
-
-export function valueOf(of: Properties, name: string): string {
-  return of.get(name)?.[0] ?? '';
 }
 
 /** systemd writes a time that never came as 0, and one that never will as 2^64-1. */

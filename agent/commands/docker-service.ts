@@ -3,10 +3,11 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../boot/config.ts';
 import type { Finding } from '../disk/finding.ts';
-import { parseEnvironment, parseExecStart, storeOfService, type ServiceStore } from '../docker/service.ts';
+import { environmentFiles, parseEnvironment, parseEnvironmentFile, parseExecStart, storeOfService, type ServiceStore } from '../docker/service.ts';
 import { isENOENT, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { log } from '../system/journal.ts';
+import { parseShow, valueOf, type Properties } from '../system/systemctl.ts';
 
 const UNIT = 'docker.service';
 const SYSTEMCTL_TIMEOUT_MS = 10_000;
@@ -60,13 +61,12 @@ async function readService(config: Config): Promise<ServiceStore | undefined> {
   if (!isSystemUnit()) return undefined;
   try {
     const properties = await show('ExecStart', 'Environment', 'EnvironmentFiles', 'LoadState');
-    const argv = parseExecStart(properties.get('ExecStart') ?? '');
-    if (properties.get('LoadState') !== 'loaded' || argv.length === 0) return undefined;
+    const argv = parseExecStart(valueOf(properties, 'ExecStart'));
+    if (valueOf(properties, 'LoadState') !== 'loaded' || argv.length === 0) return undefined;
     [dockerdPath] = argv;
-    const environment = parseEnvironment(properties.get('Environment') ?? '');
-    for (const [, path] of (properties.get('EnvironmentFiles') ?? '').matchAll(/(\/\S+) \(ignore_errors=/g)) {
-      Object.assign(environment, parseEnvironment((readTextIfThere(path ?? '') ?? '').replaceAll(/^\s*#.*$/gm, '').replaceAll(/^(\w+)=(["'])(.*)\2\s*$/gm, '"$1=$3"')));
-    }
+    const environment = parseEnvironment(valueOf(properties, 'Environment'));
+    // Of a name that several give, the last one counts, and files come after Environment=.
+    for (const path of environmentFiles(properties.get('EnvironmentFiles') ?? [])) Object.assign(environment, parseEnvironmentFile(readTextIfThere(path) ?? ''));
     return storeOfService(argv, environment, config.dockerConfig);
   } catch (error) {
     if (isENOENT(error)) return undefined;
@@ -74,9 +74,8 @@ async function readService(config: Config): Promise<ServiceStore | undefined> {
   }
 }
 
-async function show(...properties: readonly string[]): Promise<Map<string, string>> {
-  const text = await output('systemctl', ['show', UNIT, ...properties.map((name) => `--property=${name}`)], SYSTEMCTL_TIMEOUT_MS);
-  return new Map(text.trimEnd().split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
+async function show(...names: readonly string[]): Promise<Properties> {
+  return parseShow(await output('systemctl', ['show', UNIT, ...names.map((name) => `--property=${name}`)], SYSTEMCTL_TIMEOUT_MS))[0] ?? new Map();
 }
 
 let known: { readonly program: string; readonly version: Promise<string | null> } | undefined;

@@ -60,3 +60,13 @@ export function parseEnvironment(text: string): Record<string, string> {
   }
   return environment;
 }
+
+/** Parses a file of `EnvironmentFile=`: NAME=value lines, quoted or not, and comments (systemd.exec(5)). */
+export function parseEnvironmentFile(text: string): Record<string, string> {
+  return parseEnvironment(text.replaceAll(/^\s*[#;].*$/gm, '').replaceAll(/^(\w+)=(["'])(.*)\2\s*$/gm, '"$1=$3"'));
+}
+
+/** The paths of `systemctl show --property=EnvironmentFiles`, one line each: `/etc/default/docker (ignore_errors=yes)`. */
+export function environmentFiles(lines: readonly string[]): string[] {
+  return lines.flatMap((line) => /^(\/.+) \(ignore_errors=(?:yes|no)\)$/.exec(line)?.[1] ?? []);
+}

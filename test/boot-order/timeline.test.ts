@@ -8,9 +8,10 @@ import { duration, offset } from '../../agent/boot-order/format.ts';
 import { parseJournal } from '../../agent/boot-order/journal.ts';
 import { mountUnit } from '../../agent/boot-order/mount-unit.ts';
 import { bootChart } from '../../agent/boot-order/svg.ts';
-import { parseBlocks, toUnitFacts, usecOf } from '../../agent/boot-order/systemd.ts';
+import { toUnitFacts, usecOf } from '../../agent/boot-order/systemd.ts';
 import { describeTimeline } from '../../agent/boot-order/text.ts';
 import { timeline, type TimelineEntry } from '../../agent/boot-order/timeline.ts';
+import { parseShow } from '../../agent/system/systemctl.ts';
 import { aDocument, unit, withUnit } from './a-document.ts';
 
 const entry = (document: BootDocument, name: string): TimelineEntry => timeline(document).entries.find((one) => one.name === name) ?? assert.fail(name);
@@ -64,7 +65,7 @@ describe('the timeline', () => {
 
 describe('what comes from systemd', () => {
   it('is parsed, whatever is not set', () => {
-    const [first, second] = parseBlocks(`Id=docker.service
+    const [first, second] = parseShow(`Id=docker.service
 InactiveExitTimestampMonotonic=12
 ActiveEnterTimestampMonotonic=18446744073709551615
 After=a.service b.service

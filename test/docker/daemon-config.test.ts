@@ -4,8 +4,9 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { readDaemonConfig, type DaemonConfig } from '../../agent/docker/daemon-config.ts';
-import { parseEnvironment, parseExecStart, storeOfService } from '../../agent/docker/service.ts';
+import { environmentFiles, parseEnvironment, parseEnvironmentFile, parseExecStart, storeOfService } from '../../agent/docker/service.ts';
 import { unsupportedStore } from '../../agent/docker/store-choice.ts';
+import { parseShow } from '../../agent/system/systemctl.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 
 const defaults: DaemonConfig = { dataRoot: '/var/lib/docker', storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined };
@@ -85,6 +86,13 @@ describe('docker.service', () => {
   it('\'s environment is parsed, with what is quoted', () => {
     assert.deepEqual(parseEnvironment('A=1 "B=two words" C= D=x=y nonsense =z'), { A: '1', B: 'two words', C: '', D: 'x=y' });
     assert.deepEqual(parseEnvironment(''), {});
+    assert.deepEqual(parseEnvironmentFile('# A=0\n;B=0\nA=1\nOPTS="--data-root /a -s vfs"\nC=\'x y\'\n'), { A: '1', OPTS: '--data-root /a -s vfs', C: 'x y' });
+  });
+
+  it('\'s environment files are all read', () => {
+    const [properties] = parseShow('LoadState=loaded\nEnvironmentFiles=/etc/default/docker (ignore_errors=yes)\nEnvironmentFiles=/etc/my docker (ignore_errors=no)\n');
+    assert.deepEqual(environmentFiles(properties?.get('EnvironmentFiles') ?? []), ['/etc/default/docker', '/etc/my docker']);
+    assert.deepEqual(environmentFiles(['', 'nonsense']), []);
   });
 
   for (const { argv, environment = {}, file, expected } of [

@@ -1,0 +1,19 @@
+/** Properties by name; one that is a list has a value for each element. */
+export type Properties = ReadonlyMap<string, readonly string[]>;
+
+/** Parses `systemctl show`: NAME=VALUE lines, an empty line between units; elements of a list of structures have a line each. */
+export function parseShow(text: string): Properties[] {
+  return text.split('\n\n').filter((block) => block.trim() !== '').map((block) => {
+    const found = new Map<string, string[]>();
+    for (const line of block.split('\n')) {
+      const at = line.indexOf('=');
+      if (at > 0) found.set(line.slice(0, at), [...(found.get(line.slice(0, at)) ?? []), line.slice(at + 1)]);
+    }
+    return found;
+  });
+}
+
+/** The first value of a property, or the empty string. */
+export function valueOf(of: Properties, name: string): string {
+  return of.get(name)?.[0] ?? '';
+}
