@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { readLedger } from '../../agent/boot/ledger.ts';
@@ -226,6 +226,27 @@ describe('what the user stands on', () => {
     guest.detach('dpl-a');
     // Another image with the layers below, under other ids.
     guest.attach('dpl-b', [{ layers: [...app.layers, 'other'], references: ['other:1'] }]);
+    assert.deepEqual(codesOf(guest.boot()), []);
+    assert.deepEqual(imageProblems(guest.dataRoot, onApp), []);
+  });
+
+  it('is linked to another disk that has it, also where the layer below is lost', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    loadImages(guest.dataRoot, [onApp]);
+    guest.detach('dpl-a');
+    guest.attach('dpl-b', [{ layers: [...app.layers, 'other'], references: ['other:1'] }], { bases: [{ label: 'dpl-base', spec: { layers: ['base'], references: [] } }] });
+    const [base, top] = factsOf(app).chains.map((chain) => path.join(guest.dataRoot, 'overlay2', ownLayerNames(chain).cacheId));
+    const lower = readFileSync(`${top ?? ''}/lower`, 'utf8');
+    const planned = guest.boot();
+    assert.deepEqual(codesOf(planned).toSorted(), ['IMAGE_INCOMPLETE', 'KEPT']);
+    assert.match(messageOfCode(planned, 'KEPT'), /^disk dpl-a no longer has 1 layer that image built:1 stands on/);
+    assert.ok(!existsSync(`${base ?? ''}/diff`) && readlinkSync(`${base ?? ''}/diff`).startsWith(guest.diskPath('dpl-a')), 'kept as it was');
+    assert.equal(readFileSync(`${top ?? ''}/diff/file`, 'utf8'), 'app', 'read from the other disk');
+    assert.ok(readlinkSync(`${top ?? ''}/diff`).startsWith(guest.diskPath('dpl-b')));
+    assert.equal(readFileSync(`${top ?? ''}/lower`, 'utf8'), lower, 'above the same layer');
+    guest.attach('dpl-a', [app]);
     assert.deepEqual(codesOf(guest.boot()), []);
     assert.deepEqual(imageProblems(guest.dataRoot, onApp), []);
   });

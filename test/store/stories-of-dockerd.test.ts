@@ -6,8 +6,10 @@ import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { asDiffID, chainIDs } from '../../agent/docker/ids.ts';
 import { ownLayerNames } from '../../agent/docker/overlay2.ts';
+import { torture } from '../safety/size.ts';
 import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { dockerdVersions } from '../support/dockerd-version.ts';
 import { buildImage } from '../support/images.ts';
 import { notifySocket } from '../support/notify-socket.ts';
 import { mountsBelow } from '../support/temp-tree.ts';
@@ -126,7 +128,7 @@ describe('dockerd 28.5: what the user removes, and what he leaves', () => {
   });
 });
 
-for (const version of ['20.10', '28.5'] as const) {
+for (const version of torture ? dockerdVersions : (['28.5'] as const)) {
   describe(`dockerd ${version}: BuildKit`, () => {
     let story: Story;
     let number = 0;
@@ -144,7 +146,7 @@ for (const version of ['20.10', '28.5'] as const) {
         [`FROM ${image}\nCOPY kit /kit\nRUN cat ${file} > /result && echo ${number} > /number`, 'new'],
         [`FROM ${image}\nLABEL number=${number}\nRUN cat ${file} > /result`, 'labelled'],
       ];
-      for (const [dockerfile, is] of process.env['DPL_TORTURE'] === '1' ? steps : steps.slice(0, 2)) {
+      for (const [dockerfile, is] of torture ? steps : steps.slice(0, 2)) {
         await buildImage(story.dockerd, 'kit:1', dockerfile, 'buildkit', { kit: 'kit\n' });
         assert.equal(await fileIn(story.dockerd, 'kit:1', '/result'), content, `${is}: ${dockerfile}`);
         await story.dockerd.cli(['rmi', 'kit:1']);

@@ -1,12 +1,11 @@
 import { after, before, describe, it } from 'node:test';
+import { torture } from '../safety/size.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
 import { events } from './story-events.ts';
 import { Story } from './story.ts';
 import { storyDisks } from './story-disks.ts';
 import { checkUserThings } from './user-things.ts';
-
-const isTorture = process.env['DPL_TORTURE'] === '1';
 
 /** Each event on a dockerd: on the newest all, on others those that depend on how dockerd stores things; all with DPL_TORTURE=1. */
 export function storiesOn(version: DockerdVersion): void {
@@ -17,7 +16,7 @@ export function storiesOn(version: DockerdVersion): void {
     });
     after(cleanUpAll);
 
-    for (const event of events.filter(({ everywhere }) => isTorture || version === '28.5' || everywhere === true)) {
+    for (const event of events.filter(({ everywhere }) => torture || version === '28.5' || everywhere === true)) {
       it(`after this: ${event.is}`, async () => {
         await story.reset(event.config);
         if (event.user !== undefined) {
