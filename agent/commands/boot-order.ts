@@ -8,7 +8,6 @@ import { describeFault, describeTimeline } from '../boot-order/text.ts';
 import { timeline } from '../boot-order/timeline.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { replaceFile } from '../system/files.ts';
-import { endWithReader } from '../system/output.ts';
 import { terminalOf } from '../system/terminal.ts';
 
 export interface BootOrderOptions {
@@ -31,14 +30,12 @@ export async function bootOrder(file: string | undefined, options: BootOrderOpti
   const document = file === undefined ? await capture(options.config) : readDocument(file);
   const times = timeline(document);
   const faults = findFaults(document);
-  const exitStatus = options.check === true && faults.length > 0 ? 1 : 0;
-  endWithReader(exitStatus);
   if (options.svg !== undefined) writeChart(options.svg, bootChart(document, times));
   if (options.json === true) process.stdout.write(`${JSON.stringify({ ...document, timeline: times, faults }, undefined, 1)}\n`);
   // A picture or a verdict that was asked for is the answer.
   else if (options.check === true) process.stdout.write(faults.map((fault) => `${describeFault(fault)}\n`).join(''));
   else if (options.svg === undefined) process.stdout.write(describeTimeline(document, times, faults, terminalOf(process.stdout)));
-  return exitStatus;
+  return options.check === true && faults.length > 0 ? 1 : 0;
 }
 
 function readDocument(file: string): BootDocument {

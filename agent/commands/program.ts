@@ -1,6 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_CONFIG_PATH } from '../boot/config.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
+import { endWithReader } from '../system/output.ts';
 import { VERSION } from '../version.ts';
 import type { BootOrderOptions } from './boot-order.ts';
 import type { BuildArguments } from './build.ts';
@@ -78,6 +79,7 @@ function wholeSeconds(text: string): number {
 
 /** Runs the command line. @returns the exit status, or undefined for a daemon that stays: 0 for help and version, 2 where the usage was wrong */
 export async function runProgram(): Promise<number | undefined> {
+  endWithReader();
   let exitStatus: number | undefined;
   try {
     await createProgram((status) => {

@@ -6,13 +6,14 @@ import { STATUS_FILE } from '../status/publish.ts';
 import { states } from '../status/state.ts';
 import { statusTable } from '../status/table.ts';
 import { isEACCES, messageOf } from '../system/errors.ts';
+import { hasReader } from '../system/output.ts';
 import { terminalOf } from '../system/terminal.ts';
 
 const WATCH_MS = 1000;
 /** Clears a terminal and goes to its beginning: ECMA-48, ED and CUP; and what was scrolled away stays. */
 const CLEAR = '\u001b[H\u001b[J';
 
-/** Asks the daemon. @returns the exit status: that of the state, or 1 when no daemon answers */
+/** Asks the daemon. @returns the exit status: that of the state, or 1 when no daemon answers; of a watch that lost its reader 0 */
 export async function printStatus(options: { readonly config?: string; readonly json?: boolean; readonly watch?: boolean }): Promise<number> {
   const config = await configOrDefault(options.config);
   let before = '';
@@ -34,6 +35,7 @@ export async function printStatus(options: { readonly config?: string; readonly 
       if (options.watch !== true) return states[answer.status.state].exitStatus;
     }
     await setTimeout(WATCH_MS);
+    if (!hasReader()) return 0;
   }
 }
 

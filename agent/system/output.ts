@@ -1,7 +1,16 @@
+import { poll, POLLERR } from './poll.ts';
+
+const STDOUT = 1;
+
 /** Ends in peace when the reader of our output has seen enough, as with `| head`, where a program in C would get SIGPIPE. */
-export function endWithReader(exitStatus: number): void {
+export function endWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
-    process.exit(exitStatus);
+    process.exit(0);
   });
+}
+
+/** Whether anybody still reads our output: who has nothing to write would not notice. */
+export function hasReader(): boolean {
+  return (poll(STDOUT, 0) & POLLERR) === 0;
 }

@@ -169,6 +169,12 @@ describe('at the console of a guest with two disks and a dirty one', () => {
     assert.equal(new Set(states).size, states.length);
   });
 
+  it('`status --watch` ends when nobody reads it any more, also where nothing changes', async () => {
+    const { code, stdout } = await guest.run("timeout 60 sh -c 'docker-preloader status --json --watch | head -n 1'", 120);
+    assert.equal(code, 0, 'the time limit');
+    assert.equal(statusSchema.parse(JSON.parse(stdout)).disks.length, 4);
+  });
+
   it('without a daemon it says so, and where to look', async () => {
     await ok(guest, 'systemctl stop docker-preloader.socket docker-preloader.service');
     const { code, stdout, stderr } = await guest.run('docker-preloader status');
