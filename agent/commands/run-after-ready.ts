@@ -56,8 +56,11 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
   await Promise.race([once(server, 'close'), isConfigured ? followDevices(start, status, current) : new Promise(() => undefined)]);
 }
 
+/** A client has more to hear than dockerd's version: where that takes longer, a later answer has it. */
+const VERSION_PATIENCE_MS = 3000;
+
 async function withDockerd(current: CurrentStatus, answer: () => string): Promise<string> {
-  current.setDockerd(await dockerdVersion());
+  current.setDockerd((await Promise.race([dockerdVersion(), delay(VERSION_PATIENCE_MS)])) ?? null);
   return answer();
 }
 

@@ -22,8 +22,16 @@ const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
  * stringid.GenerateRandomID sees to; the link 26 characters of base 32, as overlayutils.GenerateID makes them.
  */
 export function ownLayerNames(chain: ChainID): OwnLayerNames {
-  return namesFrom(`docker-preloader layer ${chain}`);
+  let names = known.get(chain);
+  if (names === undefined) {
+    names = namesFrom(`docker-preloader layer ${chain}`);
+    known.set(chain, names);
+  }
+  return names;
 }
+
+/** Each layer is asked for some five times on the way to READY, and two digests cost more than that. */
+const known = new Map<ChainID, OwnLayerNames>();
 
 /**
  * An empty layer of ours that base layers name as their `lower`. Without native overlay diff (kernel redirect_dir=on)

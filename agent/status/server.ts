@@ -11,7 +11,7 @@ type Body = string | undefined;
 
 const MAX_CONNECTIONS = 32;
 const REQUEST_TIMEOUT_MS = 5000;
-/** A connection's whole life: who reads slower than that holds a place that others want. */
+/** For a request, and again for an answer: who is slower than that holds a place that others want. */
 const CONNECTION_TIMEOUT_MS = 10_000;
 const SOCKET_MODE = 0o660;
 
@@ -21,12 +21,12 @@ const SOCKET_MODE = 0o660;
  */
 export async function serveStatus(where: { readonly path: string; readonly fd: number | undefined }, routes: Routes): Promise<SocketServer> {
   const answered = new WeakSet<Socket>();
-  const connections = new Set<Socket>();
+  const connections = new Map<Socket, Clock>();
   const http = createServer((request, response) => {
     // One answer a connection: a client that asks on and on and reads nothing would fill our memory with answers.
     if (answered.has(request.socket)) return;
     answered.add(request.socket);
-    void answer(request, response, routes);
+    void answer(request, response, routes, connections.get(request.socket));
   });
   limit(http);
   // http.listen({ fd }) accepts and never answers under Bun; handing it the connections of a plain server works in both.
@@ -50,20 +50,42 @@ export async function serveStatus(where: { readonly path: string; readonly fd: n
 }
 
 /**
- * Takes a connection in, for a limited time. Where there are too many the oldest goes: whoever asks now gets an answer,
- * however many others hold theirs open. The time limits of `http` begin with its own listening, so they are not enough.
+ * The time that a client has: it runs while we wait for the client, and stands while the client waits for us. The time
+ * limits of `http` begin with its own listening, so they are not enough.
  */
-function admit(socket: Socket, connections: Set<Socket>): void {
-  const [oldest] = connections;
-  if (connections.size >= MAX_CONNECTIONS) {
-    if (oldest !== undefined) connections.delete(oldest);
-    oldest?.destroy();
+class Clock {
+  readonly #socket: Socket;
+  #end: NodeJS.Timeout | undefined;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on('timeout', () => socket.destroy());
+    this.start();
   }
-  connections.add(socket);
-  const end = setTimeout(() => socket.destroy(), CONNECTION_TIMEOUT_MS);
-  socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
+
+  start(): void {
+    if (this.#socket.destroyed) return;
+    this.#end = setTimeout(() => this.#socket.destroy(), CONNECTION_TIMEOUT_MS);
+    this.#socket.setTimeout(REQUEST_TIMEOUT_MS);
+  }
+
+  stop(): void {
+    clearTimeout(this.#end);
+    this.#socket.setTimeout(0);
+  }
+}
+
+/** Takes a connection in. Where there are too many the oldest goes: whoever asks now gets an answer, however many others hold theirs open. */
+function admit(socket: Socket, connections: Map<Socket, Clock>): void {
+  const [oldest] = connections.keys();
+  if (connections.size >= MAX_CONNECTIONS && oldest !== undefined) {
+    connections.delete(oldest);
+    oldest.destroy();
+  }
+  const clock = new Clock(socket);
+  connections.set(socket, clock);
   socket.once('close', () => {
-    clearTimeout(end);
+    clock.stop();
     connections.delete(socket);
   });
 }
@@ -80,7 +102,7 @@ function limit(http: Server): void {
   http.keepAliveTimeout = REQUEST_TIMEOUT_MS;
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, routes: Routes): Promise<void> {
+async function answer(request: IncomingMessage, response: ServerResponse, routes: Routes, clock: Clock | undefined): Promise<void> {
   const [path = '/'] = (request.url ?? '/').split('?');
   const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
   if (route === undefined) return send(response, 404, 'application/json', errorBody(`no such path: ${path}; there are ${Object.keys(routes).join(', ')}`));
@@ -89,11 +111,20 @@ async function answer(request: IncomingMessage, response: ServerResponse, routes
     return send(response, 405, 'application/json', errorBody(`GET expected, found ${request.method ?? 'nothing'}`));
   }
   try {
-    const body = await route.body();
+    const body = await whileStopped(clock, route.body);
     if (body === undefined) send(response, 503, 'application/json', errorBody('no status yet'));
     else send(response, 200, route.type, body);
   } catch (error) {
     send(response, 500, 'application/json', errorBody(messageOf(error)));
+  }
+}
+
+async function whileStopped<T>(clock: Clock | undefined, work: () => T | Promise<T>): Promise<T> {
+  clock?.stop();
+  try {
+    return await work();
+  } finally {
+    clock?.start();
   }
 }
 

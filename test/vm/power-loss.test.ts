@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { storeProblems, userProblems, type UserPart } from '../safety/store-invariants.ts';
 import { differences, type Tree } from '../safety/tree.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
@@ -57,6 +58,16 @@ describe('power cuts in a virtual machine', () => {
     const last = cuts.at(-1);
     if (last !== undefined) last.found = remains(machine.store);
     assert.deepEqual(userProblems(machine.store, user), [], JSON.stringify(last));
+  }
+
+  /**
+   * Where two disks have a layer, it stays linked to the one that it is on: which that is, what was before decides, and
+   * either is right. Such a link is taken for the one that the undisturbed agent made.
+   */
+  function withoutHistory(change: Change, tree: Tree): Tree {
+    if (change === 'old' || change === 'new') return tree;
+    const isKnown = (file: string, entry: string): boolean => file.endsWith('/diff') && [...undisturbed.values()].some((other) => other.get(file) === entry);
+    return new Map([...tree].map(([file, entry]) => [file, isKnown(file, entry) ? (undisturbed.get(change)?.get(file) ?? entry) : entry]));
   }
 
   async function cutAfter(kind: Kind, moment: number): Promise<void> {
@@ -132,7 +143,7 @@ describe('power cuts in a virtual machine', () => {
       assert.match(await ok(machine.vm, `docker-preloader apply --degraded-ok --config /etc/power-loss/${check}.json`), /nothing to change/);
       await machine.look();
       assert.deepEqual(storeProblems(machine.store, user), []);
-      assert.deepEqual(differences(undisturbed.get(check) ?? new Map(), agentsPartOf(machine.store, isPassing)), [], check);
+      assert.deepEqual(differences(undisturbed.get(check) ?? new Map(), withoutHistory(check, agentsPartOf(machine.store, isPassing))), [], check);
       figures.mended += 1;
       // In every other round the kernel writes soon, bit by bit; otherwise after seconds, or when told to.
       if (isEager) await ok(machine.vm, 'echo 20 > /proc/sys/vm/dirty_expire_centisecs && echo 10 > /proc/sys/vm/dirty_writeback_centisecs && mount -o remount,commit=1 /');
@@ -177,7 +188,13 @@ describe('power cuts in a virtual machine', () => {
 
   for (const [index, kind] of rounds.entries()) {
     it(`round ${index + 1}: ${kind}`, async (test) => {
-      await runs[kind]();
+      try {
+        await runs[kind]();
+      } catch (error) {
+        // Told at once: the reporter keeps it for the end, which is an hour away.
+        test.diagnostic(inspect(error));
+        throw error;
+      }
       test.diagnostic(describeCut(cuts.at(-1) ?? assert.fail()));
     });
   }
