@@ -21,11 +21,20 @@ export interface Manifest {
   readonly priority: number;
   /** `layers`: ChainIDs, base first. */
   readonly images: readonly { readonly id: string; readonly references: readonly string[]; readonly layers: readonly string[] }[];
-  readonly layers: readonly { readonly chainId: string; readonly diffId: string; readonly parent?: string; readonly cacheId: string; readonly sizeBytes: number }[];
+  readonly layers: readonly ManifestLayer[];
   /** Each metadata file of the disk by its path, with its sha256. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Disks that hold layers which this one leaves out. */
   readonly bases: readonly { readonly label: string; readonly manifest: string; readonly layers: readonly string[] }[];
+}
+
+/** A layer's record, as the files of layerdb have it. */
+export interface ManifestLayer {
+  readonly chainId: string;
+  readonly diffId: string;
+  readonly parent?: string;
+  readonly cacheId: string;
+  readonly sizeBytes: number;
 }
 
 const digest = matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest');

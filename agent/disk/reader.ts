@@ -7,7 +7,7 @@ import { parseReference } from '../docker/reference.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { oneLine } from '../system/one-line.ts';
 import type { Finding } from './finding.ts';
-import { readManifest, type Manifest } from './manifest.ts';
+import { readManifest, type Manifest, type ManifestLayer } from './manifest.ts';
 import { DiskTree } from './tree.ts';
 
 /** A layer as a disk has it. */
@@ -64,7 +64,7 @@ export function readDisk(label: string, root: string): DiskContent {
   if (!tree.isFolder(IMAGE_ROOT) || !tree.isFolder('overlay2')) {
     throw new PreloaderError('DISK_LAYOUT', 'the folders image/overlay2 and overlay2, as dockerd writes them, expected, found none');
   }
-  const reader = new DiskReader(label, tree);
+  const reader = new DiskReader(label, tree, found?.manifest);
   reader.readImages();
   reader.readReferences();
   return {
@@ -91,10 +91,12 @@ class DiskReader {
   readonly #tree: DiskTree;
   readonly #seen = new Set<ChainID>();
   readonly #hasSources: boolean;
+  readonly #listed: ReadonlyMap<string, ManifestLayer>;
 
-  constructor(label: string, tree: DiskTree) {
+  constructor(label: string, tree: DiskTree, manifest: Manifest | undefined) {
     this.#label = label;
     this.#tree = tree;
+    this.#listed = new Map(manifest?.layers.map((layer) => [layer.chainId, layer]));
     this.#capacity = tree.capacity();
     this.#hasSources = tree.isFolder(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256`);
   }
@@ -150,13 +152,8 @@ class DiskReader {
     // Another disk, or the store, may have it: only the plan can say whether it is missing.
     if (!this.#tree.isFolder(folder)) return;
     try {
-      const read = (name: string): string => this.#tree.readText(`${folder}/${name}`, SMALL_FILE_BYTES) ?? '';
-      const cacheId = read('cache-id').trim();
-      const size = read('size');
-      const parentOnDisk = read('parent');
-      if (read('diff') !== diffID) throw new Error(`${folder}/diff: ${diffID} expected, found something else`);
+      const { cacheId, size } = this.#readRecord(folder, chain, diffID, parent);
       if (!/^\d{1,15}$/.test(size)) throw new Error(`${folder}/size: a number of bytes expected, found something else`);
-      if (asChainID(parentOnDisk) !== parent || (parent === undefined && parentOnDisk !== '')) throw new Error(`${folder}/parent: ${parent ?? 'none'} expected, found something else`);
       if (!isCacheId(cacheId)) throw new Error(`${folder}/cache-id: letters, digits and dashes expected, found something else`);
       const diff = `overlay2/${cacheId}/diff`;
       if (!this.#tree.isFolder(diff)) throw new Error(`${diff}: a folder on the disk's own filesystem expected, found none`);
@@ -173,6 +170,21 @@ class DiskReader {
     } catch (error) {
       this.#report('LAYER_INVALID', messageOf(error));
     }
+  }
+
+  /**
+   * What a layer's record says. Of a disk that has them in its manifest, the small files need not be opened: each is one
+   * read of the device more. @throws Error where the record does not go with the image
+   */
+  #readRecord(folder: string, chain: ChainID, diffID: DiffID, parent: ChainID | undefined): { readonly cacheId: string; readonly size: string } {
+    const read = (name: string): string => this.#tree.readText(`${folder}/${name}`, SMALL_FILE_BYTES) ?? '';
+    const listed = this.#listed.get(chain);
+    const record = listed === undefined
+      ? { cacheId: read('cache-id').trim(), size: read('size'), diffID: read('diff'), parent: read('parent') }
+      : { cacheId: listed.cacheId, size: String(listed.sizeBytes), diffID: listed.diffId, parent: listed.parent ?? '' };
+    if (record.diffID !== diffID) throw new Error(`${folder}/diff: ${diffID} expected, found something else`);
+    if (asChainID(record.parent) !== parent || (parent === undefined && record.parent !== '')) throw new Error(`${folder}/parent: ${parent ?? 'none'} expected, found something else`);
+    return record;
   }
 
   #readTarSplit(folder: string): DiskLayer['tarSplit'] {

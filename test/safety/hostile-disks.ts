@@ -71,6 +71,13 @@ const addConfig = (craft: Craft, config: string, reference: string): void => {
 };
 const diffIds = (count: number): string[] => Array.from({ length: count }, (_, index) => `sha256:${createHash('sha256').update(`layer ${index}`).digest('hex')}`);
 
+/** A manifest that lists the bad image's upper layer, with something in it that is not so. */
+const listed = (craft: Craft, wrong: Readonly<Record<string, unknown>>): void => {
+  const { bad, record } = craft;
+  const layer = { chainId: bad.chains[1], diffId: bad.diffIDs[1], parent: bad.chains[0], cacheId: readFileSync(`${record(1)}/cache-id`, 'utf8'), sizeBytes: 1, ...wrong };
+  text(`${craft.root}/docker-preloader.json`, JSON.stringify({ formatVersion: '1.0', createdBy: 'nobody', images: [], layers: [layer], metadata: {} }));
+};
+
 const cacheId = (name: string, id: string): HostileDisk => ({ name: `a cache-id ${name}`, craft: ({ record }) => text(`${record(1)}/cache-id`, id), why: /cache-id|at most 4096|overlay2\/.*a folder/, spares: true });
 const odd = (name: string, craft: HostileDisk['craft'], why: HostileDisk['why'], spares = true): HostileDisk => ({ name, craft, why, spares });
 
@@ -133,6 +140,11 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd('`rootfs.diff_ids` of wrong types', (craft) => addConfig(craft, '{"rootfs":{"diff_ids":[1,null,{"a":1}]}}', 'bad:1'), /sha256 digests expected/),
   odd('a manifest of wrong types', ({ root }) => text(`${root}/docker-preloader.json`, '{"formatVersion":"1.0","createdBy":1,"images":{}}'), /docker-preloader\.json: /, false),
   odd('a manifest of a newer major format', ({ root }) => text(`${root}/docker-preloader.json`, '{"formatVersion":"2.0"}'), /a newer docker-preloader is needed/, false),
+  odd('a manifest with a cache-id of `..`', (craft) => listed(craft, { cacheId: '../../../etc' }), /cache-id: letters, digits and dashes expected/),
+  odd('a manifest with a cache-id that is not there', (craft) => listed(craft, { cacheId: 'nothing' }), /overlay2\/nothing\/diff: a folder on the disk's own filesystem expected/),
+  odd('a manifest with a layer that is its own parent', (craft) => listed(craft, { parent: craft.bad.chains[1] }), /parent: sha256:[0-9a-f]{64} expected/),
+  odd('a manifest with a layer of another DiffID', (craft) => listed(craft, { diffId: craft.bad.diffIDs[0] }), /diff: sha256:[0-9a-f]{64} expected/),
+  odd('a manifest with a layer of less than nothing', (craft) => listed(craft, { sizeBytes: -1 }), /size: a number of bytes expected/),
   odd('a configuration with another digest', ({ paths, bad }) => text(paths.image(bad.id), `${bad.config} `), /a configuration with digest sha256:[0-9a-f]{64} expected/),
   odd('a chain with a loop', ({ record, bad }) => text(`${record(0)}/parent`, must(bad.chains[1])), /parent: none expected/),
   odd('a layer that is its own parent', ({ record, bad }) => text(`${record(1)}/parent`, must(bad.chains[1])), /parent: sha256:[0-9a-f]{64} expected/),
