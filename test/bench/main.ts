@@ -14,7 +14,7 @@ Measures side by side, in one run and in turns. Without a name, both.
 
 boot: from exec to READY=1 received, beside scripts, docker load, tarballs, a C program of the same system calls
   --only GROUPS    some of ${groups.join(', ')}, with commas between (default all)
-  --quick          fewer sizes, 3 rounds, nothing loaded: a minute or two
+  --quick          fewer sizes, 3 rounds, nothing loaded, no other runtimes: a minute or two
   --load-size MB   the image's size for docker load, from this machine's own files (default 850)
   --svg FILE       draws where the time goes
   --from FILE      measures nothing, but reads what --json wrote
@@ -37,7 +37,7 @@ const { values, positionals } = parseArgs({
 });
 const [sizeMb, loadMb, rounds] = [Number(values.size), Number(values['load-size']), Number(values.rounds ?? 1)];
 const names = positionals.length > 0 ? positionals : ['boot', 'build'];
-const chosen = values.only?.split(',') ?? groups.filter((group) => !values.quick || group !== 'load');
+const chosen = values.only?.split(',') ?? groups.filter((group) => !values.quick || (group !== 'load' && group !== 'runtimes'));
 const isWrong = names.some((name) => name !== 'boot' && name !== 'build') || chosen.some((group) => !groups.some((known) => known === group)) || !(sizeMb >= 1) || !(loadMb >= 1) || !Number.isInteger(rounds) || rounds < 1;
 
 if (values.help) console.log(HELP);
