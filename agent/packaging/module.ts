@@ -1,4 +1,4 @@
-import { build } from 'esbuild';
+import { build, type BuildOptions } from 'esbuild';
 import { embeddedKoffi } from './embedded-koffi.ts';
 import { lazyBuiltins } from './lazy-builtins.ts';
 import { writeWhole } from './write-whole.ts';
@@ -12,26 +12,33 @@ import { writeWhole } from './write-whole.ts';
  */
 export async function buildModule(root: string, output: string): Promise<string[]> {
   const { outputFiles: [bundle], metafile } = await build({
-    absWorkingDir: root,
+    ...bundleOptions(root),
     entryPoints: ['agent/main.ts'],
     outfile: output,
     write: false,
     metafile: true,
+    format: 'esm',
+    banner: { js: '#!/usr/bin/env node' },
+  });
+  if (bundle === undefined) throw new Error('Expected one bundle from esbuild, got none');
+  writeWhole(output, bundle.contents, 0o755);
+  return packageNames(Object.keys(metafile.inputs));
+}
+
+/** How the sources are bundled for Node, whatever the entry point and the format of the modules. */
+export function bundleOptions(root: string): BuildOptions {
+  return {
+    absWorkingDir: root,
     bundle: true,
     platform: 'node',
     target: 'node24',
-    format: 'esm',
     mainFields: ['module', 'main'],
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
     plugins: [embeddedKoffi(root), lazyBuiltins],
-    banner: { js: '#!/usr/bin/env node' },
     logLevel: 'warning',
-  });
-  if (bundle === undefined) throw new Error('Expected one bundle from esbuild, got none');
-  writeWhole(output, bundle.contents, 0o755);
-  return packageNames(Object.keys(metafile.inputs));
+  };
 }
 
 /** The npm packages that the bundled files are of, koffi's addon included. */

@@ -1,25 +1,30 @@
+import { nodeRuntimes, type NodeRuntime } from './runtimes.ts';
+
 /** What is to be measured: a machine's disks and store, and who has to be ready on it. */
 export interface BootCase {
-  readonly group: 'base' | 'disks' | 'layers' | 'images' | 'user' | 'cold' | 'memory' | 'load';
+  readonly group: 'base' | 'disks' | 'layers' | 'images' | 'user' | 'cold' | 'memory' | 'runtimes' | 'load';
   readonly name: string;
   readonly disks: number;
   readonly images: number;
   readonly layers: number;
   readonly userLayers: number;
+  /** All programs and disks without page cache, and throttled. */
+  readonly isCold: boolean;
   readonly rivals: readonly RivalName[];
 }
 
 export type RivalName =
-  | 'agent' | 'agent, second boot' | 'agent, apply' | 'agent after READY' | 'recipe of 2018' | 'recipe by layers' | 'floor in C' | 'tar zstd' | 'tar lz4' | 'docker load' | 'bare Bun' | 'bare Node';
+  | NodeRuntime | 'agent' | 'agent, second boot' | 'agent, apply' | 'agent after READY' | 'recipe of 2018' | 'recipe by layers' | 'floor in C' | 'tar zstd' | 'tar lz4' | 'docker load' | 'bare Bun' | 'bare Node';
 
 /** All but `load`, whose disk is of another kind. */
-export const groups = ['base', 'disks', 'layers', 'images', 'user', 'cold', 'memory', 'load'] as const satisfies readonly BootCase['group'][];
+export const groups = ['base', 'disks', 'layers', 'images', 'user', 'cold', 'memory', 'runtimes', 'load'] as const satisfies readonly BootCase['group'][];
 
 export function bootCases(chosen: readonly string[], isQuick: boolean): BootCase[] {
   const sizes: { readonly [Group in 'disks' | 'layers' | 'images']: readonly number[] } = isQuick
     ? { disks: [1, 8, 16], layers: [1, 60, 125], images: [1, 100] }
     : { disks: [1, 2, 4, 8, 16, 32], layers: [1, 25, 50, 100, 125], images: [1, 10, 100, 500] };
-  const one = { disks: 1, images: 1, layers: 12, userLayers: 0 };
+  const one = { disks: 1, images: 1, layers: 12, userLayers: 0, isCold: false };
+  const runtimes: readonly RivalName[] = ['agent', ...nodeRuntimes, 'bare Bun', 'bare Node'];
   const growing: readonly RivalName[] = ['agent', 'recipe of 2018', 'floor in C'];
   const all: readonly BootCase[] = [
     { ...one, group: 'base', name: '1 disk of 12 layers', rivals: ['agent', 'agent, second boot', 'agent, apply', 'recipe of 2018', 'recipe by layers', 'tar zstd', 'tar lz4', 'floor in C', 'bare Bun', 'bare Node'] },
@@ -28,8 +33,10 @@ export function bootCases(chosen: readonly string[], isQuick: boolean): BootCase
     ...sizes.images.map((images): BootCase => ({ ...one, group: 'images', name: `1 disk of ${images} images`, images, layers: 2, rivals: growing })),
     { ...one, group: 'user', name: '12 layers, none of the user', rivals: ['agent'] },
     { ...one, group: 'user', name: '12 layers, 2,000 of the user', userLayers: 2000, rivals: ['agent', 'recipe of 2018'] },
-    { ...one, group: 'cold', name: '1 disk of 12 layers, cold', rivals: ['agent', 'recipe of 2018', 'floor in C', 'bare Bun', 'bare Node'] },
+    { ...one, group: 'cold', name: '1 disk of 12 layers, cold', isCold: true, rivals: ['agent', 'recipe of 2018', 'floor in C', 'bare Bun', 'bare Node'] },
     { ...one, group: 'memory', name: 'memory after READY', rivals: ['agent after READY'] },
+    { ...one, group: 'runtimes', name: 'runtimes', rivals: runtimes },
+    { ...one, group: 'runtimes', name: 'runtimes, cold', isCold: true, rivals: runtimes },
     { ...one, group: 'load', name: '1 image of 850 MB', rivals: ['agent', 'docker load', 'tar zstd', 'tar lz4'] },
   ];
   return all.filter(({ group }) => chosen.includes(group));

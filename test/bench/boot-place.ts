@@ -77,10 +77,14 @@ export class Place {
     await unmountBelow(this.#folder);
   }
 
-  /** Runs a program under the stopwatch. @throws Error where it fails */
+  /**
+   * Runs a program under the stopwatch, with nothing in its environment but what is given and where programs are: as
+   * systemd starts it. What a shell has of Node's variables would slow some runtimes down and others not.
+   * @throws Error where it fails
+   */
   async time(command: readonly string[], { env = {}, group, settleMs = 0, devices = [] }: TimedOptions = {}): Promise<Timed> {
     const names = devices.map((device) => path.basename(device)).join(',') || '-';
-    const { stdout, stderr } = await execa(this.#stopwatch, [path.join(this.#folder, 'notify'), group ?? '-', String(settleMs), names, ...command], { env, stdin: 'ignore', cwd: this.#folder });
+    const { stdout, stderr } = await execa(this.#stopwatch, [path.join(this.#folder, 'notify'), group ?? '-', String(settleMs), names, ...command], { env: { PATH: process.env['PATH'], ...env }, extendEnv: false, stdin: 'ignore', cwd: this.#folder });
     const timed = JSON.parse(stdout.slice(stdout.lastIndexOf('{'))) as Timed;
     // An agent's SIGTERM comes when it is READY, so that it may end by the signal.
     if (timed.exitStatus !== 0 && timed.readyUsec === 0) throw new Error(`${command.join(' ')}: exit status 0 expected, found ${timed.exitStatus}: ${stderr}`);

@@ -15,6 +15,7 @@ import { Place, type Timed } from './boot-place.ts';
 import type { Sample } from './boot-report.ts';
 import { makeImage } from './build.ts';
 import { attachCold, makeSystemDisk, throttledGroup } from './cold.ts';
+import { checkCompileCache, isNodeRuntime, makeRuntimes, type NodeRuntime, runtimeFiles, runtimeProgram, sizeOf } from './runtimes.ts';
 
 export interface BootOptions {
   readonly groups: readonly string[];
@@ -111,11 +112,11 @@ class BootBench {
   async runCase(one: BootCase, round: number): Promise<Sample[]> {
     const files = await this.#diskFiles(one);
     const samples: Sample[] = [];
-    const isCold = one.group === 'cold';
-    const loops = await Promise.all(files.map((file) => (isCold ? attachCold(file) : attach(file))));
+    const loops = await Promise.all(files.map((file) => (one.isCold ? attachCold(file) : attach(file))));
     const devices = loops.map((loop) => loop.device);
-    const system = isCold ? await this.#make('system device', async () => (await attachCold(await this.#systemDisk())).device) : undefined;
     try {
+      if (one.group === 'runtimes') await this.#make('runtimes', () => this.#makeRuntimes(one));
+      const system = one.isCold ? await this.#make(`system device ${one.group}`, async () => (await attachCold(await this.#systemDisk(one))).device) : undefined;
       // Who comes first changes from round to round.
       const turn = round % one.rivals.length;
       const order = [...one.rivals.slice(turn), ...one.rivals.slice(0, turn)];
@@ -127,13 +128,26 @@ class BootBench {
     return samples;
   }
 
-  async #systemDisk(): Promise<string> {
+  /** The agent on other runtimes, and the compile cache of one of them filled by a whole run. */
+  async #makeRuntimes(one: BootCase): Promise<string> {
+    const folder = path.join(this.#temp, 'runtimes');
+    await makeRuntimes(root, folder);
+    await this.#place.boot(await this.#dataRootOf(one));
+    const { command, env } = runtimeProgram('Node 24 module, compile cache', folder, ['run', '--config', this.#place.config]);
+    await this.#place.time(command, { env, settleMs: SETTLE_MS });
+    await this.#place.shutDown();
+    await checkCompileCache(folder, path.join(this.#temp, 'elsewhere'));
+    return folder;
+  }
+
+  async #systemDisk({ group }: BootCase): Promise<string> {
     const which = async (name: string): Promise<string> => (await execa('which', [name])).stdout;
     const tools = ['bash', 'mkdir', 'mount', 'find', 'ln', 'cp', 'rsync', 'jq', 'mv'];
-    const folder = path.join(this.#temp, 'cold');
+    const folder = path.join(this.#temp, `system-${group}`);
     mkdirSync(folder);
     return makeSystemDisk(folder, {
       ...Object.fromEntries(await Promise.all(tools.map(async (tool) => [tool, await which(tool)] as const))),
+      ...(group === 'runtimes' ? Object.fromEntries(runtimeFiles.map((name) => [name, path.join(this.#temp, 'runtimes', name)])) : {}),
       'docker-preloader': this.#executable, 'floor': path.join(this.#temp, 'floor'), 'bare-bun': path.join(this.#temp, 'bare-bun'), 'node': process.execPath,
       'recipe-2018.sh': path.join(this.#temp, 'recipe-2018.sh'), 'empty.mjs': path.join(this.#temp, 'empty.mjs'),
     });
@@ -145,7 +159,7 @@ class BootBench {
   }
 
   #floorList(one: BootCase): string {
-    return path.join(this.#temp, `floor-${one.disks}-${one.images}-${one.layers}${one.group === 'cold' ? '-cold' : ''}`);
+    return path.join(this.#temp, `floor-${one.disks}-${one.images}-${one.layers}${one.isCold ? '-cold' : ''}`);
   }
 
   /** Lists what the agent does, and checks that the C program then makes the same. Devices may change from round to round. */
@@ -186,7 +200,7 @@ class BootBench {
       }
       const packed = rival.startsWith('tar') ? await this.#packed(one, devices) : { zstd: '', lz4: '' };
       const untar = (program: string, file: string): string[] => ['tar', '--extract', '--xattrs', '--use-compress-program', program, '--file', file, '--directory', place.data];
-      const commands: Readonly<Record<Exclude<RivalName, 'docker load'>, readonly string[]>> = {
+      const commands: Readonly<Record<Exclude<RivalName, 'docker load' | NodeRuntime>, readonly string[]>> = {
         'agent': run, 'agent, second boot': run, 'agent after READY': run,
         'agent, apply': [agent, 'apply', '--config', place.config],
         'recipe of 2018': ['bash', path.join(programs, 'recipe-2018.sh'), place.data, place.disks, ...devices],
@@ -197,23 +211,24 @@ class BootBench {
         'bare Node': [system === undefined ? process.execPath : path.join(programs, 'node'), path.join(programs, 'empty.mjs')],
       };
       if (rival.startsWith('tar')) mkdirSync(place.data);
-      const timed = await place.time(commands[rival], {
-        settleMs: rival === 'agent after READY' ? SETTLE_MS : 0,
-        ...(system === undefined ? {} : {
-          env: { PATH: programs, LD_LIBRARY_PATH: path.join(place.system, 'lib') },
-          group: await throttledGroup([system, ...devices]),
-          devices: [system, ...devices],
-        }),
+      const runtimes = system === undefined ? path.join(this.#temp, 'runtimes') : programs;
+      const { command, env, files } = isNodeRuntime(rival) ? runtimeProgram(rival, runtimes, run.slice(1)) : { command: commands[rival], env: {}, files: [agent] };
+      const isAgent = rival.startsWith('agent') || isNodeRuntime(rival);
+      const isRuntime = one.group === 'runtimes' && isAgent;
+      const timed = await place.time(command, {
+        settleMs: rival === 'agent after READY' || isRuntime ? SETTLE_MS : 0,
+        env: { ...env, ...(system === undefined ? {} : { PATH: programs, LD_LIBRARY_PATH: path.join(place.system, 'lib') }) },
+        ...(system === undefined ? {} : { group: await throttledGroup([system, ...devices]), devices: [system, ...devices] }),
       });
-      return { ...this.#toSample(one, rival, round, timed), ...(rival.startsWith('agent') ? { agent: place.agentTimings() } : {}) };
+      return { ...this.#toSample(one, rival, round, timed), ...(isRuntime ? { shippedBytes: sizeOf(files) } : {}), ...(isAgent ? { agent: place.agentTimings() } : {}) };
     } finally {
       await place.shutDown();
     }
   }
 
   #toSample(one: BootCase, rival: RivalName, round: number, timed: Timed): Sample {
-    const { disks, images, layers, userLayers } = one;
-    return { ...timed, group: one.group, case: one.name, disks, images, layers, userLayers, rival, round, milliseconds: ((timed.readyUsec > 0 ? timed.readyUsec : timed.endUsec) - timed.startUsec) / 1000 };
+    const { group, disks, images, layers, userLayers, isCold } = one;
+    return { ...timed, group, case: one.name, disks, images, layers, userLayers, isCold, rival, round, milliseconds: ((timed.readyUsec > 0 ? timed.readyUsec : timed.endUsec) - timed.startUsec) / 1000 };
   }
 
   async #packed(one: BootCase, devices: readonly string[]): Promise<{ readonly zstd: string; readonly lz4: string }> {

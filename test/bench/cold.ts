@@ -44,19 +44,19 @@ export async function attachCold(file: string): Promise<LoopDevice> {
 }
 
 /**
- * An ext4 with the given programs and the libraries that they load, so that they can be cold without anything else on the
+ * An ext4 with the given programs (or folders that they read) and the libraries that they load, so that they can be cold without anything else on the
  * machine being so: `bin/` and `lib/`, for PATH and LD_LIBRARY_PATH. The dynamic loader itself stays the machine's.
  */
 export async function makeSystemDisk(folder: string, programs: Readonly<Record<string, string>>): Promise<string> {
   const tree = path.join(folder, 'system');
   for (const dir of ['bin', 'lib']) mkdirSync(path.join(tree, dir), { recursive: true });
   for (const [name, file] of Object.entries(programs)) {
-    await execa('cp', ['--dereference', file, path.join(tree, 'bin', name)]);
+    await execa('cp', ['--dereference', '--recursive', file, path.join(tree, 'bin', name)]);
     const { stdout } = await execa('ldd', [file], { reject: false });
     for (const [, library] of stdout.matchAll(/=> (\/\S+)/g)) await execa('cp', ['--dereference', '--update', library ?? '', path.join(tree, 'lib')]);
   }
   const disk = path.join(folder, 'system.ext4');
-  await execa('truncate', ['--size', '1G', disk]);
+  await execa('truncate', ['--size', '2G', disk]);
   await execa('mke2fs', ['-q', '-F', '-t', 'ext4', '-b', '4096', '-O', '^has_journal', '-d', tree, disk]);
   await execa('rm', ['-rf', tree]);
   return disk;

@@ -7,14 +7,16 @@ import { groups } from './boot-cases.ts';
 import { bootChart } from './boot-chart.ts';
 import { agentPhases, bootSlopes, bootTable, type Sample } from './boot-report.ts';
 import { benchBuild } from './build.ts';
+import { testRuntimes } from './runtime-tests.ts';
 
-const HELP = `npm run bench [-- boot|build] [options]
+const TESTS = 'test/{safety,store}/*.test.ts,test/builder/build.test.ts,test/status/phases.test.ts';
+const HELP = `npm run bench [-- boot|build|tests] [options]
 
-Measures side by side, in one run and in turns. Without a name, both.
+Measures side by side, in one run and in turns. Without a name, boot and build.
 
 boot: from exec to READY=1 received, beside scripts, docker load, tarballs, a C program of the same system calls
   --only GROUPS    some of ${groups.join(', ')}, with commas between (default all)
-  --quick          fewer sizes, 3 rounds, nothing loaded: a minute or two
+  --quick          fewer sizes, 3 rounds, nothing loaded, no other runtimes: a minute or two
   --load-size MB   the image's size for docker load, from this machine's own files (default 850)
   --svg FILE       draws where the time goes
   --from FILE      measures nothing, but reads what --json wrote
@@ -25,6 +27,9 @@ build: what takes an image archive to a qcow2 disk
   engine docker    docker-preloader build --engine docker: a private dockerd, docker load, copy, qemu-img convert
   --size MB        the image's size, from this machine's own files (default 850)
 
+tests: whether the agent passes its tests on each runtime of boot's group runtimes
+  --files GLOBS    test files that start the agent, with commas between (default ${TESTS})
+
   --rounds N       rounds of each (default 7 of boot, 3 of build)
   --json FILE      writes the figures there, too, each single one`;
 
@@ -32,17 +37,17 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     'size': { type: 'string', default: '850' }, 'load-size': { type: 'string', default: '850' }, 'rounds': { type: 'string' }, 'json': { type: 'string' }, 'svg': { type: 'string' },
-    'only': { type: 'string' }, 'from': { type: 'string' }, 'quick': { type: 'boolean', default: false }, 'help': { type: 'boolean', default: false },
+    'files': { type: 'string', default: TESTS }, 'only': { type: 'string' }, 'from': { type: 'string' }, 'quick': { type: 'boolean', default: false }, 'help': { type: 'boolean', default: false },
   },
 });
 const [sizeMb, loadMb, rounds] = [Number(values.size), Number(values['load-size']), Number(values.rounds ?? 1)];
 const names = positionals.length > 0 ? positionals : ['boot', 'build'];
-const chosen = values.only?.split(',') ?? groups.filter((group) => !values.quick || group !== 'load');
-const isWrong = names.some((name) => name !== 'boot' && name !== 'build') || chosen.some((group) => !groups.some((known) => known === group)) || !(sizeMb >= 1) || !(loadMb >= 1) || !Number.isInteger(rounds) || rounds < 1;
+const chosen = values.only?.split(',') ?? groups.filter((group) => !values.quick || (group !== 'load' && group !== 'runtimes'));
+const isWrong = names.some((name) => !['boot', 'build', 'tests'].includes(name)) || chosen.some((group) => !groups.some((known) => known === group)) || !(sizeMb >= 1) || !(loadMb >= 1) || !Number.isInteger(rounds) || rounds < 1;
 
 if (values.help) console.log(HELP);
 else if (isWrong) {
-  console.error(`docker-preloader bench: 'boot' or 'build' with its options expected, found '${process.argv.slice(2).join(' ')}'; --help tells more`);
+  console.error(`docker-preloader bench: 'boot', 'build' or 'tests' with its options expected, found '${process.argv.slice(2).join(' ')}'; --help tells more`);
   process.exitCode = 2;
 } else if (names.includes('boot') && values.from === undefined && process.pid !== 1) {
   // With mounts and processes of its own, of which it is the first: what else runs here neither holds its mounts nor sees them.
@@ -73,5 +78,11 @@ async function bench(): Promise<void> {
     result['boot'] = { table, slopes, phases, samples };
   }
   if (names.includes('build')) result['build'] = await benchBuild({ sizeMb, rounds: Number(values.rounds ?? 3) });
+  if (names.includes('tests')) {
+    // A comma within braces is the pattern's own.
+    const table = await testRuntimes(values.files.split(/,(?![^{]*\})/));
+    console.table(table);
+    result['tests'] = table;
+  }
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, undefined, 1)}\n`);
 }
