@@ -16,26 +16,25 @@ const MAX_SOURCES = 50;
 export function distributionSteps(store: Store, layers: ReadonlyMap<ChainID, readonly DiskLayer[]>, ownPaths: ReadonlySet<string>): { readonly steps: readonly Step[]; readonly written: readonly string[] } {
   const steps: Step[] = [];
   const written = new Set<string>();
-  const write = (path: string, content: string, before: string | undefined): void => {
+  const write = (path: string, content: string, isNew: boolean): void => {
     const name = relative(store.paths.root, path);
     steps.push({ do: 'write-distribution', path: name, content });
-    if (before === undefined || ownPaths.has(name)) written.add(name);
+    if (isNew || ownPaths.has(name)) written.add(name);
   };
   for (const copies of layers.values()) {
     const sources = copies.flatMap((layer) => parseSources(layer.registrySources));
     const [layer] = copies;
     if (layer === undefined || sources.length === 0) continue;
     const path = store.paths.metadataByDiffID(layer.diffID);
-    const before = readTextIfThere(path);
-    const present = parseSources(before);
+    // What cannot be read, as a power cut may leave it, is nobody's.
+    const present = parseSources(readTextIfThere(path));
     const known = new Set(present.map((source) => keyOf(source)));
     const added = [...new Map(sources.map((source) => [keyOf(source), source] as const)).values()].filter((source) => !known.has(keyOf(source)));
     // The newest stand last, and those are the user's.
-    if (added.length > 0) write(path, JSON.stringify([...added, ...present].slice(-MAX_SOURCES)), before);
+    if (added.length > 0) write(path, JSON.stringify([...added, ...present].slice(-MAX_SOURCES)), present.length === 0);
     for (const { Digest } of sources) {
       const digestPath = store.paths.diffIDByDigest(Digest);
-      const text = readTextIfThere(digestPath);
-      if (!isDigest(text)) write(digestPath, layer.diffID, text);
+      if (!isDigest(readTextIfThere(digestPath))) write(digestPath, layer.diffID, true);
     }
   }
   return { steps, written: [...written] };

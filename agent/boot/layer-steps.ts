@@ -85,7 +85,7 @@ export class LayerPlanner {
     if (!linked) this.#steps.push({ do: 'link-layer', chain, names, diffPath, lower, label });
     const files = new Map([...recordFiles(layer), ['cache-id', names.cacheId] as const]);
     const recorded = present.record !== undefined && [...files].every(([name, text]) => present.record?.get(name) === text) && this.#hasTarSplit(layer, present);
-    if (!recorded) this.#steps.push({ do: 'record-layer', chain, label, files, tarSplitPath: tarSplit?.path, mend: this.#store.layers.has(chain) });
+    if (!recorded) this.#steps.push({ do: 'record-layer', chain, label, files, tarSplitPath: tarSplit?.path, mend: this.#store.hasLayer(chain) });
   }
 
   #hasTarSplit({ chain, tarSplit }: DiskLayer, present: OwnLayer): boolean {

@@ -169,7 +169,7 @@ function timesOf(store: Store, images: readonly ImageID[]): Map<ImageID, number>
  */
 function contentByStore(store: Store, offer: Catalogue): LedgerContent {
   const layers = new Map<ChainID, string>();
-  for (const chain of store.layers) {
+  for (const chain of store.layersInOurFolders()) {
     if (store.ownership(chain) === 'ours') layers.set(chain, offer.layers.get(chain)?.[0]?.label ?? labelInLink(store.ownLayer(chain).diff) ?? '');
   }
   const images = new Map([...store.images].filter((id) => store.isOwnImage(id)).map((id) => [id, labelOfImage(id, store, offer, layers)] as const));

@@ -1,7 +1,7 @@
 import { relative } from 'node:path';
 import type { Finding } from '../disk/finding.ts';
 import type { DiskImage, DiskLayer } from '../disk/reader.ts';
-import { asDiffID, hexOf, isDigest, type ChainID, type ImageID } from '../docker/ids.ts';
+import { asDiffID, hexOf, isDigest, type ChainID, type DiffID, type ImageID } from '../docker/ids.ts';
 import { isRecord } from '../docker/json.ts';
 import { emptyLayer, overlayPaths, ownLayerNames } from '../docker/overlay2.ts';
 import type { Store } from '../docker/store.ts';
@@ -31,7 +31,7 @@ export interface Removals {
   readonly keptLayers: ReadonlyMap<ChainID, string>;
   readonly findings: readonly Finding[];
   isEmptyLayerInUse(): boolean;
-  /** Of our files in distribution/, those for layers that go. */
+  /** Of our files in distribution/, those that are for no layer which stays. */
   staleDistribution(paths: readonly string[]): string[];
 }
 
@@ -170,18 +170,19 @@ class RemovalPlanner implements Removals {
   }
 
   staleDistribution(paths: readonly string[]): string[] {
-    if (paths.length === 0 || this.#removedLayers.length === 0) return [];
+    if (paths.length === 0) return [];
     const { store, planner } = this.#input;
-    const wanted = new Set([...planner.wanted.values()].map((layer) => layer.diffID));
-    const stale = new Set<string>();
-    for (const chain of this.#removedLayers) {
+    const needed = new Set<string>();
+    const need = (diffID: DiffID, digests: readonly string[]): void => {
+      for (const path of [store.paths.metadataByDiffID(diffID), ...digests.map((digest) => store.paths.diffIDByDigest(digest))]) needed.add(relative(store.paths.root, path));
+    };
+    // Not by what layers that go have: after a power cut their records and these files may be empty, and would stay for ever.
+    for (const copies of planner.wantedCopies().values()) for (const { diffID, registrySources } of copies) need(diffID, digestsIn(registrySources));
+    for (const chain of this.keptLayers.keys()) {
       const diffID = asDiffID(readTextIfThere(`${store.paths.layer(chain)}/diff`));
-      if (diffID === undefined || wanted.has(diffID)) continue;
-      const path = store.paths.metadataByDiffID(diffID);
-      stale.add(relative(store.paths.root, path));
-      for (const digest of digestsIn(readTextIfThere(path))) stale.add(relative(store.paths.root, store.paths.diffIDByDigest(digest)));
+      if (diffID !== undefined) need(diffID, digestsIn(readTextIfThere(store.paths.metadataByDiffID(diffID))));
     }
-    return paths.filter((path) => stale.has(path));
+    return paths.filter((path) => !needed.has(path));
   }
 }
 

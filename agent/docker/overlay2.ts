@@ -24,14 +24,21 @@ const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 export function ownLayerNames(chain: ChainID): OwnLayerNames {
   let names = known.get(chain);
   if (names === undefined) {
-    names = namesFrom(`docker-preloader layer ${chain}`);
+    names = namesFrom(seedOf(chain));
     known.set(chain, names);
   }
   return names;
 }
 
-/** Each layer is asked for some five times on the way to READY, and two digests cost more than that. */
+/** The cache-id alone, for the many layers of a store that are not ours. */
+export function ownCacheId(chain: ChainID): string {
+  return known.get(chain)?.cacheId ?? cacheIdFrom(seedOf(chain));
+}
+
+/** Each layer of ours is asked for some five times on the way to READY, and two digests cost more than that. */
 const known = new Map<ChainID, OwnLayerNames>();
+
+const seedOf = (chain: ChainID): string => `docker-preloader layer ${chain}`;
 
 /**
  * An empty layer of ours that base layers name as their `lower`. Without native overlay diff (kernel redirect_dir=on)
@@ -40,10 +47,12 @@ const known = new Map<ChainID, OwnLayerNames>();
  */
 export const emptyLayer: OwnLayerNames = namesFrom('docker-preloader empty layer');
 
+function cacheIdFrom(seed: string): string {
+  const hex = sha256Bytes(seed).toString('hex');
+  return /^\d{12}/.test(hex) ? `a${hex.slice(1)}` : hex;
+}
+
 function namesFrom(seed: string): OwnLayerNames {
-  const digest = sha256Bytes(seed);
-  const hex = digest.toString('hex');
-  const cacheId = /^\d{12}/.test(hex) ? `a${hex.slice(1)}` : hex;
   let link = '';
   let bits = 0;
   let value = 0;
@@ -52,7 +61,7 @@ function namesFrom(seed: string): OwnLayerNames {
     for (bits += 8; bits >= 5; bits -= 5) link += BASE32[(value >>> (bits - 5)) & 31];
     value &= 31;
   }
-  return { cacheId, link: link.slice(0, LINK_LENGTH) };
+  return { cacheId: cacheIdFrom(seed), link: link.slice(0, LINK_LENGTH) };
 }
 
 /** The content of a layer's `lower`: all layers below, nearest first (overlay.go, getLower). */

@@ -6,7 +6,7 @@ import { asChainID, asImageID, type ChainID, type ImageID } from './ids.ts';
 import { OWN_IMAGE_SEC, parseImageConfig, readLayers, type ImageConfig } from './image-config.ts';
 import { isRecord } from './json.ts';
 import { metadataPaths, TAR_SPLIT, type MetadataPaths } from './layer-db.ts';
-import { emptyLayer, isCacheId, linksIn, linkTargetOf, overlayPaths, ownLayerNames, type OwnLayerNames } from './overlay2.ts';
+import { emptyLayer, isCacheId, linksIn, linkTargetOf, overlayPaths, ownCacheId, ownLayerNames, type OwnLayerNames } from './overlay2.ts';
 import { emptyReferenceStore, parseReferenceStore, type ReferenceStore } from './reference-store.ts';
 
 /** How a layer of ours lies in the store now; each part may be missing or damaged. */
@@ -42,10 +42,9 @@ export class Store {
   readonly dataRoot: string;
   readonly paths: MetadataPaths;
   readonly referenceStore: ReferenceStore;
-  /** Layers that have a folder in layerdb. */
-  readonly layers: ReadonlySet<ChainID>;
   readonly images: ReadonlySet<ImageID>;
   readonly #overlay: ReturnType<typeof overlayPaths>;
+  #layers: ReadonlySet<ChainID> | undefined;
   readonly #ownership = new Map<ChainID, Ownership>();
   readonly #userLayers = new Map<ChainID, NamedLayer | undefined>();
   readonly #configs = new Map<ImageID, ImageConfig | undefined>();
@@ -64,9 +63,18 @@ export class Store {
     } catch (error) {
       throw new PreloaderError('STORE_INVALID', `${this.paths.repositories}: ${messageOf(error)}: dockerd will not start with it; mend or remove it`, { cause: error });
     }
-    // dockerd passes over symlinks here, which the preloader of 2018 made (layer/filestore.go, List).
-    this.layers = new Set(foldersIn(this.paths.layers).flatMap((name) => asChainID(`sha256:${name}`) ?? []));
     this.images = new Set(namesIn(this.paths.images).flatMap((name) => asImageID(`sha256:${name}`) ?? []));
+  }
+
+  /** Layers that have a folder in layerdb: dockerd passes over symlinks there, which the preloader of 2018 made (layer/filestore.go, List). */
+  get layers(): ReadonlySet<ChainID> {
+    this.#layers ??= new Set(foldersIn(this.paths.layers).flatMap((name) => asChainID(`sha256:${name}`) ?? []));
+    return this.#layers;
+  }
+
+  /** Whether a layer has a folder in layerdb; of a few, each is asked for, since a listing costs time for each layer of the user's. */
+  hasLayer(chain: ChainID): boolean {
+    return this.#layers?.has(chain) ?? isDirectory(this.paths.layer(chain));
   }
 
   #names(): ReadonlySet<string> {
@@ -74,10 +82,15 @@ export class Store {
     return this.#overlayNames;
   }
 
+  /** Layers with a folder of ours in overlay2/; what has none is the user's, or nothing is left of it. Without opening a file. */
+  layersInOurFolders(): ChainID[] {
+    return [...this.layers].filter((chain) => this.#names().has(ownCacheId(chain)));
+  }
+
   ownership(chain: ChainID): Ownership {
     const known = this.#ownership.get(chain);
     if (known !== undefined) return known;
-    const result = this.layers.has(chain) ? this.#readOwnership(chain) : 'none';
+    const result = this.hasLayer(chain) ? this.#readOwnership(chain) : 'none';
     this.#ownership.set(chain, result);
     return result;
   }

@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
 import { dockerArchive, type ArchiveImage } from '../support/docker-archive.ts';
 
-/** Labels of at most 16 bytes that no other program on this machine uses. */
-export const labelPrefix = `b${process.pid.toString(36)}-`;
+/** Labels of at most 16 bytes that nothing else on this machine has: not by the process id, which is 1 in a namespace of its own. */
+export const labelPrefix = `b${randomBytes(4).toString('hex')}-`;
 
 /**
  * Makes a preload disk of small layers with `build`, so that what is measured does not depend on the content.

@@ -297,4 +297,21 @@ describe('registries\' sources of layers', () => {
     assert.equal(existsSync(paths.diffIDByDigest(registryDigest(must(top), 'docker.io/library/app'))), false);
     assert.ok(existsSync(paths.metadataByDiffID(must(base))));
   });
+
+  it('go with the layer also where a power cut has left them, and its record, empty', (t) => {
+    for (const lost of ['sources', 'sources and records'] as const) {
+      const guest = newGuest(t);
+      const paths = metadataPaths(guest.dataRoot);
+      loadImages(guest.dataRoot, [mine]);
+      const before = [...snapshot(guest.dataRoot).keys()].filter((file) => file.startsWith('image/'));
+      guest.attach('dpl-a', [{ ...app, source: 'docker.io/library/app' }]);
+      guest.boot();
+      const empty = (folder: string): void => readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).forEach((entry) => writeFileSync(path.join(entry.parentPath, entry.name), ''));
+      empty(path.join(paths.root, 'distribution'));
+      if (lost !== 'sources') for (const chain of factsOf(app).chains) empty(paths.layer(chain));
+      guest.detach('dpl-a');
+      guest.boot();
+      assert.deepEqual([...snapshot(guest.dataRoot).keys()].filter((file) => /^image\/.*distribution\/.*\/[0-9a-f]{64}$/.test(file) && !before.includes(file)), [], lost);
+    }
+  });
 });
