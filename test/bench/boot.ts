@@ -249,7 +249,9 @@ class BootBench {
     const folder = path.join(this.#temp, 'dockerd');
     if (this.#dockerd === undefined) {
       mkdirSync(path.join(folder, 'data'), { recursive: true });
-      await execa('mount', ['-o', 'loop', await this.#dataRootOf(one), path.join(folder, 'data')]);
+      const copy = path.join(folder, 'data.ext4');
+      await execa('cp', ['--sparse=always', await this.#dataRootOf(one), copy]);
+      await execa('mount', ['-o', 'loop', copy, path.join(folder, 'data')]);
       this.#dockerd = { dockerd: await startDockerd({ version: '28.5', dataRoot: path.join(folder, 'data/docker') }), cli: (await dockerdTree('28.5')).cli };
     }
     const { dockerd, cli } = this.#dockerd;
