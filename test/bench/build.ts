@@ -136,8 +136,8 @@ function summary(name: string, runs: readonly Measured[], own: readonly Measured
   };
 }
 
-/** An archive of `docker save` of this machine's own files under /usr, in layers of about one size, in the order of their names. */
-export async function makeImage(folder: string, sizeMb: number): Promise<{ readonly archive: string; readonly bytes: number; readonly files: number }> {
+/** An archive of `docker save` of this machine's own files under /usr, in layers of about one size, in the order of their names. @param below tars of layers below these */
+export async function makeImage(folder: string, sizeMb: number, below: readonly string[] = []): Promise<{ readonly archive: string; readonly bytes: number; readonly files: number }> {
   const stage = path.join(folder, 'image');
   mkdirSync(stage);
   const wanted = (sizeMb * 1e6) / LAYERS;
@@ -154,24 +154,38 @@ export async function makeImage(folder: string, sizeMb: number): Promise<{ reado
     bytes += file.size;
   }
   if (lists.length < LAYERS) throw new Error(`${sizeMb} MB of files in /usr expected, found ${(bytes / 1e6).toFixed(0)}: choose a smaller --size`);
+  const layers: string[] = [];
+  for (const [index, list] of lists.entries()) {
+    const layer = path.join(stage, `${index}.tar`);
+    await execa('tar', ['--create', '--file', layer, '--directory', '/', '--no-recursion', '--null', '--files-from', '-'], { input: list.map((file) => `${file.slice(1)}\0`).join('') });
+    layers.push(layer);
+  }
+  const archive = await packImage(folder, 'bench:1', [...below, ...layers]);
+  rmSync(stage, { recursive: true });
+  return { archive, bytes, files: lists.flat().length };
+}
+
+/** Makes `image.tar` in a folder, an archive of `docker save`, of tars of layers. */
+export async function packImage(folder: string, tag: string, layers: readonly string[]): Promise<string> {
+  const stage = path.join(folder, 'archive');
   const diffIds: string[] = [];
   const names: string[] = [];
-  for (const [index, list] of lists.entries()) {
+  for (const [index, layer] of layers.entries()) {
     const name = `${String(index).padStart(64, '0')}/layer.tar`;
-    mkdirSync(path.join(stage, path.dirname(name)));
-    await execa('tar', ['--create', '--file', path.join(stage, name), '--directory', '/', '--no-recursion', '--null', '--files-from', '-'], { input: list.map((file) => `${file.slice(1)}\0`).join('') });
-    diffIds.push(`sha256:${await sha256File(path.join(stage, name))}`);
+    mkdirSync(path.join(stage, path.dirname(name)), { recursive: true });
+    await execa('cp', [layer, path.join(stage, name)]);
+    diffIds.push(`sha256:${await sha256File(layer)}`);
     names.push(name);
   }
   const config = JSON.stringify({ architecture: 'amd64', os: 'linux', config: {}, rootfs: { type: 'layers', diff_ids: diffIds } });
   const id = createHash('sha256').update(config).digest('hex');
   writeFileSync(path.join(stage, `${id}.json`), config);
-  writeFileSync(path.join(stage, 'manifest.json'), JSON.stringify([{ Config: `${id}.json`, RepoTags: ['bench:1'], Layers: names }]));
+  writeFileSync(path.join(stage, 'manifest.json'), JSON.stringify([{ Config: `${id}.json`, RepoTags: [tag], Layers: names }]));
   const archive = path.join(folder, 'image.tar');
   await execa('tar', ['--create', '--file', `${archive}.part`, '--directory', stage, '.']);
   renameSync(`${archive}.part`, archive);
   rmSync(stage, { recursive: true });
-  return { archive, bytes, files: lists.flat().length };
+  return archive;
 }
 
 /** Regular files below a folder. */

@@ -7,10 +7,12 @@ import { groups } from './boot-cases.ts';
 import { bootChart } from './boot-chart.ts';
 import { agentPhases, bootSlopes, bootTable, type Sample } from './boot-report.ts';
 import { benchBuild } from './build.ts';
+import { benchFirstRun, speedNames } from './first-run.ts';
+import { imageNames } from './first-run-images.ts';
 import { testRuntimes } from './runtime-tests.ts';
 
 const TESTS = 'test/{safety,store}/*.test.ts,test/builder/build.test.ts,test/status/phases.test.ts';
-const HELP = `npm run bench [-- boot|build|tests] [options]
+const HELP = `npm run bench [-- boot|build|tests|first-run] [options]
 
 Measures side by side, in one run and in turns. Without a name, boot and build.
 
@@ -30,26 +32,39 @@ build: what takes an image archive to a qcow2 disk
 tests: whether the agent passes its tests on each runtime of boot's group runtimes
   --files GLOBS    test files that start the agent, with commas between (default ${TESTS})
 
-  --rounds N       rounds of each (default 7 of boot, 3 of build)
+first-run: the first docker run from a cold disk, with and without reading ahead what a recorded run read
+  --images NAMES   some of ${imageNames.join(', ')} (default all)
+  --speeds NAMES   of the disk: some of ${speedNames.join(', ')} (default all)
+  --dockerd STATES some of cold, warm: whether its programs are on such a disk, too (default both)
+  --large-size MB  what the large image reads, of this machine's own files (default 300)
+
+  --rounds N       rounds of each (default 7 of boot, 3 of build, 5 of first-run)
   --json FILE      writes the figures there, too, each single one`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     'size': { type: 'string', default: '850' }, 'load-size': { type: 'string', default: '850' }, 'rounds': { type: 'string' }, 'json': { type: 'string' }, 'svg': { type: 'string' },
+    'images': { type: 'string' }, 'speeds': { type: 'string' }, 'dockerd': { type: 'string' }, 'large-size': { type: 'string', default: '300' },
     'files': { type: 'string', default: TESTS }, 'only': { type: 'string' }, 'from': { type: 'string' }, 'quick': { type: 'boolean', default: false }, 'help': { type: 'boolean', default: false },
   },
 });
 const [sizeMb, loadMb, rounds] = [Number(values.size), Number(values['load-size']), Number(values.rounds ?? 1)];
 const names = positionals.length > 0 ? positionals : ['boot', 'build'];
 const chosen = values.only?.split(',') ?? groups.filter((group) => !values.quick || (group !== 'load' && group !== 'runtimes'));
-const isWrong = names.some((name) => !['boot', 'build', 'tests'].includes(name)) || chosen.some((group) => !groups.some((known) => known === group)) || !(sizeMb >= 1) || !(loadMb >= 1) || !Number.isInteger(rounds) || rounds < 1;
+const someOf = <Name extends string>(known: readonly Name[], asked: string | undefined): readonly Name[] | undefined => {
+  const found = asked === undefined ? known : known.filter((name) => asked.split(',').includes(name));
+  return asked === undefined || found.length === asked.split(',').length ? found : undefined;
+};
+const [images, speeds, dockerds] = [someOf(imageNames, values.images), someOf(speedNames, values.speeds), someOf(['cold', 'warm'] as const, values.dockerd)];
+const largeMb = Number(values['large-size']);
+const isWrong = names.some((name) => !['boot', 'build', 'tests', 'first-run'].includes(name)) || images === undefined || speeds === undefined || dockerds === undefined || !(largeMb >= 1) || chosen.some((group) => !groups.some((known) => known === group)) || !(sizeMb >= 1) || !(loadMb >= 1) || !Number.isInteger(rounds) || rounds < 1;
 
 if (values.help) console.log(HELP);
 else if (isWrong) {
-  console.error(`docker-preloader bench: 'boot', 'build' or 'tests' with its options expected, found '${process.argv.slice(2).join(' ')}'; --help tells more`);
+  console.error(`docker-preloader bench: 'boot', 'build', 'tests' or 'first-run' with its options expected, found '${process.argv.slice(2).join(' ')}'; --help tells more`);
   process.exitCode = 2;
-} else if (names.includes('boot') && values.from === undefined && process.pid !== 1) {
+} else if (((names.includes('boot') && values.from === undefined) || names.includes('first-run')) && process.pid !== 1) {
   // With mounts and processes of its own, of which it is the first: what else runs here neither holds its mounts nor sees them.
   // Not private: what others unmount must go here, too.
   const { exitCode } = await execa('unshare', ['--mount', '--propagation', 'slave', '--pid', '--fork', '--kill-child', '--mount-proc', process.execPath, ...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit', reject: false });
@@ -84,5 +99,6 @@ async function bench(): Promise<void> {
     console.table(table);
     result['tests'] = table;
   }
+  if (names.includes('first-run')) result['first run'] = await benchFirstRun({ images: images ?? [], speeds: speeds ?? [], dockerds: dockerds ?? [], largeMb, rounds: Number(values.rounds ?? 5) });
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, undefined, 1)}\n`);
 }

@@ -1,0 +1,225 @@
+import { mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { execa } from 'execa';
+import { build as buildExecutables } from '../../agent/packaging/build.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { ensureDebianPackages } from '../support/debian-packages.ts';
+import { startDockerd } from '../support/dockerd.ts';
+import { dockerdTree, type DockerdTree } from '../support/dockerd-version.ts';
+import type { LoopDevice } from '../support/loop-device.ts';
+import { tempTree, unmountBelow } from '../support/temp-tree.ts';
+import { labelPrefix, makeDataRoot } from './boot-fixtures.ts';
+import { Place, type Timed } from './boot-place.ts';
+import { commands, imageArchive, type ImageName } from './first-run-images.ts';
+import { attachSlow, type DiskSpeed } from './slow-disk.ts';
+import { median, spread } from './statistics.ts';
+
+/** A general purpose disk of a cloud, one that is a quarter as fast, and the first with a latency as over a network. */
+const speeds = {
+  full: { bytesPerSec: 125_000_000, readsPerSec: 3000, latencyUsec: 0 },
+  quarter: { bytesPerSec: 31_250_000, readsPerSec: 750, latencyUsec: 0 },
+  latency: { bytesPerSec: 125_000_000, readsPerSec: 3000, latencyUsec: 1000 },
+} as const satisfies Readonly<Record<string, DiskSpeed>>;
+export type SpeedName = keyof typeof speeds;
+export const speedNames: readonly SpeedName[] = ['full', 'quarter', 'latency'];
+const readAheads = ['never', 'at docker run', 'at READY'] as const;
+
+export interface FirstRunOptions {
+  readonly images: readonly ImageName[];
+  readonly speeds: readonly SpeedName[];
+  /** Whether dockerd, containerd, runc and docker are read from a disk of the same speed. */
+  readonly dockerds: readonly ('cold' | 'warm')[];
+  readonly rounds: number;
+  readonly largeMb: number;
+}
+
+interface FirstRun {
+  readonly image: ImageName;
+  readonly speed: SpeedName;
+  readonly dockerd: 'cold' | 'warm';
+  readonly readAhead: (typeof readAheads)[number];
+  readonly round: number;
+  /** From exec of `docker run` to its end. */
+  readonly runMs: number;
+  /** The same once more, with everything in memory. */
+  readonly againMs: number;
+  /** From READY, when dockerd is started, to the end of `docker run`. */
+  readonly fromReadyMs: number;
+  readonly dockerdStartMs: number;
+  /** How long the reader took; 0 where there was none. */
+  readonly readerMs: number;
+  /** Read from the preload disk from READY on, until `docker run` and the reader had ended. */
+  readonly bytes: number;
+}
+
+const root = path.resolve(import.meta.dirname, '../..');
+const DATA_ROOT_MB = 512;
+const SECTOR_BYTES = 512;
+const RECORDING = -1;
+
+/** The first `docker run` of an image on a cold disk, with and without reading ahead. Prints a table and returns it, with each single figure. */
+export async function benchFirstRun(options: FirstRunOptions): Promise<unknown> {
+  await ensureDebianPackages(['e2fsprogs', 'gcc', 'libc6-dev'], { install: true });
+  await buildExecutables(root, path.join(root, 'dist'));
+  const tree = await tempTree('dpl-first');
+  try {
+    const bench = new FirstRunBench(tree.path, await dockerdTree('28.5'), await makeDataRoot(tree.path, { userLayers: 0, sizeMb: DATA_ROOT_MB }));
+    await bench.prepare(options);
+    const runs: FirstRun[] = [];
+    for (let round = 0; round < options.rounds; round += 1) {
+      for (const dockerd of options.dockerds) {
+        for (const image of options.images) {
+          for (const speed of options.speeds) {
+            // Who comes first changes from round to round.
+            for (const offset of readAheads.keys()) {
+              const run = await bench.run({ image, speed, dockerd, readAhead: readAheads[(round + offset) % readAheads.length] ?? 'never', round });
+              console.error(`round ${round + 1} of ${options.rounds}: ${image}, ${speed}, dockerd ${dockerd}, read ahead ${run.readAhead}: ${run.runMs.toFixed(0)} ms, again ${run.againMs.toFixed(0)} ms, dockerd's start ${run.dockerdStartMs.toFixed(0)} ms`);
+              runs.push(run);
+            }
+          }
+        }
+      }
+    }
+    const table = firstRunTable(runs);
+    console.table(table);
+    return { table, runs };
+  } finally {
+    await cleanUpAll();
+  }
+}
+
+class FirstRunBench {
+  readonly #temp: string;
+  readonly #tree: DockerdTree;
+  readonly #dataRoot: string;
+  readonly #place: Place;
+  readonly #executable = path.join(root, 'dist/docker-preloader');
+
+  constructor(temp: string, tree: DockerdTree, dataRoot: string) {
+    this.#temp = temp;
+    this.#tree = tree;
+    this.#dataRoot = dataRoot;
+    for (const dir of ['place', 'slow']) mkdirSync(path.join(temp, dir));
+    this.#place = new Place(path.join(temp, 'place'), this.#file('stopwatch'));
+  }
+
+  #file(name: string): string {
+    return path.join(this.#temp, name);
+  }
+
+  /** Makes the disks, and records what a run of each image reads. */
+  async prepare({ images, largeMb }: FirstRunOptions): Promise<void> {
+    for (const program of ['stopwatch', 'slow-disk', 'read-ahead']) {
+      await execa('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-pthread', '-o', this.#file(program), path.join(import.meta.dirname, `${program}.c`)]);
+    }
+    const system = this.#file('system');
+    mkdirSync(system);
+    for (const [name, folder] of Object.entries(this.#programs())) await execa('cp', ['-a', folder, path.join(system, name)]);
+    await this.#makeDisk('system', system);
+    for (const image of images) {
+      const folder = this.#file(`image-${image}`);
+      mkdirSync(folder);
+      await execa(this.#executable, ['build', await imageArchive(image, folder, largeMb), '-o', this.#file(`${image}.ext4`), '--format', 'raw', '--label', `${labelPrefix}${image}`, '--quiet']);
+      await execa('rm', ['-r', folder]);
+      await this.run({ image, speed: 'full', dockerd: 'warm', readAhead: 'never', round: RECORDING });
+    }
+  }
+
+  /** The folders that dockerd's programs lie in; one has links into the other. */
+  #programs(): { readonly packages: string; readonly tree: string } {
+    return { packages: path.resolve(realpathSync(this.#tree.dockerd), '../../..'), tree: path.dirname(this.#tree.bin) };
+  }
+
+  async #makeDisk(name: string, folder: string): Promise<void> {
+    const { stdout } = await execa('du', ['-s', '--block-size=1M', folder]);
+    await execa('truncate', ['--size', `${Math.ceil(Number.parseInt(stdout, 10) * 1.2) + 64}M`, this.#file(`${name}.ext4`)]);
+    await execa('mke2fs', ['-q', '-F', '-t', 'ext4', '-b', '4096', '-O', '^has_journal', '-d', folder, this.#file(`${name}.ext4`)]);
+    await execa('rm', ['-r', folder]);
+  }
+
+  /** A machine boots: the agent, dockerd, and the first `docker run`. */
+  async run(one: Pick<FirstRun, 'image' | 'speed' | 'dockerd' | 'readAhead' | 'round'>): Promise<FirstRun> {
+    const { image, speed, readAhead } = one;
+    const place = this.#place;
+    await place.boot(this.#dataRoot);
+    const attach = (disk: string): Promise<LoopDevice> => attachSlow(this.#file('slow-disk'), this.#file(`${disk}.ext4`), this.#file(`slow/${disk}`), speeds[speed]);
+    const disk = await attach(image);
+    const system = one.dockerd === 'cold' ? await attach('system') : undefined;
+    try {
+      if (system !== undefined) await this.#mountPrograms(system.device);
+      await place.time([this.#executable, 'run', '--config', place.config]);
+      // Throws where not all of the disk is in the store.
+      place.agentTimings();
+      const bytesAtReady = bytesRead(disk.device);
+      const ready = performance.now();
+      let reader: Promise<number> | undefined;
+      const startReader = (): void => {
+        const start = performance.now();
+        reader = execa(this.#file('read-ahead'), ['replay', path.join(place.disks, `${labelPrefix}${image}`), disk.device, this.#file(`${image}.list`)]).then(() => performance.now() - start);
+      };
+      if (readAhead === 'at READY') startReader();
+      const dockerd = await startDockerd({ version: '28.5', dataRoot: place.data });
+      try {
+        const dockerdStartMs = performance.now() - ready;
+        const command = [this.#tree.cli, '--host', `unix://${dockerd.socket}`, 'run', '--rm', '--network', 'none', ...commands[image]];
+        if (readAhead === 'at docker run') startReader();
+        const first = await place.time(command);
+        const fromReadyMs = performance.now() - ready;
+        const readerMs = await reader ?? 0;
+        const bytes = bytesRead(disk.device) - bytesAtReady;
+        if (one.round === RECORDING) await this.#record(image, disk.device);
+        const again = await place.time(command);
+        const took = (timed: Timed): number => (timed.endUsec - timed.startUsec) / 1000;
+        return { ...one, runMs: took(first), againMs: took(again), fromReadyMs, dockerdStartMs, readerMs, bytes };
+      } finally {
+        await dockerd.stop();
+      }
+    } finally {
+      await place.shutDown();
+      await disk.detach();
+      if (system !== undefined) {
+        for (const folder of Object.values(this.#programs())) await unmountBelow(folder);
+        await unmountBelow(this.#file('programs'));
+        await system.detach();
+      }
+    }
+  }
+
+  /** Puts the cold programs where the warm ones are: this process has mounts of its own. */
+  async #mountPrograms(device: string): Promise<void> {
+    const mounted = this.#file('programs');
+    await execa('mount', ['--mkdir', '-o', 'ro,noload', device, mounted]);
+    for (const [name, folder] of Object.entries(this.#programs())) await execa('mount', ['--bind', path.join(mounted, name), folder]);
+  }
+
+  async #record(image: ImageName, device: string): Promise<void> {
+    const { stdout } = await execa(this.#file('read-ahead'), ['record', path.join(this.#place.disks, `${labelPrefix}${image}`), device]);
+    writeFileSync(this.#file(`${image}.list`), `${stdout}\n`);
+    const lengths = stdout.split('\n').map((line) => Number(line.split(' ')[2]));
+    console.error(`${image}: ${lengths.length} pieces of ${(lengths.reduce((sum, length) => sum + length, 0) / 1e6).toFixed(1)} MB to read ahead`);
+  }
+}
+
+function bytesRead(device: string): number {
+  return Number(readFileSync(`/sys/block/${path.basename(device)}/stat`, 'utf8').trim().split(/\s+/)[2]) * SECTOR_BYTES;
+}
+
+/** A row for each way to read ahead, with how many times as long `docker run` takes without it, round by round. */
+function firstRunTable(runs: readonly FirstRun[]): Readonly<Record<string, string>>[] {
+  return [...Map.groupBy(runs, ({ image, speed, dockerd }) => `${image}, ${speed}, dockerd ${dockerd}`)].flatMap(([name, here]) =>
+    readAheads.map((readAhead) => {
+      const own = here.filter((run) => run.readAhead === readAhead);
+      const times = (of: (run: FirstRun) => number): string => (readAhead === 'never' ? '' : spread(own.flatMap((run) => here.filter((other) => other.round === run.round && other.readAhead === 'never').map((other) => of(other) / of(run))), 2));
+      return {
+        'case': name, 'read ahead': readAhead,
+        'docker run ms': spread(own.map((run) => run.runMs), 0),
+        'times sooner': times((run) => run.runMs),
+        'from READY ms': spread(own.map((run) => run.fromReadyMs), 0),
+        'times sooner from READY': times((run) => run.fromReadyMs),
+        'again ms': median(own.map((run) => run.againMs)).toFixed(0),
+        'dockerd ms': median(own.map((run) => run.dockerdStartMs)).toFixed(0),
+        'reader ms': readAhead === 'never' ? '' : median(own.map((run) => run.readerMs)).toFixed(0),
+        'MB read': median(own.map((run) => run.bytes / 1e6)).toFixed(1),
+      };
+    }));
+}
