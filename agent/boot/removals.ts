@@ -172,17 +172,20 @@ class RemovalPlanner implements Removals {
   staleDistribution(paths: readonly string[]): string[] {
     if (paths.length === 0) return [];
     const { store, planner } = this.#input;
-    const needed = new Set<string>();
-    const need = (diffID: DiffID, digests: readonly string[]): void => {
-      for (const path of [store.paths.metadataByDiffID(diffID), ...digests.map((digest) => store.paths.diffIDByDigest(digest))]) needed.add(relative(store.paths.root, path));
+    const stale = new Set(paths);
+    const keep = (diffID: DiffID, digests: readonly string[]): void => {
+      for (const path of [store.paths.metadataByDiffID(diffID), ...digests.map((digest) => store.paths.diffIDByDigest(digest))]) stale.delete(relative(store.paths.root, path));
     };
     // Not by what layers that go have: after a power cut their records and these files may be empty, and would stay for ever.
-    for (const copies of planner.wantedCopies().values()) for (const { diffID, registrySources } of copies) need(diffID, digestsIn(registrySources));
-    for (const chain of this.keptLayers.keys()) {
-      const diffID = asDiffID(readTextIfThere(`${store.paths.layer(chain)}/diff`));
-      if (diffID !== undefined) need(diffID, digestsIn(readTextIfThere(store.paths.metadataByDiffID(diffID))));
+    for (const copies of planner.wantedCopies().values()) for (const { diffID, registrySources } of copies) keep(diffID, digestsIn(registrySources));
+    if (stale.size === 0) return [];
+    // The user may have pulled such a layer since, or something of his stands on it.
+    const gone = new Set(this.#removedLayers);
+    for (const chain of store.layers) {
+      const diffID = gone.has(chain) ? undefined : asDiffID(readTextIfThere(`${store.paths.layer(chain)}/diff`));
+      if (diffID !== undefined) keep(diffID, digestsIn(readTextIfThere(store.paths.metadataByDiffID(diffID))));
     }
-    return paths.filter((path) => !needed.has(path));
+    return [...stale];
   }
 }
 

@@ -298,6 +298,23 @@ describe('registries\' sources of layers', () => {
     assert.ok(existsSync(paths.metadataByDiffID(must(base))));
   });
 
+  it('stay with a layer that the user has pulled since', (t) => {
+    const guest = newGuest(t);
+    const paths = metadataPaths(guest.dataRoot);
+    guest.attach('dpl-a', [{ ...app, source: 'docker.io/library/app' }]);
+    guest.boot();
+    const [base, top] = factsOf(app).diffIDs;
+    rmSync(paths.layers, { recursive: true });
+    loadImages(guest.dataRoot, [app]);
+    guest.boot();
+    guest.detach('dpl-a');
+    guest.boot();
+    for (const diffID of [must(base), must(top)]) {
+      assert.ok(existsSync(paths.metadataByDiffID(diffID)));
+      assert.equal(readFileSync(paths.diffIDByDigest(registryDigest(diffID, 'docker.io/library/app')), 'utf8'), diffID);
+    }
+  });
+
   it('go with the layer also where a power cut has left them, and its record, empty', (t) => {
     for (const lost of ['sources', 'sources and records'] as const) {
       const guest = newGuest(t);
