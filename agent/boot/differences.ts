@@ -3,7 +3,7 @@ import type { Finding } from '../disk/finding.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import { parseImageConfig } from '../docker/image-config.ts';
 import { TAR_SPLIT } from '../docker/layer-db.ts';
-import { linkTargetOf, ownLayerNames } from '../docker/overlay2.ts';
+import { linkTargetOf, ownCacheId } from '../docker/overlay2.ts';
 import type { Store } from '../docker/store.ts';
 import { messageOf } from '../system/errors.ts';
 import { haveSameContent, readTextIfThere } from '../system/files.ts';
@@ -201,7 +201,7 @@ class Differences {
   leftOver(): Finding[] {
     const { store, plan, cure } = this.#input;
     const removed = new Set(plan.steps.flatMap((step) => (step.do === 'remove-layer' ? [step.chain] : [])));
-    const unknown = [...store.layers].filter((chain) => !plan.content.layers.has(chain) && !removed.has(chain) && readTextIfThere(`${store.paths.layer(chain)}/cache-id`)?.trim() === ownLayerNames(chain).cacheId);
+    const unknown = [...store.layers].filter((chain) => !plan.content.layers.has(chain) && !removed.has(chain) && readTextIfThere(`${store.paths.layer(chain)}/cache-id`)?.trim() === ownCacheId(chain));
     return unknown.map((chain) => ({
       code: 'STORE_DAMAGED',
       message: `layer ${chain}: in the ledger expected, or on a disk, found in the store alone; run: rm ${join(ledgerFolder(store.dataRoot), 'ledger.json')} && ${cure}`,

@@ -90,7 +90,6 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
 
   const build: Step[] = [...layers.steps(), ...imageChanges, ...distribution.steps];
   if (merge.changes.size > 0) build.push({ do: 'write-references', text: updateReferenceStore(store.referenceStore, merge.changes), changes: merge.changes });
-  // What is stale is told by the records of layers that go, so it goes first.
   build.push(...stale.map((path): Step => ({ do: 'remove-distribution', path })), ...removals.steps);
   if (content.layers.size === 0 && layers.own.size === 0 && store.hasTraceOfEmptyLayer() && !removals.isEmptyLayerInUse()) build.push({ do: 'remove-empty-layer' });
 

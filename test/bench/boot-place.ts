@@ -34,6 +34,13 @@ export interface TimedOptions {
   readonly devices?: readonly string[];
 }
 
+/** Mounts a copy of a filesystem, which is gone with its mount. */
+export async function mountCopy(file: string, copy: string, at: string): Promise<void> {
+  await execa('cp', ['--sparse=always', file, copy]);
+  await execa('mount', ['-o', 'loop', copy, at]);
+  rmSync(copy);
+}
+
 /** A machine in small: a data root on an ext4 of its own, a /run in memory, perhaps a system disk. */
 export class Place {
   readonly #folder: string;
@@ -58,10 +65,7 @@ export class Place {
 
   /** Gives it a copy of a data root's filesystem, and of a system disk where there is one. */
   async boot(dataRoot: string, systemDevice?: string): Promise<void> {
-    const copy = path.join(this.#folder, 'data.ext4');
-    await execa('cp', ['--sparse=always', dataRoot, copy]);
-    await execa('mount', ['-o', 'loop', copy, path.dirname(this.data)]);
-    rmSync(copy);
+    await mountCopy(dataRoot, path.join(this.#folder, 'data.ext4'), path.dirname(this.data));
     if (systemDevice !== undefined) await execa('mount', ['-o', 'ro', systemDevice, this.system]);
     await this.clearRun();
   }

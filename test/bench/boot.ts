@@ -11,7 +11,7 @@ import { tempTree, unmountBelow } from '../support/temp-tree.ts';
 import { bootCases, type BootCase, type RivalName } from './boot-cases.ts';
 import { labelPrefix, makeDataRoot, makeDisk, packStore } from './boot-fixtures.ts';
 import { checkFloor, writeFloorList } from './boot-floor.ts';
-import { Place, type Timed } from './boot-place.ts';
+import { mountCopy, Place, type Timed } from './boot-place.ts';
 import type { Sample } from './boot-report.ts';
 import { makeImage } from './build.ts';
 import { attachCold, makeSystemDisk, throttledGroup } from './cold.ts';
@@ -249,9 +249,7 @@ class BootBench {
     const folder = path.join(this.#temp, 'dockerd');
     if (this.#dockerd === undefined) {
       mkdirSync(path.join(folder, 'data'), { recursive: true });
-      const copy = path.join(folder, 'data.ext4');
-      await execa('cp', ['--sparse=always', await this.#dataRootOf(one), copy]);
-      await execa('mount', ['-o', 'loop', copy, path.join(folder, 'data')]);
+      await mountCopy(await this.#dataRootOf(one), path.join(folder, 'data.ext4'), path.join(folder, 'data'));
       this.#dockerd = { dockerd: await startDockerd({ version: '28.5', dataRoot: path.join(folder, 'data/docker') }), cli: (await dockerdTree('28.5')).cli };
     }
     const { dockerd, cli } = this.#dockerd;
