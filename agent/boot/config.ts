@@ -19,6 +19,8 @@ export interface Config {
   readonly mountRoot: string;
   readonly statusSocket: string;
   readonly removedImages: 'restore' | 'respect';
+  /** How much is read ahead after READY at most, in 10^6 bytes; 0: nothing. */
+  readonly readAheadMb: number;
 }
 
 const defaults: Config = {
@@ -31,6 +33,7 @@ const defaults: Config = {
   mountRoot: '/run/docker-preloader/disks',
   statusSocket: '/run/docker-preloader/status.sock',
   removedImages: 'restore',
+  readAheadMb: 512,
 };
 
 /** The configuration where there is no file. */

@@ -10,6 +10,7 @@ import { ext4 } from './ext4.ts';
 import { uuidFrom, type Filesystem } from './filesystem.ts';
 import type { InputImage, Platform } from './input-image.ts';
 import { printable } from './layer-tree.ts';
+import type { ReadAheadList } from '../disk/read-ahead.ts';
 import { makeWorkplace, type Workplace } from './output.ts';
 import type { Progress } from './progress.ts';
 import { readImages } from './read-images.ts';
@@ -34,6 +35,8 @@ export interface BuildOptions {
   readonly compress: boolean;
   /** Layers of these disks are left out. */
   readonly bases: readonly BaseDisk[];
+  /** What to read ahead of the first containers, as far as it is on the disk. */
+  readonly readAhead: ReadAheadList | undefined;
 }
 
 export interface BuiltDisk {
@@ -45,6 +48,8 @@ export interface BuiltDisk {
   readonly layers: number;
   /** Images that no reference names. */
   readonly unnamed: readonly string[];
+  /** What of the list to read ahead is on it; undefined where there was no list. */
+  readonly readAhead: { readonly files: number; readonly bytes: number } | undefined;
 }
 
 const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { ext4, erofs };
@@ -99,7 +104,7 @@ async function writeDisk(collection: Collection, options: BuildOptions, workplac
   const tarSplit = new Spool(workplace.path('tar-split'));
   try {
     const filesystem = filesystems[options.filesystem](disk, inodes);
-    const content = new DiskContent(collection, disk, filesystem);
+    const content = new DiskContent(collection, disk, filesystem, options.readAhead);
     const todo = collection.layers.filter((layer) => needed.has(layer));
     progress.expect(todo.reduce((sum, { source }) => sum + source.archive.sizeOf(source.entry), 0));
     let number = 0;
@@ -113,14 +118,14 @@ async function writeDisk(collection: Collection, options: BuildOptions, workplac
       onDisk(() => content.addLayer(layer, unpacked), `${layer.source.archive.name}: entry '${printable(layer.source.entry)}': `);
     }
     progress.step('writing the filesystem');
-    const { tree, manifestDigest } = content.finish(options.priority, bases);
+    const { tree, manifestDigest, readAhead } = content.finish(options.priority, bases);
     const label = options.label ?? `dpl-${hexOf(manifestDigest).slice(0, 11)}`;
     const uuid = uuidFrom(`${options.filesystem} ${manifestDigest}`);
     const sizeBytes = onDisk(() => filesystem.finish(tree, { label, uuid, sizeBytes: options.sizeBytes }));
     disk.finish(sizeBytes);
     const named = new Set(collection.references.values());
     const unnamed = collection.images.filter(({ id }) => !named.has(id)).map(({ id }) => id);
-    return { label, manifestDigest, sizeBytes, images: collection.images.length, layers: todo.length, unnamed };
+    return { label, manifestDigest, sizeBytes, images: collection.images.length, layers: todo.length, unnamed, readAhead };
   } finally {
     for (const one of [disk, inodes, tarSplit]) one.close();
   }

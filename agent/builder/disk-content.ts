@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { FORMAT_VERSION, MANIFEST_NAME, type Manifest } from '../disk/manifest.ts';
+import { piecesWithin, READ_AHEAD_NAME, sizeOfList, type ReadAheadFile, type ReadAheadList } from '../disk/read-ahead.ts';
 import { hexOf, sha256, type ChainID } from '../docker/ids.ts';
 import { metadataPaths, recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
 import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/overlay2.ts';
@@ -9,7 +10,7 @@ import type { CollectedLayer, Collection } from './collect.ts';
 import { checkManifest } from './disk-limits.ts';
 import type { FilesystemWriter } from './filesystem.ts';
 import { Tree } from './tree.ts';
-import { ownedByRoot } from './tree-node.ts';
+import { ownedByRoot, type TreeNode } from './tree-node.ts';
 import type { ContentStore, UnpackedLayer } from './unpack-layer.ts';
 
 /** A disk that holds layers which the new one leaves out. */
@@ -28,8 +29,12 @@ export class DiskContent {
   readonly #metadata: Record<string, string> = {};
   readonly #layers: Manifest['layers'][number][] = [];
   readonly #lowers = new Map<ChainID, string>();
+  /** What to read ahead, by layers; undefined where nobody asked. */
+  readonly #wanted: ReadonlyMap<string, readonly ReadAheadFile[]> | undefined;
+  readonly #readAhead: ReadAheadList['layers'][number][] = [];
 
-  constructor(collection: Collection, store: ContentStore, filesystem: FilesystemWriter) {
+  constructor(collection: Collection, store: ContentStore, filesystem: FilesystemWriter, readAhead?: ReadAheadList) {
+    this.#wanted = readAhead === undefined ? undefined : new Map(readAhead.layers.map(({ chainId, files }) => [chainId, files]));
     this.#collection = collection;
     this.#store = store;
     this.#filesystem = filesystem;
@@ -50,11 +55,13 @@ export class DiskContent {
 
     const layer = overlayPaths('').layer(cacheId);
     const { tree } = unpacked;
+    const files = filesOnDisk(tree, this.#wanted?.get(chain) ?? []);
+    if (files.length > 0) this.#readAhead.push({ chainId: chain, files });
     const folder = tree.add({ kind: 'folder' }, ownedByRoot(0o710));
     tree.link(folder, 'diff', tree.root);
     if (lower !== undefined) tree.link(folder, 'work', tree.add({ kind: 'folder' }, ownedByRoot(0o700)));
-    const files = [['link', link, 0o644], ...(lower === undefined ? [] : [['lower', lower, 0o644] as const]), ['committed', '', 0o600]] as const;
-    for (const [name, content, mode] of files) tree.link(folder, name, this.#file(tree, `${layer}/${name}`, [Buffer.from(content)], mode));
+    const small = [['link', link, 0o644], ...(lower === undefined ? [] : [['lower', lower, 0o644] as const]), ['committed', '', 0o600]] as const;
+    for (const [name, content, mode] of small) tree.link(folder, name, this.#file(tree, `${layer}/${name}`, [Buffer.from(content)], mode));
     const place = this.#tree.add({ kind: 'folder' }, ownedByRoot(0o710));
     this.#tree.setIno(place, this.#filesystem.write(tree, folder, this.#filesystem.reserved));
     this.#tree.link(this.#folder('overlay2', 0o710), cacheId, place);
@@ -69,8 +76,8 @@ export class DiskContent {
     this.#layers.push({ chainId: chain, diffId: diffID, ...(parent === undefined ? {} : { parent }), cacheId, sizeBytes: unpacked.sizeBytes });
   }
 
-  /** Adds images, names and the manifest. @returns the disk's tree and the manifest's digest */
-  finish(priority: number, bases: readonly BaseDisk[]): { readonly tree: Tree; readonly manifestDigest: string } {
+  /** Adds images, names and the manifest. @returns the disk's tree, the manifest's digest, and how much of what to read ahead is there */
+  finish(priority: number, bases: readonly BaseDisk[]): { readonly tree: Tree; readonly manifestDigest: string; readonly readAhead: ReturnType<typeof sizeOfList> | undefined } {
     const paths = metadataPaths('');
     const { images, references, manifests, blobs, origins } = this.#collection;
     for (const image of images) this.#addFile(paths.image(image.id), image.config, 0o600);
@@ -84,6 +91,9 @@ export class DiskContent {
       if (list.length > 0) this.#addFile(paths.metadataByDiffID(diffID), JSON.stringify(list), 0o644);
     }
     for (const { digest, bytes } of manifests) this.#addFile(`manifests/sha256/${hexOf(digest)}`, bytes, 0o644);
+
+    const readAhead: ReadAheadList | undefined = this.#wanted === undefined ? undefined : { formatVersion: FORMAT_VERSION, layers: this.#readAhead };
+    if (readAhead !== undefined) this.#tree.link(this.#tree.root, READ_AHEAD_NAME, this.#file(this.#tree, READ_AHEAD_NAME, [Buffer.from(`${JSON.stringify(readAhead)}\n`)], 0o644));
 
     const manifest: Manifest = {
       formatVersion: FORMAT_VERSION,
@@ -101,7 +111,7 @@ export class DiskContent {
     const text = `${JSON.stringify(manifest, undefined, 1)}\n`;
     checkManifest(text);
     this.#tree.link(this.#tree.root, MANIFEST_NAME, this.#write(this.#tree, [Buffer.from(text)], 0o644).inode);
-    return { tree: this.#tree, manifestDigest: sha256(text) };
+    return { tree: this.#tree, manifestDigest: sha256(text), readAhead: readAhead && sizeOfList(readAhead) };
   }
 
   /** Adds a file of metadata to the disk's tree; its parents must be there, or get 0700. */
@@ -142,4 +152,24 @@ export class DiskContent {
     }
     return folder;
   }
+}
+
+/** What of a list's files a layer has, in the order in which they lie on the disk. */
+function filesOnDisk(tree: Tree, wanted: readonly ReadAheadFile[]): ReadAheadFile[] {
+  const found = wanted.flatMap((file) => {
+    const node = nodeAt(tree, file.path);
+    const pieces = node?.kind === 'file' ? piecesWithin(file, node.size) : [];
+    return node?.kind === 'file' && pieces.length > 0 ? [{ block: node.block, file: { path: file.path, pieces } }] : [];
+  });
+  return found.toSorted((a, b) => a.block - b.block).map(({ file }) => file);
+}
+
+function nodeAt(tree: Tree, path: string): TreeNode | undefined {
+  let inode = tree.root;
+  for (const name of Buffer.from(path).toString('latin1').split('/')) {
+    const entry = tree.find(inode, name);
+    if (entry === 0) return undefined;
+    inode = tree.inodeOf(entry);
+  }
+  return tree.node(inode);
 }

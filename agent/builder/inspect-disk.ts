@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { MANIFEST_NAME, parseManifest, type Manifest } from '../disk/manifest.ts';
+import { MAX_READ_AHEAD_BYTES, parseReadAhead, READ_AHEAD_NAME, sizeOfList } from '../disk/read-ahead.ts';
 import { asChainID, asDiffID, asImageID, sha256, type ChainID } from '../docker/ids.ts';
 import { MAX_CONFIG_BYTES, parseImageConfig } from '../docker/image-config.ts';
 import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
@@ -45,6 +46,8 @@ export interface Inspection {
   readonly manifest: { readonly digest: string; readonly formatVersion: string; readonly createdBy: string; readonly priority: number; readonly bases: Manifest['bases'] } | null;
   readonly images: readonly InspectedImage[];
   readonly layers: readonly InspectedLayer[];
+  /** What is read into memory right after boot; null where the disk has no list of it. */
+  readonly readAhead: { readonly files: number; readonly bytes: number } | null;
   /** Bytes of layers that more than one image stands on. */
   readonly sharedBytes: number;
   /** Whether contents were compared with their digests. */
@@ -122,6 +125,7 @@ class Inspector {
       manifest: found === undefined ? null : { digest: found.digest, formatVersion: found.manifest.formatVersion, createdBy: found.manifest.createdBy, priority: found.manifest.priority, bases: found.manifest.bases },
       images: images.map((image) => ({ ...image, sizeBytes: image.layers.reduce((sum, chain) => sum + (sizes.get(chain) ?? 0), 0) })),
       layers,
+      readAhead: this.#readAhead(),
       sharedBytes: layers.reduce((sum, { usedBy, sizeBytes }) => sum + (usedBy > 1 ? sizeBytes : 0), 0),
       deep,
       problems: this.#problems,
@@ -131,6 +135,16 @@ class Inspector {
   #manifest(): { readonly manifest: Manifest; readonly digest: string } | undefined {
     const bytes = readSmall(this.#files, MANIFEST_NAME, MAX_MANIFEST_BYTES);
     return bytes === undefined ? undefined : parseManifest(bytes);
+  }
+
+  #readAhead(): Inspection['readAhead'] {
+    try {
+      const bytes = readSmall(this.#files, READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
+      return bytes === undefined ? null : sizeOfList(parseReadAhead(bytes.toString('utf8'), READ_AHEAD_NAME));
+    } catch (error) {
+      this.#problems.push(`${READ_AHEAD_NAME}: ${messageOf(error)}`);
+      return null;
+    }
   }
 
   #images(): Omit<InspectedImage, 'sizeBytes'>[] {

@@ -4,6 +4,8 @@ import { buildDisk, type BuildOptions } from '../builder/build-disk.ts';
 import { familiarReference } from '../builder/image-name.ts';
 import { machinePlatform, parsePlatform } from '../builder/input-image.ts';
 import { makeProgress } from '../builder/progress.ts';
+import { MAX_READ_AHEAD_BYTES, parseReadAhead, type ReadAheadList } from '../disk/read-ahead.ts';
+import { readUntrusted } from '../system/files.ts';
 import { megabytes } from '../system/megabytes.ts';
 import { messageOf } from '../system/errors.ts';
 
@@ -19,6 +21,7 @@ export interface BuildArguments {
   readonly platform?: string;
   readonly compress?: boolean;
   readonly base?: readonly string[];
+  readonly readAhead?: string;
   readonly quiet?: boolean;
   readonly engine?: 'built-in' | 'docker' | 'docker-vm';
   readonly vm?: string;
@@ -38,13 +41,14 @@ export async function build(archives: readonly string[], options: BuildArguments
   if (engine !== 'built-in') return buildByDocker(parsed, options, refuse);
   const built = await buildDisk(parsed, makeProgress(process.stderr, options.quiet === true));
   for (const id of built.unnamed) process.stderr.write(`docker-preloader: ${id} has no name on the disk: give it one with --tag NAME:TAG\n`);
-  process.stdout.write(`${options.output}: label ${built.label}, images ${built.images}, layers ${built.layers}, ${megabytes(built.sizeBytes)}, manifest ${built.manifestDigest}\n`);
+  const readAhead = built.readAhead === undefined ? '' : `, ${megabytes(built.readAhead.bytes)} of ${built.readAhead.files} files to read ahead`;
+  process.stdout.write(`${options.output}: label ${built.label}, images ${built.images}, layers ${built.layers}, ${megabytes(built.sizeBytes)}, manifest ${built.manifestDigest}${readAhead}\n`);
   return 0;
 }
 
 /** What only the manifest can say has no place on a disk that dockerd makes. */
 async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refuse: (message: string) => never): Promise<number> {
-  for (const name of ['base', 'tag', 'platform'] as const) if (options[name] !== undefined && options[name].length > 0) return refuse(`--${name}: the built-in engine expected, found another`);
+  for (const [option, value] of Object.entries({ '--base': options.base, '--tag': options.tag, '--platform': options.platform, '--read-ahead': options.readAhead })) if (value !== undefined && value.length > 0) return refuse(`${option}: the built-in engine expected, found another`);
   if (parsed.priority !== 0) return refuse('--priority: the built-in engine expected, found another');
   if (parsed.filesystem !== 'ext4') return refuse(`--filesystem: ext4 expected with dockerd as the engine, found ${parsed.filesystem}`);
   const progress = makeProgress(process.stderr, options.quiet === true);
@@ -80,8 +84,19 @@ async function parse(archives: readonly string[], options: BuildArguments, refus
     tag: tag === undefined ? undefined : attempt('--tag', () => familiarReference(tag)),
     platform: platform === undefined ? machinePlatform() : attempt('--platform', () => parsePlatform(platform)),
     compress: options.compress === true,
+    readAhead: options.readAhead === undefined ? undefined : readList(options.readAhead, refuse),
     bases: await Promise.all((options.base ?? []).map(readBase)),
   };
+}
+
+function readList(path: string, refuse: (message: string) => never): ReadAheadList {
+  try {
+    const bytes = readUntrusted(path, MAX_READ_AHEAD_BYTES);
+    if (bytes === undefined) throw new Error(`${path}: a list that docker-preloader record printed expected, found no such file`);
+    return parseReadAhead(bytes.toString('utf8'), path);
+  } catch (error) {
+    return refuse(`--read-ahead: ${messageOf(error)}`);
+  }
 }
 
 function parseSize(text: string): number {

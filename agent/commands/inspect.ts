@@ -19,6 +19,7 @@ function describe(found: Inspection): string {
   const lines = [
     found.filesystem === null ? 'a folder' : `label ${found.label ?? ''}, ${found.filesystem} in ${found.format}, ${megabytes(found.sizeBytes ?? 0)}`,
     manifest === null ? 'no manifest: a dockerd filled this disk' : `manifest ${manifest.digest}, format ${manifest.formatVersion}, priority ${manifest.priority}, by ${manifest.createdBy}`,
+    ...(found.readAhead === null ? [] : [`read ahead after boot: ${megabytes(found.readAhead.bytes)} of ${plural(found.readAhead.files, 'file')}`]),
     ...(manifest?.bases ?? []).map((base) => `stands on ${base.label} (${base.manifest}): ${plural(base.layers.length, 'layer')}`),
     '',
     ...found.images.flatMap((image) => [

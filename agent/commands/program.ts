@@ -50,6 +50,8 @@ export function createProgram(finish: Finish): Command {
     .option('--check', 'only look whether the order is right: exit status 1 and a line for each fault, with what to type')
     .option('--svg <file>', 'write a boot chart')
     .action(async (file: string | undefined, options: BootOrderOptions) => finish(await (await import('./boot-order.ts')).bootOrder(file, options)));
+  command('record', "Prints which parts of the disks' layers are in memory now: a list for build --read-ahead.", '  docker-preloader record > app.read-ahead.json\n  docker-preloader build app.tar -o app.qcow2 --read-ahead app.read-ahead.json')
+    .action(async (options: { config?: string }) => finish(await (await import('./record.ts')).record(options)));
   const build = command('build <archive...>', 'Makes a preload disk of image archives: no daemon, no root, no network.', '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n  docker-preloader build app.tar layout/ -o images.raw --format raw --label dpl-images')
     .requiredOption('-o, --output <disk>', 'the disk; what is there is replaced when the new one is whole')
     .addOption(new Option('--format <format>', 'of the disk').choices(['qcow2', 'raw']).default('qcow2'))
@@ -63,6 +65,7 @@ export function createProgram(finish: Finish): Command {
     .option('--tag <name:tag>', 'the name of an image that has none in its archive')
     .option('--platform <os/arch>', "which image of a multi-platform one (default: this machine's)")
     .option('--base <disk>', 'leave out the layers that this disk has; repeatable', (disk: string, before: readonly string[]) => [...before, disk], [])
+    .option('--read-ahead <list>', 'a list that record printed: what it names is read into memory right after boot, where it is on this disk')
     .option('--quiet', 'no progress')
     .action(async (archives: string[], options: BuildArguments) => finish(await (await import('./build.ts')).build(archives, options, (message) => build.error(`error: ${message}`))));
   command('inspect <disk>', 'What is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.', '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]')

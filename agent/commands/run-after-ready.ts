@@ -39,6 +39,8 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
     },
   );
   tellChanges(config, current);
+  // Once a boot: later, what containers need is in memory, and a store that was left alone has nothing of the disks.
+  if (result.applied && config.readAheadMb > 0) void (await import('../boot/read-ahead.ts')).readAhead(result.disks, config.readAheadMb * 1e6);
   if (result.dataRoot !== undefined) {
     current.enter('sync');
     await syncStore(result.dataRoot);

@@ -48,6 +48,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   STORE_DAMAGED: 'Only `docker-preloader verify` reports this. Images may not run until it is mended: the message says how, mostly by `systemctl restart docker`.',
   NO_SYSTEMD: 'Only `docker-preloader boot-order` reports this. Without systemd nothing starts Docker in an order: run `docker-preloader apply` before dockerd.',
   DOCUMENT_INVALID: 'Only `docker-preloader boot-order FILE` reports this. Let the other machine write the file again: `docker-preloader boot-order --json > FILE`',
+  RECORD_FAILED: 'Only `docker-preloader record` reports this. `docker-preloader status` tells of the disks. The machine on which it is recorded needs Linux 6.5 or later; those that boot from the disk do not.',
   OUTPUT_FAILED: 'Only `docker-preloader boot-order --svg` reports this. Name a file in a folder that is there and has room.',
   INTERNAL: 'This should not happen. Docker starts all the same. Please report it, with the output of: `docker-preloader status --json; journalctl -b -o json -u docker-preloader`',
   DISK_FOUND: 'The device @PRELOADER_DEVICE@ carries the label @PRELOADER_LABEL@, which the configuration takes. The next entries tell whether it could be used.',
@@ -63,4 +64,6 @@ export const advice: Readonly<Record<EventName, string>> = {
   STATUS_NOT_WRITTEN: 'Mostly /run is full: `df /run` tells. The images are not affected, and the socket answers.',
   NOT_SYNCED: 'The images are not affected. Until it succeeds, each start compares contents and not only sizes, which takes longer.',
   NOT_COMPARED: 'The images are not affected. systemctl did not answer, so it is not known whether docker.service uses the data root that was filled.',
+  READ_AHEAD: 'Containers find it in memory, from where it gives way to whatever is more needed. How much may be read, or that nothing is, says `readAheadMb` in the configuration.',
+  NOT_READ_AHEAD: 'Record it anew, `docker-preloader record > list`, and build the disk with `--read-ahead list`.',
 };

@@ -46,6 +46,7 @@ export const codes = {
   DISK_INVALID: { effect: 'failed', meaning: '`inspect`, `build --base`: the file is no preload disk, or a damaged one' },
   NO_SYSTEMD: { effect: 'failed', meaning: '`boot-order`: this system was not booted by systemd' },
   DOCUMENT_INVALID: { effect: 'failed', meaning: '`boot-order FILE`: the file is none that `boot-order --json` wrote' },
+  RECORD_FAILED: { effect: 'failed', meaning: '`record`: there is nothing to record, or this kernel does not tell what is in memory' },
   OUTPUT_FAILED: { effect: 'failed', meaning: '`boot-order --svg`: the file could not be written' },
   INTERNAL: { effect: 'failed', meaning: 'a fault of docker-preloader itself' },
 } as const satisfies Record<string, { readonly effect: Effect; readonly meaning: string }>;

@@ -15,6 +15,8 @@ export const events = {
   STATUS_NOT_WRITTEN: { priority: 'warning', meaning: 'status.json and metrics.prom could not be written' },
   NOT_SYNCED: { priority: 'warning', meaning: 'the store could not be synced to its disk' },
   NOT_COMPARED: { priority: 'notice', meaning: 'docker.service could not be compared with the store that was filled' },
+  READ_AHEAD: { priority: 'info', meaning: 'what a disk lists for it is being read into memory, ahead of the first containers' },
+  NOT_READ_AHEAD: { priority: 'notice', meaning: "a disk's list of what to read ahead could not be used; its images are as usable, their first containers only start more slowly" },
 } as const satisfies Record<string, { readonly priority: Priority; readonly meaning: string }>;
 
 /** The priorities that we use, of syslog(3). */
@@ -72,6 +74,7 @@ export const messages = {
   STORE_DAMAGED: { id: '6daf12bc79e44ceb8b2c27b7cd8cd8e5', file: 'agent/boot/differences.ts' },
   NO_SYSTEMD: { id: 'a9b9d9de34b441dcbeaf881e020a6d22', file: 'agent/boot-order/systemd.ts' },
   DOCUMENT_INVALID: { id: 'fbdb0cfe2ee54b7f8384e1219ffb726e', file: 'agent/commands/boot-order.ts' },
+  RECORD_FAILED: { id: '5d73c0dde5ce4cc8ac309e53da11df6a', file: 'agent/commands/record.ts' },
   OUTPUT_FAILED: { id: 'a21fb27bc2c6489da25a58d91c5e7d50', file: 'agent/commands/boot-order.ts' },
   INTERNAL: { id: 'b7ca05c80af94ad89185b30812adabb6', file: 'agent/boot/preload.ts' },
   DISK_FOUND: { id: 'e8bc990c07aa41eb85974c6c4cc952e3', file: 'agent/status/events.ts' },
@@ -87,6 +90,8 @@ export const messages = {
   STATUS_NOT_WRITTEN: { id: '06fd14edc297477fa18a37b40f6c6bc7', file: 'agent/status/publish.ts' },
   NOT_SYNCED: { id: '03742b8343a5459981967dd281a538c6', file: 'agent/boot/sync.ts' },
   NOT_COMPARED: { id: 'b749686401a84c3881664161c218be1c', file: 'agent/commands/docker-service.ts' },
+  READ_AHEAD: { id: '1dd3c26613df493c9cb99ea1151b81d1', file: 'agent/boot/read-ahead.ts' },
+  NOT_READ_AHEAD: { id: 'bb8c6c0b2cae4b3e9e8e103731bcd2f0', file: 'agent/boot/read-ahead.ts' },
 } as const satisfies Record<EventName, { readonly id: string; readonly file: string }>;
 
 /** How urgent an entry is: of a finding, by what it makes of the result. */

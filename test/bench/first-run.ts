@@ -5,6 +5,7 @@ import { build as buildExecutables } from '../../agent/packaging/build.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { startDockerd } from '../support/dockerd.ts';
+import { notifySocket } from '../support/notify-socket.ts';
 import { dockerdTree, type DockerdTree } from '../support/dockerd-version.ts';
 import type { LoopDevice } from '../support/loop-device.ts';
 import { tempTree, unmountBelow } from '../support/temp-tree.ts';
@@ -22,7 +23,8 @@ const speeds = {
 } as const satisfies Readonly<Record<string, DiskSpeed>>;
 export type SpeedName = keyof typeof speeds;
 export const speedNames: readonly SpeedName[] = ['full', 'quarter', 'latency'];
-const readAheads = ['never', 'at docker run', 'at READY'] as const;
+/** By the agent as by a C program that knows the places of metadata, too, and has nothing else to do. */
+const readAheads = ['nobody', 'agent', 'C program'] as const;
 
 export interface FirstRunOptions {
   readonly images: readonly ImageName[];
@@ -46,8 +48,6 @@ interface FirstRun {
   /** From READY, when dockerd is started, to the end of `docker run`. */
   readonly fromReadyMs: number;
   readonly dockerdStartMs: number;
-  /** How long the reader took; 0 where there was none. */
-  readonly readerMs: number;
   /** Read from the preload disk from READY on, until `docker run` and the reader had ended. */
   readonly bytes: number;
 }
@@ -56,6 +56,7 @@ const root = path.resolve(import.meta.dirname, '../..');
 const DATA_ROOT_MB = 512;
 const SECTOR_BYTES = 512;
 const RECORDING = -1;
+const LIMIT_MB = 512;
 
 /** The first `docker run` of an image on a cold disk, with and without reading ahead. Prints a table and returns it, with each single figure. */
 export async function benchFirstRun(options: FirstRunOptions): Promise<unknown> {
@@ -72,7 +73,7 @@ export async function benchFirstRun(options: FirstRunOptions): Promise<unknown> 
           for (const speed of options.speeds) {
             // Who comes first changes from round to round.
             for (const offset of readAheads.keys()) {
-              const run = await bench.run({ image, speed, dockerd, readAhead: readAheads[(round + offset) % readAheads.length] ?? 'never', round });
+              const run = await bench.run({ image, speed, dockerd, readAhead: readAheads[(round + offset) % readAheads.length] ?? 'nobody', round });
               console.error(`round ${round + 1} of ${options.rounds}: ${image}, ${speed}, dockerd ${dockerd}, read ahead ${run.readAhead}: ${run.runMs.toFixed(0)} ms, again ${run.againMs.toFixed(0)} ms, dockerd's start ${run.dockerdStartMs.toFixed(0)} ms`);
               runs.push(run);
             }
@@ -119,9 +120,16 @@ class FirstRunBench {
     for (const image of images) {
       const folder = this.#file(`image-${image}`);
       mkdirSync(folder);
-      await execa(this.#executable, ['build', await imageArchive(image, folder, largeMb), '-o', this.#file(`${image}.ext4`), '--format', 'raw', '--label', `${labelPrefix}${image}`, '--quiet']);
+      const archive = await imageArchive(image, folder, largeMb);
+      const build = ['build', archive, '-o', this.#file(`${image}.ext4`), '--format', 'raw', '--label', `${labelPrefix}${image}`, '--quiet'];
+      await execa(this.#executable, build);
+      const recording = { image, speed: 'full', dockerd: 'warm', readAhead: 'nobody', round: RECORDING } as const;
+      await this.run(recording);
+      const { stdout } = await execa(this.#executable, [...build, '--read-ahead', this.#list(image)]);
+      console.error(stdout);
+      // The C program knows where it lies on this very disk.
+      await this.run(recording);
       await execa('rm', ['-r', folder]);
-      await this.run({ image, speed: 'full', dockerd: 'warm', readAhead: 'never', round: RECORDING });
     }
   }
 
@@ -147,32 +155,27 @@ class FirstRunBench {
     const system = one.dockerd === 'cold' ? await attach('system') : undefined;
     try {
       if (system !== undefined) await this.#mountPrograms(system.device);
-      await place.time([this.#executable, 'run', '--config', place.config]);
+      const agent = await this.#startAgent(readAhead === 'agent' ? LIMIT_MB : 0);
+      const ready = performance.now();
       // Throws where not all of the disk is in the store.
       place.agentTimings();
       const bytesAtReady = bytesRead(disk.device);
-      const ready = performance.now();
-      let reader: Promise<number> | undefined;
-      const startReader = (): void => {
-        const start = performance.now();
-        reader = execa(this.#file('read-ahead'), ['replay', path.join(place.disks, `${labelPrefix}${image}`), disk.device, this.#file(`${image}.list`)]).then(() => performance.now() - start);
-      };
-      if (readAhead === 'at READY') startReader();
+      const reader = readAhead === 'C program' ? execa(this.#file('read-ahead'), ['replay', path.join(place.disks, `${labelPrefix}${image}`), disk.device, this.#file(`${image}.list`)]) : undefined;
       const dockerd = await startDockerd({ version: '28.5', dataRoot: place.data });
       try {
         const dockerdStartMs = performance.now() - ready;
         const command = [this.#tree.cli, '--host', `unix://${dockerd.socket}`, 'run', '--rm', '--network', 'none', ...commands[image]];
-        if (readAhead === 'at docker run') startReader();
         const first = await place.time(command);
         const fromReadyMs = performance.now() - ready;
-        const readerMs = await reader ?? 0;
+        await reader;
         const bytes = bytesRead(disk.device) - bytesAtReady;
         if (one.round === RECORDING) await this.#record(image, disk.device);
         const again = await place.time(command);
         const took = (timed: Timed): number => (timed.endUsec - timed.startUsec) / 1000;
-        return { ...one, runMs: took(first), againMs: took(again), fromReadyMs, dockerdStartMs, readerMs, bytes };
+        return { ...one, runMs: took(first), againMs: took(again), fromReadyMs, dockerdStartMs, bytes };
       } finally {
         await dockerd.stop();
+        await agent.stop();
       }
     } finally {
       await place.shutDown();
@@ -192,11 +195,31 @@ class FirstRunBench {
     for (const [name, folder] of Object.entries(this.#programs())) await execa('mount', ['--bind', path.join(mounted, name), folder]);
   }
 
+  /** Starts the daemon and waits until it is READY. */
+  async #startAgent(readAheadMb: number): Promise<{ stop(): Promise<void> }> {
+    const config = this.#file('first-run.json');
+    writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(this.#place.config, 'utf8')) as object, readAheadMb }));
+    const socket = await notifySocket(this.#file('notify'));
+    const daemon = execa(this.#executable, ['run', '--config', config], { env: { NOTIFY_SOCKET: socket.path } });
+    await Promise.race([socket.waitFor('READY=1'), daemon]);
+    await socket.close();
+    return {
+      stop: async () => {
+        daemon.kill();
+        const { stderr } = await daemon;
+        if (readAheadMb > 0 && !stderr.includes('are read ahead')) throw new Error(`reading ahead expected, found ${stderr}`);
+      },
+    };
+  }
+
+  #list(image: ImageName): string {
+    return this.#file(`${image}.json`);
+  }
+
   async #record(image: ImageName, device: string): Promise<void> {
+    writeFileSync(this.#list(image), (await execa(this.#executable, ['record', '--config', this.#place.config])).stdout);
     const { stdout } = await execa(this.#file('read-ahead'), ['record', path.join(this.#place.disks, `${labelPrefix}${image}`), device]);
     writeFileSync(this.#file(`${image}.list`), `${stdout}\n`);
-    const lengths = stdout.split('\n').map((line) => Number(line.split(' ')[2]));
-    console.error(`${image}: ${lengths.length} pieces of ${(lengths.reduce((sum, length) => sum + length, 0) / 1e6).toFixed(1)} MB to read ahead`);
   }
 }
 
@@ -209,7 +232,7 @@ function firstRunTable(runs: readonly FirstRun[]): Readonly<Record<string, strin
   return [...Map.groupBy(runs, ({ image, speed, dockerd }) => `${image}, ${speed}, dockerd ${dockerd}`)].flatMap(([name, here]) =>
     readAheads.map((readAhead) => {
       const own = here.filter((run) => run.readAhead === readAhead);
-      const times = (of: (run: FirstRun) => number): string => (readAhead === 'never' ? '' : spread(own.flatMap((run) => here.filter((other) => other.round === run.round && other.readAhead === 'never').map((other) => of(other) / of(run))), 2));
+      const times = (of: (run: FirstRun) => number): string => (readAhead === 'nobody' ? '' : spread(own.flatMap((run) => here.filter((other) => other.round === run.round && other.readAhead === 'nobody').map((other) => of(other) / of(run))), 2));
       return {
         'case': name, 'read ahead': readAhead,
         'docker run ms': spread(own.map((run) => run.runMs), 0),
@@ -218,7 +241,6 @@ function firstRunTable(runs: readonly FirstRun[]): Readonly<Record<string, strin
         'times sooner from READY': times((run) => run.fromReadyMs),
         'again ms': median(own.map((run) => run.againMs)).toFixed(0),
         'dockerd ms': median(own.map((run) => run.dockerdStartMs)).toFixed(0),
-        'reader ms': readAhead === 'never' ? '' : median(own.map((run) => run.readerMs)).toFixed(0),
         'MB read': median(own.map((run) => run.bytes / 1e6)).toFixed(1),
       };
     }));

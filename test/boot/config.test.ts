@@ -30,6 +30,7 @@ describe('the configuration', () => {
       mountRoot: '/run/docker-preloader/disks',
       statusSocket: '/run/docker-preloader/status.sock',
       removedImages: 'restore',
+      readAheadMb: 512,
     });
     assert.deepEqual(await readText('{}'), defaultConfig());
   });
@@ -46,6 +47,7 @@ describe('the configuration', () => {
       mountRoot: '/mnt/disks',
       statusSocket: '/run/x.sock',
       removedImages: 'respect',
+      readAheadMb: 0.5,
     };
     assert.deepEqual(await readText(JSON.stringify(all)), all);
   });
@@ -74,6 +76,8 @@ describe('the configuration', () => {
     ['{"idleExitSec":-1}', /`idleExitSec`: expected 0, or a time of 10 to 86400 seconds, found -1$/],
     ['{"idleExitSec":9}', /`idleExitSec`: expected 0, or a time of 10 to 86400 seconds, found 9$/],
     ['{"deviceTimeoutSec":1e9}', /`deviceTimeoutSec`: expected at most 3600, found 1000000000$/],
+    ['{"readAheadMb":-1}', /`readAheadMb`: expected at least 0, found -1$/],
+    ['{"readAheadMb":1e9}', /`readAheadMb`: expected at most 1000000, found 1000000000$/],
     ['{"dataRoot":"docker"}', /`dataRoot`: expected an absolute path, found "docker"$/],
     ['{"dataRoot":null}', /`dataRoot`: expected string, found null$/],
     ['{"mountRoot":""}', /`mountRoot`: expected an absolute path, found ""$/],

@@ -21,8 +21,8 @@ const root = path.resolve(import.meta.dirname, '../..');
 const catalog = path.join(root, 'units/docker-preloader.catalog');
 const names = Object.keys(messages) as EventName[];
 
-/** Logged by three calls after READY, which send-entries.ts makes. */
-const afterReady: readonly EventName[] = ['STATUS_NOT_WRITTEN', 'NOT_SYNCED', 'NOT_COMPARED'];
+/** Logged by calls after READY, which send-entries.ts makes. */
+const afterReady: readonly EventName[] = ['STATUS_NOT_WRITTEN', 'NOT_SYNCED', 'NOT_COMPARED', 'READ_AHEAD', 'NOT_READ_AHEAD'];
 
 /** Statuses that tell of each event once, or more. */
 function eventsOfRuns(t: Parameters<typeof aRun>[0]): JournalEvent[] {

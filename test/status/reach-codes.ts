@@ -13,6 +13,7 @@ import { readImages } from '../../agent/builder/read-images.ts';
 import { runTool } from '../../agent/builder/run-tool.ts';
 import { bootOrder } from '../../agent/commands/boot-order.ts';
 import { differenceOf } from '../../agent/commands/docker-service.ts';
+import { listOf } from '../../agent/commands/record.ts';
 import { metadataFaults } from '../../agent/commands/verify.ts';
 import type { Finding } from '../../agent/disk/finding.ts';
 import { readDisk } from '../../agent/disk/reader.ts';
@@ -261,6 +262,7 @@ export const reach: Readonly<Record<Code, Reach>> = {
     writeFileSync(path.join(folder, 'boot.json'), '{}');
     await bootOrder(path.join(folder, 'boot.json'), {});
   }),
+  RECORD_FAILED: () => thrown(() => listOf([], () => undefined)),
   OUTPUT_FAILED: ({ folder }) => thrown(async () => {
     writeFileSync(path.join(folder, 'boot.json'), JSON.stringify(aDocument()));
     await bootOrder(path.join(folder, 'boot.json'), { svg: path.join(folder, 'nowhere/boot.svg') });

@@ -2,12 +2,17 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { defaultConfig } from '../../agent/boot/config.ts';
 import { emptyLedger, ledgerFolder, writeLedger } from '../../agent/boot/ledger.ts';
+import { readAhead } from '../../agent/boot/read-ahead.ts';
 import { syncStore } from '../../agent/boot/sync.ts';
 import { compareWithService } from '../../agent/commands/docker-service.ts';
+import { READ_AHEAD_NAME } from '../../agent/disk/read-ahead.ts';
+import { readDisk } from '../../agent/disk/reader.ts';
 import type { JournalEvent } from '../../agent/status/events.ts';
 import { logEvents } from '../../agent/status/events.ts';
 import { publish } from '../../agent/status/publish.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
+import { loadImages } from '../boot/fake-store.ts';
+import { foundDisk } from './a-run.ts';
 
 /**
  * A process of its own, for what goes to the journal: sends the events that a file lists, then does what fails after
@@ -30,3 +35,10 @@ writeFileSync(path.join(folder, 'systemctl'), '#!/bin/sh\necho "Failed to connec
 process.env['PATH'] = `${folder}:${process.env['PATH'] ?? ''}`;
 process.env['NOTIFY_SOCKET'] = '/run/systemd/notify';
 await compareWithService(defaultConfig(), dataRoot);
+
+for (const list of ['{"formatVersion":"1.0","layers":[]}', '{']) {
+  const disk = path.join(folder, 'disk');
+  loadImages(disk, [{ layers: ['base'], references: ['app:1'] }]);
+  writeFileSync(path.join(disk, READ_AHEAD_NAME), list);
+  await readAhead([{ mounted: { ...foundDisk('dpl-a'), path: disk, adopted: false }, content: readDisk('dpl-a', disk) }], 1);
+}

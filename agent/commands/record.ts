@@ -1,0 +1,70 @@
+import { readdirSync } from 'node:fs';
+import { release } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
+import { readConfig } from '../boot/config.ts';
+import { preload, type LoadedDisk } from '../boot/preload.ts';
+import { inPrivateMounts } from '../boot/private-mounts.ts';
+import { makeProgress } from '../builder/progress.ts';
+import { FORMAT_VERSION } from '../disk/manifest.ts';
+import { sizeOfList, type ReadAheadFile, type ReadAheadList } from '../disk/read-ahead.ts';
+import type { DiskLayer } from '../disk/reader.ts';
+import { isENOSYS, PreloaderError } from '../system/errors.ts';
+import { megabytes } from '../system/megabytes.ts';
+import { piecesInMemory } from '../system/page-cache.ts';
+import { plural } from '../system/plural.ts';
+
+/**
+ * Prints which parts of the disks' layers are in memory now, for `build --read-ahead`.
+ * @returns the exit status
+ */
+export async function record(options: { readonly config?: string }): Promise<number> {
+  const config = await readConfig(options.config);
+  const progress = makeProgress(process.stderr, !process.stderr.isTTY);
+  const list = await inPrivateMounts(config.mountRoot, async () => {
+    const { disks } = await preload(config, { wait: false, change: 'never', quiet: true });
+    return await listOf(disks, (text) => progress.step(text));
+  }).finally(() => progress.end());
+  const { files, bytes } = sizeOfList(list);
+  process.stdout.write(`${JSON.stringify(list)}\n`);
+  process.stderr.write(`docker-preloader: ${megabytes(bytes)} of ${plural(files, 'file')} in ${plural(list.layers.length, 'layer')} are in memory\n`);
+  return 0;
+}
+
+/** @throws PreloaderError RECORD_FAILED, and system errors */
+export async function listOf(disks: readonly LoadedDisk[], onStep: (text: string) => void): Promise<ReadAheadList> {
+  if (disks.length === 0) throw new PreloaderError('RECORD_FAILED', 'a preload disk expected, found none that could be read; docker-preloader status tells why');
+  const layers: ReadAheadList['layers'][number][] = [];
+  for (const layer of new Map(disks.flatMap(({ content }) => [...content.layers])).values()) {
+    onStep(`layer ${layer.chain}`);
+    // Signals are seen between layers.
+    await setImmediate();
+    const files = filesInMemory(layer);
+    if (files.length > 0) layers.push({ chainId: layer.chain, files });
+  }
+  return { formatVersion: FORMAT_VERSION, layers };
+}
+
+/** @throws PreloaderError RECORD_FAILED, and system errors */
+function filesInMemory({ diffPath }: DiskLayer): ReadAheadFile[] {
+  const files: ReadAheadFile[] = [];
+  try {
+    for (const path of filesBelow(diffPath)) {
+      const pieces = piecesInMemory(`${diffPath}/${path}`);
+      if (pieces.length > 0) files.push({ path, pieces });
+    }
+  } catch (error) {
+    if (!isENOSYS(error)) throw error;
+    throw new PreloaderError('RECORD_FAILED', `Linux 6.5 or later, which tells what is in memory, expected, found ${release()}; record on a machine that has it`, { cause: error });
+  }
+  return files;
+}
+
+/** Regular files, as paths below the folder. A list is text: what is no UTF-8 is left out. */
+function* filesBelow(folder: string, below = ''): Generator<string> {
+  for (const entry of readdirSync(`${folder}/${below}`, { withFileTypes: true })) {
+    if (entry.name.includes('\uFFFD')) continue;
+    const path = `${below}${entry.name}`;
+    if (entry.isDirectory()) yield* filesBelow(folder, `${path}/`);
+    else if (entry.isFile()) yield path;
+  }
+}

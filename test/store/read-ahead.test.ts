@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { execa } from 'execa';
+import type { ReadAheadList } from '../../agent/disk/read-ahead.ts';
+import { piecesInMemory } from '../../agent/system/page-cache.ts';
+import { savedArchive } from '../builder/archives.ts';
+import { makeTar } from '../builder/make-tar.ts';
+import { agent, agentCommand } from '../support/agent.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { ensureDebianPackages } from '../support/debian-packages.ts';
+import { notifySocket } from '../support/notify-socket.ts';
+import { tempTree, type TempTree } from '../support/temp-tree.ts';
+import { makeSite, type Site } from './site.ts';
+
+const [major = 0, minor = 0] = release().split('.').map(Number);
+const skip = major > 6 || (major === 6 && minor >= 5) ? false : `only Linux 6.5 and later tell what is in memory, this is ${release()}`;
+
+/** More than a single call of the agent's reads ahead, and more than the kernel reads ahead by itself. */
+const BIG = 3_000_000;
+
+describe('what a disk lists to be read ahead', { skip }, () => {
+  let tree: TempTree;
+  let outside = '';
+  const layers = [
+    [{ name: 'folder/', type: '5' }, { name: 'folder/small', content: 'small'.repeat(4000) }, { name: 'big', content: Buffer.alloc(BIG, 'big') }, { name: 'never', content: Buffer.alloc(BIG, 'never') }],
+    [{ name: 'upper', content: Buffer.alloc(100_000, 'upper') }, { name: 'fifo', type: '6' }, { name: 'alias', type: '2', linkName: 'upper' }],
+  ] as const;
+  const at = (name: string): string => path.join(tree.path, name);
+
+  before(async () => {
+    await ensureDebianPackages(['e2fsprogs'], { install: true });
+    tree = await tempTree('dpl-ahead');
+    outside = at('outside');
+    writeFileSync(outside, Buffer.alloc(BIG, 'outside'));
+    await execa('sync', [outside]);
+    const links = [{ name: 'way-out', type: '2', linkName: tree.path }, { name: 'out', type: '2', linkName: outside }] as const;
+    writeFileSync(at('app.tar'), savedArchive([{ tags: ['app:1'], layers: layers.map((entries, index) => makeTar([...entries, ...(index === 1 ? links : [])])) }]));
+    await build('plain.ext4');
+  });
+  after(cleanUpAll);
+
+  const build = async (disk: string, ...args: readonly string[]): Promise<string> => {
+    const { exitCode, all, stdout } = await agent(['build', '--quiet', at('app.tar'), '-o', at(disk), '--format', 'raw', ...args]);
+    assert.equal(exitCode, 0, all);
+    return stdout;
+  };
+  const chains = (): string[] => (JSON.parse(readFileSync(at('inspected.json'), 'utf8')) as { images: [{ layers: string[] }] }).images[0].layers;
+  const inspect = async (disk: string): Promise<{ readonly readAhead: unknown; readonly images: [{ readonly layers: readonly string[] }] }> => {
+    const { exitCode, all, stdout } = await agent(['inspect', '--json', '--deep', at(disk)]);
+    assert.equal(exitCode, 0, all);
+    return JSON.parse(stdout) as Awaited<ReturnType<typeof inspect>>;
+  };
+  /** A guest that boots with a disk, once its daemon has said `expected` or been READY for a while. */
+  const booted = async (disk: string, config: Readonly<Record<string, unknown>>, work: (site: Site, said: () => string) => Promise<void>): Promise<void> => {
+    const site = await makeSite('28.5', config);
+    try {
+      await site.attach(at(disk), 'disk');
+      const socket = await notifySocket(path.join(site.folder, 'notify'));
+      const [command, ...args] = agentCommand();
+      const daemon = execa(command, [...args, 'run', '--config', path.join(site.folder, 'config.json')], { env: { NOTIFY_SOCKET: socket.path }, reject: false });
+      let said = '';
+      daemon.stderr.on('data', (piece: Buffer) => {
+        said += piece.toString();
+      });
+      await socket.waitFor('READY=1');
+      await work(site, () => said);
+      daemon.kill();
+      assert.equal((await daemon).exitCode, 0, said);
+      await socket.close();
+    } finally {
+      await site.remove();
+    }
+  };
+  const files = (site: Site): Map<string, string> => {
+    const overlay = path.join(site.mountRoot, site.labelOf('disk'), 'overlay2');
+    const folders = readdirSync(overlay).filter((name) => name !== 'l').map((name) => path.join(overlay, name, 'diff'));
+    return new Map(folders.flatMap((folder) => readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => [entry.name, path.join(entry.parentPath, entry.name)] as const)));
+  };
+  const bytesInMemory = (file: string | undefined): number => piecesInMemory(file ?? '').reduce((sum, { length }) => sum + length, 0);
+  const until = async (isSo: () => boolean): Promise<void> => {
+    for (const end = performance.now() + 20_000; !isSo() && performance.now() < end; ) await delay(20);
+  };
+
+  it('is what a run has read, as `record` finds it in memory, in the order of the disk', async () => {
+    await booted('plain.ext4', {}, async (site) => {
+      const nothing = await site.agent('record');
+      assert.deepEqual(JSON.parse(nothing.stdout), { formatVersion: '1.0', layers: [] });
+      for (const name of ['upper', 'big', 'small']) readFileSync(files(site).get(name) ?? '');
+      const recorded = await site.agent('record');
+      assert.equal(recorded.exitCode, 0, recorded.stderr);
+      assert.match(recorded.stderr, /3\.1 MB of 3 files in 2 layers are in memory/);
+      writeFileSync(at('recorded.json'), recorded.stdout);
+    });
+    const list = JSON.parse(readFileSync(at('recorded.json'), 'utf8')) as ReadAheadList;
+    const plain = await inspect('plain.ext4');
+    assert.equal(plain.readAhead, null);
+    writeFileSync(at('inspected.json'), JSON.stringify(plain));
+    assert.deepEqual(list.layers.map(({ chainId }) => chainId).toSorted(), chains().toSorted());
+    assert.deepEqual(list.layers.flatMap((layer) => layer.files).toSorted((a, b) => (a.path < b.path ? -1 : 1)), [
+      { path: 'big', pieces: [{ offset: 0, length: BIG }] },
+      { path: 'folder/small', pieces: [{ offset: 0, length: 20_000 }] },
+      { path: 'upper', pieces: [{ offset: 0, length: 100_000 }] },
+    ]);
+    for (const filesystem of ['ext4', 'erofs']) {
+      assert.match(await build(`listed.${filesystem}`, '--filesystem', filesystem, '--read-ahead', at('recorded.json')), /, 3\.1 MB of 3 files to read ahead$/);
+      assert.deepEqual((await inspect(`listed.${filesystem}`)).readAhead, { files: 3, bytes: BIG + 120_000 });
+    }
+    const { stdout } = await execa('debugfs', ['-R', 'cat /docker-preloader-read-ahead.json', at('listed.ext4')]);
+    const onDisk = JSON.parse(stdout) as ReadAheadList;
+    assert.deepEqual(onDisk.layers.map((layer) => [layer.chainId, layer.files.map((file) => file.path)]), [[chains()[0], ['folder/small', 'big']], [chains()[1], ['upper']]]);
+  });
+
+  it('is in memory soon after READY, and nothing else', async () => {
+    await booted('listed.ext4', {}, async (site, said) => {
+      await until(() => said().includes('read ahead'));
+      assert.match(said(), /^<6>disk t\S+-disk: 3\.1 MB of 3 files are read ahead$/m);
+      const found = files(site);
+      await until(() => bytesInMemory(found.get('big')) === BIG);
+      assert.deepEqual(['small', 'big', 'upper', 'never'].map((name) => [name, bytesInMemory(found.get(name))]), [['small', 20_000], ['big', BIG], ['upper', 100_000], ['never', 0]]);
+    });
+  });
+
+  it('is read once a boot', async () => {
+    await booted('listed.ext4', {}, async (site, said) => {
+      await until(() => said().includes('read ahead'));
+      const again = execa(agentCommand()[0], [...agentCommand().slice(1), 'run', '--config', path.join(site.folder, 'config.json')], { env: { NOTIFY_SOCKET: path.join(site.folder, 'notify') }, reject: false });
+      await delay(1000);
+      again.kill();
+      assert.doesNotMatch((await again).stderr, /read ahead/);
+    });
+  });
+
+  it('is left alone where the configuration says so, or no more memory may be filled', async () => {
+    await booted('listed.ext4', { readAheadMb: 0 }, async (site, said) => {
+      await delay(500);
+      assert.equal(said(), '');
+      assert.equal(bytesInMemory(files(site).get('big')), 0);
+    });
+    await booted('listed.ext4', { readAheadMb: 0.5 }, async (site, said) => {
+      await until(() => said().includes('read ahead'));
+      assert.match(said(), /disk t\S+-disk: 500 kB of [23] files are read ahead; the rest is left out, since no more memory may be filled$/m);
+      await until(() => bytesInMemory(files(site).get('big')) > 0);
+      // What is on the edge is read with a whole page, or with what the device reads at least.
+      assert.ok(bytesInMemory(files(site).get('big')) < 700_000);
+    });
+  });
+
+  it('leads nowhere else, whatever it says', async () => {
+    const hostile = ['way-out/outside', 'out', 'fifo', 'alias', 'missing', 'upper/below', 'folder', 'x'.repeat(5000)];
+    const list = (paths: readonly string[], length: number): string => JSON.stringify({ formatVersion: '1.0', layers: chains().map((chainId) => ({ chainId, files: paths.map((name) => ({ path: name, pieces: [{ offset: -5, length }, { offset: length, length }] })) })) });
+    await execa('cp', [at('listed.ext4'), at('hostile.ext4')]);
+    writeFileSync(at('hostile.json'), list([...hostile, 'upper'], Number.MAX_SAFE_INTEGER));
+    await replaceList('hostile.ext4', 'hostile.json');
+    await execa('dd', [`of=${outside}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0']);
+    assert.equal(bytesInMemory(outside), 0);
+    await booted('hostile.ext4', {}, async (site, said) => {
+      await until(() => said().includes('read ahead'));
+      // Of both layers: the one that has `upper` has no `folder`, which is none of the other's files either.
+      assert.match(said(), new RegExp(`^<6>disk t\\S+-disk: 100 kB of 1 file are read ahead; ${hostile.length * 2 + 1} files of the list left out, which the disk has not as regular files$`, 'm'));
+      assert.equal(bytesInMemory(outside), 0);
+      assert.equal(bytesInMemory(files(site).get('upper')), 100_000);
+    });
+  });
+
+  it('is said not to be of use where it is damaged, and the images are there all the same', async () => {
+    for (const [name, content, why] of [
+      ['text', 'no list', /JSON/],
+      ['path', JSON.stringify({ formatVersion: '1.0', layers: [{ chainId: chains()[0], files: [{ path: '../../../image', pieces: [] }] }] }), /`layers\.0\.files\.0\.path`: expected a path below the root of a layer, found "\.\.\/\.\.\/\.\.\/image"/],
+      ['huge', Buffer.alloc(4 * 1024 * 1024 + 1, ' '), /at most 4194304 bytes expected, found 4194305/],
+    ] as const) {
+      await build('damaged.ext4', '--read-ahead', at('recorded.json'), '--size', '32M');
+      writeFileSync(at(name), content);
+      await replaceList('damaged.ext4', name);
+      await booted('damaged.ext4', {}, async (site, said) => {
+        await until(() => said().includes('read ahead'));
+        assert.match(said(), /^<5>disk t\S+-disk: nothing more is read ahead, ignoring: /m);
+        assert.match(said(), why);
+        const { stdout } = await site.agent('status', '--json');
+        assert.equal((JSON.parse(stdout) as { state: string }).state, 'ok', stdout);
+      });
+    }
+  });
+
+  const replaceList = async (disk: string, file: string): Promise<void> => {
+    for (const request of ['rm docker-preloader-read-ahead.json', `write ${at(file)} docker-preloader-read-ahead.json`]) await execa('debugfs', ['-w', '-R', request, at(disk)]);
+  };
+
+  it('is refused by `build` where it is no list, and files that are not on the disk are left out of it', async () => {
+    for (const [file, expected] of [['app.tar', /app\.tar: at most 4194304 bytes expected/], ['inspected.json', /^docker-preloader: --read-ahead: \S+inspected\.json: a list that docker-preloader record printed expected: /], ['nowhere', /nowhere: a list that docker-preloader record printed expected, found no such file/], ['', /a regular file expected, found something else/]] as const) {
+      const { exitCode, stderr } = await agent(['build', at('app.tar'), '-o', at('refused.qcow2'), '--read-ahead', at(file)]);
+      assert.equal(exitCode, 2, stderr);
+      assert.match(stderr, expected);
+    }
+    const other = { ...JSON.parse(readFileSync(at('recorded.json'), 'utf8')) as ReadAheadList };
+    const files = [...other.layers.flatMap((layer) => layer.files), { path: 'alias', pieces: [{ offset: 0, length: 1 }] }, { path: 'gone', pieces: [{ offset: 0, length: 1 }] }];
+    writeFileSync(at('other.json'), JSON.stringify({ ...other, layers: [{ chainId: chains()[1], files }, { chainId: `sha256:${'0'.repeat(64)}`, files }] }));
+    assert.match(await build('other.ext4', '--read-ahead', at('other.json')), /, 100 kB of 1 files to read ahead$/);
+    assert.deepEqual((await inspect('other.ext4')).readAhead, { files: 1, bytes: 100_000 });
+  });
+
+  it('has nothing to be recorded from without a disk', async () => {
+    const site = await makeSite('28.5');
+    try {
+      const { exitCode, stderr, stdout } = await site.agent('record');
+      assert.equal(exitCode, 1);
+      assert.equal(stdout, '');
+      assert.match(stderr, /^docker-preloader: a preload disk expected, found none that could be read; docker-preloader status tells why$/m);
+    } finally {
+      await site.remove();
+    }
+  });
+});
