@@ -19,6 +19,8 @@ interface BenchOptions {
 
 interface Rival {
   readonly name: string;
+  /** Which of ours does the same; undefined where it is ours. */
+  readonly ours: string | undefined;
   /** Makes `disk.qcow2` in a new folder. */
   run(folder: string): Promise<Measured>;
 }
@@ -28,6 +30,7 @@ interface Measured {
   /** Of the process alone, without its children; undefined for what is a row of programs. */
   readonly peakMemoryMb: number | undefined;
   readonly peakDiskMb: number;
+  readonly diskMb: number;
 }
 
 /** Runs the rivals in turns and prints a table of medians, spreads and ratios to `build`. @returns it, with each single figure */
@@ -46,8 +49,9 @@ async function compare(temp: string, options: BenchOptions): Promise<unknown> {
   const image = await makeImage(temp, options.sizeMb);
   console.log(`image: ${(image.bytes / 1e6).toFixed(0)} MB, ${LAYERS} layers, ${image.files} files`);
   const results = new Map<string, Measured[]>();
+  const all = await rivals(image.archive);
   for (let round = 0; round < options.rounds; round += 1) {
-    for (const { name, run } of await rivals(image.archive)) {
+    for (const { name, run } of all) {
       const folder = path.join(temp, 'work');
       mkdirSync(folder);
       await execa('sync');
@@ -57,7 +61,7 @@ async function compare(temp: string, options: BenchOptions): Promise<unknown> {
       await execa('rm', ['-rf', folder]);
     }
   }
-  const table = [...results].map(([name, runs]) => summary(name, runs, results.get('build') ?? [], image.bytes / 1e6));
+  const table = all.map(({ name, ours }) => summary(name, results.get(name) ?? [], ours === undefined ? undefined : results.get(ours), image.bytes / 1e6));
   console.table(table);
   return { image, rounds: options.rounds, table, runs: Object.fromEntries(results) };
 }
@@ -66,12 +70,19 @@ async function rivals(archive: string): Promise<Rival[]> {
   const { bin, cliConfig } = await dockerdTree('28.5');
   const executable = path.join(root, 'dist/docker-preloader');
   const disk = (folder: string): string => path.join(folder, 'disk.qcow2');
+  const build = (folder: string, ...more: readonly string[]): readonly [string, ...string[]] => [executable, 'build', archive, '-o', disk(folder), '--quiet', ...more];
+  const shell = (folder: string, ...more: readonly string[]): readonly [string, ...string[]] => ['sh', '-euc', SHELL, 'sh', archive, folder, ...more];
   return [
-    { name: 'build', run: (folder) => measure(folder, executable, ['build', archive, '-o', disk(folder), '--quiet'], {}, true) },
-    { name: 'tar + mke2fs', run: (folder) => measure(folder, 'sh', ['-euc', SHELL, 'sh', archive, folder], {}, false) },
+    { name: 'build', ours: undefined, run: (folder) => measure(folder, build(folder), {}, true) },
+    { name: 'build on one core', ours: undefined, run: (folder) => measure(folder, ['taskset', '--cpu-list', '0', ...build(folder)], {}, true) },
+    { name: 'build --compress', ours: undefined, run: (folder) => measure(folder, build(folder, '--compress'), {}, false) },
+    { name: 'tar + mke2fs', ours: 'build', run: (folder) => measure(folder, shell(folder), {}, false) },
+    { name: 'tar + mke2fs on one core', ours: 'build on one core', run: (folder) => measure(folder, ['taskset', '--cpu-list', '0', ...shell(folder)], {}, false) },
+    { name: 'tar + mke2fs, compressed', ours: 'build --compress', run: (folder) => measure(folder, shell(folder, '-c'), {}, false) },
     {
       name: 'engine docker',
-      run: (folder) => measure(folder, executable, ['build', archive, '-o', disk(folder), '--engine', 'docker', '--quiet'], { PATH: `${bin}:${process.env['PATH'] ?? ''}`, DOCKER_CONFIG: cliConfig }, false),
+      ours: 'build',
+      run: (folder) => measure(folder, build(folder, '--engine', 'docker'), { PATH: `${bin}:${process.env['PATH'] ?? ''}`, DOCKER_CONFIG: cliConfig }, false),
     },
   ];
 }
@@ -87,9 +98,9 @@ const SHELL = `
   blocks=$(du -s --block-size=4096 "$2/tree" | cut -f1); inodes=$(du -s --inodes "$2/tree" | cut -f1)
   truncate -s $(((blocks + inodes / 8 + 8192) * 4096)) "$2/disk.raw"
   mke2fs -q -t ext4 -b 4096 -m 0 -O ^has_journal -N $((inodes + 64)) -d "$2/tree" "$2/disk.raw"
-  qemu-img convert -O qcow2 "$2/disk.raw" "$2/disk.qcow2"`;
+  qemu-img convert \${3:-} -O qcow2 "$2/disk.raw" "$2/disk.qcow2"`;
 
-async function measure(folder: string, program: string, args: readonly string[], env: Readonly<Record<string, string>>, memory: boolean): Promise<Measured> {
+async function measure(folder: string, [program, ...args]: readonly [string, ...string[]], env: Readonly<Record<string, string>>, memory: boolean): Promise<Measured> {
   const used = async (): Promise<number> => Number((await execa('df', ['--output=used', '--block-size=1', folder])).stdout.split('\n')[1]);
   const before = await used();
   const start = performance.now();
@@ -111,7 +122,7 @@ async function measure(folder: string, program: string, args: readonly string[],
   const seconds = (performance.now() - start) / 1000;
   ended = true;
   await sampling;
-  return { seconds, peakMemoryMb: memory ? peakKb / 1024 : undefined, peakDiskMb: Math.max(peakDisk, (await used()) - before) / 1e6 };
+  return { seconds, peakMemoryMb: memory ? peakKb / 1024 : undefined, peakDiskMb: Math.max(peakDisk, (await used()) - before) / 1e6, diskMb: (statSync(path.join(folder, 'disk.qcow2')).blocks * 512) / 1e6 };
 }
 
 function residentKb(pid: number | undefined): number {
@@ -122,7 +133,7 @@ function residentKb(pid: number | undefined): number {
   }
 }
 
-function summary(name: string, runs: readonly Measured[], own: readonly Measured[], imageMb: number): Readonly<Record<string, string>> {
+function summary(name: string, runs: readonly Measured[], own: readonly Measured[] | undefined, imageMb: number): Readonly<Record<string, string>> {
   const seconds = (list: readonly Measured[]): number[] => list.map((run) => run.seconds).sort((a, b) => a - b);
   const median = (list: readonly number[]): number => list[Math.floor(list.length / 2)] ?? Number.NaN;
   const times = seconds(runs);
@@ -130,8 +141,9 @@ function summary(name: string, runs: readonly Measured[], own: readonly Measured
     rival: name,
     'median s': median(times).toFixed(1),
     'min–max s': `${(times[0] ?? 0).toFixed(1)}–${(times.at(-1) ?? 0).toFixed(1)}`,
-    'build takes': `${(median(seconds(own)) / median(times)).toFixed(2)} of it`,
+    'ours takes': own === undefined ? '' : `${(median(seconds(own)) / median(times)).toFixed(2)} of it`,
     'peak memory MB': runs.some((run) => run.peakMemoryMb === undefined) ? '–' : Math.max(...runs.map((run) => run.peakMemoryMb ?? 0)).toFixed(0),
+    'disk / image': (Math.max(...runs.map((run) => run.diskMb)) / imageMb).toFixed(2),
     'peak disk / image': (Math.max(...runs.map((run) => run.peakDiskMb)) / imageMb).toFixed(2),
   };
 }

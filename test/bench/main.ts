@@ -24,8 +24,8 @@ boot: from exec to READY=1 received, beside scripts, docker load, tarballs, a C 
   --from FILE      measures nothing, but reads what --json wrote
 
 build: what takes an image archive to a qcow2 disk
-  build            docker-preloader build
-  tar + mke2fs     tar -x of the archive and all layers, mke2fs -d, qemu-img convert
+  build            docker-preloader build, also on one core, and with --compress
+  tar + mke2fs     tar -x of the archive and all layers, mke2fs -d, qemu-img convert; the same
   engine docker    docker-preloader build --engine docker: a private dockerd, docker load, copy, qemu-img convert
   --size MB        the image's size, from this machine's own files (default 850)
 

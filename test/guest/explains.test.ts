@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { cp } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
+import { release } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
+import { parseReadAhead } from '../../agent/disk/read-ahead.ts';
 import { planSchema, statusSchema } from '../../agent/status/schema.ts';
 import { messages } from '../../agent/system/events.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
@@ -79,6 +81,19 @@ describe('at the console of a guest with two disks and a dirty one', () => {
     const plain = await terminal('NO_COLOR=1');
     assert.ok(!plain.includes('\u001b'), JSON.stringify(plain));
     for (const line of plain.split(/\r?\n/).slice(0, 20)) assert.ok(line.length <= 60 || !line.startsWith('dpl-'), line);
+  });
+
+  it('has read ahead what a disk lists, and records what is in memory', async (t) => {
+    await until(guest, 'journalctl -b -u docker-preloader | grep "read ahead"');
+    assert.match(await ok(guest, 'journalctl -b -o cat PRELOADER_CODE=READ_AHEAD PRELOADER_LABEL=dpl-b'), /^disk dpl-b: 1 kB of 1 file are read ahead\n$/);
+    const { code, stdout, stderr } = await guest.run('docker-preloader record');
+    const [major = 0, minor = 0] = release().split('.').map(Number);
+    if (major < 6 || (major === 6 && minor < 5)) {
+      assert.match(stderr, /Linux 6\.5 or later/);
+      return t.skip(stderr);
+    }
+    assert.equal(code, 0, stderr);
+    assert.ok(parseReadAhead(stdout, 'record').layers.some(({ files }) => files.some((file) => file.path === 'name')), stdout);
   });
 
   it('works for members of the group docker, and tells others why it does not', async () => {

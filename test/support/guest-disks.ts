@@ -29,6 +29,8 @@ export type GuestDisks = (label: string) => GuestDisk;
 export const manyLabels: readonly string[] = Array.from({ length: 28 }, (_, index) => `dpl-${String(index + 1).padStart(2, '0')}`);
 const labels: readonly string[] = ['dpl-a', 'dpl-b', 'late-disk', ...manyLabels];
 
+/** Has a list of what to read ahead: the file that its container reads. */
+const listedLabel = 'dpl-b';
 /** Ends in the middle of its filesystem, as a copy that was cut off does. */
 export const truncatedLabel = 'dpl-truncated';
 /** Holds a repositories.json that is no JSON. */
@@ -37,7 +39,7 @@ export const garbledLabel = 'dpl-garbled';
 /** Makes the disks that the guest tests attach, once for each version of the builder. */
 export async function guestDisks(): Promise<GuestDisks> {
   const sources = globSync('agent/{builder,disk,docker}/*.ts', { cwd: root }).toSorted().map((name) => readFileSync(path.join(root, name)));
-  const recipe = createHash('sha256').update(JSON.stringify([labels, truncatedLabel, garbledLabel, makeDisks.toString()]));
+  const recipe = createHash('sha256').update(JSON.stringify([labels, listedLabel, truncatedLabel, garbledLabel, makeDisks.toString(), listOfName.toString()]));
   for (const source of sources) recipe.update(source);
   const folder = await cached(`guest-disks-${recipe.digest('hex').slice(0, 12)}`, makeDisks);
   return (label) => ({ label, image: tagOf(label), raw: path.join(folder, `${label}.raw`), qcow2: path.join(folder, `${label}.qcow2`) });
@@ -53,8 +55,12 @@ async function makeDisks(folder: string): Promise<void> {
   const make = async (label: string, image: string, change?: (raw: string) => Promise<void>): Promise<void> => {
     const [archive, raw, qcow2] = ['tar', 'raw', 'qcow2'].map((kind) => path.join(folder, `${label}.${kind}`)) as [string, string, string];
     await writeFile(archive, await dockerArchive([{ tags: [tagOf(image)], layers: [base, [{ name: 'name', content: `${tagOf(image)}\n` }]] }]));
-    const { exitCode, all } = await agent(['build', archive, '-o', raw, '--format', 'raw', '--label', label]);
-    if (exitCode !== 0) throw new Error(`Expected \`build\` to make ${raw}, got:\n${all}`);
+    const build = async (...args: readonly string[]): Promise<void> => {
+      const { exitCode, all } = await agent(['build', archive, '-o', raw, '--format', 'raw', '--label', label, ...args]);
+      if (exitCode !== 0) throw new Error(`Expected \`build\` to make ${raw}, got:\n${all}`);
+    };
+    await build();
+    if (label === listedLabel) await build('--read-ahead', await listOfName(raw, path.join(folder, 'list.json')));
     await change?.(raw);
     await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, qcow2]);
     await rm(archive);
@@ -67,4 +73,12 @@ async function makeDisks(folder: string): Promise<void> {
     for (const request of [`rm ${name}`, `write ${garbled} ${name}`]) await execa('debugfs', ['-w', '-R', request, raw]);
     await rm(garbled);
   });
+}
+
+/** Lists the file /name of a disk's image. @returns the list */
+async function listOfName(disk: string, list: string): Promise<string> {
+  const { layers } = JSON.parse((await agent(['inspect', '--json', disk])).stdout) as { layers: readonly { chainId: string }[] };
+  const files = [{ path: 'name', pieces: [{ offset: 0, length: 4096 }] }];
+  await writeFile(list, JSON.stringify({ formatVersion: '1.0', layers: layers.map(({ chainId }) => ({ chainId, files })) }));
+  return list;
 }
