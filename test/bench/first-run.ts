@@ -23,8 +23,6 @@ const speeds = {
 } as const satisfies Readonly<Record<string, DiskSpeed>>;
 export type SpeedName = keyof typeof speeds;
 export const speedNames: readonly SpeedName[] = ['full', 'quarter', 'latency'];
-/** By the agent as by a C program that knows the places of metadata, too, and has nothing else to do. */
-const readAheads = ['nobody', 'agent', 'C program'] as const;
 
 export interface FirstRunOptions {
   readonly images: readonly ImageName[];
@@ -39,7 +37,7 @@ interface FirstRun {
   readonly image: ImageName;
   readonly speed: SpeedName;
   readonly dockerd: 'cold' | 'warm';
-  readonly readAhead: (typeof readAheads)[number];
+  readonly readsAhead: boolean;
   readonly round: number;
   /** From exec of `docker run` to its end. */
   readonly runMs: number;
@@ -48,7 +46,7 @@ interface FirstRun {
   /** From READY, when dockerd is started, to the end of `docker run`. */
   readonly fromReadyMs: number;
   readonly dockerdStartMs: number;
-  /** Read from the preload disk from READY on, until `docker run` and the reader had ended. */
+  /** Read from the preload disk from READY on, until `docker run` had ended. */
   readonly bytes: number;
 }
 
@@ -72,9 +70,9 @@ export async function benchFirstRun(options: FirstRunOptions): Promise<unknown> 
         for (const image of options.images) {
           for (const speed of options.speeds) {
             // Who comes first changes from round to round.
-            for (const offset of readAheads.keys()) {
-              const run = await bench.run({ image, speed, dockerd, readAhead: readAheads[(round + offset) % readAheads.length] ?? 'nobody', round });
-              console.error(`round ${round + 1} of ${options.rounds}: ${image}, ${speed}, dockerd ${dockerd}, read ahead ${run.readAhead}: ${run.runMs.toFixed(0)} ms, again ${run.againMs.toFixed(0)} ms, dockerd's start ${run.dockerdStartMs.toFixed(0)} ms`);
+            for (const readsAhead of round % 2 === 0 ? [false, true] : [true, false]) {
+              const run = await bench.run({ image, speed, dockerd, readsAhead, round });
+              console.error(`round ${round + 1} of ${options.rounds}: ${image}, ${speed}, dockerd ${dockerd}, ${readsAhead ? 'read ahead' : 'not read ahead'}: ${run.runMs.toFixed(0)} ms, again ${run.againMs.toFixed(0)} ms, dockerd's start ${run.dockerdStartMs.toFixed(0)} ms`);
               runs.push(run);
             }
           }
@@ -110,7 +108,7 @@ class FirstRunBench {
 
   /** Makes the disks, and records what a run of each image reads. */
   async prepare({ images, largeMb }: FirstRunOptions): Promise<void> {
-    for (const program of ['stopwatch', 'slow-disk', 'read-ahead']) {
+    for (const program of ['stopwatch', 'slow-disk']) {
       await execa('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-pthread', '-o', this.#file(program), path.join(import.meta.dirname, `${program}.c`)]);
     }
     const system = this.#file('system');
@@ -123,12 +121,8 @@ class FirstRunBench {
       const archive = await imageArchive(image, folder, largeMb);
       const build = ['build', archive, '-o', this.#file(`${image}.ext4`), '--format', 'raw', '--label', `${labelPrefix}${image}`, '--quiet'];
       await execa(this.#executable, build);
-      const recording = { image, speed: 'full', dockerd: 'warm', readAhead: 'nobody', round: RECORDING } as const;
-      await this.run(recording);
-      const { stdout } = await execa(this.#executable, [...build, '--read-ahead', this.#list(image)]);
-      console.error(stdout);
-      // The C program knows where it lies on this very disk.
-      await this.run(recording);
+      await this.run({ image, speed: 'full', dockerd: 'warm', readsAhead: false, round: RECORDING });
+      console.error((await execa(this.#executable, [...build, '--read-ahead', this.#list(image)])).stdout);
       await execa('rm', ['-r', folder]);
     }
   }
@@ -146,8 +140,8 @@ class FirstRunBench {
   }
 
   /** A machine boots: the agent, dockerd, and the first `docker run`. */
-  async run(one: Pick<FirstRun, 'image' | 'speed' | 'dockerd' | 'readAhead' | 'round'>): Promise<FirstRun> {
-    const { image, speed, readAhead } = one;
+  async run(one: Pick<FirstRun, 'image' | 'speed' | 'dockerd' | 'readsAhead' | 'round'>): Promise<FirstRun> {
+    const { image, speed, readsAhead } = one;
     const place = this.#place;
     await place.boot(this.#dataRoot);
     const attach = (disk: string): Promise<LoopDevice> => attachSlow(this.#file('slow-disk'), this.#file(`${disk}.ext4`), this.#file(`slow/${disk}`), speeds[speed]);
@@ -155,21 +149,19 @@ class FirstRunBench {
     const system = one.dockerd === 'cold' ? await attach('system') : undefined;
     try {
       if (system !== undefined) await this.#mountPrograms(system.device);
-      const agent = await this.#startAgent(readAhead === 'agent' ? LIMIT_MB : 0);
+      const agent = await this.#startAgent(readsAhead ? LIMIT_MB : 0);
       const ready = performance.now();
-      // Throws where not all of the disk is in the store.
-      place.agentTimings();
       const bytesAtReady = bytesRead(disk.device);
-      const reader = readAhead === 'C program' ? execa(this.#file('read-ahead'), ['replay', path.join(place.disks, `${labelPrefix}${image}`), disk.device, this.#file(`${image}.list`)]) : undefined;
       const dockerd = await startDockerd({ version: '28.5', dataRoot: place.data });
       try {
         const dockerdStartMs = performance.now() - ready;
         const command = [this.#tree.cli, '--host', `unix://${dockerd.socket}`, 'run', '--rm', '--network', 'none', ...commands[image]];
         const first = await place.time(command);
+        // Throws where not all of the disk is in the store.
+        place.agentTimings();
         const fromReadyMs = performance.now() - ready;
-        await reader;
         const bytes = bytesRead(disk.device) - bytesAtReady;
-        if (one.round === RECORDING) await this.#record(image, disk.device);
+        if (one.round === RECORDING) await this.#record(image);
         const again = await place.time(command);
         const took = (timed: Timed): number => (timed.endUsec - timed.startUsec) / 1000;
         return { ...one, runMs: took(first), againMs: took(again), fromReadyMs, dockerdStartMs, bytes };
@@ -216,10 +208,9 @@ class FirstRunBench {
     return this.#file(`${image}.json`);
   }
 
-  async #record(image: ImageName, device: string): Promise<void> {
-    writeFileSync(this.#list(image), (await execa(this.#executable, ['record', '--config', this.#place.config])).stdout);
-    const { stdout } = await execa(this.#file('read-ahead'), ['record', path.join(this.#place.disks, `${labelPrefix}${image}`), device]);
-    writeFileSync(this.#file(`${image}.list`), `${stdout}\n`);
+  async #record(image: ImageName): Promise<void> {
+    const { stdout } = await execa(this.#executable, ['record', '--config', this.#place.config]);
+    writeFileSync(this.#list(image), stdout);
   }
 }
 
@@ -227,14 +218,14 @@ function bytesRead(device: string): number {
   return Number(readFileSync(`/sys/block/${path.basename(device)}/stat`, 'utf8').trim().split(/\s+/)[2]) * SECTOR_BYTES;
 }
 
-/** A row for each way to read ahead, with how many times as long `docker run` takes without it, round by round. */
+/** Two rows for each case, with how many times as long `docker run` takes without reading ahead, round by round. */
 function firstRunTable(runs: readonly FirstRun[]): Readonly<Record<string, string>>[] {
   return [...Map.groupBy(runs, ({ image, speed, dockerd }) => `${image}, ${speed}, dockerd ${dockerd}`)].flatMap(([name, here]) =>
-    readAheads.map((readAhead) => {
-      const own = here.filter((run) => run.readAhead === readAhead);
-      const times = (of: (run: FirstRun) => number): string => (readAhead === 'nobody' ? '' : spread(own.flatMap((run) => here.filter((other) => other.round === run.round && other.readAhead === 'nobody').map((other) => of(other) / of(run))), 2));
+    [false, true].map((readsAhead) => {
+      const own = here.filter((run) => run.readsAhead === readsAhead);
+      const times = (of: (run: FirstRun) => number): string => (readsAhead ? spread(own.flatMap((run) => here.filter((other) => other.round === run.round && !other.readsAhead).map((other) => of(other) / of(run))), 2) : '');
       return {
-        'case': name, 'read ahead': readAhead,
+        'case': name, 'read ahead': readsAhead ? 'yes' : 'no',
         'docker run ms': spread(own.map((run) => run.runMs), 0),
         'times sooner': times((run) => run.runMs),
         'from READY ms': spread(own.map((run) => run.fromReadyMs), 0),

@@ -29,11 +29,10 @@ export function agentsPartOf(store: string, isPassing: (reference: string) => bo
   return part;
 }
 
-/** How a power cut has left the agent's work: how far its ledger says it was, and how many files came to be empty. */
+/** How a power cut has left the agent's work: how far its ledger says it was, and how many of its files came to be empty. */
 export function remains(store: string): string {
   const { state, ledger } = readLedger(store);
   const ledgerState = state !== 'read' ? `ledger ${state}` : ledger.next !== undefined ? 'changes under way' : ledger.synced ? 'changes synced' : 'changes done, not synced';
-  const isDerived = (file: string): boolean => /^(image|overlay2)\//.test(file) && !/\/diff\/|\/committed$/.test(file);
-  const empty = [...readTree(store)].filter(([file, entry]) => isDerived(file) && /^file \d+ $/.test(entry)).length;
+  const empty = [...agentsPartOf(store, () => true)].filter(([file, entry]) => !/\/diff\/|\/committed$/.test(file) && /^file \d+ $/.test(entry)).length;
   return `${ledgerState}, ${empty} empty files`;
 }
