@@ -2,19 +2,20 @@ import { statSync } from 'node:fs';
 import type { Finding } from '../disk/finding.ts';
 import type { ChainID } from '../docker/ids.ts';
 import { ownLayerNames, overlayPaths } from '../docker/overlay2.ts';
-import { Store } from '../docker/store.ts';
+import type { Store } from '../docker/store.ts';
 import type { LedgerContent } from './ledger.ts';
 
 /**
  * Looks at the store as dockerd will: each layer that was planned must lead through its link to a folder with its files,
  * and have a record; each reference must be in repositories.json and its image in the image store.
+ * @param store as it was read after the last change
  * @param exempt layers that stay without their disk
  */
-export function checkResult(dataRoot: string, content: LedgerContent, exempt: ReadonlyMap<ChainID, unknown> = new Map()): Finding[] {
-  return resultProblems(new Store(dataRoot), content, exempt).map((problem) => ({ code: 'RESULT_WRONG', message: `after applying: ${problem}` }));
+export function checkResult(store: Store, content: LedgerContent, exempt: ReadonlyMap<ChainID, unknown> = new Map()): Finding[] {
+  return resultProblems(store, content, exempt).map((problem) => ({ code: 'RESULT_WRONG', message: `after applying: ${problem}` }));
 }
 
-/** The same for a store that was read. @returns what is wrong, a line each */
+/** @returns what is wrong, a line each */
 export function resultProblems(store: Store, content: LedgerContent, exempt: ReadonlyMap<ChainID, unknown>): string[] {
   const overlay = overlayPaths(store.dataRoot);
   const problems: string[] = [];

@@ -167,7 +167,8 @@ class PreloadRun implements Preload {
       const ledger = readLedger(dataRoot);
       for (const [index, finding] of this.findings.entries()) this.findings[index] = withImages(finding, ledger);
       const disks = this.disks.map((disk) => ({ content: disk.content, rank: disk.mounted.rank }));
-      this.plan = plan({ store: new Store(dataRoot), ledger, disks, config: this.#config });
+      const store = new Store(dataRoot);
+      this.plan = plan({ store, ledger, disks, config: this.#config });
       this.findings.push(...this.plan.findings, ...ledgerFinding(ledger));
       if (this.isDockerRunning && this.plan.steps.length > 0) this.findings.push(pendingFinding(this.plan));
       if (!mayChange || this.isDockerRunning) return;
@@ -179,7 +180,7 @@ class PreloadRun implements Preload {
       this.applied = true;
 
       this.#begin('check', 'checking the result');
-      this.findings.push(...checkResult(dataRoot, this.plan.content, this.plan.kept));
+      this.findings.push(...checkResult(this.plan.steps.length === 0 ? store : new Store(dataRoot), this.plan.content, this.plan.kept));
     } finally {
       lock?.release();
     }

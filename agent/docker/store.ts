@@ -46,6 +46,8 @@ export class Store {
   readonly #overlay: ReturnType<typeof overlayPaths>;
   #layers: ReadonlySet<ChainID> | undefined;
   readonly #ownership = new Map<ChainID, Ownership>();
+  /** As records have them; undefined where there is none. */
+  readonly #cacheIds = new Map<ChainID, string | undefined>();
   readonly #userLayers = new Map<ChainID, NamedLayer | undefined>();
   readonly #configs = new Map<ImageID, ImageConfig | undefined>();
   #overlayNames: ReadonlySet<string> | undefined;
@@ -97,11 +99,16 @@ export class Store {
 
   #readOwnership(chain: ChainID): Ownership {
     const { cacheId } = ownLayerNames(chain);
-    const recorded = readTextIfThere(`${this.paths.layer(chain)}/cache-id`)?.trim() ?? '';
+    const recorded = this.#cacheId(chain)?.trim() ?? '';
     if (recorded === cacheId) return 'ours';
     // After a power cut a file of ours may be empty or cut short: then our folder in overlay2/ is what is left to tell by.
     const hasFiles = isCacheId(recorded) && isDirectory(this.#overlay.layer(recorded));
     return hasFiles || !isDirectory(this.#overlay.layer(cacheId)) ? 'user' : 'ours';
+  }
+
+  #cacheId(chain: ChainID): string | undefined {
+    if (!this.#cacheIds.has(chain)) this.#cacheIds.set(chain, readTextIfThere(`${this.paths.layer(chain)}/cache-id`));
+    return this.#cacheIds.get(chain);
   }
 
   /** A layer of ours, or what is there of one. */
@@ -119,15 +126,15 @@ export class Store {
       lower: readTextIfThere(`${folder}/lower`),
       committed: lstatSync(`${folder}/committed`, { throwIfNoEntry: false })?.isFile() === true,
       linkTarget: linkTarget(this.#overlay.link(names.link)),
-      record: hasRecord ? this.#readRecord(record) : undefined,
+      record: hasRecord ? this.#readRecord(chain) : undefined,
       tarSplitBytes: hasRecord ? lstatSync(`${record}/${TAR_SPLIT}`, { throwIfNoEntry: false })?.size : undefined,
     };
   }
 
-  #readRecord(folder: string): ReadonlyMap<string, string> {
+  #readRecord(chain: ChainID): ReadonlyMap<string, string> {
     const files = new Map<string, string>();
     for (const name of RECORD_FILES) {
-      const text = readTextIfThere(`${folder}/${name}`);
+      const text = name === 'cache-id' ? this.#cacheId(chain) : readTextIfThere(`${this.paths.layer(chain)}/${name}`);
       if (text !== undefined) files.set(name, text);
     }
     return files;
@@ -140,7 +147,7 @@ export class Store {
   }
 
   #readUserLayer(chain: ChainID): NamedLayer | undefined {
-    const cacheId = readTextIfThere(`${this.paths.layer(chain)}/cache-id`)?.trim() ?? '';
+    const cacheId = this.#cacheId(chain)?.trim() ?? '';
     if (!isCacheId(cacheId)) return undefined;
     const folder = this.#overlay.layer(cacheId);
     const link = readTextIfThere(`${folder}/link`);

@@ -119,7 +119,7 @@ class FirstRunBench {
       const folder = this.#file(`image-${image}`);
       mkdirSync(folder);
       const archive = await imageArchive(image, folder, largeMb);
-      const build = ['build', archive, '-o', this.#file(`${image}.ext4`), '--format', 'raw', '--label', `${labelPrefix}${image}`, '--quiet'];
+      const build = ['build', archive, '-o', this.#file(`${image}.ext4`), '--format', 'raw', '--label', `${labelPrefix}${image.slice(0, 6)}`, '--quiet'];
       await execa(this.#executable, build);
       await this.run({ image, speed: 'full', dockerd: 'warm', readsAhead: false, round: RECORDING });
       console.error((await execa(this.#executable, [...build, '--read-ahead', this.#list(image)])).stdout);

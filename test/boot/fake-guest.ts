@@ -59,7 +59,7 @@ export class FakeGuest {
     const planned = this.plan();
     apply(this.dataRoot, planned.steps.slice(0, steps));
     if (steps >= planned.steps.length) {
-      const wrong = checkResult(this.dataRoot, planned.content, planned.kept);
+      const wrong = checkResult(new Store(this.dataRoot), planned.content, planned.kept);
       if (wrong.length > 0) throw new Error(wrong.map((finding) => finding.message).join('; '));
     }
     return planned;

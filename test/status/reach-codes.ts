@@ -234,7 +234,7 @@ export const reach: Readonly<Record<Code, Reach>> = {
     guest.attach('dpl-a', [app]);
     const { content } = guest.boot();
     rmSync(metadataPaths(guest.dataRoot).repositories);
-    return checkResult(guest.dataRoot, content);
+    return checkResult(new Store(guest.dataRoot), content);
   },
   ARCHIVE_INVALID: ({ folder }) => thrown(async () => {
     writeFileSync(path.join(folder, 'archive.tar'), Buffer.alloc(10_240));
