@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
 import { build as buildExecutables } from '../../agent/packaging/build.ts';
-import { cleanUpAll } from '../support/cleanup.ts';
+import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { notifySocket } from '../support/notify-socket.ts';
@@ -193,11 +193,12 @@ class FirstRunBench {
     writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(this.#place.config, 'utf8')) as object, readAheadMb }));
     const socket = await notifySocket(this.#file('notify'));
     const daemon = execa(this.#executable, ['run', '--config', config], { env: { NOTIFY_SOCKET: socket.path } });
+    const end = cleanUpLater('the agent', () => void daemon.kill());
     await Promise.race([socket.waitFor('READY=1'), daemon]);
     await socket.close();
     return {
       stop: async () => {
-        daemon.kill();
+        await end();
         const { stderr } = await daemon;
         if (readAheadMb > 0 && !stderr.includes('are read ahead')) throw new Error(`reading ahead expected, found ${stderr}`);
       },
