@@ -62,7 +62,12 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
 const VERSION_PATIENCE_MS = 3000;
 
 async function withDockerd(current: CurrentStatus, answer: () => string): Promise<string> {
-  current.setDockerd((await Promise.race([dockerdVersion(), delay(VERSION_PATIENCE_MS)])) ?? null);
+  let limit: NodeJS.Timeout | undefined;
+  const late = new Promise<null>((resolve) => {
+    limit = setTimeout(() => resolve(null), VERSION_PATIENCE_MS);
+  });
+  current.setDockerd(await Promise.race([dockerdVersion(), late]));
+  clearTimeout(limit);
   return answer();
 }
 
@@ -128,7 +133,8 @@ async function followDevices({ config, result }: Start, first: StatusDocument, c
     isChanged = false;
     await delay(SETTLE_MS);
     const newest = await lookAgain(config, result.dataRoot);
-    const status = { ...statusDocument(newest, monotonicUsec()), readyUsec: first.readyUsec };
+    // This boot's times stay: a look at devices is no start.
+    const status = { ...statusDocument(newest, monotonicUsec()), readyUsec: first.readyUsec, timings: first.timings };
     // docker.service's drop-in may have looked, too.
     const before = lastStatus(config) ?? first;
     if (describe(status) !== describe(before)) {

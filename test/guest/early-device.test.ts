@@ -23,6 +23,11 @@ describe('a disk that comes between READY and the watch for devices', () => {
       printf '[Service]\nExecStartPost=+mknod ${device} b 7 ${minor}\n' > /etc/systemd/system/docker-preloader.service.d/plug.conf
       systemctl daemon-reload && systemctl restart docker-preloader`);
     await until(guest, 'docker-preloader status --json | grep -F dpl-b');
+    const times = async (file: string): Promise<unknown> => {
+      const { readyUsec, timings } = JSON.parse(await ok(guest, `cat /run/docker-preloader/${file}`)) as Record<string, unknown>;
+      return { readyUsec, timings };
+    };
+    assert.deepEqual(await times('status.json'), await times('boot.json'));
     assert.match(await ok(guest, 'docker-preloader status; true'), /pending/);
     await ok(guest, 'mountpoint /run/docker-preloader/disks/dpl-b');
     assert.match(await ok(guest, 'journalctl --boot --output=cat --unit=docker-preloader --lines=3'), /1 disk, 1 image, .* pending: run systemctl restart docker/);
