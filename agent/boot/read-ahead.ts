@@ -1,10 +1,11 @@
 import { constants } from 'node:fs';
-import { open, realpath, stat, type FileHandle } from 'node:fs/promises';
+import { lstat, open, type FileHandle } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
-import { MAX_READ_AHEAD_BYTES, parseReadAhead, piecesWithin, READ_AHEAD_NAME, type ReadAheadFile, type ReadAheadList } from '../disk/read-ahead.ts';
+import { MAX_READ_AHEAD_BYTES, parseReadAhead, piecesWithin, READ_AHEAD_NAME, type ReadAheadFile } from '../disk/read-ahead.ts';
 import { DiskTree } from '../disk/tree.ts';
+import type { ChainID } from '../docker/ids.ts';
 import { monotonicUsec } from '../system/clock.ts';
-import { messageOf } from '../system/errors.ts';
+import { isENAMETOOLONG, isENOENT, isENOTDIR, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { log } from '../system/journal.ts';
 import { systemCall } from '../system/libc.ts';
@@ -13,31 +14,38 @@ import { plural } from '../system/plural.ts';
 import type { LoadedDisk } from './preload.ts';
 
 const POSIX_FADV_WILLNEED = 3;
+const PAGE_BYTES = 4096;
 /** One call reads no more than the device's read_ahead_kb, 128 by default (mm/readahead.c, force_page_cache_ra). */
 const CALL_BYTES = 128 * 1024;
-/** After so much, those who ask for the status have their turn: where the device's queue is full, a call waits for it. */
-const TURN_BYTES = 8 * CALL_BYTES;
 /** Looking for a file reads folders and inodes, for which one has to wait: several at once, then. */
 const FILES_AT_ONCE = 4;
 const MEMORY_SHARE = 1 / 4;
 
 /**
  * Asks the kernel to read what the disks' lists name, disk by disk, and does not wait for the data. What a list says is
- * not trusted: nothing but regular files of the disk itself is opened. Whatever goes wrong is told in the journal.
+ * not trusted: nothing but regular files of the disk itself is opened, and no symlink followed. Whatever goes wrong is
+ * told in the journal.
+ * @param linked layers that Docker has from a disk, with its label: another disk's copy is of no use
  * @param limitBytes of all disks together; it becomes a quarter of the available memory at most
  */
-export async function readAhead(disks: readonly LoadedDisk[], limitBytes: number): Promise<void> {
-  const budget = new Budget(Math.min(limitBytes, availableBytes() * MEMORY_SHARE));
+export async function readAhead(disks: readonly LoadedDisk[], linked: ReadonlyMap<ChainID, string>, limitBytes: number): Promise<void> {
+  let budget: Budget | undefined;
   for (const disk of disks) {
     const { label } = disk.content;
     try {
       const start = monotonicUsec();
       const json = new DiskTree(disk.mounted.path).readText(READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
       if (json === undefined) continue;
-      const { bytes, files, skipped } = await readDiskAhead(disk, parseReadAhead(json, READ_AHEAD_NAME).layers, budget);
+      budget ??= new Budget(Math.min(limitBytes, availableBytes() * MEMORY_SHARE));
+      const folders = new Map<string, string>([...disk.content.layers.values()].filter(({ chain }) => linked.get(chain) === label).map(({ chain, diffPath }) => [chain, diffPath]));
+      const wanted = parseReadAhead(json, READ_AHEAD_NAME).layers.flatMap(({ chainId, files }) => {
+        const folder = folders.get(chainId);
+        return folder === undefined ? [] : files.map((file) => ({ folder, file }));
+      });
+      const { bytes, files, missing } = await new DiskReading((await lstat(disk.mounted.path)).dev, budget).read(wanted);
       const parts = [
         `disk ${label}: ${megabytes(bytes)} of ${plural(files, 'file')} are read ahead`,
-        ...(skipped > 0 ? [`${plural(skipped, 'file')} of the list left out, which the disk has not as regular files`] : []),
+        ...(missing > 0 ? [`${plural(missing, 'file')} of the list left out, which the disk has not as regular files`] : []),
         ...(budget.isEmpty ? ['the rest is left out, since no more memory may be filled'] : []),
       ];
       log('READ_AHEAD', parts.join('; '), { LABEL: label, MS: Math.round((monotonicUsec() - start) / 1000) });
@@ -52,76 +60,107 @@ class Budget {
   #left: number;
 
   constructor(bytes: number) {
-    this.#left = bytes;
+    this.#left = Math.floor(bytes / PAGE_BYTES) * PAGE_BYTES;
   }
 
   get isEmpty(): boolean {
-    return this.#left < 1;
+    return this.#left === 0;
   }
 
   /** @returns how much of it may be read */
   take(bytes: number): number {
-    const taken = Math.floor(Math.min(bytes, this.#left));
+    const taken = Math.min(bytes, this.#left);
     this.#left -= taken;
     return taken;
   }
 }
 
-interface Done {
-  bytes: number;
-  files: number;
-  skipped: number;
+interface Wanted {
+  /** Of the layer: a real folder of the disk. */
+  readonly folder: string;
+  readonly file: ReadAheadFile;
 }
 
-async function readDiskAhead({ mounted, content }: LoadedDisk, layers: ReadAheadList['layers'], budget: Budget): Promise<Done> {
-  const folders = new Map<string, string>();
-  for (const { chain, diffPath } of content.layers.values()) folders.set(chain, await realpath(diffPath));
-  const { dev } = await stat(mounted.path);
-  const done: Done = { bytes: 0, files: 0, skipped: 0 };
-  const todo = layers.flatMap(({ chainId, files }) => files.map((file) => ({ folder: folders.get(chainId), file }))).values();
-  const work = async (): Promise<void> => {
-    // All take from one iterator.
-    for (const { folder, file } of todo) {
-      if (budget.isEmpty) return;
-      const bytes = folder === undefined ? undefined : await readFileAhead(folder, file, dev, budget);
-      if (bytes === undefined) done.skipped += 1;
-      else {
-        done.files += 1;
-        done.bytes += bytes;
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: FILES_AT_ONCE }, work));
-  return done;
-}
+class DiskReading {
+  bytes = 0;
+  files = 0;
+  missing = 0;
+  readonly #device: number;
+  readonly #budget: Budget;
+  /** Whether a path is a real folder of the disk; each is asked for once, since the disk is read-only. */
+  readonly #folders = new Map<string, Promise<boolean>>();
 
-/** @returns how many bytes are being read, or undefined where there is no such regular file on the device */
-async function readFileAhead(folder: string, file: ReadAheadFile, device: number, budget: Budget): Promise<number | undefined> {
-  const path = `${folder}/${file.path}`;
-  let handle: FileHandle;
-  try {
-    // A symlink on the way could lead anywhere. The disk is read-only: what was looked at stays so.
-    if ((await realpath(path)) !== path) return undefined;
-    // O_NONBLOCK: opening a fifo must not wait for its other end.
-    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch {
-    return undefined;
+  constructor(device: number, budget: Budget) {
+    this.#device = device;
+    this.#budget = budget;
   }
-  try {
-    const stats = await handle.stat();
-    if (!stats.isFile() || stats.dev !== device) return undefined;
-    let bytes = 0;
-    for (const piece of piecesWithin(file, stats.size)) {
-      const length = budget.take(piece.length);
-      for (let at = 0; at < length; at += CALL_BYTES) {
-        if (at % TURN_BYTES === 0) await setImmediate();
-        systemCall('posix_fadvise', handle.fd, piece.offset + at, Math.min(CALL_BYTES, length - at), POSIX_FADV_WILLNEED);
+
+  /** @throws the first error that is more than a file which is not there, when nothing is at work any more */
+  async read(wanted: readonly Wanted[]): Promise<this> {
+    const failures: unknown[] = [];
+    // All workers take from one iterator.
+    const todo = wanted.values();
+    const work = async (): Promise<void> => {
+      for (const { folder, file } of todo) {
+        if (this.#budget.isEmpty || failures.length > 0) return;
+        await this.#readFile(folder, file).catch((error: unknown) => failures.push(error));
       }
-      bytes += length;
+    };
+    await Promise.all(Array.from({ length: FILES_AT_ONCE }, work));
+    if (failures.length > 0) throw failures[0];
+    return this;
+  }
+
+  async #readFile(folder: string, file: ReadAheadFile): Promise<void> {
+    if (file.pieces.length === 0) return;
+    const handle = await this.#open(folder, file.path);
+    if (handle === undefined) {
+      this.missing += 1;
+      return;
     }
-    return bytes;
-  } finally {
-    await handle.close();
+    try {
+      for (const { offset, length } of piecesWithin(file, (await handle.stat()).size)) {
+        // Whole pages are read, and count.
+        const start = Math.floor(offset / PAGE_BYTES) * PAGE_BYTES;
+        const bytes = this.#budget.take(Math.ceil((offset + length) / PAGE_BYTES) * PAGE_BYTES - start);
+        for (let at = 0; at < bytes; at += CALL_BYTES) {
+          // A call waits where the device's queue is full: those who ask for the status have their turn before each.
+          await setImmediate();
+          const error = systemCall('posix_fadvise', handle.fd, start + at, Math.min(CALL_BYTES, bytes - at), POSIX_FADV_WILLNEED);
+          if (error !== 0) throw new Error(`${file.path}: posix_fadvise failed with error ${error}`);
+        }
+        this.bytes += bytes;
+      }
+      this.files += 1;
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** A regular file of the disk, or undefined where there is none. @throws system errors of a damaged disk */
+  async #open(folder: string, path: string): Promise<FileHandle | undefined> {
+    try {
+      let parent = folder;
+      for (const name of path.split('/').slice(0, -1)) {
+        parent += `/${name}`;
+        if (!(await this.#isFolder(parent))) return undefined;
+      }
+      const stats = await lstat(`${folder}/${path}`);
+      if (!stats.isFile() || stats.dev !== this.#device) return undefined;
+      return await open(`${folder}/${path}`, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    } catch (error) {
+      if (isENOENT(error) || isENOTDIR(error) || isENAMETOOLONG(error)) return undefined;
+      throw error;
+    }
+  }
+
+  #isFolder(path: string): Promise<boolean> {
+    let known = this.#folders.get(path);
+    if (known === undefined) {
+      known = lstat(path).then((stats) => stats.isDirectory() && stats.dev === this.#device);
+      this.#folders.set(path, known);
+    }
+    return known;
   }
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { FORMAT_VERSION, MANIFEST_NAME, type Manifest } from '../disk/manifest.ts';
-import { piecesWithin, READ_AHEAD_NAME, sizeOfList, type ReadAheadFile, type ReadAheadList } from '../disk/read-ahead.ts';
+import { piecesWithin, READ_AHEAD_NAME, serialiseReadAhead, sizeOfList, type ReadAheadFile, type ReadAheadList } from '../disk/read-ahead.ts';
 import { hexOf, sha256, type ChainID } from '../docker/ids.ts';
 import { metadataPaths, recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
 import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/overlay2.ts';
@@ -93,7 +93,7 @@ export class DiskContent {
     for (const { digest, bytes } of manifests) this.#addFile(`manifests/sha256/${hexOf(digest)}`, bytes, 0o644);
 
     const readAhead: ReadAheadList | undefined = this.#wanted === undefined ? undefined : { formatVersion: FORMAT_VERSION, layers: this.#readAhead };
-    if (readAhead !== undefined) this.#tree.link(this.#tree.root, READ_AHEAD_NAME, this.#file(this.#tree, READ_AHEAD_NAME, [Buffer.from(`${JSON.stringify(readAhead)}\n`)], 0o644));
+    if (readAhead !== undefined) this.#tree.link(this.#tree.root, READ_AHEAD_NAME, this.#file(this.#tree, READ_AHEAD_NAME, [Buffer.from(serialiseReadAhead(readAhead))], 0o644));
 
     const manifest: Manifest = {
       formatVersion: FORMAT_VERSION,

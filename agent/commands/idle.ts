@@ -4,9 +4,11 @@ import { notify } from '../system/notify.ts';
 /**
  * Ends the process, with success, once nobody has asked for so long. The service manager keeps the socket: whoever asks
  * next starts it again, also one who came while it was ending.
+ * @param work what is to be finished first
  */
-export function exitWhenIdle(server: Server, idleSec: number): void {
-  let open = 0;
+export function exitWhenIdle(server: Server, idleSec: number, work: Promise<void>): void {
+  // The work counts as a client.
+  let open = 1;
   let timer: NodeJS.Timeout | undefined;
   const wait = (): void => {
     timer = setTimeout(() => {
@@ -14,13 +16,14 @@ export function exitWhenIdle(server: Server, idleSec: number): void {
       process.exit(0);
     }, idleSec * 1000);
   };
+  const close = (): void => {
+    open -= 1;
+    if (open === 0) wait();
+  };
   server.on('connection', (socket) => {
     open += 1;
     clearTimeout(timer);
-    socket.once('close', () => {
-      open -= 1;
-      if (open === 0) wait();
-    });
+    socket.once('close', close);
   });
-  wait();
+  void work.finally(close);
 }

@@ -6,9 +6,9 @@ import { preload, type LoadedDisk } from '../boot/preload.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
 import { makeProgress } from '../builder/progress.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
-import { sizeOfList, type ReadAheadFile, type ReadAheadList } from '../disk/read-ahead.ts';
+import { bytesOf, serialiseReadAhead, sizeOfList, type ReadAheadFile, type ReadAheadList } from '../disk/read-ahead.ts';
 import type { DiskLayer } from '../disk/reader.ts';
-import { isENOSYS, PreloaderError } from '../system/errors.ts';
+import { isENOSYS, messageOf, PreloaderError } from '../system/errors.ts';
 import { megabytes } from '../system/megabytes.ts';
 import { piecesInMemory } from '../system/page-cache.ts';
 import { plural } from '../system/plural.ts';
@@ -25,23 +25,33 @@ export async function record(options: { readonly config?: string }): Promise<num
     return await listOf(disks, (text) => progress.step(text));
   }).finally(() => progress.end());
   const { files, bytes } = sizeOfList(list);
-  process.stdout.write(`${JSON.stringify(list)}\n`);
+  process.stdout.write(textOf(list));
   process.stderr.write(`docker-preloader: ${megabytes(bytes)} of ${plural(files, 'file')} in ${plural(list.layers.length, 'layer')} are in memory\n`);
   return 0;
+}
+
+/** @throws PreloaderError RECORD_FAILED */
+function textOf(list: ReadAheadList): string {
+  try {
+    return serialiseReadAhead(list);
+  } catch (error) {
+    throw new PreloaderError('RECORD_FAILED', `${messageOf(error)}; record after a boot in which nothing else has read the disks`, { cause: error });
+  }
 }
 
 /** @throws PreloaderError RECORD_FAILED, and system errors */
 export async function listOf(disks: readonly LoadedDisk[], onStep: (text: string) => void): Promise<ReadAheadList> {
   if (disks.length === 0) throw new PreloaderError('RECORD_FAILED', 'a preload disk expected, found none that could be read; docker-preloader status tells why');
-  const layers: ReadAheadList['layers'][number][] = [];
-  for (const layer of new Map(disks.flatMap(({ content }) => [...content.layers])).values()) {
+  const layers = new Map<string, readonly ReadAheadFile[]>();
+  for (const layer of disks.flatMap(({ content }) => [...content.layers.values()])) {
     onStep(`layer ${layer.chain}`);
     // Signals are seen between layers.
     await setImmediate();
     const files = filesInMemory(layer);
-    if (files.length > 0) layers.push({ chainId: layer.chain, files });
+    // Of disks that share a layer, Docker has one's copy.
+    if (bytesOf(files) > bytesOf(layers.get(layer.chain) ?? [])) layers.set(layer.chain, files);
   }
-  return { formatVersion: FORMAT_VERSION, layers };
+  return { formatVersion: FORMAT_VERSION, layers: [...layers].map(([chainId, files]) => ({ chainId, files })) };
 }
 
 /** @throws PreloaderError RECORD_FAILED, and system errors */

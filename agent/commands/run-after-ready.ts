@@ -39,9 +39,10 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
     },
   );
   tellChanges(config, current);
-  // Once a boot: later, what containers need is in memory, and a store that was left alone has nothing of the disks.
-  if (result.applied && config.readAheadMb > 0) void (await import('../boot/read-ahead.ts')).readAhead(result.disks, config.readAheadMb * 1e6);
+  const reading = readsAhead(start);
   if (result.dataRoot !== undefined) {
+    // Syncing stops everything else here for as long as it takes, and is the less urgent.
+    await Promise.race([reading, delay(SYNC_WITHIN_MS)]);
     current.enter('sync');
     await syncStore(result.dataRoot);
     const difference = await compareWithService(config, result.dataRoot);
@@ -53,9 +54,18 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
   }
   void delay(RELEASE_AFTER_MS).then(releaseProgram);
   // Without a socket of the service manager's, nobody could start it again.
-  if (config.idleExitSec > 0 && listenFd() !== undefined) (await import('./idle.ts')).exitWhenIdle(server, config.idleExitSec);
+  if (config.idleExitSec > 0 && listenFd() !== undefined) (await import('./idle.ts')).exitWhenIdle(server, config.idleExitSec, reading);
   current.enter('watch');
   await Promise.race([once(server, 'close'), isConfigured ? followDevices(start, status, current) : new Promise(() => undefined)]);
+}
+
+/** A power cut before the store is synced costs the next start a comparison of contents, and nothing else. */
+const SYNC_WITHIN_MS = 2000;
+
+/** Once a boot: later, what containers need is in memory, and a store that was left alone has nothing of the disks. */
+async function readsAhead({ config, result: { applied, disks, plan } }: Start): Promise<void> {
+  if (!applied || plan === undefined || config.readAheadMb === 0) return;
+  await (await import('../boot/read-ahead.ts')).readAhead(disks, plan.content.layers, config.readAheadMb * 1e6);
 }
 
 /** A client has more to hear than dockerd's version: where that takes longer, a later answer has it. */

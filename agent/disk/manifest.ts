@@ -1,6 +1,7 @@
 import { sha256 } from '../docker/ids.ts';
 import { isRecord } from '../docker/json.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
+import { describeValue } from '../system/parse.ts';
 import { checkShape, listOf, matching, objectOf, optional, recordOf, text, whole } from '../system/shape.ts';
 import type { DiskTree } from './tree.ts';
 
@@ -83,7 +84,7 @@ export function parseManifest(bytes: Buffer): { readonly manifest: Manifest; rea
 export function refuseNewerMajor(document: unknown, name: string): void {
   const version = isRecord(document) ? document['formatVersion'] : undefined;
   const match = typeof version === 'string' ? /^(\d{1,6})\.\d{1,6}$/.exec(version) : null;
-  if (match === null) throw new Error(`\`formatVersion\`: expected major.minor, found ${JSON.stringify(version) ?? 'nothing'}`);
+  if (match === null) throw new Error(`\`formatVersion\`: expected major.minor, found ${describeValue(version)}`);
   const [supported] = FORMAT_VERSION.split('.');
   if (Number(match[1]) > Number(supported)) {
     throw new PreloaderError('FORMAT_NEWER', `${name}: format ${supported} expected, found ${String(version)}: a newer docker-preloader is needed`);

@@ -5,6 +5,8 @@ import { refuseNewerMajor } from './manifest.ts';
 /** In the root of a disk: what to read ahead of the first containers. A hint, without which the disk is as good. */
 export const READ_AHEAD_NAME = 'docker-preloader-read-ahead.json';
 export const MAX_READ_AHEAD_BYTES = 4 * 1024 * 1024;
+/** Each costs the agent some system calls while Docker starts. */
+const MAX_FILES = 40_000;
 
 /** Which parts of layers' files are worth reading ahead: what `record` prints, and what a disk has. */
 export interface ReadAheadList {
@@ -42,7 +44,10 @@ export function parseReadAhead(json: string, name: string): ReadAheadList {
     const document: unknown = JSON.parse(json);
     refuseNewerMajor(document, name);
     checkShape(document, shape);
-    return document as ReadAheadList;
+    const list = document as ReadAheadList;
+    const { files } = sizeOfList(list);
+    if (files > MAX_FILES) throw new Error(`at most ${MAX_FILES} files expected, found ${files}`);
+    return list;
   } catch (error) {
     if (error instanceof PreloaderError) throw error;
     throw new Error(`${name}: a list that docker-preloader record printed expected: ${messageOf(error)}`, { cause: error });
@@ -57,8 +62,20 @@ export function piecesWithin({ pieces }: ReadAheadFile, sizeBytes: number): Piec
   });
 }
 
+/** A list's text. @throws Error where it is larger than the agent takes one */
+export function serialiseReadAhead(list: ReadAheadList): string {
+  const json = `${JSON.stringify(list)}\n`;
+  const { files } = sizeOfList(list);
+  if (files > MAX_FILES || Buffer.byteLength(json) > MAX_READ_AHEAD_BYTES) throw new Error(`a list of at most ${MAX_FILES} files and ${MAX_READ_AHEAD_BYTES} bytes expected, found ${files} files and ${Buffer.byteLength(json)} bytes`);
+  return json;
+}
+
 /** How many files a list has, and of how many bytes. */
 export function sizeOfList({ layers }: ReadAheadList): { readonly files: number; readonly bytes: number } {
   const files = layers.flatMap((layer) => layer.files);
-  return { files: files.length, bytes: files.flatMap(({ pieces }) => pieces).reduce((sum, { length }) => sum + length, 0) };
+  return { files: files.length, bytes: bytesOf(files) };
+}
+
+export function bytesOf(files: readonly ReadAheadFile[]): number {
+  return files.flatMap(({ pieces }) => pieces).reduce((sum, { length }) => sum + length, 0);
 }

@@ -27,6 +27,7 @@ export const isEWOULDBLOCK = (error: unknown): boolean => hasCode(error, 'EAGAIN
 export const isEACCES = (error: unknown): boolean => hasCode(error, 'EACCES');
 export const isELOOP = (error: unknown): boolean => hasCode(error, 'ELOOP');
 export const isEINVAL = (error: unknown): boolean => hasCode(error, 'EINVAL');
+export const isENAMETOOLONG = (error: unknown): boolean => hasCode(error, 'ENAMETOOLONG');
 export const isENOSYS = (error: unknown): boolean => hasCode(error, 'ENOSYS');
 
 /** The message of anything that was thrown, in one line and without control characters: it may quote what is on a disk. */

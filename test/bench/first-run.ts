@@ -150,7 +150,7 @@ class FirstRunBench {
     try {
       if (system !== undefined) await this.#mountPrograms(system.device);
       const agent = await this.#startAgent(readsAhead ? LIMIT_MB : 0);
-      const ready = performance.now();
+      const ready = agent.readyMs;
       const bytesAtReady = bytesRead(disk.device);
       const dockerd = await startDockerd({ version: '28.5', dataRoot: place.data });
       try {
@@ -188,16 +188,18 @@ class FirstRunBench {
   }
 
   /** Starts the daemon and waits until it is READY. */
-  async #startAgent(readAheadMb: number): Promise<{ stop(): Promise<void> }> {
+  async #startAgent(readAheadMb: number): Promise<{ readonly readyMs: number; stop(): Promise<void> }> {
     const config = this.#file('first-run.json');
     writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(this.#place.config, 'utf8')) as object, readAheadMb }));
     const socket = await notifySocket(this.#file('notify'));
     const daemon = execa(this.#executable, ['run', '--config', config], { env: { NOTIFY_SOCKET: socket.path } });
     const end = cleanUpLater('the agent', () => void daemon.kill());
-    await Promise.race([socket.waitFor('READY=1'), daemon]);
-    await socket.close();
+    const ready = await Promise.race([socket.waitFor('READY=1'), daemon]);
+    if (typeof ready !== 'number') throw new Error('READY=1 of the agent expected, but it ended');
     return {
+      readyMs: ready,
       stop: async () => {
+        await socket.close();
         await end();
         const { stderr } = await daemon;
         if (readAheadMb > 0 && !stderr.includes('are read ahead')) throw new Error(`reading ahead expected, found ${stderr}`);

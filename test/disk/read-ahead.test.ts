@@ -27,6 +27,8 @@ describe('a list of what to read ahead', () => {
     ['of a layer that is no digest', '{"formatVersion":"1.0","layers":[{"chainId":"a","files":[]}]}', /`layers\.0\.chainId`: expected a sha256 digest/],
     ['with an offset of half a byte', listOf('a', [{ offset: 0.5, length: 1 }]), /`layers\.0\.files\.0\.pieces\.0\.offset`: expected int, found 0\.5/],
     ['with a length that is a text', listOf('a', [{ offset: 0, length: '1' }]), /pieces\.0\.length`: expected number, found "1"/],
+    ['of more files than anybody reads', JSON.stringify({ formatVersion: '1.0', layers: [{ chainId, files: Array.from({ length: 40_001 }, () => ({ path: 'a', pieces: [] })) }] }), /at most 40000 files expected, found 40001/],
+    ['of a version that is a long text', JSON.stringify({ formatVersion: 'x'.repeat(100_000) }), /^Error: [^]{1,300}$/],
     ['very deep', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, /./],
   ] as const) {
     it(`is refused where it is ${is}`, () => assert.throws(() => parseReadAhead(json, 'list'), expected));

@@ -40,5 +40,5 @@ for (const list of ['{"formatVersion":"1.0","layers":[]}', '{']) {
   const disk = path.join(folder, 'disk');
   loadImages(disk, [{ layers: ['base'], references: ['app:1'] }]);
   writeFileSync(path.join(disk, READ_AHEAD_NAME), list);
-  await readAhead([{ mounted: { ...foundDisk('dpl-a'), path: disk, adopted: false }, content: readDisk('dpl-a', disk) }], 1);
+  await readAhead([{ mounted: { ...foundDisk('dpl-a'), path: disk, adopted: false }, content: readDisk('dpl-a', disk) }], new Map(), 1);
 }

@@ -5,13 +5,14 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
-import type { ReadAheadList } from '../../agent/disk/read-ahead.ts';
+import { sizeOfList, type ReadAheadList } from '../../agent/disk/read-ahead.ts';
 import { piecesInMemory } from '../../agent/system/page-cache.ts';
 import { savedArchive } from '../builder/archives.ts';
 import { makeTar } from '../builder/make-tar.ts';
 import { agent, agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
+import { attach, copyWithLabel } from '../support/loop-device.ts';
 import { notifySocket } from '../support/notify-socket.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
 import { makeSite, type Site } from './site.ts';
@@ -27,8 +28,9 @@ describe('what a disk lists to be read ahead', { skip }, () => {
   let outside = '';
   const layers = [
     [{ name: 'folder/', type: '5' }, { name: 'folder/small', content: 'small'.repeat(4000) }, { name: 'big', content: Buffer.alloc(BIG, 'big') }, { name: 'never', content: Buffer.alloc(BIG, 'never') }],
-    [{ name: 'upper', content: Buffer.alloc(100_000, 'upper') }, { name: 'fifo', type: '6' }, { name: 'alias', type: '2', linkName: 'upper' }],
+    [{ name: 'upper', content: Buffer.alloc(100_000, 'upper') }, { name: 'fifo', type: '6' }, { name: 'alias', type: '2', linkName: 'upper' }, { name: 'way-in', type: '2', linkName: '.' }],
   ] as const;
+  const label = `ra-${process.pid.toString(36)}`;
   const at = (name: string): string => path.join(tree.path, name);
 
   before(async () => {
@@ -44,7 +46,7 @@ describe('what a disk lists to be read ahead', { skip }, () => {
   after(cleanUpAll);
 
   const build = async (disk: string, ...args: readonly string[]): Promise<string> => {
-    const { exitCode, all, stdout } = await agent(['build', '--quiet', at('app.tar'), '-o', at(disk), '--format', 'raw', ...args]);
+    const { exitCode, all, stdout } = await agent(['build', '--quiet', at('app.tar'), '-o', at(disk), '--format', 'raw', '--label', label, ...args]);
     assert.equal(exitCode, 0, all);
     return stdout;
   };
@@ -54,29 +56,39 @@ describe('what a disk lists to be read ahead', { skip }, () => {
     assert.equal(exitCode, 0, all);
     return JSON.parse(stdout) as Awaited<ReturnType<typeof inspect>>;
   };
-  /** A guest that boots with a disk, once its daemon has said `expected` or been READY for a while. */
+  /** A guest that boots with a disk: what its daemon makes of it from READY on. */
   const booted = async (disk: string, config: Readonly<Record<string, unknown>>, work: (site: Site, said: () => string) => Promise<void>): Promise<void> => {
-    const site = await makeSite('28.5', config);
+    const site = await makeSite('28.5', { labels: [label], ...config });
+    const loop = await attach(at(disk));
+    const daemon = await startDaemon(site, 'notify');
     try {
-      await site.attach(at(disk), 'disk');
-      const socket = await notifySocket(path.join(site.folder, 'notify'));
-      const [command, ...args] = agentCommand();
-      const daemon = execa(command, [...args, 'run', '--config', path.join(site.folder, 'config.json')], { env: { NOTIFY_SOCKET: socket.path }, reject: false });
-      let said = '';
-      daemon.stderr.on('data', (piece: Buffer) => {
-        said += piece.toString();
-      });
-      await socket.waitFor('READY=1');
-      await work(site, () => said);
-      daemon.kill();
-      assert.equal((await daemon).exitCode, 0, said);
-      await socket.close();
+      await work(site, daemon.said);
     } finally {
+      assert.equal(await daemon.stop(), 0, daemon.said());
       await site.remove();
+      await loop.detach();
     }
   };
+  const startDaemon = async (site: Site, name: string): Promise<{ said(): string; stop(): Promise<number | undefined> }> => {
+    const socket = await notifySocket(path.join(site.folder, name));
+    const [command, ...args] = agentCommand();
+    const daemon = execa(command, [...args, 'run', '--config', path.join(site.folder, 'config.json')], { env: { NOTIFY_SOCKET: socket.path }, reject: false });
+    let said = '';
+    daemon.stderr.on('data', (piece: Buffer) => {
+      said += piece.toString();
+    });
+    await socket.waitFor('READY=1');
+    await socket.close();
+    return {
+      said: () => said,
+      stop: async () => {
+        daemon.kill();
+        return (await daemon).exitCode;
+      },
+    };
+  };
   const files = (site: Site): Map<string, string> => {
-    const overlay = path.join(site.mountRoot, site.labelOf('disk'), 'overlay2');
+    const overlay = path.join(site.mountRoot, label, 'overlay2');
     const folders = readdirSync(overlay).filter((name) => name !== 'l').map((name) => path.join(overlay, name, 'diff'));
     return new Map(folders.flatMap((folder) => readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => [entry.name, path.join(entry.parentPath, entry.name)] as const)));
   };
@@ -114,25 +126,45 @@ describe('what a disk lists to be read ahead', { skip }, () => {
     assert.deepEqual(onDisk.layers.map((layer) => [layer.chainId, layer.files.map((file) => file.path)]), [[chains()[0], ['folder/small', 'big']], [chains()[1], ['upper']]]);
   });
 
-  it('is in memory soon after READY, and nothing else', async () => {
-    await booted('listed.ext4', {}, async (site, said) => {
-      await until(() => said().includes('read ahead'));
-      assert.match(said(), /^<6>disk t\S+-disk: 3\.1 MB of 3 files are read ahead$/m);
-      const found = files(site);
-      await until(() => bytesInMemory(found.get('big')) === BIG);
-      assert.deepEqual(['small', 'big', 'upper', 'never'].map((name) => [name, bytesInMemory(found.get(name))]), [['small', 20_000], ['big', BIG], ['upper', 100_000], ['never', 0]]);
+  for (const filesystem of ['ext4', 'erofs']) {
+    it(`is in memory soon after READY, and nothing else, on ${filesystem}`, async () => {
+      await booted(`listed.${filesystem}`, {}, async (site, said) => {
+        await until(() => said().includes('read ahead'));
+        assert.match(said(), /^<6>disk ra-\w+: 3\.1 MB of 3 files are read ahead$/m);
+        const found = files(site);
+        await until(() => bytesInMemory(found.get('big')) === BIG);
+        assert.deepEqual(['small', 'big', 'upper', 'never'].map((name) => [name, bytesInMemory(found.get(name))]), [['small', 20_000], ['big', BIG], ['upper', 100_000], ['never', 0]]);
+      });
     });
-  });
+  }
 
   it('is read once a boot', async () => {
     await booted('listed.ext4', {}, async (site, said) => {
       await until(() => said().includes('read ahead'));
-      const again = execa(agentCommand()[0], [...agentCommand().slice(1), 'run', '--config', path.join(site.folder, 'config.json')], { env: { NOTIFY_SOCKET: path.join(site.folder, 'notify') }, reject: false });
-      await delay(1000);
-      again.kill();
-      assert.doesNotMatch((await again).stderr, /read ahead/);
+      const again = await startDaemon(site, 'again');
+      await delay(500);
+      assert.equal(await again.stop(), 0);
+      assert.doesNotMatch(again.said(), /read ahead/);
     });
   });
+
+  it('is read of the copy of a layer that Docker has, and recorded of the one that was read', async () => {
+    const second = await attach(await copyOf('listed.ext4', 'second.ext4', `${label}-2`));
+    await booted('listed.ext4', { labels: [label, `${label}-2`] }, async (site, said) => {
+      await until(() => said().includes(`${label}-2: `) && said().includes(`${label}: `));
+      // The later disk has precedence; of the other, nothing is linked.
+      assert.match(said(), /^<6>disk ra-\w+-2: 3\.1 MB of 3 files are read ahead$/m);
+      assert.match(said(), /^<6>disk ra-\w+: 0 kB of 0 files are read ahead$/m);
+      assert.equal(bytesInMemory(files(site).get('big')), 0);
+      assert.deepEqual(sizeOfList(JSON.parse((await site.agent('record')).stdout) as ReadAheadList), { files: 3, bytes: BIG + 120_000 });
+    });
+    await second.detach();
+  });
+
+  const copyOf = async (disk: string, copy: string, copyLabel: string): Promise<string> => {
+    await copyWithLabel(at(disk), at(copy), copyLabel);
+    return at(copy);
+  };
 
   it('is left alone where the configuration says so, or no more memory may be filled', async () => {
     await booted('listed.ext4', { readAheadMb: 0 }, async (site, said) => {
@@ -142,7 +174,7 @@ describe('what a disk lists to be read ahead', { skip }, () => {
     });
     await booted('listed.ext4', { readAheadMb: 0.5 }, async (site, said) => {
       await until(() => said().includes('read ahead'));
-      assert.match(said(), /disk t\S+-disk: 500 kB of [23] files are read ahead; the rest is left out, since no more memory may be filled$/m);
+      assert.match(said(), /disk ra-\w+: 500 kB of [23] files are read ahead; the rest is left out, since no more memory may be filled$/m);
       await until(() => bytesInMemory(files(site).get('big')) > 0);
       // What is on the edge is read with a whole page, or with what the device reads at least.
       assert.ok(bytesInMemory(files(site).get('big')) < 700_000);
@@ -150,7 +182,7 @@ describe('what a disk lists to be read ahead', { skip }, () => {
   });
 
   it('leads nowhere else, whatever it says', async () => {
-    const hostile = ['way-out/outside', 'out', 'fifo', 'alias', 'missing', 'upper/below', 'folder', 'x'.repeat(5000)];
+    const hostile = ['way-in/upper', 'way-out/outside', 'out', 'fifo', 'alias', 'missing', 'upper/below', 'folder', 'x'.repeat(5000)];
     const list = (paths: readonly string[], length: number): string => JSON.stringify({ formatVersion: '1.0', layers: chains().map((chainId) => ({ chainId, files: paths.map((name) => ({ path: name, pieces: [{ offset: -5, length }, { offset: length, length }] })) })) });
     await execa('cp', [at('listed.ext4'), at('hostile.ext4')]);
     writeFileSync(at('hostile.json'), list([...hostile, 'upper'], Number.MAX_SAFE_INTEGER));
@@ -159,8 +191,8 @@ describe('what a disk lists to be read ahead', { skip }, () => {
     assert.equal(bytesInMemory(outside), 0);
     await booted('hostile.ext4', {}, async (site, said) => {
       await until(() => said().includes('read ahead'));
-      // Of both layers: the one that has `upper` has no `folder`, which is none of the other's files either.
-      assert.match(said(), new RegExp(`^<6>disk t\\S+-disk: 100 kB of 1 file are read ahead; ${hostile.length * 2 + 1} files of the list left out, which the disk has not as regular files$`, 'm'));
+      // Of both layers, and `upper` of the lower one.
+      assert.match(said(), new RegExp(`^<6>disk ra-\\w+: 103 kB of 1 file are read ahead; ${hostile.length * 2 + 1} files of the list left out, which the disk has not as regular files$`, 'm'));
       assert.equal(bytesInMemory(outside), 0);
       assert.equal(bytesInMemory(files(site).get('upper')), 100_000);
     });
@@ -177,7 +209,7 @@ describe('what a disk lists to be read ahead', { skip }, () => {
       await replaceList('damaged.ext4', name);
       await booted('damaged.ext4', {}, async (site, said) => {
         await until(() => said().includes('read ahead'));
-        assert.match(said(), /^<5>disk t\S+-disk: nothing more is read ahead, ignoring: /m);
+        assert.match(said(), /^<5>disk ra-\w+: nothing more is read ahead, ignoring: /m);
         assert.match(said(), why);
         const { stdout } = await site.agent('status', '--json');
         assert.equal((JSON.parse(stdout) as { state: string }).state, 'ok', stdout);
