@@ -5,6 +5,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileS
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
+import { torture } from '../safety/size.ts';
 import { agent, agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
@@ -61,7 +62,7 @@ describe('build --engine docker, the reference', () => {
     await assertLikeBuiltIn(theirs);
   });
 
-  it('does so in a virtual machine, without root', async () => {
+  it('does so in a virtual machine, without root', { skip: torture ? false : 'emulated, it takes a minute: npm run test:torture' }, async () => {
     await ensureDebianPackages(['qemu-system-x86', 'util-linux'], { install: true });
     const root = await guestRoot('trixie');
     // The cache may be in a folder that is for root alone.
