@@ -27,6 +27,7 @@ build: what takes an image archive to a qcow2 disk
   build            docker-preloader build, also on one core, and with --compress
   tar + mke2fs     tar -x of the archive and all layers, mke2fs -d, qemu-img convert; the same
   engine docker    docker-preloader build --engine docker: a private dockerd, docker load, copy, qemu-img convert
+  --quick          one round
   --size MB        the image's size, from this machine's own files (default 850)
 
 tests: whether the agent passes its tests on each runtime of boot's group runtimes
@@ -92,7 +93,7 @@ async function bench(): Promise<void> {
     if (values.svg !== undefined && chart !== undefined) writeFileSync(values.svg, chart);
     result['boot'] = { table, slopes, phases, samples };
   }
-  if (names.includes('build')) result['build'] = await benchBuild({ sizeMb, rounds: Number(values.rounds ?? 3) });
+  if (names.includes('build')) result['build'] = await benchBuild({ sizeMb, rounds: Number(values.rounds ?? (values.quick ? 1 : 3)) });
   if (names.includes('tests')) {
     // A comma within braces is the pattern's own.
     const table = await testRuntimes(values.files.split(/,(?![^{]*\})/));
