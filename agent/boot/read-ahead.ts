@@ -34,25 +34,32 @@ export async function readAhead(disks: readonly LoadedDisk[], linked: ReadonlyMa
     const { label } = disk.content;
     try {
       const start = monotonicUsec();
-      const json = new DiskTree(disk.mounted.path).readText(READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
-      if (json === undefined) continue;
       budget ??= new Budget(Math.min(limitBytes, availableBytes() * MEMORY_SHARE));
-      const folders = new Map<string, string>([...disk.content.layers.values()].filter(({ chain }) => linked.get(chain) === label).map(({ chain, diffPath }) => [chain, diffPath]));
-      const wanted = parseReadAhead(json, READ_AHEAD_NAME).layers.flatMap(({ chainId, files }) => {
-        const folder = folders.get(chainId);
-        return folder === undefined ? [] : files.map((file) => ({ folder, file }));
-      });
-      const { bytes, files, missing } = await new DiskReading((await lstat(disk.mounted.path)).dev, budget).read(wanted);
-      const parts = [
-        `disk ${label}: ${megabytes(bytes)} of ${plural(files, 'file')} are read ahead`,
-        ...(missing > 0 ? [`${plural(missing, 'file')} of the list left out, which the disk has not as regular files`] : []),
-        ...(budget.isEmpty ? ['the rest is left out, since no more memory may be filled'] : []),
-      ];
-      log('READ_AHEAD', parts.join('; '), { LABEL: label, MS: Math.round((monotonicUsec() - start) / 1000) });
+      const done = await readDiskAhead(disk, linked, budget);
+      if (done !== undefined) log('READ_AHEAD', `disk ${label}: ${done}`, { LABEL: label, MS: Math.round((monotonicUsec() - start) / 1000) });
     } catch (error) {
       log('NOT_READ_AHEAD', `disk ${label}: nothing more is read ahead, ignoring: ${messageOf(error)}`, { LABEL: label });
     }
   }
+}
+
+/** @returns what was done, in words; undefined where the disk has no list @throws Error of a list that is none, and system errors */
+async function readDiskAhead({ mounted, content }: LoadedDisk, linked: ReadonlyMap<ChainID, string>, budget: Budget): Promise<string | undefined> {
+  const json = new DiskTree(mounted.path).readText(READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
+  if (json === undefined) return undefined;
+  const folders = new Map<string, string>();
+  for (const { chain, diffPath } of content.layers.values()) if (linked.get(chain) === content.label) folders.set(chain, diffPath);
+  const wanted = parseReadAhead(json, READ_AHEAD_NAME).layers.flatMap(({ chainId, files }) => {
+    const folder = folders.get(chainId);
+    return folder === undefined ? [] : files.map((file) => ({ folder, file }));
+  });
+  const { dev } = await lstat(mounted.path);
+  const { bytes, files, missing } = await new DiskReading(dev, budget).read(wanted);
+  return [
+    `${megabytes(bytes)} of ${plural(files, 'file')} are read ahead`,
+    ...(missing > 0 ? [`${plural(missing, 'file')} of the list left out, which the disk has not as regular files`] : []),
+    ...(budget.isEmpty ? ['the rest is left out, since no more memory may be filled'] : []),
+  ].join('; ');
 }
 
 /** How much may still be read, in bytes. */
