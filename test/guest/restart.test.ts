@@ -46,7 +46,7 @@ describe('a restart of Docker', () => {
   });
 
   it('leaves running containers and their layers as they are with live-restore: nothing changed, another disk under the label, no disk', async () => {
-    await ok(guest, `docker run --detach --name steady --network none ${disks('dpl-b').image} sh -c 'while :; do cat /name > /seen; sleep 0.1; done'`);
+    await ok(guest, `docker run --detach --name steady --network none ${disks('dpl-b').image} sh -c 'while :; do cat /name > /new; mv /new /seen; sleep 0.1; done'`);
     const pid = await ok(guest, 'docker inspect --format "{{.State.Pid}}" steady');
     const lower = await ok(guest, 'docker inspect --format "{{.GraphDriver.Data.LowerDir}}" steady');
     const layers = `ls -d ${lower.replaceAll(':', ' ')}`;
