@@ -95,7 +95,8 @@ describe('verify', () => {
     await site.apply();
   }
 
-  const mountsBelow = ({ folder }: Site): string => readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => line.includes(folder)).join('\n');
+  // How an overlay is shown depends on a parameter of its module, which another test changes.
+  const mountsBelow = ({ folder }: Site): string => readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => line.includes(folder)).map((line) => line.replace(/,redirect_dir=\w+/, '')).join('\n');
   const inRoot = (...names: readonly string[]): string => path.join(site.dataRoot, ...names);
   const record = (chain: ChainID, name = ''): string => inRoot('image/overlay2/layerdb/sha256', chain.slice(7), name);
   const overlay = (chain: ChainID, name = ''): string => inRoot('overlay2', ownLayerNames(chain).cacheId, name);
