@@ -8,13 +8,11 @@ import { monotonicUsec } from '../system/clock.ts';
 import { isENAMETOOLONG, isENOENT, isENOTDIR, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { log } from '../system/journal.ts';
-import { systemCall } from '../system/libc.ts';
 import { megabytes } from '../system/megabytes.ts';
+import { PAGE_BYTES, willNeed } from '../system/page-cache.ts';
 import { plural } from '../system/plural.ts';
 import type { LoadedDisk } from './preload.ts';
 
-const POSIX_FADV_WILLNEED = 3;
-const PAGE_BYTES = 4096;
 /** One call reads no more than the device's read_ahead_kb, 128 by default (mm/readahead.c, force_page_cache_ra). */
 const CALL_BYTES = 128 * 1024;
 /** Looking for a file reads folders and inodes, for which one has to wait: several at once, then. */
@@ -133,8 +131,7 @@ class DiskReading {
         for (let at = 0; at < bytes; at += CALL_BYTES) {
           // A call waits where the device's queue is full: those who ask for the status have their turn before each.
           await setImmediate();
-          const error = systemCall('posix_fadvise', handle.fd, start + at, Math.min(CALL_BYTES, bytes - at), POSIX_FADV_WILLNEED);
-          if (error !== 0) throw new Error(`${file.path}: posix_fadvise failed with error ${error}`);
+          willNeed(handle.fd, start + at, Math.min(CALL_BYTES, bytes - at));
         }
         this.bytes += bytes;
       }

@@ -3,9 +3,16 @@ import { systemCall } from './libc.ts';
 
 /** The same on all architectures (asm-generic/unistd.h); since Linux 6.5. */
 const SYS_CACHESTAT = 451;
-const PAGE_BYTES = 4096;
+const POSIX_FADV_WILLNEED = 3;
+export const PAGE_BYTES = 4096;
 /** A gap of so many pages is read as fast as left out where a disk gives 3000 reads and 125 MB a second. */
 const GAP_PAGES = 10;
+
+/** Asks for a part of a file to be read into the page cache; waits only where the device's queue is full. @throws Error with the error's number */
+export function willNeed(fd: number, offset: number, length: number): void {
+  const error = systemCall('posix_fadvise', fd, offset, length, POSIX_FADV_WILLNEED);
+  if (error !== 0) throw new Error(`posix_fadvise failed with error ${error}`);
+}
 
 /**
  * Which parts of a file are in the page cache, in bytes, with small gaps closed. Nothing of it is read for that.

@@ -7,6 +7,7 @@ import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { dockerdTree } from '../support/dockerd-version.ts';
 import { tempTree } from '../support/temp-tree.ts';
+import { median } from './statistics.ts';
 
 const LAYERS = 12;
 const SAMPLE_MS = 20;
@@ -135,7 +136,6 @@ function residentKb(pid: number | undefined): number {
 
 function summary(name: string, runs: readonly Measured[], own: readonly Measured[] | undefined, imageMb: number): Readonly<Record<string, string>> {
   const seconds = (list: readonly Measured[]): number[] => list.map((run) => run.seconds).sort((a, b) => a - b);
-  const median = (list: readonly number[]): number => list[Math.floor(list.length / 2)] ?? Number.NaN;
   const times = seconds(runs);
   return {
     rival: name,

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { cp } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
-import { release } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
@@ -14,6 +13,7 @@ import { guestCurl } from '../support/guest-curl.ts';
 import { type GuestDisks, guestDisks } from '../support/guest-disks.ts';
 import { dockerImages, nameInContainer, preloadedGuest } from '../support/guest-package.ts';
 import { chosenSuite } from '../support/guest-root.ts';
+import { hidesPageCache } from '../support/kernel.ts';
 import { attach } from '../support/loop-device.ts';
 import { bootContainer, type Container } from '../support/nspawn.ts';
 import { tempTree } from '../support/temp-tree.ts';
@@ -87,8 +87,7 @@ describe('at the console of a guest with two disks and a dirty one', () => {
     await until(guest, 'journalctl -b -u docker-preloader | grep "read ahead"');
     assert.match(await ok(guest, 'journalctl -b -o cat PRELOADER_CODE=READ_AHEAD PRELOADER_LABEL=dpl-b'), /^disk dpl-b: 5 kB of 1 file are read ahead$/);
     const { code, stdout, stderr } = await guest.run('docker-preloader record');
-    const [major = 0, minor = 0] = release().split('.').map(Number);
-    if (major < 6 || (major === 6 && minor < 5)) {
+    if (hidesPageCache() !== false) {
       assert.match(stderr, /Linux 6\.5 or later/);
       return t.skip(stderr);
     }

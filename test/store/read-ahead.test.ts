@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { release } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -12,18 +11,16 @@ import { makeTar } from '../builder/make-tar.ts';
 import { agent, agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
+import { hidesPageCache } from '../support/kernel.ts';
 import { attach, copyWithLabel } from '../support/loop-device.ts';
 import { notifySocket } from '../support/notify-socket.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
 import { makeSite, type Site } from './site.ts';
 
-const [major = 0, minor = 0] = release().split('.').map(Number);
-const skip = major > 6 || (major === 6 && minor >= 5) ? false : `only Linux 6.5 and later tell what is in memory, this is ${release()}`;
-
 /** More than a single call of the agent's reads ahead, and more than the kernel reads ahead by itself. */
 const BIG = 3_000_000;
 
-describe('what a disk lists to be read ahead', { skip }, () => {
+describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () => {
   let tree: TempTree;
   let outside = '';
   const layers = [
