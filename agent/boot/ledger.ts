@@ -1,10 +1,16 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { FORMAT_VERSION, refuseNewerMajor } from '../disk/manifest.ts';
+import { refuseNewerMajor } from '../disk/manifest.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { ensureFolder, isDirectory, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
 import { checkShape, flag, listOf, matching, number, objectOf, optional, recordOf, text } from '../system/shape.ts';
+
+/**
+ * major.minor. Since 2.0 `references` holds no name of the user's that stands on an image he has lent. An older program
+ * would take such names for ours, so it is to leave a store with this ledger alone.
+ */
+export const LEDGER_VERSION = '2.0';
 
 interface ContentDocument {
   /** Reference to image, as we left them in repositories.json. */
@@ -95,9 +101,9 @@ export function readLedger(dataRoot: string): LedgerState {
     const bytes = readTextIfThere(path);
     if (bytes === undefined) return { state: 'none', ledger: emptyLedger };
     const document: unknown = JSON.parse(bytes);
-    refuseNewerMajor(document, path);
+    refuseNewerMajor(document, path, LEDGER_VERSION);
     checkShape(document, shape);
-    const { synced, next, removed = {}, displaced = {}, lent = {}, distribution = [], ...present } = document as LedgerDocument;
+    const { synced, next, removed = {}, displaced = {}, distribution = [], ...present } = document as LedgerDocument;
     return {
       state: 'read',
       ledger: {
@@ -106,7 +112,7 @@ export function readLedger(dataRoot: string): LedgerState {
         next: next === undefined ? undefined : toContent(next),
         removed: toMap(removed),
         displaced: toMap(displaced),
-        lent: new Map(Object.entries(lent) as [ImageID, number][]),
+        lent: lentIn(document as LedgerDocument),
         distribution: new Set(distribution),
       },
     };
@@ -114,6 +120,11 @@ export function readLedger(dataRoot: string): LedgerState {
     if (error instanceof PreloaderError) throw new PreloaderError('LEDGER_NEWER', `${error.message}; the store is left as it is`, { cause: error });
     return { state: 'invalid', ledger: emptyLedger, cause: error };
   }
+}
+
+/** Format 1 counted every name of a lent image as ours. Which of them were the user's it does not say: all are, now. */
+function lentIn({ formatVersion, lent = {} }: LedgerDocument): Map<ImageID, number> {
+  return formatVersion.startsWith('1.') ? new Map() : new Map(Object.entries(lent) as [ImageID, number][]);
 }
 
 function toContent(document: ContentDocument): LedgerContent {
@@ -152,7 +163,7 @@ export function serialiseLedger(ledger: Ledger): string {
     layers: Object.fromEntries(content.layers),
   });
   const document = {
-    formatVersion: FORMAT_VERSION,
+    formatVersion: LEDGER_VERSION,
     synced: ledger.synced,
     ...plain(ledger),
     ...(ledger.next === undefined ? {} : { next: plain(ledger.next) }),

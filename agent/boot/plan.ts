@@ -57,7 +57,8 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
     ledger,
     disks: offer.references,
     config,
-    isOurs: (id) => isOurs(id) || (ledger.lent.has(id) && ledger.lent.get(id) === store.imageTime(id)),
+    ledgerLost: state !== 'read',
+    isUntouched: (id) => isOurs(id) || (ledger.lent.has(id) && ledger.lent.get(id) === store.imageTime(id)),
     hasImage: (id) => store.images.has(id),
   });
 

@@ -26,8 +26,16 @@ export interface ReferenceMergeInput {
   readonly ledger: Ledger;
   readonly disks: ReadonlyMap<string, DiskReference>;
   readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
-  /** Whether the image is as we left it; after `rmi` and `load`, or a pull, of the same image it is the user's. */
-  isOurs(image: ImageID): boolean;
+  /**
+   * Whether there is no ledger to tell which names we have put there: then each name that equals a disk's is taken as ours,
+   * where its image is.
+   */
+  readonly ledgerLost: boolean;
+  /**
+   * Whether dockerd has not written the image since we named it. Ours or the user's, after a load or a pull of the same
+   * image the user means it, under whatever name.
+   */
+  isUntouched(image: ImageID): boolean;
   hasImage(image: ImageID): boolean;
 }
 
@@ -62,6 +70,7 @@ class Merge implements ReferenceMerge {
     else if (now === theirs?.image) this.#settleEqual(name, now);
     else if (this.#isUntouched(name, now)) this.#follow(name, theirs);
     else if (theirs !== undefined) this.#settleConflict(name, now, theirs);
+    else this.#forgetDisplaced(name, now);
   }
 
   /** Not in the store: new on the disk, or removed by the user. */
@@ -92,21 +101,33 @@ class Merge implements ReferenceMerge {
     for (const [name, image] of ledger.removed) if (!disks.has(name) && !store.has(name) && this.changes.get(name) === undefined) this.removed.set(name, image);
   }
 
+  /** Names the disk's image already: by us, or by the user, who then keeps it when the disk goes or has another. */
   #settleEqual(name: string, now: ImageID): void {
-    if (!this.#isOurs(name, now)) return;
-    this.own.set(name, now);
-    this.#keepDisplaced(name);
+    if (this.#isUntouched(name, now)) {
+      this.own.set(name, now);
+      this.#keepDisplaced(name);
+    } else {
+      this.#forgetDisplaced(name, now);
+    }
   }
 
-  /** The reference is as we left it: what was meant by an interrupted run counts, too. */
+  /**
+   * The name is as we left it. The image alone cannot tell: names of the user's and of ours may stand on one image,
+   * whosever it is.
+   */
   #isUntouched(name: string, now: ImageID): boolean {
-    const { ledger } = this.#input;
-    return (ledger.references.get(name) === now || ledger.next?.references.get(name) === now) && this.#isOurs(name, now);
+    const { ledger, ledgerLost } = this.#input;
+    return (ledgerLost || ledger.references.get(name) === now) && this.#input.isUntouched(now);
   }
 
-  /** A tag that we took from the user is ours whosever its image is: it is to be given back. */
-  #isOurs(name: string, now: ImageID): boolean {
-    return this.#input.isOurs(now) || this.#input.ledger.displaced.has(name);
+  /** The user has loaded the image that a disk gave his tag, so his older one no longer waits for the tag. */
+  #forgetDisplaced(name: string, now: ImageID): void {
+    const { ledger, hasImage } = this.#input;
+    const before = ledger.displaced.get(name);
+    if (before === undefined || ledger.references.get(name) !== now || !hasImage(before)) return;
+    const message = `${name}: the disk's image was loaded again, so the user has it; ` +
+      `to have his former image under this name, run: docker tag ${before.slice(0, 'sha256:'.length + 12)} ${name}`;
+    this.findings.push({ code: 'TAG_CONFLICT', image: name, message });
   }
 
   #follow(name: string, theirs: DiskReference | undefined): void {

@@ -68,7 +68,7 @@ export function readManifest(tree: DiskTree): { readonly manifest: Manifest; rea
 export function parseManifest(bytes: Buffer): { readonly manifest: Manifest; readonly digest: string } {
   try {
     const document: unknown = JSON.parse(bytes.toString('utf8'));
-    refuseNewerMajor(document, MANIFEST_NAME);
+    refuseNewerMajor(document, MANIFEST_NAME, FORMAT_VERSION);
     checkShape(document, shape);
     return { manifest: { priority: 0, bases: [], ...(document as Omit<Manifest, 'priority' | 'bases'>) }, digest: sha256(bytes) };
   } catch (error) {
@@ -79,13 +79,14 @@ export function parseManifest(bytes: Buffer): { readonly manifest: Manifest; rea
 
 /**
  * Refuses a file of a newer major format: what it means is not known here. A newer minor one is read.
+ * @param ours the major.minor that this program writes
  * @throws PreloaderError FORMAT_NEWER; Error where there is no version at all
  */
-export function refuseNewerMajor(document: unknown, name: string): void {
+export function refuseNewerMajor(document: unknown, name: string, ours: string): void {
   const version = isRecord(document) ? document['formatVersion'] : undefined;
   const match = typeof version === 'string' ? /^(\d{1,6})\.\d{1,6}$/.exec(version) : null;
   if (match === null) throw new Error(`\`formatVersion\`: expected major.minor, found ${describeValue(version)}`);
-  const [supported] = FORMAT_VERSION.split('.');
+  const [supported] = ours.split('.');
   if (Number(match[1]) > Number(supported)) {
     throw new PreloaderError('FORMAT_NEWER', `${name}: format ${supported} expected, found ${String(version)}: a newer docker-preloader is needed`);
   }

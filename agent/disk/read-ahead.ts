@@ -1,6 +1,6 @@
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { checkShape, listOf, matching, objectOf, text, whole } from '../system/shape.ts';
-import { refuseNewerMajor } from './manifest.ts';
+import { FORMAT_VERSION, refuseNewerMajor } from './manifest.ts';
 
 /** In the root of a disk: what to read ahead of the first containers. A hint, without which the disk is as good. */
 export const READ_AHEAD_NAME = 'docker-preloader-read-ahead.json';
@@ -42,7 +42,7 @@ const shape = objectOf({
 export function parseReadAhead(json: string, name: string): ReadAheadList {
   try {
     const document: unknown = JSON.parse(json);
-    refuseNewerMajor(document, name);
+    refuseNewerMajor(document, name, FORMAT_VERSION);
     checkShape(document, shape);
     const list = document as ReadAheadList;
     const { files } = sizeOfList(list);

@@ -1,5 +1,6 @@
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import type { Finding } from '../disk/finding.ts';
+import { LEDGER_VERSION } from '../boot/ledger.ts';
 import type { Preload } from '../boot/preload.ts';
 import { describeStep } from '../boot/steps.ts';
 import { VERSION } from '../version.ts';
@@ -32,7 +33,7 @@ export function statusDocument(run: Preload, readyUsec: number): StatusDocument 
     phaseSince: new Date().toISOString(),
     phaseSinceUsec: readyUsec,
     conflicts: run.findings.flatMap(({ image, conflict, message }) => (image === undefined || conflict === undefined ? [] : [{ reference: image, ...conflict, message }])),
-    versions: { agent: VERSION, format: FORMAT_VERSION, dockerd: null },
+    versions: { agent: VERSION, format: FORMAT_VERSION, ledger: LEDGER_VERSION, dockerd: null },
   };
 }
 

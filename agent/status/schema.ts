@@ -74,7 +74,7 @@ export const statusSchema = z.object({
   state,
   summary: text('all of it in one line'),
   version: text('of docker-preloader'),
-  formatVersion: text('of the disks and ledgers that it writes'),
+  formatVersion: text('of the disks that it writes'),
   dataRoot: textOrNull('the store that was filled'),
   dockerRunning: flag('whether dockerd ran then'),
   applied: flag('whether the store was changed, or found to be as it should be'),
@@ -95,10 +95,11 @@ export const statusSchema = z.object({
   versions: z._default(
     z.object({
       agent: text('of docker-preloader'),
-      format: text('of the disks and ledgers that it writes'),
+      format: text('of the disks that it writes'),
+      ledger: z._default(text('of the ledger that it writes'), ''),
       dockerd: textOrNull("of the dockerd that docker.service starts; null until a client asks, and where there is none"),
     }),
-    { agent: '', format: '', dockerd: null },
+    { agent: '', format: '', ledger: '', dockerd: null },
   ),
 });
 

@@ -82,8 +82,19 @@ describe('the ledger', () => {
   }
 
   it('of a newer minor version is read, of a newer major refused, whatever else it says', () => {
-    withText(whole.replace('"1.0"', '"1.9"').replace('{', '{"more":1,'), (dataRoot) => assert.equal(readLedger(dataRoot).state, 'read'));
-    withText('{"formatVersion":"2.0","layers":7}', (dataRoot) => assert.throws(() => readLedger(dataRoot), { code: 'LEDGER_NEWER' }));
+    withText(whole.replace('"2.0"', '"2.9"').replace('{', '{"more":1,'), (dataRoot) => assert.equal(readLedger(dataRoot).state, 'read'));
+    withText('{"formatVersion":"3.0","layers":7}', (dataRoot) => assert.throws(() => readLedger(dataRoot), { code: 'LEDGER_NEWER' }));
+  });
+
+  it('of format 1 is read, but does not tell which names of a lent image are ours', () => {
+    const [id] = fc.sample(digests, 1) as [ImageID];
+    const ledger: Ledger = { ...emptyLedger, references: new Map([['app:1', id]]), lent: new Map([[id, 7]]) };
+    const text = serialiseLedger(ledger);
+    withText(text, (dataRoot) => assert.deepEqual(readLedger(dataRoot).ledger.lent, new Map([[id, 7]])));
+    withText(text.replace('"2.0"', '"1.0"'), (dataRoot) => {
+      assert.deepEqual(readLedger(dataRoot).ledger.references, ledger.references);
+      assert.deepEqual(readLedger(dataRoot).ledger.lent, new Map());
+    });
   });
 
   it('is read or taken as none, whatever it is', () => {

@@ -152,6 +152,56 @@ describe('the store over boots', () => {
     assert.deepEqual([...references(guest.dataRoot).keys()], ['app:1', 'app:latest']);
   });
 
+  for (const [is, own] of [['a digest', `app@sha256:${'d'.repeat(64)}`], ['another tag', 'app:latest']] as const) {
+    it(`leaves the user his tag where a disk names the same image, and by ${is}, too`, (t) => {
+      const guest = newGuest(t);
+      const users: ImageSpec = { ...app, references: ['app:1'] };
+      loadImages(guest.dataRoot, [users]);
+      const before = snapshot(guest.dataRoot);
+      guest.attach('dpl-a', [{ ...app, references: ['app:1', own] }]);
+      // The first boot names his image, the next ones must not take his own name for one of these.
+      for (let boot = 0; boot < 3; boot += 1) guest.boot();
+      assert.deepEqual([...references(guest.dataRoot).keys()].toSorted(), ['app:1', own].toSorted());
+      assert.deepEqual(guest.plan().steps, []);
+      guest.attach('dpl-a', [{ ...app2, references: ['app:1', own] }]);
+      assert.deepEqual(codesOf(guest.boot()), ['TAG_CONFLICT']);
+      assert.equal(references(guest.dataRoot).get('app:1'), factsOf(app).id);
+      assert.equal(references(guest.dataRoot).get(own), factsOf(app2).id);
+      guest.detach('dpl-a');
+      guest.boot();
+      assert.deepEqual(references(guest.dataRoot), new Map([['app:1', factsOf(app).id]]));
+      const after = snapshot(guest.dataRoot);
+      for (const [file, kind] of after) if (kind.startsWith('folder') && !before.has(file)) after.delete(file);
+      assert.deepEqual(new Set(after.keys()), new Set(before.keys()));
+    });
+  }
+
+  it('leaves the user a name that he gave to an image of ours before another disk had it', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [{ ...app, references: ['app:1'] }]);
+    guest.boot();
+    setReference(guest.dataRoot, 'own:1', factsOf(app).id);
+    guest.attach('dpl-b', [{ ...app, references: ['own:1'] }]);
+    guest.boot();
+    assert.deepEqual(guest.plan().steps, []);
+    for (const label of ['dpl-a', 'dpl-b']) guest.detach(label);
+    guest.boot();
+    assert.deepEqual(references(guest.dataRoot), new Map([['own:1', factsOf(app).id]]));
+  });
+
+  it('keeps what the user has loaded again under a tag that a disk had taken from him', (t) => {
+    const guest = newGuest(t);
+    guest.config = { conflicts: 'disk', removedImages: 'restore' };
+    loadImages(guest.dataRoot, [{ ...mine, references: ['app:1'] }]);
+    guest.attach('dpl-a', [{ ...app, references: ['app:1'] }]);
+    guest.boot();
+    loadImages(guest.dataRoot, [{ ...app, references: ['app:1'] }]);
+    assert.deepEqual(codesOf(guest.boot()), ['TAG_CONFLICT']);
+    guest.detach('dpl-a');
+    assert.deepEqual(codesOf(guest.boot()), ['KEPT']);
+    assert.deepEqual(references(guest.dataRoot), new Map([['app:1', factsOf(app).id]]));
+  });
+
   it('keeps files that dockerd has added to records and images of ours', (t) => {
     const guest = newGuest(t);
     guest.attach('dpl-a', [app]);

@@ -121,10 +121,10 @@ describe('the ledger', () => {
     const guest = new FakeGuest(scratch(t));
     guest.attach('dpl-a', [app]);
     guest.boot();
-    writeFileSync(path.join(guest.dataRoot, 'docker-preloader/ledger.json'), '{"formatVersion":"2.0"}');
+    writeFileSync(path.join(guest.dataRoot, 'docker-preloader/ledger.json'), '{"formatVersion":"3.0"}');
     guest.detach('dpl-a');
     const before = snapshot(guest.dataRoot);
-    assert.throws(() => guest.boot(), { code: 'LEDGER_NEWER', message: /ledger\.json: format 1 expected, found 2\.0: a newer docker-preloader is needed; the store is left as it is/ });
+    assert.throws(() => guest.boot(), { code: 'LEDGER_NEWER', message: /ledger\.json: format 2 expected, found 3\.0: a newer docker-preloader is needed; the store is left as it is/ });
     assert.deepEqual(snapshot(guest.dataRoot), before);
   });
 

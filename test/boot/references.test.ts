@@ -29,6 +29,8 @@ interface Case {
   readonly gone?: readonly ImageID[];
   /** The user has loaded the image although a disk has it. */
   readonly loaded?: boolean;
+  /** There is no ledger any more. */
+  readonly lost?: boolean;
   /** What the reference names afterwards. */
   readonly becomes: ImageID | undefined;
   readonly own?: boolean;
@@ -46,7 +48,10 @@ const cases: readonly Case[] = [
   { is: 'in no place but the store: never touched', now: u1, becomes: u1 },
   { is: 'untouched: updated', now: d1, ledger: d1, disk: d2, becomes: d2, own: true },
   { is: 'untouched, no disk has it any more: removed', now: d1, ledger: d1, becomes: undefined },
-  { is: 'as the disk has it: ours, no conflict', now: d1, disk: d1, becomes: d1, own: true },
+  { is: 'as the disk has it, named by the user: his, no conflict', now: d1, disk: d1, becomes: d1, own: false },
+  { is: 'as the disk has it, and the ledger is lost: ours', now: d1, disk: d1, lost: true, becomes: d1, own: true },
+  { is: 'as the disk has it, loaded by the user, and the ledger is lost: his', now: d1, disk: d1, lost: true, loaded: true, becomes: d1, own: false },
+  { is: 'moved by the user to what the disk has now: his', now: d2, ledger: d1, disk: d2, becomes: d2, own: false },
   { is: 'as the disk has it and in the ledger: stays', now: d1, ledger: d1, disk: d1, becomes: d1, own: true },
   { is: 'as the disk has it, loaded by the user: the user\'s', now: d1, ledger: d1, disk: d1, loaded: true, becomes: d1, own: false },
   { is: 'as in the ledger, loaded by the user: stays when the disk is gone', now: d1, ledger: d1, loaded: true, becomes: d1 },
@@ -58,6 +63,9 @@ const cases: readonly Case[] = [
   { is: 'the user\'s before there was a disk: the disk takes it', now: u1, disk: d1, config: { conflicts: 'disk' }, becomes: d1, own: true, keeps: u1, finding: 'TAG_CONFLICT' },
   { is: 'taken before: remembered', now: d1, ledger: d1, disk: d1, displaced: u1, config: { conflicts: 'disk' }, becomes: d1, own: true, keeps: u1 },
   { is: 'taken before, updated: remembered', now: d1, ledger: d1, disk: d2, displaced: u1, config: { conflicts: 'disk' }, becomes: d2, own: true, keeps: u1 },
+  { is: 'taken before, then loaded again by the user: his, and the older one is named', now: d1, ledger: d1, disk: d1, displaced: u1, loaded: true, config: { conflicts: 'disk' }, becomes: d1, own: false, finding: 'TAG_CONFLICT' },
+  { is: 'taken before, then loaded again by the user, and the disk is gone: stays', now: d1, ledger: d1, displaced: u1, loaded: true, config: { conflicts: 'disk' }, becomes: d1, finding: 'TAG_CONFLICT' },
+  { is: 'taken before, then loaded again by the user, whose older one is gone: his', now: d1, ledger: d1, disk: d1, displaced: u1, gone: [u1], loaded: true, config: { conflicts: 'disk' }, becomes: d1, own: false },
   { is: 'taken before, the disk is gone: comes back', now: d1, ledger: d1, displaced: u1, becomes: u1 },
   { is: 'taken before, and the user\'s image is gone: removed', now: d1, ledger: d1, displaced: u1, gone: [u1], becomes: undefined },
   { is: 'taken before, and changed again by the user: the newer one counts', now: u2, ledger: d1, disk: d1, displaced: u1, config: { conflicts: 'disk' }, becomes: d1, own: true, keeps: u2, finding: 'TAG_CONFLICT' },
@@ -78,12 +86,24 @@ const cases: readonly Case[] = [
   { is: 'not yet written by a run that was killed: no removal of the user\'s', next: d1, disk: d1, config: { removedImages: 'respect' }, becomes: d1, own: true },
 ];
 
-function merge(input: Omit<ReferenceMergeInput, 'isOurs' | 'hasImage'>, loaded = false, gone: readonly ImageID[] = []): ReferenceMerge {
-  return mergeReferences({ ...input, ledger: settleReferences(input.ledger, input.store), isOurs: (id) => ours.has(id) && !loaded, hasImage: (id) => !gone.includes(id) });
+interface Circumstances {
+  readonly loaded?: boolean | undefined;
+  readonly lost?: boolean | undefined;
+  readonly gone?: readonly ImageID[] | undefined;
+}
+
+function merge(input: Pick<ReferenceMergeInput, 'store' | 'ledger' | 'disks' | 'config'>, { loaded = false, lost = false, gone = [] }: Circumstances = {}): ReferenceMerge {
+  return mergeReferences({
+    ...input,
+    ledger: settleReferences(input.ledger, input.store),
+    ledgerLost: lost,
+    isUntouched: (id) => ours.has(id) && !loaded,
+    hasImage: (id) => !gone.includes(id),
+  });
 }
 
 describe('a reference', () => {
-  for (const { is, now, ledger, next, disk, removed, displaced, config, gone, loaded, becomes, own, tombstone, keeps, finding } of cases) {
+  for (const { is, now, ledger, next, disk, removed, displaced, config, gone, loaded, lost, becomes, own, tombstone, keeps, finding } of cases) {
     it(is, () => {
       const before: Ledger = {
         ...emptyLedger,
@@ -93,7 +113,7 @@ describe('a reference', () => {
         next: next === undefined ? undefined : { references: one(next), images: new Map(), layers: new Map() },
       };
       const store = one(now);
-      const result = merge({ store, ledger: before, disks: one(disk === undefined ? undefined : { image: disk, label: 'dpl-a' }), config: { ...defaults, ...config } }, loaded, gone);
+      const result = merge({ store, ledger: before, disks: one(disk === undefined ? undefined : { image: disk, label: 'dpl-a' }), config: { ...defaults, ...config } }, { loaded, lost, gone });
       assert.equal(result.changes.has(NAME) ? result.changes.get(NAME) : now, becomes);
       assert.equal(result.own.get(NAME), own === true ? becomes : undefined);
       assert.equal(result.removed.get(NAME), tombstone);
