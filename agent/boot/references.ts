@@ -162,8 +162,9 @@ class Merge implements ReferenceMerge {
     this.own.set(name, image);
   }
 
+  /** One that he has removed meanwhile waits for nothing, also where a disk brings the same image again. */
   #keepDisplaced(name: string): void {
     const before = this.#input.ledger.displaced.get(name);
-    if (before !== undefined) this.displaced.set(name, before);
+    if (before !== undefined && this.#input.hasImage(before)) this.displaced.set(name, before);
   }
 }

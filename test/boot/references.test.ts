@@ -67,6 +67,7 @@ const cases: readonly Case[] = [
   { is: 'taken before, then loaded again by the user, and the disk is gone: stays', now: d1, ledger: d1, displaced: u1, loaded: true, config: { conflicts: 'disk' }, becomes: d1, finding: 'TAG_CONFLICT' },
   { is: 'taken before, then loaded again by the user, whose older one is gone: his', now: d1, ledger: d1, disk: d1, displaced: u1, gone: [u1], loaded: true, config: { conflicts: 'disk' }, becomes: d1, own: false },
   { is: 'taken before, the disk is gone: comes back', now: d1, ledger: d1, displaced: u1, becomes: u1 },
+  { is: 'taken before, and the user has removed his image: forgotten', now: d1, ledger: d1, disk: d1, displaced: u1, gone: [u1], config: { conflicts: 'disk' }, becomes: d1, own: true },
   { is: 'taken before, and the user\'s image is gone: removed', now: d1, ledger: d1, displaced: u1, gone: [u1], becomes: undefined },
   { is: 'taken before, and changed again by the user: the newer one counts', now: u2, ledger: d1, disk: d1, displaced: u1, config: { conflicts: 'disk' }, becomes: d1, own: true, keeps: u2, finding: 'TAG_CONFLICT' },
   { is: 'taken before, and what the disk has was removed by the user: the user\'s older one is remembered', ledger: d1, disk: d1, displaced: u1, becomes: d1, own: true, keeps: u1 },
