@@ -7,8 +7,7 @@ cd "$(dirname "$0")/.."
 stamp=node_modules/.docker-preloader-lock
 if ! cmp -s package-lock.json "$stamp"; then
   echo "installing npm packages (package-lock.json changed or first run)" >&2
-  # Not `npm ci`: it refuses a lock file that lacks the optional packages of other platforms, which not every registry has.
-  npm install --no-save --no-audit --no-fund --loglevel=error >&2
+  npm ci --no-audit --no-fund --loglevel=error >&2
   cp package-lock.json "$stamp"
 fi
 PATH="$PWD/node_modules/.bin:$PATH"

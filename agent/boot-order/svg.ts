@@ -132,7 +132,7 @@ function text(x: number, y: number, content: string, style: string, anchor?: 'mi
 
 /** Of a text in characters, some of which are wider than Latin ones. */
 function width(content: string): number {
-  return [...content].reduce((sum, character) => sum + (character > '\u2fff' ? 2 : 1), 0) * CHARACTER;
+  return Array.from(content).reduce((sum, character) => sum + (character > '\u2fff' ? 2 : 1), 0) * CHARACTER;
 }
 
 function cut(content: string, characters: number): string {

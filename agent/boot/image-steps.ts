@@ -8,7 +8,7 @@ import type { Step } from './steps.ts';
 interface ImageStepOptions {
   /** Whether what we wrote has reached the disk. */
   readonly synced: boolean;
-  isOurs(id: ImageID): boolean;
+  readonly isOurs: (id: ImageID) => boolean;
 }
 
 /**

@@ -35,8 +35,8 @@ export interface ReferenceMergeInput {
    * Whether dockerd has not written the image since we named it. Ours or the user's, after a load or a pull of the same
    * image the user means it, under whatever name.
    */
-  isUntouched(image: ImageID): boolean;
-  hasImage(image: ImageID): boolean;
+  readonly isUntouched: (image: ImageID) => boolean;
+  readonly hasImage: (image: ImageID) => boolean;
 }
 
 /**

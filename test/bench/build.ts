@@ -23,7 +23,7 @@ interface Rival {
   /** Which of ours does the same; undefined where it is ours. */
   readonly ours: string | undefined;
   /** Makes `disk.qcow2` in a new folder. */
-  run(folder: string): Promise<Measured>;
+  readonly run: (folder: string) => Promise<Measured>;
 }
 
 interface Measured {

@@ -205,7 +205,7 @@ describe('any number of attachments, upgrades, removals and changes by the user'
         }
         story.disks = new Map();
         story.boot();
-        assert.deepEqual(new Map([...story.store].toSorted()), new Map([...users].toSorted()));
+        assert.deepEqual(new Map([...story.store].toSorted(([a], [b]) => (a < b ? -1 : 1))), new Map([...users].toSorted(([a], [b]) => (a < b ? -1 : 1))));
       }),
     );
   });

@@ -42,7 +42,7 @@ export async function startDocker(folder: string): Promise<DemoDocker> {
     },
     stop: async () => {
       announce(`kill -TERM ${dockerd.pid}`);
-      await working('dockerd stops', dockerd.stop);
+      await working('dockerd stops', () => dockerd.stop());
     },
   };
 }

@@ -94,7 +94,7 @@ describe('repositories.json', () => {
         const after = parseReferenceStore(updateReferenceStore(before, second));
         const expected = new Map([...first, ...second].filter(([, value]) => value !== undefined));
         for (const [name, value] of second) if (value === undefined) expected.delete(name);
-        assert.deepEqual(new Map([...after.references].toSorted()), new Map([...expected].toSorted()));
+        assert.deepEqual(new Map([...after.references].toSorted(([a], [b]) => (a < b ? -1 : 1))), new Map([...expected].toSorted(([a], [b]) => (a < b ? -1 : 1))));
         for (const entries of Object.values(after.document['Repositories'] as Record<string, object>)) assert.ok(Object.keys(entries).length > 0);
       }),
     );

@@ -13,9 +13,9 @@ export interface Craft {
   /** The image that the fault is in, of two layers; the other one on the disk must stay usable where `spares` says so. */
   readonly bad: ImageFacts;
   /** overlay2/<id> of a layer of it. */
-  overlay(layer: number): string;
+  readonly overlay: (layer: number) => string;
   /** layerdb/sha256/<chain> of a layer of it. */
-  record(layer: number): string;
+  readonly record: (layer: number) => string;
   readonly good: ImageFacts;
   /** A folder and a file of this machine that nothing may be read from. */
   readonly canary: string;

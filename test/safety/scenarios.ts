@@ -44,7 +44,7 @@ export class Bench {
 
   static async make(): Promise<Bench> {
     const tree = await memoryTree('dpl-safety');
-    const bench = new Bench(tree.path, tree.remove);
+    const bench = new Bench(tree.path, () => tree.remove());
     const dockerConfig = await writeDockerdConfig({ dataRoot: bench.dataRoot, folder: bench.folder });
     await writeFile(bench.config, JSON.stringify({
       labels: [`${bench.#label}*`], dataRoot: bench.dataRoot, mountRoot: bench.#mountRoot, dockerConfig, statusSocket: path.join(bench.folder, 'status/status.sock'), deviceTimeoutSec: 5,

@@ -70,7 +70,7 @@ describe('each event', () => {
 
   const attached = async (file: string, after: Ground['after'] = () => undefined): Promise<BlockDevice> => {
     const { device, detach } = await attach(file);
-    after(detach);
+    after(() => detach());
     return { name: path.basename(device), path: device, deviceNumber: deviceNumberOf(statSync(device).rdev), sizeBytes: statSync(file).size, removable: false, holders: [] };
   };
 

@@ -59,7 +59,7 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
     const loop = await attach(at(disk));
     const daemon = await startDaemon(site, 'notify');
     try {
-      await work(site, daemon.said);
+      await work(site, () => daemon.said());
     } finally {
       assert.equal(await daemon.stop(), 0, daemon.said());
       await site.remove();

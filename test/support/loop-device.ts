@@ -9,7 +9,7 @@ export interface LoopDevice {
   /** `/dev/loopN` */
   readonly device: string;
   /** Detaches it; while it is mounted the kernel does that once it is unmounted. */
-  detach(): Promise<void>;
+  readonly detach: () => Promise<void>;
 }
 
 /**
