@@ -1,21 +1,22 @@
 import { spawn } from 'node:child_process';
-import { pipeline, Readable, type Duplex } from 'node:stream';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { pipeline, Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
 import { isENOENT } from '../system/errors.ts';
 import { toolMissing } from './run-tool.ts';
+import { CHUNK_BYTES, through } from './through.ts';
+import { isZstd, unzstd } from './zstd.ts';
 
 export type Compression = 'none' | 'gzip' | 'zstd' | 'xz';
 
-const magics: readonly (readonly [Exclude<Compression, 'none'>, Buffer])[] = [
+const magics: readonly (readonly [Exclude<Compression, 'none' | 'zstd'>, Buffer])[] = [
   ['gzip', Buffer.from([0x1f, 0x8b, 0x08])],
-  ['zstd', Buffer.from([0x28, 0xb5, 0x2f, 0xfd])],
   ['xz', Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00])],
 ];
 export const MAGIC_BYTES = 6;
-const CHUNK_BYTES = 256 * 1024;
 
 /** What the first bytes say, as dockerd goes by them, too, and not by a name or media type (archive.DetectCompression). */
 export function compressionOf(start: Buffer): Compression {
+  if (isZstd(start)) return 'zstd';
   return magics.find(([, magic]) => start.subarray(0, magic.length).equals(magic))?.[0] ?? 'none';
 }
 
@@ -23,13 +24,8 @@ export function compressionOf(start: Buffer): Compression {
 export function decompress(source: AsyncIterable<Uint8Array>, compression: Compression): AsyncIterable<Uint8Array> {
   if (compression === 'none') return source;
   if (compression === 'xz') return unxz(source);
-  return through(source, compression === 'gzip' ? createGunzip({ chunkSize: CHUNK_BYTES }) : createZstdDecompress({ chunkSize: CHUNK_BYTES }));
-}
-
-async function* through(source: AsyncIterable<Uint8Array>, transform: Duplex): AsyncGenerator<Uint8Array> {
-  // Errors of the source reach the reader through the transform, which pipeline destroys with them.
-  pipeline(Readable.from(source, { objectMode: false, highWaterMark: CHUNK_BYTES }), transform, () => undefined);
-  for await (const chunk of transform) yield chunk as Uint8Array;
+  if (compression === 'zstd') return unzstd(source);
+  return through(source, createGunzip({ chunkSize: CHUNK_BYTES }));
 }
 
 async function* unxz(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { inflateRawSync, zstdDecompressSync } from 'node:zlib';
+import { inflateRawSync } from 'node:zlib';
+import { unzstdStart } from './zstd.ts';
 
 /** The bytes of a disk, whatever it is kept in. */
 export interface DiskBytes {
@@ -58,7 +59,9 @@ class Qcow2 {
     if (header.readBigUInt64BE(8) !== 0n) throw new Error('a qcow2 without backing file expected, found one with it');
     if (header.readUInt32BE(32) !== 0) throw new Error('a qcow2 without encryption expected, found one with it');
     if ((features & ~(3n | COMPRESSION_TYPE)) !== 0n) throw new Error('a qcow2 without external data file and extended L2 entries expected, found one with them');
-    this.#zstd = (features & COMPRESSION_TYPE) !== 0n && header.readUInt8(104) === 1;
+    const compression = (features & COMPRESSION_TYPE) === 0n ? 0 : header.readUInt8(104);
+    if (compression > 1) throw new Error(`a qcow2 compressed by deflate or zstd expected, found type ${compression}`);
+    this.#zstd = compression === 1;
     const entries = header.readUInt32BE(36);
     if (entries > 4 * 1024 * 1024) throw new Error('a qcow2 of at most 32 MiB of L1 table expected, found a larger one');
     this.#l1 = raw(number(header.readBigUInt64BE(40)), entries * 8);
@@ -107,13 +110,17 @@ class Qcow2 {
     const at = number(entry & ((1n << offsetBits) - 1n));
     const sectors = number((entry & ((1n << 62n) - 1n)) >> offsetBits) + 1;
     const compressed = this.#raw(at, sectors * 512 - (at % 512));
-    const options = { maxOutputLength: 2 ** this.#clusterBits };
-    const bytes = this.#zstd ? zstdDecompressSync(compressed, options) : inflateRawSync(compressed, options);
+    const length = 2 ** this.#clusterBits;
+    // What lies between the data's end and the sector's is another cluster's, or nothing.
+    const unpack = this.#zstd ? unzstdStart : inflate;
+    const bytes = unpack(compressed, length);
+    if (bytes.length !== length) throw new Error(`a cluster of ${length} bytes expected, found ${bytes.length}`);
     this.#inflated = { entry, bytes };
     return bytes;
   }
 }
 
+const inflate = (bytes: Buffer, length: number): Buffer => inflateRawSync(bytes, { maxOutputLength: length });
 const OFFSET_MASK = 0x00ff_ffff_ffff_fe00n;
 const COMPRESSED = 1n << 62n;
 
