@@ -1,6 +1,7 @@
+import { tmpdir } from 'node:os';
+import type { ArchiveArgument } from './archive-argument.ts';
 import { hexOf } from '../docker/ids.ts';
-import { messageOf, PreloaderError } from '../system/errors.ts';
-import { openArchive, type Archive } from './archive.ts';
+import { isENOSPC, messageOf, PreloaderError } from '../system/errors.ts';
 import { collect, type CollectedLayer, type Collection } from './collect.ts';
 import { DiskContent, type BaseDisk } from './disk-content.ts';
 import { DiskFile } from './disk-file.ts';
@@ -8,20 +9,20 @@ import { checkLimits } from './disk-limits.ts';
 import { erofs } from './erofs.ts';
 import { ext4 } from './ext4.ts';
 import { uuidFrom, type Filesystem } from './filesystem.ts';
-import type { InputImage, Platform } from './input-image.ts';
 import { printable } from './layer-tree.ts';
 import type { ReadAheadList } from '../disk/read-ahead.ts';
-import { makeWorkplace, type Workplace } from './output.ts';
+import { makeWorkplace, TO_STDOUT, type Workplace } from './output.ts';
+import type { PlatformChoice } from './platform.ts';
 import type { Progress } from './progress.ts';
-import { readImages } from './read-images.ts';
+import { readAll, refuseArchiveAsOutput } from './read-all.ts';
 import { runTool } from './run-tool.ts';
 import { Spool } from './spool.ts';
 import { unpackVerified } from './verified-layer.ts';
 
 export interface BuildOptions {
-  /** Files, folders, or `-`. */
-  readonly archives: readonly string[];
-  readonly output: string;
+  readonly archives: readonly ArchiveArgument[];
+  /** A file, or `-`; undefined in a dry run that need not say where. */
+  readonly output: string | undefined;
   readonly format: 'qcow2' | 'raw';
   readonly filesystem: 'ext4' | 'erofs';
   /** The filesystem's size; as needed where undefined. */
@@ -31,12 +32,20 @@ export interface BuildOptions {
   readonly priority: number;
   /** A familiar reference for the one image that has no name. */
   readonly tag: string | undefined;
-  readonly platform: Platform;
+  readonly choice: PlatformChoice;
   readonly compress: boolean;
   /** Layers of these disks are left out. */
   readonly bases: readonly BaseDisk[];
   /** What to read ahead of the first containers, as far as it is on the disk. */
   readonly readAhead: ReadAheadList | undefined;
+  /** All is read and worked out as ever, and no disk written. */
+  readonly dryRun: boolean;
+}
+
+interface BuiltImage {
+  readonly id: string;
+  readonly references: readonly string[];
+  readonly layers: number;
 }
 
 export interface BuiltDisk {
@@ -44,12 +53,12 @@ export interface BuiltDisk {
   readonly manifestDigest: string;
   /** The filesystem's. */
   readonly sizeBytes: number;
-  readonly images: number;
+  readonly images: readonly BuiltImage[];
   readonly layers: number;
-  /** Images that no reference names. */
-  readonly unnamed: readonly string[];
   /** What of the list to read ahead is on it; undefined where there was no list. */
   readonly readAhead: { readonly files: number; readonly bytes: number } | undefined;
+  /** What the user may not have meant, a line each: images that have no name, or that are for another platform. */
+  readonly notes: readonly string[];
 }
 
 const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { ext4, erofs };
@@ -59,49 +68,50 @@ const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { 
  * @throws PreloaderError naming archive, entry, what was expected and found
  */
 export async function buildDisk(options: BuildOptions, progress: Progress): Promise<BuiltDisk> {
-  const workplace = makeWorkplace(options.output);
+  const workplace = makeWorkplace(options.output, { dryRun: options.dryRun });
   try {
-    const collection = collect(await readAll(options, workplace, progress));
+    const { images, notes } = await readAll(options, workplace, progress);
+    refuseArchiveAsOutput(options.output, images);
+    const collection = collect(images);
     checkLimits(collection);
-    const built = await writeDisk(collection, options, workplace, progress);
+    const built = { ...(await writeDisk(collection, options, workplace, progress)), notes };
+    if (options.dryRun) return built;
     if (options.compress) {
       progress.step('compressing');
-      await runTool('qemu-img', ['convert', '-c', '-f', 'qcow2', '-O', 'qcow2', workplace.path('disk'), workplace.path('compressed')]);
+      await runTool('qemu-img', [
+        'convert',
+        '-c',
+        '-f',
+        'qcow2',
+        '-O',
+        'qcow2',
+        workplace.path('disk'),
+        workplace.path('compressed'),
+      ]);
     }
-    workplace.publish(options.compress ? 'compressed' : 'disk');
+    await workplace.publish(options.compress ? 'compressed' : 'disk');
     return built;
   } catch (error) {
     // Also where it met a layer's entry: the archive is not to blame.
-    if (isENOSPC(error)) throw new PreloaderError('BUILD_FAILED', `${options.output}: room for the disk beside it expected, found the filesystem full`, { cause: error });
+    if (isFull(error)) throw noRoom(options, error);
     if (error instanceof PreloaderError) throw error;
-    throw new PreloaderError('BUILD_FAILED', `${options.output}: ${messageOf(error)}`, { cause: error });
+    throw new PreloaderError('BUILD_FAILED', `${options.output ?? 'dry run'}: ${messageOf(error)}`, { cause: error });
   } finally {
     progress.end();
     workplace.remove();
   }
 }
 
-async function readAll(options: BuildOptions, workplace: Workplace, progress: Progress): Promise<InputImage[]> {
-  const images: InputImage[] = [];
-  for (const [index, name] of options.archives.entries()) {
-    progress.step(`reading ${name === '-' ? 'standard input' : name}`);
-    const archive: Archive = await openArchive(name, () => workplace.path(`archive-${index}`));
-    images.push(...(await readImages(archive, options.platform)));
-  }
-  if (options.tag === undefined) return images;
-  const nameless = images.filter(({ references }) => references.length === 0);
-  const [only] = nameless;
-  if (only === undefined || new Set(nameless.map(({ id }) => id)).size > 1) {
-    throw new PreloaderError('BUILD_FAILED', `--tag ${options.tag}: one image without a name expected, found ${nameless.length}`);
-  }
-  return images.map((image) => (image.id === only.id ? { ...image, references: [...image.references, options.tag ?? ''] } : image));
-}
-
-async function writeDisk(collection: Collection, options: BuildOptions, workplace: Workplace, progress: Progress): Promise<BuiltDisk> {
+async function writeDisk(
+  collection: Collection,
+  options: BuildOptions,
+  workplace: Workplace,
+  progress: Progress,
+): Promise<Omit<BuiltDisk, 'notes'>> {
   const { bases, needed } = withoutBases(collection, options.bases);
-  const disk = new DiskFile(workplace.path('disk'), options.format);
-  const inodes = new Spool(workplace.path('inodes'));
-  const tarSplit = new Spool(workplace.path('tar-split'));
+  const disk = new DiskFile(options.dryRun ? undefined : workplace.path('disk'), options.format);
+  const inodes = new Spool(() => workplace.path('inodes'));
+  const tarSplit = new Spool(() => workplace.path('tar-split'));
   try {
     const filesystem = filesystems[options.filesystem](disk, inodes);
     const content = new DiskContent(collection, disk, filesystem, options.readAhead);
@@ -113,9 +123,14 @@ async function writeDisk(collection: Collection, options: BuildOptions, workplac
         content.addLayer(layer, undefined);
         continue;
       }
-      progress.step(`layer ${(number += 1)} of ${todo.length}: ${hexOf(layer.diffID).slice(0, 12)} of ${layer.source.archive.name}`);
+      progress.step(
+        `layer ${(number += 1)} of ${todo.length}: ${hexOf(layer.diffID).slice(0, 12)} of ${layer.source.archive.name}`,
+      );
       const unpacked = await unpackVerified(layer, disk, tarSplit, (bytes) => progress.read(bytes));
-      onDisk(() => content.addLayer(layer, unpacked), `${layer.source.archive.name}: entry '${printable(layer.source.entry)}': `);
+      onDisk(
+        () => content.addLayer(layer, unpacked),
+        `${layer.source.archive.name}: entry '${printable(layer.source.entry)}': `,
+      );
     }
     progress.step('writing the filesystem');
     const { tree, manifestDigest, readAhead } = content.finish(options.priority, bases);
@@ -123,12 +138,26 @@ async function writeDisk(collection: Collection, options: BuildOptions, workplac
     const uuid = uuidFrom(`${options.filesystem} ${manifestDigest}`);
     const sizeBytes = onDisk(() => filesystem.finish(tree, { label, uuid, sizeBytes: options.sizeBytes }));
     disk.finish(sizeBytes);
-    const named = new Set(collection.references.values());
-    const unnamed = collection.images.filter(({ id }) => !named.has(id)).map(({ id }) => id);
-    return { label, manifestDigest, sizeBytes, images: collection.images.length, layers: todo.length, unnamed, readAhead };
+    return { label, manifestDigest, sizeBytes, images: describeImages(collection), layers: todo.length, readAhead };
   } finally {
     for (const one of [disk, inodes, tarSplit]) one.close();
   }
+}
+
+function describeImages({ images, references }: Collection): BuiltImage[] {
+  return images.map(({ id, chains }) => ({
+    id,
+    references: [...references].flatMap(([reference, image]) => (image === id ? reference : [])),
+    layers: chains.length,
+  }));
+}
+
+function noRoom({ output, dryRun }: BuildOptions, cause: unknown): PreloaderError {
+  const expected =
+    dryRun || output === TO_STDOUT
+      ? `${tmpdir()}: room for temporary files expected, found the filesystem full: name another folder in TMPDIR`
+      : `${output ?? ''}: room for the disk beside it expected, found the filesystem full`;
+  return new PreloaderError('BUILD_FAILED', expected, { cause });
 }
 
 /** Says what the filesystem cannot hold. @param where it came from */
@@ -141,7 +170,10 @@ function onDisk<Result>(action: () => Result, where = ''): Result {
 }
 
 /** Which layers go on the disk, and of the bases what these stand on. */
-function withoutBases(collection: Collection, bases: readonly BaseDisk[]): { readonly bases: readonly BaseDisk[]; readonly needed: ReadonlySet<CollectedLayer> } {
+function withoutBases(
+  collection: Collection,
+  bases: readonly BaseDisk[],
+): { readonly bases: readonly BaseDisk[]; readonly needed: ReadonlySet<CollectedLayer> } {
   const needed = new Set(collection.layers);
   const used: BaseDisk[] = [];
   for (const base of bases) {
@@ -154,7 +186,6 @@ function withoutBases(collection: Collection, bases: readonly BaseDisk[]): { rea
 }
 
 /** Whether the error, or what caused it, is a full filesystem. */
-function isENOSPC(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  return ('code' in error && error.code === 'ENOSPC') || isENOSPC(error.cause);
+function isFull(error: unknown): boolean {
+  return isENOSPC(error) || (error instanceof Error && error.cause !== undefined && isFull(error.cause));
 }

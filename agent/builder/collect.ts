@@ -9,6 +9,7 @@ interface CollectedImage {
   readonly config: Buffer;
   readonly diffIDs: readonly DiffID[];
   readonly chains: readonly ChainID[];
+  readonly parent: ImageID | undefined;
 }
 
 export interface CollectedLayer {
@@ -41,7 +42,9 @@ export function collect(inputs: readonly InputImage[]): Collection {
   const origins = new Map<DiffID, Set<string>>();
   for (const input of inputs.toSorted((a, b) => compare(a.id, b.id))) {
     const { id, config, diffIDs, chains } = input;
-    images.set(id, { id, config, diffIDs, chains });
+    // Another archive may have the image without its parent, or another parent of the same history.
+    const parent = [images.get(id)?.parent, input.parent].flatMap((one) => one ?? []).sort(compare)[0];
+    images.set(id, { id, config, diffIDs, chains, parent });
     input.sources.forEach((source, index) => {
       const chain = chains[index];
       const diffID = diffIDs[index];

@@ -80,7 +80,10 @@ export class DiskContent {
   finish(priority: number, bases: readonly BaseDisk[]): { readonly tree: Tree; readonly manifestDigest: string; readonly readAhead: ReturnType<typeof sizeOfList> | undefined } {
     const paths = metadataPaths('');
     const { images, references, manifests, blobs, origins } = this.#collection;
-    for (const image of images) this.#addFile(paths.image(image.id), image.config, 0o600);
+    for (const { id, config, parent } of images) {
+      this.#addFile(paths.image(id), config, 0o600);
+      if (parent !== undefined) this.#addFile(`${paths.imageMetadata(id)}/parent`, parent, 0o600);
+    }
     this.#addFile(paths.repositories, updateReferenceStore(emptyReferenceStore, references), 0o600);
     for (const [digest, diffID] of blobs) this.#addFile(paths.diffIDByDigest(digest), diffID, 0o644);
     for (const [diffID, places] of origins) {

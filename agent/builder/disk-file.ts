@@ -13,7 +13,8 @@ const ZEROS = Buffer.alloc(CLUSTER_BYTES);
  * so follows at the end, so nothing has to be converted.
  */
 export class DiskFile implements ContentStore {
-  readonly #fd: number;
+  /** Undefined where nothing is kept. */
+  readonly #fd: number | undefined;
   readonly #base: number;
   readonly #written: Uint8Array[] = [];
   readonly #buffer = Buffer.alloc(BUFFER_BYTES);
@@ -22,9 +23,10 @@ export class DiskFile implements ContentStore {
   #used = 0;
   readonly #format: 'raw' | 'qcow2';
 
-  /** @param path of a file that is not there yet */
-  constructor(path: string, format: 'raw' | 'qcow2') {
-    this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o644);
+  /** @param path of a file that is not there yet; undefined: nothing is written, everything else is as if it were */
+  constructor(path: string | undefined, format: 'raw' | 'qcow2') {
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+    this.#fd = path === undefined ? undefined : openSync(path, flags, 0o644);
     this.#format = format;
     this.#base = format === 'qcow2' ? CLUSTER_BYTES : 0;
   }
@@ -87,13 +89,14 @@ export class DiskFile implements ContentStore {
   /** Ends the disk at `sizeBytes` and makes the file whole and durable. */
   finish(sizeBytes: number): void {
     this.#flush();
+    if (this.#fd === undefined) return;
     if (this.#format === 'raw') ftruncateSync(this.#fd, sizeBytes);
     else this.#writeQcow2(sizeBytes);
     fsyncSync(this.#fd);
   }
 
   close(): void {
-    closeSync(this.#fd);
+    if (this.#fd !== undefined) closeSync(this.#fd);
   }
 
   #flush(): void {
@@ -111,6 +114,7 @@ export class DiskFile implements ContentStore {
   }
 
   #write(offset: number, bytes: Buffer): void {
+    if (this.#fd === undefined) return;
     for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#base + offset + done);
   }
 

@@ -25,15 +25,16 @@ export type DockerEngineOptions = Pick<BuildOptions, 'archives' | 'output' | 'fo
 export async function buildWithDocker(options: DockerEngineOptions, progress: Progress): Promise<{ readonly label: string; readonly sizeBytes: number }> {
   if (process.getuid?.() !== 0) throw new PreloaderError('BUILD_FAILED', '--engine docker: root expected, since dockerd needs it; the built-in engine does without');
   let dockerd: PrivateDockerd | undefined;
-  const workplace = makeWorkplace(options.output, () => {
+  const beforeRemoval = (): void => {
     dockerd?.stop();
     for (const { path } of readMounts()) if (path === workplace.path('mounted')) unmount(path, true);
-  });
+  };
+  const workplace = makeWorkplace(options.output, { beforeRemoval });
   try {
     progress.step('starting dockerd');
     dockerd = new PrivateDockerd(workplace.path('data'));
     await dockerd.ready();
-    for (const archive of options.archives) {
+    for (const { path: archive } of options.archives) {
       progress.step(`loading ${archive === '-' ? 'standard input' : archive}`);
       await dockerd.docker('load', '--quiet', ...(archive === '-' ? [] : ['--input', archive]));
     }
@@ -52,10 +53,10 @@ export async function buildWithDocker(options: DockerEngineOptions, progress: Pr
 
 /** Makes the workplace's raw `disk` the output, in the format that is asked for. */
 export async function publishImage(workplace: Workplace, options: DockerEngineOptions, progress: Progress): Promise<void> {
-  if (options.format === 'raw') return workplace.publish('disk');
+  if (options.format === 'raw') return await workplace.publish('disk');
   progress.step('converting');
   await runTool('qemu-img', ['convert', ...(options.compress ? ['-c'] : []), '-f', 'raw', '-O', 'qcow2', workplace.path('disk'), workplace.path('converted')]);
-  workplace.publish('converted');
+  await workplace.publish('converted');
 }
 
 /** Containers' layers, and what was under way. */

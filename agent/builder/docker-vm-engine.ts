@@ -20,7 +20,7 @@ const TIMEOUT_MS = 60 * 60_000;
 /** Of the guest's console, for an error. */
 const REMEMBERED_LINES = 5;
 /** Kernel, initial ramdisk and root filesystem of the guest. */
-const GUEST_FILES = ['kernel', 'initrd', 'root.ext4'] as const;
+export const GUEST_FILES = ['kernel', 'initrd', 'root.ext4'] as const;
 
 /**
  * The same as buildWithDocker, but inside a virtual machine, so that it needs no root: archives go in as disks, the disk
@@ -33,9 +33,10 @@ export async function buildWithDockerVm(options: DockerEngineOptions, guest: str
     if (!existsSync(join(guest, name))) throw new PreloaderError('BUILD_FAILED', `--vm ${guest}: the files ${GUEST_FILES.join(', ')} expected, found no ${name}; the README tells how to make them`);
   }
   let qemu: ChildProcess | undefined;
-  const workplace = makeWorkplace(options.output, () => qemu?.kill('SIGKILL'));
+  const workplace = makeWorkplace(options.output, { beforeRemoval: () => qemu?.kill('SIGKILL') });
   try {
-    const archives = await Promise.all(options.archives.map((name, index) => asFile(name, workplace, index, progress)));
+    const files = options.archives.map(({ path }, index) => asFile(path, workplace, index, progress));
+    const archives = await Promise.all(files);
     for (const name of ['scratch', 'disk']) {
       writeFileSync(workplace.path(name), '');
       truncateSync(workplace.path(name), DRIVE_BYTES);

@@ -5,6 +5,12 @@ export function archiveError(archive: string, message: string, cause?: unknown):
   return new PreloaderError('ARCHIVE_INVALID', `${archive}: ${message}`, { cause });
 }
 
+/** An archive that is none of images. @param found what there is instead, where that is known */
+export function noImages(archive: string, found = 'found neither'): PreloaderError {
+  const expected = "the entry 'manifest.json' of docker save, or 'index.json' of an OCI layout, expected";
+  return archiveError(archive, `${expected}, ${found}`);
+}
+
 /** Runs `action`; what it throws is told with the archive's name before it, unless it is told already. */
 export async function naming<Result>(archive: string, action: () => Promise<Result>): Promise<Result> {
   try {

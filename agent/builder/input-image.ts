@@ -1,3 +1,4 @@
+import type { ImageID } from '../docker/ids.ts';
 import type { ImageConfig } from '../docker/image-config.ts';
 import type { Archive } from './archive.ts';
 
@@ -17,8 +18,12 @@ export interface InputImage extends ImageConfig {
   readonly sources: readonly LayerSource[];
   /** Familiar references with a tag. */
   readonly references: readonly string[];
+  /** Tags without a name, as umoci and skopeo write them into a layout. */
+  readonly bareTags: readonly string[];
   /** The manifest, and the indexes that lead to it, where a registry has the image by them. */
   readonly manifests: readonly RegistryManifest[];
+  /** The image that it was built from by one step, where the archive has that, too. */
+  readonly parent: ImageID | undefined;
 }
 
 /** A manifest or index, its bytes as the registry has them. */
@@ -27,26 +32,8 @@ export interface RegistryManifest {
   readonly bytes: Buffer;
 }
 
-/** `linux/amd64`, `linux/arm/v7`. */
-export interface Platform {
-  readonly os: string;
-  readonly architecture: string;
-  readonly variant: string | undefined;
-}
-
-/** Go's names for this machine. */
-export function machinePlatform(): Platform {
-  const architectures: Partial<Record<NodeJS.Architecture, string>> = { x64: 'amd64', ia32: '386' };
-  return { os: 'linux', architecture: architectures[process.arch] ?? process.arch, variant: undefined };
-}
-
-/** @throws Error where it is none */
-export function parsePlatform(text: string): Platform {
-  const match = /^([a-z0-9]+)\/([a-z0-9_]+)(?:\/([a-z0-9.]+))?$/.exec(text);
-  if (match === null) throw new Error(`a platform as in linux/amd64 or linux/arm/v7 expected, found '${text}'`);
-  return { os: match[1] ?? '', architecture: match[2] ?? '', variant: match[3] };
-}
-
-export function describePlatform({ os, architecture, variant }: Platform): string {
-  return variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`;
+/** What is taken of an archive, and what is not, for it is made for another platform: names with platforms. */
+export interface ArchiveContent {
+  readonly images: readonly InputImage[];
+  readonly leftOut: readonly string[];
 }

@@ -4,15 +4,15 @@ const BUFFER_BYTES = 256 * 1024;
 
 /** Bytes that are put aside in their order: in memory, in a temporary file where they are many. */
 export class Spool {
-  readonly #path: string;
+  readonly #path: () => string;
   readonly #buffer = Buffer.alloc(BUFFER_BYTES);
   #used = 0;
   #fd: number | undefined;
   /** Bytes in the file. */
   #written = 0;
 
-  /** @param path of a file that is not there yet; the caller removes it */
-  constructor(path: string) {
+  /** @param path of a file that is not there yet, asked for when it is needed; the caller removes it */
+  constructor(path: () => string) {
     this.#path = path;
   }
 
@@ -35,7 +35,7 @@ export class Spool {
     const buffer = Buffer.alloc(this.#written === 0 ? 0 : BUFFER_BYTES);
     for (let position = 0; position < this.#written; ) {
       const count = readSync(this.#fd ?? -1, buffer, 0, Math.min(BUFFER_BYTES, this.#written - position), position);
-      if (count === 0) throw new Error(`${this.#path}: ${this.#written - position} more bytes expected, found the end`);
+      if (count === 0) throw new Error(`${this.#path()}: ${this.#written - position} bytes more expected, found the end`);
       position += count;
       yield buffer.subarray(0, count);
     }
@@ -55,7 +55,7 @@ export class Spool {
   }
 
   #flush(): void {
-    this.#fd ??= openSync(this.#path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+    this.#fd ??= openSync(this.#path(), constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
     for (let done = 0; done < this.#used; ) done += writeSync(this.#fd, this.#buffer, done, this.#used - done, this.#written + done);
     this.#written += this.#used;
     this.#used = 0;

@@ -22,6 +22,10 @@ export async function unpackVerified(layer: CollectedLayer, store: ContentStore,
   const compressed = new ByteReader(archive.stream(entry));
   const start = await compressed.exactly(MAGIC_BYTES);
   const compression = compressionOf(start);
+  // What dockerd takes for bzip2, too (moby, go-archive/compression, Detect).
+  if (start.toString('latin1', 0, 3) === 'BZh') {
+    throw fail('a layer as a tar expected, plain or compressed with gzip, zstd or xz; found bzip2: save it without');
+  }
   const checkBlob = blobDigest !== undefined && compression !== 'none';
   const source = checked(start, compressed, (bytes) => {
     if (checkBlob) blobHash.update(bytes);

@@ -4,7 +4,7 @@ import { FORMAT_VERSION } from '../disk/manifest.ts';
 import { endWithReader } from '../system/output.ts';
 import { VERSION } from '../version.ts';
 import type { BootOrderOptions } from './boot-order.ts';
-import type { BuildArguments } from './build.ts';
+import type { BuildArguments } from './build-options.ts';
 import { APPLY_TIMEOUT_SEC } from './direct.ts';
 
 /** Sets the exit status that a command came to. */
@@ -52,9 +52,15 @@ export function createProgram(finish: Finish): Command {
     .action(async (file: string | undefined, options: BootOrderOptions) => finish(await (await import('./boot-order.ts')).bootOrder(file, options)));
   command('record', "Prints which parts of the disks' layers are in memory now: a list for build --read-ahead.", '  docker-preloader record > app.read-ahead.json\n  docker-preloader build app.tar -o app.qcow2 --read-ahead app.read-ahead.json')
     .action(async (options: { config?: string }) => finish(await (await import('./record.ts')).record(options)));
-  const build = command('build <archive...>', 'Makes a preload disk of image archives: no daemon, no root, no network.', '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n  docker-preloader build app.tar layout/ -o images.raw --format raw --label dpl-images')
-    .requiredOption('-o, --output <disk>', 'the disk; what is there is replaced when the new one is whole')
-    .addOption(new Option('--format <format>', 'of the disk').choices(['qcow2', 'raw']).default('qcow2'))
+  const build = command(
+    'build <archive...>',
+    'Makes a preload disk of image archives: no daemon, no root, no network. ARCHIVE=NAME:TAG names the image of one.',
+    '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n' +
+      '  docker-preloader build app.tar layout=db:2 -o images.raw --label dpl-images\n' +
+      '  docker-preloader build app.tar -o - | ssh HOST dd of=/dev/vdb bs=1M',
+  )
+    .option('-o, --output <disk>', 'the disk, or - for standard output (raw); replaces what is there when it is whole')
+    .addOption(new Option('--format <format>', 'by default raw for .raw, .img and -, or qcow2').choices(['qcow2', 'raw']))
     .addOption(new Option('--filesystem <filesystem>', 'on the disk').choices(['ext4', 'erofs']).default('ext4'))
     .addOption(new Option('--engine <engine>', 'who unpacks the archives; docker is a private dockerd, which needs root, docker-vm the same in a virtual machine, without root').choices(['built-in', 'docker', 'docker-vm']).default('built-in'))
     .option('--vm <dir>', 'for docker-vm: a folder with kernel, initrd and root.ext4 of the guest')
@@ -66,6 +72,8 @@ export function createProgram(finish: Finish): Command {
     .option('--platform <os/arch>', "which image of a multi-platform one (default: this machine's)")
     .option('--base <disk>', 'leave out the layers that this disk has; repeatable', (disk: string, before: readonly string[]) => [...before, disk], [])
     .option('--read-ahead <list>', 'a list that record printed: what it names is read into memory right after boot, where it is on this disk')
+    .option('--dry-run', 'read all, and print what would be on the disk and its size; no disk is written')
+    .option('--json', 'print what was made as JSON, for programs')
     .option('--quiet', 'no progress')
     .action(async (archives: string[], options: BuildArguments) => finish(await (await import('./build.ts')).build(archives, options, (message) => build.error(`error: ${message}`))));
   command('inspect <disk>', 'What is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.', '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]')
@@ -85,9 +93,10 @@ export async function runProgram(): Promise<number | undefined> {
   endWithReader();
   let exitStatus: number | undefined;
   try {
+    // `-=NAME:TAG` is standard input with a name (build), and no option.
     await createProgram((status) => {
       exitStatus = status;
-    }).parseAsync();
+    }).parseAsync(process.argv.map((word) => (/^-[=:]/.test(word) ? `/dev/stdin${word.slice(1)}` : word)));
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     return error.exitCode === 0 ? 0 : 2;

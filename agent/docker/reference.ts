@@ -29,12 +29,22 @@ export function parseReference(repository: string, text: string): Reference | un
   return valid ? { repository, text } : undefined;
 }
 
+/** Whether the text is a tag alone: `latest`, `v1.2`. */
+export function isTag(text: string): boolean {
+  return TAG.test(text);
+}
+
 /** The repository of a reference that is known to be valid. */
 export function repositoryOf(reference: string): string {
   const at = reference.indexOf('@');
   if (at !== -1) return reference.slice(0, at);
   // A colon before the last slash belongs to a registry's port.
   return reference.slice(0, reference.lastIndexOf(':'));
+}
+
+/** The tag of a reference that is known to be valid; undefined where it has a digest. */
+export function tagOf(reference: string): string | undefined {
+  return reference.includes('@') ? undefined : reference.slice(reference.lastIndexOf(':') + 1);
 }
 
 /** `sha256` is refused as a repository's name (reference/store.go, addReference). */

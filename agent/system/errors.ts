@@ -28,6 +28,8 @@ export const isEACCES = (error: unknown): boolean => hasCode(error, 'EACCES');
 export const isELOOP = (error: unknown): boolean => hasCode(error, 'ELOOP');
 export const isEINVAL = (error: unknown): boolean => hasCode(error, 'EINVAL');
 export const isENAMETOOLONG = (error: unknown): boolean => hasCode(error, 'ENAMETOOLONG');
+export const isENOSPC = (error: unknown): boolean => hasCode(error, 'ENOSPC');
+export const isEPIPE = (error: unknown): boolean => hasCode(error, 'EPIPE');
 export const isENOSYS = (error: unknown): boolean => hasCode(error, 'ENOSYS');
 
 /** The message of anything that was thrown, in one line and without control characters: it may quote what is on a disk. */

@@ -11,6 +11,7 @@ import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';
+import { buildImage } from '../support/images.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
 import { ociLayout, savedArchive, tarOf } from './archives.ts';
 import { observedOdd, observeOdd, oddImages } from './odd-layers.ts';
@@ -65,6 +66,48 @@ describe('a built disk and what dockerd makes of the same archive', () => {
       await site.remove();
     });
   }
+
+  // Since docker 25 the classic builder's cache has only what was built there (builtLocally), also after docker load.
+  it('keeps what images were built from, as a dockerd that loads them: history, and the builder\'s cache', async () => {
+    const version = '20.10';
+    const dataRoot = path.join(tree.path, 'steps');
+    mkdirSync(dataRoot);
+    const builder = await startDockerd({ version, dataRoot });
+    await builder.cli(['load', '--input', saved]);
+    const dockerfile = ['FROM small:1', 'LABEL step=one', 'RUN echo two > /two', 'CMD ["three"]'];
+    const tags = ['small:1', 'one:1', 'two:1', 'three:1'];
+    for (const [index, tag] of tags.entries()) {
+      if (index > 0) await buildImage(builder, tag, dockerfile.slice(0, index + 1).join('\n'), 'classic');
+    }
+    const archive = path.join(tree.path, 'steps.tar');
+    await builder.cli(['save', '--output', archive, ...tags]);
+    await builder.stop();
+
+    const loadedRoot = path.join(tree.path, 'steps-loaded');
+    mkdirSync(loadedRoot);
+    const site = await makeSite(version);
+    const disk = path.join(tree.path, 'steps.ext4');
+    await build(disk, archive);
+    await site.attach(disk);
+    await site.apply();
+    const starts = [startDockerd({ version, dataRoot: loadedRoot }), site.start()];
+    const told = await Promise.all(starts.map(async (starting, index) => {
+      const dockerd = await starting;
+      if (index === 0) await dockerd.cli(['load', '--input', archive]);
+      const format = (text: string): string[] => ['--no-trunc', '--format', text];
+      const steps = format('{{.ID}} {{.CreatedBy}} {{.Size}}');
+      const history = await Promise.all(tags.map((tag) => dockerd.cli(['history', ...steps, tag])));
+      const built = await buildImage(dockerd, 'again:1', dockerfile.join('\n'), 'classic');
+      const images = await dockerd.cli(['images', '--all', ...format('{{.ID}} {{.Repository}}:{{.Tag}}')]);
+      await dockerd.stop();
+      return { history, cached: built.split('Using cache').length - 1, images: images.split('\n').sort() };
+    }));
+    assert.deepEqual(told[1], told[0]);
+    assert.equal(told[1]?.cached, 3);
+    // Of small:1 the layers below the last are no images anywhere.
+    for (const lines of told[1].history) assert.equal(lines.split('<missing>').length, 2, lines);
+    await site.remove();
+  });
 
   it('takes what dockerd with the containerd image store saves: the registry\'s compressed layers', async () => {
     const dataRoot = path.join(tree.path, 'containerd-store');

@@ -46,7 +46,8 @@ interface Unpacked extends Omit<UnpackedLayer, 'tarSplit'> {
 async function unpack(tar: Buffer, pieceBytes = 1000): Promise<Unpacked> {
   const store = new MemoryStore();
   // What is less than 256 KiB needs no file.
-  const layer = await unpackLayer(new ByteReader(pieces(tar, pieceBytes)), store, new Spool('/nowhere/tar-split'));
+  const spool = new Spool(() => '/nowhere/tar-split');
+  const layer = await unpackLayer(new ByteReader(pieces(tar, pieceBytes)), store, spool);
   const nodes = nodesOf(layer.tree);
   const content = (name: string): Buffer => {
     const node = nodes.get(name);

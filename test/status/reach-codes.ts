@@ -9,6 +9,7 @@ import { findHiddenMounts, findLostDisks, mountDisks } from '../../agent/boot/mo
 import { preload, takeLock } from '../../agent/boot/preload.ts';
 import { openArchive } from '../../agent/builder/archive.ts';
 import { inspectDisk } from '../../agent/builder/inspect-disk.ts';
+import { machinePlatform } from '../../agent/builder/platform.ts';
 import { readImages } from '../../agent/builder/read-images.ts';
 import { runTool } from '../../agent/builder/run-tool.ts';
 import { bootOrder } from '../../agent/commands/boot-order.ts';
@@ -238,7 +239,8 @@ export const reach: Readonly<Record<Code, Reach>> = {
   },
   ARCHIVE_INVALID: ({ folder }) => thrown(async () => {
     writeFileSync(path.join(folder, 'archive.tar'), Buffer.alloc(10_240));
-    await readImages(await openArchive(path.join(folder, 'archive.tar'), () => path.join(folder, 'spool')), { os: 'linux', architecture: 'amd64', variant: undefined });
+    const archive = await openArchive(path.join(folder, 'archive.tar'), () => path.join(folder, 'spool'));
+    await readImages(archive, { platform: machinePlatform(), asked: false });
   }),
   BUILD_FAILED: () => thrown(() => runTool('mke2fs', ['--no-such-option'])),
   TOOL_MISSING: () => thrown(() => withoutPrograms(() => runTool('xz', ['--version']))),

@@ -1,0 +1,56 @@
+import { fstatSync, statSync, type Stats } from 'node:fs';
+import { PreloaderError } from '../system/errors.ts';
+import { readTextIfThere } from '../system/files.ts';
+import { identityOf } from './member-archive.ts';
+
+/** A file that a build reads, and what it is to the build. */
+export interface Input {
+  readonly role: string;
+  /** `-` is standard input. */
+  readonly path: string;
+}
+
+const STDIN = 0;
+const STDOUT = 1;
+
+/**
+ * Refuses an output that is one of the inputs, under whatever name: through symlinks, as a hard link, as standard input
+ * or output, or as the file behind a loop device. Nothing has been opened for writing at that time.
+ * @param output `-` is standard output
+ * @throws PreloaderError
+ */
+export function refuseInputAsOutput(output: string, inputs: readonly Input[]): void {
+  const target = output === '-' ? identities(fstatSync(STDOUT)) : identitiesOf(output);
+  for (const { role, path } of inputs) {
+    const source = path === '-' ? identities(fstatSync(STDIN)) : identitiesOf(path);
+    if (source.some((one) => target.includes(one))) {
+      throw isInput(output, path === '-' ? 'standard input' : `${role} ${path}`);
+    }
+  }
+}
+
+export function isInput(output: string, what: string): PreloaderError {
+  return new PreloaderError(
+    'BUILD_FAILED',
+    `${output === '-' ? 'standard output' : output}: an output that is none of the inputs expected, ` +
+      `found ${what}: choose another`,
+  );
+}
+
+function identitiesOf(path: string): string[] {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return stats === undefined ? [] : identities(stats);
+}
+
+/** Of a file or block device, and of the file behind a loop device. Pipes and /dev/null are nobody's data. */
+function identities(stats: Stats): string[] {
+  if (stats.isFile()) return [identityOf(stats)];
+  if (!stats.isBlockDevice()) return [];
+  // Of dev_t, glibc's gnu_dev_major and gnu_dev_minor; the upper bits are not used by Linux.
+  const [major, minor] = [(stats.rdev >> 8) & 0xfff, (stats.rdev & 0xff) | ((stats.rdev >> 12) & 0xfff00)];
+  // Of a partition, the loop device is the folder above the one that the link leads to.
+  const backing = ['loop', '../loop'].flatMap(
+    (name) => readTextIfThere(`/sys/dev/block/${major}:${minor}/${name}/backing_file`) ?? [],
+  )[0];
+  return [`device ${stats.rdev}`, ...(backing === undefined ? [] : identitiesOf(backing.trimEnd()))];
+}

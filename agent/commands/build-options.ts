@@ -1,0 +1,157 @@
+import { join } from 'node:path';
+import { isatty } from 'node:tty';
+import { parseArchiveArgument, type ArchiveArgument } from '../builder/archive-argument.ts';
+import { readBase } from '../builder/base-disk.ts';
+import type { BuildOptions } from '../builder/build-disk.ts';
+import { familiarReference } from '../builder/image-name.ts';
+import { refuseInputAsOutput, type Input } from '../builder/inputs.ts';
+import { TO_STDOUT } from '../builder/output.ts';
+import { machinePlatform, parsePlatform } from '../builder/platform.ts';
+import { isLabel } from '../disk/label.ts';
+import { MAX_READ_AHEAD_BYTES, parseReadAhead, type ReadAheadList } from '../disk/read-ahead.ts';
+import { messageOf } from '../system/errors.ts';
+import { readUntrusted } from '../system/files.ts';
+
+/** `build`'s options, as they stand on the command line, where commander has seen to the choices. */
+export interface BuildArguments {
+  readonly output?: string;
+  readonly format?: BuildOptions['format'];
+  readonly filesystem?: BuildOptions['filesystem'];
+  readonly size?: string;
+  readonly label?: string;
+  readonly priority?: string;
+  readonly tag?: string;
+  readonly platform?: string;
+  readonly compress?: boolean;
+  readonly base?: readonly string[];
+  readonly readAhead?: string;
+  readonly quiet?: boolean;
+  readonly json?: boolean;
+  readonly dryRun?: boolean;
+  readonly engine?: 'built-in' | 'docker' | 'docker-vm';
+  readonly vm?: string;
+}
+
+/** Tells of a wrong usage, and does not return. */
+export type Refuse = (message: string) => never;
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+const STDOUT = 1;
+
+/** Checks the options and reads what they name. @throws PreloaderError where an input is the output, or no base disk */
+export async function parseOptions(
+  archives: readonly string[],
+  options: BuildArguments,
+  refuse: Refuse,
+): Promise<BuildOptions> {
+  const attempt = <Value>(option: string, action: () => Value): Value => {
+    try {
+      return action();
+    } catch (error) {
+      return refuse(`${option}: ${messageOf(error)}`);
+    }
+  };
+  const { filesystem = 'ext4', label, size, tag, platform, priority = '0' } = options;
+  const inputs = archives.map((text) => attempt(text, () => parseArchiveArgument(text)));
+  if (inputs.filter(({ path }) => path === '-').length > 1) {
+    refuse("'-', standard input, expected once, found it again");
+  }
+  const { output, format } = parseOutput(options, refuse);
+  const maxLabel = filesystem === 'erofs' ? 15 : 16;
+  if (label !== undefined && (!isLabel(label) || label.length > maxLabel)) {
+    refuse(
+      `--label: 1 to ${maxLabel} letters, digits, '.', '_' and '-', the first a letter or digit, expected, ` +
+        `found '${label}'`,
+    );
+  }
+  if (!/^-?\d{1,9}$/.test(priority)) refuse(`--priority: a whole number expected, found '${priority}'`);
+  if (output !== undefined && !(output === TO_STDOUT && options.dryRun === true)) {
+    refuseInputAsOutput(output, await inputsOf(inputs, options));
+  }
+  return {
+    archives: inputs,
+    output,
+    format,
+    filesystem,
+    label,
+    sizeBytes: size === undefined ? undefined : attempt('--size', () => parseSize(size)),
+    priority: Number(priority),
+    tag: tag === undefined ? undefined : attempt('--tag', () => familiarReference(tag)),
+    choice: {
+      platform: platform === undefined ? machinePlatform() : attempt('--platform', () => parsePlatform(platform)),
+      asked: platform !== undefined,
+    },
+    compress: options.compress === true,
+    readAhead: options.readAhead === undefined ? undefined : readList(options.readAhead, refuse),
+    bases: await Promise.all((options.base ?? []).map(readBase)),
+    dryRun: options.dryRun === true,
+  };
+}
+
+/** Where the disk goes, and in which format: as its name's ending says, where nothing else does. */
+function parseOutput(
+  { output, format, compress, json, dryRun }: BuildArguments,
+  refuse: Refuse,
+): { readonly output: string | undefined; readonly format: BuildOptions['format'] } {
+  if (output === '' || (output === undefined && dryRun !== true)) {
+    return refuse('-o, --output DISK: a file, or - for standard output, expected, found none');
+  }
+  const named = format ?? formatOf(output ?? '');
+  if (output === TO_STDOUT && (named === 'qcow2' || compress === true)) {
+    return refuse('-o -: the format raw expected, found qcow2, which needs to seek: name a file');
+  }
+  if (output === TO_STDOUT && dryRun !== true) {
+    if (json === true) {
+      return refuse('--json: a file as output expected, found -: the disk itself goes to standard output');
+    }
+    if (isatty(STDOUT)) return refuse('-o -: a file or a pipe as standard output expected, found a terminal');
+  }
+  if (compress === true && named === 'raw') {
+    return refuse(
+      `--compress: the format qcow2 expected, found raw${named === format ? '' : `, by the ending of ${output ?? ''}`}`,
+    );
+  }
+  return { output, format: named };
+}
+
+function formatOf(output: string): BuildOptions['format'] {
+  return output === TO_STDOUT || /\.(?:raw|img)$/i.test(output) ? 'raw' : 'qcow2';
+}
+
+/** All that a build reads. */
+async function inputsOf(
+  archives: readonly ArchiveArgument[],
+  { base = [], readAhead, vm }: BuildArguments,
+): Promise<Input[]> {
+  const guest =
+    vm === undefined ? [] : (await import('../builder/docker-vm-engine.ts')).GUEST_FILES.map((name) => join(vm, name));
+  return [
+    ...archives.map(({ path }) => ({ role: 'the archive', path })),
+    ...base.map((path) => ({ role: 'the base disk', path })),
+    ...(readAhead === undefined ? [] : [{ role: 'the list of --read-ahead', path: readAhead }]),
+    ...guest.map((path) => ({ role: "the guest's file", path })),
+  ];
+}
+
+function readList(path: string, refuse: Refuse): ReadAheadList {
+  try {
+    const bytes = readUntrusted(path, MAX_READ_AHEAD_BYTES);
+    if (bytes === undefined) {
+      throw new Error(`${path}: a list that docker-preloader record printed expected, found no such file`);
+    }
+    return parseReadAhead(bytes.toString('utf8'), path);
+  } catch (error) {
+    return refuse(`--read-ahead: ${messageOf(error)}`);
+  }
+}
+
+function parseSize(text: string): number {
+  const match = /^(\d{1,15})([KMGT]?)$/.exec(text);
+  const bytes = Number(match?.[1]) * (UNITS[match?.[2] ?? ''] ?? 1);
+  if (match === null || bytes > 2 ** 40 || bytes % 4096 !== 0) {
+    throw new Error(
+      `bytes, or a number with K, M, G or T, in whole blocks of 4096 and at most 1T, expected, found '${text}'`,
+    );
+  }
+  return bytes;
+}
