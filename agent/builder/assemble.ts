@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import { parseJson } from '../system/parse.ts';
 import { decompress } from './decompress.ts';
+import type { FolderContent } from './disk-files.ts';
 import { printable } from './layer-tree.ts';
 
 const recordSchema = z.looseObject({
@@ -9,26 +10,41 @@ const recordSchema = z.looseObject({
   name_raw: z.optional(z.string()),
   size: z.optional(z.int()),
   payload: z.nullish(z.string()),
+  /** Of a sparse file, where its payload belongs: offsets and lengths. */
+  fragments: z.optional(z.array(z.tuple([z.int(), z.int()]))),
 });
+
+/** A line holds at most some headers, or a sparse file's map. */
+const MAX_LINE_BYTES = 64 * 1024 * 1024;
 
 /**
  * The tar that a tar-split and the layer's files give (vbatts/tar-split, tar/asm/assemble.go), piece by piece.
- * @param pieces the content of a file below the layer's root, its name as latin1
+ * @param files the files below the layer's root, their names as latin1
+ * @param onLine is told of each line's bytes before it is used, and may end it all
  * @throws Error naming the file
  */
-export async function* assemble(tarSplit: Iterable<Buffer>, pieces: (name: string) => Iterable<Buffer>): AsyncGenerator<Buffer> {
+export async function* assemble(tarSplit: Iterable<Buffer>, files: FolderContent, onLine: (bytes: number) => void = () => undefined): AsyncGenerator<Buffer> {
   for await (const line of lines(decompress(eachOf(tarSplit), 'gzip'))) {
+    onLine(line.length);
     const record = parseJson(line, recordSchema);
     if (record.type === 2) yield Buffer.from(record.payload ?? '', 'base64');
     else if (record.type === 1 && (record.size ?? 0) > 0) {
       const name = record.name_raw === undefined ? Buffer.from(record.name ?? '').toString('latin1') : Buffer.from(record.name_raw, 'base64').toString('latin1');
-      let bytes = 0;
-      for (const piece of pieces(name)) {
-        bytes += piece.length;
-        yield piece;
-      }
-      if (bytes !== record.size) throw new Error(`'${printable(name)}': ${record.size} bytes expected, found ${bytes}`);
+      yield* payloadOf(files, name, record.size ?? 0, record.fragments);
     }
+  }
+}
+
+/** What of a file stands in the tar. Its size is compared before it is read: it may be anything. */
+function* payloadOf(files: FolderContent, name: string, size: number, fragments: readonly (readonly [number, number])[] = [[0, size]]): Generator<Buffer> {
+  const found = files.sizeOf(name);
+  if (found === undefined) throw new Error(`'${printable(name)}': a regular file expected, found none`);
+  if (found !== size) throw new Error(`'${printable(name)}': ${size} bytes expected, found ${found}`);
+  let end = 0;
+  for (const [offset, length] of fragments) {
+    if (offset < end || length < 0 || offset + length > size) throw new Error(`'${printable(name)}': a map in order and within the file expected, found another`);
+    end = offset + length;
+    if (length > 0) yield* files.pieces(name, offset, end);
   }
 }
 
@@ -38,13 +54,17 @@ async function* eachOf(source: Iterable<Buffer>): AsyncGenerator<Buffer> {
 
 async function* lines(source: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   let rest: Buffer[] = [];
+  let restBytes = 0;
   for await (const chunk of source) {
     let piece = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
     for (let end = piece.indexOf(NEWLINE); end !== -1; end = piece.indexOf(NEWLINE)) {
       yield Buffer.concat([...rest, piece.subarray(0, end)]).toString('utf8');
       rest = [];
+      restBytes = 0;
       piece = piece.subarray(end + 1);
     }
+    restBytes += piece.length;
+    if (restBytes > MAX_LINE_BYTES) throw new Error(`a tar-split with lines of at most ${MAX_LINE_BYTES} bytes expected, found a longer one`);
     if (piece.length > 0) rest.push(Buffer.from(piece));
   }
   if (rest.length > 0) yield Buffer.concat(rest).toString('utf8');

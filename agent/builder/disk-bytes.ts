@@ -1,10 +1,14 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { inflateRawSync } from 'node:zlib';
 import { unzstdStart } from './zstd.ts';
 
 /** The bytes of a disk, whatever it is kept in. */
 export interface DiskBytes {
   readonly format: 'raw' | 'qcow2';
+  /** The disk's size. */
+  readonly sizeBytes: number;
+  /** How much of it is there, as a file with holes and a qcow2 can tell; a block device is there whole. */
+  readonly storedBytes: number;
   /** What is not there reads as zeros. */
   read(offset: number, length: number): Buffer;
   close(): void;
@@ -16,9 +20,13 @@ const KEPT_TABLES = 64;
 
 /** Opens a raw image, a block device or a qcow2 for reading. @throws Error where a qcow2 has what is not read here */
 export function openDiskBytes(path: string): DiskBytes {
-  const fd = openSync(path, 'r');
+  // O_NONBLOCK: opening a fifo must not wait for its other end.
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    if (!fstatSync(fd).isFile() && !fstatSync(fd).isBlockDevice()) throw new Error('a file or a block device expected, found something else');
+    const stats = fstatSync(fd);
+    if (!stats.isFile() && !stats.isBlockDevice()) throw new Error('a file or a block device expected, found something else');
+    const fileBytes = stats.isFile() ? stats.size : blockDeviceBytes(stats.rdev);
+    const storedBytes = stats.isFile() ? Math.min(stats.blocks * 512, stats.size) : fileBytes;
     const raw = (offset: number, length: number): Buffer => {
       const buffer = Buffer.alloc(length);
       for (let done = 0; done < length; ) {
@@ -29,17 +37,25 @@ export function openDiskBytes(path: string): DiskBytes {
       return buffer;
     };
     const close = (): void => closeSync(fd);
-    if (raw(0, 4).toString('latin1') !== MAGIC) return { format: 'raw', read: raw, close };
+    if (raw(0, 4).toString('latin1') !== MAGIC) return { format: 'raw', sizeBytes: fileBytes, storedBytes, read: raw, close };
     const qcow2 = new Qcow2(raw);
-    return { format: 'qcow2', read: (offset, length) => qcow2.read(offset, length), close };
+    return { format: 'qcow2', sizeBytes: qcow2.sizeBytes, storedBytes, read: (offset, length) => qcow2.read(offset, length), close };
   } catch (error) {
     closeSync(fd);
     throw error;
   }
 }
 
+/** From sysfs: `stat` has no size of it. */
+function blockDeviceBytes(device: number): number {
+  // include/linux/kdev_t.h, new_decode_dev.
+  const [major, minor] = [(device >>> 8) & 0xfff, (device & 0xff) | ((device >>> 12) & 0xfff00)];
+  return Number(readFileSync(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * 512;
+}
+
 /** QEMU's docs/interop/qcow2.txt. */
 class Qcow2 {
+  readonly sizeBytes: number;
   readonly #raw: (offset: number, length: number) => Buffer;
   readonly #clusterBits: number;
   readonly #l1: Buffer;
@@ -50,6 +66,7 @@ class Qcow2 {
   constructor(raw: (offset: number, length: number) => Buffer) {
     this.#raw = raw;
     const header = raw(0, 112);
+    this.sizeBytes = number(header.readBigUInt64BE(24));
     const version = header.readUInt32BE(4);
     const features = version >= 3 ? header.readBigUInt64BE(72) : 0n;
     this.#clusterBits = header.readUInt32BE(20);

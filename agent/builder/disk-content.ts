@@ -7,7 +7,7 @@ import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/ov
 import { emptyReferenceStore, updateReferenceStore } from '../docker/reference-store.ts';
 import { VERSION } from '../version.ts';
 import type { CollectedLayer, Collection } from './collect.ts';
-import { checkManifest } from './disk-limits.ts';
+import { checkManifest, checkRepositories, checkTarSplit, isListOfSources } from './disk-limits.ts';
 import type { FilesystemWriter } from './filesystem.ts';
 import { Tree } from './tree.ts';
 import { ownedByRoot, type TreeNode } from './tree-node.ts';
@@ -53,6 +53,7 @@ export class DiskContent {
     if (lower !== undefined) this.#lowers.set(chain, lower);
     if (unpacked === undefined) return;
 
+    checkTarSplit(unpacked.tarSplit.sizeBytes);
     const layer = overlayPaths('').layer(cacheId);
     const { tree } = unpacked;
     const files = filesOnDisk(tree, this.#wanted?.get(chain) ?? []);
@@ -84,14 +85,17 @@ export class DiskContent {
       this.#addFile(paths.image(id), config, 0o600);
       if (parent !== undefined) this.#addFile(`${paths.imageMetadata(id)}/parent`, parent, 0o600);
     }
-    this.#addFile(paths.repositories, updateReferenceStore(emptyReferenceStore, references), 0o600);
+    const repositories = updateReferenceStore(emptyReferenceStore, references);
+    checkRepositories(repositories);
+    this.#addFile(paths.repositories, repositories, 0o600);
     for (const [digest, diffID] of blobs) this.#addFile(paths.diffIDByDigest(digest), diffID, 0o644);
     for (const [diffID, places] of origins) {
       const list = [...places].sort().map((place) => {
         const [repository = '', digest = ''] = place.split(' ');
         return { Digest: digest, SourceRepository: repository, HMAC: '' };
       });
-      if (list.length > 0) this.#addFile(paths.metadataByDiffID(diffID), JSON.stringify(list), 0o644);
+      const text = JSON.stringify(list);
+      if (list.length > 0 && isListOfSources(text)) this.#addFile(paths.metadataByDiffID(diffID), text, 0o644);
     }
     for (const { digest, bytes } of manifests) this.#addFile(`manifests/sha256/${hexOf(digest)}`, bytes, 0o644);
 

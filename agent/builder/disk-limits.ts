@@ -1,5 +1,4 @@
-import { MAX_MANIFEST_BYTES } from '../disk/manifest.ts';
-import { MAX_HELD_BYTES, MAX_IMAGES, MAX_REFERENCES } from '../disk/reader.ts';
+import { MAX_HELD_BYTES, MAX_IMAGES, MAX_MANIFEST_BYTES, MAX_REFERENCES, MAX_REPOSITORIES_BYTES, MAX_SOURCES_BYTES, MAX_TAR_SPLIT_BYTES } from '../disk/limits.ts';
 import type { Collection } from './collect.ts';
 
 /** Nothing is put on a disk that the agent would leave out, for it reads disks with limits. @throws Error */
@@ -12,6 +11,21 @@ export function checkLimits({ images, references }: Pick<Collection, 'images' | 
 /** The same for the manifest, once it is there. @throws Error */
 export function checkManifest(text: string): void {
   check('bytes of manifest', Buffer.byteLength(text), MAX_MANIFEST_BYTES);
+}
+
+/** The same for repositories.json. @throws Error */
+export function checkRepositories(text: string): void {
+  check('bytes of repositories.json', Buffer.byteLength(text), MAX_REPOSITORIES_BYTES);
+}
+
+/** The same for a layer's tar-split, which holds headers, and of a file that stands where no file can all of it. @throws Error */
+export function checkTarSplit(bytes: number): void {
+  if (bytes > MAX_TAR_SPLIT_BYTES) throw new Error(`a tar-split of at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found one of ${bytes}: make several layers of this one`);
+}
+
+/** Whether the agent reads a layer's list of registries: without it, a pull asks for the layer again. */
+export function isListOfSources(text: string): boolean {
+  return Buffer.byteLength(text) <= MAX_SOURCES_BYTES;
 }
 
 function check(what: string, found: number, limit: number): void {

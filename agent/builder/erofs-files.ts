@@ -30,6 +30,13 @@ export class ErofsFiles implements DiskFiles {
     this.#area = superblock.readUInt32LE(40) * this.#blockBytes;
   }
 
+  kindOf(path: string): ReturnType<DiskFiles['kindOf']> {
+    const nid = this.#find(path);
+    if (nid === undefined) return undefined;
+    const type = this.#inode(nid).mode & 0o170000;
+    return type === 0o100000 ? 'file' : type === 0o040000 ? 'folder' : 'other';
+  }
+
   list(path: string): string[] {
     const nid = this.#find(path);
     return nid === undefined ? [] : [...(this.#folder(nid)?.keys() ?? [])].sort();
@@ -40,10 +47,10 @@ export class ErofsFiles implements DiskFiles {
     return inode?.size;
   }
 
-  *pieces(path: string): Generator<Buffer> {
+  *pieces(path: string, start = 0, end?: number): Generator<Buffer> {
     const inode = this.#file(path);
     if (inode === undefined) throw new Error(`${path}: a regular file expected, found none`);
-    yield* this.#content(inode);
+    yield* this.#content(inode, start, end);
   }
 
   close(): void {
@@ -72,7 +79,8 @@ export class ErofsFiles implements DiskFiles {
     if (known !== undefined) return known;
     const inode = this.#inode(nid);
     if ((inode.mode & 0o170000) !== 0o040000) return undefined;
-    if (inode.size > MAX_FOLDER_BYTES) throw new Error('a folder of a sensible size expected, found a larger one');
+    const limit = Math.min(MAX_FOLDER_BYTES, this.#bytes.sizeBytes);
+    if (inode.size > limit) throw new Error(`a folder of at most ${limit} bytes expected, found one of ${inode.size}`);
     const content = Buffer.concat([...this.#content(inode)]);
     const entries = new Map<string, number>();
     for (let start = 0; start < content.length; start += this.#blockBytes) readBlock(content.subarray(start, start + this.#blockBytes), entries);
@@ -95,11 +103,15 @@ export class ErofsFiles implements DiskFiles {
     };
   }
 
-  *#content({ size, layout, block, tailAt }: Inode): Generator<Buffer> {
+  *#content({ size, layout, block, tailAt }: Inode, start = 0, end = size): Generator<Buffer> {
     if (layout !== 0 && layout !== 2) throw new Error('erofs without compression expected, found a compressed file: inspect the disk where it is mounted');
     const full = layout === 2 ? size - (size % this.#blockBytes) : size;
-    for (let position = 0; position < full; position += CHUNK_BYTES) yield this.#bytes.read(block * this.#blockBytes + position, Math.min(CHUNK_BYTES, full - position));
-    if (full < size) yield this.#bytes.read(tailAt, size - full);
+    // Uncompressed files have no holes.
+    if (block * this.#blockBytes + full > this.#bytes.sizeBytes && full > 0) throw new Error(`a file within its disk expected, found one of ${size} bytes on a disk of ${this.#bytes.sizeBytes}`);
+    const last = Math.min(full, end);
+    for (let position = start; position < last; position += CHUNK_BYTES) yield this.#bytes.read(block * this.#blockBytes + position, Math.min(CHUNK_BYTES, last - position));
+    const tail = Math.max(start, full);
+    if (tail < end) yield this.#bytes.read(tailAt + tail - full, end - tail);
   }
 }
 

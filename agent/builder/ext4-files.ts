@@ -45,6 +45,13 @@ export class Ext4Files implements DiskFiles {
     if (this.#inodesPerGroup === 0 || this.#inodeBytes < 128 || this.#descriptorBytes < 32) throw new Error('a valid ext4 superblock expected, found something else');
   }
 
+  kindOf(path: string): ReturnType<DiskFiles['kindOf']> {
+    const ino = this.#find(path);
+    if (ino === undefined) return undefined;
+    const type = this.#inode(ino).mode & 0o170000;
+    return type === 0o100000 ? 'file' : type === 0o040000 ? 'folder' : 'other';
+  }
+
   list(path: string): string[] {
     const ino = this.#find(path);
     return ino === undefined ? [] : [...(this.#folder(ino)?.keys() ?? [])].sort();
@@ -57,11 +64,11 @@ export class Ext4Files implements DiskFiles {
     return (inode.mode & 0o170000) === 0o100000 ? inode.size : undefined;
   }
 
-  *pieces(path: string): Generator<Buffer> {
+  *pieces(path: string, start = 0, end?: number): Generator<Buffer> {
     const ino = this.#find(path);
     const inode = ino === undefined ? undefined : this.#inode(ino);
     if (inode === undefined || (inode.mode & 0o170000) !== 0o100000) throw new Error(`${path}: a regular file expected, found none`);
-    yield* this.#content(inode);
+    yield* this.#content(inode, start, end);
   }
 
   close(): void {
@@ -85,7 +92,8 @@ export class Ext4Files implements DiskFiles {
     if (known !== undefined) return known;
     const inode = this.#inode(ino);
     if ((inode.mode & 0o170000) !== 0o040000) return undefined;
-    if (inode.size > MAX_FOLDER_BYTES) throw new Error('a folder of a sensible size expected, found a larger one');
+    const limit = Math.min(MAX_FOLDER_BYTES, this.#bytes.sizeBytes);
+    if (inode.size > limit) throw new Error(`a folder of at most ${limit} bytes expected, found one of ${inode.size}`);
     const entries = new Map<string, number>();
     const content = Buffer.concat([...this.#content(inode)]);
     for (let offset = 0; offset + 8 <= content.length; ) {
@@ -114,34 +122,40 @@ export class Ext4Files implements DiskFiles {
     };
   }
 
-  *#content(inode: Inode): Generator<Buffer> {
+  *#content(inode: Inode, start = 0, end = inode.size): Generator<Buffer> {
     if ((inode.flags & EXTENTS_FLAG) === 0 && inode.size > 0) throw new Error('a file with extents expected, found one without');
-    let position = 0;
-    for (const extent of inode.size === 0 ? [] : this.#extents(inode.area, 0)) {
-      const start = extent.block * this.#blockBytes;
-      while (position < start && position < inode.size) {
-        const hole = Buffer.alloc(Math.min(CHUNK_BYTES, start - position, inode.size - position));
-        position += hole.length;
-        yield hole;
+    let position = start;
+    for (const extent of inode.size === 0 ? [] : this.#extents(inode.area)) {
+      const first = extent.block * this.#blockBytes;
+      const last = Math.min(first + extent.count * this.#blockBytes, end);
+      yield* zeros(Math.min(first, end) - position);
+      position = Math.max(position, Math.min(first, end));
+      if (extent.start === undefined) yield* zeros(last - position);
+      else {
+        for (let at = position; at < last; at += CHUNK_BYTES) yield this.#bytes.read(extent.start * this.#blockBytes + at - first, Math.min(CHUNK_BYTES, last - at));
       }
-      const end = Math.min(start + extent.count * this.#blockBytes, inode.size);
-      while (position < end) {
-        const length = Math.min(CHUNK_BYTES, end - position);
-        yield extent.start === undefined ? Buffer.alloc(length) : this.#bytes.read(extent.start * this.#blockBytes + position - start, length);
-        position += length;
-      }
+      position = Math.max(position, last);
+      if (position >= end) return;
     }
-    while (position < inode.size) {
-      const hole = Buffer.alloc(Math.min(CHUNK_BYTES, inode.size - position));
-      position += hole.length;
-      yield hole;
+    yield* zeros(end - position);
+  }
+
+  /** In the order of the file, as the kernel wants them (fs/ext4/extents.c, ext4_valid_extent_entries): so none comes twice. */
+  *#extents(root: Buffer): Generator<Extent> {
+    let next = 0;
+    for (const extent of this.#extentsOf(root, 0)) {
+      if (extent.block < next || extent.count === 0) throw new Error('an extent tree in order expected, found a damaged one');
+      if (extent.start !== undefined && (extent.start + extent.count) * this.#blockBytes > this.#bytes.sizeBytes) throw new Error('a file within its disk expected, found one that ends behind it');
+      next = extent.block + extent.count;
+      yield extent;
     }
   }
 
-  *#extents(node: Buffer, level: number): Generator<Extent> {
+  *#extentsOf(node: Buffer, level: number): Generator<Extent> {
     if (node.readUInt16LE(0) !== 0xf30a || level > MAX_DEPTH) throw new Error('a valid extent tree expected, found a damaged one');
     const depth = node.readUInt16LE(6);
     const count = Math.min(node.readUInt16LE(2), Math.floor((node.length - 12) / 12));
+    if (depth > 0 && count === 0) throw new Error('a valid extent tree expected, found a damaged one');
     for (let index = 0; index < count; index += 1) {
       const entry = node.subarray(12 + index * 12, 24 + index * 12);
       if (depth === 0) {
@@ -150,8 +164,15 @@ export class Ext4Files implements DiskFiles {
         yield length > 32_768 ? { block: entry.readUInt32LE(0), count: length - 32_768, start: undefined } : { block: entry.readUInt32LE(0), count: length, start };
       } else {
         const child = entry.readUInt16LE(8) * 2 ** 32 + entry.readUInt32LE(4);
-        yield* this.#extents(this.#bytes.read(child * this.#blockBytes, this.#blockBytes), level + 1);
+        const below = this.#bytes.read(child * this.#blockBytes, this.#blockBytes);
+        // An empty node would be read once for each that leads to it.
+        if (below.readUInt16LE(2) === 0 || below.readUInt16LE(6) !== depth - 1) throw new Error('a valid extent tree expected, found a damaged one');
+        yield* this.#extentsOf(below, level + 1);
       }
     }
   }
+}
+
+function* zeros(count: number): Generator<Buffer> {
+  for (let missing = count; missing > 0; missing -= CHUNK_BYTES) yield Buffer.alloc(Math.min(CHUNK_BYTES, missing));
 }

@@ -13,6 +13,11 @@ export class FolderFiles implements DiskFiles {
     this.#root = realpathSync(root);
   }
 
+  kindOf(path: string): ReturnType<DiskFiles['kindOf']> {
+    const stats = this.#stats(path);
+    return stats === undefined ? undefined : stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : 'other';
+  }
+
   list(path: string): string[] {
     if (this.#stats(path)?.isDirectory() !== true) return [];
     return readdirSync(this.#path(path), { encoding: 'latin1' }).sort();
@@ -23,15 +28,16 @@ export class FolderFiles implements DiskFiles {
     return stats?.isFile() === true ? stats.size : undefined;
   }
 
-  *pieces(path: string): Generator<Buffer> {
+  *pieces(path: string, start = 0, end?: number): Generator<Buffer> {
     if (this.sizeOf(path) === undefined) throw new Error(`${path}: a regular file expected, found none`);
     const fd = openSync(this.#path(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
-      for (let rest = fstatSync(fd).size; rest > 0; ) {
-        const buffer = Buffer.alloc(Math.min(CHUNK_BYTES, rest));
-        const count = readSync(fd, buffer);
-        if (count === 0) throw new Error(`${path}: ${rest} more bytes expected, found the end`);
-        rest -= count;
+      const until = end ?? fstatSync(fd).size;
+      for (let position = start; position < until; ) {
+        const buffer = Buffer.alloc(Math.min(CHUNK_BYTES, until - position));
+        const count = readSync(fd, buffer, 0, buffer.length, position);
+        if (count === 0) throw new Error(`${path}: ${until - position} more bytes expected, found the end`);
+        position += count;
         yield buffer.subarray(0, count);
       }
     } finally {

@@ -1,20 +1,24 @@
 import { statSync } from 'node:fs';
-import { MANIFEST_NAME, parseManifest, type Manifest } from '../disk/manifest.ts';
+import type { Manifest } from '../disk/manifest.ts';
+import { isLabel } from '../disk/label.ts';
+import { SMALL_FILE_BYTES } from '../disk/limits.ts';
+import { readTree, type DiskContent } from '../disk/reader.ts';
+import { DiskTree, type ReadableTree } from '../disk/tree.ts';
 import { MAX_READ_AHEAD_BYTES, parseReadAhead, READ_AHEAD_NAME, sizeOfList } from '../disk/read-ahead.ts';
-import { asChainID, asDiffID, asImageID, sha256, type ChainID } from '../docker/ids.ts';
-import { MAX_CONFIG_BYTES, parseImageConfig } from '../docker/image-config.ts';
+import { asChainID, asDiffID, sha256, type ChainID } from '../docker/ids.ts';
 import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
 import { isCacheId, overlayPaths } from '../docker/overlay2.ts';
-import { parseReferenceStore } from '../docker/reference-store.ts';
 import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
 import { parseSuperblock, SUPERBLOCK_BYTES, type Superblock } from '../system/superblock.ts';
 import { openDiskBytes } from './disk-bytes.ts';
-import { readSmall, type DiskFiles } from './disk-files.ts';
+import { filesBelow, readSmall, type DiskFiles } from './disk-files.ts';
 import { ErofsFiles } from './erofs-files.ts';
 import { Ext4Files } from './ext4-files.ts';
 import { FolderFiles } from './folder-files.ts';
 import { contentProblem } from './layer-content.ts';
 import { metadataProblems } from './metadata-digests.ts';
+import { ReadBudget } from './read-budget.ts';
+import { UnmountedTree } from './unmounted-tree.ts';
 
 interface InspectedLayer {
   readonly chainId: string;
@@ -55,10 +59,6 @@ export interface Inspection {
   readonly problems: readonly string[];
 }
 
-const SMALL_BYTES = 4096;
-const MAX_REPOSITORIES_BYTES = 32 * 1024 * 1024;
-const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
-
 /**
  * Reads what is on a disk: a raw image, qcow2 or block device without mounting it, or a folder where it is mounted.
  * @param deep compares every layer's bytes with its DiffID, and all metadata with the manifest
@@ -66,11 +66,11 @@ const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
  */
 export async function inspectDisk(path: string, deep: boolean, onStep: (text: string) => void = () => undefined): Promise<Inspection> {
   try {
-    const { format, superblock, files } = openDisk(path);
+    const disk = openDisk(path);
     try {
-      return await new Inspector(files, onStep).inspect(format, superblock, deep);
+      return await new Inspector(disk, onStep).inspect(deep);
     } finally {
-      files.close();
+      disk.files.close();
     }
   } catch (error) {
     if (isENOENT(error)) throw new PreloaderError('DISK_INVALID', `${path}: a disk expected, found no such file`, { cause: error });
@@ -79,14 +79,28 @@ export async function inspectDisk(path: string, deep: boolean, onStep: (text: st
   }
 }
 
-function openDisk(path: string): { readonly format: Inspection['format']; readonly superblock: Superblock | undefined; readonly files: DiskFiles } {
-  if (statSync(path).isDirectory()) return { format: 'folder', superblock: undefined, files: new FolderFiles(path) };
+interface OpenDisk {
+  readonly format: Inspection['format'];
+  readonly superblock: Superblock | undefined;
+  readonly files: DiskFiles;
+  /** The same files as the agent reads them. */
+  readonly tree: ReadableTree;
+  readonly sizeBytes: number;
+  readonly storedBytes: number;
+}
+
+function openDisk(path: string): OpenDisk {
+  if (statSync(path).isDirectory()) {
+    const tree = new DiskTree(path);
+    return { format: 'folder', superblock: undefined, files: new FolderFiles(path), tree, sizeBytes: tree.capacity(), storedBytes: tree.capacity() };
+  }
   const bytes = openDiskBytes(path);
   try {
     const superblock = parseSuperblock(bytes.read(0, SUPERBLOCK_BYTES));
-    if (superblock?.filesystem === 'ext4') return { format: bytes.format, superblock, files: new Ext4Files(bytes) };
-    if (superblock?.filesystem === 'erofs') return { format: bytes.format, superblock, files: new ErofsFiles(bytes) };
-    throw new Error(`a raw image or qcow2 of ext4 or erofs expected, found something else: another filesystem can be inspected where it is mounted`);
+    if (superblock === undefined) throw new Error(`a raw image or qcow2 of ext4 or erofs expected, found something else: another filesystem can be inspected where it is mounted`);
+    const files = superblock.filesystem === 'ext4' ? new Ext4Files(bytes) : new ErofsFiles(bytes);
+    const { format, sizeBytes, storedBytes } = bytes;
+    return { format, superblock, files, tree: new UnmountedTree(files, superblock.sizeBytes), sizeBytes, storedBytes };
   } catch (error) {
     bytes.close();
     throw error;
@@ -94,26 +108,30 @@ function openDisk(path: string): { readonly format: Inspection['format']; readon
 }
 
 class Inspector {
+  readonly #disk: OpenDisk;
   readonly #files: DiskFiles;
   readonly #onStep: (text: string) => void;
   readonly #problems: string[] = [];
   readonly #paths = metadataPaths('');
 
-  constructor(files: DiskFiles, onStep: (text: string) => void) {
-    this.#files = files;
+  constructor(disk: OpenDisk, onStep: (text: string) => void) {
+    this.#disk = disk;
+    this.#files = disk.files;
     this.#onStep = onStep;
   }
 
-  async inspect(format: Inspection['format'], superblock: Superblock | undefined, deep: boolean): Promise<Inspection> {
-    const found = this.#manifest();
-    if (this.#files.list(this.#paths.root).length === 0) throw new Error('the folders image/overlay2 and overlay2, as dockerd writes them, expected, found none');
-    const images = this.#images();
+  async inspect(deep: boolean): Promise<Inspection> {
+    const { format, superblock, tree } = this.#disk;
+    const found = readTree('', tree);
+    this.#problems.push(...found.findings.map(({ message }) => message.replace(/^disk : /, '')));
+    const images = imagesOf(found);
     const layers = this.#layers(images);
-    if (superblock?.dirty === true) this.#problems.push('the filesystem was not unmounted cleanly: the agent refuses such a disk');
-    this.#checkChains(images, layers, found?.manifest);
+    this.#checkDevice();
+    this.#checkChains(images, layers, found.manifest);
     if (deep) {
-      for (const layer of layers) await this.#checkLayer(layer);
-      if (found !== undefined) this.#problems.push(...metadataProblems(this.#files, found.manifest));
+      const budget = new ReadBudget(this.#disk.storedBytes);
+      for (const layer of layers) await this.#checkLayer(layer, budget);
+      if (found.manifest !== undefined) this.#problems.push(...metadataProblems(this.#files, found.manifest, budget));
     }
     const sizes = new Map(layers.map(({ chainId, sizeBytes }) => [chainId, sizeBytes]));
     return {
@@ -122,7 +140,7 @@ class Inspector {
       label: superblock?.label ?? null,
       uuid: superblock?.uuid ?? null,
       sizeBytes: superblock?.sizeBytes ?? null,
-      manifest: found === undefined ? null : { digest: found.digest, formatVersion: found.manifest.formatVersion, createdBy: found.manifest.createdBy, priority: found.manifest.priority, bases: found.manifest.bases },
+      manifest: found.manifest === undefined ? null : { digest: found.manifestDigest ?? '', formatVersion: found.manifest.formatVersion, createdBy: found.manifest.createdBy, priority: found.manifest.priority, bases: found.manifest.bases },
       images: images.map((image) => ({ ...image, sizeBytes: image.layers.reduce((sum, chain) => sum + (sizes.get(chain) ?? 0), 0) })),
       layers,
       readAhead: this.#readAhead(),
@@ -132,9 +150,13 @@ class Inspector {
     };
   }
 
-  #manifest(): { readonly manifest: Manifest; readonly digest: string } | undefined {
-    const bytes = readSmall(this.#files, MANIFEST_NAME, MAX_MANIFEST_BYTES);
-    return bytes === undefined ? undefined : parseManifest(bytes);
+  /** For what else the agent leaves a disk out (boot/discover.ts). */
+  #checkDevice(): void {
+    const { superblock, sizeBytes } = this.#disk;
+    if (superblock === undefined) return;
+    if (!isLabel(superblock.label)) this.#problems.push(`label ${JSON.stringify(superblock.label)}: at most 16 letters, digits, dots, dashes and underscores expected; the agent leaves such a disk out`);
+    if (superblock.dirty) this.#problems.push('the filesystem was not unmounted cleanly: the agent refuses such a disk');
+    if (superblock.sizeBytes > sizeBytes) this.#problems.push(`a disk of at least ${superblock.sizeBytes} bytes expected, found ${sizeBytes}: copy the disk again`);
   }
 
   #readAhead(): Inspection['readAhead'] {
@@ -147,47 +169,37 @@ class Inspector {
     }
   }
 
-  #images(): Omit<InspectedImage, 'sizeBytes'>[] {
-    const names = new Map<string, string[]>();
-    const text = readSmall(this.#files, this.#paths.repositories, MAX_REPOSITORIES_BYTES)?.toString('utf8');
-    try {
-      for (const [reference, id] of text === undefined ? [] : parseReferenceStore(text).references) names.set(id, [...(names.get(id) ?? []), reference]);
-    } catch (error) {
-      this.#problems.push(`${this.#paths.repositories}: ${messageOf(error)}`);
-    }
-    const images: Omit<InspectedImage, 'sizeBytes'>[] = [];
-    for (const name of this.#files.list(this.#paths.images)) {
-      const id = asImageID(`sha256:${name}`);
-      try {
-        const config = readSmall(this.#files, `${this.#paths.images}/${name}`, MAX_CONFIG_BYTES);
-        if (id === undefined || config === undefined) throw new Error('a configuration named by its digest expected, found something else');
-        images.push({ id, references: (names.get(id) ?? []).sort(), layers: parseImageConfig(config, id).chains });
-      } catch (error) {
-        this.#problems.push(`${this.#paths.images}/${name.slice(0, 100)}: ${messageOf(error)}`);
-      }
-    }
-    return images;
-  }
-
   #layers(images: readonly Omit<InspectedImage, 'sizeBytes'>[]): InspectedLayer[] {
     const layers: InspectedLayer[] = [];
+    const usedBy = new Map<string, number>();
+    for (const image of images) for (const chain of new Set(image.layers)) usedBy.set(chain, (usedBy.get(chain) ?? 0) + 1);
     for (const name of this.#files.list(this.#paths.layers)) {
       const chain = asChainID(`sha256:${name}`);
       // dockerd leaves folders of interrupted work here: `<chain>-<random>-removing`.
       if (chain === undefined) continue;
-      const read = (file: string): string => readSmall(this.#files, `${this.#paths.layer(chain)}/${file}`, SMALL_BYTES)?.toString('utf8') ?? '';
-      const diffID = asDiffID(read('diff'));
+      const record = this.#record(chain);
+      const uses = usedBy.get(chain) ?? 0;
+      // Of those that images stand on, the agent's reader has told.
+      if (record === undefined && uses === 0) this.#problems.push(`layer ${chain}: a record with diff, cache-id and size expected, found a damaged one`);
+      if (record === undefined) continue;
+      const { diffId, parent } = record;
+      if (sha256(`${parent ?? ''} ${diffId}`) !== chain && !(parent === null && diffId === (chain as string))) this.#problems.push(`layer ${chain}: the ChainID of its parent and DiffID expected, found another`);
+      layers.push({ chainId: chain, ...record, usedBy: uses });
+    }
+    return layers;
+  }
+
+  #record(chain: ChainID): Pick<InspectedLayer, 'diffId' | 'parent' | 'cacheId' | 'sizeBytes'> | undefined {
+    try {
+      const read = (file: string): string => readSmall(this.#files, `${this.#paths.layer(chain)}/${file}`, SMALL_FILE_BYTES)?.toString('utf8') ?? '';
+      const diffId = asDiffID(read('diff'));
       const cacheId = read('cache-id').trim();
       const size = read('size');
       const parent = asChainID(read('parent')) ?? null;
-      if (diffID === undefined || !isCacheId(cacheId) || !/^\d{1,15}$/.test(size)) {
-        this.#problems.push(`layer ${chain}: a record with diff, cache-id and size expected, found a damaged one`);
-        continue;
-      }
-      if (sha256(`${parent ?? ''} ${diffID}`) !== chain && !(parent === null && (diffID as string) === (chain as string))) this.#problems.push(`layer ${chain}: the ChainID of its parent and DiffID expected, found another`);
-      layers.push({ chainId: chain, diffId: diffID, parent, cacheId, sizeBytes: Number(size), usedBy: images.filter((image) => image.layers.includes(chain)).length });
+      return diffId === undefined || !isCacheId(cacheId) || !/^\d{1,15}$/.test(size) ? undefined : { diffId, parent, cacheId, sizeBytes: Number(size) };
+    } catch {
+      return undefined;
     }
-    return layers;
   }
 
   /** Each image's layers must be here or on a base disk. */
@@ -200,11 +212,17 @@ class Inspector {
     }
   }
 
-  async #checkLayer({ chainId, diffId, cacheId }: InspectedLayer): Promise<void> {
+  async #checkLayer({ chainId, diffId, cacheId }: InspectedLayer, budget: ReadBudget): Promise<void> {
     this.#onStep(`layer ${chainId}`);
-    const tarSplit = `${this.#paths.layer(asChainID(chainId) as ChainID)}/${TAR_SPLIT}`;
-    const folder = `${overlayPaths('').layer(cacheId)}/diff`;
-    const problem = await contentProblem(diffId, this.#files.pieces(tarSplit), (name) => this.#files.pieces(`${folder}/${name}`));
+    const record = filesBelow(this.#files, this.#paths.layer(asChainID(chainId) as ChainID));
+    const content = filesBelow(this.#files, `${overlayPaths('').layer(cacheId)}/diff`);
+    const problem = await contentProblem(diffId, record, TAR_SPLIT, content, budget);
     if (problem !== undefined) this.#problems.push(`layer ${chainId}: ${problem}`);
   }
+}
+
+function imagesOf({ images, references }: DiskContent): Omit<InspectedImage, 'sizeBytes'>[] {
+  const names = new Map<string, string[]>();
+  for (const [reference, id] of references) names.set(id, [...(names.get(id) ?? []), reference]);
+  return [...images].map(([id, { chains }]) => ({ id, references: (names.get(id) ?? []).sort(), layers: chains }));
 }

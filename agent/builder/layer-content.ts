@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import { basename, dirname } from 'node:path';
 import { messageOf } from '../system/errors.ts';
 import { assemble } from './assemble.ts';
+import type { FolderContent } from './disk-files.ts';
 import { FolderFiles } from './folder-files.ts';
+import type { ReadBudget } from './read-budget.ts';
 
 /** Where a layer's content is: its files, and what puts its tar together again. */
 export interface LayerPlace {
@@ -10,6 +12,8 @@ export interface LayerPlace {
   readonly tarSplitPath: string;
   /** The folder with its files, or a symlink to that. */
   readonly diffPath: string;
+  /** How much may still be read of the disk that it is on; undefined where it is on none. */
+  readonly budget: ReadBudget | undefined;
 }
 
 /** Signals are handled between so many bytes. */
@@ -20,11 +24,9 @@ const TURN_BYTES = 32 * 1024 * 1024;
  * @param onBytes is told of the tar's bytes as they come
  * @returns what is wrong
  */
-export async function layerProblem({ diffID, tarSplitPath, diffPath }: LayerPlace, onBytes: (bytes: number) => void): Promise<string | undefined> {
+export async function layerProblem({ diffID, tarSplitPath, diffPath, budget }: LayerPlace, onBytes: (bytes: number) => void): Promise<string | undefined> {
   try {
-    const record = new FolderFiles(dirname(tarSplitPath));
-    const content = new FolderFiles(diffPath);
-    return await contentProblem(diffID, record.pieces(basename(tarSplitPath)), (name) => content.pieces(name), onBytes);
+    return await contentProblem(diffID, new FolderFiles(dirname(tarSplitPath)), basename(tarSplitPath), new FolderFiles(diffPath), budget, onBytes);
   } catch (error) {
     return messageOf(error);
   }
@@ -32,15 +34,17 @@ export async function layerProblem({ diffID, tarSplitPath, diffPath }: LayerPlac
 
 /**
  * Puts a layer's tar together, as `docker save` does, and compares it with its DiffID.
- * @param pieces the content of a file below the layer's root, its name as latin1
+ * @param record where its tar-split is, under the name `tarSplit`
+ * @param content the files below the layer's root
  * @param onBytes is told of the tar's bytes as they come
  * @returns what is wrong
  */
-export async function contentProblem(diffID: string, tarSplit: Iterable<Buffer>, pieces: (name: string) => Iterable<Buffer>, onBytes: (bytes: number) => void = () => undefined): Promise<string | undefined> {
+export async function contentProblem(diffID: string, record: FolderContent, tarSplit: string, content: FolderContent, budget: ReadBudget | undefined, onBytes: (bytes: number) => void = () => undefined): Promise<string | undefined> {
   try {
+    const within = (files: FolderContent): FolderContent => budget?.within(files) ?? files;
     const hash = createHash('sha256');
     let sinceTurn = 0;
-    for await (const piece of assemble(tarSplit, pieces)) {
+    for await (const piece of assemble(within(record).pieces(tarSplit), within(content), (bytes) => budget?.spend(bytes))) {
       hash.update(piece);
       onBytes(piece.length);
       sinceTurn += piece.length;

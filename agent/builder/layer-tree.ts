@@ -1,7 +1,7 @@
-import { encodeDevice } from './filesystem.ts';
+import { inheritedXattrs, setXattrs, xattrsAfterChown } from './set-xattrs.ts';
 import { Tree } from './tree.ts';
 import type { TarEntry } from './tar-reader.ts';
-import { EPOCH, ownedByRoot, type Attributes, type Body, type FileTime } from './tree-node.ts';
+import { EPOCH, NO_XATTRS, ownedByRoot, type Attributes, type Body, type FileTime } from './tree-node.ts';
 
 const WHITEOUT = '.wh.';
 const OPAQUE_WHITEOUT = '.wh..wh..opq';
@@ -34,28 +34,37 @@ export class LayerTree {
    * @throws Error with what was expected and what was found; dockerd refuses such entries, too
    */
   add(entry: TarEntry): Content | undefined {
+    if (entry.name.includes(0)) throw new Error('a name without a NUL expected, found one with it');
     const name = clean(entry.name.toString('latin1'));
-    if (name === '..' || name.startsWith('../')) throw new Error("a path below the layer's root expected, found one that climbs above it");
     const parts = name.split('/').filter((part) => part !== '');
+    if (entry.type === 'g') {
+      this.#onceGlobal(name, parts);
+      return undefined;
+    }
+    if (name === '..' || name.startsWith('../')) throw new Error("a path below the layer's root expected, found one that climbs above it");
     const base = parts.pop() ?? '';
     if (name === '.' || base === '') {
       this.#once(name);
-      if (base === '' && entry.type === '5') this.tree.setAttributes(this.tree.root, attributesOf(entry));
+      if (base === '' && entry.type === '5') this.#setAttributes(this.tree.root, entry);
+      return undefined;
+    }
+    if (base === OPAQUE_WHITEOUT) {
+      this.#once(name);
+      this.tree.setXattr(this.#walk([this.tree.root], [], parts, { make: true, any: true }, { left: MAX_LINKS }).inode, OPAQUE_XATTR, Buffer.from('y'));
       return undefined;
     }
     const parent = this.#parent(parts);
     if (base.startsWith(WHITEOUT)) {
       this.#once(name);
-      if (base === OPAQUE_WHITEOUT) this.tree.setXattr(parent.folder, OPAQUE_XATTR, Buffer.from('y'));
-      else this.#whiteout(parent.folder, base.slice(WHITEOUT.length), entry);
+      this.#whiteout(parent.inode, base.slice(WHITEOUT.length), entry);
       return undefined;
     }
     const flag = name.startsWith('/') ? SEEN_ROOTED : SEEN;
-    const known = this.tree.find(parent.folder, base);
+    const known = this.tree.find(parent.inode, base);
     if (parent.followed) this.#once(name);
     else if ((known !== 0 && (this.tree.flags(known) & flag) !== 0) || this.#seen.has(name)) throw new Error(TWICE);
     const content = this.#put(parent, base, known, entry);
-    const put = this.tree.find(parent.folder, base);
+    const put = this.tree.find(parent.inode, base);
     if (!parent.followed) this.tree.setFlags(put, this.tree.flags(put) | flag);
     return content;
   }
@@ -66,12 +75,25 @@ export class LayerTree {
     this.#seen.add(name);
   }
 
+  /** A global header is no file, but has a name. */
+  #onceGlobal(name: string, parts: readonly string[]): void {
+    let entry = 0;
+    let inode = this.tree.root;
+    for (const part of parts) {
+      entry = this.tree.find(inode, part);
+      if (entry === 0) break;
+      inode = this.tree.inodeOf(entry);
+    }
+    if (entry !== 0 && (this.tree.flags(entry) & (name.startsWith('/') ? SEEN_ROOTED : SEEN)) !== 0) throw new Error(TWICE);
+    this.#once(name);
+  }
+
   #put(parent: Folder, base: string, known: number, entry: TarEntry): Content | undefined {
     const { tree } = this;
     const current = known === 0 ? undefined : tree.inodeOf(known);
     if (current !== undefined) {
       if (entry.type === '5' && tree.kind(current) === 'folder') {
-        tree.setAttributes(current, attributesOf(entry));
+        this.#setAttributes(current, entry);
         return undefined;
       }
       // What was unpacked before must stay: dockerd would remove it, and could not save the image again.
@@ -79,14 +101,12 @@ export class LayerTree {
         throw new Error('each name once expected, found one that replaces what this layer itself has');
       }
     }
-    const inode = entry.type === '1' ? this.#hardLink(entry) : tree.add(bodyOf(entry), attributesOf(entry));
-    tree.link(parent.folder, base, inode);
+    const inode = entry.type === '1' ? this.#hardLink(entry) : this.#make(bodyOf(entry), parent.inode, entry);
+    tree.link(parent.inode, base, inode);
     if (current !== undefined) tree.setLinks(current, tree.links(current) - 1);
     if (entry.type === '1') {
       tree.setLinks(inode, tree.links(inode) + 1);
-      // Mode and times of a hard link to a symlink are left alone (archive.go, handleLChmod).
-      if (tree.kind(inode) === 'symlink') tree.setOwner(inode, entry);
-      else tree.setAttributes(inode, attributesOf(entry));
+      this.#setAttributes(inode, entry);
       return undefined;
     }
     return tree.kind(inode) === 'file' ? { inode, path: [...parent.names, base].join('/') } : undefined;
@@ -96,8 +116,20 @@ export class LayerTree {
     if (base === '' || base === '.' || base === '..') throw new Error("a whiteout of a name expected, found '.wh.' alone");
     if (this.tree.find(folder, base) !== 0) throw new Error('a whiteout of what a layer below has expected, found one of what this layer itself has');
     // mknod with mode 0, owner from the header (archive_linux.go, ConvertRead).
-    const { uid, gid } = entry;
-    this.tree.link(folder, base, this.tree.add({ kind: 'character', major: 0, minor: 0 }, { ...ownedByRoot(0), mtime: timeOf(entry), uid, gid }));
+    this.tree.link(folder, base, this.#make({ kind: 'character', major: 0, minor: 0 }, folder, { ...entry, mode: 0, xattrs: NO_XATTRS }));
+  }
+
+  /** A new inode as an entry has it, in a folder that may say more of it. */
+  #make(body: Body, folder: number, entry: Pick<TarEntry, AttributeField>): number {
+    return this.tree.add(body, attributesAfter(body.kind, { uid: 0, gid: 0, xattrs: inheritedXattrs(body.kind, this.tree.xattrs(folder)) }, entry));
+  }
+
+  /** Gives an inode that is there what an entry says of it. */
+  #setAttributes(inode: number, entry: TarEntry): void {
+    const before = this.tree.node(inode);
+    const after = attributesAfter(before.kind, before, entry);
+    // Mode and times of a hard link to a symlink are left alone (archive.go, handleLChmod).
+    this.tree.setAttributes(inode, before.kind === 'symlink' ? { ...after, mode: before.mode, mtime: before.mtime } : after);
   }
 
   #hardLink(entry: TarEntry): number {
@@ -105,7 +137,7 @@ export class LayerTree {
     const parts = target.split('/').filter((part) => part !== '');
     const base = parts.pop() ?? '';
     const { root } = this.tree;
-    const found = this.tree.find(this.#walk([root], [], parts, false, { left: MAX_LINKS }).folder, base);
+    const found = this.tree.find(this.#walk([root], [], parts, { make: false, any: false }, { left: MAX_LINKS }).inode, base);
     const inode = this.tree.inodeOf(found);
     if (found === 0 || this.tree.kind(inode) === 'folder') throw new Error(`a hard link to a file of the layer expected, found one to '${printable(target)}', which is ${found === 0 ? 'not there' : 'a folder'}`);
     return inode;
@@ -113,16 +145,19 @@ export class LayerTree {
 
   #parent(parts: readonly string[]): Folder & { readonly followed: boolean } {
     const links = { left: MAX_LINKS };
-    const found = this.#walk([this.tree.root], [], parts, true, links);
+    const found = this.#walk([this.tree.root], [], parts, { make: true, any: false }, links);
     return { ...found, followed: links.left < MAX_LINKS };
   }
 
-  /** Follows a path from a folder as the kernel does in a chroot; folders that are missing are made where asked for. */
-  #walk(above: readonly number[], aboveNames: readonly string[], parts: readonly string[], make: boolean, links: { left: number }): Folder {
+  /**
+   * Follows a path from a folder as the kernel does in a chroot.
+   * @param how `make`: folders that are missing are made, also where a symlink leads; `any`: the last may be no folder
+   */
+  #walk(above: readonly number[], aboveNames: readonly string[], parts: readonly string[], how: Walk, links: { left: number }): Folder {
     const { tree } = this;
     let stack = [...above];
     let names = [...aboveNames];
-    for (const part of parts) {
+    for (const [index, part] of parts.entries()) {
       const folder = stack.at(-1) ?? tree.root;
       if (part === '' || part === '.') continue;
       if (part === '..') {
@@ -132,32 +167,41 @@ export class LayerTree {
       }
       let child = tree.inodeOf(tree.find(folder, part));
       if (child === 0) {
-        if (!make) throw new Error(`the folder '${printable([...names, part].join('/'))}' expected in the layer, found none`);
-        child = tree.add({ kind: 'folder' }, ownedByRoot(IMPLIED_MODE));
+        if (!how.make) throw new Error(`the folder '${printable([...names, part].join('/'))}' expected in the layer, found none`);
+        child = this.#make({ kind: 'folder' }, folder, { ...ownedByRoot(IMPLIED_MODE), mtimeSec: 0, mtimeNsec: 0 });
         tree.link(folder, part, child);
       }
       const node = tree.kind(child);
+      const any = how.any && index === parts.length - 1;
       if (node === 'symlink') {
         links.left -= 1;
         if (links.left < 0) throw new Error(`at most ${MAX_LINKS} symlinks on the way expected, found more`);
         const target = tree.target(child).toString('latin1');
         const absolute = target.startsWith('/');
-        const found = this.#walk(absolute ? [tree.root] : stack, absolute ? [] : names, target.split('/'), false, links);
+        const found = this.#walk(absolute ? [tree.root] : stack, absolute ? [] : names, target.split('/'), { ...how, any }, links);
+        if (any) return found;
         stack = found.stack;
         names = found.names;
       } else if (node === 'folder') {
         stack.push(child);
         names.push(part);
-      } else throw new Error(`a folder expected at '${printable([...names, part].join('/'))}', found a ${node}`);
+      } else if (any) return { inode: child, stack, names };
+      else throw new Error(`a folder expected at '${printable([...names, part].join('/'))}', found a ${node}`);
     }
-    return { folder: stack.at(-1) ?? tree.root, stack, names };
+    return { inode: stack.at(-1) ?? tree.root, stack, names };
   }
 }
 
 const TWICE = 'each name once expected, found it again';
 
+interface Walk {
+  readonly make: boolean;
+  readonly any: boolean;
+}
+
+/** Where a path leads: to a folder, unless anything else was good, too. */
 interface Folder {
-  readonly folder: number;
+  readonly inode: number;
   readonly stack: number[];
   readonly names: string[];
 }
@@ -180,14 +224,15 @@ export function printable(name: string): string {
 
 function bodyOf(entry: TarEntry): Body {
   switch (entry.type) {
-    case '0': case 'S':
+    case '0':
       return { kind: 'file', size: entry.size, block: 0 };
     case '2':
       if (entry.linkName.length === 0 || entry.linkName.length > 4095) throw new Error(`a symlink's target of 1 to 4095 bytes expected, found ${entry.linkName.length}`);
       return { kind: 'symlink', target: entry.linkName };
     case '3': case '4':
-      encodeDevice({ major: entry.deviceMajor, minor: entry.deviceMinor });
-      return { kind: entry.type === '3' ? 'character' : 'block', major: entry.deviceMajor, minor: entry.deviceMinor };
+      for (const number of [entry.deviceMajor, entry.deviceMinor]) if (number < 0 || number > 0xffffffff) throw new Error(`device numbers of 32 bits expected, found ${number}`);
+      // mknod(2) takes 12 bits of the one and 20 of the other; Go gives it more, and the kernel drops them.
+      return { kind: entry.type === '3' ? 'character' : 'block', major: entry.deviceMajor % 2 ** 12, minor: entry.deviceMinor % 2 ** 20 };
     case '5':
       return { kind: 'folder' };
     case '6':
@@ -197,17 +242,30 @@ function bodyOf(entry: TarEntry): Body {
   }
 }
 
-function attributesOf(entry: TarEntry): Attributes {
-  return { mode: entry.type === '2' ? 0o777 : entry.mode & 0o7777, uid: entry.uid, gid: entry.gid, mtime: timeOf(entry), xattrs: entry.xattrs };
+type AttributeField = 'mode' | 'uid' | 'gid' | 'mtimeSec' | 'mtimeNsec' | 'xattrs';
+
+/** What an inode has after chown, setxattr, chmod and utimes by an entry, in this order (archive.go, createTarFile). */
+function attributesAfter(kind: Body['kind'], before: Pick<Attributes, 'uid' | 'gid' | 'xattrs'>, entry: Pick<TarEntry, AttributeField>): Attributes {
+  const mode = kind === 'symlink' ? 0o777 : entry.mode & 0o7777;
+  return {
+    mode,
+    // -1 is "as it is" to lchown(2).
+    uid: entry.uid === NO_CHANGE ? before.uid : entry.uid,
+    gid: entry.gid === NO_CHANGE ? before.gid : entry.gid,
+    mtime: timeOf(entry),
+    xattrs: setXattrs(kind, mode, xattrsAfterChown(kind, before.xattrs), entry.xattrs),
+  };
 }
+
+const NO_CHANGE = 0xffffffff;
 
 /** dockerd gives what is before 1970, or after what the system can, the time 0 (boundTime). */
-function timeOf(entry: TarEntry): FileTime {
-  return entry.mtimeSec < 0 || entry.mtimeSec > MAX_TIME_SEC ? EPOCH : { sec: entry.mtimeSec, nsec: entry.mtimeNsec };
+function timeOf({ mtimeSec: sec, mtimeNsec: nsec }: Pick<TarEntry, 'mtimeSec' | 'mtimeNsec'>): FileTime {
+  return sec < 0 || sec > MAX_TIME.sec || (sec === MAX_TIME.sec && nsec > MAX_TIME.nsec) ? EPOCH : { sec, nsec };
 }
 
-/** 2446-05-10: ext4's last second; dockerd's own bound is 2262. */
-const MAX_TIME_SEC = 9_223_372_036;
+/** 2^63 - 1 nanoseconds, in 2262; ext4's own end is in 2446. */
+const MAX_TIME: FileTime = { sec: 9_223_372_036, nsec: 854_775_807 };
 
 /** Go's path.Clean, on bytes. */
 export function clean(path: string): string {

@@ -1,22 +1,23 @@
 import { createHash } from 'node:crypto';
 import { messageOf } from '../system/errors.ts';
 import type { Manifest } from '../disk/manifest.ts';
-import type { DiskFiles } from './disk-files.ts';
+import type { DiskFiles, FolderContent } from './disk-files.ts';
+import type { ReadBudget } from './read-budget.ts';
 
 /**
  * Compares a disk's metadata with the digests in its manifest, both ways: each listed file must be there with its content,
  * and no file that the agent would read may be there unlisted.
  * @returns what is wrong, a line each
  */
-export function metadataProblems(files: DiskFiles, { metadata }: Pick<Manifest, 'metadata'>): string[] {
-  const problems = Object.entries(metadata).flatMap(([path, expected]) => problemOf(files, path, expected) ?? []);
+export function metadataProblems(files: DiskFiles, { metadata }: Pick<Manifest, 'metadata'>, budget: ReadBudget): string[] {
+  const problems = Object.entries(metadata).flatMap(([path, expected]) => problemOf(budget.within(files), path, expected) ?? []);
   for (const path of filesBelow(files, 'image')) {
     if (!Object.hasOwn(metadata, path)) problems.push(`${path}: a file that the manifest lists expected, found one that it does not`);
   }
   return problems;
 }
 
-function problemOf(files: DiskFiles, path: string, expected: string): string | undefined {
+function problemOf(files: FolderContent, path: string, expected: string): string | undefined {
   try {
     const hash = createHash('sha256');
     for (const piece of files.pieces(path)) hash.update(piece);

@@ -1,43 +1,62 @@
 /** PAX records by key. Values are latin1 strings of their bytes: paths and xattrs may hold anything. */
 export type PaxRecords = ReadonlyMap<string, string>;
 
+/** Values of these are C strings (strconv.go, validPAXRecord). */
+const STRINGS: ReadonlySet<string> = new Set(['path', 'linkpath', 'uname', 'gname']);
+const SPARSE_PIECE = ['GNU.sparse.offset', 'GNU.sparse.numbytes'] as const;
+
 /**
- * Parses the body of a PAX header: records of `<length> <key>=<value>\n` (POSIX, pax). The two keys of GNU's sparse
- * format 0.0 that may repeat are joined to a map as in format 0.1. @throws Error
+ * Parses the body of a PAX header as Go's archive/tar does (parsePAX): records of `<length> <key>=<value>\n`. The two
+ * keys of GNU's sparse format 0.0 that repeat are joined to a map as in format 0.1. @throws Error
  */
 export function parsePax(body: Buffer): PaxRecords {
   const records = new Map<string, string>();
   const map: string[] = [];
   for (let offset = 0; offset < body.length; ) {
     const space = body.indexOf(0x20, offset);
-    const digits = space === -1 ? '' : body.toString('latin1', offset, space);
+    const digits = space === -1 ? '' : body.toString('latin1', offset, Math.min(space, offset + 20));
     const end = offset + Number(digits);
-    if (!/^\d{1,9}$/.test(digits) || end > body.length || end <= space + 1 || body[end - 1] !== 0x0a) throw new Error('a PAX record `length key=value` expected, found something else');
+    if (!/^\+?\d+$/.test(digits) || end > body.length || end <= space + 1 || body[end - 1] !== 0x0a) throw new Error('a PAX record `length key=value` expected, found something else');
     const record = body.toString('latin1', space + 1, end - 1);
     const equals = record.indexOf('=');
     if (equals <= 0) throw new Error('a PAX record `length key=value` expected, found one without a key');
     const key = record.slice(0, equals);
     const value = record.slice(equals + 1);
-    if (key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes') map.push(value);
-    else records.set(key, value);
+    if ((STRINGS.has(key) ? value : key).includes('\0')) throw new Error(`a PAX record without a NUL expected, found one in '${key.replaceAll('\0', '\\0').slice(0, 100)}'`);
+    if (key === SPARSE_PIECE[0] || key === SPARSE_PIECE[1]) {
+      if (key !== SPARSE_PIECE[map.length % 2] || value.includes(',')) throw new Error(`${SPARSE_PIECE.join(' and ')} in turns expected, found another order`);
+      map.push(value);
+    } else records.set(key, value);
     offset = end;
   }
   if (map.length > 0) records.set('GNU.sparse.map', map.join(','));
+  for (const key of ['atime', 'ctime', 'mtime']) parsePaxTime(records.get(key) || '0', key);
+  for (const key of ['uid', 'gid', 'size']) parsePaxInteger(records.get(key) || '0', key);
   return records;
 }
 
 /** A PAX time, seconds with a fraction, to the nanosecond. @throws Error */
-export function parsePaxTime(text: string): { readonly sec: number; readonly nsec: number } {
-  const match = /^(-?)(\d{1,15})(?:\.(\d*))?$/.exec(text);
-  if (match === null) throw new Error(`mtime: seconds expected, found ${JSON.stringify(text)}`);
-  const sec = Number(match[2]);
-  const nsec = Number((match[3] ?? '').slice(0, 9).padEnd(9, '0'));
-  if (match[1] !== '-') return { sec, nsec };
-  return nsec === 0 ? { sec: -sec, nsec } : { sec: -sec - 1, nsec: 1_000_000_000 - nsec };
+export function parsePaxTime(text: string, what = 'mtime'): { readonly sec: number; readonly nsec: number } {
+  const match = /^([+-]?\d+)(?:\.(\d*))?$/.exec(text);
+  if (match === null) throw new Error(`${what}: seconds expected, found ${JSON.stringify(text.slice(0, 100))}`);
+  const sec = Number(parsePaxInteger(match[1] ?? '', what));
+  const nsec = Number((match[2] ?? '').slice(0, 9).padEnd(9, '0'));
+  if (!text.startsWith('-')) return { sec, nsec };
+  return nsec === 0 ? { sec, nsec } : { sec: sec - 1, nsec: 1_000_000_000 - nsec };
 }
 
-/** A PAX number. @throws Error */
+/** A PAX number that JavaScript's can be. @throws Error */
 export function parsePaxNumber(text: string, what: string): number {
-  if (!/^-?\d{1,16}$/.test(text) || !Number.isSafeInteger(Number(text))) throw new Error(`${what}: a number expected, found ${JSON.stringify(text)}`);
-  return Number(text);
+  const value = parsePaxInteger(text, what);
+  if (!Number.isSafeInteger(Number(value))) throw new Error(`${what}: a number below 2^53 expected, found ${value}`);
+  return Number(value);
+}
+
+/** A PAX number as Go's strconv.ParseInt reads it: of 64 bits, with a sign before it, or none. @throws Error */
+export function parsePaxInteger(text: string, what: string): bigint {
+  // Longer texts of zeros are numbers, too; of those no writer is known.
+  if (!/^[+-]?\d{1,100}$/.test(text)) throw new Error(`${what}: a number expected, found ${JSON.stringify(text.slice(0, 100))}`);
+  const value = BigInt(text.startsWith('+') ? text.slice(1) : text);
+  if (value !== BigInt.asIntN(64, value)) throw new Error(`${what}: a number of 64 bits expected, found ${text}`);
+  return value;
 }

@@ -1,5 +1,5 @@
 import { parsePaxNumber, type PaxRecords } from './pax.ts';
-import { BLOCK_BYTES, numeric } from './tar-header.ts';
+import { BLOCK_BYTES } from './tar-header.ts';
 
 /** A piece of a sparse file that is there; the rest are zeros. */
 export interface Fragment {
@@ -18,74 +18,99 @@ export interface SparseMap {
 }
 
 const MAX_FRAGMENTS = 1024 * 1024;
-const EXTENSION_ENTRIES = 21;
+/** A number of 64 bits, and no more zeros before it than anybody writes. */
+const MAX_NUMBER_LENGTH = 100;
+const NEWLINE = 0x0a;
 
-/** Whether the entry is a sparse file in one of GNU tar's four formats. */
-export function hasSparseMap(type: string, pax: PaxRecords): boolean {
-  return type === 'S' || ((type === '0' || type === '7') && (pax.has('GNU.sparse.map') || pax.has('GNU.sparse.major')));
+/**
+ * Which of GNU tar's PAX formats of sparse files the entry has (reader.go, readGNUSparsePAXHeaders). A version that Go
+ * does not know is none: the file is what its payload is. GNU's older format, type S, dockerd refuses.
+ */
+export function sparseFormat(pax: PaxRecords): '0' | '1.0' | undefined {
+  const major = pax.get('GNU.sparse.major') ?? '';
+  const minor = pax.get('GNU.sparse.minor') ?? '';
+  if (major === '0' && (minor === '0' || minor === '1')) return '0';
+  if (major === '1' && minor === '0') return '1.0';
+  return major === '' && minor === '' && (pax.get('GNU.sparse.map') ?? '') !== '' ? '0' : undefined;
 }
 
 /**
- * Reads the map of a sparse file (GNU tar's manual, "Storing Sparse Files"; Go, handleSparseFile).
+ * Reads the map of a sparse file (GNU tar's manual, "Storing Sparse Files"; reader.go, handleSparseFile).
+ * @param payloadBytes how many bytes the entry has in the tar, its map among them
  * @param raw the next bytes of the tar
+ * @throws Error where dockerd refuses the map, or where it has more pieces than a file may have here
  */
-export async function readSparseMap(block: Buffer, type: string, pax: PaxRecords, payloadBytes: number, raw: (length: number) => Promise<Buffer>): Promise<SparseMap> {
-  if (type === 'S') return await readOldMap(block, raw);
-  const sizeText = pax.get('GNU.sparse.realsize') ?? pax.get('GNU.sparse.size') ?? '';
-  const name = pax.get('GNU.sparse.name');
-  const map = pax.get('GNU.sparse.map');
-  let numbers: number[];
-  let mapBytes = 0;
-  if (map !== undefined) numbers = map === '' ? [] : map.split(',').map((text) => parsePaxNumber(text, 'GNU.sparse.map'));
-  else ({ numbers, mapBytes } = await readMapInPayload(raw));
-  if (mapBytes > payloadBytes) throw new Error('a sparse file with its map expected, found a shorter one');
-  const size = parsePaxNumber(sizeText, 'GNU.sparse.size');
-  return { fragments: check(numbers, size), size, mapBytes, name: name === undefined ? undefined : Buffer.from(name, 'latin1') };
+export async function readSparseMap(format: '0' | '1.0', pax: PaxRecords, payloadBytes: number, raw: (length: number) => Promise<Buffer>): Promise<SparseMap> {
+  const name = pax.get('GNU.sparse.name') || undefined;
+  const sizeText = (pax.get('GNU.sparse.size') || undefined) ?? (pax.get('GNU.sparse.realsize') || undefined);
+  const size = sizeText === undefined ? payloadBytes : parsePaxNumber(sizeText, 'GNU.sparse.size');
+  const { fragments, mapBytes } = format === '0' ? { fragments: readMapInRecords(pax, size), mapBytes: 0 } : await readMapInPayload(size, payloadBytes, raw);
+  const needed = fragments.reduce((sum, { length }) => sum + length, 0);
+  if (needed !== payloadBytes - mapBytes) throw new Error(`a sparse file with the ${needed} bytes of its map expected, found one with ${payloadBytes - mapBytes}`);
+  return { fragments, size, mapBytes, name: name === undefined ? undefined : Buffer.from(name, 'latin1') };
 }
 
-async function readOldMap(block: Buffer, raw: (length: number) => Promise<Buffer>): Promise<SparseMap> {
-  const numbers: number[] = [];
-  const size = numeric(block, 483, 12, 'real size');
-  const take = (from: Buffer, offset: number, count: number): void => {
-    for (let index = 0; index < count; index += 1, offset += 24) {
-      if (from[offset] === 0 || from[offset + 12] === 0) return;
-      numbers.push(numeric(from, offset, 12, 'sparse offset'), numeric(from, offset + 12, 12, 'sparse length'));
-    }
-  };
-  take(block, 386, 4);
-  for (let more = block[482] === 1; more; ) {
-    const extension = await raw(BLOCK_BYTES);
-    take(extension, 0, EXTENSION_ENTRIES);
-    if (numbers.length > 2 * MAX_FRAGMENTS) break;
-    more = extension[504] === 1;
-  }
-  return { fragments: check(numbers, size), size, mapBytes: 0, name: undefined };
+function readMapInRecords(pax: PaxRecords, size: number): Fragment[] {
+  const map = pax.get('GNU.sparse.map') ?? '';
+  const numbers = map === '' ? [] : map.split(',');
+  const count = parsePaxNumber(pax.get('GNU.sparse.numblocks') ?? '', 'GNU.sparse.numblocks');
+  if (numbers.length !== 2 * count) throw new Error(`a sparse map of ${count} pieces expected, found ${numbers.length} numbers`);
+  const fragments = new Fragments(size);
+  for (const text of numbers) fragments.add(parsePaxNumber(text, 'GNU.sparse.map'));
+  return fragments.list;
 }
 
-async function readMapInPayload(raw: (length: number) => Promise<Buffer>): Promise<{ readonly numbers: number[]; readonly mapBytes: number }> {
-  let text = '';
+/** The map's first number says how many pieces follow, two numbers each; it ends within the block of its last newline. */
+async function readMapInPayload(size: number, payloadBytes: number, raw: (length: number) => Promise<Buffer>): Promise<{ readonly fragments: Fragment[]; readonly mapBytes: number }> {
+  const fragments = new Fragments(size);
+  let missing: number | undefined;
   let mapBytes = 0;
-  for (let expected: number | undefined; ; ) {
-    const newlines = text.split('\n').length - 1;
-    if (expected === undefined && newlines > 0) expected = 1 + 2 * parsePaxNumber(text.slice(0, text.indexOf('\n')), 'sparse map');
-    if (expected !== undefined && expected > 2 * MAX_FRAGMENTS) throw new Error(`at most ${MAX_FRAGMENTS} pieces of a sparse file expected, found more`);
-    if (expected !== undefined && newlines >= expected) return { numbers: text.split('\n').slice(1, expected).map((one) => parsePaxNumber(one, 'sparse map')), mapBytes };
-    if (mapBytes > 16 * MAX_FRAGMENTS) throw new Error('a sparse map expected, found something else');
-    text += (await raw(BLOCK_BYTES)).toString('latin1');
+  for (let rest = ''; missing !== 0; ) {
+    if (mapBytes + BLOCK_BYTES > payloadBytes) throw new Error('a sparse file with its map expected, found a shorter one');
+    const block = await raw(BLOCK_BYTES);
     mapBytes += BLOCK_BYTES;
+    for (let start = 0; start < block.length && missing !== 0; ) {
+      const end = block.indexOf(NEWLINE, start);
+      rest += block.toString('latin1', start, end === -1 ? block.length : end);
+      if (rest.length > MAX_NUMBER_LENGTH) throw new Error('a sparse map with a number on each line expected, found something else');
+      if (end === -1) break;
+      const value = parsePaxNumber(rest, 'sparse map');
+      rest = '';
+      start = end + 1;
+      if (missing === undefined) {
+        if (value < 0 || value > MAX_FRAGMENTS) throw new Error(`at most ${MAX_FRAGMENTS} pieces of a sparse file expected, found ${value}`);
+        missing = 2 * value;
+      } else {
+        fragments.add(value);
+        missing -= 1;
+      }
+    }
   }
+  return { fragments: fragments.list, mapBytes };
 }
 
-function check(numbers: readonly number[], size: number): Fragment[] {
-  if (numbers.length > 2 * MAX_FRAGMENTS) throw new Error(`at most ${MAX_FRAGMENTS} pieces of a sparse file expected, found more`);
-  const fragments: Fragment[] = [];
-  let end = 0;
-  for (let index = 0; index + 1 < numbers.length; index += 2) {
-    const offset = numbers[index] ?? 0;
-    const length = numbers[index + 1] ?? 0;
-    if (offset < end || length < 0 || offset + length > size) throw new Error('a sparse map in order and within the file expected, found another');
-    end = offset + length;
-    fragments.push({ offset, length });
+/** Takes offsets and lengths in turns, in order and within the file (sparse entries: common.go, validateSparseEntries). */
+class Fragments {
+  readonly list: Fragment[] = [];
+  readonly #size: number;
+  #offset: number | undefined;
+  #end = 0;
+
+  constructor(size: number) {
+    if (size < 0) throw new Error(`GNU.sparse.size: a number of bytes expected, found ${size}`);
+    this.#size = size;
   }
-  return fragments;
+
+  add(value: number): void {
+    if (this.#offset === undefined) {
+      if (this.list.length === MAX_FRAGMENTS) throw new Error(`at most ${MAX_FRAGMENTS} pieces of a sparse file expected, found more`);
+      this.#offset = value;
+      return;
+    }
+    const fragment = { offset: this.#offset, length: value };
+    if (fragment.offset < this.#end || value < 0 || fragment.offset + value > this.#size) throw new Error('a sparse map in order and within the file expected, found another');
+    this.#end = fragment.offset + value;
+    this.#offset = undefined;
+    this.list.push(fragment);
+  }
 }

@@ -12,7 +12,7 @@ export interface TarHeader {
   readonly gid: number;
   readonly size: number;
   readonly mtimeSec: number;
-  /** One character; `\0` of the oldest tars is told as `0`, or `5` where the name ends with a slash. */
+  /** One character; `\0` is the oldest tars' for a file, or a folder: only the whole name tells, which other headers may give. */
   readonly type: string;
   readonly linkName: Buffer;
   readonly deviceMajor: number;
@@ -30,26 +30,42 @@ export function parseTarHeader(block: Buffer): TarHeader | undefined {
   const ustar = magic.startsWith('ustar\0');
   const gnu = magic === 'ustar  \0';
   const star = ustar && block.toString('latin1', 508, 512) === 'tar\0';
-  const prefix = ustar ? text(block, 345, star ? 131 : 155) : NOTHING;
+  // Fields that are not used here are parsed, too: dockerd refuses the tar where one is wrong.
+  if (star) for (const [offset, what] of [[476, 'atime'], [488, 'ctime']] as const) numeric(block, offset, 12, what);
+  const prefix = ustar ? text(block, 345, star ? 131 : 155) : gnu ? prefixOfOldGo(block) : NOTHING;
   const rest = text(block, 0, 100);
   const name = prefix.length === 0 ? rest : Buffer.concat([prefix, Buffer.from('/'), rest]);
-  const flag = String.fromCharCode(block[156] ?? 0);
   return {
     name,
-    mode: numeric(block, 100, 8, 'mode'),
-    uid: numeric(block, 108, 8, 'uid'),
-    gid: numeric(block, 116, 8, 'gid'),
+    mode: wrapped(integer(block, 100, 8, 'mode')),
+    uid: wrapped(integer(block, 108, 8, 'uid')),
+    gid: wrapped(integer(block, 116, 8, 'gid')),
     size: size(block),
-    mtimeSec: numeric(block, 136, 12, 'mtime'),
-    type: flag === '\0' ? (name.at(-1) === SLASH ? '5' : '0') : flag,
+    mtimeSec: Number(integer(block, 136, 12, 'mtime')),
+    type: String.fromCharCode(block[156] ?? 0),
     linkName: text(block, 157, 100),
-    deviceMajor: ustar || gnu ? numeric(block, 329, 8, 'device major') : 0,
-    deviceMinor: ustar || gnu ? numeric(block, 337, 8, 'device minor') : 0,
+    deviceMajor: ustar || gnu ? Number(integer(block, 329, 8, 'device major')) : 0,
+    deviceMinor: ustar || gnu ? Number(integer(block, 337, 8, 'device minor')) : 0,
   };
 }
 
+/** What the kernel makes of a number for a system call that takes 32 bits of it: lchown(2), as Go calls it, wraps around. */
+export function wrapped(value: number | bigint): number {
+  return typeof value === 'number' && value >= 0 && value <= 0xffffffff ? value : Number(BigInt.asUintN(32, BigInt(value)));
+}
+
+/** Go before 1.8 wrote a prefix where GNU has times; Go's reader takes it for one where it is no time (reader.go, readHeader). */
+function prefixOfOldGo(block: Buffer): Buffer {
+  try {
+    for (const [offset, what] of [[345, 'atime'], [357, 'ctime']] as const) if (block[offset] !== 0) integer(block, offset, 12, what);
+    return NOTHING;
+  } catch {
+    const prefix = text(block, 345, 155);
+    return prefix.some((byte) => byte >= 0x80) ? NOTHING : prefix;
+  }
+}
+
 const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
-const SLASH = 0x2f;
 const NOTHING = Buffer.alloc(0);
 
 function size(block: Buffer): number {
@@ -77,16 +93,22 @@ function text(block: Buffer, offset: number, length: number): Buffer {
   return end === -1 ? field : field.subarray(0, end);
 }
 
+/** A number that JavaScript's can be. @throws Error */
+function numeric(block: Buffer, offset: number, length: number, what: string): number {
+  const value = integer(block, offset, length, what);
+  if (!Number.isSafeInteger(Number(value))) throw new Error(`${what}: a number below 2^53 expected, found ${value}`);
+  return Number(value);
+}
+
 /** Octal digits, or base 256 (two's complement, big-endian) where the first bit is set. */
-export function numeric(block: Buffer, offset: number, length: number, what: string): number {
+function integer(block: Buffer, offset: number, length: number, what: string): number | bigint {
   const first = block[offset] ?? 0;
   if ((first & 0x80) !== 0) {
     const negative = (first & 0x40) !== 0;
     let value = BigInt(first & 0x3f) - (negative ? 64n : 0n);
     for (let index = offset + 1; index < offset + length; index += 1) value = value * 256n + BigInt(block[index] ?? 0);
-    const number = Number(value);
-    if (!Number.isSafeInteger(number)) throw new Error(`${what}: a number below 2^53 expected, found ${value}`);
-    return number;
+    if (value !== BigInt.asIntN(64, value)) throw new Error(`${what}: a number of 64 bits expected, found ${value}`);
+    return value;
   }
   const plain = octal(block, offset, offset + length);
   if (plain !== undefined) return plain;

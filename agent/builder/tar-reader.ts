@@ -1,7 +1,7 @@
 import type { ByteReader } from './byte-reader.ts';
-import { parsePax, parsePaxNumber, parsePaxTime, type PaxRecords } from './pax.ts';
-import { hasSparseMap, readSparseMap, type Fragment } from './sparse.ts';
-import { BLOCK_BYTES, parseTarHeader, type TarHeader } from './tar-header.ts';
+import { parsePax, parsePaxInteger, parsePaxNumber, parsePaxTime, type PaxRecords } from './pax.ts';
+import { readSparseMap, sparseFormat, type Fragment } from './sparse.ts';
+import { BLOCK_BYTES, parseTarHeader, wrapped, type TarHeader } from './tar-header.ts';
 
 /** One entry of a tar, with its PAX records and GNU long names applied. */
 export interface TarEntry extends TarHeader {
@@ -18,6 +18,7 @@ export interface TarEntry extends TarHeader {
 const MAX_SPECIAL_BYTES = 1024 * 1024;
 /** Types that have no payload whatever their size field says (Go, isHeaderOnlyType). */
 const HEADER_ONLY = new Set(['1', '2', '3', '4', '5', '6']);
+const SLASH = 0x2f;
 const XATTR_PREFIX = 'SCHILY.xattr.';
 const NO_RECORDS: PaxRecords = new Map();
 const NO_XATTRS = new Map<string, Buffer>();
@@ -60,11 +61,11 @@ export class TarReader {
         return undefined;
       }
       if (header.type === 'x') pax = parsePax(await this.#special(header));
-      // Git's and others' global headers are passed over, as dockerd does (archive.go, Unpack).
-      else if (header.type === 'g') await this.#special(header);
+      // Git's and others' global headers are an entry to Go: what came before is for them, not for the next file.
+      else if (header.type === 'g') return globalEntry(header, parsePax(await this.#special(header)));
       else if (header.type === 'L') longName = untilZero(await this.#special(header));
       else if (header.type === 'K') longLink = untilZero(await this.#special(header));
-      else return await this.#entry(block, header, pax, longName, longLink);
+      else return await this.#entry(header, pax, longName, longLink);
     }
   }
 
@@ -84,26 +85,27 @@ export class TarReader {
     this.#padding = 0;
   }
 
-  async #entry(block: Buffer, header: TarHeader, pax: PaxRecords, longName: Buffer | undefined, longLink: Buffer | undefined): Promise<TarEntry> {
-    // An empty value takes a record back (Go, mergePAX).
-    const value = (key: string): string | undefined => pax.get(key) || undefined;
-    const bytes = (key: string): Buffer | undefined => (value(key) === undefined ? undefined : Buffer.from(value(key) ?? '', 'latin1'));
-    const number = (key: string, fallback: number): number => (value(key) === undefined ? fallback : parsePaxNumber(value(key) ?? '', key));
-    const payloadBytes = HEADER_ONLY.has(header.type) ? 0 : number('size', header.size);
+  async #entry(header: TarHeader, pax: PaxRecords, longName: Buffer | undefined, longLink: Buffer | undefined): Promise<TarEntry> {
+    const named = { ...header, ...namesOf(header, pax, longName, longLink) };
+    const type = header.type === '\0' ? (named.name.at(-1) === SLASH ? '5' : '0') : header.type;
+    const isHeaderOnly = HEADER_ONLY.has(type);
+    const payloadBytes = isHeaderOnly ? 0 : pax.get('size') ? parsePaxNumber(pax.get('size') ?? '', 'size') : header.size;
     if (payloadBytes < 0) throw new Error(`size: a number of bytes expected, found ${payloadBytes}`);
     this.#remaining = payloadBytes;
     this.#padding = -payloadBytes & (BLOCK_BYTES - 1);
-    const mtime = value('mtime') === undefined ? { sec: header.mtimeSec, nsec: 0 } : parsePaxTime(value('mtime') ?? '');
+    const mtime = pax.get('mtime') ? parsePaxTime(pax.get('mtime') ?? '') : { sec: header.mtimeSec, nsec: 0 };
     const xattrs = pax.size === 0 ? NO_XATTRS : new Map<string, Buffer>();
     for (const [key, content] of pax) if (key.startsWith(XATTR_PREFIX)) xattrs.set(key.slice(XATTR_PREFIX.length), Buffer.from(content, 'latin1'));
-    const sparse = hasSparseMap(header.type, pax) ? await readSparseMap(block, header.type, pax, payloadBytes, (length) => this.#raw(length)) : undefined;
-    if (sparse !== undefined && header.type !== 'S') this.#remaining -= sparse.mapBytes;
+    const format = sparseFormat(pax);
+    if (format !== undefined && isHeaderOnly) throw new Error(`a sparse file expected, found a map of one for the tar type ${JSON.stringify(type)}`);
+    const sparse = format === undefined ? undefined : await readSparseMap(format, pax, payloadBytes, (length) => this.#raw(length));
+    if (sparse !== undefined) this.#remaining -= sparse.mapBytes;
     return {
-      ...header,
-      name: sparse?.name ?? bytes('path') ?? longName ?? header.name,
-      linkName: bytes('linkpath') ?? longLink ?? header.linkName,
-      uid: number('uid', header.uid),
-      gid: number('gid', header.gid),
+      ...named,
+      type,
+      name: sparse?.name ?? named.name,
+      uid: pax.get('uid') ? wrapped(parsePaxInteger(pax.get('uid') ?? '', 'uid')) : header.uid,
+      gid: pax.get('gid') ? wrapped(parsePaxInteger(pax.get('gid') ?? '', 'gid')) : header.gid,
       size: sparse?.size ?? payloadBytes,
       mtimeSec: mtime.sec,
       mtimeNsec: mtime.nsec,
@@ -138,6 +140,17 @@ export class TarReader {
     if (second.length === BLOCK_BYTES && parseTarHeader(second) !== undefined) throw new Error('a second block of zeros expected at the end of the tar, found an entry');
     for (let piece = await this.#reader.some(BLOCK_BYTES * 128); piece !== undefined; piece = await this.#reader.some(BLOCK_BYTES * 128)) this.#onRaw(piece);
   }
+}
+
+/** A GNU long name wins over a PAX path; an empty one, and an empty PAX value, take nothing over (reader.go, next, mergePAX). */
+function namesOf(header: TarHeader, pax: PaxRecords, longName: Buffer | undefined, longLink: Buffer | undefined): Pick<TarHeader, 'name' | 'linkName'> {
+  const chosen = (long: Buffer | undefined, text: string | undefined, short: Buffer): Buffer => (long !== undefined && long.length > 0 ? long : text ? Buffer.from(text, 'latin1') : short);
+  return { name: chosen(longName, pax.get('path'), header.name), linkName: chosen(longLink, pax.get('linkpath'), header.linkName) };
+}
+
+/** A global header's name counts among the layer's; all else of it is passed over (archive.go, Unpack). */
+function globalEntry(header: TarHeader, pax: PaxRecords): TarEntry {
+  return { ...header, ...namesOf(header, pax, undefined, undefined), size: 0, mtimeNsec: 0, xattrs: NO_XATTRS, fragments: undefined, payloadBytes: 0 };
 }
 
 function untilZero(bytes: Buffer): Buffer {

@@ -1,5 +1,6 @@
 import { constants, createGzip, type Gzip } from 'node:zlib';
 import { once } from 'node:events';
+import type { Fragment } from './sparse.ts';
 import type { Spool } from './spool.ts';
 
 /** Raw bytes are gathered up to this many before they become a record. */
@@ -49,13 +50,17 @@ export class TarSplitWriter {
     }
   }
 
-  /** A file whose content stands here. @param path below the layer's root, as latin1 */
-  file(path: string, size: number, crc: Buffer): void {
+  /**
+   * A file whose content stands here. @param path below the layer's root, as latin1
+   * @param fragments what of it, where not all: a field that dockerd passes over
+   */
+  file(path: string, size: number, crc: Buffer, fragments?: readonly Fragment[]): void {
     this.#flush();
     const bytes = Buffer.from(path, 'latin1');
     const text = bytes.toString('utf8');
     const name = Buffer.from(text, 'utf8').equals(bytes) ? { name: text } : { name_raw: bytes.toString('base64') };
-    this.#line({ type: 1, ...name, size, payload: crc.toString('base64') });
+    const pieces = fragments === undefined ? {} : { fragments: fragments.map(({ offset, length }) => [offset, length]) };
+    this.#line({ type: 1, ...name, size, payload: crc.toString('base64'), ...pieces });
   }
 
   /** Waits where gzip is behind. */

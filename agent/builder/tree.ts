@@ -49,12 +49,13 @@ export class Tree {
     return inode;
   }
 
+  /** Sets all of them anew. @throws Error where the owner's numbers have no room */
   setAttributes(inode: number, { mode, mtime, xattrs, ...owner }: Attributes): void {
     this.#inodes.set(inode, INODE.kindAndMode, (this.#inodes.get(inode, INODE.kindAndMode) & ~0xffff) | mode);
     this.setOwner(inode, owner);
     this.#inodes.set(inode, INODE.seconds, mtime.sec % 2 ** 32);
     this.#inodes.set(inode, INODE.secondsHighAndNanos, (mtime.nsec << 2) | Math.floor(mtime.sec / 2 ** 32));
-    for (const [name, value] of xattrs) this.setXattr(inode, name, value);
+    this.#setXattrs(inode, xattrs);
   }
 
   setOwner(inode: number, { uid, gid }: Pick<Attributes, 'uid' | 'gid'>): void {
@@ -64,7 +65,15 @@ export class Tree {
   }
 
   setXattr(inode: number, name: string, value: Buffer): void {
-    const packed = packXattrs(new Map([...this.#xattrs(inode), [name, value]]));
+    this.#setXattrs(inode, new Map([...this.xattrs(inode), [name, value]]));
+  }
+
+  #setXattrs(inode: number, xattrs: ReadonlyMap<string, Buffer>): void {
+    if (xattrs.size === 0) {
+      this.#inodes.set(inode, INODE.xattrs, 0);
+      return;
+    }
+    const packed = packXattrs(xattrs);
     const length = Buffer.alloc(4);
     length.writeUInt32LE(packed.length);
     this.#inodes.set(inode, INODE.xattrs, this.#bytes.append(length) + 1);
@@ -122,7 +131,7 @@ export class Tree {
       uid: word(INODE.uid),
       gid: word(INODE.gid),
       mtime: { sec: (high & 3) * 2 ** 32 + word(INODE.seconds), nsec: high >>> 2 },
-      xattrs: this.#xattrs(inode),
+      xattrs: this.xattrs(inode),
       links: this.links(inode),
       ino: this.ino(inode),
     };
@@ -225,7 +234,7 @@ export class Tree {
     return { kind, major: this.#inodes.get(inode, INODE.first), minor: this.#inodes.get(inode, INODE.second) };
   }
 
-  #xattrs(inode: number): ReadonlyMap<string, Buffer> {
+  xattrs(inode: number): ReadonlyMap<string, Buffer> {
     const at = this.#inodes.get(inode, INODE.xattrs) - 1;
     return at < 0 ? NO_XATTRS : unpackXattrs(this.#bytes.read(at + 4, this.#bytes.read(at, 4).readUInt32LE()));
   }

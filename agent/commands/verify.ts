@@ -6,6 +6,7 @@ import { FolderFiles } from '../builder/folder-files.ts';
 import { layerProblem } from '../builder/layer-content.ts';
 import { metadataProblems } from '../builder/metadata-digests.ts';
 import { makeProgress } from '../builder/progress.ts';
+import { ReadBudget } from '../builder/read-budget.ts';
 import { effectOf, type Finding } from '../disk/finding.ts';
 import { TAR_SPLIT } from '../docker/layer-db.ts';
 import { overlayPaths } from '../docker/overlay2.ts';
@@ -36,6 +37,7 @@ interface Place {
   readonly diffPath: string;
   readonly tarSplitPath: string | undefined;
   readonly sizeBytes: number;
+  readonly budget: ReadBudget | undefined;
 }
 
 const COPY_AGAIN = 'copy the disk again, or build it anew';
@@ -88,7 +90,7 @@ const isFault = (finding: Finding): boolean => effectOf(finding) !== 'none';
 /** Which files of a disk have not the digests that its manifest gives them; none without a manifest. */
 export function metadataFaults({ mounted, content: { label, manifest } }: LoadedDisk): Finding[] {
   if (manifest === undefined) return [];
-  return metadataProblems(new FolderFiles(mounted.path), manifest).map((problem) => ({ code: 'CONTENT_WRONG', label, device: mounted.device.path, message: `disk ${label}: ${problem}; ${COPY_AGAIN}` }));
+  return metadataProblems(new FolderFiles(mounted.path), manifest, new ReadBudget(mounted.device.sizeBytes)).map((problem) => ({ code: 'CONTENT_WRONG', label, device: mounted.device.path, message: `disk ${label}: ${problem}; ${COPY_AGAIN}` }));
 }
 
 async function compareLayers(run: Preload): Promise<{ readonly findings: readonly Finding[]; readonly layers: number; readonly bytes: number }> {
@@ -114,8 +116,9 @@ async function compareLayers(run: Preload): Promise<{ readonly findings: readonl
 }
 
 /** Also those that the store has from another disk, or does not have yet. */
-function layersOnDisk({ content: { label, layers } }: LoadedDisk): Place[] {
-  return [...layers.values()].map(({ chain, diffID, diffPath, tarSplit, size }) => ({ what: `disk ${label}: layer ${chain}`, label, cure: COPY_AGAIN, diffID, diffPath, tarSplitPath: tarSplit?.path, sizeBytes: Number(size) }));
+function layersOnDisk({ mounted, content: { label, layers } }: LoadedDisk): Place[] {
+  const budget = new ReadBudget(mounted.device.sizeBytes);
+  return [...layers.values()].map(({ chain, diffID, diffPath, tarSplit, size }) => ({ what: `disk ${label}: layer ${chain}`, label, cure: COPY_AGAIN, diffID, diffPath, tarSplitPath: tarSplit?.path, sizeBytes: Number(size), budget }));
 }
 
 /** The user's own layers that preloaded images stand on. */
@@ -135,6 +138,7 @@ function usersLayers({ dataRoot, plan }: Preload): Place[] {
         diffPath: overlayPaths(dataRoot).link(layer.link),
         tarSplitPath: `${store.paths.layer(chain)}/${TAR_SPLIT}`,
         sizeBytes: store.sizeOf(chain),
+        budget: undefined,
       });
     });
   }

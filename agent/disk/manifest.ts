@@ -3,13 +3,12 @@ import { isRecord } from '../docker/json.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { describeValue } from '../system/parse.ts';
 import { checkShape, listOf, matching, objectOf, optional, recordOf, text, whole } from '../system/shape.ts';
-import type { DiskTree } from './tree.ts';
+import { MAX_MANIFEST_BYTES } from './limits.ts';
+import type { ReadableTree } from './tree.ts';
 
 /** The format of disks and ledgers that this program writes, major.minor. */
 export const FORMAT_VERSION = '1.0';
 export const MANIFEST_NAME = 'docker-preloader.json';
-/** Parsed, it takes ten times as much memory. */
-export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 
 /**
  * docker-preloader.json, in the root of a disk that `build` made. A newer minor version may have more in it.
@@ -54,7 +53,7 @@ const shape = objectOf({
  * Reads a disk's manifest, or undefined where it has none: then it is one that dockerd filled.
  * @throws PreloaderError FORMAT_NEWER (it is then not to be read as a disk without manifest) or MANIFEST_INVALID
  */
-export function readManifest(tree: DiskTree): { readonly manifest: Manifest; readonly digest: string } | undefined {
+export function readManifest(tree: Pick<ReadableTree, 'read'>): { readonly manifest: Manifest; readonly digest: string } | undefined {
   let bytes: Buffer | undefined;
   try {
     bytes = tree.read(MANIFEST_NAME, MAX_MANIFEST_BYTES);
@@ -65,7 +64,7 @@ export function readManifest(tree: DiskTree): { readonly manifest: Manifest; rea
 }
 
 /** Parses a manifest's bytes. @throws PreloaderError FORMAT_NEWER or MANIFEST_INVALID */
-export function parseManifest(bytes: Buffer): { readonly manifest: Manifest; readonly digest: string } {
+function parseManifest(bytes: Buffer): { readonly manifest: Manifest; readonly digest: string } {
   try {
     const document: unknown = JSON.parse(bytes.toString('utf8'));
     refuseNewerMajor(document, MANIFEST_NAME, FORMAT_VERSION);

@@ -7,8 +7,9 @@ import { parseReference } from '../docker/reference.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { oneLine } from '../system/one-line.ts';
 import type { Finding } from './finding.ts';
+import { MAX_HELD_BYTES, MAX_IMAGES, MAX_REFERENCES, MAX_REPOSITORIES_BYTES, MAX_SOURCES_BYTES, MAX_TAR_SPLIT_BYTES, SMALL_FILE_BYTES } from './limits.ts';
 import { readManifest, type Manifest, type ManifestLayer } from './manifest.ts';
-import { DiskTree } from './tree.ts';
+import { DiskTree, type ReadableTree } from './tree.ts';
 
 /** A layer as a disk has it. */
 export interface DiskLayer extends LayerRecord {
@@ -40,15 +41,6 @@ export interface DiskContent {
 }
 
 const IMAGE_ROOT = 'image/overlay2';
-const SMALL_FILE_BYTES = 4096;
-const MAX_REPOSITORIES_BYTES = 8 * 1024 * 1024;
-const MAX_TAR_SPLIT_BYTES = 1024 * 1024 * 1024;
-const MAX_SOURCES_BYTES = 1024 * 1024;
-/** More images than any disk has; the limit keeps a made-up one from holding up the boot. */
-export const MAX_IMAGES = 10_000;
-export const MAX_REFERENCES = 10_000;
-/** Of configurations and registry sources of one disk, which are held in memory until they are written. */
-export const MAX_HELD_BYTES = 32 * 1024 * 1024;
 /** So many faults of one disk are told one by one; the rest are counted. */
 const MAX_FINDINGS = 50;
 const METADATA_FILES = ['parent', 'lastUpdated', 'builtLocally'] as const;
@@ -59,7 +51,11 @@ const METADATA_FILES = ['parent', 'lastUpdated', 'builtLocally'] as const;
  * @throws PreloaderError where the disk as a whole cannot be used
  */
 export function readDisk(label: string, root: string): DiskContent {
-  const tree = new DiskTree(root);
+  return readTree(label, new DiskTree(root));
+}
+
+/** The same of a disk that need not be mounted. @throws PreloaderError where the disk as a whole cannot be used */
+export function readTree(label: string, tree: ReadableTree): DiskContent {
   const found = readManifest(tree);
   if (!tree.isFolder(IMAGE_ROOT) || !tree.isFolder('overlay2')) {
     throw new PreloaderError('DISK_LAYOUT', 'the folders image/overlay2 and overlay2, as dockerd writes them, expected, found none');
@@ -88,12 +84,12 @@ class DiskReader {
   #tarSplitBytes = 0;
   readonly #capacity: number;
   readonly #label: string;
-  readonly #tree: DiskTree;
+  readonly #tree: ReadableTree;
   readonly #seen = new Set<ChainID>();
   readonly #hasSources: boolean;
   readonly #listed: ReadonlyMap<string, ManifestLayer>;
 
-  constructor(label: string, tree: DiskTree, manifest: Manifest | undefined) {
+  constructor(label: string, tree: ReadableTree, manifest: Manifest | undefined) {
     this.#label = label;
     this.#tree = tree;
     this.#listed = new Map(manifest?.layers.map((layer) => [layer.chainId, layer]));

@@ -2,6 +2,9 @@ import { lstatSync, readdirSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { readUntrusted } from '../system/files.ts';
 
+/** What the agent reads of a disk, mounted or not. */
+export type ReadableTree = Pick<DiskTree, 'capacity' | 'path' | 'isFolder' | 'names' | 'read' | 'readText' | 'sizeOf'>;
+
 /**
  * A mounted disk as a tree of data from outside. Each folder on the way to a file is checked once: a real folder of the
  * disk's own filesystem, no symlink and no mount point. The filesystem is read-only, so what was checked stays so.

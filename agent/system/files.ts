@@ -85,11 +85,12 @@ export function readUntrusted(path: string, limitBytes: number): Buffer | undefi
   }
 }
 
-/** Whether two files hold the same bytes; piece by piece, for they may be large. @throws system errors */
+/** Whether two files hold the same bytes: their sizes first, then piece by piece, for they may be large. @throws system errors */
 export function haveSameContent(left: string, right: string): boolean {
   const files: number[] = [];
   try {
     for (const path of [left, right]) files.push(openSync(path, constants.O_RDONLY));
+    if (fstatSync(files[0] ?? -1).size !== fstatSync(files[1] ?? -1).size) return false;
     const [leftPiece, rightPiece] = [Buffer.alloc(PIECE_BYTES), Buffer.alloc(PIECE_BYTES)];
     for (let offset = 0; ; offset += PIECE_BYTES) {
       const leftBytes = readPiece(files[0] ?? -1, leftPiece, offset);

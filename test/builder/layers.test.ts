@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { assemble } from '../../agent/builder/assemble.ts';
 import { ByteReader } from '../../agent/builder/byte-reader.ts';
 import { Crc64 } from '../../agent/builder/crc64.ts';
 import { unpackLayer, type ContentStore, type UnpackedLayer } from '../../agent/builder/unpack-layer.ts';
+import type { FolderContent } from '../../agent/builder/disk-files.ts';
 import { Spool } from '../../agent/builder/spool.ts';
 import type { Tree } from '../../agent/builder/tree.ts';
 import type { TreeNode } from '../../agent/builder/tree-node.ts';
@@ -66,8 +68,12 @@ function nodesOf(tree: Tree): Map<string, TreeNode> {
 
 async function reassembled(layer: Unpacked): Promise<Buffer> {
   const parts: Buffer[] = [];
-  for await (const part of assemble([layer.tarSplit], (name) => [layer.content(name)])) parts.push(part);
+  for await (const part of assemble([layer.tarSplit], filesOf(layer))) parts.push(part);
   return Buffer.concat(parts);
+}
+
+function filesOf(layer: Unpacked): FolderContent {
+  return { sizeOf: (name) => layer.content(name).length, *pieces(name, start, end) { yield layer.content(name).subarray(start, end); } };
 }
 
 async function fault(entries: readonly MadeEntry[]): Promise<string> {
@@ -124,16 +130,12 @@ describe('layers', () => {
     assert.ok(taken > 100, `most tars must be valid ones, ${taken} were`);
   });
 
-  it('expands sparse files and gives their tars back: GNU\'s old format, PAX 0.1 and 1.0', async () => {
+  it('expands sparse files and gives their tars back: PAX 0.1 and 1.0', async () => {
     const data = Buffer.alloc(700, 's');
     const expected = Buffer.concat([Buffer.alloc(4096), data, Buffer.alloc(5000 - 4796)]);
     const map = Buffer.alloc(512);
     map.write('1\n4096\n700\n');
-    const old = makeTar([{ name: 'old', type: 'S', content: data, gnu: true }]);
-    for (const [offset, value] of [[386, 4096], [398, 700], [483, 5000]] as const) old.write(value.toString(8).padStart(11, '0'), offset);
-    resum(old);
     const layers: Readonly<Record<string, Buffer>> = {
-      'old': old,
       'v0.1': makeTar([{ name: 'GNUSparseFile.0/x', content: data, pax: { 'GNU.sparse.name': 'v0.1', 'GNU.sparse.size': '5000', 'GNU.sparse.numblocks': '1', 'GNU.sparse.map': '4096,700' } }]),
       'v1.0': makeTar([{ name: 'GNUSparseFile.0/x', content: Buffer.concat([map, data]), pax: { 'GNU.sparse.major': '1', 'GNU.sparse.minor': '0', 'GNU.sparse.name': 'v1.0', 'GNU.sparse.realsize': '5000' } }]),
     };
@@ -141,6 +143,7 @@ describe('layers', () => {
       const layer = await unpack(tar);
       assert.ok(layer.content(name).equals(expected), name);
       assert.ok((await reassembled(layer)).equals(tar), name);
+      assert.ok(!gunzipSync(layer.tarSplit).toString().includes(data.subarray(0, 60).toString('base64')), 'the payload is not there twice');
     }
   });
 
@@ -164,7 +167,6 @@ describe('layers', () => {
       [[{ name: 'a', content: '1' }, { name: 'a/b', content: '2' }], /a folder expected at 'a', found a file/],
       [[{ name: 'h', type: '1', linkName: 'nowhere' }], /a hard link to a file of the layer expected, found one to '\/nowhere', which is not there/],
       [[{ name: 'l', type: '2', linkName: 'l' }, { name: 'l/x', content: 'x' }], /at most 40 symlinks on the way expected, found more/],
-      [[{ name: 'l', type: '2', linkName: '/etc' }, { name: 'l/x', content: 'x' }], /the folder 'etc' expected in the layer, found none/],
       [[{ name: 'x', type: '7', content: 'x' }], /found the tar type "7"/],
       [[{ name: 'a', content: '1' }, { name: '.wh.a' }], /a whiteout of what a layer below has expected/],
     ];
@@ -185,11 +187,4 @@ function bitwise(bytes: Uint8Array): string {
     for (let bit = 0; bit < 8; bit += 1) crc = (crc & 1n) === 1n ? (crc >> 1n) ^ 0xd800_0000_0000_0000n : crc >> 1n;
   }
   return (crc ^ 0xffff_ffff_ffff_ffffn).toString(16).padStart(16, '0');
-}
-
-function resum(block: Buffer): void {
-  block.fill(0x20, 148, 156);
-  let sum = 0;
-  for (const byte of block.subarray(0, 512)) sum += byte;
-  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
 }

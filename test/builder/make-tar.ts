@@ -15,6 +15,8 @@ export interface MadeEntry {
   readonly pax?: Readonly<Record<string, string>>;
   /** GNU `L` and `K` headers ahead of it, for what is longer than 100 bytes; PAX records otherwise. */
   readonly gnu?: boolean;
+  /** Changes its header block before that is summed. */
+  readonly patch?: (header: Buffer) => void;
 }
 
 /** Writes a tar with two blocks of zeros at its end. */
@@ -34,11 +36,16 @@ function entryBlocks(entry: MadeEntry): Buffer[] {
   if (!gnu && uid > 0o7777777) records['uid'] = String(uid);
   if (!gnu && gid > 0o7777777) records['gid'] = String(gid);
   if (Object.keys(records).length > 0) {
-    const body = Buffer.from(Object.entries(records).map(([key, value]) => paxRecord(key, value)).join(''), 'latin1');
+    const body = paxBody(Object.entries(records));
     blocks.push(header({ name: 'PaxHeaders/x', type: 'x' }, body.length, false), padded(body));
   }
   const content = Buffer.from(entry.content ?? '');
   return [...blocks, header(entry, content.length, gnu), padded(content)];
+}
+
+/** The content of a PAX header. */
+export function paxBody(records: readonly (readonly [key: string, value: string])[]): Buffer {
+  return Buffer.from(records.map(([key, value]) => paxRecord(key, value)).join(''), 'latin1');
 }
 
 function paxRecord(key: string, value: string): string {
@@ -62,6 +69,7 @@ function header(entry: MadeEntry, size: number, gnu: boolean): Buffer {
   block.write(gnu ? 'ustar  \0' : 'ustar\x0000', 257, 'latin1');
   number(block, 329, 8, entry.deviceMajor ?? 0);
   number(block, 337, 8, entry.deviceMinor ?? 0);
+  entry.patch?.(block);
   block.fill(0x20, 148, 156);
   let sum = 0;
   for (const byte of block) sum += byte;
