@@ -18,10 +18,8 @@ interface Stage {
 const stages: Readonly<Record<string, Stage>> = {
   unit: {
     about: 'units, by tables and by properties',
-    files: [
-      'test/{boot,boot-order,commands,disk,docker,packaging,status,support,system}/**/*.test.ts',
-      'test/builder/{archive,build,layers,memory,output,parent-link,platform,shapes,tools,zstd}.test.ts',
-    ],
+    files: ['test/{boot,boot-order,builder,commands,disk,docker,packaging,status,support,system}/**/*.test.ts'],
+    except: 'test/builder/{corners,dockerd,engine}.test.ts',
     concurrency: 2,
   },
   store: { about: 'real dockerds 20.10, 26.1 and 28.5 on preloaded stores', files: ['test/{store,demo}/*.test.ts', 'test/builder/{corners,dockerd,engine}.test.ts'], concurrency: 2, except: 'test/store/stories*' },

@@ -1,4 +1,5 @@
 import { BLOCK_BYTES } from './disk-file.ts';
+import { HASH_VERSION } from './ext4-folder.ts';
 import type { FilesystemOptions } from './filesystem.ts';
 
 export const BLOCKS_PER_GROUP = 32_768;
@@ -50,8 +51,8 @@ export function superblock(layout: Layout, lastIno: number, freeBlocks: number, 
   const fields: readonly (readonly [number, number])[] = [
     [0x00, inodes], [0x04, layout.blocks], [0x0c, freeBlocks], [0x10, inodes - lastIno], [0x18, 2], [0x1c, 2],
     [0x20, BLOCKS_PER_GROUP], [0x24, BLOCKS_PER_GROUP], [0x28, layout.inodesPerGroup], [0x4c, 1], [0x54, FIRST_FREE_INO - 1],
-    // ext_attr, sparse_super2; filetype, extents, flex_bg; large_file, huge_file, dir_nlink, extra_isize.
-    [0x5c, 0x8 | 0x200], [0x60, 0x2 | 0x40 | 0x200], [0x64, 0x2 | 0x8 | 0x20 | 0x40],
+    // ext_attr, dir_index, sparse_super2; filetype, extents, flex_bg; large_file, huge_file, dir_nlink, extra_isize.
+    [0x5c, 0x8 | 0x20 | 0x200], [0x60, 0x2 | 0x40 | 0x200], [0x64, 0x2 | 0x8 | 0x20 | 0x40],
   ];
   for (const [offset, value] of fields) block.writeUInt32LE(value, offset);
   block.writeUInt16LE(0xffff, 0x36);
@@ -60,6 +61,9 @@ export function superblock(layout: Layout, lastIno: number, freeBlocks: number, 
   block.writeUInt16LE(1, 0x3a);
   block.writeUInt16LE(1, 0x3c);
   block.writeUInt16LE(INODE_BYTES, 0x58);
+  block.writeUInt8(HASH_VERSION, 0xfc);
+  const UNSIGNED_HASH = 2;
+  block.writeUInt32LE(UNSIGNED_HASH, 0x160);
   options.uuid.copy(block, 0x68);
   block.write(options.label, 0x78, 16, 'latin1');
   block.writeUInt16LE(32, 0x15c);

@@ -15,6 +15,7 @@ const LOST_AND_FOUND_INO = 11;
 const MAX_LINKS = 65_000;
 const MAX_EXTENT_BLOCKS = 32_768;
 const EXTENTS_FLAG = 0x80000;
+const INDEX_FLAG = 0x1000;
 /** Entries of an extent block: 12 bytes each, behind a header of 12. */
 const EXTENTS_PER_BLOCK = 340;
 
@@ -102,9 +103,10 @@ class Ext4Writer implements FilesystemWriter {
         else this.#extents(inode, 0, 0);
         break;
       case 'folder': {
-        const content = folderContent(tree, number, parent);
+        const { content, indexed } = folderContent(tree, number, parent);
         size = content.length;
         blocks = this.#content(inode, content);
+        if (indexed) inode.writeUInt32LE(EXTENTS_FLAG | INDEX_FLAG, 0x20);
         const subfolders = tree.children(number).filter((entry) => tree.kind(tree.inodeOf(entry)) === 'folder').length;
         // dir_nlink: a folder with more than 65,000 has 1, "not counted".
         links = subfolders + 2 > MAX_LINKS ? 1 : subfolders + 2;
