@@ -2,6 +2,7 @@ import { tmpdir } from 'node:os';
 import type { ArchiveArgument } from './archive-argument.ts';
 import { hexOf } from '../docker/ids.ts';
 import { isENOSPC, messageOf, PreloaderError } from '../system/errors.ts';
+import { checkBuilt } from './check-built.ts';
 import { collect, type CollectedLayer, type Collection } from './collect.ts';
 import { DiskContent, type BaseDisk } from './disk-content.ts';
 import { DiskFile } from './disk-file.ts';
@@ -109,11 +110,12 @@ async function writeDisk(
   progress: Progress,
 ): Promise<Omit<BuiltDisk, 'notes'>> {
   const { bases, needed } = withoutBases(collection, options.bases);
-  const disk = new DiskFile(options.dryRun ? undefined : workplace.path('disk'), options.format);
+  const chosen = filesystems[options.filesystem];
+  const disk = new DiskFile(options.dryRun ? undefined : workplace.path('disk'), options.format, chosen.maxBytes);
   const inodes = new Spool(() => workplace.path('inodes'));
   const tarSplit = new Spool(() => workplace.path('tar-split'));
   try {
-    const filesystem = filesystems[options.filesystem](disk, inodes);
+    const filesystem = chosen.open(disk, inodes);
     const content = new DiskContent(collection, disk, filesystem, options.readAhead);
     const todo = collection.layers.filter((layer) => needed.has(layer));
     progress.expect(todo.reduce((sum, { source }) => sum + source.archive.sizeOf(source.entry), 0));
@@ -138,6 +140,7 @@ async function writeDisk(
     const uuid = uuidFrom(`${options.filesystem} ${manifestDigest}`);
     const sizeBytes = onDisk(() => filesystem.finish(tree, { label, uuid, sizeBytes: options.sizeBytes }));
     disk.finish(sizeBytes);
+    if (!options.dryRun) checkBuilt(workplace.path('disk'));
     return { label, manifestDigest, sizeBytes, images: describeImages(collection), layers: todo.length, readAhead };
   } finally {
     for (const one of [disk, inodes, tarSplit]) one.close();

@@ -22,9 +22,14 @@ export class DiskFile implements ContentStore {
   #bufferStart = 0;
   #used = 0;
   readonly #format: 'raw' | 'qcow2';
+  readonly #maxBytes: number;
 
-  /** @param path of a file that is not there yet; undefined: nothing is written, everything else is as if it were */
-  constructor(path: string | undefined, format: 'raw' | 'qcow2') {
+  /**
+   * @param path of a file that is not there yet; undefined: nothing is written, everything else is as if it were
+   * @param maxBytes what the filesystem on it may have at most
+   */
+  constructor(path: string | undefined, format: 'raw' | 'qcow2', maxBytes = Number.MAX_SAFE_INTEGER) {
+    this.#maxBytes = maxBytes;
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
     this.#fd = path === undefined ? undefined : openSync(path, flags, 0o644);
     this.#format = format;
@@ -42,6 +47,7 @@ export class DiskFile implements ContentStore {
   }
 
   append(bytes: Buffer): void {
+    this.#makeRoom(bytes.length);
     for (let offset = 0; offset < bytes.length; ) {
       const count = bytes.copy(this.#buffer, this.#used, offset);
       this.#used += count;
@@ -51,6 +57,7 @@ export class DiskFile implements ContentStore {
   }
 
   appendZeros(count: number): void {
+    this.#makeRoom(count);
     for (let missing = count; missing > 0; ) {
       if (this.#used === 0 && missing >= BUFFER_BYTES) {
         const skipped = missing - (missing % BUFFER_BYTES);
@@ -68,6 +75,11 @@ export class DiskFile implements ContentStore {
 
   end(): void {
     this.appendZeros(-this.position & (BLOCK_BYTES - 1));
+  }
+
+  #makeRoom(bytes: number): void {
+    if (this.position + bytes <= this.#maxBytes) return;
+    throw new Error(`at most ${Math.round(this.#maxBytes / 2 ** 40)} TiB on a disk of this filesystem expected, found more: make several disks of the images`);
   }
 
   /** Writes over what is there already, or was left out. */

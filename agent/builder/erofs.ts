@@ -11,6 +11,7 @@ const SLOT_BYTES = 32;
 const INODE_BYTES = 64;
 const XATTR_HEADER_BYTES = 12;
 const DIRENT_BYTES = 12;
+const MAX_XATTRS_BYTES = XATTR_HEADER_BYTES + 0xfffe * 4;
 const MAGIC = 0xe0f5e1e2;
 /** The number of an inode is its place in the area, in slots. 0 would be passed over by readdir(3); the root's has 16 bits only. */
 const ROOT_INO = 2;
@@ -25,7 +26,7 @@ const fileTypes = { file: 1, folder: 2, character: 3, block: 4, fifo: 5, symlink
  * then inodes, each with its xattrs and what is left of a folder or symlink behind it (fs/erofs/erofs_fs.h). Extended
  * inodes keep times to the nanosecond. Linux 5.4 and later mount it.
  */
-export const erofs: Filesystem = (disk, spool) => new ErofsWriter(disk, spool);
+export const erofs: Filesystem = { maxBytes: (2 ** 32 - 1) * BLOCK_BYTES, open: (disk, spool) => new ErofsWriter(disk, spool) };
 
 class ErofsWriter implements FilesystemWriter {
   readonly reserved = ROOT_INO + INODE_BYTES / SLOT_BYTES;
@@ -183,7 +184,10 @@ function encodeXattrs(node: TreeNode): Buffer {
     value.copy(entry, 4 + name.length);
     parts.push(entry);
   }
-  return Buffer.concat(parts);
+  const encoded = Buffer.concat(parts);
+  // Their number of words has 16 bits.
+  if (encoded.length > MAX_XATTRS_BYTES) throw new Error(`at most ${MAX_XATTRS_BYTES} bytes of xattrs expected, as erofs has room for, found ${encoded.length}`);
+  return encoded;
 }
 
 const DOT = -1;

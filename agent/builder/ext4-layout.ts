@@ -8,6 +8,8 @@ export const INODES_PER_BLOCK = BLOCK_BYTES / INODE_BYTES;
 export const DESCRIPTOR_BYTES = 32;
 /** The group descriptors' place, right behind the superblock: enough for 1 TiB, and holes where not needed. */
 export const DESCRIPTOR_BLOCKS = 64;
+/** 1 TiB: what the group descriptors have room for. */
+export const MAX_BYTES = ((DESCRIPTOR_BLOCKS * BLOCK_BYTES) / DESCRIPTOR_BYTES) * BLOCKS_PER_GROUP * BLOCK_BYTES;
 export const FIRST_FREE_INO = 12;
 const MAX_INODES_PER_GROUP = 32_768;
 

@@ -1,7 +1,7 @@
 import { printable } from './layer-tree.ts';
 import { BLOCK_BYTES, type DiskFile } from './disk-file.ts';
 import { folderContent } from './ext4-folder.ts';
-import { arrange, BLOCKS_PER_GROUP, DESCRIPTOR_BLOCKS, DESCRIPTOR_BYTES, FIRST_FREE_INO, INODE_BYTES, INODES_PER_BLOCK, superblock } from './ext4-layout.ts';
+import { arrange, BLOCKS_PER_GROUP, DESCRIPTOR_BLOCKS, DESCRIPTOR_BYTES, FIRST_FREE_INO, INODE_BYTES, INODES_PER_BLOCK, MAX_BYTES, superblock } from './ext4-layout.ts';
 import { encodeXattrs } from './ext4-xattrs.ts';
 import { encodeDevice, typeBits, type Filesystem, type FilesystemOptions, type FilesystemWriter } from './filesystem.ts';
 import type { Spool } from './spool.ts';
@@ -25,7 +25,7 @@ const EXTENTS_PER_BLOCK = 340;
  * nanosecond, and the same content gives the same bytes. No journal, no checksums, no backup superblocks (sparse_super2):
  * the disk is never written to. Every feature is older than Linux 3.16.
  */
-export const ext4: Filesystem = (disk, spool) => new Ext4Writer(disk, spool);
+export const ext4: Filesystem = { maxBytes: MAX_BYTES, open: (disk, spool) => new Ext4Writer(disk, spool) };
 
 class Ext4Writer implements FilesystemWriter {
   readonly reserved = FIRST_FREE_INO;

@@ -29,8 +29,12 @@ export interface FilesystemWriter {
   finish(tree: Tree, options: FilesystemOptions): number;
 }
 
-/** Leaves room at the front of a disk that has nothing yet. @param spool where inodes wait until all contents are written */
-export type Filesystem = (disk: DiskFile, spool: Spool) => FilesystemWriter;
+export interface Filesystem {
+  /** What it can hold, itself included. */
+  readonly maxBytes: number;
+  /** Leaves room at the front of a disk that has nothing yet. @param spool where inodes wait until all contents are written */
+  open(disk: DiskFile, spool: Spool): FilesystemWriter;
+}
 
 /** A UUID (version 8, of one's own making) that follows from a digest. */
 export function uuidFrom(seed: string): Buffer {

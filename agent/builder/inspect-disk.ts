@@ -1,24 +1,17 @@
-import { statSync } from 'node:fs';
 import type { Manifest } from '../disk/manifest.ts';
 import { isLabel } from '../disk/label.ts';
 import { SMALL_FILE_BYTES } from '../disk/limits.ts';
 import { readTree, type DiskContent } from '../disk/reader.ts';
-import { DiskTree, type ReadableTree } from '../disk/tree.ts';
 import { MAX_READ_AHEAD_BYTES, parseReadAhead, READ_AHEAD_NAME, sizeOfList } from '../disk/read-ahead.ts';
 import { asChainID, asDiffID, sha256, type ChainID } from '../docker/ids.ts';
 import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
 import { isCacheId, overlayPaths } from '../docker/overlay2.ts';
 import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
-import { parseSuperblock, SUPERBLOCK_BYTES, type Superblock } from '../system/superblock.ts';
-import { openDiskBytes } from './disk-bytes.ts';
 import { filesBelow, readSmall, type DiskFiles } from './disk-files.ts';
-import { ErofsFiles } from './erofs-files.ts';
-import { Ext4Files } from './ext4-files.ts';
-import { FolderFiles } from './folder-files.ts';
 import { contentProblem } from './layer-content.ts';
 import { metadataProblems } from './metadata-digests.ts';
+import { openDisk, type OpenDisk } from './open-disk.ts';
 import { ReadBudget } from './read-budget.ts';
-import { UnmountedTree } from './unmounted-tree.ts';
 
 interface InspectedLayer {
   readonly chainId: string;
@@ -76,34 +69,6 @@ export async function inspectDisk(path: string, deep: boolean, onStep: (text: st
     if (isENOENT(error)) throw new PreloaderError('DISK_INVALID', `${path}: a disk expected, found no such file`, { cause: error });
     if (error instanceof PreloaderError && error.code === 'FORMAT_NEWER') throw error;
     throw new PreloaderError('DISK_INVALID', `${path}: ${messageOf(error)}`, { cause: error });
-  }
-}
-
-interface OpenDisk {
-  readonly format: Inspection['format'];
-  readonly superblock: Superblock | undefined;
-  readonly files: DiskFiles;
-  /** The same files as the agent reads them. */
-  readonly tree: ReadableTree;
-  readonly sizeBytes: number;
-  readonly storedBytes: number;
-}
-
-function openDisk(path: string): OpenDisk {
-  if (statSync(path).isDirectory()) {
-    const tree = new DiskTree(path);
-    return { format: 'folder', superblock: undefined, files: new FolderFiles(path), tree, sizeBytes: tree.capacity(), storedBytes: tree.capacity() };
-  }
-  const bytes = openDiskBytes(path);
-  try {
-    const superblock = parseSuperblock(bytes.read(0, SUPERBLOCK_BYTES));
-    if (superblock === undefined) throw new Error(`a raw image or qcow2 of ext4 or erofs expected, found something else: another filesystem can be inspected where it is mounted`);
-    const files = superblock.filesystem === 'ext4' ? new Ext4Files(bytes) : new ErofsFiles(bytes);
-    const { format, sizeBytes, storedBytes } = bytes;
-    return { format, superblock, files, tree: new UnmountedTree(files, superblock.sizeBytes), sizeBytes, storedBytes };
-  } catch (error) {
-    bytes.close();
-    throw error;
   }
 }
 
