@@ -26,7 +26,8 @@ export function openDiskBytes(path: string): DiskBytes {
     const stats = fstatSync(fd);
     if (!stats.isFile() && !stats.isBlockDevice()) throw new Error('a file or a block device expected, found something else');
     const fileBytes = stats.isFile() ? stats.size : blockDeviceBytes(stats.rdev);
-    const storedBytes = stats.isFile() ? Math.min(stats.blocks * 512, stats.size) : fileBytes;
+    // Some filesystems, those of FUSE among them, tell of no blocks.
+    const storedBytes = stats.isFile() && stats.blocks > 0 ? Math.min(stats.blocks * 512, fileBytes) : fileBytes;
     const raw = (offset: number, length: number): Buffer => {
       const buffer = Buffer.alloc(length);
       for (let done = 0; done < length; ) {
