@@ -38,7 +38,7 @@ export async function* assemble(tarSplit: Iterable<Buffer>, files: FolderContent
 /** What of a file stands in the tar. Its size is compared before it is read: it may be anything. */
 function* payloadOf(files: FolderContent, name: string, size: number, fragments: readonly (readonly [number, number])[] = [[0, size]]): Generator<Buffer> {
   const found = files.sizeOf(name);
-  if (found === undefined) throw new Error(`'${printable(name)}': a regular file expected, found none`);
+  if (found === undefined) throw new Error(`${printable(name)}: a regular file expected, found none`);
   if (found !== size) throw new Error(`'${printable(name)}': ${size} bytes expected, found ${found}`);
   let end = 0;
   for (const [offset, length] of fragments) {
