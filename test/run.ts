@@ -22,11 +22,29 @@ const stages: Readonly<Record<string, Stage>> = {
     except: 'test/builder/{corners,dockerd,engine}.test.ts',
     concurrency: 2,
   },
-  store: { about: 'real dockerds 20.10, 26.1 and 28.5 on preloaded stores', files: ['test/{store,demo}/*.test.ts', 'test/builder/{corners,dockerd,engine}.test.ts'], concurrency: 2, except: 'test/store/stories*' },
-  stories: { about: "what a user has made of a store, over disks that come, go and change", files: ['test/store/stories*.test.ts'], concurrency: 2 },
-  safety: { about: 'faults at each call, power cuts, hostile and damaged disks, a status socket under attack', files: ['test/safety/*.test.ts', ...(torture ? ['test/vm/power-loss.test.ts', 'test/builder/engine.test.ts'] : [])], concurrency: 2 },
+  store: {
+    about: 'real dockerds 20.10, 26.1 and 28.5 on preloaded stores',
+    files: ['test/{store,demo}/*.test.ts', 'test/builder/{corners,dockerd,engine}.test.ts'],
+    concurrency: 2,
+    except: 'test/store/stories*',
+  },
+  stories: {
+    about: 'what a user has made of a store, over disks that come, go and change',
+    files: ['test/store/stories*.test.ts'],
+    concurrency: 2,
+  },
+  safety: {
+    about: 'faults at each call, power cuts, hostile and damaged disks, a status socket under attack',
+    files: ['test/safety/*.test.ts', ...(torture ? ['test/vm/power-loss.test.ts', 'test/builder/engine.test.ts'] : [])],
+    concurrency: 2,
+  },
   guest: { about: 'real systemd in containers', files: ['test/guest/*.test.ts'], concurrency: 1 },
-  vm: { about: 'a virtual machine with qcow2 disks', files: ['test/vm/*.test.ts'], concurrency: 1, except: 'test/vm/power-loss*' },
+  vm: {
+    about: 'a virtual machine with qcow2 disks',
+    files: ['test/vm/*.test.ts'],
+    concurrency: 1,
+    except: 'test/vm/power-loss*',
+  },
 };
 
 const suites = ['bookworm', 'trixie', 'forky'];

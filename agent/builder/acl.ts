@@ -12,22 +12,36 @@ const GROUP = 0x08;
 const MASK = 0x10;
 const OTHER = 0x20;
 const NO_ID = 0xffffffff;
-const LETTERS: Readonly<Record<number, string>> = { [USER_OBJ]: 'U', [USER]: 'u', [GROUP_OBJ]: 'G', [GROUP]: 'g', [MASK]: 'M', [OTHER]: 'O' };
+const LETTERS: Readonly<Record<number, string>> = {
+  [USER_OBJ]: 'U',
+  [USER]: 'u',
+  [GROUP_OBJ]: 'G',
+  [GROUP]: 'g',
+  [MASK]: 'M',
+  [OTHER]: 'O',
+};
 
 /**
- * Reads an ACL as an xattr has it (include/uapi/linux/posix_acl_xattr.h). @returns no entries where it takes the ACL away
+ * Reads an ACL as an xattr has it (include/uapi/linux/posix_acl_xattr.h). @returns no entries where it takes the ACL
+ * away
  * @throws Error where the kernel refuses it (fs/posix_acl.c, posix_acl_from_xattr, posix_acl_valid)
  */
 export function parseAcl(value: Buffer): readonly AclEntry[] {
-  if (value.length < 4 || (value.length - 4) % 8 !== 0 || value.readUInt32LE(0) !== 2) throw new Error('a POSIX ACL of version 2 expected, found something else');
+  if (value.length < 4 || (value.length - 4) % 8 !== 0 || value.readUInt32LE(0) !== 2)
+    throw new Error('a POSIX ACL of version 2 expected, found something else');
   const entries: AclEntry[] = [];
   for (let offset = 4; offset < value.length; offset += 8) {
     const tag = value.readUInt16LE(offset);
-    entries.push({ tag, permissions: value.readUInt16LE(offset + 2), id: isNamed(tag) ? value.readUInt32LE(offset + 4) : NO_ID });
+    entries.push({
+      tag,
+      permissions: value.readUInt16LE(offset + 2),
+      id: isNamed(tag) ? value.readUInt32LE(offset + 4) : NO_ID,
+    });
   }
   const order = entries.map(({ tag }) => LETTERS[tag] ?? '?').join('');
   const isWhole = entries.every(({ tag, permissions, id }) => permissions <= 7 && (!isNamed(tag) || id !== NO_ID));
-  if (!isWhole || !/^(?:|UGO|Uu*Gg*MO)$/.test(order)) throw new Error('a POSIX ACL that the kernel takes expected, found another');
+  if (!isWhole || !/^(?:|UGO|Uu*Gg*MO)$/.test(order))
+    throw new Error('a POSIX ACL that the kernel takes expected, found another');
   return entries;
 }
 

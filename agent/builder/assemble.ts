@@ -23,26 +23,39 @@ const MAX_LINE_BYTES = 64 * 1024 * 1024;
  * @param onLine is told of each line's bytes before it is used, and may end it all
  * @throws Error naming the file
  */
-export async function* assemble(tarSplit: Iterable<Buffer>, files: FolderContent, onLine: (bytes: number) => void = () => undefined): AsyncGenerator<Buffer> {
+export async function* assemble(
+  tarSplit: Iterable<Buffer>,
+  files: FolderContent,
+  onLine: (bytes: number) => void = () => undefined,
+): AsyncGenerator<Buffer> {
   for await (const line of lines(decompress(eachOf(tarSplit), 'gzip'))) {
     onLine(line.length);
     const record = parseJson(line, recordSchema);
     if (record.type === 2) yield Buffer.from(record.payload ?? '', 'base64');
     else if (record.type === 1 && (record.size ?? 0) > 0) {
-      const name = record.name_raw === undefined ? Buffer.from(record.name ?? '').toString('latin1') : Buffer.from(record.name_raw, 'base64').toString('latin1');
+      const name =
+        record.name_raw === undefined
+          ? Buffer.from(record.name ?? '').toString('latin1')
+          : Buffer.from(record.name_raw, 'base64').toString('latin1');
       yield* payloadOf(files, name, record.size ?? 0, record.fragments);
     }
   }
 }
 
 /** What of a file stands in the tar. Its size is compared before it is read: it may be anything. */
-function* payloadOf(files: FolderContent, name: string, size: number, fragments: readonly (readonly [number, number])[] = [[0, size]]): Generator<Buffer> {
+function* payloadOf(
+  files: FolderContent,
+  name: string,
+  size: number,
+  fragments: readonly (readonly [number, number])[] = [[0, size]],
+): Generator<Buffer> {
   const found = files.sizeOf(name);
   if (found === undefined) throw new Error(`${printable(name)}: a regular file expected, found none`);
   if (found !== size) throw new Error(`'${printable(name)}': ${size} bytes expected, found ${found}`);
   let end = 0;
   for (const [offset, length] of fragments) {
-    if (offset < end || length < 0 || offset + length > size) throw new Error(`'${printable(name)}': a map in order and within the file expected, found another`);
+    if (offset < end || length < 0 || offset + length > size)
+      throw new Error(`'${printable(name)}': a map in order and within the file expected, found another`);
     end = offset + length;
     if (length > 0) yield* files.pieces(name, offset, end);
   }
@@ -64,7 +77,8 @@ async function* lines(source: AsyncIterable<Uint8Array>): AsyncGenerator<string>
       piece = piece.subarray(end + 1);
     }
     restBytes += piece.length;
-    if (restBytes > MAX_LINE_BYTES) throw new Error(`a tar-split with lines of at most ${MAX_LINE_BYTES} bytes expected, found a longer one`);
+    if (restBytes > MAX_LINE_BYTES)
+      throw new Error(`a tar-split with lines of at most ${MAX_LINE_BYTES} bytes expected, found a longer one`);
     if (piece.length > 0) rest.push(Buffer.from(piece));
   }
   if (rest.length > 0) yield Buffer.concat(rest).toString('utf8');

@@ -24,7 +24,8 @@ export function openDiskBytes(path: string): DiskBytes {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const stats = fstatSync(fd);
-    if (!stats.isFile() && !stats.isBlockDevice()) throw new Error('a file or a block device expected, found something else');
+    if (!stats.isFile() && !stats.isBlockDevice())
+      throw new Error('a file or a block device expected, found something else');
     const fileBytes = stats.isFile() ? stats.size : blockDeviceBytes(stats.rdev);
     // Some filesystems, those of FUSE among them, tell of no blocks.
     const storedBytes = stats.isFile() && stats.blocks > 0 ? Math.min(stats.blocks * 512, fileBytes) : fileBytes;
@@ -38,9 +39,16 @@ export function openDiskBytes(path: string): DiskBytes {
       return buffer;
     };
     const close = (): void => closeSync(fd);
-    if (raw(0, 4).toString('latin1') !== MAGIC) return { format: 'raw', sizeBytes: fileBytes, storedBytes, read: raw, close };
+    if (raw(0, 4).toString('latin1') !== MAGIC)
+      return { format: 'raw', sizeBytes: fileBytes, storedBytes, read: raw, close };
     const qcow2 = new Qcow2(raw);
-    return { format: 'qcow2', sizeBytes: qcow2.sizeBytes, storedBytes, read: (offset, length) => qcow2.read(offset, length), close };
+    return {
+      format: 'qcow2',
+      sizeBytes: qcow2.sizeBytes,
+      storedBytes,
+      read: (offset, length) => qcow2.read(offset, length),
+      close,
+    };
   } catch (error) {
     closeSync(fd);
     throw error;

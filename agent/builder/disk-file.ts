@@ -79,7 +79,9 @@ export class DiskFile implements ContentStore {
 
   #makeRoom(bytes: number): void {
     if (this.position + bytes <= this.#maxBytes) return;
-    throw new Error(`at most ${Math.round(this.#maxBytes / 2 ** 40)} TiB on a disk of this filesystem expected, found more: make several disks of the images`);
+    throw new Error(
+      `at most ${Math.round(this.#maxBytes / 2 ** 40)} TiB on a disk of this filesystem expected, found more: make several disks of the images`,
+    );
   }
 
   /** Writes over what is there already, or was left out. */

@@ -1,4 +1,12 @@
-import { MAX_HELD_BYTES, MAX_IMAGES, MAX_MANIFEST_BYTES, MAX_REFERENCES, MAX_REPOSITORIES_BYTES, MAX_SOURCES_BYTES, MAX_TAR_SPLIT_BYTES } from '../disk/limits.ts';
+import {
+  MAX_HELD_BYTES,
+  MAX_IMAGES,
+  MAX_MANIFEST_BYTES,
+  MAX_REFERENCES,
+  MAX_REPOSITORIES_BYTES,
+  MAX_SOURCES_BYTES,
+  MAX_TAR_SPLIT_BYTES,
+} from '../disk/limits.ts';
 import type { Collection } from './collect.ts';
 
 /** Nothing is put on a disk that the agent would leave out, for it reads disks with limits. @throws Error */
@@ -18,9 +26,12 @@ export function checkRepositories(text: string): void {
   check('bytes of repositories.json', Buffer.byteLength(text), MAX_REPOSITORIES_BYTES);
 }
 
-/** The same for a layer's tar-split, which holds headers, and of a file that stands where no file can all of it. @throws Error */
+/** The same for a layer's tar-split. @throws Error */
 export function checkTarSplit(bytes: number): void {
-  if (bytes > MAX_TAR_SPLIT_BYTES) throw new Error(`a tar-split of at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found one of ${bytes}: make several layers of this one`);
+  if (bytes > MAX_TAR_SPLIT_BYTES)
+    throw new Error(
+      `a tar-split of at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found one of ${bytes}: make several layers of this one`,
+    );
 }
 
 /** Whether the agent reads a layer's list of registries: without it, a pull asks for the layer again. */

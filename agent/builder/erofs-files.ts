@@ -107,9 +107,13 @@ export class ErofsFiles implements DiskFiles {
     if (layout !== 0 && layout !== 2) throw new Error('erofs without compression expected, found a compressed file: inspect the disk where it is mounted');
     const full = layout === 2 ? size - (size % this.#blockBytes) : size;
     // Uncompressed files have no holes.
-    if (block * this.#blockBytes + full > this.#bytes.sizeBytes && full > 0) throw new Error(`a file within its disk expected, found one of ${size} bytes on a disk of ${this.#bytes.sizeBytes}`);
+    if (block * this.#blockBytes + full > this.#bytes.sizeBytes && full > 0)
+      throw new Error(
+        `a file within its disk expected, found one of ${size} bytes on a disk of ${this.#bytes.sizeBytes}`,
+      );
     const last = Math.min(full, end);
-    for (let position = start; position < last; position += CHUNK_BYTES) yield this.#bytes.read(block * this.#blockBytes + position, Math.min(CHUNK_BYTES, last - position));
+    for (let position = start; position < last; position += CHUNK_BYTES)
+      yield this.#bytes.read(block * this.#blockBytes + position, Math.min(CHUNK_BYTES, last - position));
     const tail = Math.max(start, full);
     if (tail < end) yield this.#bytes.read(tailAt + tail - full, end - tail);
   }

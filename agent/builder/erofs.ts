@@ -26,7 +26,10 @@ const fileTypes = { file: 1, folder: 2, character: 3, block: 4, fifo: 5, symlink
  * then inodes, each with its xattrs and what is left of a folder or symlink behind it (fs/erofs/erofs_fs.h). Extended
  * inodes keep times to the nanosecond. Linux 5.4 and later mount it.
  */
-export const erofs: Filesystem = { maxBytes: (2 ** 32 - 1) * BLOCK_BYTES, open: (disk, spool) => new ErofsWriter(disk, spool) };
+export const erofs: Filesystem = {
+  maxBytes: (2 ** 32 - 1) * BLOCK_BYTES,
+  open: (disk, spool) => new ErofsWriter(disk, spool),
+};
 
 class ErofsWriter implements FilesystemWriter {
   readonly reserved = ROOT_INO + INODE_BYTES / SLOT_BYTES;
@@ -186,7 +189,10 @@ function encodeXattrs(node: TreeNode): Buffer {
   }
   const encoded = Buffer.concat(parts);
   // Their number of words has 16 bits.
-  if (encoded.length > MAX_XATTRS_BYTES) throw new Error(`at most ${MAX_XATTRS_BYTES} bytes of xattrs expected, as erofs has room for, found ${encoded.length}`);
+  if (encoded.length > MAX_XATTRS_BYTES)
+    throw new Error(
+      `at most ${MAX_XATTRS_BYTES} bytes of xattrs expected, as erofs has room for, found ${encoded.length}`,
+    );
   return encoded;
 }
 

@@ -132,7 +132,8 @@ export class Ext4Files implements DiskFiles {
       position = Math.max(position, Math.min(first, end));
       if (extent.start === undefined) yield* zeros(last - position);
       else {
-        for (let at = position; at < last; at += CHUNK_BYTES) yield this.#bytes.read(extent.start * this.#blockBytes + at - first, Math.min(CHUNK_BYTES, last - at));
+        for (let at = position; at < last; at += CHUNK_BYTES)
+          yield this.#bytes.read(extent.start * this.#blockBytes + at - first, Math.min(CHUNK_BYTES, last - at));
       }
       position = Math.max(position, last);
       if (position >= end) return;
@@ -140,12 +141,17 @@ export class Ext4Files implements DiskFiles {
     yield* zeros(end - position);
   }
 
-  /** In the order of the file, as the kernel wants them (fs/ext4/extents.c, ext4_valid_extent_entries): so none comes twice. */
+  /**
+   * In the order of the file, as the kernel wants them (fs/ext4/extents.c, ext4_valid_extent_entries): so none comes
+   * twice.
+   */
   *#extents(root: Buffer): Generator<Extent> {
     let next = 0;
     for (const extent of this.#extentsOf(root, 0)) {
-      if (extent.block < next || extent.count === 0) throw new Error('an extent tree in order expected, found a damaged one');
-      if (extent.start !== undefined && (extent.start + extent.count) * this.#blockBytes > this.#bytes.sizeBytes) throw new Error('a file within its disk expected, found one that ends behind it');
+      if (extent.block < next || extent.count === 0)
+        throw new Error('an extent tree in order expected, found a damaged one');
+      if (extent.start !== undefined && (extent.start + extent.count) * this.#blockBytes > this.#bytes.sizeBytes)
+        throw new Error('a file within its disk expected, found one that ends behind it');
       next = extent.block + extent.count;
       yield extent;
     }
@@ -166,7 +172,8 @@ export class Ext4Files implements DiskFiles {
         const child = entry.readUInt16LE(8) * 2 ** 32 + entry.readUInt32LE(4);
         const below = this.#bytes.read(child * this.#blockBytes, this.#blockBytes);
         // An empty node would be read once for each that leads to it.
-        if (below.readUInt16LE(2) === 0 || below.readUInt16LE(6) !== depth - 1) throw new Error('a valid extent tree expected, found a damaged one');
+        if (below.readUInt16LE(2) === 0 || below.readUInt16LE(6) !== depth - 1)
+          throw new Error('a valid extent tree expected, found a damaged one');
         yield* this.#extentsOf(below, level + 1);
       }
     }

@@ -6,7 +6,10 @@ const fileTypes = { file: 1, folder: 2, character: 3, block: 4, fifo: 5, symlink
 /** Half MD4; that its bytes are unsigned is in the superblock. */
 export const HASH_VERSION = 1;
 const INFO_BYTES = 8;
-/** Where an index's entries begin in its root, behind the two dots and what says how it is made, and in its other blocks. */
+/**
+ * Where an index's entries begin in its root, behind the two dots and what says how it is made, and in its other
+ * blocks.
+ */
 const ROOT_ENTRIES_AT = 32;
 const NODE_ENTRIES_AT = 8;
 const INDEX_ENTRY_BYTES = 8;
@@ -21,11 +24,15 @@ export interface FolderBlocks {
   readonly indexed: boolean;
 }
 
-/** A folder's blocks; those of one that does not fit one block with an index, as the kernel makes it (fs/ext4/namei.c). */
+/**
+ * A folder's blocks; those of one that does not fit one block with an index, as the kernel makes it
+ * (fs/ext4/namei.c).
+ */
 export function folderContent(tree: Tree, folder: number, parent: number): FolderBlocks {
   const entries = tree.children(folder);
   const bytes = entries.reduce((sum, entry) => sum + lengthOf(tree.nameLength(entry)), lengthOf(1) + lengthOf(2));
-  const index = bytes <= BLOCK_BYTES || entries.length > MAX_INDEXED ? undefined : indexOf(tree, folder, parent, entries);
+  const index =
+    bytes <= BLOCK_BYTES || entries.length > MAX_INDEXED ? undefined : indexOf(tree, folder, parent, entries);
   if (index !== undefined) return { content: index, indexed: true };
   const plain = new EntryBlocks(tree);
   plain.addName('.', tree.ino(folder));
@@ -98,7 +105,10 @@ interface Child {
   readonly block: number;
 }
 
-/** Root, nodes where there are too many leaves for it alone, and leaves in the order of hashes; undefined where they are too many. */
+/**
+ * Root, nodes where there are too many leaves for it alone, and leaves in the order of hashes; undefined where they
+ * are too many.
+ */
 function indexOf(tree: Tree, folder: number, parent: number, entries: readonly number[]): Buffer | undefined {
   const leaves = new EntryBlocks(tree);
   const hashes: number[] = [];

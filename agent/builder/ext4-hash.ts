@@ -9,9 +9,9 @@ const words = new Uint32Array(8);
 const state = new Uint32Array(4);
 
 /**
- * The hash of a name by which an index finds it: half MD4, of unsigned bytes, with no seed (fs/ext4/hash.c, ext4fs_dirhash).
- * Its lowest bit is clear. A seed keeps those who make files from making them collide; what may be on a disk that nobody
- * writes to was chosen before.
+ * The hash of a name by which an index finds it: half MD4, of unsigned bytes, with no seed (fs/ext4/hash.c,
+ * ext4fs_dirhash). Its lowest bit is clear. A seed keeps those who make files from making them collide; what may be
+ * on a disk that nobody writes to was chosen before.
  * @param name its bytes are those up to `length`, of which there are 255 at most
  */
 export function nameHash(name: Buffer, length: number): number {
@@ -43,7 +43,12 @@ function fillWords(name: Buffer, start: number, length: number): void {
 /** fs/ext4/hash.c, half_md4_transform. */
 function transform(): void {
   let [a = 0, b = 0, c = 0, d = 0] = state;
-  const round = (mix: (x: number, y: number, z: number) => number, constant: number, order: readonly number[], shifts: readonly number[]): void => {
+  const round = (
+    mix: (x: number, y: number, z: number) => number,
+    constant: number,
+    order: readonly number[],
+    shifts: readonly number[],
+  ): void => {
     order.forEach((word, index) => {
       const shift = shifts[index % 4] ?? 0;
       const sum = (a + mix(b, c, d) + (words[word] ?? 0) + constant) | 0;

@@ -1,7 +1,17 @@
 import { printable } from './layer-tree.ts';
 import { BLOCK_BYTES, type DiskFile } from './disk-file.ts';
 import { folderContent } from './ext4-folder.ts';
-import { arrange, BLOCKS_PER_GROUP, DESCRIPTOR_BLOCKS, DESCRIPTOR_BYTES, FIRST_FREE_INO, INODE_BYTES, INODES_PER_BLOCK, MAX_BYTES, superblock } from './ext4-layout.ts';
+import {
+  arrange,
+  BLOCKS_PER_GROUP,
+  DESCRIPTOR_BLOCKS,
+  DESCRIPTOR_BYTES,
+  FIRST_FREE_INO,
+  INODE_BYTES,
+  INODES_PER_BLOCK,
+  MAX_BYTES,
+  superblock,
+} from './ext4-layout.ts';
 import { encodeXattrs } from './ext4-xattrs.ts';
 import { encodeDevice, typeBits, type Filesystem, type FilesystemOptions, type FilesystemWriter } from './filesystem.ts';
 import type { Spool } from './spool.ts';

@@ -32,7 +32,10 @@ export interface FilesystemWriter {
 export interface Filesystem {
   /** What it can hold, itself included. */
   readonly maxBytes: number;
-  /** Leaves room at the front of a disk that has nothing yet. @param spool where inodes wait until all contents are written */
+  /**
+   * Leaves room at the front of a disk that has nothing yet. @param spool where inodes wait until all contents are
+   * written
+   */
   open(disk: DiskFile, spool: Spool): FilesystemWriter;
 }
 

@@ -105,8 +105,20 @@ class Inspector {
       label: superblock?.label ?? null,
       uuid: superblock?.uuid ?? null,
       sizeBytes: superblock?.sizeBytes ?? null,
-      manifest: found.manifest === undefined ? null : { digest: found.manifestDigest ?? '', formatVersion: found.manifest.formatVersion, createdBy: found.manifest.createdBy, priority: found.manifest.priority, bases: found.manifest.bases },
-      images: images.map((image) => ({ ...image, sizeBytes: image.layers.reduce((sum, chain) => sum + (sizes.get(chain) ?? 0), 0) })),
+      manifest:
+        found.manifest === undefined
+          ? null
+          : {
+              digest: found.manifestDigest ?? '',
+              formatVersion: found.manifest.formatVersion,
+              createdBy: found.manifest.createdBy,
+              priority: found.manifest.priority,
+              bases: found.manifest.bases,
+            },
+      images: images.map((image) => ({
+        ...image,
+        sizeBytes: image.layers.reduce((sum, chain) => sum + (sizes.get(chain) ?? 0), 0),
+      })),
       layers,
       readAhead: this.#readAhead(),
       sharedBytes: layers.reduce((sum, { usedBy, sizeBytes }) => sum + (usedBy > 1 ? sizeBytes : 0), 0),
@@ -119,9 +131,16 @@ class Inspector {
   #checkDevice(): void {
     const { superblock, sizeBytes } = this.#disk;
     if (superblock === undefined) return;
-    if (!isLabel(superblock.label)) this.#problems.push(`label ${JSON.stringify(superblock.label)}: at most 16 letters, digits, dots, dashes and underscores expected; the agent leaves such a disk out`);
-    if (superblock.dirty) this.#problems.push('the filesystem was not unmounted cleanly: the agent refuses such a disk');
-    if (superblock.sizeBytes > sizeBytes) this.#problems.push(`a disk of at least ${superblock.sizeBytes} bytes expected, found ${sizeBytes}: copy the disk again`);
+    if (!isLabel(superblock.label))
+      this.#problems.push(
+        `label ${JSON.stringify(superblock.label)}: at most 16 letters, digits, dots, dashes and underscores expected; the agent leaves such a disk out`,
+      );
+    if (superblock.dirty)
+      this.#problems.push('the filesystem was not unmounted cleanly: the agent refuses such a disk');
+    if (superblock.sizeBytes > sizeBytes)
+      this.#problems.push(
+        `a disk of at least ${superblock.sizeBytes} bytes expected, found ${sizeBytes}: copy the disk again`,
+      );
   }
 
   #readAhead(): Inspection['readAhead'] {
@@ -137,7 +156,8 @@ class Inspector {
   #layers(images: readonly Omit<InspectedImage, 'sizeBytes'>[]): InspectedLayer[] {
     const layers: InspectedLayer[] = [];
     const usedBy = new Map<string, number>();
-    for (const image of images) for (const chain of new Set(image.layers)) usedBy.set(chain, (usedBy.get(chain) ?? 0) + 1);
+    for (const image of images)
+      for (const chain of new Set(image.layers)) usedBy.set(chain, (usedBy.get(chain) ?? 0) + 1);
     for (const name of this.#files.list(this.#paths.layers)) {
       const chain = asChainID(`sha256:${name}`);
       // dockerd leaves folders of interrupted work here: `<chain>-<random>-removing`.
@@ -145,10 +165,12 @@ class Inspector {
       const record = this.#record(chain);
       const uses = usedBy.get(chain) ?? 0;
       // Of those that images stand on, the agent's reader has told.
-      if (record === undefined && uses === 0) this.#problems.push(`layer ${chain}: a record with diff, cache-id and size expected, found a damaged one`);
+      if (record === undefined && uses === 0)
+        this.#problems.push(`layer ${chain}: a record with diff, cache-id and size expected, found a damaged one`);
       if (record === undefined) continue;
       const { diffId, parent } = record;
-      if (sha256(`${parent ?? ''} ${diffId}`) !== chain && !(parent === null && diffId === (chain as string))) this.#problems.push(`layer ${chain}: the ChainID of its parent and DiffID expected, found another`);
+      if (sha256(`${parent ?? ''} ${diffId}`) !== chain && !(parent === null && diffId === (chain as string)))
+        this.#problems.push(`layer ${chain}: the ChainID of its parent and DiffID expected, found another`);
       layers.push({ chainId: chain, ...record, usedBy: uses });
     }
     return layers;
@@ -156,12 +178,15 @@ class Inspector {
 
   #record(chain: ChainID): Pick<InspectedLayer, 'diffId' | 'parent' | 'cacheId' | 'sizeBytes'> | undefined {
     try {
-      const read = (file: string): string => readSmall(this.#files, `${this.#paths.layer(chain)}/${file}`, SMALL_FILE_BYTES)?.toString('utf8') ?? '';
+      const read = (file: string): string =>
+        readSmall(this.#files, `${this.#paths.layer(chain)}/${file}`, SMALL_FILE_BYTES)?.toString('utf8') ?? '';
       const diffId = asDiffID(read('diff'));
       const cacheId = read('cache-id').trim();
       const size = read('size');
       const parent = asChainID(read('parent')) ?? null;
-      return diffId === undefined || !isCacheId(cacheId) || !/^\d{1,15}$/.test(size) ? undefined : { diffId, parent, cacheId, sizeBytes: Number(size) };
+      return diffId === undefined || !isCacheId(cacheId) || !/^\d{1,15}$/.test(size)
+        ? undefined
+        : { diffId, parent, cacheId, sizeBytes: Number(size) };
     } catch {
       return undefined;
     }

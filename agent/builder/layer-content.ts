@@ -24,9 +24,19 @@ const TURN_BYTES = 32 * 1024 * 1024;
  * @param onBytes is told of the tar's bytes as they come
  * @returns what is wrong
  */
-export async function layerProblem({ diffID, tarSplitPath, diffPath, budget }: LayerPlace, onBytes: (bytes: number) => void): Promise<string | undefined> {
+export async function layerProblem(
+  { diffID, tarSplitPath, diffPath, budget }: LayerPlace,
+  onBytes: (bytes: number) => void,
+): Promise<string | undefined> {
   try {
-    return await contentProblem(diffID, new FolderFiles(dirname(tarSplitPath)), basename(tarSplitPath), new FolderFiles(diffPath), budget, onBytes);
+    return await contentProblem(
+      diffID,
+      new FolderFiles(dirname(tarSplitPath)),
+      basename(tarSplitPath),
+      new FolderFiles(diffPath),
+      budget,
+      onBytes,
+    );
   } catch (error) {
     return messageOf(error);
   }
@@ -39,12 +49,21 @@ export async function layerProblem({ diffID, tarSplitPath, diffPath, budget }: L
  * @param onBytes is told of the tar's bytes as they come
  * @returns what is wrong
  */
-export async function contentProblem(diffID: string, record: FolderContent, tarSplit: string, content: FolderContent, budget: ReadBudget | undefined, onBytes: (bytes: number) => void = () => undefined): Promise<string | undefined> {
+export async function contentProblem(
+  diffID: string,
+  record: FolderContent,
+  tarSplit: string,
+  content: FolderContent,
+  budget: ReadBudget | undefined,
+  onBytes: (bytes: number) => void = () => undefined,
+): Promise<string | undefined> {
   try {
     const within = (files: FolderContent): FolderContent => budget?.within(files) ?? files;
     const hash = createHash('sha256');
     let sinceTurn = 0;
-    for await (const piece of assemble(within(record).pieces(tarSplit), within(content), (bytes) => budget?.spend(bytes))) {
+    for await (const piece of assemble(within(record).pieces(tarSplit), within(content), (bytes) =>
+      budget?.spend(bytes),
+    )) {
       hash.update(piece);
       onBytes(piece.length);
       sinceTurn += piece.length;

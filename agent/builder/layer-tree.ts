@@ -1,7 +1,8 @@
-import { inheritedXattrs, setXattrs, xattrsAfterChown } from './set-xattrs.ts';
+import { attributesAfter, bodyOf, type AttributeField } from './entry-inode.ts';
+import { inheritedXattrs } from './set-xattrs.ts';
 import { Tree } from './tree.ts';
 import type { TarEntry } from './tar-reader.ts';
-import { EPOCH, NO_XATTRS, ownedByRoot, type Attributes, type Body, type FileTime } from './tree-node.ts';
+import { NO_XATTRS, ownedByRoot, type Body } from './tree-node.ts';
 
 const WHITEOUT = '.wh.';
 const OPAQUE_WHITEOUT = '.wh..wh..opq';
@@ -41,7 +42,8 @@ export class LayerTree {
       this.#onceGlobal(name, parts);
       return undefined;
     }
-    if (name === '..' || name.startsWith('../')) throw new Error("a path below the layer's root expected, found one that climbs above it");
+    if (name === '..' || name.startsWith('../'))
+      throw new Error("a path below the layer's root expected, found one that climbs above it");
     const base = parts.pop() ?? '';
     if (name === '.' || base === '') {
       this.#once(name);
@@ -50,7 +52,11 @@ export class LayerTree {
     }
     if (base === OPAQUE_WHITEOUT) {
       this.#once(name);
-      this.tree.setXattr(this.#walk([this.tree.root], [], parts, { make: true, any: true }, { left: MAX_LINKS }).inode, OPAQUE_XATTR, Buffer.from('y'));
+      this.tree.setXattr(
+        this.#walk([this.tree.root], [], parts, { make: true, any: true }, { left: MAX_LINKS }).inode,
+        OPAQUE_XATTR,
+        Buffer.from('y'),
+      );
       return undefined;
     }
     const parent = this.#parent(parts);
@@ -84,7 +90,8 @@ export class LayerTree {
       if (entry === 0) break;
       inode = this.tree.inodeOf(entry);
     }
-    if (entry !== 0 && (this.tree.flags(entry) & (name.startsWith('/') ? SEEN_ROOTED : SEEN)) !== 0) throw new Error(TWICE);
+    if (entry !== 0 && (this.tree.flags(entry) & (name.startsWith('/') ? SEEN_ROOTED : SEEN)) !== 0)
+      throw new Error(TWICE);
     this.#once(name);
   }
 
@@ -97,7 +104,11 @@ export class LayerTree {
         return undefined;
       }
       // What was unpacked before must stay: dockerd would remove it, and could not save the image again.
-      if (tree.kind(current) === 'folder' ? !tree.isEmpty(current) : tree.kind(current) === 'file' && tree.size(current) > 0) {
+      if (
+        tree.kind(current) === 'folder'
+          ? !tree.isEmpty(current)
+          : tree.kind(current) === 'file' && tree.size(current) > 0
+      ) {
         throw new Error('each name once expected, found one that replaces what this layer itself has');
       }
     }
@@ -113,15 +124,28 @@ export class LayerTree {
   }
 
   #whiteout(folder: number, base: string, entry: TarEntry): void {
-    if (base === '' || base === '.' || base === '..') throw new Error("a whiteout of a name expected, found '.wh.' alone");
-    if (this.tree.find(folder, base) !== 0) throw new Error('a whiteout of what a layer below has expected, found one of what this layer itself has');
+    if (base === '' || base === '.' || base === '..')
+      throw new Error("a whiteout of a name expected, found '.wh.' alone");
+    if (this.tree.find(folder, base) !== 0)
+      throw new Error('a whiteout of what a layer below has expected, found one of what this layer itself has');
     // mknod with mode 0, owner from the header (archive_linux.go, ConvertRead).
-    this.tree.link(folder, base, this.#make({ kind: 'character', major: 0, minor: 0 }, folder, { ...entry, mode: 0, xattrs: NO_XATTRS }));
+    this.tree.link(
+      folder,
+      base,
+      this.#make({ kind: 'character', major: 0, minor: 0 }, folder, { ...entry, mode: 0, xattrs: NO_XATTRS }),
+    );
   }
 
   /** A new inode as an entry has it, in a folder that may say more of it. */
   #make(body: Body, folder: number, entry: Pick<TarEntry, AttributeField>): number {
-    return this.tree.add(body, attributesAfter(body.kind, { uid: 0, gid: 0, xattrs: inheritedXattrs(body.kind, this.tree.xattrs(folder)) }, entry));
+    return this.tree.add(
+      body,
+      attributesAfter(
+        body.kind,
+        { uid: 0, gid: 0, xattrs: inheritedXattrs(body.kind, this.tree.xattrs(folder)) },
+        entry,
+      ),
+    );
   }
 
   /** Gives an inode that is there what an entry says of it. */
@@ -129,7 +153,10 @@ export class LayerTree {
     const before = this.tree.node(inode);
     const after = attributesAfter(before.kind, before, entry);
     // Mode and times of a hard link to a symlink are left alone (archive.go, handleLChmod).
-    this.tree.setAttributes(inode, before.kind === 'symlink' ? { ...after, mode: before.mode, mtime: before.mtime } : after);
+    this.tree.setAttributes(
+      inode,
+      before.kind === 'symlink' ? { ...after, mode: before.mode, mtime: before.mtime } : after,
+    );
   }
 
   #hardLink(entry: TarEntry): number {
@@ -137,9 +164,15 @@ export class LayerTree {
     const parts = target.split('/').filter((part) => part !== '');
     const base = parts.pop() ?? '';
     const { root } = this.tree;
-    const found = this.tree.find(this.#walk([root], [], parts, { make: false, any: false }, { left: MAX_LINKS }).inode, base);
+    const found = this.tree.find(
+      this.#walk([root], [], parts, { make: false, any: false }, { left: MAX_LINKS }).inode,
+      base,
+    );
     const inode = this.tree.inodeOf(found);
-    if (found === 0 || this.tree.kind(inode) === 'folder') throw new Error(`a hard link to a file of the layer expected, found one to '${printable(target)}', which is ${found === 0 ? 'not there' : 'a folder'}`);
+    if (found === 0 || this.tree.kind(inode) === 'folder')
+      throw new Error(
+        `a hard link to a file of the layer expected, found one to '${printable(target)}', which is ${found === 0 ? 'not there' : 'a folder'}`,
+      );
     return inode;
   }
 
@@ -153,7 +186,13 @@ export class LayerTree {
    * Follows a path from a folder as the kernel does in a chroot.
    * @param how `make`: folders that are missing are made, also where a symlink leads; `any`: the last may be no folder
    */
-  #walk(above: readonly number[], aboveNames: readonly string[], parts: readonly string[], how: Walk, links: { left: number }): Folder {
+  #walk(
+    above: readonly number[],
+    aboveNames: readonly string[],
+    parts: readonly string[],
+    how: Walk,
+    links: { left: number },
+  ): Folder {
     const { tree } = this;
     let stack = [...above];
     let names = [...aboveNames];
@@ -167,7 +206,8 @@ export class LayerTree {
       }
       let child = tree.inodeOf(tree.find(folder, part));
       if (child === 0) {
-        if (!how.make) throw new Error(`the folder '${printable([...names, part].join('/'))}' expected in the layer, found none`);
+        if (!how.make)
+          throw new Error(`the folder '${printable([...names, part].join('/'))}' expected in the layer, found none`);
         child = this.#make({ kind: 'folder' }, folder, { ...ownedByRoot(IMPLIED_MODE), mtimeSec: 0, mtimeNsec: 0 });
         tree.link(folder, part, child);
       }
@@ -178,7 +218,13 @@ export class LayerTree {
         if (links.left < 0) throw new Error(`at most ${MAX_LINKS} symlinks on the way expected, found more`);
         const target = tree.target(child).toString('latin1');
         const absolute = target.startsWith('/');
-        const found = this.#walk(absolute ? [tree.root] : stack, absolute ? [] : names, target.split('/'), { ...how, any }, links);
+        const found = this.#walk(
+          absolute ? [tree.root] : stack,
+          absolute ? [] : names,
+          target.split('/'),
+          { ...how, any },
+          links,
+        );
         if (any) return found;
         stack = found.stack;
         names = found.names;
@@ -221,51 +267,6 @@ export function printable(name: string): string {
   const text = Buffer.from(name, 'latin1').toString('utf8');
   return JSON.stringify(text.length > 300 ? `${text.slice(0, 300)}…` : text).slice(1, -1);
 }
-
-function bodyOf(entry: TarEntry): Body {
-  switch (entry.type) {
-    case '0':
-      return { kind: 'file', size: entry.size, block: 0 };
-    case '2':
-      if (entry.linkName.length === 0 || entry.linkName.length > 4095) throw new Error(`a symlink's target of 1 to 4095 bytes expected, found ${entry.linkName.length}`);
-      return { kind: 'symlink', target: entry.linkName };
-    case '3': case '4':
-      for (const number of [entry.deviceMajor, entry.deviceMinor]) if (number < 0 || number > 0xffffffff) throw new Error(`device numbers of 32 bits expected, found ${number}`);
-      // mknod(2) takes 12 bits of the one and 20 of the other; Go gives it more, and the kernel drops them.
-      return { kind: entry.type === '3' ? 'character' : 'block', major: entry.deviceMajor % 2 ** 12, minor: entry.deviceMinor % 2 ** 20 };
-    case '5':
-      return { kind: 'folder' };
-    case '6':
-      return { kind: 'fifo', major: 0, minor: 0 };
-    default:
-      throw new Error(`a file, folder, link, device or fifo expected, found the tar type ${JSON.stringify(entry.type)}`);
-  }
-}
-
-type AttributeField = 'mode' | 'uid' | 'gid' | 'mtimeSec' | 'mtimeNsec' | 'xattrs';
-
-/** What an inode has after chown, setxattr, chmod and utimes by an entry, in this order (archive.go, createTarFile). */
-function attributesAfter(kind: Body['kind'], before: Pick<Attributes, 'uid' | 'gid' | 'xattrs'>, entry: Pick<TarEntry, AttributeField>): Attributes {
-  const mode = kind === 'symlink' ? 0o777 : entry.mode & 0o7777;
-  return {
-    mode,
-    // -1 is "as it is" to lchown(2).
-    uid: entry.uid === NO_CHANGE ? before.uid : entry.uid,
-    gid: entry.gid === NO_CHANGE ? before.gid : entry.gid,
-    mtime: timeOf(entry),
-    xattrs: setXattrs(kind, mode, xattrsAfterChown(kind, before.xattrs), entry.xattrs),
-  };
-}
-
-const NO_CHANGE = 0xffffffff;
-
-/** dockerd gives what is before 1970, or after what the system can, the time 0 (boundTime). */
-function timeOf({ mtimeSec: sec, mtimeNsec: nsec }: Pick<TarEntry, 'mtimeSec' | 'mtimeNsec'>): FileTime {
-  return sec < 0 || sec > MAX_TIME.sec || (sec === MAX_TIME.sec && nsec > MAX_TIME.nsec) ? EPOCH : { sec, nsec };
-}
-
-/** 2^63 - 1 nanoseconds, in 2262; ext4's own end is in 2446. */
-const MAX_TIME: FileTime = { sec: 9_223_372_036, nsec: 854_775_807 };
 
 /** Go's path.Clean, on bytes. */
 export function clean(path: string): string {

@@ -9,10 +9,17 @@ import type { ReadBudget } from './read-budget.ts';
  * and no file that the agent would read may be there unlisted.
  * @returns what is wrong, a line each
  */
-export function metadataProblems(files: DiskFiles, { metadata }: Pick<Manifest, 'metadata'>, budget: ReadBudget): string[] {
-  const problems = Object.entries(metadata).flatMap(([path, expected]) => problemOf(budget.within(files), path, expected) ?? []);
+export function metadataProblems(
+  files: DiskFiles,
+  { metadata }: Pick<Manifest, 'metadata'>,
+  budget: ReadBudget,
+): string[] {
+  const problems = Object.entries(metadata).flatMap(
+    ([path, expected]) => problemOf(budget.within(files), path, expected) ?? [],
+  );
   for (const path of filesBelow(files, 'image')) {
-    if (!Object.hasOwn(metadata, path)) problems.push(`${path}: a file that the manifest lists expected, found one that it does not`);
+    if (!Object.hasOwn(metadata, path))
+      problems.push(`${path}: a file that the manifest lists expected, found one that it does not`);
   }
   return problems;
 }

@@ -20,16 +20,29 @@ export interface OpenDisk {
   readonly storedBytes: number;
 }
 
-/** Opens a raw image, qcow2 or block device, or a folder where a disk is mounted. @throws Error where it is no preload disk */
+/**
+ * Opens a raw image, qcow2 or block device, or a folder where a disk is mounted. @throws Error where it is no preload
+ * disk
+ */
 export function openDisk(path: string): OpenDisk {
   if (statSync(path).isDirectory()) {
     const tree = new DiskTree(path);
-    return { format: 'folder', superblock: undefined, files: new FolderFiles(path), tree, sizeBytes: tree.capacity(), storedBytes: tree.capacity() };
+    return {
+      format: 'folder',
+      superblock: undefined,
+      files: new FolderFiles(path),
+      tree,
+      sizeBytes: tree.capacity(),
+      storedBytes: tree.capacity(),
+    };
   }
   const bytes = openDiskBytes(path);
   try {
     const superblock = parseSuperblock(bytes.read(0, SUPERBLOCK_BYTES));
-    if (superblock === undefined) throw new Error(`a raw image or qcow2 of ext4 or erofs expected, found something else: another filesystem can be inspected where it is mounted`);
+    if (superblock === undefined)
+      throw new Error(
+        `a raw image or qcow2 of ext4 or erofs expected, found something else: another filesystem can be inspected where it is mounted`,
+      );
     const files = superblock.filesystem === 'ext4' ? new Ext4Files(bytes) : new ErofsFiles(bytes);
     const { format, sizeBytes, storedBytes } = bytes;
     return { format, superblock, files, tree: new UnmountedTree(files, superblock.sizeBytes), sizeBytes, storedBytes };

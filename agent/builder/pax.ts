@@ -16,15 +16,20 @@ export function parsePax(body: Buffer): PaxRecords {
     const space = body.indexOf(0x20, offset);
     const digits = space === -1 ? '' : body.toString('latin1', offset, Math.min(space, offset + 20));
     const end = offset + Number(digits);
-    if (!/^\+?\d+$/.test(digits) || end > body.length || end <= space + 1 || body[end - 1] !== 0x0a) throw new Error('a PAX record `length key=value` expected, found something else');
+    if (!/^\+?\d+$/.test(digits) || end > body.length || end <= space + 1 || body[end - 1] !== 0x0a)
+      throw new Error('a PAX record `length key=value` expected, found something else');
     const record = body.toString('latin1', space + 1, end - 1);
     const equals = record.indexOf('=');
     if (equals <= 0) throw new Error('a PAX record `length key=value` expected, found one without a key');
     const key = record.slice(0, equals);
     const value = record.slice(equals + 1);
-    if ((STRINGS.has(key) ? value : key).includes('\0')) throw new Error(`a PAX record without a NUL expected, found one in '${key.replaceAll('\0', '\\0').slice(0, 100)}'`);
+    if ((STRINGS.has(key) ? value : key).includes('\0'))
+      throw new Error(
+        `a PAX record without a NUL expected, found one in '${key.replaceAll('\0', '\\0').slice(0, 100)}'`,
+      );
     if (key === SPARSE_PIECE[0] || key === SPARSE_PIECE[1]) {
-      if (key !== SPARSE_PIECE[map.length % 2] || value.includes(',')) throw new Error(`${SPARSE_PIECE.join(' and ')} in turns expected, found another order`);
+      if (key !== SPARSE_PIECE[map.length % 2] || value.includes(','))
+        throw new Error(`${SPARSE_PIECE.join(' and ')} in turns expected, found another order`);
       map.push(value);
     } else records.set(key, value);
     offset = end;
@@ -55,7 +60,8 @@ export function parsePaxNumber(text: string, what: string): number {
 /** A PAX number as Go's strconv.ParseInt reads it: of 64 bits, with a sign before it, or none. @throws Error */
 export function parsePaxInteger(text: string, what: string): bigint {
   // Longer texts of zeros are numbers, too; of those no writer is known.
-  if (!/^[+-]?\d{1,100}$/.test(text)) throw new Error(`${what}: a number expected, found ${JSON.stringify(text.slice(0, 100))}`);
+  if (!/^[+-]?\d{1,100}$/.test(text))
+    throw new Error(`${what}: a number expected, found ${JSON.stringify(text.slice(0, 100))}`);
   const value = BigInt(text.startsWith('+') ? text.slice(1) : text);
   if (value !== BigInt.asIntN(64, value)) throw new Error(`${what}: a number of 64 bits expected, found ${text}`);
   return value;

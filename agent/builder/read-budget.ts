@@ -20,7 +20,10 @@ export class ReadBudget {
 
   /** Called before the bytes are read. @throws Error where they are too many */
   spend(bytes: number): void {
-    if (bytes > this.#left) throw new Error(`contents of at most ${MAX_EXPANSION} times the disk's ${this.#diskBytes} bytes expected, found more: its files are mostly holes, and are not read`);
+    if (bytes > this.#left)
+      throw new Error(
+        `contents of at most ${MAX_EXPANSION} times the disk's ${this.#diskBytes} bytes expected, found more: its files are mostly holes, and are not read`,
+      );
     this.#left -= bytes;
   }
 

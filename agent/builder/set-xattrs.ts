@@ -16,7 +16,10 @@ export function inheritedXattrs(kind: Body['kind'], parent: Xattrs): Xattrs {
   return new Map([[ACCESS_ACL, acl], ...(kind === 'folder' ? [[DEFAULT_ACL, acl] as const] : [])]);
 }
 
-/** What a file keeps when its owner is set, even to what it was: no capability (fs/open.c, chown_common: ATTR_KILL_PRIV). */
+/**
+ * What a file keeps when its owner is set, even to what it was: no capability (fs/open.c, chown_common:
+ * ATTR_KILL_PRIV).
+ */
 export function xattrsAfterChown(kind: Body['kind'], xattrs: Xattrs): Xattrs {
   if (kind === 'folder' || !xattrs.has(CAPABILITY)) return xattrs;
   return new Map([...xattrs].filter(([name]) => name !== CAPABILITY));
@@ -24,24 +27,29 @@ export function xattrsAfterChown(kind: Body['kind'], xattrs: Xattrs): Xattrs {
 
 /**
  * What an inode has once dockerd has set an entry's xattrs and then its mode, in this order (moby, archive.go,
- * createTarFile). @param before what it had @throws Error where the kernel refuses one, so that dockerd refuses the layer
+ * createTarFile). @param before what it had @throws Error where the kernel refuses one, so that dockerd refuses the
+ * layer
  */
 export function setXattrs(kind: Body['kind'], mode: number, before: Xattrs, entry: Xattrs): Xattrs {
   if (before.size === 0 && entry.size === 0) return NO_XATTRS;
   const xattrs = new Map(before);
   for (const [name, value] of entry) {
-    if (name.length > XATTR_NAME_MAX) throw new Error(`an xattr with a name of at most ${XATTR_NAME_MAX} bytes expected, found ${name.length}`);
+    if (name.length > XATTR_NAME_MAX)
+      throw new Error(`an xattr with a name of at most ${XATTR_NAME_MAX} bytes expected, found ${name.length}`);
     if (name === ACCESS_ACL || name === DEFAULT_ACL) {
       if (kind === 'symlink') throw new Error('an ACL on something else than a symlink expected, found one there');
       const acl = parseAcl(value);
-      if (name === DEFAULT_ACL && kind !== 'folder' && acl.length > 0) throw new Error(`a default ACL on a folder expected, found one on a ${kind}`);
+      if (name === DEFAULT_ACL && kind !== 'folder' && acl.length > 0)
+        throw new Error(`a default ACL on a folder expected, found one on a ${kind}`);
       if (acl.length === 0 || (name === ACCESS_ACL && !saysMoreThanMode(acl))) xattrs.delete(name);
       else xattrs.set(name, formatAcl(acl));
       continue;
     }
     const [namespace = '', rest] = /^(user|trusted|security)\.([^]+)$/.exec(name)?.slice(1) ?? [];
-    if (rest === undefined) throw new Error(`an xattr of user, trusted, security or a POSIX ACL expected, found '${name.slice(0, 100)}'`);
-    if (name === CAPABILITY && !isCapability(value)) throw new Error('a capability of revision 2 or 3 expected, found something else');
+    if (rest === undefined)
+      throw new Error(`an xattr of user, trusted, security or a POSIX ACL expected, found '${name.slice(0, 100)}'`);
+    if (name === CAPABILITY && !isCapability(value))
+      throw new Error('a capability of revision 2 or 3 expected, found something else');
     // EPERM, which dockerd passes over (fs/xattr.c, xattr_permission).
     if (namespace !== 'user' || kind === 'file' || kind === 'folder') xattrs.set(name, value);
   }

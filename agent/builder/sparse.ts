@@ -40,13 +40,24 @@ export function sparseFormat(pax: PaxRecords): '0' | '1.0' | undefined {
  * @param raw the next bytes of the tar
  * @throws Error where dockerd refuses the map, or where it has more pieces than a file may have here
  */
-export async function readSparseMap(format: '0' | '1.0', pax: PaxRecords, payloadBytes: number, raw: (length: number) => Promise<Buffer>): Promise<SparseMap> {
+export async function readSparseMap(
+  format: '0' | '1.0',
+  pax: PaxRecords,
+  payloadBytes: number,
+  raw: (length: number) => Promise<Buffer>,
+): Promise<SparseMap> {
   const name = pax.get('GNU.sparse.name') || undefined;
   const sizeText = (pax.get('GNU.sparse.size') || undefined) ?? (pax.get('GNU.sparse.realsize') || undefined);
   const size = sizeText === undefined ? payloadBytes : parsePaxNumber(sizeText, 'GNU.sparse.size');
-  const { fragments, mapBytes } = format === '0' ? { fragments: readMapInRecords(pax, size), mapBytes: 0 } : await readMapInPayload(size, payloadBytes, raw);
+  const { fragments, mapBytes } =
+    format === '0'
+      ? { fragments: readMapInRecords(pax, size), mapBytes: 0 }
+      : await readMapInPayload(size, payloadBytes, raw);
   const needed = fragments.reduce((sum, { length }) => sum + length, 0);
-  if (needed !== payloadBytes - mapBytes) throw new Error(`a sparse file with the ${needed} bytes of its map expected, found one with ${payloadBytes - mapBytes}`);
+  if (needed !== payloadBytes - mapBytes)
+    throw new Error(
+      `a sparse file with the ${needed} bytes of its map expected, found one with ${payloadBytes - mapBytes}`,
+    );
   return { fragments, size, mapBytes, name: name === undefined ? undefined : Buffer.from(name, 'latin1') };
 }
 
@@ -54,31 +65,41 @@ function readMapInRecords(pax: PaxRecords, size: number): Fragment[] {
   const map = pax.get('GNU.sparse.map') ?? '';
   const numbers = map === '' ? [] : map.split(',');
   const count = parsePaxNumber(pax.get('GNU.sparse.numblocks') ?? '', 'GNU.sparse.numblocks');
-  if (numbers.length !== 2 * count) throw new Error(`a sparse map of ${count} pieces expected, found ${numbers.length} numbers`);
+  if (numbers.length !== 2 * count)
+    throw new Error(`a sparse map of ${count} pieces expected, found ${numbers.length} numbers`);
   const fragments = new Fragments(size);
   for (const text of numbers) fragments.add(parsePaxNumber(text, 'GNU.sparse.map'));
   return fragments.list;
 }
 
-/** The map's first number says how many pieces follow, two numbers each; it ends within the block of its last newline. */
-async function readMapInPayload(size: number, payloadBytes: number, raw: (length: number) => Promise<Buffer>): Promise<{ readonly fragments: Fragment[]; readonly mapBytes: number }> {
+/**
+ * The map's first number says how many pieces follow, two numbers each; it ends within the block of its last newline.
+ */
+async function readMapInPayload(
+  size: number,
+  payloadBytes: number,
+  raw: (length: number) => Promise<Buffer>,
+): Promise<{ readonly fragments: Fragment[]; readonly mapBytes: number }> {
   const fragments = new Fragments(size);
   let missing: number | undefined;
   let mapBytes = 0;
-  for (let rest = ''; missing !== 0; ) {
-    if (mapBytes + BLOCK_BYTES > payloadBytes) throw new Error('a sparse file with its map expected, found a shorter one');
+  for (let rest = ''; missing !== 0;) {
+    if (mapBytes + BLOCK_BYTES > payloadBytes)
+      throw new Error('a sparse file with its map expected, found a shorter one');
     const block = await raw(BLOCK_BYTES);
     mapBytes += BLOCK_BYTES;
-    for (let start = 0; start < block.length && missing !== 0; ) {
+    for (let start = 0; start < block.length && missing !== 0;) {
       const end = block.indexOf(NEWLINE, start);
       rest += block.toString('latin1', start, end === -1 ? block.length : end);
-      if (rest.length > MAX_NUMBER_LENGTH) throw new Error('a sparse map with a number on each line expected, found something else');
+      if (rest.length > MAX_NUMBER_LENGTH)
+        throw new Error('a sparse map with a number on each line expected, found something else');
       if (end === -1) break;
       const value = parsePaxNumber(rest, 'sparse map');
       rest = '';
       start = end + 1;
       if (missing === undefined) {
-        if (value < 0 || value > MAX_FRAGMENTS) throw new Error(`at most ${MAX_FRAGMENTS} pieces of a sparse file expected, found ${value}`);
+        if (value < 0 || value > MAX_FRAGMENTS)
+          throw new Error(`at most ${MAX_FRAGMENTS} pieces of a sparse file expected, found ${value}`);
         missing = 2 * value;
       } else {
         fragments.add(value);
@@ -89,7 +110,10 @@ async function readMapInPayload(size: number, payloadBytes: number, raw: (length
   return { fragments: fragments.list, mapBytes };
 }
 
-/** Takes offsets and lengths in turns, in order and within the file (sparse entries: common.go, validateSparseEntries). */
+/**
+ * Takes offsets and lengths in turns, in order and within the file (sparse entries: common.go,
+ * validateSparseEntries).
+ */
 class Fragments {
   readonly list: Fragment[] = [];
   readonly #size: number;
@@ -103,12 +127,14 @@ class Fragments {
 
   add(value: number): void {
     if (this.#offset === undefined) {
-      if (this.list.length === MAX_FRAGMENTS) throw new Error(`at most ${MAX_FRAGMENTS} pieces of a sparse file expected, found more`);
+      if (this.list.length === MAX_FRAGMENTS)
+        throw new Error(`at most ${MAX_FRAGMENTS} pieces of a sparse file expected, found more`);
       this.#offset = value;
       return;
     }
     const fragment = { offset: this.#offset, length: value };
-    if (fragment.offset < this.#end || value < 0 || fragment.offset + value > this.#size) throw new Error('a sparse map in order and within the file expected, found another');
+    if (fragment.offset < this.#end || value < 0 || fragment.offset + value > this.#size)
+      throw new Error('a sparse map in order and within the file expected, found another');
     this.#end = fragment.offset + value;
     this.#offset = undefined;
     this.list.push(fragment);

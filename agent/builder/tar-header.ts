@@ -12,7 +12,10 @@ export interface TarHeader {
   readonly gid: number;
   readonly size: number;
   readonly mtimeSec: number;
-  /** One character; `\0` is the oldest tars' for a file, or a folder: only the whole name tells, which other headers may give. */
+  /**
+   * One character; `\0` is the oldest tars' for a file, or a folder: only the whole name tells, which other headers
+   * may give.
+   */
   readonly type: string;
   readonly linkName: Buffer;
   readonly deviceMajor: number;
@@ -49,15 +52,27 @@ export function parseTarHeader(block: Buffer): TarHeader | undefined {
   };
 }
 
-/** What the kernel makes of a number for a system call that takes 32 bits of it: lchown(2), as Go calls it, wraps around. */
+/**
+ * What the kernel makes of a number for a system call that takes 32 bits of it: lchown(2), as Go calls it, wraps
+ * around.
+ */
 export function wrapped(value: number | bigint): number {
-  return typeof value === 'number' && value >= 0 && value <= 0xffffffff ? value : Number(BigInt.asUintN(32, BigInt(value)));
+  return typeof value === 'number' && value >= 0 && value <= 0xffffffff
+    ? value
+    : Number(BigInt.asUintN(32, BigInt(value)));
 }
 
-/** Go before 1.8 wrote a prefix where GNU has times; Go's reader takes it for one where it is no time (reader.go, readHeader). */
+/**
+ * Go before 1.8 wrote a prefix where GNU has times; Go's reader takes it for one where it is no time (reader.go,
+ * readHeader).
+ */
 function prefixOfOldGo(block: Buffer): Buffer {
   try {
-    for (const [offset, what] of [[345, 'atime'], [357, 'ctime']] as const) if (block[offset] !== 0) integer(block, offset, 12, what);
+    for (const [offset, what] of [
+      [345, 'atime'],
+      [357, 'ctime'],
+    ] as const)
+      if (block[offset] !== 0) integer(block, offset, 12, what);
     return NOTHING;
   } catch {
     const prefix = text(block, 345, 155);

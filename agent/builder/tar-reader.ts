@@ -37,7 +37,11 @@ export class TarReader {
   #padding = 0;
 
   /** @param onJump moves the source on by so many bytes and their padding, for `jump` */
-  constructor(reader: ByteReader, onRaw: (bytes: Buffer) => void, onJump: (bytes: number, padding: number) => void = () => undefined) {
+  constructor(
+    reader: ByteReader,
+    onRaw: (bytes: Buffer) => void,
+    onJump: (bytes: number, padding: number) => void = () => undefined,
+  ) {
     this.#reader = reader;
     this.#onRaw = onRaw;
     this.#onJump = onJump;
@@ -54,7 +58,8 @@ export class TarReader {
       const block = await this.#reader.exactly(BLOCK_BYTES);
       this.#onRaw(block);
       if (block.length === 0) return undefined;
-      if (block.length < BLOCK_BYTES) throw new Error(`a tar header of ${BLOCK_BYTES} bytes expected, found the end after ${block.length}`);
+      if (block.length < BLOCK_BYTES)
+        throw new Error(`a tar header of ${BLOCK_BYTES} bytes expected, found the end after ${block.length}`);
       const header = parseTarHeader(block);
       if (header === undefined) {
         await this.#readEnd();
@@ -85,20 +90,32 @@ export class TarReader {
     this.#padding = 0;
   }
 
-  async #entry(header: TarHeader, pax: PaxRecords, longName: Buffer | undefined, longLink: Buffer | undefined): Promise<TarEntry> {
+  async #entry(
+    header: TarHeader,
+    pax: PaxRecords,
+    longName: Buffer | undefined,
+    longLink: Buffer | undefined,
+  ): Promise<TarEntry> {
     const named = { ...header, ...namesOf(header, pax, longName, longLink) };
     const type = header.type === '\0' ? (named.name.at(-1) === SLASH ? '5' : '0') : header.type;
     const isHeaderOnly = HEADER_ONLY.has(type);
-    const payloadBytes = isHeaderOnly ? 0 : pax.get('size') ? parsePaxNumber(pax.get('size') ?? '', 'size') : header.size;
+    const payloadBytes = isHeaderOnly
+      ? 0
+      : pax.get('size')
+        ? parsePaxNumber(pax.get('size') ?? '', 'size')
+        : header.size;
     if (payloadBytes < 0) throw new Error(`size: a number of bytes expected, found ${payloadBytes}`);
     this.#remaining = payloadBytes;
     this.#padding = -payloadBytes & (BLOCK_BYTES - 1);
     const mtime = pax.get('mtime') ? parsePaxTime(pax.get('mtime') ?? '') : { sec: header.mtimeSec, nsec: 0 };
     const xattrs = pax.size === 0 ? NO_XATTRS : new Map<string, Buffer>();
-    for (const [key, content] of pax) if (key.startsWith(XATTR_PREFIX)) xattrs.set(key.slice(XATTR_PREFIX.length), Buffer.from(content, 'latin1'));
+    for (const [key, content] of pax)
+      if (key.startsWith(XATTR_PREFIX)) xattrs.set(key.slice(XATTR_PREFIX.length), Buffer.from(content, 'latin1'));
     const format = sparseFormat(pax);
-    if (format !== undefined && isHeaderOnly) throw new Error(`a sparse file expected, found a map of one for the tar type ${JSON.stringify(type)}`);
-    const sparse = format === undefined ? undefined : await readSparseMap(format, pax, payloadBytes, (length) => this.#raw(length));
+    if (format !== undefined && isHeaderOnly)
+      throw new Error(`a sparse file expected, found a map of one for the tar type ${JSON.stringify(type)}`);
+    const sparse =
+      format === undefined ? undefined : await readSparseMap(format, pax, payloadBytes, (length) => this.#raw(length));
     if (sparse !== undefined) this.#remaining -= sparse.mapBytes;
     return {
       ...named,
@@ -118,12 +135,14 @@ export class TarReader {
   async #raw(length: number): Promise<Buffer> {
     const bytes = await this.#reader.exactly(length);
     this.#onRaw(bytes);
-    if (bytes.length < length) throw new Error(`${length} bytes expected, found the end of the archive after ${bytes.length}`);
+    if (bytes.length < length)
+      throw new Error(`${length} bytes expected, found the end of the archive after ${bytes.length}`);
     return bytes;
   }
 
   async #special(header: TarHeader): Promise<Buffer> {
-    if (header.size > MAX_SPECIAL_BYTES) throw new Error(`a header of at most ${MAX_SPECIAL_BYTES} bytes expected, found ${header.size}`);
+    if (header.size > MAX_SPECIAL_BYTES)
+      throw new Error(`a header of at most ${MAX_SPECIAL_BYTES} bytes expected, found ${header.size}`);
     const padded = (header.size + BLOCK_BYTES - 1) & -BLOCK_BYTES;
     return (await this.#raw(padded)).subarray(0, header.size);
   }
@@ -137,20 +156,46 @@ export class TarReader {
   async #readEnd(): Promise<void> {
     const second = await this.#reader.exactly(BLOCK_BYTES);
     this.#onRaw(second);
-    if (second.length === BLOCK_BYTES && parseTarHeader(second) !== undefined) throw new Error('a second block of zeros expected at the end of the tar, found an entry');
-    for (let piece = await this.#reader.some(BLOCK_BYTES * 128); piece !== undefined; piece = await this.#reader.some(BLOCK_BYTES * 128)) this.#onRaw(piece);
+    if (second.length === BLOCK_BYTES && parseTarHeader(second) !== undefined)
+      throw new Error('a second block of zeros expected at the end of the tar, found an entry');
+    for (
+      let piece = await this.#reader.some(BLOCK_BYTES * 128);
+      piece !== undefined;
+      piece = await this.#reader.some(BLOCK_BYTES * 128)
+    )
+      this.#onRaw(piece);
   }
 }
 
-/** A GNU long name wins over a PAX path; an empty one, and an empty PAX value, take nothing over (reader.go, next, mergePAX). */
-function namesOf(header: TarHeader, pax: PaxRecords, longName: Buffer | undefined, longLink: Buffer | undefined): Pick<TarHeader, 'name' | 'linkName'> {
-  const chosen = (long: Buffer | undefined, text: string | undefined, short: Buffer): Buffer => (long !== undefined && long.length > 0 ? long : text ? Buffer.from(text, 'latin1') : short);
-  return { name: chosen(longName, pax.get('path'), header.name), linkName: chosen(longLink, pax.get('linkpath'), header.linkName) };
+/**
+ * A GNU long name wins over a PAX path; an empty one, and an empty PAX value, take nothing over (reader.go, next,
+ * mergePAX).
+ */
+function namesOf(
+  header: TarHeader,
+  pax: PaxRecords,
+  longName: Buffer | undefined,
+  longLink: Buffer | undefined,
+): Pick<TarHeader, 'name' | 'linkName'> {
+  const chosen = (long: Buffer | undefined, text: string | undefined, short: Buffer): Buffer =>
+    long !== undefined && long.length > 0 ? long : text ? Buffer.from(text, 'latin1') : short;
+  return {
+    name: chosen(longName, pax.get('path'), header.name),
+    linkName: chosen(longLink, pax.get('linkpath'), header.linkName),
+  };
 }
 
 /** A global header's name counts among the layer's; all else of it is passed over (archive.go, Unpack). */
 function globalEntry(header: TarHeader, pax: PaxRecords): TarEntry {
-  return { ...header, ...namesOf(header, pax, undefined, undefined), size: 0, mtimeNsec: 0, xattrs: NO_XATTRS, fragments: undefined, payloadBytes: 0 };
+  return {
+    ...header,
+    ...namesOf(header, pax, undefined, undefined),
+    size: 0,
+    mtimeNsec: 0,
+    xattrs: NO_XATTRS,
+    fragments: undefined,
+    payloadBytes: 0,
+  };
 }
 
 function untilZero(bytes: Buffer): Buffer {

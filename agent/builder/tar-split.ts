@@ -59,7 +59,8 @@ export class TarSplitWriter {
     const bytes = Buffer.from(path, 'latin1');
     const text = bytes.toString('utf8');
     const name = Buffer.from(text, 'utf8').equals(bytes) ? { name: text } : { name_raw: bytes.toString('base64') };
-    const pieces = fragments === undefined ? {} : { fragments: fragments.map(({ offset, length }) => [offset, length]) };
+    const pieces =
+      fragments === undefined ? {} : { fragments: fragments.map(({ offset, length }) => [offset, length]) };
     this.#line({ type: 1, ...name, size, payload: crc.toString('base64'), ...pieces });
   }
 

@@ -45,7 +45,8 @@ export class UnmountedTree implements ReadableTree {
 
   sizeOf(relative: string): number | undefined {
     const kind = this.isFolder(dirname(relative)) ? this.#files.kindOf(relative) : undefined;
-    if (kind !== undefined && kind !== 'file') throw new Error(`${relative}: a regular file expected, found something else`);
+    if (kind !== undefined && kind !== 'file')
+      throw new Error(`${relative}: a regular file expected, found something else`);
     return this.#files.sizeOf(relative);
   }
 }

@@ -45,7 +45,8 @@ export async function unpackLayer(source: ByteReader, store: ContentStore, tarSp
       inside = true;
       const content = layer.add(entry);
       if (content === undefined) await keepRaw(tar, split);
-      else if (entry.fragments !== undefined) layer.tree.setBlock(content.inode, await unpackSparse(tar, split, store, entry, content.path));
+      else if (entry.fragments !== undefined)
+        layer.tree.setBlock(content.inode, await unpackSparse(tar, split, store, entry, content.path));
       else if (entry.size > 0) {
         const crc = new Crc64();
         layer.tree.setBlock(content.inode, store.begin());
@@ -70,10 +71,16 @@ async function keepRaw(tar: TarReader, split: TarSplitWriter): Promise<void> {
 }
 
 /**
- * The file gets its holes, and tar-split the map, by which `assemble` puts the payload alone into the tar again. dockerd's
- * own tar-split knows of no sparse files: `docker save` cannot give such a layer back, whoever unpacked it.
+ * The file gets its holes, and tar-split the map, by which `assemble` puts the payload alone into the tar again.
+ * dockerd's own tar-split knows of no sparse files: `docker save` cannot give such a layer back, whoever unpacked it.
  */
-async function unpackSparse(tar: TarReader, split: TarSplitWriter, store: ContentStore, entry: TarEntry, path: string): Promise<number> {
+async function unpackSparse(
+  tar: TarReader,
+  split: TarSplitWriter,
+  store: ContentStore,
+  entry: TarEntry,
+  path: string,
+): Promise<number> {
   const fragments = entry.fragments ?? [];
   const crc = new Crc64();
   const block = entry.size === 0 ? 0 : store.begin();
@@ -81,10 +88,11 @@ async function unpackSparse(tar: TarReader, split: TarSplitWriter, store: Conten
   let rest: Buffer = Buffer.alloc(0);
   for (const fragment of fragments) {
     store.appendZeros(fragment.offset - position);
-    for (let missing = fragment.length; missing > 0; ) {
+    for (let missing = fragment.length; missing > 0;) {
       if (rest.length === 0) {
         const piece = await tar.payload();
-        if (piece === undefined) throw new Error(`${missing} more bytes of a sparse file expected, found the end of its payload`);
+        if (piece === undefined)
+          throw new Error(`${missing} more bytes of a sparse file expected, found the end of its payload`);
         rest = piece;
       }
       const part = rest.subarray(0, missing);

@@ -90,7 +90,14 @@ const isFault = (finding: Finding): boolean => effectOf(finding) !== 'none';
 /** Which files of a disk have not the digests that its manifest gives them; none without a manifest. */
 export function metadataFaults({ mounted, content: { label, manifest } }: LoadedDisk): Finding[] {
   if (manifest === undefined) return [];
-  return metadataProblems(new FolderFiles(mounted.path), manifest, new ReadBudget(mounted.device.sizeBytes)).map((problem) => ({ code: 'CONTENT_WRONG', label, device: mounted.device.path, message: `disk ${label}: ${problem}; ${COPY_AGAIN}` }));
+  return metadataProblems(new FolderFiles(mounted.path), manifest, new ReadBudget(mounted.device.sizeBytes)).map(
+    (problem) => ({
+      code: 'CONTENT_WRONG',
+      label,
+      device: mounted.device.path,
+      message: `disk ${label}: ${problem}; ${COPY_AGAIN}`,
+    }),
+  );
 }
 
 async function compareLayers(run: Preload): Promise<{ readonly findings: readonly Finding[]; readonly layers: number; readonly bytes: number }> {
@@ -118,7 +125,16 @@ async function compareLayers(run: Preload): Promise<{ readonly findings: readonl
 /** Also those that the store has from another disk, or does not have yet. */
 function layersOnDisk({ mounted, content: { label, layers } }: LoadedDisk): Place[] {
   const budget = new ReadBudget(mounted.device.sizeBytes);
-  return [...layers.values()].map(({ chain, diffID, diffPath, tarSplit, size }) => ({ what: `disk ${label}: layer ${chain}`, label, cure: COPY_AGAIN, diffID, diffPath, tarSplitPath: tarSplit?.path, sizeBytes: Number(size), budget }));
+  return [...layers.values()].map(({ chain, diffID, diffPath, tarSplit, size }) => ({
+    what: `disk ${label}: layer ${chain}`,
+    label,
+    cure: COPY_AGAIN,
+    diffID,
+    diffPath,
+    tarSplitPath: tarSplit?.path,
+    sizeBytes: Number(size),
+    budget,
+  }));
 }
 
 /** The user's own layers that preloaded images stand on. */

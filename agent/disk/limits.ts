@@ -1,6 +1,6 @@
 /**
- * How much of a disk is read, whatever it claims: the agent holds no boot up for a made-up disk, `inspect` says where it
- * would leave something out, and `build` makes no such disk. One set for the three of them.
+ * How much of a disk is read, whatever it claims: the agent holds no boot up for a made-up disk, `inspect` says where
+ * it would leave something out, and `build` makes no such disk. One set for the three of them.
  */
 
 /** Of a record's files, each a line. */
@@ -17,7 +17,7 @@ export const MAX_REFERENCES = 10_000;
 /** Of configurations and registry sources of one disk, which are held in memory until they are written. */
 export const MAX_HELD_BYTES = 32 * 1024 * 1024;
 /**
- * So many bytes may be read of a disk for each that it takes itself: no gzip holds more, and files with holes claim what
- * they like (zlib, "Maximum Compression Factor").
+ * So many bytes may be read of a disk for each that it takes itself: no gzip holds more, and files with holes claim
+ * what they like (zlib, "Maximum Compression Factor").
  */
 export const MAX_EXPANSION = 1032;

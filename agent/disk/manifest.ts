@@ -53,7 +53,9 @@ const shape = objectOf({
  * Reads a disk's manifest, or undefined where it has none: then it is one that dockerd filled.
  * @throws PreloaderError FORMAT_NEWER (it is then not to be read as a disk without manifest) or MANIFEST_INVALID
  */
-export function readManifest(tree: Pick<ReadableTree, 'read'>): { readonly manifest: Manifest; readonly digest: string } | undefined {
+export function readManifest(
+  tree: Pick<ReadableTree, 'read'>,
+): { readonly manifest: Manifest; readonly digest: string } | undefined {
   let bytes: Buffer | undefined;
   try {
     bytes = tree.read(MANIFEST_NAME, MAX_MANIFEST_BYTES);

@@ -7,7 +7,15 @@ import { parseReference } from '../docker/reference.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { oneLine } from '../system/one-line.ts';
 import type { Finding } from './finding.ts';
-import { MAX_HELD_BYTES, MAX_IMAGES, MAX_REFERENCES, MAX_REPOSITORIES_BYTES, MAX_SOURCES_BYTES, MAX_TAR_SPLIT_BYTES, SMALL_FILE_BYTES } from './limits.ts';
+import {
+  MAX_HELD_BYTES,
+  MAX_IMAGES,
+  MAX_REFERENCES,
+  MAX_REPOSITORIES_BYTES,
+  MAX_SOURCES_BYTES,
+  MAX_TAR_SPLIT_BYTES,
+  SMALL_FILE_BYTES,
+} from './limits.ts';
 import { readManifest, type Manifest, type ManifestLayer } from './manifest.ts';
 import { DiskTree, type ReadableTree } from './tree.ts';
 

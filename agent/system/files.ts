@@ -85,7 +85,10 @@ export function readUntrusted(path: string, limitBytes: number): Buffer | undefi
   }
 }
 
-/** Whether two files hold the same bytes: their sizes first, then piece by piece, for they may be large. @throws system errors */
+/**
+ * Whether two files hold the same bytes: their sizes first, then piece by piece, for they may be large. @throws
+ * system errors
+ */
 export function haveSameContent(left: string, right: string): boolean {
   const files: number[] = [];
   try {

@@ -34,7 +34,11 @@ const empty = (file: string, bytes: number): void => {
 };
 
 const cases: readonly { readonly claims: string; readonly change: (disk: Opened) => void; readonly says: RegExp }[] = [
-  { claims: 'a file of 8 TB', change: ({ file }) => truncateSync(file, 8 * TB), says: /'file': 5 bytes expected, found 8000000000000/ },
+  {
+    claims: 'a file of 8 TB',
+    change: ({ file }) => truncateSync(file, 8 * TB),
+    says: /'file': 5 bytes expected, found 8000000000000/,
+  },
   {
     claims: 'a file of 8 TB, and a tar-split that agrees',
     change: ({ file, tarSplit }) => {
@@ -49,15 +53,42 @@ const cases: readonly { readonly claims: string; readonly change: (disk: Opened)
       truncateSync(file, 300e6);
       const names = Array.from({ length: 200 }, (_, index) => `name-${index}`);
       for (const name of names) linkSync(file, path.join(path.dirname(file), name));
-      writeFileSync(tarSplit, gzipSync(names.map((name, position) => `${JSON.stringify({ type: 1, name, size: 300e6, payload: '', position })}\n`).join('')));
+      writeFileSync(
+        tarSplit,
+        gzipSync(
+          names
+            .map((name, position) => `${JSON.stringify({ type: 1, name, size: 300e6, payload: '', position })}\n`)
+            .join(''),
+        ),
+      );
     },
     says: /contents of at most 1032 times the disk's \d+ bytes expected, found more/,
   },
-  { claims: 'a tar-split of 8 TB', change: ({ tarSplit }) => empty(tarSplit, 8 * TB), says: /tar-split\.json\.gz: at most 1073741824 bytes expected, found 8000000000000/ },
-  { claims: 'a tar-split with a line without end', change: ({ tarSplit }) => writeFileSync(tarSplit, gzipSync(Buffer.alloc(80e6, ' '))), says: /lines of at most 67108864 bytes expected, found a longer one/ },
-  { claims: 'names of 8 TB', change: ({ at }) => empty(at('image/overlay2/repositories.json'), 8 * TB), says: /repositories\.json: at most 8388608 bytes expected, found 8000000000000/ },
-  { claims: 'a configuration of 8 TB', change: ({ at }) => empty(globSync(at('image/overlay2/imagedb/content/sha256/*'))[0] ?? '', 8 * TB), says: /at most 8388608 bytes expected, found 8000000000000/ },
-  { claims: 'a manifest of 8 TB', change: ({ at }) => empty(at('docker-preloader.json'), 8 * TB), says: /docker-preloader\.json: at most 16777216 bytes expected, found 8000000000000/ },
+  {
+    claims: 'a tar-split of 8 TB',
+    change: ({ tarSplit }) => empty(tarSplit, 8 * TB),
+    says: /tar-split\.json\.gz: at most 1073741824 bytes expected, found 8000000000000/,
+  },
+  {
+    claims: 'a tar-split with a line without end',
+    change: ({ tarSplit }) => writeFileSync(tarSplit, gzipSync(Buffer.alloc(80e6, ' '))),
+    says: /lines of at most 67108864 bytes expected, found a longer one/,
+  },
+  {
+    claims: 'names of 8 TB',
+    change: ({ at }) => empty(at('image/overlay2/repositories.json'), 8 * TB),
+    says: /repositories\.json: at most 8388608 bytes expected, found 8000000000000/,
+  },
+  {
+    claims: 'a configuration of 8 TB',
+    change: ({ at }) => empty(globSync(at('image/overlay2/imagedb/content/sha256/*'))[0] ?? '', 8 * TB),
+    says: /at most 8388608 bytes expected, found 8000000000000/,
+  },
+  {
+    claims: 'a manifest of 8 TB',
+    change: ({ at }) => empty(at('docker-preloader.json'), 8 * TB),
+    says: /docker-preloader\.json: at most 16777216 bytes expected, found 8000000000000/,
+  },
 ];
 
 describe('a disk of some 400 kB that claims', () => {
@@ -82,13 +113,26 @@ describe('a disk of some 400 kB that claims', () => {
       const tarSplit = at(`mounted/image/overlay2/layerdb/sha256/${digestOf(layer)}/tar-split.json.gz`);
       try {
         change({ file, tarSplit, at: (name) => at(`mounted/${name}`) });
-        // As `verify` reads the mounted disk. What is no fault of the layer's content is one of the disk's, which its reader tells.
-        const problem = await layerProblem({ diffID: `sha256:${digestOf(layer)}`, tarSplitPath: tarSplit, diffPath: path.dirname(file), budget: new ReadBudget(400_000) }, () => undefined);
-        if (claims.includes('file') || claims.includes('tar-split')) assert.match(problem ?? '', /'file': 5 bytes expected|at most 1032 times|a longer one/);
+        // As `verify` reads the mounted disk. What is no fault of the layer's content is one of the disk's, which its
+        // reader tells.
+        const problem = await layerProblem(
+          {
+            diffID: `sha256:${digestOf(layer)}`,
+            tarSplitPath: tarSplit,
+            diffPath: path.dirname(file),
+            budget: new ReadBudget(400_000),
+          },
+          () => undefined,
+        );
+        if (claims.includes('file') || claims.includes('tar-split'))
+          assert.match(problem ?? '', /'file': 5 bytes expected|at most 1032 times|a longer one/);
       } finally {
         await execa('umount', [at('mounted')]);
       }
-      const inspected = await inspectDisk(disk, true).then(({ problems }) => problems.join('\n'), (error: Error) => error.message);
+      const inspected = await inspectDisk(disk, true).then(
+        ({ problems }) => problems.join('\n'),
+        (error: Error) => error.message,
+      );
       assert.match(inspected, says);
     });
   }
@@ -104,7 +148,10 @@ describe('a disk of some 400 kB that claims', () => {
     assert.ok(found.length > 0);
     const { problems } = await inspectDisk(disk, false);
     for (const message of found) assert.ok(problems.includes(message), `${message}\n${problems.join('\n')}`);
-    assert.throws(() => checkTarSplit(2 ** 30 + 1), /a tar-split of at most 1073741824 bytes expected, found one of 1073741825: make several layers/);
+    assert.throws(
+      () => checkTarSplit(2 ** 30 + 1),
+      /a tar-split of at most 1073741824 bytes expected, found one of 1073741825: make several layers/,
+    );
   });
 
   it('is no disk where it is a fifo: nothing waits for its other end', async () => {
@@ -115,12 +162,31 @@ describe('a disk of some 400 kB that claims', () => {
   });
 
   it('is made of no more than its filesystem holds', async () => {
-    for (const [filesystem, bytes, says] of [['erofs', 17 * 2 ** 40, /at most 16 TiB on a disk of this filesystem expected, found more/], ['ext4', 17 * 2 ** 40, /at most 1 TiB on a disk of this filesystem expected, found more/]] as const) {
+    for (const [filesystem, bytes, says] of [
+      ['erofs', 17 * 2 ** 40, /at most 16 TiB on a disk of this filesystem expected, found more/],
+      ['ext4', 17 * 2 ** 40, /at most 1 TiB on a disk of this filesystem expected, found more/],
+    ] as const) {
       const map = Buffer.alloc(512);
       map.write('0\n');
-      const pax = { 'GNU.sparse.major': '1', 'GNU.sparse.minor': '0', 'GNU.sparse.name': 'holes', 'GNU.sparse.realsize': String(bytes) };
-      writeFileSync(at('large.tar'), savedArchive([{ tags: ['large:1'], layers: [makeTar([{ name: 'made-up', content: map, pax }])] }]));
-      const { exitCode, stderr } = await agent(['build', at('large.tar'), '-o', at('large.qcow2'), '--filesystem', filesystem, '--quiet']);
+      const pax = {
+        'GNU.sparse.major': '1',
+        'GNU.sparse.minor': '0',
+        'GNU.sparse.name': 'holes',
+        'GNU.sparse.realsize': String(bytes),
+      };
+      writeFileSync(
+        at('large.tar'),
+        savedArchive([{ tags: ['large:1'], layers: [makeTar([{ name: 'made-up', content: map, pax }])] }]),
+      );
+      const { exitCode, stderr } = await agent([
+        'build',
+        at('large.tar'),
+        '-o',
+        at('large.qcow2'),
+        '--filesystem',
+        filesystem,
+        '--quiet',
+      ]);
       assert.equal(exitCode, 1, stderr);
       assert.match(stderr, says);
       assert.equal(stderr.trim().split('\n').length, 1, stderr);
@@ -134,7 +200,12 @@ describe('a disk of some 400 kB that claims', () => {
     const map = Buffer.alloc((text.length + 511) & -512);
     map.write(text);
     let position = 0;
-    const { fragments, mapBytes } = await readSparseMap('1.0', new Map([['GNU.sparse.realsize', String(count * 1024)]]), map.length, (length) => Promise.resolve(map.subarray(position, position += length)));
+    const { fragments, mapBytes } = await readSparseMap(
+      '1.0',
+      new Map([['GNU.sparse.realsize', String(count * 1024)]]),
+      map.length,
+      (length) => Promise.resolve(map.subarray(position, (position += length))),
+    );
     assert.deepEqual([fragments.length, mapBytes, position], [count, map.length, map.length]);
   });
 });

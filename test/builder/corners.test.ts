@@ -22,7 +22,8 @@ describe('layers at the edges of what dockerd takes', () => {
   const names = Object.keys(takenCorners);
   const tag = (name: string): string => `corner:${names.indexOf(name)}`;
   const layerOf = (name: string): Buffer => makeTar(takenCorners[name] ?? refusedCorners[name] ?? []);
-  const archiveOf = (few: readonly string[]): Buffer => savedArchive(few.map((name) => ({ tags: [tag(name)], layers: [layerOf(name)] })));
+  const archiveOf = (few: readonly string[]): Buffer =>
+    savedArchive(few.map((name) => ({ tags: [tag(name)], layers: [layerOf(name)] })));
   before(async () => {
     await ensureDebianPackages(['e2fsprogs', 'python3'], { install: true });
     tree = await tempTree('dpl-corners');
@@ -31,7 +32,10 @@ describe('layers at the edges of what dockerd takes', () => {
 
   /** The tree of a layer below a data root; times of what dockerd gives none are of the moment. */
   async function factsOf(root: string, name: string): Promise<unknown> {
-    const cacheId = readFileSync(path.join(root, 'image/overlay2/layerdb/sha256', digestOf(layerOf(name)), 'cache-id'), 'utf8').trim();
+    const cacheId = readFileSync(
+      path.join(root, 'image/overlay2/layerdb/sha256', digestOf(layerOf(name)), 'cache-id'),
+      'utf8',
+    ).trim();
     const facts = await treeFacts(path.join(root, 'overlay2', cacheId, 'diff'));
     return Object.fromEntries(Object.entries(facts).map(([file, fact]) => {
       const isWhiteout = fact['mode'] === '0o20000' && fact['device'] === 0;
@@ -63,9 +67,14 @@ describe('layers at the edges of what dockerd takes', () => {
       };
       const here = names.filter(like);
       await load('here.tar', archiveOf(here));
-      for (const name of here) assert.deepEqual(await factsOf(mounted, name), await factsOf(dataRoot, name), `${name}, dockerd ${version}`);
+      for (const name of here)
+        assert.deepEqual(await factsOf(mounted, name), await factsOf(dataRoot, name), `${name}, dockerd ${version}`);
       for (const name of Object.keys(refusedCorners).filter(like)) {
-        await assert.rejects(load('one.tar', savedArchive([{ tags: ['refused:1'], layers: [layerOf(name)] }])), Error, `${name}, dockerd ${version}`);
+        await assert.rejects(
+          load('one.tar', savedArchive([{ tags: ['refused:1'], layers: [layerOf(name)] }])),
+          Error,
+          `${name}, dockerd ${version}`,
+        );
       }
       await dockerd.stop();
     }
@@ -77,12 +86,15 @@ describe('layers at the edges of what dockerd takes', () => {
       const source = async function* (): AsyncGenerator<Buffer> {
         yield makeTar(entries);
       };
-      await assert.rejects(unpackLayer(new ByteReader(source()), store, new Spool('/nowhere/tar-split')), (error: Error) => {
-        assert.match(error.message, /expected.*found/);
-        // oxlint-disable-next-line no-control-regex -- none may be left
-        assert.doesNotMatch(error.message, /[\u0000-\u001f]/);
-        return true;
-      });
+      await assert.rejects(
+        unpackLayer(new ByteReader(source()), store, new Spool(() => '/nowhere/tar-split')),
+        (error: Error) => {
+          assert.match(error.message, /expected.*found/);
+          // oxlint-disable-next-line no-control-regex -- none may be left
+          assert.doesNotMatch(error.message, /[\u0000-\u001f]/);
+          return true;
+        },
+      );
       store.close();
     });
   }

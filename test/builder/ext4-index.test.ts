@@ -32,7 +32,9 @@ function numbered(count: number, name: (index: number) => string): string[] {
 
 /** Two names with one hash, of which the first is the last of its block: 256 names of 7 bytes fill one. */
 function acrossBlocks(): string[] {
-  const names = numbered(200_000, (index) => `c${String(index).padStart(6, '0')}`).map((name) => ({ name, hash: nameHash(Buffer.from(name), name.length) })).sort((a, b) => a.hash - b.hash);
+  const names = numbered(200_000, (index) => `c${String(index).padStart(6, '0')}`)
+    .map((name) => ({ name, hash: nameHash(Buffer.from(name), name.length) }))
+    .sort((a, b) => a.hash - b.hash);
   const first = names.findIndex(({ hash }, index) => index >= 255 && names[index + 1]?.hash === hash);
   assert.ok(first > 0, 'of two hundred thousand names, some have one hash');
   return names.slice(first - 255, first + 10).map(({ name }) => name);
@@ -46,12 +48,13 @@ describe('folders of ext4 with an index', () => {
     tree = await tempTree('dpl-index');
     disk = path.join(tree.path, 'index.ext4');
     const file = new DiskFile(disk, 'raw');
-    const filesystem = ext4.open(file, new Spool(path.join(tree.path, 'inodes')));
+    const filesystem = ext4.open(file, new Spool(() => path.join(tree.path, 'inodes')));
     const content = new Tree(ownedByRoot(0o755));
     const add = (name: string, names: readonly string[]): number => {
       const folder = content.add({ kind: 'folder' }, ownedByRoot(0o755));
       content.link(content.root, name, folder);
-      for (const one of names) content.link(folder, one, content.add({ kind: 'fifo', major: 0, minor: 0 }, ownedByRoot(0o644)));
+      for (const one of names)
+        content.link(folder, one, content.add({ kind: 'fifo', major: 0, minor: 0 }, ownedByRoot(0o644)));
       return folder;
     };
     content.setIno(add('reserved', []), filesystem.reserved);
@@ -64,10 +67,21 @@ describe('folders of ext4 with an index', () => {
   it('are sound to e2fsck, which knows their hashes', async () => {
     const { exitCode, all } = await execa('e2fsck', ['-fn', disk], { reject: false, all: true });
     assert.equal(exitCode, 0, all);
-    const dump = async (folder: string): Promise<string> => (await execa('debugfs', ['-R', `htree_dump /${folder}`, disk], { reject: false, maxBuffer: 2 ** 26, env: { DEBUGFS_PAGER: '__none__' } })).stdout;
+    const dump = async (folder: string): Promise<string> =>
+      (
+        await execa('debugfs', ['-R', `htree_dump /${folder}`, disk], {
+          reject: false,
+          maxBuffer: 2 ** 26,
+          env: { DEBUGFS_PAGER: '__none__' },
+        })
+      ).stdout;
     assert.match(await dump('two-blocks'), /Indirect levels: 0/);
     assert.match(await dump('two-levels'), /Indirect levels: 1/);
-    assert.match(await dump('collision'), /Entry #\d+: Hash 0x[0-9a-f]{7}[13579bdf] \(\*\*\), block/, 'a hash that two blocks share');
+    assert.match(
+      await dump('collision'),
+      /Entry #\d+: Hash 0x[0-9a-f]{7}[13579bdf] \(\*\*\), block/,
+      'a hash that two blocks share',
+    );
     assert.doesNotMatch(await dump('one-block'), /Indirect levels/);
   });
 
@@ -78,8 +92,10 @@ describe('folders of ext4 with an index', () => {
     for (const [folder, names] of Object.entries(folders)) {
       const at = (name: string): Buffer => Buffer.from(`${mounted}/${folder}/${name}`, 'latin1');
       assert.deepEqual(readdirSync(at('.'), 'latin1').sort(), [...names].sort());
-      for (const name of names) assert.ok(lstatSync(at(name), { throwIfNoEntry: false })?.isFIFO(), `${folder}/${name}`);
-      for (const name of names.slice(0, 300)) assert.equal(lstatSync(at(`${name.slice(0, 254)}?`), { throwIfNoEntry: false }), undefined);
+      for (const name of names)
+        assert.ok(lstatSync(at(name), { throwIfNoEntry: false })?.isFIFO(), `${folder}/${name}`);
+      for (const name of names.slice(0, 300))
+        assert.equal(lstatSync(at(`${name.slice(0, 254)}?`), { throwIfNoEntry: false }), undefined);
     }
   });
 });

@@ -73,7 +73,12 @@ async function reassembled(layer: Unpacked): Promise<Buffer> {
 }
 
 function filesOf(layer: Unpacked): FolderContent {
-  return { sizeOf: (name) => layer.content(name).length, *pieces(name, start, end) { yield layer.content(name).subarray(start, end); } };
+  return {
+    sizeOf: (name) => layer.content(name).length,
+    *pieces(name, start, end) {
+      yield layer.content(name).subarray(start, end);
+    },
+  };
 }
 
 async function fault(entries: readonly MadeEntry[]): Promise<string> {
@@ -143,7 +148,10 @@ describe('layers', () => {
       const layer = await unpack(tar);
       assert.ok(layer.content(name).equals(expected), name);
       assert.ok((await reassembled(layer)).equals(tar), name);
-      assert.ok(!gunzipSync(layer.tarSplit).toString().includes(data.subarray(0, 60).toString('base64')), 'the payload is not there twice');
+      assert.ok(
+        !gunzipSync(layer.tarSplit).toString().includes(data.subarray(0, 60).toString('base64')),
+        'the payload is not there twice',
+      );
     }
   });
 

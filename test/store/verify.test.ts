@@ -317,7 +317,13 @@ describe('verify', () => {
     writeFileSync(path.join(folder, 'secret'), 'secret');
     const tarSplitPath = path.join(folder, 'tar-split.json.gz');
     writeFileSync(tarSplitPath, gzipSync('{"type":1,"name":"../secret","size":6}\n'));
-    assert.match(await layerProblem({ diffID: '', tarSplitPath, diffPath: path.join(folder, 'diff'), budget: undefined }, () => undefined) ?? '', /a regular file expected, found none/);
+    assert.match(
+      (await layerProblem(
+        { diffID: '', tarSplitPath, diffPath: path.join(folder, 'diff'), budget: undefined },
+        () => undefined,
+      )) ?? '',
+      /a regular file expected, found none/,
+    );
   });
 
   it('shows on a terminal how far it is, and leaves nothing behind on Ctrl-C', async () => {
