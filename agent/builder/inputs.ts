@@ -37,8 +37,14 @@ export function isInput(output: string, what: string): PreloaderError {
   );
 }
 
+/** None where there is nothing to look at, or no way to it: then nothing is replaced, and who opens it says why. */
 function identitiesOf(path: string): string[] {
-  const stats = statSync(path, { throwIfNoEntry: false });
+  let stats: Stats | undefined;
+  try {
+    stats = statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return [];
+  }
   return stats === undefined ? [] : identities(stats);
 }
 

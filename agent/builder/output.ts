@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { PreloaderError } from '../system/errors.ts';
+import { messageOf, PreloaderError } from '../system/errors.ts';
 import { copyToStdout } from './stdout.ts';
 
 /** As an output, standard output. */
@@ -77,14 +77,21 @@ function makeFolder(output: string): string {
     // As the kernel goes, which may find a symlink before a `..`: join would leave both out.
     return mkdtempSync(`${dirname(output)}/.${basename(output)}.`);
   } catch (error) {
-    throw new PreloaderError('BUILD_FAILED', `${output}: a folder to write in expected: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw noFolder(output, error);
   }
 }
 
+function noFolder(output: string, cause: unknown): PreloaderError {
+  return new PreloaderError('BUILD_FAILED', `${output}: a folder to write in expected: ${messageOf(cause)}`, { cause });
+}
+
 function refuseOutput(output: string): void {
-  const there = lstatSync(output, { throwIfNoEntry: false });
+  let there: Stats | undefined;
+  try {
+    there = lstatSync(output, { throwIfNoEntry: false });
+  } catch (error) {
+    throw noFolder(output, error);
+  }
   const found =
     there === undefined ? (output.endsWith('/') ? 'the name of a folder' : undefined) : describe(there, output);
   if (found !== undefined) {

@@ -24,7 +24,7 @@ const layer = makeTar([{ name: 'file', content: 'hello' }]);
 interface Opened {
   readonly file: string;
   readonly tarSplit: string;
-  at(name: string): string;
+  readonly at: (name: string) => string;
 }
 
 const records = (tarSplit: string): string => gunzipSync(readFileSync(tarSplit)).toString();

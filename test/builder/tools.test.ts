@@ -62,7 +62,7 @@ describe('archives of other tools, from Debian\'s packages', () => {
     await tool('umoci', 'init', '--layout', at('umoci'));
     await tool('umoci', 'new', '--image', `${at('umoci')}:v1`);
     const { exitCode, stderr } = await agent(['build', '--quiet', at('umoci'), '-o', at('empty.qcow2')]);
-    assert.match(stderr, /sha256:\w{64} has no name on the disk: give it one with --tag NAME:TAG/);
+    assert.match(stderr, /sha256:\w{64} of \S+ has no name on the disk, only the tag 'v1': build \S+=NAME:TAG names it/);
     assert.equal(exitCode, 0);
     await tool('umoci', 'raw', 'add-layer', '--image', `${at('umoci')}:v1`, at('layer.tar'));
     const found = await built(at('umoci'), '--tag', 'by/umoci:v1');
