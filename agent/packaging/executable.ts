@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { writeSealedRuntime } from './sealed-runtime.ts';
+import { makeStrippable } from './strippable.ts';
 
 /** The Bun for processors without AVX2, too: QEMU's default CPU model has none. */
 const bunPath = 'node_modules/@oven/bun-linux-x64-baseline/bin/bun';
@@ -40,6 +41,7 @@ export function buildExecutable(root: string, output: string): void {
       env: { PATH: process.env['PATH'], HOME: temporary },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+    makeStrippable(runtime, executable);
     renameSync(executable, output);
   } finally {
     rmSync(temporary, { recursive: true });

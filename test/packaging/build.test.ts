@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
+import { execFileSync, type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { build } from '../../agent/packaging/build.ts';
+import { fetchDebianPackage } from '../support/debian-packages.ts';
 import { type TempTree, tempTree } from '../support/temp-tree.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -76,6 +77,39 @@ describe('npm run build', () => {
     ]) {
       assert.equal(run(['--version'], env).stdout, plain, JSON.stringify(env));
       assert.ok(!existsSync(marker), JSON.stringify(env));
+    }
+  });
+
+  describe('the executable stays itself', () => {
+    let tools = '';
+    before(async () => {
+      tools = await fetchDebianPackage('bookworm', ['binutils-x86-64-linux-gnu', 'libbinutils', 'libctf0', 'libctf-nobfd0', 'libjansson4', 'elfutils', 'libasm1', 'libdw1', 'libelf1', 'patchelf']);
+    });
+
+    const loader = '/lib64/../lib64/ld-linux-x86-64.so.2';
+    for (const commands of [
+      ['x86_64-linux-gnu-strip'],
+      // dh_strip's way, and what it puts into the file for a debugger.
+      ['x86_64-linux-gnu-strip --remove-section=.comment --remove-section=.note', `x86_64-linux-gnu-objcopy --add-gnu-debuglink=${import.meta.filename}`],
+      ['x86_64-linux-gnu-strip --strip-debug', 'x86_64-linux-gnu-strip --strip-unneeded', 'x86_64-linux-gnu-strip'],
+      ['x86_64-linux-gnu-objcopy --strip-debug'],
+      ['eu-strip'],
+      ['eu-strip --strip-sections --strip-debug'],
+      [`patchelf --set-interpreter ${loader}`],
+      [`patchelf --set-interpreter ${loader}`, 'x86_64-linux-gnu-strip --strip-debug'],
+      ['x86_64-linux-gnu-strip', `patchelf --set-interpreter ${loader}`],
+    ]) {
+      it(`after ${commands.join(', then ').replaceAll('x86_64-linux-gnu-', '').replace(import.meta.filename, 'FILE')}`, () => {
+        const file = path.join(folder.path, 'packaged');
+        copyFileSync(path.join(folder.path, 'dist/docker-preloader'), file);
+        for (const command of commands) {
+          const [tool = '', ...args] = command.split(' ');
+          execFileSync(path.join(tools, 'usr/bin', tool), [...args, file], { env: { LD_LIBRARY_PATH: path.join(tools, 'usr/lib/x86_64-linux-gnu') }, stdio: 'pipe' });
+        }
+        assert.notDeepEqual(readFileSync(file), readFileSync(path.join(folder.path, 'dist/docker-preloader')));
+        assert.equal(start(file, ['--version'], {}).stdout, programs[0]?.run(['--version']).stdout);
+        assert.equal(start(file, ['inspect', '/dev/null'], {}).status, 1);
+      });
     }
   });
 });
