@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, rmSync, statfsSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { hasEntryTypes } from '../system/entry-types.ts';
 import { messageOf } from '../system/errors.ts';
 import { ensureFolder, namesIn } from '../system/files.ts';
 import { mountOverlay, unmount } from '../system/mount.ts';
@@ -12,6 +13,7 @@ const NATIVE_DRIVERS = new Map([
   [0x9123683e, 'btrfs'],
   [0x2fc12fc1, 'zfs'],
 ]);
+const TRIAL = 'docker-preloader-trial';
 
 /**
  * Why dockerd's store in this data root is not one that we can fill, or undefined where it is overlay2. We follow what
@@ -22,7 +24,7 @@ export function unsupportedStore(dataRoot: string, config: DaemonConfig): string
   if (config.usernsRemap !== undefined) return `userns-remap is set to '${config.usernsRemap}': layers would have to belong to other users`;
   if (config.containerdStore === true) return 'the containerd image store is in use (features.containerd-snapshotter)';
   if (config.storageDriver !== undefined && config.storageDriver !== 'overlay2') return `the storage driver is '${config.storageDriver}', overlay2 expected`;
-  if (namesIn(join(dataRoot, 'overlay2')).length > 0) return undefined;
+  if (hasOverlay2(dataRoot)) return undefined;
   if (config.storageDriver === undefined) {
     const prior = OTHER_DRIVERS.find((driver) => namesIn(join(dataRoot, driver)).length > 0);
     if (prior !== undefined) return `dockerd would keep to the storage driver '${prior}', which ${join(dataRoot, prior)} is filled by`;
@@ -31,6 +33,11 @@ export function unsupportedStore(dataRoot: string, config: DaemonConfig): string
     if (native !== undefined) return `dockerd may choose the storage driver '${native}' on this filesystem; set "storage-driver": "overlay2" if that is wanted`;
   }
   return undefined;
+}
+
+/** Whether dockerd would keep to overlay2; what a run that was killed during its trial left does not count, the next one removes it. */
+function hasOverlay2(dataRoot: string): boolean {
+  return namesIn(join(dataRoot, 'overlay2')).some((name) => name !== TRIAL);
 }
 
 /** Where dockerd keeps containers of the containerd store, and its own containerd's content. */
@@ -43,19 +50,21 @@ function existingPart(path: string): string {
 }
 
 /**
- * dockerd takes overlay2 only where it can mount an overlay (overlayutils.SupportsOverlay); with our overlay2/ in a data
- * root where it cannot, it would refuse to start: "prior storage driver overlay2 failed". Tried only before overlay2/ is
- * made; an overlay is mounted for a moment in the data root.
+ * Why dockerd would not take overlay2 in a data root, or undefined where it would: on trial, and by what dockerd itself asks
+ * (moby, overlay2.Init): whether an overlay of several lowers can be mounted, and whether folders tell the types of their
+ * entries. Without the latter, an ext4 without `filetype` or an xfs with `ftype=0`, 20.10 takes overlay2 where it has
+ * been taken before, and later ones never.
+ * With our overlay2/ in a data root where dockerd would not take it, dockerd would not start: "prior storage driver
+ * overlay2 failed". Tried only before overlay2/ is filled.
  */
 export function overlayProblem(dataRoot: string): string | undefined {
-  if (namesIn(join(dataRoot, 'overlay2')).length > 0) return undefined;
+  if (hasOverlay2(dataRoot)) return undefined;
   ensureFolder(dataRoot, 0o710);
-  const folder = trialFolder(dataRoot);
-  const [lower, upper, work, merged] = ['lower', 'upper', 'work', 'merged'].map((name) => join(folder, name)) as [string, string, string, string];
+  const folder = trialFolder(trialPlace(dataRoot));
   try {
-    for (const path of [folder, lower, upper, work, merged]) mkdirSync(path);
-    mountOverlay(merged, { lower, upper, work });
-    unmount(merged, true);
+    mkdirSync(folder);
+    tryOverlay(folder);
+    if (!hasEntryTypes(folder)) return `overlay2 does not work on ${dataRoot}: its filesystem was made without d_type support; make it anew with it (ext4: mkfs.ext4 -O filetype, xfs: mkfs.xfs -n ftype=1)`;
     return undefined;
   } catch (error) {
     return `overlay2 does not work on ${dataRoot}: a trial mount failed: ${messageOf(error)}`;
@@ -64,18 +73,48 @@ export function overlayProblem(dataRoot: string): string | undefined {
   }
 }
 
-/** Removes what a run that was killed during its trial left, the mount first. No other run may be under way. */
-export function clearTrial(dataRoot: string): void {
-  const folder = trialFolder(dataRoot);
-  if (!existsSync(folder)) return;
+/** Without waiting for what others have written to this filesystem, where the kernel can; what cannot be mounted so may be without. */
+function tryOverlay(folder: string): void {
   try {
-    unmount(join(folder, 'merged'), true);
+    mountAndUnmount(folder, 'volatile');
   } catch {
-    // It was killed before it mounted, or after it unmounted.
+    mountAndUnmount(folder, 'plain');
   }
-  rmSync(folder, { recursive: true, force: true });
 }
 
-function trialFolder(dataRoot: string): string {
-  return join(dataRoot, 'docker-preloader-trial');
+/** In folders of its own: a work folder that was mounted with `volatile` is refused from then on. */
+function mountAndUnmount(folder: string, kind: 'volatile' | 'plain'): void {
+  const path = (name: string): string => join(folder, `${name}-${kind}`);
+  for (const name of ['lower1', 'lower2', 'upper', 'work', MERGED]) mkdirSync(path(name));
+  mountOverlay(path(MERGED), { lower: [path('lower2'), path('lower1')], upper: path('upper'), work: path('work'), volatile: kind === 'volatile' });
+  unmount(path(MERGED), true);
+}
+
+const MERGED = 'merged';
+
+/** Removes what a run that was killed during its trial left, the mount first. No other run may be under way. */
+export function clearTrial(dataRoot: string): void {
+  for (const folder of [trialFolder(dataRoot), trialFolder(join(dataRoot, 'overlay2'))]) {
+    for (const name of namesIn(folder).filter((entry) => entry.startsWith(MERGED))) {
+      try {
+        unmount(join(folder, name), true);
+      } catch {
+        // It was killed before it mounted, or after it unmounted.
+      }
+    }
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Where dockerd tries: in overlay2/, where there is one. For us only where that is a filesystem of its own: what a run
+ * leaves there that is killed in its trial would make dockerd keep to overlay2, whether it works or not.
+ */
+function trialPlace(dataRoot: string): string {
+  const overlay = statSync(join(dataRoot, 'overlay2'), { throwIfNoEntry: false });
+  return overlay?.isDirectory() === true && overlay.dev !== statSync(dataRoot).dev ? join(dataRoot, 'overlay2') : dataRoot;
+}
+
+function trialFolder(place: string): string {
+  return join(place, TRIAL);
 }

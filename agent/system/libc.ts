@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 
 /**
  * System calls that neither Node nor Bun offers: mount(2), umount2(2), flock(2), syncfs(2), unix datagrams, alarm(2),
- * poll(2), posix_fadvise(2), cachestat(2) and the monotonic clock. They go through the runtime's own foreign function interface: `bun:ffi` in the executable, koffi
+ * poll(2), posix_fadvise(2), cachestat(2), getdents64(2) and the monotonic clock. They go through the runtime's own foreign function interface: `bun:ffi` in the executable, koffi
  * under Node. Spawning mount(8) instead costs 10 ms a call, this 0.3 ms.
  */
 interface Libc {
@@ -26,6 +26,7 @@ const signatures = {
   alarm: ['int'],
   poll: ['pointer', 'unsigned long', 'int'],
   madvise: ['unsigned long', 'unsigned long', 'int'],
+  getdirentries64: ['int', 'pointer', 'unsigned long', 'pointer'],
   posix_fadvise: ['int', 'unsigned long', 'unsigned long', 'int'],
   /** For calls that libc has no function for, with four arguments. */
   syscall: ['unsigned long', 'int', 'pointer', 'pointer', 'int'],

@@ -27,9 +27,14 @@ export function mountReadOnly(device: string, path: string, filesystem: 'ext4' |
   systemCall('mount', cString(device), cString(path), cString(filesystem), flags, filesystem === 'ext4' ? cString('noload,errors=continue') : null);
 }
 
-/** Mounts an overlay, to find out whether the kernel can here. @throws a system error of mount(2) */
-export function mountOverlay(path: string, options: { readonly lower: string; readonly upper: string; readonly work: string }): void {
-  const data = `lowerdir=${options.lower},upperdir=${options.upper},workdir=${options.work}`;
+/**
+ * Mounts an overlay, to find out whether the kernel can here. With `volatile`, unmounting it does not write out first what
+ * waits to be written to the upper's filesystem, all of it (fs/overlayfs/super.c, ovl_sync_fs); since Linux 5.10.
+ * @param options `lower`: the uppermost first
+ * @throws a system error of mount(2)
+ */
+export function mountOverlay(path: string, options: { readonly lower: readonly string[]; readonly upper: string; readonly work: string; readonly volatile: boolean }): void {
+  const data = `lowerdir=${options.lower.join(':')},upperdir=${options.upper},workdir=${options.work}${options.volatile ? ',volatile' : ''}`;
   systemCall('mount', cString('overlay'), cString(path), cString('overlay'), 0, cString(data));
 }
 
