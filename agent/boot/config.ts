@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { labelPattern } from '../disk/label.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
+import { realPathOf } from '../system/real-path.ts';
 
 export const DEFAULT_CONFIG_PATH = '/etc/docker-preloader/config.json';
 
@@ -16,6 +17,7 @@ export interface Config {
   /** Undefined where dockerd's own configuration decides. */
   readonly dataRoot?: string | undefined;
   readonly conflicts: 'user' | 'disk';
+  /** Without symlinks. */
   readonly mountRoot: string;
   readonly statusSocket: string;
   readonly removedImages: 'restore' | 'respect';
@@ -54,13 +56,18 @@ export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Co
   }
   // A file that somebody named must be there; the default one need not.
   if (text === undefined && path !== DEFAULT_CONFIG_PATH) throw invalid(`${path}: a configuration file expected, found none`);
-  if (text === undefined) return defaults;
+  if (text === undefined) return resolved(defaults);
   const { parseConfig } = await import('./config-schema.ts');
   try {
-    return parseConfig(text);
+    return resolved(parseConfig(text));
   } catch (error) {
     throw invalid(`${path}: ${messageOf(error)}`, error);
   }
+}
+
+/** The kernel lists mounts without symlinks, and links in the store must lead there whatever becomes of a symlink on the way. */
+function resolved(config: Config): Config {
+  return { ...config, mountRoot: realPathOf(config.mountRoot) };
 }
 
 /**
@@ -68,8 +75,9 @@ export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Co
  * @throws PreloaderError CONFIG_INVALID: dockerd unmounts whatever lies below its data root when it stops
  */
 export function checkMountRoot(config: Config, dataRoot: string): void {
-  if (`${config.mountRoot}/`.startsWith(`${dataRoot}/`)) {
-    throw invalid(`\`mountRoot\`: a folder outside of the data root ${dataRoot} expected, found ${config.mountRoot}`);
+  const real = realPathOf(dataRoot);
+  if (`${config.mountRoot}/`.startsWith(`${real}/`)) {
+    throw invalid(`\`mountRoot\`: a folder outside of the data root ${real} expected, found ${config.mountRoot}`);
   }
 }
 

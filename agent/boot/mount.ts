@@ -1,10 +1,10 @@
-import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
+import { existsSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Finding } from '../disk/finding.ts';
 import { readManifest } from '../disk/manifest.ts';
 import { DiskTree } from '../disk/tree.ts';
 import { messageOf } from '../system/errors.ts';
-import { ensureFolder } from '../system/files.ts';
+import { ensureFolder, isDirectory, makeFolder } from '../system/files.ts';
 import { mountReadOnly, readMounts, unmount, type MountPoint } from '../system/mount.ts';
 import type { Discovery, FoundDisk } from './discover.ts';
 
@@ -52,7 +52,8 @@ function mountDisk(disk: FoundDisk, mountRoot: string, present: readonly MountPo
   const there = present.findLast((mount) => mount.path === path);
   if (there?.deviceNumber === disk.device.deviceNumber) return { ...disk, path, adopted: true };
   if (there !== undefined) throw new MountBusy(`nothing else mounted on ${path} expected, found device ${there.deviceNumber}; unmount it, or restart Docker if the disk was replaced`);
-  mkdirSync(path, { recursive: true, mode: 0o755 });
+  // The kernel would mount it where a symlink leads to, and list it there.
+  if (!makeFolder(path, 0o755) && !isDirectory(path)) throw new Error(`${path}: a folder expected, found something else; remove it`);
   mountReadOnly(disk.device.path, path, disk.superblock.filesystem);
   return { ...disk, path, adopted: false };
 }

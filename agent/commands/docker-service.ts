@@ -7,6 +7,7 @@ import { environmentFiles, parseEnvironment, parseEnvironmentFile, parseExecStar
 import { isENOENT, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { log } from '../system/journal.ts';
+import { realPathOf } from '../system/real-path.ts';
 import { parseShow, valueOf, type Properties } from '../system/systemctl.ts';
 
 const UNIT = 'docker.service';
@@ -47,7 +48,7 @@ export async function compareWithService(config: Config, dataRoot: string): Prom
 /** How what docker.service starts differs from an overlay2 store in `dataRoot`. */
 export function differenceOf(service: ServiceStore, dataRoot: string, dockerConfig: string): Finding | undefined {
   const problems = [
-    service.dataRoot === dataRoot ? undefined : `data root ${service.dataRoot}`,
+    realPathOf(service.dataRoot) === realPathOf(dataRoot) ? undefined : `data root ${service.dataRoot}`,
     service.storageDriver === undefined || service.storageDriver === 'overlay2' ? undefined : `storage driver ${service.storageDriver}`,
     service.usernsRemap === undefined ? undefined : `userns-remap ${service.usernsRemap}`,
   ].filter((problem) => problem !== undefined);

@@ -3,6 +3,7 @@ import { runtimePath, type Config } from '../boot/config.ts';
 import { messageOf } from '../system/errors.ts';
 import { ensureFolder, readTextIfThere, replaceFile } from '../system/files.ts';
 import { log } from '../system/journal.ts';
+import { realPathOf } from '../system/real-path.ts';
 import { BOOT_RECORD, hasBeenReady } from './boot-times.ts';
 import { metrics } from './metrics.ts';
 import type { StatusDocument } from './schema.ts';
@@ -18,7 +19,7 @@ const METRICS = 'metrics.prom';
  */
 export function publish(config: Config, status: StatusDocument): void {
   try {
-    ensureFolder(dirname(config.statusSocket), 0o755);
+    ensureFolder(realPathOf(dirname(config.statusSocket)), 0o755);
     const write = (name: string, text: string): void => replaceFile(runtimePath(config, name), text, { mode: PUBLIC_FILE, durable: false });
     write(STATUS_FILE, `${JSON.stringify(status)}\n`);
     write(METRICS, metrics(status));

@@ -4,6 +4,7 @@ import { createServer as createSocketServer, type Server as SocketServer, type S
 import { dirname } from 'node:path';
 import { messageOf } from '../system/errors.ts';
 import { ensureFolder, readTextIfThere } from '../system/files.ts';
+import { realPathOf } from '../system/real-path.ts';
 
 /** Answers by path; each gives its text, or undefined while there is none. */
 export type Routes = Readonly<Record<string, { readonly type: string; readonly body: () => Body | Promise<Body> }>>;
@@ -35,7 +36,7 @@ export async function serveStatus(where: { readonly path: string; readonly fd: n
     http.emit('connection', socket);
   });
   if (where.fd === undefined) {
-    ensureFolder(dirname(where.path), 0o755);
+    ensureFolder(realPathOf(dirname(where.path)), 0o755);
     // What a killed daemon leaves; one that still answers has another socket from then on.
     rmSync(where.path, { force: true });
   }

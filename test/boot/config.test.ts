@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
@@ -101,6 +101,21 @@ describe('the configuration', () => {
     assert.throws(() => checkMountRoot({ ...config, mountRoot: '/var/lib/docker' }, '/var/lib/docker'), { code: 'CONFIG_INVALID' });
     checkMountRoot({ ...config, mountRoot: '/var/lib/docker-disks' }, '/var/lib/docker');
     checkMountRoot(defaultConfig(), '/var/lib/docker');
+  });
+
+  it('has its mounts where symlinks lead to, for the check, too', async (t) => {
+    const folder = realpathSync(scratch(t));
+    mkdirSync(path.join(folder, 'data/below'), { recursive: true });
+    for (const [target, name] of [['data', 'data-link'], ['data/below', 'mounts-link'], ['run', 'not-there-yet']] as const) symlinkSync(target, path.join(folder, name));
+    const read = (mountRoot: string): Promise<Config> => readText(JSON.stringify({ mountRoot: path.join(folder, mountRoot) }));
+    assert.equal((await read('not-there-yet/disks')).mountRoot, path.join(folder, 'run/disks'));
+    for (const dataRoot of ['data', 'data-link']) {
+      for (const mountRoot of ['data/disks', 'data-link/disks', 'mounts-link', 'mounts-link/disks']) {
+        const config = await read(mountRoot);
+        assert.throws(() => checkMountRoot(config, path.join(folder, dataRoot)), { code: 'CONFIG_INVALID', message: new RegExp(`outside of the data root ${folder}/data expected, found ${folder}/data/`) }, `${mountRoot} and ${dataRoot}`);
+      }
+      checkMountRoot(await read('not-there-yet/disks'), path.join(folder, dataRoot));
+    }
   });
 
   it('is read or refused by name, whatever it is', async () => {
