@@ -3,6 +3,7 @@ import { isGlob, isLabel, labelPattern } from '../disk/label.ts';
 import { hasNode, listBlockDevices, type BlockDevice } from '../system/block-devices.ts';
 import { messageOf } from '../system/errors.ts';
 import { readSuperblock, type Superblock } from '../system/superblock.ts';
+import { isUdevRunning, labelByUdev } from '../system/udev.ts';
 import { parseRequired, type Config } from './config.ts';
 
 /** A device with a filesystem whose label is one of ours. */
@@ -30,7 +31,7 @@ export interface LabelFilter {
   rank(label: string): number;
   /** Whether the label is written out somewhere: only then may its device be removable. */
   isNamed(label: string): boolean;
-  /** Whether any label is written out, so that removable devices are worth a look. */
+  /** Whether any label is written out, so that removable devices are worth reading. */
   readonly hasNames: boolean;
   readonly hasGlobs: boolean;
   /** Labels and globs that must be there, in the words of the configuration. */
@@ -67,7 +68,11 @@ export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = 
   const present = new Set<string>();
   for (const device of devices) {
     // A device with holders yields to them; one without a node cannot be opened here (sysfs shows a container all).
-    if (device.holders.length > 0 || (device.removable && !filter.hasNames) || !hasNode(device)) continue;
+    if (device.holders.length > 0 || !hasNode(device)) continue;
+    if (device.removable && !filter.hasNames) {
+      findings.push(...passedOver(device, labelOfRemovable(device), filter));
+      continue;
+    }
     const disk = examine(device, filter, findings, present);
     if (disk === undefined) continue;
     const problem = problemOf(disk.superblock, device);
@@ -96,10 +101,27 @@ function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[], 
   if (superblock === undefined) return undefined;
   const { label } = superblock;
   const rank = filter.rank(label);
+  if (device.removable && !filter.isNamed(label)) findings.push(...passedOver(device, label, filter));
   if (rank === -1 || (device.removable && !filter.isNamed(label))) return undefined;
   // One that is refused has come, too: waiting longer would not make it better.
   present.add(label);
   return { label, device, superblock, rank };
+}
+
+/** A removable device that only a glob takes: nothing is missing, but somebody may wonder. */
+function passedOver({ path }: BlockDevice, label: string | undefined, filter: LabelFilter): Finding[] {
+  if (label === undefined || !isLabel(label) || filter.rank(label) === -1) return [];
+  return [{ code: 'DISK_REMOVABLE', label, device: path, message: `disk ${label} (${path}) is left out: the device is removable, and such a label counts only where it is written out; add "${label}" to \`labels\` if it is meant` }];
+}
+
+/** udev has read it already. Without udev a CD is left alone: to read it may take the seconds that its drive needs to spin up. */
+function labelOfRemovable({ name, path, deviceNumber }: BlockDevice): string | undefined {
+  if (isUdevRunning()) return labelByUdev(deviceNumber);
+  try {
+    return /^sr\d+$/.test(name) ? undefined : readSuperblock(path)?.label;
+  } catch {
+    return undefined;
+  }
 }
 
 function problemOf(superblock: Superblock, device: BlockDevice): Pick<Finding, 'code' | 'message'> | undefined {

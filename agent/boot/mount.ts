@@ -1,9 +1,10 @@
-import { existsSync, rmdirSync } from 'node:fs';
+import { closeSync, constants, openSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Finding } from '../disk/finding.ts';
 import { readManifest } from '../disk/manifest.ts';
 import { DiskTree } from '../disk/tree.ts';
-import { messageOf } from '../system/errors.ts';
+import { hasMedium } from '../system/block-devices.ts';
+import { isEBUSY, messageOf } from '../system/errors.ts';
 import { ensureFolder, isDirectory, makeFolder } from '../system/files.ts';
 import { mountReadOnly, readMounts, unmount, type MountPoint } from '../system/mount.ts';
 import type { Discovery, FoundDisk } from './discover.ts';
@@ -19,11 +20,15 @@ export interface Mounts {
   readonly findings: readonly Finding[];
 }
 
-/**
- * Mounts each disk in a folder of its label. What is mounted there already is used if it is the same device.
- * @param tell is told of each disk once it is there
- */
-export function mountDisks(discovery: Discovery, mountRoot: string, tell: (disk: MountedDisk) => void = () => undefined): Mounts {
+export interface MountOptions {
+  /** Nothing runs from the disks: a mount whose device no longer has its label may make room for one that has. */
+  readonly mayUnmount: boolean;
+  /** Is told of each disk once it is there. */
+  readonly tell?: (disk: MountedDisk) => void;
+}
+
+/** Mounts each disk in a folder of its label. What is mounted there already is used if it is the same device. */
+export function mountDisks(discovery: Discovery, mountRoot: string, { mayUnmount, tell }: MountOptions): Mounts {
   const disks: MountedDisk[] = [];
   const findings: Finding[] = [];
   if (discovery.disks.size === 0) return { disks, findings };
@@ -31,58 +36,112 @@ export function mountDisks(discovery: Discovery, mountRoot: string, tell: (disk:
   ensureFolder(mountRoot, 0o700);
   const present = readMounts();
   for (const [label, candidates] of discovery.disks) {
+    const place = { path: join(mountRoot, label), there: present.findLast((mount) => mount.path === join(mountRoot, label)) };
+    let device = candidates[0]?.device.path ?? '';
     try {
-      const disk = candidates.length === 1 ? candidates[0] : chooseDuplicate(label, candidates, mountRoot, findings);
+      const disk = candidates.length === 1 ? candidates[0] : chooseDuplicate(label, candidates, place, findings);
       if (disk === undefined) continue;
-      const mounted = mountDisk(disk, mountRoot, present);
-      tell(mounted);
+      device = disk.device.path;
+      const mounted = mountDisk(disk, place, mayUnmount);
+      tell?.(mounted);
       disks.push(mounted);
     } catch (error) {
-      findings.push({ code: isBusy(error) ? 'MOUNT_BUSY' : 'MOUNT_FAILED', label, device: candidates[0]?.device.path ?? '', message: `disk ${label} (${candidates[0]?.device.path ?? ''}): ${messageOf(error)}` });
+      findings.push({ code: isBusy(error) ? 'MOUNT_BUSY' : 'MOUNT_FAILED', label, device, message: `disk ${label} (${device}): ${messageOf(error)}` });
     }
   }
   return { disks, findings };
 }
 
+/** Where a disk belongs, and what is mounted there already. */
+interface Place {
+  readonly path: string;
+  readonly there: MountPoint | undefined;
+}
+
 class MountBusy extends Error {}
 const isBusy = (error: unknown): boolean => error instanceof MountBusy;
 
-function mountDisk(disk: FoundDisk, mountRoot: string, present: readonly MountPoint[]): MountedDisk {
-  const path = join(mountRoot, disk.label);
-  const there = present.findLast((mount) => mount.path === path);
-  if (there?.deviceNumber === disk.device.deviceNumber) return { ...disk, path, adopted: true };
-  if (there !== undefined) throw new MountBusy(`nothing else mounted on ${path} expected, found device ${there.deviceNumber}; unmount it, or restart Docker if the disk was replaced`);
+function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean): MountedDisk {
+  const { device, superblock } = disk;
+  if (there?.deviceNumber === device.deviceNumber) return { ...disk, path, adopted: true };
+  if (there !== undefined) {
+    // A filesystem that no disk has is not ours to take away.
+    const isDisk = there.filesystem === 'ext4' || there.filesystem === 'erofs';
+    const cure = isDisk ? 'if the disk was replaced, run: systemctl restart docker' : 'unmount it';
+    if (!isDisk || !mayUnmount) throw new MountBusy(`nothing else mounted on ${path} expected, found device ${there.deviceNumber}; ${cure}`);
+    unmount(path, true);
+  }
   // The kernel would mount it where a symlink leads to, and list it there.
   if (!makeFolder(path, 0o755) && !isDirectory(path)) throw new Error(`${path}: a folder expected, found something else; remove it`);
-  mountReadOnly(disk.device.path, path, disk.superblock.filesystem);
+  try {
+    mountReadOnly(device.path, path, superblock.filesystem);
+  } catch (error) {
+    // Somebody has opened it with O_EXCL (block/bdev.c, bd_prepare_to_claim), or mounted it writable (fs/super.c, get_tree_bdev).
+    if (isEBUSY(error)) throw new Error(`a device that nothing else uses expected, found one that is held exclusively or mounted writable (EBUSY); look at: lsblk ${device.path}; fuser -v ${device.path}`, { cause: error });
+    throw error;
+  }
   return { ...disk, path, adopted: false };
 }
 
 /**
- * Of devices with one label: the first, if the manifests of all say that their content is the same; none otherwise,
- * since which one was meant cannot be known.
+ * Of devices with one label the one that is mounted already, whatever the others hold: images run from it. Where none
+ * is, the first, if the manifests of all say that their content is the same; none otherwise, since which one was meant
+ * cannot be known.
  */
-function chooseDuplicate(label: string, candidates: readonly FoundDisk[], mountRoot: string, findings: Finding[]): FoundDisk | undefined {
-  const digests = new Set(candidates.map((disk, index) => manifestDigestOf(disk, join(mountRoot, `.duplicate-${index}`)) ?? `unknown ${index}`));
-  if (digests.size === 1) return candidates[0];
-  const devices = candidates.map((disk) => disk.device.path).join(', ');
-  findings.push({ code: 'LABEL_DUPLICATE', label, device: devices, message: `disk ${label}: one device expected, found ${devices} with different or unknown content; all are left out` });
-  return undefined;
+function chooseDuplicate(label: string, candidates: readonly FoundDisk[], { path, there }: Place, findings: Finding[]): FoundDisk | undefined {
+  const mounted = candidates.find(({ device }) => device.deviceNumber === there?.deviceNumber);
+  const first = mounted ?? candidates[0];
+  const others = candidates.filter((disk) => disk !== first);
+  if (first === undefined) return undefined;
+  const digest = first === mounted ? digestOn(path) : digestOf(first, path);
+  const strange = others.filter((disk) => digest === undefined || digestOf(disk, path) !== digest);
+  const names = (disks: readonly FoundDisk[]): string => disks.map(({ device }) => device.path).join(', ');
+  const found = `disk ${label}: one device expected, found ${names(candidates)} with different or unknown content`;
+  if (strange.length > 0 && mounted === undefined) {
+    findings.push({ code: 'LABEL_DUPLICATE', label, device: names(candidates), message: `${found}; all are left out` });
+    return undefined;
+  }
+  if (strange.length > 0) findings.push({ code: 'LABEL_DUPLICATE', label, device: names(strange), message: `${found}; ${first.device.path}, which is mounted already, stays in use, ${names(strange)} left out; detach it, or give it another label` });
+  for (const disk of others) {
+    if (!strange.includes(disk)) findings.push({ code: 'DISK_TWICE', label, device: disk.device.path, message: `disk ${label}: ${disk.device.path} is left out: it holds the same as ${first.device.path}, which is used` });
+  }
+  return first;
 }
 
-function manifestDigestOf(disk: FoundDisk, path: string): string | undefined {
+/** The digest of a disk's manifest, or undefined where it has none that is valid. Nobody but us sees what is mounted for it. */
+function digestOf(disk: FoundDisk, place: string): string | undefined {
+  // No label begins with a dot. The daemon may look at the same time as docker.service's drop-in.
+  const path = join(dirname(place), `.duplicate-${process.pid}`);
   ensureFolder(path, 0o700);
   try {
     mountReadOnly(disk.device.path, path, disk.superblock.filesystem);
+    const fd = openDetached(path);
     try {
-      return readManifest(new DiskTree(path))?.digest;
+      return digestOn(`/proc/self/fd/${fd}/.`);
     } finally {
-      unmount(path, true);
+      closeSync(fd);
     }
   } catch {
     return undefined;
   } finally {
     rmdirSync(path);
+  }
+}
+
+/** Opens what is mounted and takes it out of sight: it goes with the descriptor, also if we are killed. */
+function openDetached(path: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  } finally {
+    unmount(path, true);
+  }
+}
+
+function digestOn(path: string): string | undefined {
+  try {
+    return readManifest(new DiskTree(path))?.digest;
+  } catch {
+    return undefined;
   }
 }
 
@@ -110,7 +169,7 @@ export function findHiddenMounts(disks: readonly MountedDisk[]): Finding[] {
 export function findLostDisks(mountRoot: string, options: { readonly mayUnmount: boolean }): Finding[] {
   const findings: Finding[] = [];
   for (const { path, filesystem, deviceNumber } of readMounts()) {
-    if (dirname(path) !== mountRoot || filesystem === 'tmpfs' || existsSync(`/sys/dev/block/${deviceNumber}`)) continue;
+    if (dirname(path) !== mountRoot || filesystem === 'tmpfs' || hasMedium(deviceNumber)) continue;
     if (options.mayUnmount) unmount(path, true);
     else {
       const label = basename(path);

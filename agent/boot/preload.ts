@@ -110,7 +110,7 @@ class PreloadRun implements Preload {
 
     this.#begin('mount', `mounting ${plural(discovery.disks.size, 'disk')}`);
     this.findings.push(...findLostDisks(this.#config.mountRoot, { mayUnmount: mayChange }));
-    const mounts = mountDisks(discovery, this.#config.mountRoot, ({ label, device }) => this.timings.mounted(label, device.path));
+    const mounts = mountDisks(discovery, this.#config.mountRoot, { mayUnmount: mayChange, tell: ({ label, device }) => this.timings.mounted(label, device.path) });
     this.findings.push(...mounts.findings);
     const hidden = this.#options.change === 'never' ? [] : findHiddenMounts(mounts.disks);
     this.findings.push(...hidden);

@@ -24,7 +24,9 @@ function loadedDisk(run: Preload, { mounted, content }: LoadedDisk): DiskStatus 
   let layerBytes = 0;
   for (const layer of content.layers.values()) layerBytes += Number(layer.size);
   const isUnused = run.plan === undefined || runFailure(run) !== undefined;
-  const fault = run.findings.find((finding) => finding.label === content.label && effectOf(finding) !== 'none') ?? (isUnused ? runFailure(run) : undefined);
+  // Of two devices with its label, a finding may be about the other.
+  const isIts = ({ device = mounted.device.path }: Finding): boolean => device === mounted.device.path;
+  const fault = run.findings.find((finding) => finding.label === content.label && isIts(finding) && effectOf(finding) !== 'none') ?? (isUnused ? runFailure(run) : undefined);
   return {
     label: content.label,
     device: mounted.device.path,

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { readTextIfThere } from './files.ts';
 
 /** A block device with content, as sysfs shows it. */
 export interface BlockDevice {
@@ -59,6 +60,11 @@ function isRemovable(entry: string): boolean {
   const folder = realpathSync(entry);
   const disk = existsSync(join(folder, 'partition')) ? dirname(folder) : folder;
   return readFileSync(join(disk, 'removable'), 'utf8').trim() === '1';
+}
+
+/** Whether a device is still there, by its number, and holds anything: of a card that was pulled out, the drive stays. */
+export function hasMedium(deviceNumber: string): boolean {
+  return Number(readTextIfThere(`/sys/dev/block/${deviceNumber}/size`) ?? 0) > 0;
 }
 
 /** Whether the device node is there, and is that of this device rather than of one that had the name before. */

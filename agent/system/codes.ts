@@ -19,6 +19,8 @@ export const codes = {
   DISK_CONTENT: { effect: 'failed', meaning: 'a required disk holds other content than its pinned digest' },
   LABEL_INVALID: { effect: 'degraded', meaning: 'a filesystem label holds characters that no preload disk may have' },
   LABEL_DUPLICATE: { effect: 'degraded', meaning: 'two devices carry one label and their content is not known to be the same' },
+  DISK_TWICE: { effect: 'none', meaning: 'two devices hold the same disk; one of them is used' },
+  DISK_REMOVABLE: { effect: 'none', meaning: 'a removable device has a label that only a glob takes; it is left out' },
   DEVICE_UNREADABLE: { effect: 'none', meaning: 'a block device could not be read' },
   DISK_DIRTY: { effect: 'degraded', meaning: 'the filesystem was not unmounted cleanly; mounted read-only it would show only a part of its files' },
   DISK_TRUNCATED: { effect: 'degraded', meaning: 'the filesystem is larger than its device' },

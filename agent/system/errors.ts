@@ -21,6 +21,7 @@ function hasCode(error: unknown, code: string): boolean {
 
 export const isENOENT = (error: unknown): boolean => hasCode(error, 'ENOENT');
 export const isEEXIST = (error: unknown): boolean => hasCode(error, 'EEXIST');
+export const isEBUSY = (error: unknown): boolean => hasCode(error, 'EBUSY');
 export const isENOTDIR = (error: unknown): boolean => hasCode(error, 'ENOTDIR');
 export const isECONNREFUSED = (error: unknown): boolean => hasCode(error, 'ECONNREFUSED');
 export const isEWOULDBLOCK = (error: unknown): boolean => hasCode(error, 'EAGAIN');

@@ -47,6 +47,8 @@ export const messages = {
   DISK_CONTENT: { id: '89e263753243413ea1258277bfdd8da2', file: 'agent/boot/preload.ts' },
   LABEL_INVALID: { id: '8699f901d231482181b6fb83618ad38e', file: 'agent/boot/discover.ts' },
   LABEL_DUPLICATE: { id: 'e6adc925a8854a75b8bbb48c8ab5beff', file: 'agent/boot/mount.ts' },
+  DISK_TWICE: { id: 'd89c7eeec9d64b5c9286ef1cf26d7090', file: 'agent/boot/mount.ts' },
+  DISK_REMOVABLE: { id: 'bf73c368af174707954ddc9c5f4683e7', file: 'agent/boot/discover.ts' },
   DEVICE_UNREADABLE: { id: 'aeebfe488f16430794bc2ed1ae03e076', file: 'agent/boot/discover.ts' },
   DISK_DIRTY: { id: 'b9b7b8a0e64f4a39bb2913c229b8a80c', file: 'agent/boot/discover.ts' },
   DISK_TRUNCATED: { id: 'f493aff3a9624827bba8bdd4c6c0fea6', file: 'agent/boot/discover.ts' },

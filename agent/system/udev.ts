@@ -17,6 +17,15 @@ export function isUdevQueueEmpty(): boolean {
 }
 
 /**
+ * The label of a device's filesystem as udev has read it (its ID_FS_LABEL), or undefined where it has found none. Other
+ * characters than a label of ours may have are underscores there.
+ * @param folder udev's database, for tests
+ */
+export function labelByUdev(deviceNumber: string, folder: string = '/run/udev/data'): string | undefined {
+  return /^E:ID_FS_LABEL=(.+)$/m.exec(readTextIfThere(`${folder}/b${deviceNumber}`) ?? '')?.[1];
+}
+
+/**
  * When udev was done with a block device, CLOCK_MONOTONIC in microseconds (its USEC_INITIALIZED), or undefined where it
  * has not seen it. The file is read: udevadm would cost a process for each.
  */

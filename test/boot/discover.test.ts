@@ -75,6 +75,15 @@ describe('discovery', () => {
     assert.equal(find([removable], ['dpl-b', 'dpl-*']).disks.size, 0);
     assert.equal(find([removable], ['dpl-a']).disks.size, 1);
     assert.equal(find([removable], ['dpl-*'], ['dpl-a']).disks.size, 1);
+    // Who attached one and wonders finds out why; of one that nothing takes there is nothing to tell.
+    for (const labels of [['dpl-*'], ['dpl-b', 'dpl-*']]) {
+      const { findings, refused } = find([removable, { ...other, removable: true }], labels);
+      assert.deepEqual([findings.map(({ code, label, device }) => [code, label, device]), refused], [[['DISK_REMOVABLE', 'dpl-a', a.path]], []]);
+      assert.match(findings[0]?.message ?? '', /^disk dpl-a \(\S+\) is left out: the device is removable, .*; add "dpl-a" to `labels` if it is meant$/);
+    }
+    assert.deepEqual(find([removable], ['dpl-a']).findings, []);
+    // A CD is not read for that.
+    assert.deepEqual(find([{ ...removable, name: 'sr0' }]).findings, []);
     for (const odd of [{ ...a, holders: ['dm-0'] }, { ...a, path: '/dev/none/such' }, { ...a, deviceNumber: '1:1' }]) assert.equal(find([odd]).disks.size, 0);
   });
 

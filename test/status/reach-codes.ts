@@ -180,8 +180,16 @@ export const reach: Readonly<Record<Code, Reach>> = {
   LABEL_DUPLICATE: async (ground) => {
     const second = await copyOf(ground, () => undefined);
     const disks = [ground.device, second].map((device) => ({ ...foundDisk(ground.label), device, superblock: { ...foundDisk(ground.label).superblock, filesystem: 'ext4' } as const }));
-    return mountDisks({ disks: new Map([[ground.label, disks]]), refused: [], findings: [], missing: [] }, path.join(ground.folder, 'disks')).findings;
+    return mountDisks({ disks: new Map([[ground.label, disks]]), refused: [], findings: [], missing: [] }, path.join(ground.folder, 'disks'), { mayUnmount: true }).findings;
   },
+  DISK_TWICE: async (ground) => {
+    const manifest = path.join(ground.folder, 'manifest');
+    writeFileSync(manifest, JSON.stringify({ formatVersion: '1.0', createdBy: 'test', images: [], layers: [], metadata: {} }));
+    const first = await copyOf(ground, (file) => execFileSync('debugfs', ['-w', '-R', `write ${manifest} docker-preloader.json`, file], { stdio: 'ignore' }));
+    const disks = [first, await ground.attach(path.join(ground.folder, 'copy'))].map((device) => ({ ...foundDisk(ground.label), device, superblock: { ...foundDisk(ground.label).superblock, filesystem: 'ext4' } as const }));
+    return mountDisks({ disks: new Map([[ground.label, disks]]), refused: [], findings: [], missing: [] }, path.join(ground.folder, 'disks'), { mayUnmount: true }).findings;
+  },
+  DISK_REMOVABLE: (ground) => found(ground, { ...ground.device, removable: true }),
   DEVICE_UNREADABLE: ({ folder, device }) => {
     // A node without a driver behind it, while a disk is missed.
     execFileSync('mknod', [path.join(folder, 'node'), 'b', '240', '7']);
@@ -189,7 +197,7 @@ export const reach: Readonly<Record<Code, Reach>> = {
   },
   DISK_DIRTY: async (ground) => found(ground, await copyOf(ground, (file) => execFileSync('debugfs', ['-w', '-R', 'feature needs_recovery', file], { stdio: 'ignore' }))),
   DISK_TRUNCATED: async (ground) => found(ground, await copyOf(ground, (file) => truncateSync(file, 2 * 1024 * 1024))),
-  MOUNT_FAILED: (ground) => mountDisks({ disks: new Map([['dpl-a', [{ ...foundDisk('dpl-a'), device: { ...ground.device, path: '/dev/null' } }]]]), refused: [], findings: [], missing: [] }, path.join(ground.folder, 'disks')).findings,
+  MOUNT_FAILED: (ground) => mountDisks({ disks: new Map([['dpl-a', [{ ...foundDisk('dpl-a'), device: { ...ground.device, path: '/dev/null' } }]]]), refused: [], findings: [], missing: [] }, path.join(ground.folder, 'disks'), { mayUnmount: true }).findings,
   MOUNT_BUSY: (ground) => {
     mounted(path.join(ground.folder, 'disks', ground.label), 'tmpfs');
     return run(ground);
