@@ -100,7 +100,7 @@ class PreloadRun implements Preload {
     checkMountRoot(this.#config, dataRoot);
     this.isDockerRunning = isDockerRunning(dataRoot);
     const mayChange = this.#options.change === 'stopped' && !this.isDockerRunning;
-    const unsupported = unsupportedStore(dataRoot, daemonConfig);
+    const unsupported = await unsupportedStore(dataRoot, daemonConfig, async () => (await import('../docker/dockerd-version.ts')).installedVersion());
     if (unsupported !== undefined) throw leftAlone(dataRoot, unsupported);
 
     this.#begin('discover', 'looking for disks');

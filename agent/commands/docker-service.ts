@@ -1,9 +1,8 @@
-import { execFile } from 'node:child_process';
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Config } from '../boot/config.ts';
 import type { Finding } from '../disk/finding.ts';
+import { dockerdInPath, versionOf } from '../docker/dockerd-version.ts';
 import { environmentFiles, parseEnvironment, parseEnvironmentFile, parseExecStart, storeOfService, type ServiceStore } from '../docker/service.ts';
+import { commandOutput } from '../system/command-output.ts';
 import { isENOENT, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { log } from '../system/journal.ts';
@@ -12,23 +11,14 @@ import { parseShow, valueOf, type Properties } from '../system/systemctl.ts';
 
 const UNIT = 'docker.service';
 const SYSTEMCTL_TIMEOUT_MS = 10_000;
-/** A machine that is emulated has taken more than 5 s to load dockerd. */
-const VERSION_TIMEOUT_MS = 60_000;
 
 /** Only a unit of this system's manager goes with this system's docker.service. */
 const isSystemUnit = (): boolean => process.env['NOTIFY_SOCKET'] === '/run/systemd/notify';
 
-/** Runs a program that prints little. Without execa, which takes longer to load than systemctl to answer. @throws */
-function output(file: string, args: readonly string[], timeout: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    execFile(file, args, { timeout, encoding: 'utf8' }, (error, stdout) => (error === null ? resolve(stdout) : reject(error)));
-  });
-}
-
 /** Whether a start of docker.service is under way, which then waits for us. Where that cannot be asked, it may be. */
 export async function isDockerStarting(): Promise<boolean> {
   try {
-    return /\sdocker\.service\s+start\s/.test(await output('systemctl', ['list-jobs', '--no-legend', '--no-pager', UNIT], SYSTEMCTL_TIMEOUT_MS));
+    return /\sdocker\.service\s+start\s/.test(await commandOutput('systemctl', ['list-jobs', '--no-legend', '--no-pager', UNIT], SYSTEMCTL_TIMEOUT_MS));
   } catch {
     return true;
   }
@@ -77,28 +67,11 @@ async function readService(config: Config): Promise<ServiceStore | undefined> {
 }
 
 async function show(...names: readonly string[]): Promise<Properties> {
-  return parseShow(await output('systemctl', ['show', UNIT, ...names.map((name) => `--property=${name}`)], SYSTEMCTL_TIMEOUT_MS))[0] ?? new Map();
+  return parseShow(await commandOutput('systemctl', ['show', UNIT, ...names.map((name) => `--property=${name}`)], SYSTEMCTL_TIMEOUT_MS))[0] ?? new Map();
 }
 
-let known: { readonly program: string; readonly version: Promise<string | null> } | undefined;
-
-/**
- * The version of dockerd, or null where there is none or it does not tell. The program itself is asked, once for each
- * that was installed: to ask over docker's socket could start docker.
- */
+/** The version of dockerd, or null where there is none or it does not tell. */
 export function dockerdVersion(): Promise<string | null> {
-  const path = dockerdPath ?? (process.env['PATH'] ?? '').split(':').map((folder) => join(folder, 'dockerd')).find((file) => existsSync(file));
-  const stats = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
-  if (path === undefined || stats === undefined) return Promise.resolve(null);
-  const program = `${path} ${stats.ino} ${stats.mtimeMs}`;
-  if (known?.program !== program) known = { program, version: askVersion(path) };
-  return known.version;
-}
-
-async function askVersion(path: string): Promise<string | null> {
-  try {
-    return /version (\S+?),/.exec(await output(path, ['--version'], VERSION_TIMEOUT_MS))?.[1] ?? null;
-  } catch {
-    return null;
-  }
+  const path = dockerdPath ?? dockerdInPath();
+  return path === undefined ? Promise.resolve(null) : versionOf(path);
 }

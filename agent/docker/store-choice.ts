@@ -8,7 +8,7 @@ import type { DaemonConfig } from './daemon-config.ts';
 
 /** Drivers whose folder in the data root makes dockerd choose them (moby, graphdriver.HasPriorDriver and scanPriorDrivers). */
 const OTHER_DRIVERS = ['aufs', 'btrfs', 'devicemapper', 'fuse-overlayfs', 'overlay', 'zfs'] as const;
-/** linux/magic.h: on these, dockerd before 23.0 prefers the driver of that name. */
+/** linux/magic.h: on these, dockerd before 23.0 prefers the driver of that name (moby, driver_linux.go, priority). */
 const NATIVE_DRIVERS = new Map([
   [0x9123683e, 'btrfs'],
   [0x2fc12fc1, 'zfs'],
@@ -19,8 +19,9 @@ const TRIAL = 'docker-preloader-trial';
  * Why dockerd's store in this data root is not one that we can fill, or undefined where it is overlay2. We follow what
  * dockerd is told and what it would choose by itself here: making `overlay2/` where it would take another driver, or
  * containerd's store, would change its choice and hide what the user has.
+ * @param dockerdVersion tells which dockerd will start; asked only where that decides
  */
-export function unsupportedStore(dataRoot: string, config: DaemonConfig): string | undefined {
+export async function unsupportedStore(dataRoot: string, config: DaemonConfig, dockerdVersion: () => Promise<string | null>): Promise<string | undefined> {
   if (config.usernsRemap !== undefined) return `userns-remap is set to '${config.usernsRemap}': layers would have to belong to other users`;
   if (config.containerdStore === true) return 'the containerd image store is in use (features.containerd-snapshotter)';
   if (config.storageDriver !== undefined && config.storageDriver !== 'overlay2') return `the storage driver is '${config.storageDriver}', overlay2 expected`;
@@ -30,9 +31,21 @@ export function unsupportedStore(dataRoot: string, config: DaemonConfig): string
     if (prior !== undefined) return `dockerd would keep to the storage driver '${prior}', which ${join(dataRoot, prior)} is filled by`;
     if (config.containerdStore !== false && hasContainerdStore(dataRoot)) return `the containerd image store is in use (${dataRoot} is filled by it)`;
     const native = NATIVE_DRIVERS.get(statfsSync(existingPart(dataRoot)).type);
-    if (native !== undefined) return `dockerd may choose the storage driver '${native}' on this filesystem; set "storage-driver": "overlay2" if that is wanted`;
+    if (native !== undefined) return nativeChoice(native, await dockerdVersion());
   }
   return undefined;
+}
+
+const OVERLAY2_FIRST_SINCE = 23;
+
+/** Why a dockerd would take a filesystem's native driver on an empty data root, or may. */
+function nativeChoice(driver: string, version: string | null): string | undefined {
+  const major = version === null ? Number.NaN : Number.parseInt(version, 10);
+  if (major >= OVERLAY2_FIRST_SINCE) return undefined;
+  const choice = Number.isNaN(major)
+    ? `whether dockerd chooses the storage driver '${driver}' on this filesystem is not known: a dockerd that tells its version expected, in docker.service or in PATH, found none`
+    : `dockerd ${version} chooses the storage driver '${driver}' on this filesystem`;
+  return `${choice}; set "storage-driver": "overlay2" in dockerd's configuration if that is wanted`;
 }
 
 /** Whether dockerd would keep to overlay2; what a run that was killed during its trial left does not count, the next one removes it. */

@@ -1,0 +1,55 @@
+import { existsSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { commandOutput } from '../system/command-output.ts';
+import { parseShow, valueOf } from '../system/systemctl.ts';
+import { parseExecStart } from './service.ts';
+
+const SYSTEMCTL_TIMEOUT_MS = 10_000;
+/** A machine that is emulated has taken more than 5 s to load dockerd. */
+const VERSION_TIMEOUT_MS = 60_000;
+
+/**
+ * The version of the dockerd that will start here, before it does: of the program in docker.service, or without systemd
+ * of that in PATH. Null where that cannot be known: another program in its place might start it.
+ */
+export async function installedVersion(): Promise<string | null> {
+  try {
+    const program = existsSync('/run/systemd/system') ? await programOfService() : undefined;
+    const path = program ?? dockerdInPath();
+    return path !== undefined && basename(path) === 'dockerd' ? await versionOf(path) : null;
+  } catch {
+    return null;
+  }
+}
+
+async function programOfService(): Promise<string | undefined> {
+  const text = await commandOutput('systemctl', ['show', 'docker.service', '--property=ExecStart', '--property=LoadState'], SYSTEMCTL_TIMEOUT_MS);
+  const properties = parseShow(text)[0] ?? new Map<string, readonly string[]>();
+  return valueOf(properties, 'LoadState') === 'loaded' ? parseExecStart(valueOf(properties, 'ExecStart'))[0] : undefined;
+}
+
+export function dockerdInPath(): string | undefined {
+  return (process.env['PATH'] ?? '').split(':').map((folder) => join(folder, 'dockerd')).find((file) => existsSync(file));
+}
+
+let known: { readonly program: string; readonly version: Promise<string | null> } | undefined;
+
+/**
+ * The version that a program tells of itself, or null where there is none or it does not tell. It is asked once for each
+ * that was installed: to ask over docker's socket could start docker.
+ */
+export function versionOf(path: string): Promise<string | null> {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return Promise.resolve(null);
+  const program = `${path} ${stats.ino} ${stats.mtimeMs}`;
+  if (known?.program !== program) known = { program, version: askVersion(path) };
+  return known.version;
+}
+
+async function askVersion(path: string): Promise<string | null> {
+  try {
+    return /version (\S+?),/.exec(await commandOutput(path, ['--version'], VERSION_TIMEOUT_MS))?.[1] ?? null;
+  } catch {
+    return null;
+  }
+}
