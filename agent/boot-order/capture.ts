@@ -8,7 +8,7 @@ import { storeOfService } from '../docker/service.ts';
 import { BOOT_RECORD } from '../status/boot-times.ts';
 import { STATUS_FILE } from '../status/publish.ts';
 import { monotonicUsec } from '../system/clock.ts';
-import { messageOf } from '../system/errors.ts';
+import { isEACCES, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { readMounts, type MountPoint } from '../system/mount.ts';
 import { parseJson } from '../system/parse.ts';
@@ -34,19 +34,24 @@ const statusRecord = z.object({ dataRoot: z.nullable(z.string()), applied: z.boo
  * @throws PreloaderError NO_SYSTEMD where no systemd is in charge
  */
 export async function capture(configPath: string | undefined): Promise<BootDocument> {
+  const unchecked: string[] = [];
   const notes: string[] = [];
   const manager = await askManager();
   const { config, facts } = await readConfigs(configPath);
-  const mounts = relevantMounts(config, facts.dataRoot, notes);
+  if (facts.problem !== null) unchecked.push(facts.problem);
+  const mounts = relevantMounts(config, facts.dataRoot, unchecked);
   const [shown, all, journal] = await Promise.all([
-    askUnits([AGENT, AGENT_SOCKET, DOCKER, DOCKER_SOCKET, CONTAINERD, UDEV_TRIGGER, ...mounts.mounts.map(({ unit }) => unit).filter((unit) => unit.length <= MAX_UNIT_NAME)], notes),
-    askAllUnits(notes),
-    readJournal(notes),
+    askUnits([AGENT, AGENT_SOCKET, DOCKER, DOCKER_SOCKET, CONTAINERD, UDEV_TRIGGER, ...mounts.mounts.map(({ unit }) => unit).filter((unit) => unit.length <= MAX_UNIT_NAME)], unchecked),
+    askAllUnits(unchecked),
+    readJournal(unchecked),
   ]);
   const units = shown.map(toUnitFacts).filter((unit, index, list) => list.findIndex(({ id }) => id === unit.id) === index);
   const isDockerUp = units.some(({ id, activeState }) => id === DOCKER && activeState === 'active') || processesNamed('dockerd').length > 0;
+  if (journal.firstStarts.length === 0 && units.some(({ id, activeEnterUsec }) => id === DOCKER && activeEnterUsec > 0)) {
+    unchecked.push('first starts and cycles: the journal has none of this boot: root, or the group systemd-journal, expected');
+  }
   const nowUsec = monotonicUsec();
-  const [info, container] = isDockerUp ? await Promise.all([dockerInfo(notes), firstContainer(all, usecOf(manager, 'UserspaceTimestampMonotonic'), nowUsec, notes)]) : [null, null];
+  const [info, container] = isDockerUp ? await Promise.all([dockerInfo(unchecked), firstContainer(all, usecOf(manager, 'UserspaceTimestampMonotonic'), nowUsec, notes)]) : [null, null];
   return {
     ...currentVersion,
     version: VERSION,
@@ -59,14 +64,15 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
     ...journal,
     mounts: mounts.mounts.map((mount) => ({ ...mount, ...ofUnit(units, mount.unit) })),
     disks: mounts.disks.map((disk) => ({ ...disk, udevUsec: initializedUsec(disk.deviceNumber) ?? null })),
-    boot: readRecord(config, BOOT_RECORD, bootRecord, notes),
-    filled: readRecord(config, STATUS_FILE, statusRecord, notes),
-    ownNamespace: hasOwnNamespace(Number(valueOf(shown[0] ?? new Map(), 'MainPID'))),
+    boot: readRecord(config, BOOT_RECORD, bootRecord, unchecked),
+    filled: readRecord(config, STATUS_FILE, statusRecord, unchecked),
+    ownNamespace: hasOwnNamespace(Number(valueOf(shown[0] ?? new Map(), 'MainPID')), unchecked),
     enabledUsec: enabledUsec(nowUsec),
     dockerInfo: info,
     dockerds: await dockerds(facts),
     firstContainer: container,
-    notes,
+    notes: [...unchecked, ...notes],
+    unchecked,
   };
 }
 
@@ -136,6 +142,7 @@ function preloadDisks(config: Config, mounts: readonly MountPoint[], notes: stri
     const { disks } = discover(labelFilter(config));
     const found = [...disks.values()].flat().map(({ label, device }) => ({ label, device: device.path, deviceNumber: device.deviceNumber }));
     if (found.length > 0) return found;
+    if (process.geteuid?.() !== 0) notes.push('disks that are mounted elsewhere: root expected, to read devices');
   } catch (error) {
     notes.push(`devices could not be read: ${messageOf(error)}`);
   }
@@ -185,11 +192,13 @@ async function dockerds({ dataRoot, dockerConfig }: BootDocument['config']): Pro
 }
 
 /** Compares mount namespaces; that takes root, and an agent that runs. */
-function hasOwnNamespace(pid: number): boolean | null {
+function hasOwnNamespace(pid: number, notes: string[]): boolean | null {
   if (!(pid > 0)) return null;
   try {
     return readlinkSync('/proc/1/ns/mnt') !== readlinkSync(`/proc/${pid}/ns/mnt`);
-  } catch {
+  } catch (error) {
+    // One that has ended meanwhile is looked at no longer.
+    if (isEACCES(error)) notes.push(`whether ${AGENT} sees the mounts of PID 1: root expected`);
     return null;
   }
 }

@@ -89,6 +89,8 @@ const schema = z.object({
   firstContainer: z.nullable(z.object({ id: text, name: text, image: text, startUsec: usec })),
   /** What could not be asked, and why. */
   notes: names,
+  /** Of these, what a fault could hide behind. */
+  unchecked: names,
 });
 
 /** All that the boot order is told from, on this machine or another. */

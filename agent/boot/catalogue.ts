@@ -3,6 +3,7 @@ import { isLabel } from '../disk/label.ts';
 import type { DiskContent, DiskImage, DiskLayer } from '../disk/reader.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import type { Store } from '../docker/store.ts';
+import { plural } from '../system/plural.ts';
 import type { DiskReference } from './references.ts';
 
 /** A disk's content with its place among the disks. */
@@ -68,6 +69,6 @@ function incomplete(disk: DiskContent, image: DiskImage, missing: readonly Chain
     code: 'IMAGE_INCOMPLETE',
     label: disk.label,
     image: name,
-    message: `disk ${disk.label}: image ${name} is left out: ${missing.length} of its ${image.chains.length} layers are missing (${missing[0]?.slice(0, 19) ?? ''}…); ${cure}`,
+    message: `disk ${disk.label}: image ${name} is left out: ${missing.length} of its ${plural(image.chains.length, 'layer')} ${missing.length === 1 ? 'is' : 'are'} missing (${missing[0]?.slice(0, 19) ?? ''}…); ${cure}`,
   };
 }

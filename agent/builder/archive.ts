@@ -4,6 +4,7 @@ import { posix } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import { isENOENT, messageOf } from '../system/errors.ts';
+import { plural } from '../system/plural.ts';
 import { ByteReader } from './byte-reader.ts';
 import { compressionOf, decompress, MAGIC_BYTES } from './decompress.ts';
 import { archiveError, naming } from './fail.ts';
@@ -109,7 +110,7 @@ async function indexTar(name: string, path: string): Promise<Archive> {
       () => undefined,
       (bytes, padding) => {
         if (position + bytes > size) {
-          throw new Error(`${bytes} bytes expected, found ${size - position}: the archive is cut off`);
+          throw new Error(`${plural(bytes, 'byte')} expected, found ${size - position}: the archive is cut off`);
         }
         position += bytes + padding;
       },

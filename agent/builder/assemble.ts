@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import { parseJson } from '../system/parse.ts';
+import { plural } from '../system/plural.ts';
 import { decompress } from './decompress.ts';
 import type { FolderContent } from './disk-files.ts';
 import { printable } from './layer-tree.ts';
@@ -51,7 +52,7 @@ function* payloadOf(
 ): Generator<Buffer> {
   const found = files.sizeOf(name);
   if (found === undefined) throw new Error(`${printable(name)}: a regular file expected, found none`);
-  if (found !== size) throw new Error(`'${printable(name)}': ${size} bytes expected, found ${found}`);
+  if (found !== size) throw new Error(`'${printable(name)}': ${plural(size, 'byte')} expected, found ${found}`);
   let end = 0;
   for (const [offset, length] of fragments) {
     if (offset < end || length < 0 || offset + length > size)

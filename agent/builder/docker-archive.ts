@@ -4,6 +4,7 @@ import { MAX_CONFIG_BYTES, parseImageConfig, type ImageConfig } from '../docker/
 import { isRecord } from '../docker/json.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { parseJson } from '../system/parse.ts';
+import { plural } from '../system/plural.ts';
 import type { Archive } from './archive.ts';
 import { archiveError, noImages } from './fail.ts';
 import { familiarReference } from './image-name.ts';
@@ -43,7 +44,7 @@ export async function readDockerArchive(
     if (entries.length !== parsed.diffIDs.length) {
       throw archiveError(
         archive.name,
-        `image ${parsed.id}: ${parsed.diffIDs.length} layers expected, as in its configuration, ` +
+        `image ${parsed.id}: ${plural(parsed.diffIDs.length, 'layer')} expected, as in its configuration, ` +
           `found ${entries.length} in ${DOCKER_MANIFEST}`,
       );
     }

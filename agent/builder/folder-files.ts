@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync, realpathSync, type Stats } from 'node:fs';
 import { posix } from 'node:path';
+import { plural } from '../system/plural.ts';
 import type { DiskFiles } from './disk-files.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -36,7 +37,7 @@ export class FolderFiles implements DiskFiles {
       for (let position = start; position < until; ) {
         const buffer = Buffer.alloc(Math.min(CHUNK_BYTES, until - position));
         const count = readSync(fd, buffer, 0, buffer.length, position);
-        if (count === 0) throw new Error(`${path}: ${until - position} more bytes expected, found the end`);
+        if (count === 0) throw new Error(`${path}: ${plural(until - position, 'more byte')} expected, found the end`);
         position += count;
         yield buffer.subarray(0, count);
       }

@@ -7,6 +7,7 @@ import { asChainID, asDiffID, sha256, type ChainID } from '../docker/ids.ts';
 import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
 import { isCacheId, overlayPaths } from '../docker/overlay2.ts';
 import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
+import { plural } from '../system/plural.ts';
 import { filesBelow, readSmall, type DiskFiles } from './disk-files.ts';
 import { contentProblem } from './layer-content.ts';
 import { metadataProblems } from './metadata-digests.ts';
@@ -198,7 +199,7 @@ class Inspector {
     const onBases = new Set((manifest?.bases ?? []).flatMap((base) => base.layers));
     for (const image of images) {
       const missing = image.layers.filter((chain) => !there.has(chain) && !onBases.has(chain));
-      if (missing.length > 0) this.#problems.push(`image ${image.id}: ${missing.length} of its ${image.layers.length} layers are neither here nor on a base disk`);
+      if (missing.length > 0) this.#problems.push(`image ${image.id}: ${missing.length} of its ${plural(image.layers.length, 'layer')} ${missing.length === 1 ? 'is' : 'are'} neither here nor on a base disk`);
     }
   }
 

@@ -3,6 +3,7 @@ import { hexOf, sha256 } from '../docker/ids.ts';
 import { MAX_CONFIG_BYTES } from '../docker/image-config.ts';
 import { messageOf } from '../system/errors.ts';
 import { parseJson } from '../system/parse.ts';
+import { plural } from '../system/plural.ts';
 import type { Archive } from './archive.ts';
 import { archiveError } from './fail.ts';
 import { platformOfConfig, type Platform } from './platform.ts';
@@ -90,7 +91,7 @@ export async function readBlob(archive: Archive, descriptor: Descriptor, limitBy
     );
   }
   if (bytes.length !== descriptor.size) {
-    throw archiveError(archive.name, `entry '${entry}': ${descriptor.size} bytes expected, found ${bytes.length}`);
+    throw archiveError(archive.name, `entry '${entry}': ${plural(descriptor.size, 'byte')} expected, found ${bytes.length}`);
   }
   return bytes;
 }

@@ -1,6 +1,7 @@
 import { MAX_CONFIG_BYTES } from '../docker/image-config.ts';
 import { isTag } from '../docker/reference.ts';
 import { PreloaderError } from '../system/errors.ts';
+import { plural } from '../system/plural.ts';
 import type { Archive } from './archive.ts';
 import { parseConfig, reference } from './docker-archive.ts';
 import { archiveError } from './fail.ts';
@@ -58,7 +59,7 @@ async function readImage(archive: Archive, name: string, { manifest, blobs }: Fo
   if (manifest.layers.length !== parsed.diffIDs.length) {
     throw archiveError(
       archive.name,
-      `image ${parsed.id}: ${parsed.diffIDs.length} layers expected, as in its configuration, ` +
+      `image ${parsed.id}: ${plural(parsed.diffIDs.length, 'layer')} expected, as in its configuration, ` +
         `found ${manifest.layers.length} in its manifest`,
     );
   }

@@ -1,3 +1,4 @@
+import { plural } from '../system/plural.ts';
 import { closeSync, constants, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 
 const BUFFER_BYTES = 256 * 1024;
@@ -35,7 +36,7 @@ export class Spool {
     const buffer = Buffer.alloc(this.#written === 0 ? 0 : BUFFER_BYTES);
     for (let position = 0; position < this.#written; ) {
       const count = readSync(this.#fd ?? -1, buffer, 0, Math.min(BUFFER_BYTES, this.#written - position), position);
-      if (count === 0) throw new Error(`${this.#path()}: ${this.#written - position} bytes more expected, found the end`);
+      if (count === 0) throw new Error(`${this.#path()}: ${plural(this.#written - position, 'more byte')} expected, found the end`);
       position += count;
       yield buffer.subarray(0, count);
     }

@@ -1,3 +1,4 @@
+import { plural } from '../system/plural.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { parsePax, parsePaxInteger, parsePaxNumber, parsePaxTime, type PaxRecords } from './pax.ts';
 import { readSparseMap, sparseFormat, type Fragment } from './sparse.ts';
@@ -78,7 +79,7 @@ export class TarReader {
   async payload(): Promise<Buffer | undefined> {
     if (this.#remaining === 0) return undefined;
     const piece = await this.#reader.some(this.#remaining);
-    if (piece === undefined) throw new Error(`${this.#remaining} more bytes expected, found the end of the archive`);
+    if (piece === undefined) throw new Error(`${plural(this.#remaining, 'more byte')} expected, found the end of the archive`);
     this.#remaining -= piece.length;
     return piece;
   }
@@ -136,7 +137,7 @@ export class TarReader {
     const bytes = await this.#reader.exactly(length);
     this.#onRaw(bytes);
     if (bytes.length < length)
-      throw new Error(`${length} bytes expected, found the end of the archive after ${bytes.length}`);
+      throw new Error(`${plural(length, 'byte')} expected, found the end of the archive after ${bytes.length}`);
     return bytes;
   }
 

@@ -1,4 +1,5 @@
 import { messageOf } from '../system/errors.ts';
+import { plural } from '../system/plural.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { Crc64 } from './crc64.ts';
 import { layerSize, LayerTree, printable } from './layer-tree.ts';
@@ -92,7 +93,7 @@ async function unpackSparse(
       if (rest.length === 0) {
         const piece = await tar.payload();
         if (piece === undefined)
-          throw new Error(`${missing} more bytes of a sparse file expected, found the end of its payload`);
+          throw new Error(`${plural(missing, 'more byte')} of a sparse file expected, found the end of its payload`);
         rest = piece;
       }
       const part = rest.subarray(0, missing);

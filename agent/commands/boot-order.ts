@@ -8,6 +8,7 @@ import { describeFault, describeTimeline } from '../boot-order/text.ts';
 import { timeline } from '../boot-order/timeline.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { replaceFile } from '../system/files.ts';
+import { oneLine } from '../system/one-line.ts';
 import { terminalOf } from '../system/terminal.ts';
 
 export interface BootOrderOptions {
@@ -21,13 +22,37 @@ export interface BootOrderOptions {
 const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
 const PUBLIC_FILE = 0o644;
 
+/** Exit statuses of `--check`, which 0 follows where the order is right. */
+const FOUND_FAULTS = 1;
+const COULD_NOT_LOOK = 2;
+
 /**
  * Tells when what started and what it waited for, of this boot or of one that was captured elsewhere.
- * @returns the exit status: 1 where `--check` found a fault
+ * @returns the exit status: with `--check` 1 where it found a fault, and else 2 where it could not look at all
  * @throws PreloaderError NO_SYSTEMD, DOCUMENT_INVALID
  */
 export async function bootOrder(file: string | undefined, options: BootOrderOptions): Promise<number> {
-  const document = file === undefined ? await capture(options.config) : readDocument(file);
+  if (options.check !== true) {
+    tell(await read(file, options), options);
+    return 0;
+  }
+  try {
+    const document = await read(file, options);
+    const faults = tell(document, options);
+    for (const reason of document.unchecked) process.stderr.write(`docker-preloader: not looked at: ${oneLine(reason)}\n`);
+    return faults > 0 ? FOUND_FAULTS : document.unchecked.length > 0 ? COULD_NOT_LOOK : 0;
+  } catch (error) {
+    process.stderr.write(`docker-preloader: ${messageOf(error)}\n`);
+    return COULD_NOT_LOOK;
+  }
+}
+
+async function read(file: string | undefined, options: BootOrderOptions): Promise<BootDocument> {
+  return file === undefined ? await capture(options.config) : readDocument(file);
+}
+
+/** @returns how many faults there are */
+function tell(document: BootDocument, options: BootOrderOptions): number {
   const times = timeline(document);
   const faults = findFaults(document);
   if (options.svg !== undefined) writeChart(options.svg, bootChart(document, times));
@@ -35,7 +60,7 @@ export async function bootOrder(file: string | undefined, options: BootOrderOpti
   // A picture or a verdict that was asked for is the answer.
   else if (options.check === true) process.stdout.write(faults.map((fault) => `${describeFault(fault)}\n`).join(''));
   else if (options.svg === undefined) process.stdout.write(describeTimeline(document, times, faults, terminalOf(process.stdout)));
-  return options.check === true && faults.length > 0 ? 1 : 0;
+  return faults.length;
 }
 
 function readDocument(file: string): BootDocument {

@@ -1,4 +1,4 @@
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option, type OutputConfiguration } from 'commander';
 import { DEFAULT_CONFIG_PATH } from '../boot/config.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import { endWithReader } from '../system/output.ts';
@@ -16,13 +16,14 @@ export function createProgram(finish: Finish): Command {
     .description('Makes the images of attached preload disks part of dockerd\'s store before dockerd starts.')
     .version(`docker-preloader ${VERSION} (disk format ${FORMAT_VERSION})`, '-V, --version')
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(`docker-preloader: ${text.replace(/^error: /, '').trim().replaceAll('\n', ' ')}; docker-preloader --help tells more\n`) });
+    .configureOutput(refusing('docker-preloader'));
   const command = (name: string, description: string, example: string): Command =>
     program
       .command(name)
       .description(description)
       .allowExcessArguments(false)
       .exitOverride()
+      .configureOutput(refusing(`docker-preloader ${name.split(' ')[0] ?? ''}`))
       .option('--config <file>', `configuration file (default: ${DEFAULT_CONFIG_PATH}, all defaults where there is none)`)
       .addHelpText('after', `\nExamples:\n${example}\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded`);
 
@@ -47,7 +48,7 @@ export function createProgram(finish: Finish): Command {
     .action(async (options: { config?: string; json?: boolean; watch?: boolean }) => finish(await (await import('./status.ts')).printStatus(options)));
   command('boot-order [file]', 'When each step and unit of this boot started and ended, and what waited for what; or of another, as --json printed it (- for standard input).', '  docker-preloader boot-order\n  docker-preloader boot-order --check\n  docker-preloader boot-order --svg boot.svg\n  docker-preloader boot-order --json > boot.json; docker-preloader boot-order boot.json')
     .option('--json', 'all of it, for programs and to send in')
-    .option('--check', 'only look whether the order is right: exit status 1 and a line for each fault, with what to type')
+    .option('--check', 'only look whether the order is right: exit status 1 and a line for each fault, with what to type; 2 where there is none, but not all could be looked at')
     .option('--svg <file>', 'write a boot chart')
     .action(async (file: string | undefined, options: BootOrderOptions) => finish(await (await import('./boot-order.ts')).bootOrder(file, options)));
   command('record', "Prints which parts of the disks' layers are in memory now: a list for build --read-ahead.", '  docker-preloader record > app.read-ahead.json\n  docker-preloader build app.tar -o app.qcow2 --read-ahead app.read-ahead.json')
@@ -81,6 +82,12 @@ export function createProgram(finish: Finish): Command {
     .option('--deep', 'compare every layer with its digest, too')
     .action(async (disk: string, options: { json?: boolean; deep?: boolean }) => finish(await (await import('./inspect.ts')).inspect(disk, options)));
   return program;
+}
+
+/** A wrong usage in one line, with whose help tells more. */
+function refusing(usage: string): OutputConfiguration {
+  const line = (text: string): string => text.replace(/^error: /, '').trim().replaceAll('\n', ' ').replace(/\.$/, '');
+  return { outputError: (text, write) => write(`docker-preloader: ${line(text)}; ${usage} --help tells more\n`) };
 }
 
 function wholeSeconds(text: string): number {

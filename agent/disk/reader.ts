@@ -6,6 +6,7 @@ import { isCacheId } from '../docker/overlay2.ts';
 import { parseReference } from '../docker/reference.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { oneLine } from '../system/one-line.ts';
+import { plural } from '../system/plural.ts';
 import type { Finding } from './finding.ts';
 import {
   MAX_HELD_BYTES,
@@ -107,7 +108,7 @@ class DiskReader {
 
   get findings(): Finding[] {
     if (this.#untold === 0) return this.#findings;
-    return [...this.#findings, { code: 'DISK_LAYOUT', label: this.#label, message: `disk ${this.#label}: ${this.#untold} more faults` }];
+    return [...this.#findings, { code: 'DISK_LAYOUT', label: this.#label, message: `disk ${this.#label}: ${plural(this.#untold, 'more fault')}` }];
   }
 
   #report(code: Finding['code'], message: string, image?: string): void {

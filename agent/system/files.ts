@@ -1,6 +1,7 @@
 import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, futimesSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { isEEXIST, isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
+import { plural } from './plural.ts';
 
 /** The file's text, or undefined where there is none. */
 export function readTextIfThere(path: string): string | undefined {
@@ -78,7 +79,7 @@ export function readUntrusted(path: string, limitBytes: number): Buffer | undefi
     if (stats.size > limitBytes) throw new Error(`${path}: at most ${limitBytes} bytes expected, found ${stats.size}`);
     const buffer = Buffer.allocUnsafe(stats.size);
     const length = readPiece(fd, buffer, 0);
-    if (length < buffer.length) throw new Error(`${path}: ${buffer.length} bytes expected, found only ${length}`);
+    if (length < buffer.length) throw new Error(`${path}: ${plural(buffer.length, 'byte')} expected, found only ${length}`);
     return buffer;
   } finally {
     closeSync(fd);

@@ -39,7 +39,7 @@ export function aDocument(change: Partial<BootDocument> = {}): BootDocument {
     dockerInfo: { dataRoot: '/var/lib/docker', storageDriver: 'overlay2', version: '28.5.2' },
     dockerds: [{ pid: 700, unit: DOCKER, startUsec: ms(3000) }],
     firstContainer: { id: 'a'.repeat(64), name: 'web', image: 'web:1', startUsec: ms(4500) },
-    notes: [],
+    notes: [], unchecked: [],
     ...change,
   };
 }

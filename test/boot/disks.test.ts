@@ -84,7 +84,7 @@ describe('several disks', () => {
     const guest = new FakeGuest(scratch(t));
     guest.attach('dpl-delta', [app, { layers: ['alone'], references: ['alone:1'] }], { bases: [{ label: 'dpl-base', spec: base }] });
     const planned = guest.boot();
-    assert.match(messageOfCode(planned, 'IMAGE_INCOMPLETE'), /^disk dpl-delta: image app:1 is left out: 1 of its 2 layers are missing \(sha256:[0-9a-f]{12}…\); attach disk dpl-base, which has them$/);
+    assert.match(messageOfCode(planned, 'IMAGE_INCOMPLETE'), /^disk dpl-delta: image app:1 is left out: 1 of its 2 layers is missing \(sha256:[0-9a-f]{12}…\); attach disk dpl-base, which has them$/);
     assert.deepEqual([...references(guest.dataRoot).keys()], ['alone:1']);
     // And once it is attached all is well.
     guest.attach('dpl-base', [base]);

@@ -112,7 +112,7 @@ describe('the store over boots', () => {
     rmSync(path.join(guest.dataRoot, 'overlay2', cacheId), { recursive: true });
     const before = snapshot(guest.dataRoot);
     guest.attach('dpl-a', [app]);
-    assert.match(messageOfCode(guest.boot(), 'IMAGE_INCOMPLETE'), /1 of its 2 layers are missing/);
+    assert.match(messageOfCode(guest.boot(), 'IMAGE_INCOMPLETE'), /1 of its 2 layers is missing/);
     assert.deepEqual(snapshot(guest.dataRoot), before);
   });
 

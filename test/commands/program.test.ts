@@ -3,8 +3,10 @@ import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import type { BootDocument } from '../../agent/boot-order/document.ts';
 import { createProgram } from '../../agent/commands/program.ts';
 import { VERSION } from '../../agent/version.ts';
+import { aDocument } from '../boot-order/a-document.ts';
 import { scratch } from '../support/scratch.ts';
 
 interface Result {
@@ -43,10 +45,16 @@ describe('the command line', { concurrency: 2 }, () => {
   });
 
   for (const { args, says } of [
-    { args: ['frobnicate'], says: /unknown command 'frobnicate'/ },
-    { args: ['apply', '--frobnicate'], says: /unknown option '--frobnicate'/ },
-    { args: ['apply', 'too', 'much'], says: /too many arguments/ },
-    { args: ['apply', '--config'], says: /argument missing/ },
+    { args: ['frobnicate'], says: /unknown command 'frobnicate'; docker-preloader --help tells more$/m },
+    { args: ['--frobnicate'], says: /unknown option '--frobnicate'; docker-preloader --help tells more$/m },
+    { args: ['apply', '--frobnicate'], says: /unknown option '--frobnicate'; docker-preloader apply --help tells more$/m },
+    { args: ['apply', 'too', 'much'], says: /too many arguments .*: too, much; docker-preloader apply --help tells more$/m },
+    { args: ['apply', '--config'], says: /argument missing; docker-preloader apply --help tells more$/m },
+    { args: ['boot-order', 'a', 'b'], says: /too many arguments .*; docker-preloader boot-order --help tells more$/m },
+    { args: ['inspect'], says: /missing required argument 'disk'; docker-preloader inspect --help tells more$/m },
+    { args: ['build', 'x', '-o', 'y', '--format', 'z'], says: /Allowed choices are qcow2, raw; docker-preloader build --help tells more$/m },
+    // What build itself refuses.
+    { args: ['build', 'x'], says: /-o, --output DISK: .* found none; docker-preloader build --help tells more$/m },
   ]) {
     it(`'${args.join(' ')}' is a wrong usage, in one line`, async () => {
       const { status, stdout, stderr } = await run(...args);
@@ -74,6 +82,29 @@ describe('the command line', { concurrency: 2 }, () => {
     assert.equal(status, 1);
     assert.match(stderr, oneLine);
     assert.match(stderr, /no daemon answers on .*s\.sock: .*ENOENT.*; look at: systemctl status docker-preloader/);
+  });
+
+  it("'boot-order --check' has an exit status of its own where it could not look", async (t) => {
+    const file = path.join(scratch(t), 'boot.json');
+    const check = async (document: BootDocument): Promise<Result> => {
+      writeFileSync(file, JSON.stringify(document));
+      return run('boot-order', '--check', file);
+    };
+    const unchecked = ['docker: not installed'];
+    const faulty = aDocument({ boot: null });
+    assert.deepEqual(await check(aDocument({ notes: ['docker inspect: a container that is gone'] })), { status: 0, stdout: '', stderr: '' });
+    assert.deepEqual(await check(aDocument({ unchecked })), { status: 2, stdout: '', stderr: 'docker-preloader: not looked at: docker: not installed\n' });
+    const both = await check({ ...faulty, unchecked });
+    assert.deepEqual([both.status, both.stderr], [1, 'docker-preloader: not looked at: docker: not installed\n']);
+    assert.match(both.stdout, /^STARTED_EARLY: [^\n]+\n$/);
+    assert.equal((await check(faulty)).status, 1);
+    writeFileSync(file, '{}');
+    for (const [options, status] of [[['--check'], 2], [[], 1]] as const) {
+      const result = await run('boot-order', ...options, file);
+      assert.deepEqual([result.status, result.stdout], [status, '']);
+      assert.match(result.stderr, oneLine);
+      assert.match(result.stderr, /boot\.json: what `docker-preloader boot-order --json` prints expected/);
+    }
   });
 
   it('\'apply\' on a store that is another\'s is degraded, with exit status 3, or 0 where Docker is to start all the same', async (t) => {

@@ -165,6 +165,11 @@ describe(`boot-order on a booted Debian ${suite}`, () => {
     const user = await ok(guest, 'setpriv --reuid=65534 --regid=$(getent group docker | cut -d: -f3) --clear-groups docker-preloader boot-order');
     assert.match(user, /Critical path to docker\.service, up at \d+\.\d+ s:/);
     assert.match(user, /mounted: dpl-a/);
+    const checked = await guest.run('setpriv --reuid=65534 --regid=65534 --clear-groups docker-preloader boot-order --check');
+    assert.deepEqual([checked.code, checked.stdout], [2, ''], checked.stderr);
+    for (const unseen of [/docker info: .*group docker/, /first starts and cycles: .*systemd-journal/, /whether docker-preloader\.service sees the mounts of PID 1: root expected/]) {
+      assert.match(checked.stderr, new RegExp(`^docker-preloader: not looked at: ${unseen.source}`, 'm'));
+    }
   });
 
   it('shows the first container, and reads what was captured elsewhere', async () => {

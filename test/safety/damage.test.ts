@@ -102,7 +102,7 @@ describe('disks with random damage', () => {
       assert.deepEqual(imageProblems(dataRoot, userSpec), [], context);
       assert.deepEqual(imageProblems(dataRoot, goodSpec), [], context);
       assert.ok(references(dataRoot).has('mine:1'), context);
-      for (const code of all.match(/: (\w+): mount failed|clean|at least|layers are missing|is left out|cannot be read/g) ?? ['no word']) outcomes.set(code, (outcomes.get(code) ?? 0) + 1);
+      for (const code of all.match(/: (\w+): mount failed|clean|at least|layers? (?:is|are) missing|is left out|cannot be read/g) ?? ['no word']) outcomes.set(code, (outcomes.get(code) ?? 0) + 1);
       for (const name of existsSync(mountRoot) ? readdirSync(mountRoot) : []) if (name !== `${prefix}-good`) await unmountBelow(path.join(mountRoot, name));
       for (const loop of loops) await loop.detach();
     }

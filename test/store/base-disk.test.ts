@@ -50,7 +50,7 @@ describe('a disk that stands on another', () => {
   it('alone is left out, and the agent names the disk that it stands on', async () => {
     await site.attach(upper);
     const { all } = await site.apply(3);
-    assert.match(all, new RegExp(`image upper:1 is left out: 1 of its 2 layers are missing .*; attach disk ${baseLabel}, which has them`));
+    assert.match(all, new RegExp(`image upper:1 is left out: 1 of its 2 layers is missing .*; attach disk ${baseLabel}, which has them`));
   });
 
   it('runs with it, and is listed no more without it', async () => {
