@@ -4,7 +4,9 @@ import { ask } from './ask.ts';
 import type { BootDocument, UnitFacts } from './document.ts';
 import { processesNamed } from './processes.ts';
 
-const info = z.object({ DockerRootDir: z.string(), Driver: z.string(), ServerVersion: z.string() });
+/** Without permission docker answers with errors, and with all of this empty. */
+const answered = z.string().check(z.minLength(1));
+const info = z.object({ DockerRootDir: answered, Driver: answered, ServerVersion: answered });
 const container = z.object({ Id: z.string(), Name: z.string(), State: z.object({ StartedAt: z.string() }), Config: z.object({ Image: z.string() }) });
 
 /** What dockerd itself says it uses. Not asked where it does not run: the socket would start it. */
@@ -18,7 +20,6 @@ export async function dockerInfo(notes: string[]): Promise<BootDocument['dockerI
     const { DockerRootDir: dataRoot, Driver: storageDriver, ServerVersion: version } = parseJson(answer.text, info);
     return { dataRoot, storageDriver, version };
   } catch {
-    // Without permission docker answers with an empty object and errors beside it.
     notes.push('docker info: no answer of dockerd; are you in the group docker?');
     return null;
   }

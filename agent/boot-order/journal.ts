@@ -27,9 +27,11 @@ export async function readJournal(notes: string[]): Promise<JournalFacts> {
     '+', '_TRANSPORT=kernel', 'SYSLOG_IDENTIFIER=systemd',
   ]);
   if ('problem' in answer) {
-    notes.push(`first starts and cycles may be missing: ${answer.problem}`);
+    notes.push(`first starts and cycles: ${answer.problem}`);
     return { firstStarts: [], cycleMessages: [] };
   }
+  // Without the right to read the system's journal it is empty, as journalctl has it.
+  if (answer.text === '') notes.push('first starts and cycles: the journal shows nothing of this boot: root, or the group systemd-journal, expected');
   return parseJournal(answer.text);
 }
 

@@ -1,6 +1,6 @@
 import { isAbsolute } from 'node:path';
 import { messageOf, PreloaderError } from '../system/errors.ts';
-import { readTextIfThere } from '../system/files.ts';
+import { readIfThere } from '../system/files.ts';
 
 /** dockerd's own configuration, as far as it decides which store there is. */
 export interface DaemonConfig {
@@ -14,31 +14,27 @@ export interface DaemonConfig {
 export const DEFAULT_DATA_ROOT = '/var/lib/docker';
 
 /**
- * Reads dockerd's configuration file; none means dockerd's defaults, and zod is not loaded.
+ * Reads dockerd's configuration file; none means dockerd's defaults.
  * @throws PreloaderError DOCKER_CONFIG_INVALID: dockerd itself would refuse to start with such a file
  */
 export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
   try {
-    const text = readTextIfThere(path);
-    // dockerd takes an empty file for {}.
-    if (text === undefined || text.trim() === '') return { dataRoot: DEFAULT_DATA_ROOT, storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined };
-    const { parseDaemonConfig } = await import('./daemon-config-schema.ts');
-    const config = parseDaemonConfig(text.replace(/^\uFEFF/, ''));
-    const dataRoot = config['data-root'] ?? config.graph;
-    if (dataRoot !== undefined && dataRoot !== '' && !isAbsolute(dataRoot)) throw new Error(`\`data-root\`: an absolute path expected, found ${JSON.stringify(dataRoot)}`);
+    const bytes = readIfThere(path);
+    if (bytes === undefined) return { dataRoot: DEFAULT_DATA_ROOT, storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined };
+    const { parseDaemonJson } = await import('./daemon-json.ts');
+    const config = parseDaemonJson(bytes);
+    if (config['data-root'] !== '' && config.graph !== '') throw new Error('`graph`: expected none beside `data-root`, as it was called before');
+    const dataRoot = config['data-root'] || config.graph || DEFAULT_DATA_ROOT;
+    if (!isAbsolute(dataRoot)) throw new Error(`\`data-root\`: an absolute path expected, found ${JSON.stringify(dataRoot)}`);
     return {
-      dataRoot: withoutSlash(dataRoot === undefined || dataRoot === '' ? DEFAULT_DATA_ROOT : dataRoot),
-      storageDriver: emptyAsUndefined(config['storage-driver']),
-      usernsRemap: emptyAsUndefined(config['userns-remap']),
-      containerdStore: config.features?.['containerd-snapshotter'],
+      dataRoot: withoutSlash(dataRoot),
+      storageDriver: config['storage-driver'] || undefined,
+      usernsRemap: config['userns-remap'] || undefined,
+      containerdStore: config.containerdStore,
     };
   } catch (error) {
     throw new PreloaderError('DOCKER_CONFIG_INVALID', `${path}: ${messageOf(error)}: the store is left alone`, { cause: error });
   }
-}
-
-function emptyAsUndefined(text: string | undefined): string | undefined {
-  return text === '' ? undefined : text;
 }
 
 function withoutSlash(path: string): string {

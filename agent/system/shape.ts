@@ -5,7 +5,8 @@ export type Shape = (value: unknown, key: string) => void;
 
 /**
  * Checks the shape of what this program writes itself, manifests and ledgers: these are read at each boot, where zod would
- * cost a tenth of the time to READY. What people write goes through zod.
+ * cost a tenth of the time to READY, and dockerd's configuration, which many machines have. What people write for us goes
+ * through zod.
  * @throws Error as parseJson throws it
  */
 export function checkShape(value: unknown, shape: Shape): void {

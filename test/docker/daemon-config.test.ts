@@ -11,7 +11,7 @@ import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 
 const defaults: DaemonConfig = { dataRoot: '/var/lib/docker', storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined };
 
-async function readText(text: string): Promise<DaemonConfig> {
+async function readText(text: string | Buffer): Promise<DaemonConfig> {
   const folder = makeScratch();
   try {
     writeFileSync(path.join(folder, 'daemon.json'), text);
@@ -38,10 +38,41 @@ describe('daemon.json', () => {
     ['{"features":{"containerd-snapshotter":true}}', { containerdStore: true }],
     ['{"features":{"containerd-snapshotter":false,"other":true}}', { containerdStore: false }],
     ['{"features":{}}', {}],
+    ['null', {}],
+    ['{"data-root":null,"graph":null,"storage-driver":null,"userns-remap":null,"features":null,"exec-opts":null}', {}],
+    ['{"features":{"containerd-snapshotter":null}}', { containerdStore: false }],
+    ['{"data-root":"/a","data-root":"/b"}', { dataRoot: '/b' }],
+    ['{"data-root":"/a","data-root":null}', { dataRoot: '/a' }],
+    ['{"data-root":"/a","data-root":""}', {}],
+    ['{"graph":"/a","data-root":""}', { dataRoot: '/a' }],
+    ['{"features":{"containerd-snapshotter":true},"features":{"buildkit":true}}', { containerdStore: true }],
+    ['{"features":{"containerd-snapshotter":true},"features":null}', {}],
+    ['{"x":{"data-root":"/x"},"labels":["data-root", {"userns-remap":"y"}, "a\\"b:{"],"data-root":"/a"}', { dataRoot: '/a' }],
+    ['\u00A0\u0085{"data-root":"/a"}\u2003\n', { dataRoot: '/a' }],
+    ['\uFEFF \n', {}],
+    ['{"data-root":"/a"} // of 20.10', { dataRoot: '/a' }],
+    ['{"data-root":"/a"}}', { dataRoot: '/a' }],
     ['{"log-driver":"journald","storage-opts":["x"],"__proto__":{"data-root":"/evil"}}', {}],
   ] as const) {
     it(`${JSON.stringify(text)} is taken`, async () => assert.deepEqual(await readText(text), { ...defaults, ...expected }));
   }
+
+  for (const [encoding, encode] of [
+    ['UTF-16', (text: string) => Buffer.from(`\uFEFF${text}`, 'utf16le')],
+    ['UTF-16, big end first', (text: string) => Buffer.from(`\uFEFF${text}`, 'utf16le').swap16()],
+    ['UTF-8 with a mark', (text: string) => Buffer.from(`\uFEFF${text}`)],
+  ] as const) {
+    it(`in ${encoding} is taken`, async () => {
+      assert.deepEqual(await readText(encode('{"data-root":"/srv/dockér","storage-driver":"vfs"}\n')), { ...defaults, dataRoot: '/srv/dockér', storageDriver: 'vfs' });
+      assert.deepEqual(await readText(encode('')), defaults);
+    });
+  }
+
+  it('in UTF-16 that is cut off, or without its mark, is refused', async () => {
+    const bytes = Buffer.from('\uFEFF{"data-root":"/a"}', 'utf16le');
+    await assert.rejects(readText(bytes.subarray(0, -1)), { code: 'DOCKER_CONFIG_INVALID', message: /UTF-16, .* of an even number of bytes expected, found 37: the store is left alone$/ });
+    await assert.rejects(readText(bytes.subarray(2)), { code: 'DOCKER_CONFIG_INVALID' });
+  });
 
   it('that is not there means dockerd\'s defaults', async (t) => assert.deepEqual(await readDaemonConfig(path.join(scratch(t), 'none.json')), defaults));
 
@@ -54,13 +85,16 @@ describe('daemon.json', () => {
     ['{"features":true}', /`features`: expected object, found true/],
     ['{"features":{"containerd-snapshotter":"yes"}}', /`features\.containerd-snapshotter`: expected boolean, found "yes"/],
     ['{"data-root":"/x" // comment\n}', /JSON/],
+    ['{"Data-Root":"/x"}', /`Data-Root`: the key `data-root` expected, in lower case, as dockerd wants it: the store is left alone$/],
+    ['{"features":{},"FEATURES":{"containerd-snapshotter":true}}', /`FEATURES`: the key `features` expected/],
+    ['{"data-root":"/x","graph":"/y"}', /`graph`: expected none beside `data-root`/],
   ] as const) {
     it(`${JSON.stringify(text)} is refused in one line, with the key`, () => assert.rejects(readText(text), { code: 'DOCKER_CONFIG_INVALID', message: says }));
   }
 
   it('is read or refused by name, whatever it is', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.oneof(fc.json(), fc.string()), async (text) => {
+      fc.asyncProperty(fc.oneof(fc.json(), fc.string(), fc.uint8Array().map((bytes) => Buffer.from(bytes)), fc.json().map((json) => Buffer.from(`\uFEFF${json}`, 'utf16le'))), async (text) => {
         try {
           assert.ok(path.isAbsolute((await readText(text)).dataRoot));
         } catch (error) {
@@ -68,6 +102,19 @@ describe('daemon.json', () => {
           assert.equal(error.code, 'DOCKER_CONFIG_INVALID');
           assert.doesNotMatch(error.message, /\n/);
         }
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
+
+describe('daemon.json of any keys', () => {
+  it('has what JSON.parse finds, where no key is there twice', async () => {
+    const values = fc.oneof(fc.constantFrom('/a', '/b"\\', ''), fc.constant(null));
+    await fc.assert(
+      fc.asyncProperty(fc.record({ 'data-root': values, 'storage-driver': values, other: fc.jsonValue() }), fc.array(fc.jsonValue()), async (known, list) => {
+        const found = await readText(JSON.stringify({ list, ...known }, undefined, 1));
+        assert.deepEqual([found.dataRoot, found.storageDriver], [known['data-root'] || defaults.dataRoot, known['storage-driver'] || undefined]);
       }),
       { numRuns: 50 },
     );

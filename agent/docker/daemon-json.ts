@@ -1,0 +1,91 @@
+import { flag, objectOf, text } from '../system/shape.ts';
+import { isRecord } from './json.ts';
+
+/** What we need of /etc/docker/daemon.json; dockerd's other keys are no concern of ours. An empty text is as good as none. */
+export interface DaemonJson {
+  readonly 'data-root': string;
+  /** The old name of data-root, refused by dockerd since 23.0. */
+  readonly graph: string;
+  readonly 'storage-driver': string;
+  readonly 'userns-remap': string;
+  readonly containerdStore: boolean | undefined;
+}
+
+/** features.containerd-snapshotter */
+const CONTAINERD = 'containerd-snapshotter';
+
+/**
+ * Parses a daemon.json as dockerd does (moby, daemon/config/config.go, getConflictFreeConfiguration, and Go's
+ * encoding/json): a byte order mark names the encoding (since 23.0), white space or `null` alone is an empty object, of a
+ * key that is there twice the last text counts, while `null` for a text changes nothing and objects add to each other.
+ * @throws Error naming the key, what was expected and what was found
+ */
+export function parseDaemonJson(bytes: Buffer): DaemonJson {
+  const found = { 'data-root': '', graph: '', 'storage-driver': '', 'userns-remap': '' };
+  let containerdStore: boolean | undefined;
+  for (const [key, value] of membersOf(trimSpace(decode(bytes)))) {
+    const known = [...Object.keys(found), 'features'].find((name) => name === key.toLowerCase());
+    if (known === undefined) continue;
+    if (known !== key) throw new Error(`\`${key}\`: the key \`${known}\` expected, in lower case, as dockerd wants it`);
+    if (key === 'features') containerdStore = value === null ? undefined : storeOf(value, containerdStore);
+    else if (value !== null) {
+      text(value, key);
+      Object.assign(found, { [key]: value });
+    }
+  }
+  return { ...found, containerdStore };
+}
+
+function storeOf(features: unknown, before: boolean | undefined): boolean | undefined {
+  objectOf({})(features, 'features');
+  if (!isRecord(features) || !Object.hasOwn(features, CONTAINERD)) return before;
+  // Go's zero value.
+  const value = features[CONTAINERD] ?? false;
+  flag(value, `features.${CONTAINERD}`);
+  return value === true;
+}
+
+/** What is not UTF-8 without a mark: 20.10 replaces it, and newer ones do not start. */
+function decode(bytes: Buffer): string {
+  const mark = bytes.toString('latin1', 0, 2);
+  if (mark !== '\xFF\xFE' && mark !== '\xFE\xFF') return bytes.toString('utf8').replace(/^\uFEFF/, '');
+  if (bytes.length % 2 !== 0) throw new Error(`UTF-16, as its byte order mark says, of an even number of bytes expected, found ${bytes.length}`);
+  const littleEndian = mark === '\xFF\xFE' ? bytes : Buffer.from(bytes).swap16();
+  return littleEndian.toString('utf16le', 2);
+}
+
+/** Go's bytes.TrimSpace. */
+function trimSpace(content: string): string {
+  return content.replaceAll(/^[\s\u0085]+|[\s\u0085]+$/g, '');
+}
+
+/**
+ * The members of an object in their order, also those of one name. What follows the object is no concern of 20.10's, which
+ * decodes the first value of a stream, and newer ones do not start with it.
+ */
+function membersOf(json: string): [key: string, value: unknown][] {
+  if (json === '') return [];
+  const members: [name: string, value: string][] = [];
+  let depth = 0;
+  let start = 0;
+  let key = '""';
+  let end = json.length;
+  for (const { 0: token, index } of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]/g)) {
+    const isEnd = depth === 1 && (token === ',' || token === '}');
+    if (isEnd && start > 0) members.push([key, json.slice(start, index)]);
+    if (isEnd) start = 0;
+    if (depth === 1 && start === 0 && token.startsWith('"')) key = token;
+    if (depth === 1 && start === 0 && token === ':') start = index + 1;
+    if (token === '{' || token === '[') depth += 1;
+    if (token === '}' || token === ']') depth -= 1;
+    if (depth === 0) {
+      end = index + 1;
+      break;
+    }
+  }
+  // Its grammar, before what was found in it is taken for anything.
+  const whole: unknown = JSON.parse(json.slice(0, end));
+  if (whole === null) return [];
+  objectOf({})(whole, '');
+  return members.map(([name, value]) => [String(JSON.parse(name)), JSON.parse(value) as unknown]);
+}
