@@ -11,6 +11,7 @@ import { removeLedger, writeLedger } from './ledger.ts';
 import type { Step } from './steps.ts';
 
 /** Modes that dockerd itself gives (moby, overlay2/overlay.go, layer/filestore.go, image/fs.go). */
+const FOLDER = 0o755;
 const HOME_MODE = 0o710;
 const LINKS_MODE = 0o700;
 const PRIVATE_FOLDER = 0o700;
@@ -61,6 +62,10 @@ class Applier {
         return this.#linkLayer(step);
       case 'record-layer':
         return step.mend ? this.#mendRecord(step) : this.#recordLayer(step);
+      case 'pin-layer':
+        return this.#pinLayer(step);
+      case 'unpin-layer':
+        return rmSync(this.#paths.mount(step.name), { recursive: true, force: true });
       case 'store-image':
         return this.#storeImage(step);
       case 'write-distribution':
@@ -171,6 +176,18 @@ class Applier {
     if (tarSplitPath === undefined || (existsSync(`${folder}/${TAR_SPLIT}`) && haveSameContent(`${folder}/${TAR_SPLIT}`, tarSplitPath))) return;
     copyFileSync(tarSplitPath, tempPath);
     renameSync(tempPath, `${folder}/${TAR_SPLIT}`);
+  }
+
+  /** Half a pin does no harm: dockerd passes over one without a whole mount-id or parent (layer_store.go, loadMount). */
+  #pinLayer({ chain, name }: Extract<Step, { do: 'pin-layer' }>): void {
+    this.#ensure(this.#paths.containers, FOLDER);
+    const folder = this.#paths.mount(name);
+    const files = [['mount-id', name], ['parent', chain]] as const;
+    const isNew = makeFolder(folder, FOLDER);
+    for (const [file, content] of files) {
+      if (isNew) writeNewFile(`${folder}/${file}`, content, FILE);
+      else this.#writeDerived(`${folder}/${file}`, content, FILE);
+    }
   }
 
   #storeImage({ id, own, config, metadata }: Extract<Step, { do: 'store-image' }>): void {

@@ -25,6 +25,7 @@ export const configSchema = z.strictObject({
   mountRoot: z._default(absolutePath, defaults.mountRoot),
   statusSocket: z._default(absolutePath, defaults.statusSocket),
   removedImages: z._default(z.enum(['restore', 'respect']), defaults.removedImages),
+  prunedImages: z._default(z.enum(['restore', 'respect']), defaults.prunedImages),
   readAheadMb: z._default(z.number().check(z.minimum(0), z.maximum(1_000_000)), defaults.readAheadMb),
 });
 

@@ -21,6 +21,8 @@ export interface Config {
   readonly mountRoot: string;
   readonly statusSocket: string;
   readonly removedImages: 'restore' | 'respect';
+  /** What a prune of the user's takes: back within seconds, or as `removedImages` says. */
+  readonly prunedImages: 'restore' | 'respect';
   /** How much is read ahead after READY at most, in 10^6 bytes; 0: nothing. */
   readonly readAheadMb: number;
 }
@@ -35,6 +37,7 @@ const defaults: Config = {
   mountRoot: '/run/docker-preloader/disks',
   statusSocket: '/run/docker-preloader/status.sock',
   removedImages: 'restore',
+  prunedImages: 'restore',
   readAheadMb: 512,
 };
 

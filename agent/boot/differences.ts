@@ -3,7 +3,7 @@ import type { Finding } from '../disk/finding.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import { parseImageConfig } from '../docker/image-config.ts';
 import { TAR_SPLIT } from '../docker/layer-db.ts';
-import { linkTargetOf, ownCacheId } from '../docker/overlay2.ts';
+import { linkTargetOf, ownCacheId, pinName } from '../docker/overlay2.ts';
 import type { Store } from '../docker/store.ts';
 import { messageOf } from '../system/errors.ts';
 import { haveSameContent, readTextIfThere } from '../system/files.ts';
@@ -49,6 +49,9 @@ class Differences {
   /** By label; what goes is under no label. */
   readonly #due = new Map<string | undefined, Due>();
   readonly #single: Finding[] = [];
+  /** Layers without their pin. */
+  readonly #unpinned = new Set<ChainID>();
+  #staleCount = 0;
 
   constructor(input: DifferencesInput) {
     this.#input = input;
@@ -63,6 +66,12 @@ class Differences {
       case 'link-layer':
       case 'record-layer':
         return this.#addLayer(step);
+      case 'pin-layer':
+        this.#unpinned.add(step.chain);
+        return;
+      case 'unpin-layer':
+        this.#staleCount += 1;
+        return;
       case 'store-image':
         return this.#addImage(step);
       case 'write-references':
@@ -159,9 +168,17 @@ class Differences {
         ? this.#differs(`${what} of disks that are not attached any more are still in the store`, {})
         : this.#differs(`disk ${label}: ${what} are not in the store yet`, { label });
     });
-    const all = [...grouped, ...this.#single];
+    const all = [...grouped, ...this.#single, ...this.#pins()];
     if (plan.steps.length === 0 || all.length + this.damage.length > 0) return all;
     return [this.#differs(plan.steps.every(({ do: what }) => what === 'write-ledger' || what === 'remove-ledger') ? 'the ledger does not say what is in the store' : `${plural(plan.steps.length, 'note')} of where registries have layers are due`, {})];
+  }
+
+  /** Where a layer is due with its pin, or goes with it, that was told. */
+  #pins(): Finding[] {
+    const missing = [...this.#unpinned].filter((chain) => this.#input.store.layers.has(chain)).length;
+    const stale = this.#input.plan.steps.some((step) => step.do === 'remove-layer') ? 0 : this.#staleCount;
+    const tell = (count: number, what: string): Finding[] => (count === 0 ? [] : [this.#differs(`${plural(count, 'pin')}, by which layers outlast a prune, ${what}`, {})]);
+    return [...tell(missing, 'should be there, and not whole'), ...tell(stale, 'should not be there any more')];
   }
 
   /** dockerd follows the links where PID 1 has the disks mounted. */
@@ -176,7 +193,7 @@ class Differences {
     const { store, plan } = this.#input;
     const of = <Key extends string, Value>(map: ReadonlyMap<Key, Value>): Map<Key, Value> => new Map([...map].filter(([key]) => this.#settled.has(key)));
     const { layers, images, references } = plan.content;
-    const problems = resultProblems(store, { layers: of(layers), images: of(images), references: of(references) }, plan.kept).map((problem) => this.#damagedFinding(problem, {}));
+    const problems = resultProblems(store, { content: { layers: of(layers), images: of(images), references: of(references) }, kept: plan.kept, pinned: new Set() }).map((problem) => this.#damagedFinding(problem, {}));
     for (const chain of of(layers).keys()) {
       const { diff } = store.ownLayer(chain);
       const source = plan.catalogue.layers.get(chain)?.find((layer) => layer.diffPath === diff);
@@ -184,6 +201,8 @@ class Differences {
       if (source?.tarSplit === undefined || haveSameContent(file, source.tarSplit.path)) continue;
       problems.push(this.#toReplace(`layer ${chain} of disk ${source.label}: ${file}: the same as on the disk expected, found another`, file, { label: source.label }));
     }
+    const unpinned = [...plan.pinned].filter((chain) => !this.#unpinned.has(chain) && !store.hasPin(chain, true));
+    for (const chain of unpinned) problems.push(this.#toReplace(`layer ${chain}: ${store.paths.mount(pinName(chain))}: a pin that dockerd can read expected, found another`, `-r ${store.paths.mount(pinName(chain))}`, {}));
     for (const id of new Set([...images.keys(), ...plan.catalogue.images.keys()])) {
       const bytes = store.readImage(id);
       if (bytes === undefined || !store.images.has(id)) continue;
@@ -202,18 +221,21 @@ class Differences {
     const { store, plan, cure } = this.#input;
     const removed = new Set(plan.steps.flatMap((step) => (step.do === 'remove-layer' ? [step.chain] : [])));
     const unknown = [...store.layers].filter((chain) => !plan.content.layers.has(chain) && !removed.has(chain) && readTextIfThere(`${store.paths.layer(chain)}/cache-id`)?.trim() === ownCacheId(chain));
-    return unknown.map((chain) => ({
+    const unpinned = new Set(plan.steps.flatMap((step) => (step.do === 'unpin-layer' ? [step.chain] : [])));
+    const strayPins = store.pinnedLayers().filter((chain) => !plan.pinned.has(chain) && !unpinned.has(chain));
+    const strays = strayPins.map((chain) => this.#damagedFinding(`layer ${chain}: no pin for it expected, found ${store.paths.mount(pinName(chain))}`, {}, `rm -r ${store.paths.mount(pinName(chain))}`));
+    return [...strays, ...unknown.map((chain): Finding => ({
       code: 'STORE_DAMAGED',
       message: `layer ${chain}: in the ledger expected, or on a disk, found in the store alone; run: rm ${join(ledgerFolder(store.dataRoot), 'ledger.json')} && ${cure}`,
-    }));
+    }))];
   }
 
   #damaged(what: string, fields: Partial<Finding>): void {
     this.damage.push(this.#damagedFinding(what, fields));
   }
 
-  #damagedFinding(what: string, fields: Partial<Finding>): Finding {
-    return { code: 'STORE_DAMAGED', message: `${what}; run: ${this.#input.cure}`, ...fields };
+  #damagedFinding(what: string, fields: Partial<Finding>, cure = this.#input.cure): Finding {
+    return { code: 'STORE_DAMAGED', message: `${what}; run: ${cure}`, ...fields };
   }
 
   /** A plan trusts sizes of what has reached the disk once; a file that is not there, it writes again. */

@@ -11,6 +11,7 @@ import { distributionSteps } from './distribution.ts';
 import { imageSteps } from './image-steps.ts';
 import { LayerPlanner } from './layer-steps.ts';
 import { isSameLedger, settleReferences, type Ledger, type LedgerContent, type LedgerState } from './ledger.ts';
+import { pinSteps } from './pin-steps.ts';
 import { mergeReferences } from './references.ts';
 import { findRemovals } from './removals.ts';
 import type { Step } from './steps.ts';
@@ -19,7 +20,7 @@ export interface PlanInput {
   readonly store: Store;
   readonly ledger: LedgerState;
   readonly disks: readonly RankedDisk[];
-  readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
+  readonly config: Pick<Config, 'conflicts' | 'removedImages' | 'prunedImages'>;
   /** Nothing of ours is to be remembered: the program goes. */
   readonly forget?: boolean;
 }
@@ -35,6 +36,8 @@ export interface Plan {
   readonly kept: ReadonlyMap<ChainID, string>;
   /** Layers that images of ours use but the user's store has: nothing was linked for them. */
   readonly sharedWithUser: ReadonlySet<ChainID>;
+  /** Layers that a pin keeps through a prune. */
+  readonly pinned: ReadonlySet<ChainID>;
   /** Images of the disks that the store is to have. The others are not whole, or all their names are another's. */
   readonly wanted: ReadonlyMap<ImageID, DiskImage>;
 }
@@ -71,6 +74,14 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   const known: LedgerContent = state === 'read' ? ledger : contentByStore(store, offer);
   const removals = findRemovals({ store, ledger, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, isOurs, planner: layers });
 
+  const pins = pinSteps({
+    store,
+    images: config.prunedImages === 'restore' ? images : new Map(),
+    ownLayers: layers.own,
+    known: state === 'read' ? [...ledger.layers.keys(), ...(ledger.next?.layers.keys() ?? [])] : store.pinnedLayers(),
+    synced: ledger.synced,
+  });
+
   const content: LedgerContent = {
     references: merge.own,
     images: new Map([...[...images.values()].filter(({ id }) => !store.images.has(id) || isOurs(id)).map((image) => [image.id, image.label] as const), ...removals.keptImages]),
@@ -89,12 +100,12 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
     distribution: new Set([...ownFiles, ...distribution.written].filter((path) => !stale.includes(path))),
   };
 
-  const build: Step[] = [...layers.steps(), ...imageChanges, ...distribution.steps];
+  const build: Step[] = [...layers.steps(), ...pins.add, ...imageChanges, ...distribution.steps];
   if (merge.changes.size > 0) build.push({ do: 'write-references', text: updateReferenceStore(store.referenceStore, merge.changes), changes: merge.changes });
-  build.push(...stale.map((path): Step => ({ do: 'remove-distribution', path })), ...removals.steps);
+  build.push(...stale.map((path): Step => ({ do: 'remove-distribution', path })), ...pins.remove, ...removals.steps);
   if (content.layers.size === 0 && layers.own.size === 0 && store.hasTraceOfEmptyLayer() && !removals.isEmptyLayerInUse()) build.push({ do: 'remove-empty-layer' });
 
-  return { steps: withLedger(build, { state, written, ledger }, final), findings: [...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, wanted: images, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
+  return { steps: withLedger(build, { state, written, ledger }, final), findings: [...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, pinned: pins.pinned, wanted: images, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
 }
 
 /** The ledger says what is about to change before anything does, and what is there when all is done. */

@@ -180,7 +180,7 @@ class PreloadRun implements Preload {
       this.applied = true;
 
       this.#begin('check', 'checking the result');
-      this.findings.push(...checkResult(this.plan.steps.length === 0 ? store : new Store(dataRoot), this.plan.content, this.plan.kept));
+      this.findings.push(...checkResult(this.plan.steps.length === 0 ? store : new Store(dataRoot), this.plan));
     } finally {
       lock?.release();
     }

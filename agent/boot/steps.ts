@@ -16,6 +16,9 @@ export type Step =
       /** The folder is there, under a user's image perhaps: replace its files one by one. */
       readonly mend: boolean;
     }
+  /** Its layer stays when no image stands on it any more. */
+  | { readonly do: 'pin-layer'; readonly chain: ChainID; readonly name: string }
+  | { readonly do: 'unpin-layer'; readonly chain: ChainID; readonly name: string }
   | { readonly do: 'store-image'; readonly id: ImageID; readonly label: string; /** Not the user's, whose file is mended only. */ readonly own: boolean; readonly config: Buffer; readonly metadata: ReadonlyMap<string, Buffer> }
   | { readonly do: 'write-distribution'; readonly path: string; readonly content: string }
   | { readonly do: 'write-references'; readonly text: string; readonly changes: ReadonlyMap<string, ImageID | undefined> }
@@ -35,6 +38,10 @@ export function describeStep(step: Step): string {
       return `link layer ${short(step.chain)} to ${step.diffPath}`;
     case 'record-layer':
       return `${step.mend ? 'mend the record of' : 'record'} layer ${short(step.chain)} of disk ${step.label}`;
+    case 'pin-layer':
+      return `pin layer ${short(step.chain)}, so that it outlasts a prune`;
+    case 'unpin-layer':
+      return `unpin layer ${short(step.chain)}`;
     case 'store-image':
       return `store image ${short(step.id)} of disk ${step.label}`;
     case 'write-distribution':

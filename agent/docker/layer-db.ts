@@ -34,6 +34,8 @@ export interface MetadataPaths {
   image(id: ImageID): string;
   imageMetadata(id: ImageID): string;
   layer(chain: ChainID): string;
+  /** What dockerd knows of a container's layer, or a pin of ours. */
+  mount(name: string): string;
   diffIDByDigest(digest: string): string;
   metadataByDiffID(diffID: DiffID): string;
 }
@@ -51,6 +53,7 @@ export function metadataPaths(dataRoot: string): MetadataPaths {
     image: (id) => `${root}/imagedb/content/sha256/${hexOf(id)}`,
     imageMetadata: (id) => `${root}/imagedb/metadata/sha256/${hexOf(id)}`,
     layer: (chain) => `${root}/layerdb/sha256/${hexOf(chain)}`,
+    mount: (name) => `${root}/layerdb/mounts/${name}`,
     diffIDByDigest: (digest) => `${root}/distribution/diffid-by-digest/sha256/${hexOf(digest)}`,
     metadataByDiffID: (diffID) => `${root}/distribution/v2metadata-by-diffid/sha256/${hexOf(diffID)}`,
   };

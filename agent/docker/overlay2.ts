@@ -41,6 +41,15 @@ const known = new Map<ChainID, OwnLayerNames>();
 const seedOf = (chain: ChainID): string => `docker-preloader layer ${chain}`;
 
 /**
+ * The name of the pin that keeps a layer of ours, as of a container of nobody's: where nothing else stands on the layer any
+ * more, as after a prune, dockerd deletes it otherwise. Of the form that dockerd asks of a mount (moby,
+ * layer/filestore.go, stringIDRegexp), and derived from the layer, so that a pin is known by what is in it.
+ */
+export function pinName(chain: ChainID): string {
+  return cacheIdFrom(`docker-preloader pin ${chain}`);
+}
+
+/**
  * An empty layer of ours that base layers name as their `lower`. Without native overlay diff (kernel redirect_dir=on)
  * dockerd lstats the `diff` of a layer that has no `lower` (NaiveDiffDriver.Diff, Get): a symlink there is "not a
  * directory", and a build on it would record the whole base as changed.

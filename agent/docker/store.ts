@@ -6,7 +6,7 @@ import { asChainID, asImageID, type ChainID, type ImageID } from './ids.ts';
 import { OWN_IMAGE_SEC, parseImageConfig, readLayers, type ImageConfig } from './image-config.ts';
 import { isRecord } from './json.ts';
 import { metadataPaths, TAR_SPLIT, type MetadataPaths } from './layer-db.ts';
-import { emptyLayer, isCacheId, linksIn, linkTargetOf, overlayPaths, ownCacheId, ownLayerNames, type OwnLayerNames } from './overlay2.ts';
+import { emptyLayer, isCacheId, linksIn, linkTargetOf, overlayPaths, ownCacheId, ownLayerNames, pinName, type OwnLayerNames } from './overlay2.ts';
 import { emptyReferenceStore, parseReferenceStore, type ReferenceStore } from './reference-store.ts';
 
 /** How a layer of ours lies in the store now; each part may be missing or damaged. */
@@ -51,7 +51,8 @@ export class Store {
   readonly #userLayers = new Map<ChainID, NamedLayer | undefined>();
   readonly #configs = new Map<ImageID, ImageConfig | undefined>();
   #overlayNames: ReadonlySet<string> | undefined;
-  #containerParents: ReadonlyMap<string, ChainID> | undefined;
+  #mountNames: ReadonlySet<string> | undefined;
+  #mountParents: ReadonlyMap<string, ChainID> | undefined;
   #foreignLinks: ReadonlyMap<string, string> | undefined;
 
   /** @throws PreloaderError STORE_INVALID where dockerd's own metadata cannot be read */
@@ -217,15 +218,38 @@ export class Store {
     return readIfThere(this.paths.image(id));
   }
 
-  /** Container to the top layer of the image that it was made from (moby, layer/filestore.go, GetMountParent). */
-  containerParents(): ReadonlyMap<string, ChainID> {
-    this.#containerParents ??= new Map(
-      namesIn(this.paths.containers).flatMap((name) => {
-        const parent = asChainID(readTextIfThere(`${this.paths.containers}/${name}/parent`)?.trim());
+  /** Names in layerdb/mounts: of containers, and of pins of ours. */
+  get mountNames(): ReadonlySet<string> {
+    this.#mountNames ??= new Set(namesIn(this.paths.containers));
+    return this.#mountNames;
+  }
+
+  /** Name in layerdb/mounts to the layer that it stands on (moby, layer/filestore.go, GetMountParent). */
+  #parents(): ReadonlyMap<string, ChainID> {
+    this.#mountParents ??= new Map(
+      [...this.mountNames].flatMap((name) => {
+        const parent = asChainID(readTextIfThere(`${this.paths.mount(name)}/parent`)?.trim());
         return parent === undefined ? [] : [[name, parent] as const];
       }),
     );
-    return this.#containerParents;
+    return this.#mountParents;
+  }
+
+  /** Container to the top layer of the image that it was made from. A pin is none: nothing of the user's stands on it. */
+  containerParents(): ReadonlyMap<string, ChainID> {
+    return new Map([...this.#parents()].filter(([name, parent]) => name !== pinName(parent)));
+  }
+
+  /** Every layer that a pin of ours is for, whether the layer is there or not. */
+  pinnedLayers(): ChainID[] {
+    return [...this.#parents()].flatMap(([name, parent]) => (name === pinName(parent) ? [parent] : []));
+  }
+
+  /** Whether a layer has a pin. @param whole and dockerd can read it: after a power cut its files may be empty */
+  hasPin(chain: ChainID, whole: boolean): boolean {
+    const name = pinName(chain);
+    if (!this.mountNames.has(name)) return false;
+    return !whole || (readTextIfThere(`${this.paths.mount(name)}/mount-id`) === name && readTextIfThere(`${this.paths.mount(name)}/parent`) === chain);
   }
 
   /** Every link that a layer which is not in `ours` names in its `lower`, with that layer's cache-id. */

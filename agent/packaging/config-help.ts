@@ -18,5 +18,6 @@ export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
   mountRoot: { meaning: 'where disks are mounted, never below `dataRoot`' },
   statusSocket: { meaning: 'the status socket; status.json and metrics.prom lie beside it' },
   removedImages: { meaning: "a preloaded tag that you removed: `restore` it at Docker's next start, or `respect` the removal until the disk has another image under that tag" },
+  prunedImages: { meaning: "what `docker image prune`, or `docker system prune`, took of what was preloaded: `restore` it within 5 seconds, through Docker, or `respect` the prune, which then is a removal like any other, decided by `removedImages`" },
   readAheadMb: { meaning: 'how much of what a disk made with `build --read-ahead` lists is read into memory once Docker may start, in MB of all disks together; never more than a quarter of the available memory. `0`: nothing' },
 };

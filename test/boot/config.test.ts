@@ -30,6 +30,7 @@ describe('the configuration', () => {
       mountRoot: '/run/docker-preloader/disks',
       statusSocket: '/run/docker-preloader/status.sock',
       removedImages: 'restore',
+      prunedImages: 'restore',
       readAheadMb: 512,
     });
     assert.deepEqual(await readText('{}'), defaultConfig());
@@ -47,6 +48,7 @@ describe('the configuration', () => {
       mountRoot: '/mnt/disks',
       statusSocket: '/run/x.sock',
       removedImages: 'respect',
+      prunedImages: 'respect',
       readAheadMb: 0.5,
     };
     assert.deepEqual(await readText(JSON.stringify(all)), all);

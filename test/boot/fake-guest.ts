@@ -19,7 +19,7 @@ export class FakeGuest {
   readonly dataRoot: string;
   readonly #disks: string;
   readonly #attached = new Map<string, number>();
-  config: PlanInput['config'] = { conflicts: 'user', removedImages: 'restore' };
+  config: Omit<PlanInput['config'], 'prunedImages'> & Partial<PlanInput['config']> = { conflicts: 'user', removedImages: 'restore' };
 
   constructor(folder: string) {
     this.dataRoot = path.join(folder, 'docker');
@@ -50,7 +50,7 @@ export class FakeGuest {
 
   plan(): Plan {
     const disks = [...this.#attached].map(([label, rank]) => ({ content: readDisk(label, this.diskPath(label)), rank }));
-    const planned = plan({ store: new Store(this.dataRoot), ledger: readLedger(this.dataRoot), disks, config: this.config });
+    const planned = plan({ store: new Store(this.dataRoot), ledger: readLedger(this.dataRoot), disks, config: { prunedImages: 'restore', ...this.config } });
     return { ...planned, findings: [...disks.flatMap((disk) => disk.content.findings), ...planned.findings] };
   }
 
@@ -59,7 +59,7 @@ export class FakeGuest {
     const planned = this.plan();
     apply(this.dataRoot, planned.steps.slice(0, steps));
     if (steps >= planned.steps.length) {
-      const wrong = checkResult(new Store(this.dataRoot), planned.content, planned.kept);
+      const wrong = checkResult(new Store(this.dataRoot), planned);
       if (wrong.length > 0) throw new Error(wrong.map((finding) => finding.message).join('; '));
     }
     return planned;

@@ -140,6 +140,7 @@ describe('the store over boots', () => {
 
   it('treats an image that was removed and loaded as the user\'s', (t) => {
     const guest = newGuest(t);
+    guest.config = { conflicts: 'user', removedImages: 'restore', prunedImages: 'respect' };
     guest.attach('dpl-a', [app]);
     guest.boot();
     removeImage(guest.dataRoot, 'app:1');

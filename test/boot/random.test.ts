@@ -49,7 +49,7 @@ const actions: fc.Arbitrary<Action> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constant('kill' as const), steps: fc.nat(30) }) },
 );
 
-const configs = fc.record({ conflicts: fc.constantFrom('user' as const, 'disk' as const), removedImages: fc.constantFrom('restore' as const, 'respect' as const) });
+const configs = fc.record({ conflicts: fc.constantFrom('user' as const, 'disk' as const), removedImages: fc.constantFrom('restore' as const, 'respect' as const), prunedImages: fc.constantFrom('restore' as const, 'respect' as const) });
 
 class Life {
   readonly guest: FakeGuest;

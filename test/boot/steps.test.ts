@@ -5,7 +5,7 @@ import { emptyLedger } from '../../agent/boot/ledger.ts';
 import { describeStep, type Step } from '../../agent/boot/steps.ts';
 import type { DiskLayer } from '../../agent/disk/reader.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
-import { ownLayerNames } from '../../agent/docker/overlay2.ts';
+import { ownLayerNames, pinName } from '../../agent/docker/overlay2.ts';
 import { Store } from '../../agent/docker/store.ts';
 import { scratch } from '../support/scratch.ts';
 import { factsOf, must, writeFile } from './fake-store.ts';
@@ -20,6 +20,8 @@ describe('a step', () => {
     [{ do: 'link-layer', chain, names: ownLayerNames(chain), diffPath: '/d/diff', lower: 'l/X', label: 'dpl-a' }, /^link layer sha256:[0-9a-f]{12} to \/d\/diff$/],
     [{ do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplitPath: undefined, mend: false }, /^record layer sha256:[0-9a-f]{12} of disk dpl-a$/],
     [{ do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplitPath: undefined, mend: true }, /^mend the record of layer sha256:[0-9a-f]{12} of disk dpl-a$/],
+    [{ do: 'pin-layer', chain, name: pinName(chain) }, /^pin layer sha256:[0-9a-f]{12}, so that it outlasts a prune$/],
+    [{ do: 'unpin-layer', chain, name: pinName(chain) }, /^unpin layer sha256:[0-9a-f]{12}$/],
     [{ do: 'store-image', own: true, id, label: 'dpl-a', config: Buffer.alloc(0), metadata: new Map() }, /^store image sha256:[0-9a-f]{12} of disk dpl-a$/],
     [{ do: 'write-distribution', path: 'distribution/x', content: '' }, /^note where registries have a layer: distribution\/x$/],
     [{ do: 'write-references', text: '', changes: new Map([['a:1', id], ['b:1', undefined]]) }, /^tag a:1 as sha256:[0-9a-f]{12}; untag b:1$/],

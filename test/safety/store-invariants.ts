@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { asDiffID, chainIDs, hexOf, sha256 } from '../../agent/docker/ids.ts';
+import { asChainID, asDiffID, chainIDs, hexOf, sha256 } from '../../agent/docker/ids.ts';
+import { pinName } from '../../agent/docker/overlay2.ts';
 import { type Tree, differences, readTree } from './tree.ts';
 
 /** What of a store is the user's, and how it looked before. */
@@ -60,6 +61,8 @@ export function userPartOf(dataRoot: string, names: readonly string[]): UserPart
   for (const file of tree.keys()) {
     const container = /^image\/overlay2\/layerdb\/mounts\/[^/]+$/.exec(file)?.[0];
     if (container === undefined) continue;
+    const parent = asChainID(read(`${container}/parent`));
+    if (parent !== undefined && path.basename(container) === pinName(parent)) continue;
     keep(container);
     for (const name of ['mount-id', 'init-id']) keepOverlay(read(`${container}/${name}`));
     keepLayer(hexOf(read(`${container}/parent`)));

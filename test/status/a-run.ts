@@ -39,7 +39,7 @@ export function aRun(t: Pick<TestContext, 'after'>, change: Partial<Preload> = {
     loadImages(root, images, label);
     return { mounted: { ...foundDisk(label, `vd${'bcdefgh'.charAt(index)}`), path: root, adopted: false }, content: readDisk(label, root) };
   });
-  const planned = plan({ store: new Store(dataRoot), ledger: { state: 'none', ledger: emptyLedger }, disks: loaded.map(({ content }) => ({ content, rank: 0 })), config: { conflicts: 'user', removedImages: 'restore' } });
+  const planned = plan({ store: new Store(dataRoot), ledger: { state: 'none', ledger: emptyLedger }, disks: loaded.map(({ content }) => ({ content, rank: 0 })), config: { conflicts: 'user', removedImages: 'restore', prunedImages: 'restore' } });
   const timings = new Timings();
   timings.begin('config');
   return { dataRoot: '/var/lib/docker', disks: loaded, candidates: loaded.map(({ mounted }) => mounted), plan: planned, applied: true, isDockerRunning: false, findings: planned.findings, timings, ...change };

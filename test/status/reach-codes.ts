@@ -241,9 +241,9 @@ export const reach: Readonly<Record<Code, Reach>> = {
   RESULT_WRONG: (ground) => {
     const guest = new FakeGuest(ground.folder);
     guest.attach('dpl-a', [app]);
-    const { content } = guest.boot();
+    const planned = guest.boot();
     rmSync(metadataPaths(guest.dataRoot).repositories);
-    return checkResult(new Store(guest.dataRoot), content);
+    return checkResult(new Store(guest.dataRoot), planned);
   },
   ARCHIVE_INVALID: ({ folder }) => thrown(async () => {
     writeFileSync(path.join(folder, 'archive.tar'), Buffer.alloc(10_240));

@@ -4,9 +4,6 @@ import path from 'node:path';
 import { kept, type Boot, type Story } from './story.ts';
 import { type Attached, everything, fileIn, nothing } from './user-things.ts';
 
-/** What of the first disk the newer build still has. */
-const newer: Attached = new Set(['base']);
-
 /** Something that happens to a guest while it is off, or before it goes off. */
 export interface Event {
   readonly is: string;
@@ -50,7 +47,7 @@ export const events: readonly Event[] = [
   { is: 'nothing', attached: everything, after: (story) => shows(story, 'web:1', '/web', 'web 1') },
   {
     is: 'the disk is replaced by a newer build', everywhere: true,
-    off: (story) => story.replace(story.disks.newer), exit: 3, attached: newer,
+    off: (story) => story.replace(story.disks.newer), exit: 3, attached: nothing,
     after: async (story, boot) => {
       namesWhatIsKept('container on-disk', 'on-app:1', 'own-name:1')(story, boot);
       await shows(story, 'web:1', '/web', 'web 2');
@@ -61,9 +58,9 @@ export const events: readonly Event[] = [
       assert.ok(!story.hasLayerWith('web', 'web 1'));
     },
   },
-  { is: 'the disk is replaced by one that has the old layers, too', off: (story) => story.replace(story.disks.whole), attached: new Set(['app', 'base']), exit: 3, after: (story) => shows(story, 'app:latest', '/app', 'app 2') },
+  { is: 'the disk is replaced by one that has the old layers, too', off: (story) => story.replace(story.disks.whole), attached: new Set(['app', 'again']), exit: 3, after: (story) => shows(story, 'app:latest', '/app', 'app 2') },
   { is: 'the disk is detached', everywhere: true, off: withoutDisk, exit: 3, attached: nothing, after: async (story, boot) => {
-    namesWhatIsKept('container on-disk', 'on-app:1', 'own-name:1', 'gone:1')(story, boot);
+    namesWhatIsKept('container on-disk', 'on-app:1', 'own-name:1', 'gone:1', 'solo:1')(story, boot);
     await hasOnlyTheUsers(story);
   } },
   { is: 'the disk is detached, and attached again', everywhere: true, off: async (story) => {
@@ -146,7 +143,7 @@ export const events: readonly Event[] = [
   { is: 'the ledger is lost, and the disk replaced by a newer build', off: async (story) => {
     await story.replace(story.disks.newer);
     rmSync(ledgerOf(story));
-  }, exit: 3, attached: newer },
+  }, exit: 3, attached: nothing },
   { is: 'the ledger is lost, and the disk detached', off: async (story) => {
     await withoutDisk(story);
     rmSync(ledgerOf(story));

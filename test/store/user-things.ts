@@ -11,7 +11,7 @@ interface UserImage {
   /** A file in it, with what is in there. */
   readonly shows: readonly [file: string, content: string];
   /** What of the first disk it stands on; nothing where the user has all of its layers. */
-  readonly standsOn: 'app' | 'api' | 'base' | undefined;
+  readonly standsOn: 'app' | 'api' | 'again' | undefined;
 }
 
 /** Everything that a user has made of a store with the first disk. */
@@ -23,8 +23,8 @@ export interface UserThings {
 }
 
 /** What stands on the first disk's layers that are wanted for it. */
-export type Attached = ReadonlySet<'app' | 'api' | 'base'>;
-export const everything: Attached = new Set(['app', 'api', 'base']);
+export type Attached = ReadonlySet<'app' | 'api' | 'again'>;
+export const everything: Attached = new Set(['app', 'api', 'again']);
 export const nothing: Attached = new Set();
 
 const say = 'cat /own /volume/file 2>/dev/null; if [ ! -f /own ]; then echo own > /own; echo kept > /volume/file; fi';
@@ -45,12 +45,12 @@ export async function makeUserThings(dockerd: Dockerd, { archives }: StoryDisks,
   await run('tag', 'api:1', 'own-name:1');
   have('own-name:1', ['api', 'api'], 'api');
 
-  // Images that he removed and loaded again: of one, the base stayed; of the other, nothing.
+  // Images that he removed and loaded again: their layers stayed, by their pins.
   await run('rmi', 'gone:1', 'solo:1');
   await dockerd.cli(['load'], archives.gone);
   await dockerd.cli(['load'], archives.solo);
-  have('gone:1', ['gone', 'gone'], 'base');
-  have('solo:1', ['solo', 'solo']);
+  have('gone:1', ['gone', 'gone'], 'again');
+  have('solo:1', ['solo', 'solo'], 'again');
 
   // Images built on the disk's layers.
   await buildImage(dockerd, 'built:1', 'FROM app:1\nCOPY built /built\n', 'classic', { built: 'built\n' });
