@@ -5,7 +5,7 @@ import { DEFAULT_CONFIG_PATH, defaultConfig, readConfig, runtimePath, type Confi
 import { discover, labelFilter } from '../boot/discover.ts';
 import { DEFAULT_DATA_ROOT, readDaemonConfig } from '../docker/daemon-config.ts';
 import { storeOfService } from '../docker/service.ts';
-import { BOOT_RECORD } from '../status/boot-times.ts';
+import { BOOT_RECORD, hasBeenReady } from '../status/boot-times.ts';
 import { STATUS_FILE } from '../status/publish.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { isEACCES, messageOf } from '../system/errors.ts';
@@ -170,7 +170,10 @@ function relevantUnits(all: readonly UnitFacts[], ours: readonly UnitFacts[]): U
 function readRecord<Schema extends z.ZodMiniType>(config: Config, name: string, schema: Schema, notes: string[]): z.infer<Schema> | null {
   try {
     const text = readTextIfThere(runtimePath(config, name));
-    return text === undefined ? null : parseJson(text, schema);
+    const record = text === undefined ? null : parseJson(text, schema);
+    if (record === null || hasBeenReady(config)) return record;
+    notes.push(`${name}: it is of an earlier boot`);
+    return null;
   } catch (error) {
     notes.push(`${name}: ${messageOf(error)}`);
     return null;

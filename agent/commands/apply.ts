@@ -3,6 +3,7 @@ import { preload } from '../boot/preload.ts';
 import { syncStore } from '../boot/sync.ts';
 import { statusDocument } from '../status/document.ts';
 import { eventsOf, logEvents } from '../status/events.ts';
+import { noDisk } from '../status/no-disk.ts';
 import { hasBeenReady } from '../status/boot-times.ts';
 import { lastStatus, publish } from '../status/publish.ts';
 import { states } from '../status/state.ts';
@@ -36,7 +37,7 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   result.timings.begin('ready');
   const status = statusDocument(result, monotonicUsec());
   const before = isJournal() ? lastStatus(config) : undefined;
-  publish(config, status);
+  publish(config, status, 'apply');
   // With a daemon, that syncs after Docker may start.
   if (!settled && result.dataRoot !== undefined) await syncStore(result.dataRoot);
   const events = eventsOf(status, before);
@@ -44,7 +45,7 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   else {
     // The summary is last.
     logEvents(events.slice(0, -1));
-    process.stdout.write(`${status.summary}\n`);
+    process.stdout.write(`${status.state === 'empty' ? `${noDisk(config)}\n` : ''}${status.summary}\n`);
   }
   return status.state === 'degraded' && options.degradedOk === true ? 0 : states[status.state].exitStatus;
 }

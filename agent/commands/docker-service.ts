@@ -24,6 +24,16 @@ export async function isDockerStarting(): Promise<boolean> {
   }
 }
 
+/** Whether docker.service is stopped. Where we are no unit beside it, only dockerd's lock tells whether it runs. */
+export async function isDockerStopped(): Promise<boolean> {
+  if (!isSystemUnit()) return true;
+  try {
+    return ['inactive', 'failed'].includes(valueOf(await show('ActiveState'), 'ActiveState'));
+  } catch {
+    return false;
+  }
+}
+
 /** Looks whether docker.service starts dockerd on the store that was filled. Without systemd there is nothing to ask. */
 export async function compareWithService(config: Config, dataRoot: string): Promise<Finding | undefined> {
   try {

@@ -1,6 +1,7 @@
 import { readConfig } from '../boot/config.ts';
 import { preload } from '../boot/preload.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
+import { noDisk } from '../status/no-disk.ts';
 import { planDocument } from '../status/document.ts';
 import { states } from '../status/state.ts';
 import { oneLine } from '../system/one-line.ts';
@@ -14,7 +15,10 @@ export async function printPlan(options: { readonly config?: string; readonly js
     process.stdout.write(`${JSON.stringify(document)}\n`);
   } else {
     for (const finding of result.findings) process.stderr.write(`${finding.code}: ${oneLine(finding.message)}\n`);
-    const text = document.steps.length === 0 ? 'nothing to do' : document.steps.map(({ text: step }) => step).join('\n');
+    const isEmpty = document.state === 'empty';
+    const nothing = isEmpty ? `${noDisk(config)}; nothing to do` : 'nothing to do';
+    if (isEmpty && document.steps.length > 0) process.stderr.write(`${noDisk(config)}\n`);
+    const text = document.steps.length === 0 ? nothing : document.steps.map(({ text: step }) => step).join('\n');
     if (result.plan !== undefined) process.stdout.write(`${text}\n`);
   }
   return states[document.state].exitStatus;

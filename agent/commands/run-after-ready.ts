@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import { existsSync, watch } from 'node:fs';
 import { dirname } from 'node:path';
-import { runtimePath, type Config } from '../boot/config.ts';
+import type { Config } from '../boot/config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
 import { ledgerFolder } from '../boot/ledger.ts';
 import { preload, takeLock, type Preload } from '../boot/preload.ts';
 import { syncStore } from '../boot/sync.ts';
 import { watchDevices } from '../boot/wait.ts';
-import { BOOT_RECORD } from '../status/boot-times.ts';
+import { bootRecord } from '../status/boot-times.ts';
 import { CurrentStatus } from '../status/current.ts';
 import { planDocument, statusDocument } from '../status/document.ts';
 import { eventsOf, findingEvent, logEvents } from '../status/events.ts';
@@ -16,7 +16,6 @@ import { lastStatus, publish } from '../status/publish.ts';
 import type { StatusDocument } from '../status/schema.ts';
 import { serveStatus } from '../status/server.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
-import { readTextIfThere } from '../system/files.ts';
 import { listenFd } from '../system/listen-fds.ts';
 import { releaseProgram } from '../system/memory.ts';
 import { notifyStatus } from '../system/notify.ts';
@@ -33,7 +32,7 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
     {
       '/v1/status': { type: 'application/json', body: () => withDockerd(current, () => current.text) },
       '/v1/plan': { type: 'application/json', body: plan },
-      '/v1/timeline': { type: 'application/json', body: () => readTextIfThere(runtimePath(config, BOOT_RECORD)) },
+      '/v1/timeline': { type: 'application/json', body: () => timeline(config) },
       '/metrics': { type: METRICS_TYPE, body: () => withDockerd(current, () => metrics(current.document)) },
       '/healthz': { type: 'text/plain', body: () => `${current.document.state}\n` },
     },
@@ -59,12 +58,17 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
   await Promise.race([once(server, 'close'), isConfigured ? followDevices(start, status, current) : new Promise(() => undefined)]);
 }
 
+function timeline(config: Config): string | undefined {
+  const record = bootRecord(config);
+  return record === undefined ? undefined : `${JSON.stringify(record)}\n`;
+}
+
 /** A power cut before the store is synced costs the next start a comparison of contents, and nothing else. */
 const SYNC_WITHIN_MS = 2000;
 
 /** Once a boot: later, what containers need is in memory, and a store that was left alone has nothing of the disks. */
-async function readsAhead({ config, result: { applied, disks, plan } }: Start): Promise<void> {
-  if (!applied || plan === undefined || config.readAheadMb === 0) return;
+async function readsAhead({ config, isFirst, result: { applied, disks, plan } }: Start): Promise<void> {
+  if (!isFirst || !applied || plan === undefined || config.readAheadMb === 0) return;
   await (await import('../boot/read-ahead.ts')).readAhead(disks, plan.content.layers, config.readAheadMb * 1e6);
 }
 
@@ -148,7 +152,7 @@ async function followDevices({ config, result }: Start, first: StatusDocument, c
     // docker.service's drop-in may have looked, too.
     const before = lastStatus(config) ?? first;
     if (describe(status) !== describe(before)) {
-      publish(config, status);
+      publish(config, status, 'run');
       logEvents(eventsOf(status, before));
     }
     // Also without a change: that the lock was waited for was told, too.

@@ -12,6 +12,8 @@ import { notify } from '../system/notify.ts';
 export interface Start {
   readonly config: Config;
   readonly isConfigured: boolean;
+  /** No run has been READY in this boot. */
+  readonly isFirst: boolean;
   readonly result: Preload;
 }
 
@@ -33,7 +35,7 @@ export async function run(configPath: string | undefined): Promise<void> {
   const { publish } = await import('../status/publish.ts');
   const { eventsOf, logEvents } = await import('../status/events.ts');
   const status = withBootTimes(start.config, statusDocument(start.result, readyUsec));
-  publish(start.config, status);
+  publish(start.config, status, 'run');
   logEvents(eventsOf(status));
 
   const { serve } = await import('./run-after-ready.ts');
@@ -47,21 +49,25 @@ async function begin(configPath: string | undefined): Promise<Start> {
   } catch (error) {
     // By hand it is a wrong usage; as a service, somebody may ask for the reason.
     if (!(error instanceof PreloaderError) || process.env['NOTIFY_SOCKET'] === undefined) throw error;
-    return { config: defaultConfig(), isConfigured: false, result: failure(error) };
+    return { config: defaultConfig(), isConfigured: false, isFirst: true, result: failure(error) };
   }
-  // Once this boot's disks are in the store, changes wait for Docker's next start: a client on the activated socket,
-  // which may have started this process, must not change the store.
-  const again = hasBeenReady(config);
-  const change = again || (await isStartedByClient()) ? 'never' : 'stopped';
-  return { config, isConfigured: true, result: await preload(config, { wait: !again, change }) };
+  const isFirst = !hasBeenReady(config);
+  const change = (await mayChange(isFirst)) ? 'stopped' : 'never';
+  return { config, isConfigured: true, isFirst, result: await preload(config, { wait: isFirst, change }) };
 }
 
-/** Whether a client on the activated socket is what started us, and Docker does not wait for us. */
-async function isStartedByClient(): Promise<boolean> {
+/**
+ * Whether the store may be changed, if dockerd does not run. A client on the activated socket, which may have started this
+ * process, must not bring that about; in a boot's first run Docker may wait for us besides. Later docker.service must be
+ * stopped, so that it can only start after us: while it starts, its drop-in has filled the store, and dockerd may be
+ * reading it before it holds its lock.
+ */
+async function mayChange(isFirst: boolean): Promise<boolean> {
   const fd = listenFd();
-  if (fd === undefined || !hasWaitingClient(fd)) return false;
-  const { isDockerStarting } = await import('./docker-service.ts');
-  return !(await isDockerStarting());
+  const hasClient = fd !== undefined && hasWaitingClient(fd);
+  if (isFirst && !hasClient) return true;
+  const { isDockerStarting, isDockerStopped } = await import('./docker-service.ts');
+  return isFirst ? isDockerStarting() : !hasClient && (await isDockerStopped());
 }
 
 /** A run that ended before it began. */

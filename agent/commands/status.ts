@@ -1,19 +1,25 @@
 import { existsSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { defaultConfig, readConfig, runtimePath, type Config } from '../boot/config.ts';
+import { bootRecord } from '../status/boot-times.ts';
 import { fetchStatus, type Answer } from '../status/client.ts';
-import { STATUS_FILE } from '../status/publish.ts';
+import { publishedStatus, STATUS_FILE } from '../status/publish.ts';
+import { statusSchema } from '../status/schema.ts';
 import { states } from '../status/state.ts';
 import { statusTable } from '../status/table.ts';
 import { isEACCES, messageOf } from '../system/errors.ts';
 import { hasReader } from '../system/output.ts';
+import { parseJson } from '../system/parse.ts';
 import { terminalOf } from '../system/terminal.ts';
 
 const WATCH_MS = 1000;
 /** Clears a terminal and goes to its beginning: ECMA-48, ED and CUP; and what was scrolled away stays. */
 const CLEAR = '\u001b[H\u001b[J';
 
-/** Asks the daemon. @returns the exit status: that of the state, or 1 when no daemon answers; of a watch that lost its reader 0 */
+/**
+ * Asks the daemon, or tells what `apply` has found, where that runs without one.
+ * @returns the exit status: that of the state, or 1 when no daemon answers; of a watch that lost its reader 0
+ */
 export async function printStatus(options: { readonly config?: string; readonly json?: boolean; readonly watch?: boolean }): Promise<number> {
   const config = await configOrDefault(options.config);
   let before = '';
@@ -22,6 +28,8 @@ export async function printStatus(options: { readonly config?: string; readonly 
     try {
       answer = await fetchStatus(config.statusSocket);
     } catch (error) {
+      const left = options.watch === true || isEACCES(error) ? undefined : leftByApply(config);
+      if (left !== undefined) return printLeft(left, options.json === true);
       const text = `docker-preloader: ${noAnswer(config, error)}\n`;
       // A watch goes on over the daemon's restart, but not where there was nothing from the beginning.
       if (text !== before) process.stderr.write(text);
@@ -39,11 +47,24 @@ export async function printStatus(options: { readonly config?: string; readonly 
   }
 }
 
+/** What `apply` has left in this boot, where no daemon has been READY in it. */
+function leftByApply(config: Config): Answer | undefined {
+  if (bootRecord(config)?.command !== 'apply') return undefined;
+  const text = publishedStatus(config);
+  return text === undefined ? undefined : { status: parseJson(text, statusSchema), text };
+}
+
+function printLeft({ status, text }: Answer, asJson: boolean): number {
+  const note = `no daemon runs: this is what docker-preloader apply found at ${status.phaseSince}\n`;
+  if (asJson) process.stderr.write(`docker-preloader: ${note}`);
+  process.stdout.write(asJson ? text : `${note}${statusTable(status, terminalOf(process.stdout))}`);
+  return states[status.state].exitStatus;
+}
+
 /** What was expected, what was found, and how to look further. */
 function noAnswer(config: Config, error: unknown): string {
   if (isEACCES(error)) return `the status socket ${config.statusSocket} answers root and members of the group docker: ${messageOf(error)}; run it as one of them`;
-  const left = runtimePath(config, STATUS_FILE);
-  const more = existsSync(left) ? `; what the last run found is in ${left}` : '';
+  const more = publishedStatus(config) === undefined ? '' : `; what the last run found is in ${runtimePath(config, STATUS_FILE)}`;
   return `no daemon answers on ${config.statusSocket}: ${messageOf(error)}; look at: systemctl status docker-preloader, journalctl -b -x -u docker-preloader${more}`;
 }
 

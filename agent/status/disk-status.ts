@@ -3,8 +3,9 @@ import type { LoadedDisk, Preload } from '../boot/preload.ts';
 import { effectOf, type Finding } from '../disk/finding.ts';
 import type { Code } from '../system/codes.ts';
 import { oneLine } from '../system/one-line.ts';
-import { isPendingFor, runFailure } from './pending.ts';
+import { isPendingFor } from './pending.ts';
 import type { DiskStatus } from './schema.ts';
+import { runFailure } from './summary.ts';
 
 /** Findings about a disk that is not there at all, or no longer. */
 const ABSENT: Partial<Record<Code, DiskStatus['state']>> = { DISK_MISSING: 'missing', REQUIRED_MISSING: 'missing', DISK_LOST: 'lost', KEPT: 'missing' };

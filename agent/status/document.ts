@@ -8,12 +8,12 @@ import { diskStatuses } from './disk-status.ts';
 import { imageStatuses } from './image-status.ts';
 import type { PlanDocument, StatusDocument } from './schema.ts';
 import { stateOf, worseState } from './state.ts';
-import { summarise, summaryLine } from './summary.ts';
+import { runFailure, summarise, summaryLine } from './summary.ts';
 
 /** Tells of a run. @param readyUsec when it ended, CLOCK_MONOTONIC in microseconds */
 export function statusDocument(run: Preload, readyUsec: number): StatusDocument {
   const steps = run.plan?.steps ?? [];
-  const isPending = run.plan !== undefined && !run.applied;
+  const isPending = run.plan !== undefined && !run.applied && runFailure(run) === undefined;
   return {
     state: stateOf(run.findings, run.disks.length),
     summary: summarise(run, readyUsec),

@@ -1,8 +1,9 @@
 import type { LoadedDisk, Preload } from '../boot/preload.ts';
 import type { Finding } from '../disk/finding.ts';
 import type { ImageID } from '../docker/ids.ts';
-import { pendingImages, runFailure } from './pending.ts';
+import { pendingImages } from './pending.ts';
 import type { ImageStatus } from './schema.ts';
+import { runFailure } from './summary.ts';
 
 /** Every image of the disks in use, and why dockerd does not have it where that is so. */
 export function imageStatuses(run: Preload): ImageStatus[] {

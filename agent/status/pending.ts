@@ -1,13 +1,6 @@
 import type { Preload } from '../boot/preload.ts';
 import type { DiskContent, DiskImage } from '../disk/reader.ts';
 import type { ImageID } from '../docker/ids.ts';
-import { effectOf, type Finding } from '../disk/finding.ts';
-
-/** What kept a run as a whole from filling the store: a fault that is of no single disk, device or image. */
-export function runFailure(run: Preload): Finding | undefined {
-  if (run.applied) return undefined;
-  return run.findings.find((finding) => effectOf(finding) !== 'none' && finding.label === undefined && finding.device === undefined && finding.image === undefined);
-}
 
 /** Whether anything of a disk waits for Docker's next start. */
 export function isPendingFor(run: Preload, content: DiskContent): boolean {

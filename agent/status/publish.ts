@@ -1,10 +1,11 @@
 import { dirname } from 'node:path';
 import { runtimePath, type Config } from '../boot/config.ts';
+import { bootId } from '../system/boot-id.ts';
 import { messageOf } from '../system/errors.ts';
 import { ensureFolder, readTextIfThere, replaceFile } from '../system/files.ts';
 import { log } from '../system/journal.ts';
 import { realPathOf } from '../system/real-path.ts';
-import { BOOT_RECORD, hasBeenReady } from './boot-times.ts';
+import { BOOT_RECORD, bootRecord, hasBeenReady, type BootRecord } from './boot-times.ts';
 import { metrics } from './metrics.ts';
 import type { StatusDocument } from './schema.ts';
 
@@ -17,21 +18,24 @@ const METRICS = 'metrics.prom';
  * Leaves the result where it can be read without asking the daemon, for machines that live too short to be asked. A full
  * /run is no reason to hold up Docker: it is said and ignored.
  */
-export function publish(config: Config, status: StatusDocument): void {
+export function publish(config: Config, status: StatusDocument, command: BootRecord['command']): void {
   try {
     ensureFolder(realPathOf(dirname(config.statusSocket)), 0o755);
     const write = (name: string, text: string): void => replaceFile(runtimePath(config, name), text, { mode: PUBLIC_FILE, durable: false });
     write(STATUS_FILE, `${JSON.stringify(status)}\n`);
     write(METRICS, metrics(status));
-    if (!hasBeenReady(config)) write(BOOT_RECORD, `${JSON.stringify({ readyUsec: status.readyUsec, timings: status.timings, state: status.state })}\n`);
+    const known = bootRecord(config);
+    if (known !== undefined && (known.command === 'run' || command === 'apply')) return;
+    const { readyUsec, timings, state } = known ?? status;
+    write(BOOT_RECORD, `${JSON.stringify({ readyUsec, timings, state, command, boot: bootId() } satisfies BootRecord)}\n`);
   } catch (error) {
     log('STATUS_NOT_WRITTEN', `the status files cannot be written, ignoring: ${messageOf(error)}`);
   }
 }
 
-/** The text of the newest status.json, whoever wrote it, or undefined. */
+/** The text of this boot's newest status.json, whoever wrote it, or undefined. */
 export function publishedStatus(config: Config): string | undefined {
-  return readTextIfThere(runtimePath(config, STATUS_FILE));
+  return hasBeenReady(config) ? readTextIfThere(runtimePath(config, STATUS_FILE)) : undefined;
 }
 
 /** What the last run in this boot left, or undefined. Ours alone can write it. */

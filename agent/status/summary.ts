@@ -1,8 +1,14 @@
 import type { Preload } from '../boot/preload.ts';
-import type { Finding } from '../disk/finding.ts';
+import { effectOf, type Finding } from '../disk/finding.ts';
 import { oneLine } from '../system/one-line.ts';
 import { plural } from '../system/plural.ts';
 import { stateOf, type State } from './state.ts';
+
+/** What kept a run as a whole from filling the store: a fault that is of no single disk, device or image. */
+export function runFailure(run: Preload): Finding | undefined {
+  if (run.applied) return undefined;
+  return run.findings.find((finding) => effectOf(finding) !== 'none' && finding.label === undefined && finding.device === undefined && finding.image === undefined);
+}
 
 /** A run in one line; the service manager gets it with READY, before the rest is made. */
 export function summarise(run: Preload, readyUsec: number): string {
@@ -12,9 +18,15 @@ export function summarise(run: Preload, readyUsec: number): string {
   const worst = run.findings.find((finding) => stateOf([finding], 1) === state);
   const counts = `${plural(run.disks.length, 'disk')}, ${plural(run.plan?.catalogue.images.size ?? 0, 'image')}, ${plural(run.plan?.catalogue.layers.size ?? 0, 'layer')}`;
   const steps = run.plan?.steps.length ?? 0;
-  const done = run.applied ? (steps === 0 ? 'nothing to change' : plural(steps, 'change')) : steps > 0 ? `${plural(steps, 'change')} pending: run systemctl restart docker` : 'nothing changed';
-  const text = `${counts}, ${done}, ${milliseconds} ms`;
+  const text = `${counts}, ${doneBy(run, steps)}, ${milliseconds} ms`;
   return summaryLine(state, (state === 'degraded' || state === 'failed') ? worst : undefined, run.findings.length - 1, text);
+}
+
+/** Another start of Docker does not help against what has made the whole run fail. */
+function doneBy(run: Preload, steps: number): string {
+  if (run.applied) return steps === 0 ? 'nothing to change' : plural(steps, 'change');
+  if (steps === 0) return 'nothing changed';
+  return runFailure(run) === undefined ? `${plural(steps, 'change')} pending: run systemctl restart docker` : `${plural(steps, 'change')} not made`;
 }
 
 /** It goes to terminals and to the service manager as it is. */

@@ -26,7 +26,7 @@ const toReady = [
   'docker/ids.ts', 'docker/image-config.ts', 'docker/json.ts', 'docker/layer-db.ts', 'docker/overlay2.ts',
   'docker/reference-store.ts', 'docker/reference.ts', 'docker/store-choice.ts', 'docker/store.ts',
   'status/boot-times.ts', 'status/state.ts', 'status/summary.ts',
-  'system/block-devices.ts', 'system/clock.ts', 'system/codes.ts', 'system/datagram.ts',
+  'system/block-devices.ts', 'system/boot-id.ts', 'system/clock.ts', 'system/codes.ts', 'system/datagram.ts',
   'system/digest.ts', 'system/entry-types.ts', 'system/errors.ts', 'system/files.ts', 'system/libc.ts', 'system/listen-fds.ts', 'system/lock.ts',
   'system/mount.ts', 'system/notify.ts', 'system/one-line.ts', 'system/parse.ts', 'system/plural.ts', 'system/poll.ts', 'system/real-path.ts',
   'system/shape.ts', 'system/superblock.ts', 'system/udev.ts',

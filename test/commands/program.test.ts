@@ -127,7 +127,7 @@ describe('the command line', { concurrency: 2 }, () => {
     writeFileSync(config, JSON.stringify({ labels: [], dataRoot: path.join(folder, 'docker'), dockerConfig: path.join(folder, 'none.json'), mountRoot: path.join(folder, 'disks'), statusSocket: path.join(folder, 'run/s.sock') }));
     const applied = await run('apply', '--config', config);
     assert.equal(applied.status, 0, applied.stderr);
-    assert.match(applied.stdout, /^empty: 0 disks, 0 images, 0 layers, nothing to change, \d+ ms\n$/);
+    assert.match(applied.stdout, /^no preload disk found: `labels` is empty; [^\n]*\nempty: 0 disks, 0 images, 0 layers, nothing to change, \d+ ms\n$/);
     assert.deepEqual(await run('unlink', '--config', config), { status: 0, stdout: 'nothing to remove\n', stderr: '' });
   });
 });

@@ -119,7 +119,7 @@ describe('the status of the daemon', () => {
     assert.ok(current.document.phaseSinceUsec > 0 && !Number.isNaN(Date.parse(current.document.phaseSince)));
     current.add(finding('DATA_ROOT_DIFFERS', 'elsewhere'));
     assert.partialDeepStrictEqual(current.document, { state: 'degraded', summary: `degraded: elsewhere; ${first.summary.slice('ok: '.length)}` });
-    publish(config, { ...first, changes: 77 });
+    publish(config, { ...first, changes: 77 }, 'run');
     assert.partialDeepStrictEqual(JSON.parse(current.text), { changes: 77, state: 'degraded', phase: 'watch' });
     // One that was worse already stays what it is.
     assert.equal(withFindings({ ...first, state: 'failed' }, [finding('DATA_ROOT_DIFFERS')]).state, 'failed');

@@ -23,7 +23,7 @@ const { events, status } = JSON.parse(readFileSync(file, 'utf8')) as { events: J
 logEvents(events);
 
 writeFileSync(path.join(folder, 'run'), 'a file where a folder belongs');
-publish({ ...defaultConfig(), statusSocket: path.join(folder, 'run/s.sock') }, status);
+publish({ ...defaultConfig(), statusSocket: path.join(folder, 'run/s.sock') }, status, 'run');
 
 const dataRoot = path.join(folder, 'docker');
 mkdirSync(path.join(ledgerFolder(dataRoot), 'lock'), { recursive: true });

@@ -7,8 +7,9 @@ import { describe, it, type TestContext } from 'node:test';
 import { defaultConfig } from '../../agent/boot/config.ts';
 import { fetchStatus } from '../../agent/status/client.ts';
 import { statusDocument } from '../../agent/status/document.ts';
-import { hasBeenReady } from '../../agent/status/boot-times.ts';
-import { publish, publishedStatus } from '../../agent/status/publish.ts';
+import { bootRecord, hasBeenReady, withBootTimes } from '../../agent/status/boot-times.ts';
+import { eventsOf } from '../../agent/status/events.ts';
+import { lastStatus, publish, publishedStatus } from '../../agent/status/publish.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
 import { serveStatus, type Routes } from '../../agent/status/server.ts';
 import { stateOf, states } from '../../agent/status/state.ts';
@@ -68,19 +69,57 @@ describe('the status', () => {
     const config = { ...defaultConfig(), statusSocket: path.join(scratch(t), 'run/status.sock') };
     const run = aRun(t);
     assert.equal(hasBeenReady(config), false);
-    publish(config, statusDocument(run, 1_000_000));
+    publish(config, statusDocument(run, 1_000_000), 'run');
     assert.equal(hasBeenReady(config), true);
-    publish(config, statusDocument(run, 2_000_000));
+    publish(config, statusDocument(run, 2_000_000), 'run');
     const folder = path.dirname(config.statusSocket);
     assert.equal((JSON.parse(publishedStatus(config) ?? '') as StatusDocument).readyUsec, 2_000_000);
     assert.equal((JSON.parse(readFileSync(path.join(folder, 'boot.json'), 'utf8')) as StatusDocument).readyUsec, 1_000_000);
     for (const name of ['status.json', 'metrics.prom', 'boot.json']) assert.equal(statSync(path.join(folder, name)).mode & 0o777, 0o644);
   });
 
+  it('of an earlier boot is none of this one, and a damaged record neither', (t) => {
+    const config = { ...defaultConfig(), statusSocket: path.join(scratch(t), 'run/status.sock') };
+    const file = path.join(path.dirname(config.statusSocket), 'boot.json');
+    const run = aRun(t);
+    publish(config, statusDocument(run, 1_000_000), 'run');
+    const record = JSON.parse(readFileSync(file, 'utf8')) as object;
+    for (const text of [JSON.stringify({ ...record, boot: 'another' }), JSON.stringify({ ...record, boot: undefined }), '', '{', 'null', '5', '\0\0']) {
+      writeFileSync(file, text);
+      assert.deepEqual([hasBeenReady(config), publishedStatus(config), lastStatus(config)], [false, undefined, undefined], text);
+      assert.equal(withBootTimes(config, statusDocument(run, 3_000_000)).readyUsec, 3_000_000);
+      publish(config, statusDocument(run, 2_000_000), 'run');
+      assert.equal((JSON.parse(readFileSync(file, 'utf8')) as StatusDocument).readyUsec, 2_000_000);
+    }
+  });
+
+  it('notes that a daemon was there, once one was, and keeps the times of the first', (t) => {
+    const config = { ...defaultConfig(), statusSocket: path.join(scratch(t), 'run/status.sock') };
+    const told: unknown[] = [];
+    for (const [command, readyUsec] of [['apply', 1], ['apply', 2], ['run', 3], ['apply', 4], ['run', 5]] as const) {
+      publish(config, statusDocument(aRun(t), readyUsec), command);
+      const record = bootRecord(config);
+      told.push([record?.command, record?.readyUsec]);
+    }
+    assert.deepEqual(told, [['apply', 1], ['apply', 1], ['run', 1], ['run', 1], ['run', 1]]);
+  });
+
+  it('lists nothing as pending, and advises no restart of Docker, where that would not help', (t) => {
+    for (const [code, message] of [['STORE_WRITE', '/var/lib/docker: ENOSPC'], ['STORE_UNSUPPORTED', 'overlay2 cannot be used there']] as const) {
+      const run = aRun(t, { applied: false, findings: [finding(code, message)] });
+      const status = statusDocument(run, later(run, 1));
+      assert.deepEqual([status.pending, status.applied, status.changes], [[], false, 0]);
+      assert.match(status.summary, new RegExp(`^\\w+: ${message}; 1 disk, 1 image, 2 layers, ${run.plan?.steps.length ?? 0} changes not made, 1 ms$`));
+      assert.deepEqual(eventsOf(status).map(({ name }) => name).filter((name) => name === 'PENDING'), []);
+      assert.deepEqual(status.images.map((image) => image.code), [code]);
+      assert.doesNotMatch(JSON.stringify(status), /restart docker/);
+    }
+  });
+
   it('that cannot be written is no failure', (t) => {
     const folder = scratch(t);
     writeFileSync(path.join(folder, 'run'), 'a file where a folder belongs');
-    publish({ ...defaultConfig(), statusSocket: path.join(folder, 'run/status.sock') }, statusDocument(aRun(t), 1));
+    publish({ ...defaultConfig(), statusSocket: path.join(folder, 'run/status.sock') }, statusDocument(aRun(t), 1), 'run');
   });
 });
 
