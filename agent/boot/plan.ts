@@ -72,7 +72,7 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   const distribution = distributionSteps(store, layers.wantedCopies(), ledger.distribution);
 
   const known: LedgerContent = state === 'read' ? ledger : contentByStore(store, offer);
-  const removals = findRemovals({ store, ledger, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, isOurs, planner: layers });
+  const removals = findRemovals({ store, ledger, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, isOurs, planner: layers, forget });
 
   const pins = pinSteps({
     store,

@@ -21,6 +21,8 @@ export interface RemovalInput {
   /** Changes to repositories.json. */
   readonly changes: ReadonlyMap<string, ImageID | undefined>;
   readonly planner: LayerPlanner;
+  /** Whether it goes for good, whatever is attached. */
+  readonly forget: boolean;
   isOurs(image: ImageID): boolean;
 }
 
@@ -158,10 +160,8 @@ class RemovalPlanner implements Removals {
       const names = [...who].filter((name) => name !== BUILD_CACHE).toSorted();
       if (who.has(BUILD_CACHE)) names.push(BUILD_CACHE);
       const onlyCache = names.length === 1 && who.has(BUILD_CACHE);
-      const [it, stay] = layers === 1 ? ['it', 'it stays'] : ['them', 'they stay'];
-      const what = `disk ${label === '' ? '(unknown)' : label} no longer has ${plural(layers, 'layer')} that ${listNames(names)} ${names.length === 1 ? 'stands' : 'stand'} on; ${stay} in the store`;
-      if (onlyCache) this.findings.push({ code: 'BUILD_CACHE', label, message: `${what}; to let go of ${it}, run: docker builder prune -a` });
-      else this.findings.push({ code: 'KEPT', label, message: `${what}; for what stands there to work again, attach a disk that has ${it}, or remove and pull it${who.has(BUILD_CACHE) ? '; for the cache, run: docker builder prune -a' : ''}` });
+      const text = { label: label === '' ? '(unknown)' : label, layers, stand: `${listNames(names)} ${names.length === 1 ? 'stands' : 'stand'} on`, cache: who.has(BUILD_CACHE), onlyCache };
+      this.findings.push({ code: onlyCache ? 'BUILD_CACHE' : 'KEPT', label, message: this.#input.forget ? leftMessage(text) : keptMessage(text) });
     }
   }
 
@@ -187,6 +187,31 @@ class RemovalPlanner implements Removals {
     }
     return [...stale];
   }
+}
+
+interface KeptLayers {
+  readonly label: string;
+  readonly layers: number;
+  /** Who stands on them. */
+  readonly stand: string;
+  readonly cache: boolean;
+  readonly onlyCache: boolean;
+}
+
+/** Of a disk that is not attached, or is another now. */
+function keptMessage({ label, layers, stand, cache, onlyCache }: KeptLayers): string {
+  const [it, stay] = layers === 1 ? ['it', 'it stays'] : ['them', 'they stay'];
+  const what = `disk ${label} no longer has ${plural(layers, 'layer')} that ${stand}; ${stay} in the store`;
+  if (onlyCache) return `${what}; to let go of ${it}, run: docker builder prune -a`;
+  return `${what}; for what stands there to work again, attach a disk that has ${it}, or remove and pull it${cache ? '; for the cache, run: docker builder prune -a' : ''}`;
+}
+
+/** `unlink` was to take them out. */
+function leftMessage({ label, layers, stand, cache, onlyCache }: KeptLayers): string {
+  const what = `${plural(layers, 'layer')} of disk ${label} ${layers === 1 ? 'stays' : 'stay'} in the store, since ${stand} ${layers === 1 ? 'it' : 'them'}`;
+  const prune = 'run: docker builder prune -a';
+  const cure = onlyCache ? `start Docker, ${prune}` : `start Docker, remove what stands there${cache ? `, for the cache ${prune}` : ''}`;
+  return `${what}; to let go of ${layers === 1 ? 'it' : 'them'}, ${cure}; then stop Docker and run: docker-preloader unlink`;
 }
 
 const BUILD_CACHE = "Docker's build cache";

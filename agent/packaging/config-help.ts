@@ -16,7 +16,7 @@ export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
   dataRoot: { meaning: 'the store to fill. Where docker.service names another one on its command line, set it here: the status says so', otherwise: 'from that file, else `/var/lib/docker`' },
   conflicts: { meaning: 'who has a tag that both you and a disk claim: `user` or `disk`' },
   mountRoot: { meaning: 'where disks are mounted, never below `dataRoot`' },
-  statusSocket: { meaning: 'the status socket; status.json and metrics.prom lie beside it' },
+  statusSocket: { meaning: 'the status socket; status.json and metrics.prom lie beside it. On storage that outlives a boot, what an earlier one left there counts for nothing' },
   removedImages: { meaning: "a preloaded tag that you removed: `restore` it at Docker's next start, or `respect` the removal until the disk has another image under that tag" },
   prunedImages: { meaning: "what `docker image prune`, or `docker system prune`, took of what was preloaded: `restore` it within 5 seconds, through Docker, or `respect` the prune, which then is a removal like any other, decided by `removedImages`" },
   readAheadMb: { meaning: 'how much of what a disk made with `build --read-ahead` lists is read into memory once Docker may start, in MB of all disks together; never more than a quarter of the available memory. `0`: nothing' },

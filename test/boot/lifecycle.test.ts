@@ -3,8 +3,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync,
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { readLedger } from '../../agent/boot/ledger.ts';
+import { plan } from '../../agent/boot/plan.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { emptyLayer, ownLayerNames } from '../../agent/docker/overlay2.ts';
+import { Store } from '../../agent/docker/store.ts';
 import { scratch } from '../support/scratch.ts';
 import { codesOf, FakeGuest, messageOfCode } from './fake-guest.ts';
 import { addContainer, factsOf, imageProblems, loadImages, must, references, registryDigest, removeImage, setReference, snapshot, type ImageSpec } from './fake-store.ts';
@@ -217,6 +219,17 @@ describe('the store over boots', () => {
 
 describe('what the user stands on', () => {
   const onApp: ImageSpec = { layers: [...app.layers, 'built by the user'], references: ['built:1'] };
+
+  it('is named by `unlink`, which does not take the disk for one that has changed', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    addContainer(guest.dataRoot, 'mine', app);
+    const unlinked = (): string => plan({ store: new Store(guest.dataRoot), ledger: readLedger(guest.dataRoot), disks: [], config: { prunedImages: 'restore', ...guest.config }, forget: true }).findings.map(({ code, message }) => `${code} ${message}`).join('\n');
+    assert.match(unlinked(), /^KEPT 2 layers of disk dpl-a stay in the store, since container [0-9a-f]{12} stands on them; to let go of them, start Docker, remove what stands there; then stop Docker and run: docker-preloader unlink$/);
+    loadImages(guest.dataRoot, [onApp]);
+    assert.match(unlinked(), /since container [0-9a-f]{12}, image built:1 stand on them; /);
+  });
 
   it('stays for an image that was built on it, and is named', (t) => {
     const guest = newGuest(t);

@@ -95,7 +95,7 @@ describe('dockerd 28.5: what the user removes, and what he leaves', () => {
     await story.stop();
     const left = await story.site.agent('unlink');
     assert.equal(left.exitCode, 3, left.all);
-    assert.match(left.stderr, new RegExp(`disk ${story.site.labelOf('main')} no longer has \\d layers that container on-disk, image .*on-app:1, image gone:1, image own-name:1, image solo:1 stand on`));
+    assert.match(left.stderr, new RegExp(`\\d layers of disk ${story.site.labelOf('main')} stay in the store, since container on-disk, image .*on-app:1, image gone:1, image own-name:1, image solo:1 stand on them; `));
     assert.ok(!existsSync(web));
     assert.deepEqual(readdirSync(story.site.mountRoot), [story.site.labelOf('main')], 'the disk under the user\'s things stays mounted');
     // dockerd without the agent, as when the package has gone.
