@@ -216,11 +216,15 @@ function pendingFinding({ steps }: Plan): Finding {
   return { code: 'DOCKER_RUNNING', message: `dockerd is running: ${plural(steps.length, 'change')} ${steps.length === 1 ? 'waits' : 'wait'} for its next start; run: systemctl restart docker` };
 }
 
-/** Two agents at once: one works, the other waits. @throws PreloaderError LOCKED */
+/** Two agents at once: one works, the other waits. @throws PreloaderError LOCKED, STORE_WRITE */
 export async function takeLock(dataRoot: string, timeoutUsec = LOCK_TIMEOUT_USEC): Promise<Lock> {
   const folder = ledgerFolder(dataRoot);
-  ensureFolder(dataRoot, 0o710);
-  ensureFolder(folder, 0o700);
+  try {
+    ensureFolder(dataRoot, 0o710);
+    ensureFolder(folder, 0o700);
+  } catch (error) {
+    throw new PreloaderError('STORE_WRITE', `${dataRoot}: a data root that can be written to expected: ${messageOf(error)}`, { cause: error });
+  }
   const deadline = monotonicUsec() + timeoutUsec;
   for (;;) {
     const lock = tryLockFile(join(folder, 'lock'));

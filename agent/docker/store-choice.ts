@@ -6,8 +6,11 @@ import { ensureFolder, namesIn } from '../system/files.ts';
 import { mountOverlay, unmount } from '../system/mount.ts';
 import type { DaemonConfig } from './daemon-config.ts';
 
-/** Drivers whose folder in the data root makes dockerd choose them (moby, graphdriver.HasPriorDriver and scanPriorDrivers). */
-const OTHER_DRIVERS = ['aufs', 'btrfs', 'devicemapper', 'fuse-overlayfs', 'overlay', 'zfs'] as const;
+/**
+ * Drivers whose folder in the data root makes dockerd choose them (moby, graphdriver.HasPriorDriver and scanPriorDrivers),
+ * and the version since when there is none of that name.
+ */
+const OTHER_DRIVERS = { aufs: 24, btrfs: undefined, devicemapper: 25, 'fuse-overlayfs': undefined, overlay: 24, zfs: undefined } as const;
 /** linux/magic.h: on these, dockerd before 23.0 prefers the driver of that name (moby, driver_linux.go, priority). */
 const NATIVE_DRIVERS = new Map([
   [0x9123683e, 'btrfs'],
@@ -27,8 +30,8 @@ export async function unsupportedStore(dataRoot: string, config: DaemonConfig, d
   if (config.storageDriver !== undefined && config.storageDriver !== 'overlay2') return `the storage driver is '${config.storageDriver}', overlay2 expected`;
   if (hasOverlay2(dataRoot)) return undefined;
   if (config.storageDriver === undefined) {
-    const prior = OTHER_DRIVERS.find((driver) => namesIn(join(dataRoot, driver)).length > 0);
-    if (prior !== undefined) return `dockerd would keep to the storage driver '${prior}', which ${join(dataRoot, prior)} is filled by`;
+    const kept = await keptDriver(dataRoot, dockerdVersion);
+    if (kept !== undefined) return kept;
     if (config.containerdStore !== false && hasContainerdStore(dataRoot)) return `the containerd image store is in use (${dataRoot} is filled by it)`;
     const native = NATIVE_DRIVERS.get(statfsSync(existingPart(dataRoot)).type);
     if (native !== undefined) return nativeChoice(native, await dockerdVersion());
@@ -36,16 +39,33 @@ export async function unsupportedStore(dataRoot: string, config: DaemonConfig, d
   return undefined;
 }
 
+const CURE = `set "storage-driver": "overlay2" in dockerd's configuration if that is wanted`;
+
+/** Why a dockerd would keep to another driver that has been used in this data root, or may. */
+async function keptDriver(dataRoot: string, dockerdVersion: () => Promise<string | null>): Promise<string | undefined> {
+  for (const [driver, goneSince] of Object.entries(OTHER_DRIVERS)) {
+    const folder = join(dataRoot, driver);
+    if (namesIn(folder).length === 0) continue;
+    const version = goneSince === undefined ? null : await dockerdVersion();
+    if (goneSince === undefined || majorOf(version) < goneSince) return `dockerd would keep to the storage driver '${driver}', which ${folder} is filled by`;
+    if (Number.isNaN(majorOf(version))) return `dockerd before ${goneSince}.0 would keep to the storage driver '${driver}', which ${folder} is filled by, and which dockerd starts here is not known; ${CURE}`;
+  }
+  return undefined;
+}
+
+/** NaN where it is not known. */
+function majorOf(version: string | null): number {
+  return version === null ? Number.NaN : Number.parseInt(version, 10);
+}
+
 const OVERLAY2_FIRST_SINCE = 23;
 
 /** Why a dockerd would take a filesystem's native driver on an empty data root, or may. */
 function nativeChoice(driver: string, version: string | null): string | undefined {
-  const major = version === null ? Number.NaN : Number.parseInt(version, 10);
+  const major = majorOf(version);
   if (major >= OVERLAY2_FIRST_SINCE) return undefined;
-  const choice = Number.isNaN(major)
-    ? `whether dockerd chooses the storage driver '${driver}' on this filesystem is not known: a dockerd that tells its version expected, in docker.service or in PATH, found none`
-    : `dockerd ${version} chooses the storage driver '${driver}' on this filesystem`;
-  return `${choice}; set "storage-driver": "overlay2" in dockerd's configuration if that is wanted`;
+  if (Number.isNaN(major)) return `dockerd before ${OVERLAY2_FIRST_SINCE}.0 chooses the storage driver '${driver}' on this filesystem, and which dockerd starts here is not known; ${CURE}`;
+  return `dockerd ${version} chooses the storage driver '${driver}' on this filesystem; ${CURE}`;
 }
 
 /** Whether dockerd would keep to overlay2; what a run that was killed during its trial left does not count, the next one removes it. */
@@ -108,6 +128,7 @@ const MERGED = 'merged';
 /** Removes what a run that was killed during its trial left, the mount first. No other run may be under way. */
 export function clearTrial(dataRoot: string): void {
   for (const folder of [trialFolder(dataRoot), trialFolder(join(dataRoot, 'overlay2'))]) {
+    if (!existsSync(folder)) continue;
     for (const name of namesIn(folder).filter((entry) => entry.startsWith(MERGED))) {
       try {
         unmount(join(folder, name), true);

@@ -186,7 +186,7 @@ describe('the store of a data root', () => {
     { is: 'with vfs: not a driver that dockerd would keep to', folders: ['vfs/dir'], says: undefined },
     { is: 'with another driver chosen', config: { storageDriver: 'vfs' }, says: /^the storage driver is 'vfs', overlay2 expected$/ },
     { is: 'with another driver chosen and overlay2 filled', config: { storageDriver: 'vfs' }, folders: ['overlay2/l'], says: /'vfs'/ },
-    ...['aufs', 'btrfs', 'devicemapper', 'fuse-overlayfs', 'overlay', 'zfs'].map((driver) => ({ is: `with ${driver} filled`, folders: [`${driver}/x`], says: new RegExp(`^dockerd would keep to the storage driver '${driver}', which .*/${driver} is filled by$`) })),
+    ...['btrfs', 'fuse-overlayfs', 'zfs'].map((driver) => ({ is: `with ${driver} filled`, folders: [`${driver}/x`], says: new RegExp(`^dockerd would keep to the storage driver '${driver}', which .*/${driver} is filled by$`) })),
     { is: 'with userns-remap', config: { usernsRemap: 'default' }, folders: ['overlay2/l'], says: /^userns-remap is set to 'default'/ },
     { is: 'with the containerd store chosen', config: { containerdStore: true }, folders: ['overlay2/l'], says: /^the containerd image store is in use/ },
     { is: 'with the containerd store in use', folders: ['rootfs/overlayfs/x'], says: /^the containerd image store is in use \(.* is filled by it\)$/ },
@@ -197,9 +197,27 @@ describe('the store of a data root', () => {
     it(is, async (t) => {
       const dataRoot = path.join(scratch(t), 'docker');
       for (const folder of folders) mkdirSync(path.join(dataRoot, folder), { recursive: true });
-      const found = await unsupportedStore(dataRoot, { ...defaults, dataRoot, ...config }, () => assert.fail('only a filesystem with a driver of its own is a reason to ask'));
+      const found = await unsupportedStore(dataRoot, { ...defaults, dataRoot, ...config }, () => assert.fail('nothing here depends on the version'));
       if (says === undefined) assert.equal(found, undefined);
       else assert.match(found ?? '', says);
+    });
+  }
+
+  for (const { driver, last, first } of [
+    { driver: 'aufs', last: '23.0.6', first: '24.0.0' },
+    { driver: 'overlay', last: '20.10.24+dfsg1', first: '24.0.9' },
+    { driver: 'devicemapper', last: '24.0.9', first: '25.0.0-1' },
+  ]) {
+    it(`with ${driver} filled: dockerd keeps to it up to ${last}, and knows none such from ${first} on`, async (t) => {
+      const dataRoot = path.join(scratch(t), 'docker');
+      mkdirSync(path.join(dataRoot, driver, 'x'), { recursive: true });
+      const unsupportedBy = (version: string | null): Promise<string | undefined> => unsupportedStore(dataRoot, { ...defaults, dataRoot }, () => Promise.resolve(version));
+      assert.match(await unsupportedBy(last) ?? '', new RegExp(`^dockerd would keep to the storage driver '${driver}', which .*/${driver} is filled by$`));
+      assert.equal(await unsupportedBy(first), undefined);
+      assert.match(await unsupportedBy(null) ?? '', new RegExp(`'${driver}'.*which dockerd starts here is not known; set "storage-driver": "overlay2"`));
+      // Another one that every dockerd knows.
+      mkdirSync(path.join(dataRoot, 'zfs/x'), { recursive: true });
+      assert.match(await unsupportedBy(first) ?? '', /'zfs'/);
     });
   }
 });

@@ -78,9 +78,6 @@ describe('a data root whose filesystem does not tell the types of entries', () =
       // Nor does what dockerd has made there change that.
       assert.ok(existsSync(path.join(site.dataRoot, 'image/vfs')));
       assert.match((await site.apply(3)).all, /d_type/);
-      const again = await site.start();
-      assert.equal(await driverOf(again), 'vfs');
-      await again.stop();
       await site.remove();
     });
   }
@@ -115,6 +112,21 @@ describe('a data root whose filesystem does not tell the types of entries', () =
     const dockerd = await site.start();
     assert.equal(await driverOf(dockerd), 'vfs');
     await dockerd.stop();
+    await site.remove();
+  });
+});
+
+describe('a data root that cannot be written to', () => {
+  after(cleanUpAll);
+
+  it('is said to be so', async () => {
+    const made = await fixtures();
+    const site = await makeSite('28.5');
+    await site.attach(made.first);
+    await mountOn(site, ['mkfs.ext4', '-q']);
+    await execa('mount', ['-o', 'remount,ro', site.dataRoot]);
+    assert.match((await site.apply(1)).all, /a data root that can be written to expected: EROFS/);
+    assert.deepEqual(codesOf(site), ['STORE_WRITE']);
     await site.remove();
   });
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { truncate, writeFile } from 'node:fs/promises';
+import { mkdir, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
@@ -20,11 +20,17 @@ const hasBtrfs = async (): Promise<boolean> => {
 };
 const skip = await hasBtrfs() ? false : 'this kernel has no btrfs';
 
+const driverOf = (dockerd: Dockerd): Promise<string> => dockerd.cli(['info', '--format', '{{.Driver}}']);
+
+/** `apply` in a guest whose only dockerd is this one. */
+const applyWith = async (version: DockerdVersion | undefined, { folder }: Site): Promise<AgentResult> => {
+  const tree = version === undefined ? undefined : await dockerdTree(version);
+  return agent(['apply', '--config', path.join(folder, 'config.json')], { PATH: tree?.bin ?? '/nonexistent', ...(tree?.lib === undefined ? {} : { LD_LIBRARY_PATH: tree.lib }) });
+};
+
 describe('a data root on btrfs', { skip }, () => {
   before(() => ensureDebianPackages(['btrfs-progs'], { install: true }));
   after(cleanUpAll);
-
-  const driverOf = (dockerd: Dockerd): Promise<string> => dockerd.cli(['info', '--format', '{{.Driver}}']);
 
   /** @returns what mounts the data root again: it goes with each dockerd that ends */
   const onBtrfs = async ({ dataRoot, folder }: Site): Promise<() => Promise<void>> => {
@@ -35,12 +41,6 @@ describe('a data root on btrfs', { skip }, () => {
     const mount = async (): Promise<void> => void (await execa('mount', ['-o', 'loop', file, dataRoot]));
     await mount();
     return mount;
-  };
-
-  /** `apply` in a guest whose only dockerd is this one. */
-  const applyWith = async (version: DockerdVersion | undefined, { folder }: Site): Promise<AgentResult> => {
-    const tree = version === undefined ? undefined : await dockerdTree(version);
-    return agent(['apply', '--config', path.join(folder, 'config.json')], { PATH: tree?.bin ?? '/nonexistent', ...(tree?.lib === undefined ? {} : { LD_LIBRARY_PATH: tree.lib }) });
   };
 
   for (const { version, takes } of [{ version: '20.10', takes: 'btrfs' }, { version: '26.1', takes: 'overlay2' }, { version: '28.5', takes: 'overlay2' }] as const) {
@@ -77,7 +77,7 @@ describe('a data root on btrfs', { skip }, () => {
     await onBtrfs(site);
     const { exitCode, all } = await applyWith(undefined, site);
     assert.equal(exitCode, 3, all);
-    assert.match(all, /whether dockerd chooses the storage driver 'btrfs' .* is not known: .* set "storage-driver": "overlay2"/);
+    assert.match(all, /dockerd before 23\.0 chooses the storage driver 'btrfs' .* is not known; set "storage-driver": "overlay2"/);
     assert.deepEqual(readdirSync(site.dataRoot), []);
 
     // And what it says helps.
@@ -100,6 +100,27 @@ describe('a data root on btrfs', { skip }, () => {
       if (says === undefined) assert.equal(found, undefined, String(version));
       else assert.match(found ?? '', says);
     }
+    await site.remove();
+  });
+});
+
+describe('a data root that a driver was used in which this dockerd no longer has', () => {
+  after(cleanUpAll);
+
+  it('is filled, as dockerd 28.5 takes overlay2 there', async () => {
+    const made = await fixtures();
+    const site = await makeSite('28.5');
+    await site.attach(made.first);
+    for (const driver of ['aufs', 'overlay', 'devicemapper']) await mkdir(path.join(site.dataRoot, driver, 'x'), { recursive: true });
+    const unknown = await applyWith(undefined, site);
+    assert.equal(unknown.exitCode, 3, unknown.all);
+    assert.match(unknown.all, /which dockerd starts here is not known/);
+    const { exitCode, all } = await applyWith('28.5', site);
+    assert.equal(exitCode, 0, all);
+    const dockerd = await site.start();
+    assert.equal(await driverOf(dockerd), 'overlay2');
+    assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'base:1', 'cat', '/lower/kept']), 'kept');
+    await dockerd.stop();
     await site.remove();
   });
 });
