@@ -90,6 +90,12 @@ export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = 
   return { disks, refused, findings: missing.length === 0 ? findings.filter((finding) => finding.code !== 'DEVICE_UNREADABLE') : findings, missing };
 }
 
+/** Whether two looks have found the same filesystem on the same device, as far as can be told without reading it. */
+export function isSameDisk(left: FoundDisk, right: FoundDisk): boolean {
+  const tell = ({ label, device, superblock }: FoundDisk): string => JSON.stringify([label, device.path, device.deviceNumber, device.sizeBytes, superblock]);
+  return tell(left) === tell(right);
+}
+
 function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[], present: Set<string>): FoundDisk | undefined {
   let superblock: Superblock | undefined;
   try {

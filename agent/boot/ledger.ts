@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { refuseNewerMajor } from '../disk/manifest.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
@@ -87,6 +87,11 @@ export function ledgerFolder(dataRoot: string): string {
 
 function ledgerPath(dataRoot: string): string {
   return join(ledgerFolder(dataRoot), 'ledger.json');
+}
+
+/** Whether anything of ours may be in the store. */
+export function hasLedger(dataRoot: string): boolean {
+  return existsSync(ledgerPath(dataRoot));
 }
 
 export type LedgerState = { readonly state: 'read' | 'none'; readonly ledger: Ledger } | { readonly state: 'invalid'; readonly ledger: Ledger; readonly cause: unknown };

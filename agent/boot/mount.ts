@@ -13,6 +13,8 @@ export interface MountedDisk extends FoundDisk {
   readonly path: string;
   /** It was mounted there already, by an earlier run in this boot. */
   readonly adopted: boolean;
+  /** It was, and `unlink` has unmounted it. */
+  readonly isUnlinked?: boolean;
 }
 
 export interface Mounts {
@@ -177,6 +179,11 @@ export function findLostDisks(mountRoot: string, options: { readonly mayUnmount:
     }
   }
   return findings;
+}
+
+/** Where anything is mounted. */
+export function mountedPaths(): ReadonlySet<string> {
+  return new Set(readMounts().map(({ path }) => path));
 }
 
 /** Unmounts every disk below the mount root but those to keep; the folders go, too. Returns what could not be unmounted. */

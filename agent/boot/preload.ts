@@ -4,6 +4,7 @@ import type { Finding } from '../disk/finding.ts';
 import { labelPattern } from '../disk/label.ts';
 import { readDisk, type DiskContent } from '../disk/reader.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
+import type { ImageID } from '../docker/ids.ts';
 import { isDockerRunning, Store } from '../docker/store.ts';
 import { clearTrial, overlayProblem, unsupportedStore } from '../docker/store-choice.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
@@ -15,9 +16,9 @@ import { listNames, plural } from '../system/plural.ts';
 import { apply } from './apply.ts';
 import { checkResult } from './check.ts';
 import { checkMountRoot, parseRequired, type Config } from './config.ts';
-import { discover, labelFilter, type FoundDisk } from './discover.ts';
-import { ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
-import { findHiddenMounts, findLostDisks, mountDisks, type MountedDisk } from './mount.ts';
+import { discover, isSameDisk, labelFilter, type Discovery, type FoundDisk } from './discover.ts';
+import { hasLedger, ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
+import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountedDisk } from './mount.ts';
 import { plan, type Plan } from './plan.ts';
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
@@ -29,6 +30,16 @@ export interface PreloadOptions {
   readonly change: 'never' | 'stopped';
   /** Tell the service manager nothing: a look in between, on behalf of a client. */
   readonly quiet?: boolean;
+  /** What a look before this one has found. */
+  readonly before?: Before;
+}
+
+/** What a daemon knows already. */
+export interface Before {
+  /** Disks as they were read: one that is mounted still is not read again. */
+  readonly disks: readonly LoadedDisk[];
+  /** Images that dockerd had. */
+  readonly images: ReadonlySet<string>;
 }
 
 /** A disk that is in use, with what is on it. */
@@ -45,6 +56,10 @@ export interface Preload {
   readonly candidates: readonly FoundDisk[];
   /** Undefined where the store could not be looked at. */
   readonly plan: Plan | undefined;
+  /** The store as it was found, before the plan's steps; undefined where there is no plan. */
+  readonly store?: Store | undefined;
+  /** Of the images that wait for Docker's next start, those that dockerd had before. */
+  readonly removed?: ReadonlySet<ImageID> | undefined;
   /** Whether the plan's steps were carried out. */
   readonly applied: boolean;
   readonly isDockerRunning: boolean;
@@ -75,6 +90,8 @@ class PreloadRun implements Preload {
   disks: readonly LoadedDisk[] = [];
   candidates: readonly FoundDisk[] = [];
   plan: Plan | undefined;
+  store: Store | undefined;
+  removed: ReadonlySet<ImageID> | undefined;
   applied = false;
   isDockerRunning = false;
   readonly findings: Finding[] = [];
@@ -110,21 +127,39 @@ class PreloadRun implements Preload {
 
     this.#begin('mount', `mounting ${plural(discovery.disks.size, 'disk')}`);
     this.findings.push(...findLostDisks(this.#config.mountRoot, { mayUnmount: mayChange }));
-    const mounts = mountDisks(discovery, this.#config.mountRoot, { mayUnmount: mayChange, tell: ({ label, device }) => this.timings.mounted(label, device.path) });
+    const unlinked = this.#unlinkedDisks(dataRoot, discovery);
+    const toMount = unlinked.length === 0 ? discovery : without(discovery, unlinked);
+    const mounts = mountDisks(toMount, this.#config.mountRoot, { mayUnmount: mayChange, tell: ({ label, device }) => this.timings.mounted(label, device.path) });
     this.findings.push(...mounts.findings);
     const hidden = this.#options.change === 'never' ? [] : findHiddenMounts(mounts.disks);
     this.findings.push(...hidden);
 
     this.#begin('read', `reading ${plural(mounts.disks.length, 'disk')}`);
-    this.disks = mounts.disks.flatMap((disk) => this.#readDisk(disk) ?? []);
+    this.disks = [...mounts.disks.flatMap((disk) => this.#readDisk(disk) ?? []), ...unlinked];
     this.#checkAwaited(discovery.missing);
     // With links that lead into empty folders, dockerd would be worse off than without.
     if (hidden.length > 0) return;
     await this.#fillStore(dataRoot, mayChange);
   }
 
+  /** Disks that `unlink` has let go since the look before: mounted again, they would be in the way of who removes us. */
+  #unlinkedDisks(dataRoot: string, { disks }: Discovery): LoadedDisk[] {
+    const before = this.#options.before?.disks ?? [];
+    if (before.length === 0 || this.isDockerRunning || hasLedger(dataRoot)) return [];
+    const present = mountedPaths();
+    return before.flatMap(({ mounted, content }) => {
+      const isThere = disks.get(mounted.label)?.some((found) => isSameDisk(found, mounted)) === true;
+      return isThere && !present.has(mounted.path) ? [{ mounted: { ...mounted, adopted: false, isUnlinked: true }, content }] : [];
+    });
+  }
+
   #readDisk(mounted: MountedDisk): LoadedDisk | undefined {
     const { label } = mounted;
+    const before = this.#options.before?.disks.find((disk) => isSameDisk(disk.mounted, mounted) && disk.mounted.path === mounted.path);
+    if (before !== undefined && mounted.adopted) {
+      this.findings.push(...before.content.findings);
+      return { mounted, content: before.content };
+    }
     try {
       const content = readDisk(label, mounted.path);
       this.findings.push(...content.findings);
@@ -168,10 +203,16 @@ class PreloadRun implements Preload {
       for (const [index, finding] of this.findings.entries()) this.findings[index] = withImages(finding, ledger);
       const disks = this.disks.map((disk) => ({ content: disk.content, rank: disk.mounted.rank }));
       const store = new Store(dataRoot);
+      this.store = store;
       this.plan = plan({ store, ledger, disks, config: this.#config });
       this.findings.push(...this.plan.findings, ...ledgerFinding(ledger));
       if (this.isDockerRunning && this.plan.steps.length > 0) this.findings.push(pendingFinding(this.plan));
-      if (!mayChange || this.isDockerRunning) return;
+      if (!mayChange || this.isDockerRunning) {
+        const { removedFindings, removedImages } = await import('./removed-images.ts');
+        this.removed = removedImages(this.plan, store, ledger.ledger, this.#options.before?.images);
+        this.findings.push(...removedFindings(this.plan, this.removed));
+        return;
+      }
       const problem = this.plan.steps.length > 0 ? overlayProblem(dataRoot) : undefined;
       if (problem !== undefined) throw leftAlone(dataRoot, problem);
 
@@ -185,6 +226,11 @@ class PreloadRun implements Preload {
       lock?.release();
     }
   }
+}
+
+function without(discovery: Discovery, loaded: readonly LoadedDisk[]): Discovery {
+  const labels = new Set(loaded.map(({ mounted }) => mounted.label));
+  return { ...discovery, disks: new Map([...discovery.disks].filter(([label]) => !labels.has(label))) };
 }
 
 function leftAlone(dataRoot: string, why: string): PreloaderError {

@@ -1,18 +1,16 @@
 import { once } from 'node:events';
-import { existsSync, watch } from 'node:fs';
+import { watch } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Config } from '../boot/config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
-import { ledgerFolder } from '../boot/ledger.ts';
-import { preload, takeLock, type Preload } from '../boot/preload.ts';
+import type { Preload } from '../boot/preload.ts';
 import { syncStore } from '../boot/sync.ts';
 import { watchDevices } from '../boot/wait.ts';
 import { bootRecord } from '../status/boot-times.ts';
 import { CurrentStatus } from '../status/current.ts';
-import { planDocument, statusDocument } from '../status/document.ts';
-import { eventsOf, findingEvent, logEvents } from '../status/events.ts';
+import { planDocument } from '../status/document.ts';
+import { findingEvent, logEvents } from '../status/events.ts';
 import { metrics, METRICS_TYPE } from '../status/metrics.ts';
-import { lastStatus, publish } from '../status/publish.ts';
 import type { StatusDocument } from '../status/schema.ts';
 import { serveStatus } from '../status/server.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
@@ -20,13 +18,16 @@ import { listenFd } from '../system/listen-fds.ts';
 import { releaseProgram } from '../system/memory.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { compareWithService, dockerdVersion } from './docker-service.ts';
+import { followStore } from './follow-store.ts';
+import { Look } from './look.ts';
 import type { Start } from './run.ts';
 
 /** What the daemon does once Docker may start: serve the status, sync, compare. Loaded only then. */
 export async function serve(start: Start, status: StatusDocument): Promise<void> {
   const { config, isConfigured, result } = start;
   const current = new CurrentStatus(config, status);
-  const plan = planner(start, current);
+  const look = new Look(start, status);
+  const plan = planner(start, current, look);
   const server = await serveStatus(
     { path: config.statusSocket, fd: listenFd() },
     {
@@ -38,6 +39,7 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
     },
   );
   tellChanges(config, current);
+  if (isConfigured && result.dataRoot !== undefined) void followStore(result.dataRoot, () => lookAnew(look, current));
   const reading = readsAhead(start);
   if (result.dataRoot !== undefined) {
     // Syncing stops everything else here for as long as it takes, and is the less urgent.
@@ -55,7 +57,7 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
   // Without a socket of the service manager's, nobody could start it again.
   if (config.idleExitSec > 0 && listenFd() !== undefined) (await import('./idle.ts')).exitWhenIdle(server, config.idleExitSec, reading);
   current.enter('watch');
-  await Promise.race([once(server, 'close'), isConfigured ? followDevices(start, status, current) : new Promise(() => undefined)]);
+  await Promise.race([once(server, 'close'), isConfigured ? followDevices(start, look, current) : new Promise(() => undefined)]);
 }
 
 function timeline(config: Config): string | undefined {
@@ -89,22 +91,22 @@ async function withDockerd(current: CurrentStatus, answer: () => string): Promis
 const PLAN_FRESH_USEC = 1_000_000;
 
 /** What `run` would do now, looked at anew, but for many clients once. Nothing is changed. */
-function planner({ config, isConfigured, result }: Start, current: CurrentStatus): () => Promise<string> {
+function planner({ isConfigured, result }: Start, current: CurrentStatus, look: Look): () => Promise<string> {
   const textOf = (run: Preload): string => `${JSON.stringify(planDocument(run))}\n`;
   if (!isConfigured) {
     const failed = textOf(result);
     return () => Promise.resolve(failed);
   }
-  let made: { readonly atUsec: number; readonly text: Promise<string> } | undefined;
-  const { dataRoot } = result;
-  const look = async (): Promise<string> => {
-    const text = textOf(await lookAgain(config, dataRoot));
+  let made: { readonly atUsec: number; readonly looks: number; readonly text: Promise<string> } | undefined;
+  const make = async (): Promise<string> => {
+    const text = textOf(await look.run());
     // That the lock was waited for was told, too.
     notifyStatus(current.document.summary);
     return text;
   };
   return () => {
-    if (made === undefined || monotonicUsec() - made.atUsec > PLAN_FRESH_USEC) made = { atUsec: monotonicUsec(), text: look() };
+    const { looks } = look;
+    if (made === undefined || made.looks !== looks || monotonicUsec() - made.atUsec > PLAN_FRESH_USEC) made = { atUsec: monotonicUsec(), looks, text: make() };
     return made.text;
   };
 }
@@ -133,11 +135,8 @@ const RELEASE_AFTER_MS = 500;
 /** Time for udev and for devices that come together, before we look. */
 const SETTLE_MS = 100;
 
-/**
- * Looks again whenever devices come or go: a new disk is mounted, and what it would change is pending until Docker's next
- * start; one that was pulled out is lost. The store is left alone.
- */
-async function followDevices({ config, result }: Start, first: StatusDocument, current: CurrentStatus): Promise<never> {
+/** Looks again whenever devices come or go: one that was pulled out is lost. */
+async function followDevices({ config, result }: Start, look: Look, current: CurrentStatus): Promise<never> {
   const changes = await watchDevices();
   await changes.ready();
   // What came since READY was seen by nobody.
@@ -146,18 +145,15 @@ async function followDevices({ config, result }: Start, first: StatusDocument, c
     if (!isChanged) await changes.next();
     isChanged = false;
     await delay(SETTLE_MS);
-    const newest = await lookAgain(config, result.dataRoot);
-    // This boot's times stay: a look at devices is no start.
-    const status = { ...statusDocument(newest, monotonicUsec()), readyUsec: first.readyUsec, timings: first.timings };
-    // docker.service's drop-in may have looked, too.
-    const before = lastStatus(config) ?? first;
-    if (describe(status) !== describe(before)) {
-      publish(config, status, 'run');
-      logEvents(eventsOf(status, before));
-    }
-    // Also without a change: that the lock was waited for was told, too.
-    notifyStatus(current.document.summary);
+    await lookAnew(look, current);
   }
+}
+
+async function lookAnew(look: Look, current: CurrentStatus): Promise<void> {
+  await look.anew();
+  // Also without a change: that the lock was waited for was told, too.
+  notifyStatus(current.document.summary);
+  releaseProgram();
 }
 
 /** Whether the devices that carry our labels are those that the run has found; cheap, since it does not look at the store. */
@@ -166,19 +162,4 @@ function hasSameDevices(config: Config, { candidates }: Preload): boolean {
   const { disks, refused } = discover(labelFilter(config));
   const now = [...[...disks.values()].flat(), ...refused].map(({ device }) => device.path);
   return now.length === before.length && now.every((path) => before.includes(path));
-}
-
-/** Between two states of the store: docker.service's `apply` may be at work on it just now. */
-async function lookAgain(config: Config, dataRoot: string | undefined): Promise<Preload> {
-  const lock = dataRoot !== undefined && existsSync(ledgerFolder(dataRoot)) ? await takeLock(dataRoot).catch(() => undefined) : undefined;
-  try {
-    return await preload(config, { wait: false, change: 'never', quiet: true });
-  } finally {
-    lock?.release();
-  }
-}
-
-/** What of a status depends on the devices. To a later look, all disks are mounted already. */
-function describe({ disks, pending, findings }: StatusDocument): string {
-  return JSON.stringify([disks.map((disk) => ({ ...disk, adopted: false })), pending, findings]);
 }

@@ -53,7 +53,14 @@ async function begin(configPath: string | undefined): Promise<Start> {
   }
   const isFirst = !hasBeenReady(config);
   const change = (await mayChange(isFirst)) ? 'stopped' : 'never';
-  return { config, isConfigured: true, isFirst, result: await preload(config, { wait: isFirst, change }) };
+  const before = isFirst ? {} : { before: { disks: [], images: await imagesBefore(config) } };
+  return { config, isConfigured: true, isFirst, result: await preload(config, { wait: isFirst, change, ...before }) };
+}
+
+/** Images that dockerd had, as the daemon before this one has told. */
+async function imagesBefore(config: Config): Promise<ReadonlySet<string>> {
+  const { imagesOfStatus, lastStatus } = await import('../status/publish.ts');
+  return imagesOfStatus(lastStatus(config));
 }
 
 /**

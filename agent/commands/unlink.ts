@@ -1,12 +1,37 @@
-import { readConfig } from '../boot/config.ts';
+import { readConfig, type Config } from '../boot/config.ts';
+import { preload } from '../boot/preload.ts';
+import { inPrivateMounts } from '../boot/private-mounts.ts';
 import { unlinkStore } from '../boot/unlink.ts';
+import { statusDocument } from '../status/document.ts';
 import { findingEvent, logEvents } from '../status/events.ts';
+import { imagesOfStatus, lastStatus, publish } from '../status/publish.ts';
+import { monotonicUsec } from '../system/clock.ts';
+import { messageOf } from '../system/errors.ts';
+import { log } from '../system/journal.ts';
 import { plural } from '../system/plural.ts';
 
 /** Takes everything of ours out of the store that nothing of the user's stands on. @returns the exit status */
 export async function unlink(options: { readonly config?: string }): Promise<number> {
-  const { steps, findings } = await unlinkStore(await readConfig(options.config));
+  const config = await readConfig(options.config);
+  const { steps, findings } = await unlinkStore(config);
   logEvents(findings.map(findingEvent));
   process.stdout.write(steps === 0 ? 'nothing to remove\n' : `removed what was preloaded: ${plural(steps, 'change')}\n`);
+  if (steps > 0 && lastStatus(config) !== undefined) await publishWhatIsLeft(config);
   return findings.length === 0 ? 0 : 3;
+}
+
+/** Without a daemon, what the last run has left would still call the images usable. */
+async function publishWhatIsLeft(config: Config): Promise<void> {
+  try {
+    const last = lastStatus(config);
+    const before = { disks: [], images: imagesOfStatus(last) };
+    const run = await inPrivateMounts(config.mountRoot, () => preload(config, { wait: false, change: 'never', quiet: true, before }));
+    // What was mounted for the look is not there for others.
+    const disks = run.disks.map(({ mounted, content }) => ({ mounted: { ...mounted, isUnlinked: !mounted.adopted }, content }));
+    const status = statusDocument({ ...run, disks }, monotonicUsec());
+    // This boot's times stay.
+    publish(config, last === undefined ? status : { ...status, readyUsec: last.readyUsec, timings: last.timings }, 'apply');
+  } catch (error) {
+    log('STATUS_NOT_WRITTEN', `the status files cannot be written anew, ignoring: ${messageOf(error)}`);
+  }
 }

@@ -38,6 +38,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   REFERENCE_INVALID: 'The name is left out; the image may still be there without it. Build the disk again.',
   TAG_CONFLICT: "A tag can name one image. Between the user's and a disk's the setting `conflicts` decides, between two disks their order in `labels`, then `build --priority`, then the label. `docker tag` gives the other image another name.",
   TAG_REMOVED: 'It was removed with `docker rmi`, and `removedImages` is set to `respect`. To have it again: set `removedImages` to `restore`, then: `systemctl restart docker`',
+  REMOVED: 'By `docker rmi`, `docker image prune` or `docker-preloader unlink`. The disk still has them: `systemctl restart docker` brings them back. Where a removal is to last, set `removedImages` to `respect`, or detach the disk. `docker-preloader status` shows which are there now.',
   KEPT: 'An image or a container was made from them, so they are not taken away although their disk is. They cannot be used until the disk is attached again and Docker restarted. To let them go: remove what stands on them, as the message lists it.',
   BUILD_CACHE: 'Only the cache of `docker build` needs them; no image and no container does. A build that wants them fails with `layer does not exist` while the disk is away. Attach the disk again, or empty the cache: `docker builder prune -a`',
   RESULT_WRONG: 'Something else has changed the store in the meantime, or its disk does not keep what is written to it. `docker-preloader plan` shows what is missing; `systemctl restart docker` tries again.',
@@ -66,6 +67,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   STATUS_NOT_WRITTEN: 'Mostly /run is full: `df /run` tells. The images are not affected, and the socket answers.',
   NOT_SYNCED: 'The images are not affected. Until it succeeds, each start compares contents and not only sizes, which takes longer.',
   NOT_COMPARED: 'The images are not affected. systemctl did not answer, so it is not known whether docker.service uses the data root that was filled.',
+  NOT_FOLLOWED: 'Mostly too much is watched on this machine: `sysctl fs.inotify` shows the limits. The images are not affected; the status tells of what is removed from Docker once devices change, or the agent is restarted.',
   READ_AHEAD: 'Containers find it in memory, from where it gives way to whatever is more needed. How much may be read, or that nothing is, says `readAheadMb` in the configuration.',
   NOT_READ_AHEAD: 'Record it anew, `docker-preloader record > list`, and build the disk with `--read-ahead list`.',
 };

@@ -33,7 +33,7 @@ function loadedDisk(run: Preload, { mounted, content }: LoadedDisk): DiskStatus 
     device: mounted.device.path,
     filesystem: mounted.superblock.filesystem,
     sizeBytes: mounted.device.sizeBytes,
-    mountPoint: mounted.path,
+    mountPoint: mounted.isUnlinked === true ? null : mounted.path,
     images: content.images.size,
     layers: content.layers.size,
     layerBytes,

@@ -1,6 +1,6 @@
 import type { Preload } from '../boot/preload.ts';
 import type { DiskContent, DiskImage } from '../disk/reader.ts';
-import type { ImageID } from '../docker/ids.ts';
+import type { ChainID, ImageID } from '../docker/ids.ts';
 
 /** Whether anything of a disk waits for Docker's next start. */
 export function isPendingFor(run: Preload, content: DiskContent): boolean {
@@ -8,19 +8,38 @@ export function isPendingFor(run: Preload, content: DiskContent): boolean {
   return [...content.images.values()].some((image) => waiting.has(image.id));
 }
 
-const known = new WeakMap<Preload, ReadonlySet<ImageID>>();
+interface Waiting {
+  readonly images: ReadonlySet<ImageID>;
+  readonly layers: ReadonlySet<ChainID>;
+}
+
+const known = new WeakMap<Preload, Waiting>();
 
 /** Images of the disks that the store lacks anything of, while what is planned was not done. */
 export function pendingImages(run: Preload): ReadonlySet<ImageID> {
-  let images = known.get(run);
-  if (images === undefined) known.set(run, (images = findPending(run)));
-  return images;
+  return waitingOf(run).images;
 }
 
-function findPending({ plan, applied }: Preload): Set<ImageID> {
+/** Whether dockerd has an image of the disks now: all that was planned, or what it had before with all its layers. */
+export function hasImage(run: Preload, { id, chains }: DiskImage): boolean {
+  const { plan, store, applied } = run;
+  if (plan === undefined) return false;
+  if (applied) return plan.wanted.has(id);
+  const { layers } = waitingOf(run);
+  if (!plan.catalogue.images.has(id)) return false;
+  return store?.images.has(id) === true && !chains.some((chain) => layers.has(chain));
+}
+
+function waitingOf(run: Preload): Waiting {
+  let waiting = known.get(run);
+  if (waiting === undefined) known.set(run, (waiting = findWaiting(run)));
+  return waiting;
+}
+
+function findWaiting({ plan, applied }: Preload): Waiting {
   const images = new Set<ImageID>();
-  if (plan === undefined || applied) return images;
-  const layers = new Set<string>();
+  const layers = new Set<ChainID>();
+  if (plan === undefined || applied) return { images, layers };
   for (const step of plan.steps) {
     if (step.do === 'link-layer' || step.do === 'record-layer') layers.add(step.chain);
     else if (step.do === 'store-image') images.add(step.id);
@@ -28,5 +47,5 @@ function findPending({ plan, applied }: Preload): Set<ImageID> {
   }
   const lacks = (image: DiskImage): boolean => image.chains.some((chain) => layers.has(chain));
   for (const image of plan.wanted.values()) if (lacks(image)) images.add(image.id);
-  return images;
+  return { images, layers };
 }

@@ -43,3 +43,8 @@ export function lastStatus(config: Config): StatusDocument | undefined {
   const text = publishedStatus(config);
   return text === undefined ? undefined : (JSON.parse(text) as StatusDocument);
 }
+
+/** Images that dockerd has, or had, by a status. */
+export function imagesOfStatus(status: StatusDocument | undefined): ReadonlySet<string> {
+  return new Set((status?.images ?? []).filter(({ usable, code }) => usable || code === 'REMOVED').map(({ id }) => id));
+}

@@ -36,6 +36,7 @@ export const codes = {
   REFERENCE_INVALID: { effect: 'degraded', meaning: 'a name on a disk is no valid image reference, or names an image that is not there' },
   TAG_CONFLICT: { effect: 'none', meaning: 'the user and a disk, or two disks, claim one tag' },
   TAG_REMOVED: { effect: 'none', meaning: 'the user removed a preloaded tag and `removedImages` is `respect`' },
+  REMOVED: { effect: 'degraded', meaning: "images of a disk were removed from dockerd's store while it was attached; they come back when Docker next starts" },
   KEPT: { effect: 'degraded', meaning: "layers stay in the store without their disk, because a user's image or container stands on them" },
   BUILD_CACHE: { effect: 'none', meaning: "layers stay in the store without their disk, because Docker's build cache stands on them" },
   RESULT_WRONG: { effect: 'failed', meaning: 'after applying, the store is not what was planned' },

@@ -15,6 +15,7 @@ export const events = {
   STATUS_NOT_WRITTEN: { priority: 'warning', meaning: 'status.json and metrics.prom could not be written' },
   NOT_SYNCED: { priority: 'warning', meaning: 'the store could not be synced to its disk' },
   NOT_COMPARED: { priority: 'notice', meaning: 'docker.service could not be compared with the store that was filled' },
+  NOT_FOLLOWED: { priority: 'warning', meaning: 'what dockerd changes in its store cannot be watched' },
   READ_AHEAD: { priority: 'info', meaning: 'what a disk lists for it is being read into memory, ahead of the first containers' },
   NOT_READ_AHEAD: { priority: 'notice', meaning: "a disk's list of what to read ahead could not be used; its images are as usable, their first containers only start more slowly" },
 } as const satisfies Record<string, { readonly priority: Priority; readonly meaning: string }>;
@@ -64,6 +65,7 @@ export const messages = {
   REFERENCE_INVALID: { id: '0649949025ce4c2d818d8d39eee0cd3c', file: 'agent/disk/reader.ts' },
   TAG_CONFLICT: { id: 'd6532418d5524cbfbe6095ef5e8be89f', file: 'agent/boot/references.ts' },
   TAG_REMOVED: { id: '87d65121806c4708b2d0cdd9343b13ea', file: 'agent/boot/references.ts' },
+  REMOVED: { id: '2eca8972ecfc4b8a9f4a7afa86d85e3f', file: 'agent/boot/removed-images.ts' },
   KEPT: { id: 'ef85a06b18be4fa0a796e205886aba39', file: 'agent/boot/removals.ts' },
   BUILD_CACHE: { id: '654510f4679c406eb2b180c1165f04ec', file: 'agent/boot/removals.ts' },
   RESULT_WRONG: { id: '0c64e66164b44159a81b659fe0f0ea06', file: 'agent/boot/check.ts' },
@@ -92,6 +94,7 @@ export const messages = {
   STATUS_NOT_WRITTEN: { id: '06fd14edc297477fa18a37b40f6c6bc7', file: 'agent/status/publish.ts' },
   NOT_SYNCED: { id: '03742b8343a5459981967dd281a538c6', file: 'agent/boot/sync.ts' },
   NOT_COMPARED: { id: 'b749686401a84c3881664161c218be1c', file: 'agent/commands/docker-service.ts' },
+  NOT_FOLLOWED: { id: 'cdef9f3f5aa64f1697427f260318bb35', file: 'agent/commands/follow-store.ts' },
   READ_AHEAD: { id: '1dd3c26613df493c9cb99ea1151b81d1', file: 'agent/boot/read-ahead.ts' },
   NOT_READ_AHEAD: { id: 'bb8c6c0b2cae4b3e9e8e103731bcd2f0', file: 'agent/boot/read-ahead.ts' },
 } as const satisfies Record<EventName, { readonly id: string; readonly file: string }>;

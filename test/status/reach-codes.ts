@@ -220,6 +220,11 @@ export const reach: Readonly<Record<Code, Reach>> = {
     guest.boot();
     rmSync(metadataPaths(guest.dataRoot).repositories);
   }),
+  REMOVED: async (ground) => {
+    await run(ground);
+    rmSync(metadataPaths(inRoot(ground, '')).image(factsOf(app).id));
+    return (await preload(configOf(ground), { wait: false, change: 'never', quiet: true })).findings;
+  },
   KEPT: (ground) => booted(ground, (guest) => {
     guest.boot();
     loadImages(guest.dataRoot, [{ layers: [...app.layers, 'mine'], references: ['mine:1'] }]);

@@ -5,6 +5,7 @@ import { emptyLedger, ledgerFolder, writeLedger } from '../../agent/boot/ledger.
 import { readAhead } from '../../agent/boot/read-ahead.ts';
 import { syncStore } from '../../agent/boot/sync.ts';
 import { compareWithService } from '../../agent/commands/docker-service.ts';
+import { followStore } from '../../agent/commands/follow-store.ts';
 import { READ_AHEAD_NAME } from '../../agent/disk/read-ahead.ts';
 import { readDisk } from '../../agent/disk/reader.ts';
 import type { JournalEvent } from '../../agent/status/events.ts';
@@ -42,3 +43,6 @@ for (const list of ['{"formatVersion":"1.0","layers":[]}', '{']) {
   writeFileSync(path.join(disk, READ_AHEAD_NAME), list);
   await readAhead([{ mounted: { ...foundDisk('dpl-a'), path: disk, adopted: false }, content: readDisk('dpl-a', disk) }], new Map(), 1);
 }
+
+// A name that no call of the system takes.
+await followStore('/\0', () => Promise.resolve());

@@ -45,7 +45,7 @@ describe('the status', () => {
     const status = statusDocument(run, later(run, 42));
     assert.equal(status.summary, `ok: 1 disk, 1 image, 2 layers, ${run.plan?.steps.length ?? 0} changes, 42 ms`);
     assert.deepEqual(status.disks, [{ label: 'dpl-a', device: '/dev/vdb', filesystem: 'erofs', sizeBytes: 8192, mountPoint: run.disks[0]?.mounted.path, images: 1, layers: 2, layerBytes: 'baseapp'.length, manifestDigest: null, state: 'in-use', adopted: false, sharedLayers: 0, error: null }]);
-    assert.deepEqual(status.images, [{ id: factsOf(app).id, references: ['app:1'], disk: 'dpl-a', usable: true, code: null, reason: null }]);
+    assert.deepEqual(status.images, [{ id: factsOf(app).id, references: ['app:1'], disk: 'dpl-a', usable: true, code: null, reason: null, dockerReferences: ['app:1'] }]);
     assert.deepEqual([status.state, status.applied, status.pending, status.changes], ['ok', true, [], run.plan?.steps.length]);
   });
 

@@ -61,7 +61,7 @@ describe('the table of `status`', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 80 }), fc.integer({ min: 70, max: 160 }), (name, columns) => {
         const odd = name + hostile;
-        const text = statusTable({ ...status, disks: status.disks.map((disk) => ({ ...disk, label: odd, mountPoint: `/run/${odd}` })), images: [{ id: odd, references: [odd, odd], disk: odd, usable: false, code: 'IMAGE_INVALID', reason: odd }], findings: [], pending: [] }, { columns, color: false });
+        const text = statusTable({ ...status, disks: status.disks.map((disk) => ({ ...disk, label: odd, mountPoint: `/run/${odd}` })), images: [{ id: odd, references: [odd, odd], disk: odd, usable: false, code: 'IMAGE_INVALID', reason: odd, dockerReferences: [] }], findings: [], pending: [] }, { columns, color: false });
         // oxlint-disable-next-line no-control-regex -- none may be left
         assert.doesNotMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/);
         for (const line of text.split('\n').slice(2)) assert.ok(widthOf(line) <= columns, `${widthOf(line)} cells in ${columns}: ${line}`);

@@ -1,0 +1,100 @@
+import { existsSync } from 'node:fs';
+import type { Config } from '../boot/config.ts';
+import { ledgerFolder } from '../boot/ledger.ts';
+import { preload, takeLock, type Before, type LoadedDisk, type Preload } from '../boot/preload.ts';
+import { effectOf } from '../disk/finding.ts';
+import { statusDocument } from '../status/document.ts';
+import { eventsOf, logEvents } from '../status/events.ts';
+import { imagesOfStatus, lastStatus, publish } from '../status/publish.ts';
+import type { StatusDocument } from '../status/schema.ts';
+import type { Code } from '../system/codes.ts';
+import { monotonicUsec } from '../system/clock.ts';
+import type { Start } from './run.ts';
+
+/** What only a run that changes the store finds out: it stays until the next one. */
+const FOUND_IN_A_RUN: readonly Code[] = ['STORE_WRITE', 'STORE_UNSUPPORTED', 'RESULT_WRONG', 'MOUNT_NAMESPACE', 'LEDGER_INVALID', 'LOCKED', 'INTERNAL'];
+
+/**
+ * How the daemon looks again at devices and store, which it leaves alone: what it finds in them is published where it is
+ * new. New disks are mounted; what they would change is pending until Docker's next start.
+ */
+export class Look {
+  readonly #config: Config;
+  readonly #dataRoot: string | undefined;
+  readonly #first: StatusDocument;
+  #disks: readonly LoadedDisk[];
+  #looks = 0;
+  #atWork: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+
+  constructor({ config, result }: Start, first: StatusDocument) {
+    this.#config = config;
+    this.#dataRoot = result.dataRoot;
+    this.#first = first;
+    this.#disks = result.disks;
+  }
+
+  /** How many looks there were: what was made before the last one may be old. */
+  get looks(): number {
+    return this.#looks;
+  }
+
+  /** Looks anew; who asks while one look is at work gets the next, many together. Resolves once the result is published. */
+  anew(): Promise<void> {
+    if (this.#atWork === undefined) return this.#start();
+    this.#next ??= this.#atWork.then(() => this.#start());
+    return this.#next;
+  }
+
+  #start(): Promise<void> {
+    this.#next = undefined;
+    this.#atWork = this.#publishNew().finally(() => {
+      this.#atWork = undefined;
+    });
+    return this.#atWork;
+  }
+
+  /** What a run would do now. Between two states of the store: docker.service's `apply` may be at work on it just now. */
+  async run(): Promise<Preload> {
+    const dataRoot = this.#dataRoot;
+    const lock = dataRoot !== undefined && existsSync(ledgerFolder(dataRoot)) ? await takeLock(dataRoot).catch(() => undefined) : undefined;
+    try {
+      return await preload(this.#config, { wait: false, change: 'never', quiet: true, before: this.#before() });
+    } finally {
+      lock?.release();
+    }
+  }
+
+  #before(): Before {
+    return { disks: this.#disks, images: imagesOfStatus(lastStatus(this.#config)) };
+  }
+
+  async #publishNew(): Promise<void> {
+    const run = await this.run();
+    this.#looks += 1;
+    this.#disks = run.disks;
+    // docker.service's drop-in may have looked, too.
+    const before = lastStatus(this.#config) ?? this.#first;
+    const kept = keptFindings(before, run);
+    // Against what has made a run fail, another start of Docker does not help.
+    const findings = [...run.findings.filter(({ code }) => code !== 'DOCKER_RUNNING' || !kept.some((finding) => finding.label === undefined && effectOf(finding) !== 'none')), ...kept];
+    // This boot's times stay: a look is no start.
+    const status = { ...statusDocument({ ...run, findings }, monotonicUsec()), readyUsec: this.#first.readyUsec, timings: this.#first.timings };
+    if (describe(status) === describe(before)) return;
+    publish(this.#config, status, 'run');
+    logEvents(eventsOf(status, before));
+  }
+}
+
+function keptFindings({ findings }: StatusDocument, run: Preload): Preload['findings'] {
+  const found = new Set<string>(run.findings.map(({ code, label }) => `${code} ${label ?? ''}`));
+  const labels = new Set(run.disks.map(({ content }) => content.label));
+  return (findings as Preload['findings']).filter(
+    ({ code, label }) => FOUND_IN_A_RUN.includes(code) && !found.has(`${code} ${label ?? ''}`) && (label === undefined || labels.has(label)),
+  );
+}
+
+/** What of a status depends on devices and store. To a later look, all disks are mounted already. */
+function describe({ disks, images, pending, findings }: StatusDocument): string {
+  return JSON.stringify([disks.map((disk) => ({ ...disk, adopted: false })), images, pending, findings]);
+}

@@ -1,0 +1,66 @@
+import { existsSync, watch, type FSWatcher } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { isENOENT } from './errors.ts';
+
+/** A watch for one change. */
+export interface FolderWatch {
+  /** Resolves at the first change. Nothing is watched from then on, so that a storm of changes costs no more than one. */
+  readonly changed: Promise<void>;
+  close(): void;
+}
+
+/**
+ * Watches folders for names that come, go or are replaced. One that is not there yet is watched for in the nearest folder
+ * above it that is.
+ * @throws system errors, where this user may not watch them or too much is watched already (inotify(7))
+ */
+export function watchFolders(folders: readonly string[]): FolderWatch {
+  const watchers: FSWatcher[] = [];
+  let isOver = false;
+  let resolve: () => void = () => undefined;
+  const changed = new Promise<void>((wake) => {
+    resolve = wake;
+  });
+  const close = (): void => {
+    isOver = true;
+    for (const watcher of watchers.splice(0)) watcher.close();
+  };
+  const end = (): void => {
+    close();
+    resolve();
+  };
+  try {
+    for (const folder of folders) {
+      watchers.push(watchNearest(folder, end));
+      if (isOver) close();
+    }
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { changed, close };
+}
+
+function watchNearest(folder: string, tell: () => void): FSWatcher {
+  let awaited: string | undefined;
+  for (let path = folder; ; path = dirname(path)) {
+    try {
+      const watcher = watchFolder(path, awaited, tell);
+      // It may have come between our two looks.
+      if (awaited !== undefined && existsSync(join(path, awaited))) tell();
+      return watcher;
+    } catch (error) {
+      if (!isENOENT(error) || path === dirname(path)) throw error;
+      awaited = basename(path);
+    }
+  }
+}
+
+/** @param awaited the one name that matters; undefined: all do */
+function watchFolder(path: string, awaited: string | undefined, tell: () => void): FSWatcher {
+  const watcher = watch(path, (_, name) => {
+    // A folder that goes is told of by its own name.
+    if (awaited === undefined || name === null || name === awaited || name === basename(path)) tell();
+  });
+  return watcher.on('error', tell);
+}

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { followStore } from '../../agent/commands/follow-store.ts';
+import { watchFolders } from '../../agent/system/watch-folders.ts';
+import { scratch } from '../support/scratch.ts';
+
+/** Whether it is told of within a moment. */
+async function isTold(changed: Promise<void>): Promise<boolean> {
+  return Promise.race([changed.then(() => true), delay(300).then(() => false)]);
+}
+
+describe('a watch of folders', () => {
+  const cases: readonly { readonly of: string; readonly before?: readonly string[]; readonly change: (root: string) => void; readonly told: boolean }[] = [
+    { of: 'nothing', change: () => undefined, told: false },
+    { of: 'a file that is replaced', before: ['a/b'], change: (root) => {
+      writeFileSync(path.join(root, 'new'), '');
+      renameSync(path.join(root, 'new'), path.join(root, 'a/b/file'));
+    }, told: true },
+    { of: 'a folder that goes', before: ['a/b/c'], change: (root) => rmSync(path.join(root, 'a/b/c'), { recursive: true }), told: true },
+    { of: 'the folder itself', before: ['a/b'], change: (root) => rmSync(path.join(root, 'a'), { recursive: true }), told: true },
+    { of: 'the folder, when it comes', change: (root) => mkdirSync(path.join(root, 'a/b'), { recursive: true }), told: true },
+    { of: 'the folder above it, when that comes', change: (root) => mkdirSync(path.join(root, 'a')), told: true },
+    { of: 'another name beside one that may come', change: (root) => mkdirSync(path.join(root, 'other')), told: false },
+    { of: 'what lies deeper', before: ['a/b/c'], change: (root) => writeFileSync(path.join(root, 'a/b/c/file'), ''), told: false },
+  ];
+  for (const { of, before = [], change, told } of cases) {
+    it(`tells ${told ? 'of' : 'nothing of'} ${of}`, async (t) => {
+      const root = scratch(t);
+      for (const name of before) mkdirSync(path.join(root, name), { recursive: true });
+      const watch = watchFolders([path.join(root, 'a/b')]);
+      t.after(() => watch.close());
+      change(root);
+      assert.equal(await isTold(watch.changed), told);
+    });
+  }
+
+  it('holds nothing open once it has told, or was closed', async (t) => {
+    const root = scratch(t);
+    const count = (): number => readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`).includes('inotify');
+      } catch {
+        return false;
+      }
+    }).length;
+    watchFolders([root]).close();
+    const before = count();
+    for (let round = 0; round < 50; round += 1) {
+      const watch = watchFolders([root, path.join(root, 'missing')]);
+      if (round % 2 === 0) writeFileSync(path.join(root, 'file'), String(round));
+      else watch.close();
+      if (round % 2 === 0) await watch.changed;
+    }
+    assert.ok(count() <= before, `${count()} of inotify expected to be ${before}`);
+  });
+});
+
+describe('who follows a store', () => {
+  async function follow(t: TestContext, change: (images: string) => Promise<void>): Promise<number[]> {
+    const root = scratch(t);
+    const looks: number[] = [];
+    const start = performance.now();
+    let isOver = false;
+    const followed = followStore(root, async () => {
+      // A store is followed for ever, unless a look fails.
+      if (isOver) throw new Error('the test is over');
+      looks.push(performance.now() - start);
+      await delay(20);
+    });
+    await change(path.join(root, 'image/overlay2/imagedb/content/sha256'));
+    await delay(2000);
+    isOver = true;
+    mkdirSync(path.join(root, 'image/overlay2/end'), { recursive: true });
+    await followed;
+    return looks;
+  }
+
+  it('does not look while nothing changes', async (t) => {
+    assert.deepEqual(await follow(t, () => Promise.resolve()), []);
+  });
+
+  it('looks within 2 s, and not for each of thousands of changes', async (t) => {
+    let last = 0;
+    const looks = await follow(t, async (images) => {
+      mkdirSync(images, { recursive: true });
+      const start = performance.now();
+      for (let number = 0; performance.now() - start < 4000; number += 1) {
+        writeFileSync(path.join(images, String(number)), '');
+        if (number % 50 === 0) await delay(1);
+      }
+      last = performance.now() - start;
+    });
+    assert.ok(looks.length >= 3 && looks.length <= 6, `looks at ${looks.map(Math.round).join(', ')} ms`);
+    assert.ok((looks[0] ?? Infinity) < 1000);
+    assert.ok((looks.at(-1) ?? 0) >= last, 'the last change was looked at');
+  });
+});
