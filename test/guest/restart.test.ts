@@ -45,6 +45,29 @@ describe('a restart of Docker', () => {
     assert.equal(await nameInContainer(guest, disks('dpl-b').image), disks('dpl-b').image);
   });
 
+  it('is not needed where Docker is stopped: the start of the agent fills the store, but not one that a client brings about', async () => {
+    const names = async (): Promise<readonly string[]> => {
+      const text = await ok(guest, 'cat /var/lib/docker/image/overlay2/repositories.json');
+      return [disks('dpl-a').image, disks('dpl-b').image].filter((image) => text.includes(`"${image}"`));
+    };
+    await ok(guest, `systemctl stop docker.socket docker`);
+    await guest.unplug(device.b);
+    await ok(guest, `systemctl restart ${agent}`);
+    assert.deepEqual(await names(), [disks('dpl-a').image]);
+
+    await ok(guest, `systemctl stop ${agent}`);
+    await guest.plug(device.b);
+    const { pending } = JSON.parse(await ok(guest, 'docker-preloader status --json')) as { readonly pending: readonly string[] };
+    assert.ok(pending.some((step) => step.includes(disks('dpl-b').image)), pending.join('\n'));
+    assert.deepEqual(await names(), [disks('dpl-a').image]);
+
+    await ok(guest, `systemctl restart ${agent}`);
+    assert.deepEqual(await names(), [disks('dpl-a').image, disks('dpl-b').image]);
+    assert.equal((await guest.run('systemctl is-active docker')).stdout.trim(), 'inactive');
+    await ok(guest, 'systemctl start docker');
+    assert.deepEqual(await dockerImages(guest), [disks('dpl-a').image, disks('dpl-b').image]);
+  });
+
   it('leaves running containers and their layers as they are with live-restore: nothing changed, another disk under the label, no disk', async () => {
     await ok(guest, `docker run --detach --name steady --network none ${disks('dpl-b').image} sh -c 'while :; do cat /name > /new; mv /new /seen; sleep 0.1; done'`);
     const pid = await ok(guest, 'docker inspect --format "{{.State.Pid}}" steady');
