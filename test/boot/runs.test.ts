@@ -153,6 +153,23 @@ describe('the runs of a boot', () => {
     assert.equal((await run('status')).exitCode, 1);
   });
 
+  it('after which the same disk was attached once more: nothing changes, and nothing is planned', async () => {
+    writeFileSync(below('content/docker-preloader.json'), JSON.stringify({ formatVersion: '1.0', createdBy: 'test', images: [], layers: [], metadata: {} }));
+    await makeDiskFile(below('content'), disk, label);
+    await attach(disk);
+    assert.equal((await run('apply')).exitCode, 0);
+    const [{ device } = { device: null }] = status().disks;
+    for (let twins = 1; twins < 3; twins += 1) {
+      await attach(disk);
+      const planned = await run('plan');
+      assert.deepEqual([planned.exitCode, planned.stdout, [...planned.stderr.matchAll(/^DISK_TWICE: /gm)].length], [0, 'nothing to do', twins], planned.stderr);
+      const applied = await run('apply');
+      assert.equal(applied.exitCode, 0, applied.all);
+      assert.match(applied.stdout, /^ok: 1 disk, 1 image, 2 layers, nothing to change, /);
+      assert.deepEqual([tags(), status().disks[0]?.device], [['app:1'], device]);
+    }
+  });
+
   it('without any disk: `plan` and `apply` say that none was found, and by which labels', async () => {
     configure({ labels: [`${label}*`], required: [] });
     const none = new RegExp(`^no preload disk found: no attached device has a label that matches ${label}\\*; look at: lsblk -o NAME,LABEL,SIZE`);
