@@ -65,7 +65,8 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
     filled: readRecord(config, STATUS_FILE, statusRecord, unchecked),
     ownNamespace: hasOwnNamespace(Number(valueOf(shown[0] ?? new Map(), 'MainPID')), unchecked),
     enabledUsec: enabledUsec(nowUsec),
-    dockerInfo: info,
+    // dockerd prints a data root that it has made itself as it was told: with slashes at its end.
+    dockerInfo: info === null ? null : { ...info, dataRoot: realPath(info.dataRoot) },
     dockerds: await dockerds(facts),
     firstContainer: container,
     notes: [...unchecked, ...notes],

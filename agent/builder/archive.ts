@@ -12,7 +12,7 @@ import { openFolder } from './folder-archive.ts';
 import { foreignFormat } from './foreign-format.ts';
 import { clean, printable } from './layer-tree.ts';
 import { MemberArchive, type Member } from './member-archive.ts';
-import { BLOCK_BYTES } from './tar-header.ts';
+import { BLOCK_BYTES, parseTarHeader } from './tar-header.ts';
 import { TarReader } from './tar-reader.ts';
 
 /** An archive of images as named files, whether it is a tar or a folder. */
@@ -66,10 +66,33 @@ async function spool(name: string, source: AsyncIterable<Uint8Array>, path: stri
   if (start.length === 0) throw archiveError(name, 'an archive expected, found nothing');
   const whole = rest(start, reader);
   await pipeline(
-    Readable.from(decompress(whole, compressionOf(start)), { objectMode: false }),
+    Readable.from(fromFirstEntry(name, decompress(whole, compressionOf(start))), { objectMode: false }),
     createWriteStream(path, { flags: 'wx', mode: 0o600 }),
   );
   return await indexTar(name, path);
+}
+
+/** What is no tar is found out before it fills a disk. */
+async function* fromFirstEntry(name: string, source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = new ByteReader(source);
+  try {
+    const start = await reader.exactly(BLOCK_BYTES);
+    checkStart(name, start);
+    yield* rest(start, reader);
+  } finally {
+    await reader.close();
+  }
+}
+
+/** @throws PreloaderError where a tar does not begin so */
+function checkStart(name: string, start: Buffer): void {
+  let why = 'an entry expected, found none';
+  try {
+    if (start.length === BLOCK_BYTES && parseTarHeader(start) !== undefined) return;
+  } catch (error) {
+    why = messageOf(error);
+  }
+  throw archiveError(name, noTar(start, why));
 }
 
 async function* rest(start: Buffer, reader: ByteReader): AsyncGenerator<Uint8Array> {
@@ -95,6 +118,7 @@ async function indexTar(name: string, path: string): Promise<Archive> {
   try {
     const { size } = await file.stat();
     if (size === 0) throw archiveError(name, 'an archive expected, found nothing');
+    checkStart(name, startOf(path, BLOCK_BYTES));
     let position = 0;
     const reader = new ByteReader(
       headers(async (length) => {
@@ -114,6 +138,7 @@ async function indexTar(name: string, path: string): Promise<Archive> {
         }
         position += bytes + padding;
       },
+      false,
     );
     const members = new Map<string, Member>();
     const links = new Map<string, string>();
@@ -134,13 +159,8 @@ async function indexTar(name: string, path: string): Promise<Archive> {
         tar.jump();
       }
     } catch (error) {
-      throw archiveError(
-        name,
-        last === ''
-          ? noTar(startOf(path, BLOCK_BYTES), messageOf(error))
-          : `at entry '${printable(last)}': ${messageOf(error)}`,
-        error,
-      );
+      const where = last === '' ? 'at its first entry' : `at entry '${printable(last)}'`;
+      throw archiveError(name, `${where}: ${messageOf(error)}`, error);
     }
     return new MemberArchive(name, members, links);
   } finally {

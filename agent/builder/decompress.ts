@@ -25,7 +25,21 @@ export function decompress(source: AsyncIterable<Uint8Array>, compression: Compr
   if (compression === 'none') return source;
   if (compression === 'xz') return unxz(source);
   if (compression === 'zstd') return unzstd(source);
-  return through(source, createGunzip({ chunkSize: CHUNK_BYTES }));
+  return gunzip(source);
+}
+
+async function* gunzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* through(source, createGunzip({ chunkSize: CHUNK_BYTES }));
+  } catch (error) {
+    // What the source has to say comes through as it is.
+    if (!isOfZlib(error)) throw error;
+    throw new Error(`whole gzip data expected, found ${error.code === 'Z_BUF_ERROR' ? 'the end of it' : error.message}`, { cause: error });
+  }
+}
+
+function isOfZlib(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('Z_');
 }
 
 async function* unxz(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

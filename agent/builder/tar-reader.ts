@@ -34,18 +34,24 @@ export class TarReader {
   readonly #reader: ByteReader;
   readonly #onRaw: (bytes: Buffer) => void;
   readonly #onJump: (bytes: number, padding: number) => void;
+  readonly #toEnd: boolean;
   #remaining = 0;
   #padding = 0;
 
-  /** @param onJump moves the source on by so many bytes and their padding, for `jump` */
+  /**
+   * @param onJump moves the source on by so many bytes and their padding, for `jump`
+   * @param toEnd whether what follows the end of the tar is read, too
+   */
   constructor(
     reader: ByteReader,
     onRaw: (bytes: Buffer) => void,
     onJump: (bytes: number, padding: number) => void = () => undefined,
+    toEnd = true,
   ) {
     this.#reader = reader;
     this.#onRaw = onRaw;
     this.#onJump = onJump;
+    this.#toEnd = toEnd;
   }
 
   /** The next entry, or undefined at the end of the tar. @throws Error where it is no tar, or cut off */
@@ -159,6 +165,7 @@ export class TarReader {
     this.#onRaw(second);
     if (second.length === BLOCK_BYTES && parseTarHeader(second) !== undefined)
       throw new Error('a second block of zeros expected at the end of the tar, found an entry');
+    if (!this.#toEnd) return;
     for (
       let piece = await this.#reader.some(BLOCK_BYTES * 128);
       piece !== undefined;

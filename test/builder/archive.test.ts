@@ -7,6 +7,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
@@ -110,6 +111,18 @@ describe('build and archives of all kinds', () => {
       1,
       write('exported.tar', makeTar([{ name: '.dockerenv' }, { name: 'etc/passwd' }])),
     );
+  });
+
+  it('says that a disk, a stream or a bomb is no archive before it has read it, and reads nothing behind the end of one', async (t) => {
+    const zeros = /: a tar of images expected, .*; found zeros: a tar without an entry, or a raw disk, for docker-preloader inspect$/;
+    truncateSync(write('disk.raw', ''), 8 * 2 ** 40);
+    await refused(zeros, 1, at('disk.raw'));
+    await refused(zeros, 1, '/dev/zero');
+    await refused(zeros, 1, write('bomb.gz', gzipSync(Buffer.alloc(64 * 2 ** 20))));
+    const followed = write('followed.tar', savedArchive([one]));
+    truncateSync(followed, 8 * 2 ** 40);
+    t.after(() => rmSync(followed));
+    assert.deepEqual((await built(followed)).names, ['one:1']);
   });
 
   it('says what a folder is that is no archive, without looking through it', async () => {
