@@ -4,6 +4,7 @@ import type { Finding } from '../disk/finding.ts';
 import { readManifest } from '../disk/manifest.ts';
 import { DiskTree } from '../disk/tree.ts';
 import { hasMedium } from '../system/block-devices.ts';
+import { pause } from '../system/clock.ts';
 import { isEBUSY, messageOf } from '../system/errors.ts';
 import { ensureFolder, isDirectory, makeFolder } from '../system/files.ts';
 import { mountReadOnly, readMounts, unmount, type MountPoint } from '../system/mount.ts';
@@ -75,15 +76,24 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
   }
   // The kernel would mount it where a symlink leads to, and list it there.
   if (!makeFolder(path, 0o755) && !isDirectory(path)) throw new Error(`${path}: a folder expected, found something else; remove it`);
-  try {
-    mountReadOnly(device.path, path, superblock.filesystem);
-  } catch (error) {
-    // Somebody has opened it with O_EXCL (block/bdev.c, bd_prepare_to_claim), or mounted it writable (fs/super.c, get_tree_bdev).
-    if (isEBUSY(error)) throw new Error(`a device that nothing else uses expected, found one that is held exclusively or mounted writable (EBUSY); look at: lsblk ${device.path}; fuser -v ${device.path}`, { cause: error });
-    throw error;
+  for (let retries = BUSY_RETRIES; ; retries -= 1) {
+    try {
+      mountReadOnly(device.path, path, superblock.filesystem);
+      return { ...disk, path, adopted: false };
+    } catch (error) {
+      if (!isEBUSY(error)) throw error;
+      if (retries === 0) throw new Error(`a device that nothing else uses expected, found one that is held exclusively or mounted writable (EBUSY); look at: lsblk ${device.path}; fuser -v ${device.path}`, { cause: error });
+      pause(BUSY_RETRY_MS);
+    }
   }
-  return { ...disk, path, adopted: false };
 }
+
+/**
+ * Somebody has opened the device with O_EXCL (block/bdev.c, bd_prepare_to_claim), as multipath does for a moment when udev
+ * shows it a new one, or has mounted it writable (fs/super.c, get_tree_bdev).
+ */
+const BUSY_RETRIES = 10;
+const BUSY_RETRY_MS = 20;
 
 /**
  * Of devices with one label the one that is mounted already, whatever the others hold: images run from it. Where none
@@ -100,10 +110,10 @@ function chooseDuplicate(label: string, candidates: readonly FoundDisk[], { path
   const names = (disks: readonly FoundDisk[]): string => disks.map(({ device }) => device.path).join(', ');
   const found = `disk ${label}: one device expected, found ${names(candidates)} with different or unknown content`;
   if (strange.length > 0 && mounted === undefined) {
-    findings.push({ code: 'LABEL_DUPLICATE', label, device: names(candidates), message: `${found}; all are left out` });
+    findings.push({ code: 'LABEL_DUPLICATE', label, device: names(candidates), message: `${found}; all are left out: detach one, or give it another label` });
     return undefined;
   }
-  if (strange.length > 0) findings.push({ code: 'LABEL_DUPLICATE', label, device: names(strange), message: `${found}; ${first.device.path}, which is mounted already, stays in use, ${names(strange)} left out; detach it, or give it another label` });
+  if (strange.length > 0) findings.push({ code: 'LABEL_DUPLICATE', label, device: names(strange), message: `${found}; ${first.device.path}, which is mounted already, stays in use, ${names(strange)} left out: detach it, or give it another label` });
   for (const disk of others) {
     if (!strange.includes(disk)) findings.push({ code: 'DISK_TWICE', label, device: disk.device.path, message: `disk ${label}: ${disk.device.path} is left out: it holds the same as ${first.device.path}, which is used` });
   }

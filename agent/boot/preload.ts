@@ -30,6 +30,8 @@ export interface PreloadOptions {
   readonly change: 'never' | 'stopped';
   /** Tell the service manager nothing: a look in between, on behalf of a client. */
   readonly quiet?: boolean;
+  /** What is mounted is seen by nobody else: a disk takes the place of one that was replaced, as when Docker starts. */
+  readonly privateMounts?: boolean;
   /** What a look before this one has found. */
   readonly before?: Before;
 }
@@ -129,7 +131,7 @@ class PreloadRun implements Preload {
     this.findings.push(...findLostDisks(this.#config.mountRoot, { mayUnmount: mayChange }));
     const unlinked = this.#unlinkedDisks(dataRoot, discovery);
     const toMount = unlinked.length === 0 ? discovery : without(discovery, unlinked);
-    const mounts = mountDisks(toMount, this.#config.mountRoot, { mayUnmount: mayChange, tell: ({ label, device }) => this.timings.mounted(label, device.path) });
+    const mounts = mountDisks(toMount, this.#config.mountRoot, { mayUnmount: mayChange || this.#options.privateMounts === true, tell: ({ label, device }) => this.timings.mounted(label, device.path) });
     this.findings.push(...mounts.findings);
     const hidden = this.#options.change === 'never' ? [] : findHiddenMounts(mounts.disks);
     this.findings.push(...hidden);

@@ -12,6 +12,11 @@ export function monotonicUsec(): number {
   return Number(timespec.readBigInt64LE(0)) * 1_000_000 + Math.floor(Number(timespec.readBigInt64LE(8)) / 1000);
 }
 
+/** Waits, and everything else here with it: for a moment, between two system calls. */
+export function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
 /** Resolves after the given time; for polling where the kernel offers no event. */
 export function delay(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {

@@ -170,6 +170,23 @@ describe('the runs of a boot', () => {
     }
   });
 
+  it('in which a disk was replaced while Docker ran: `plan` tells what its next start does, and the start does it', async () => {
+    const old = await attach(disk, { copy: true });
+    assert.equal((await run('apply')).exitCode, 0);
+    loadImages(below('newer'), [{ layers: ['base', 'newer'], references: ['newer:1'] }]);
+    await makeDiskFile(below('newer'), below('newer.ext4'), label);
+    await attach(below('newer.ext4'));
+    // The old one is gone, but for what is mounted of it.
+    await old.detach();
+    const planned = await run('plan');
+    assert.match(planned.stdout, /^untag app:1; tag newer:1 as |^tag newer:1 as .*; untag app:1/m);
+    assert.match(planned.stderr, /^DISK_LOST: /);
+    assert.deepEqual(tags(), ['app:1']);
+    const applied = await run('apply');
+    assert.equal(applied.exitCode, 0, applied.all);
+    assert.deepEqual(tags(), ['newer:1']);
+  });
+
   it('without any disk: `plan` and `apply` say that none was found, and by which labels', async () => {
     configure({ labels: [`${label}*`], required: [] });
     const none = new RegExp(`^no preload disk found: no attached device has a label that matches ${label}\\*; look at: lsblk -o NAME,LABEL,SIZE`);

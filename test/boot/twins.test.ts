@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, beforeEach, describe, it } from 'node:test';
@@ -91,14 +92,14 @@ describe('devices with one label', () => {
       const disks = [await attachFile(files[0]), await attachFile(files[1])] as const;
       const fresh = await run();
       assert.deepEqual([fresh.state, codes(fresh), fresh.images], ['degraded', ['LABEL_DUPLICATE'], []]);
-      assert.match(fresh.findings[0]?.message ?? '', /; all are left out$/);
+      assert.match(fresh.findings[0]?.message ?? '', /; all are left out: detach one, or give it another label$/);
 
       for (const [mounted, other] of [disks, disks.toReversed()] as (readonly [FoundDisk, FoundDisk])[]) {
         assert.deepEqual(used(mount([mounted])), [mounted.device.path]);
         for (let restart = 0; restart < 2; restart += 1) {
           const status = await run();
           assert.deepEqual([status.state, codes(status), tags()], ['degraded', ['LABEL_DUPLICATE'], ['app:1']]);
-          assert.match(status.findings[0]?.message ?? '', new RegExp(`; ${mounted.device.path}, which is mounted already, stays in use, ${other.device.path} left out;`));
+          assert.match(status.findings[0]?.message ?? '', new RegExp(`; ${mounted.device.path}, which is mounted already, stays in use, ${other.device.path} left out:`));
           assert.deepEqual(status.disks.map(({ device, state, error }) => [device, state, error?.code]), [[mounted.device.path, 'in-use', undefined], [other.device.path, 'refused', 'LABEL_DUPLICATE']]);
         }
         noTrace();
@@ -150,8 +151,12 @@ describe('devices with one label', () => {
     assert.ok(existsSync(path.join(place, 'of-the-user')));
   });
 
-  it('of which one is held exclusively say so', async () => {
+  it('of which one is held exclusively say so, but not where it is held for a moment', async () => {
     const disk = await attachFile(await makeFile('disk', app('a')));
+    const holder = spawn(process.execPath, ['--eval', `const { openSync, constants } = require('node:fs'); openSync(${JSON.stringify(disk.device.path)}, constants.O_RDONLY | constants.O_EXCL); console.log(); setTimeout(() => undefined, 60)`], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(holder.stdout, 'data');
+    assert.deepEqual(codes(mount([disk])), []);
+    unmount(path.join(config.mountRoot, label));
     const fd = openSync(disk.device.path, constants.O_RDONLY | constants.O_EXCL);
     const { findings } = mount([disk]);
     closeSync(fd);
