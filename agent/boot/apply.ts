@@ -1,12 +1,13 @@
-import { copyFileSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
 import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
-import { hexOf } from '../docker/ids.ts';
+import { hexOf, type ChainID, type ImageID } from '../docker/ids.ts';
 import { OWN_IMAGE_SEC } from '../docker/image-config.ts';
 import { isENOTDIR } from '../system/errors.ts';
-import { ensureFolder, haveSameContent, isDirectory, makeFolder, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink, writeNewFile } from '../system/files.ts';
+import { ensureFolder, haveSameContent, isDirectory, makeFolder, moveTemp, namesIn, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink, withoutTemp, writeNewFile } from '../system/files.ts';
 import { readMounts, unmount, type MountPoint } from '../system/mount.ts';
+import { copyTarSplit } from './copy-tar-split.ts';
 import { removeLedger, writeLedger } from './ledger.ts';
 import type { Step } from './steps.ts';
 
@@ -17,12 +18,15 @@ const LINKS_MODE = 0o700;
 const PRIVATE_FOLDER = 0o700;
 const FILE = 0o644;
 const PRIVATE_FILE = 0o600;
+/** What begins so in layerdb/tmp is ours. */
+const TEMP = 'docker-preloader-';
 
 /**
  * Carries out a plan's steps on the store: the only place that writes to it. It may be killed between any two calls:
  * each step can be done again, what is under a user's image or container is never absent, and dockerd starts on
- * whatever is there.
- * @throws system errors, of the first step that fails
+ * whatever is there. Where a step fails, what this run has added is taken away again, as long as no name leads to it: a
+ * data root that is full must not stay so.
+ * @throws system errors, of the first step that fails; DiskFault where the fault is a disk's
  */
 export function apply(dataRoot: string, steps: readonly Step[]): void {
   if (steps.length === 0) return;
@@ -41,6 +45,8 @@ class Applier {
   readonly #overlay: ReturnType<typeof overlayPaths>;
   readonly #folders = new Set<string>();
   #mounts: readonly MountPoint[] | undefined;
+  /** How to take away what this run has added, and nothing of the user's can stand on. */
+  #added: (() => void)[] = [];
 
   constructor(dataRoot: string) {
     this.#dataRoot = dataRoot;
@@ -49,7 +55,29 @@ class Applier {
   }
 
   run(steps: readonly Step[]): void {
-    for (const step of steps) this.#do(step);
+    this.#clearTemp();
+    try {
+      for (const step of steps) this.#do(step);
+    } catch (error) {
+      this.#takeBack();
+      throw error;
+    }
+  }
+
+  /** The last first: wherever it ends, the store is as after a kill at an earlier moment. */
+  #takeBack(): void {
+    try {
+      for (const takeAway of this.#added.toReversed()) takeAway();
+    } catch {
+      // What made the run fail may do so here, too; the next run goes on from there.
+    }
+  }
+
+  /** What a run that was killed has left: perhaps what fills the data root. */
+  #clearTemp(): void {
+    for (const name of namesIn(this.#paths.layersTemp)) {
+      if (name.startsWith(TEMP)) rmSync(`${this.#paths.layersTemp}/${name}`, { recursive: true, force: true });
+    }
   }
 
   #do(step: Step): void {
@@ -69,13 +97,11 @@ class Applier {
       case 'store-image':
         return this.#storeImage(step);
       case 'write-distribution':
-        return this.#writeDerived(join(this.#paths.root, step.path), step.content, FILE);
+        return this.#writeDistribution(step);
       case 'write-references':
-        this.#ensure(dirname(this.#paths.repositories), PRIVATE_FOLDER);
-        return replaceFile(this.#paths.repositories, step.text, { mode: PRIVATE_FILE, durable: true });
+        return this.#writeReferences(step);
       case 'remove-image':
-        rmSync(this.#paths.imageMetadata(step.id), { recursive: true, force: true });
-        return removeIfThere(this.#paths.image(step.id));
+        return this.#removeImage(step.id);
       case 'remove-layer':
         return this.#removeLayer(step);
       case 'remove-empty-layer':
@@ -103,7 +129,7 @@ class Applier {
   #makeEmptyLayer(): void {
     this.#ensureHome();
     const folder = this.#overlay.layer(emptyLayer.cacheId);
-    this.#ensure(folder, HOME_MODE);
+    if (makeFolder(folder, HOME_MODE)) this.#added.push(() => this.#removeOverlay(emptyLayer));
     this.#ensure(join(folder, 'diff'), 0o755);
     this.#finishOverlay(emptyLayer, undefined);
   }
@@ -118,6 +144,7 @@ class Applier {
 
   /** To dockerd it is no layer before its record is there: half of it does no harm, and the next run completes it. */
   #fillNewLayer(folder: string, names: OwnLayerNames, diffPath: string, lower: string): void {
+    this.#added.push(() => this.#removeOverlay(names));
     symlinkSync(diffPath, `${folder}/diff`);
     mkdirSync(`${folder}/work`, { mode: PRIVATE_FOLDER });
     writeNewFile(`${folder}/link`, names.link, FILE);
@@ -137,23 +164,29 @@ class Applier {
   }
 
   /** Writes what can be derived again from a disk: in one step, but without waiting for the disk to have it. */
-  #writeDerived(path: string, content: string | Buffer, mode: number): void {
-    if (typeof content === 'string' && readTextIfThere(path) === content) return;
+  #writeDerived(path: string, content: string, mode: number): void {
+    if (readTextIfThere(path) === content) return;
     this.#ensure(dirname(path), PRIVATE_FOLDER);
     replaceFile(path, content, { mode, durable: false });
   }
 
   /** As dockerd does: made in a folder beside, then renamed, so that no half record ever has the layer's name. */
-  #recordLayer({ chain, files, tarSplitPath }: Extract<Step, { do: 'record-layer' }>): void {
+  #recordLayer(step: Extract<Step, { do: 'record-layer' }>): void {
     this.#ensure(this.#paths.layers, PRIVATE_FOLDER);
     this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
-    const temp = `${this.#paths.layersTemp}/docker-preloader-${hexOf(chain)}`;
-    if (!makeFolder(temp, 0o755)) {
-      rmSync(temp, { recursive: true });
-      mkdirSync(temp, { mode: 0o755 });
+    const temp = this.#tempRecord(step.chain);
+    mkdirSync(temp, { mode: 0o755 });
+    try {
+      this.#fillRecord(temp, step);
+    } catch (error) {
+      throw withoutTemp(temp, error);
     }
+    this.#added.push(() => this.#removeRecord(step.chain));
+  }
+
+  #fillRecord(temp: string, { chain, label, files, tarSplit }: Extract<Step, { do: 'record-layer' }>): void {
     for (const [name, content] of files) writeNewFile(`${temp}/${name}`, content, FILE);
-    if (tarSplitPath !== undefined) copyFileSync(tarSplitPath, `${temp}/${TAR_SPLIT}`);
+    if (tarSplit !== undefined) copyTarSplit({ ...tarSplit, label }, `${temp}/${TAR_SPLIT}`, FILE);
     const record = this.#paths.layer(chain);
     try {
       renameSync(temp, record);
@@ -165,17 +198,57 @@ class Applier {
     }
   }
 
+  #tempRecord(chain: ChainID): string {
+    return `${this.#paths.layersTemp}/${TEMP}${hexOf(chain)}`;
+  }
+
+  /** In one step: half a record would be a layer to dockerd. */
+  #removeRecord(chain: ChainID): void {
+    const temp = this.#tempRecord(chain);
+    this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
+    renameSync(this.#paths.layer(chain), temp);
+    rmSync(temp, { recursive: true, force: true });
+  }
+
   /** A user's image may stand on the layer, so its record stays in place while its files are replaced. */
-  #mendRecord({ chain, files, tarSplitPath }: Extract<Step, { do: 'record-layer' }>): void {
+  #mendRecord({ chain, label, files, tarSplit }: Extract<Step, { do: 'record-layer' }>): void {
     this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
     const folder = this.#paths.layer(chain);
-    const tempPath = `${this.#paths.layersTemp}/docker-preloader-mend`;
+    const tempPath = `${this.#paths.layersTemp}/${TEMP}mend`;
     for (const [name, content] of files) {
       if (readTextIfThere(`${folder}/${name}`) !== content) replaceFile(`${folder}/${name}`, content, { mode: FILE, durable: false, tempPath });
     }
-    if (tarSplitPath === undefined || (existsSync(`${folder}/${TAR_SPLIT}`) && haveSameContent(`${folder}/${TAR_SPLIT}`, tarSplitPath))) return;
-    copyFileSync(tarSplitPath, tempPath);
-    renameSync(tempPath, `${folder}/${TAR_SPLIT}`);
+    const path = `${folder}/${TAR_SPLIT}`;
+    if (tarSplit === undefined || (tarSplit.digest === undefined && existsSync(path) && haveSameContent(path, tarSplit.path))) return;
+    try {
+      copyTarSplit({ ...tarSplit, label }, tempPath, FILE);
+    } catch (error) {
+      throw withoutTemp(tempPath, error);
+    }
+    moveTemp(tempPath, path);
+  }
+
+  #writeDistribution({ path, content }: Extract<Step, { do: 'write-distribution' }>): void {
+    const file = join(this.#paths.root, path);
+    const present = readTextIfThere(file);
+    if (present === content) return;
+    if (present === undefined) this.#added.push(() => removeIfThere(file));
+    this.#ensure(dirname(file), PRIVATE_FOLDER);
+    replaceFile(file, content, { mode: FILE, durable: false });
+  }
+
+  /** From here on, names lead to what was added. */
+  #writeReferences({ text }: Extract<Step, { do: 'write-references' }>): void {
+    const path = this.#paths.repositories;
+    this.#ensure(dirname(path), PRIVATE_FOLDER);
+    try {
+      replaceFile(path, text, { mode: PRIVATE_FILE, durable: true });
+    } catch (error) {
+      // Perhaps it is in place, and only not known to be on the disk.
+      if (readTextIfThere(path) === text) this.#added = [];
+      throw error;
+    }
+    this.#added = [];
   }
 
   /** Half a pin does no harm: dockerd passes over one without a whole mount-id or parent (layer_store.go, loadMount). */
@@ -184,6 +257,7 @@ class Applier {
     const folder = this.#paths.mount(name);
     const files = [['mount-id', name], ['parent', chain]] as const;
     const isNew = makeFolder(folder, FOLDER);
+    if (isNew) this.#added.push(() => rmSync(folder, { recursive: true, force: true }));
     for (const [file, content] of files) {
       if (isNew) writeNewFile(`${folder}/${file}`, content, FILE);
       else this.#writeDerived(`${folder}/${file}`, content, FILE);
@@ -192,27 +266,27 @@ class Applier {
 
   #storeImage({ id, own, config, metadata }: Extract<Step, { do: 'store-image' }>): void {
     const folder = this.#paths.imageMetadata(id);
+    const present = readIfThere(this.#paths.image(id));
+    if (present === undefined) this.#added.push(() => this.#removeImage(id));
     if (metadata.size > 0) this.#ensure(folder, PRIVATE_FOLDER);
     for (const [name, content] of metadata) replaceFile(`${folder}/${name}`, content, { mode: PRIVATE_FILE, durable: false });
     this.#ensure(this.#paths.images, PRIVATE_FOLDER);
     // The user may have the image already, only its metadata being new: his file is left alone.
-    if (readIfThere(this.#paths.image(id))?.equals(config) !== true) replaceFile(this.#paths.image(id), config, { mode: PRIVATE_FILE, durable: false, ...(own ? { modifiedSec: OWN_IMAGE_SEC } : {}) });
+    if (present?.equals(config) !== true) replaceFile(this.#paths.image(id), config, { mode: PRIVATE_FILE, durable: false, ...(own ? { modifiedSec: OWN_IMAGE_SEC } : {}) });
+  }
+
+  #removeImage(id: ImageID): void {
+    rmSync(this.#paths.imageMetadata(id), { recursive: true, force: true });
+    removeIfThere(this.#paths.image(id));
   }
 
   /** The record goes first, in one step: a record without its files would be a layer that dockerd lists and cannot mount. */
   #removeLayer({ chain, names }: Extract<Step, { do: 'remove-layer' }>): void {
     const record = this.#paths.layer(chain);
-    const temp = `${this.#paths.layersTemp}/docker-preloader-${hexOf(chain)}`;
-    // What an interrupted run has left.
-    rmSync(temp, { recursive: true, force: true });
     const recorded = readTextIfThere(`${record}/cache-id`)?.trim() ?? '';
     const isUsers = recorded !== names.cacheId && isCacheId(recorded) && isDirectory(this.#overlay.layer(recorded));
     // Without a whole cache-id, as a power cut leaves it, it is no layer to dockerd, and would be in the way of a pull.
-    if (isDirectory(record) && !isUsers) {
-      this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
-      renameSync(record, temp);
-      rmSync(temp, { recursive: true, force: true });
-    }
+    if (isDirectory(record) && !isUsers) this.#removeRecord(chain);
     this.#removeOverlay(names);
   }
 

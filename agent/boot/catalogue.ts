@@ -26,8 +26,9 @@ export interface Catalogue {
 /**
  * Puts the disks together. Disks may build on each other: a layer may come from any of them, or be the user's.
  * Of two disks with one tag, the later in `labels` has it, then the higher priority, then the greater label.
+ * @param beyond images that there is no room for
  */
-export function catalogue(disks: readonly RankedDisk[], store: Store): Catalogue {
+export function catalogue(disks: readonly RankedDisk[], store: Store, beyond: ReadonlyMap<ImageID, unknown>): Catalogue {
   const findings: Finding[] = [];
   const ordered = disks.toSorted(byPrecedence).map((disk) => disk.content);
   const layers = new Map<ChainID, DiskLayer[]>();
@@ -38,6 +39,7 @@ export function catalogue(disks: readonly RankedDisk[], store: Store): Catalogue
   const references = new Map<string, DiskReference>();
   for (const disk of ordered) {
     for (const image of disk.images.values()) {
+      if (beyond.has(image.id)) continue;
       const missing = image.chains.filter((chain) => (store.ownership(chain) === 'user' ? store.userLayer(chain) === undefined : !layers.has(chain)));
       if (missing.length === 0) images.set(image.id, { ...image, metadata: new Map([...(images.get(image.id)?.metadata ?? []), ...image.metadata]) });
       else findings.push(incomplete(disk, image, missing));

@@ -23,6 +23,8 @@ export interface PlanInput {
   readonly config: Pick<Config, 'conflicts' | 'removedImages' | 'prunedImages'>;
   /** Nothing of ours is to be remembered: the program goes. */
   readonly forget?: boolean;
+  /** Images of the disks that there is no room for, with what is to be said of each. */
+  readonly beyond?: ReadonlyMap<ImageID, Finding>;
 }
 
 export interface Plan {
@@ -46,9 +48,9 @@ export interface Plan {
  * What is to be done so that the store holds what the disks offer and loses nothing of the user's. Reads the store,
  * changes nothing.
  */
-export function plan({ store, ledger: { state, ledger: written }, disks, config, forget = false }: PlanInput): Plan {
+export function plan({ store, ledger: { state, ledger: written }, disks, config, forget = false, beyond = new Map() }: PlanInput): Plan {
   const ledger = settleReferences(written, store.referenceStore.references);
-  const offer = catalogue(disks, store);
+  const offer = catalogue(disks, store, beyond);
   const isOurs = (id: ImageID): boolean => {
     if (store.isOwnImage(id)) return true;
     const top = (offer.images.get(id) ?? store.imageConfig(id))?.chains.at(-1);
@@ -105,7 +107,7 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   build.push(...stale.map((path): Step => ({ do: 'remove-distribution', path })), ...pins.remove, ...removals.steps);
   if (content.layers.size === 0 && layers.own.size === 0 && store.hasTraceOfEmptyLayer() && !removals.isEmptyLayerInUse()) build.push({ do: 'remove-empty-layer' });
 
-  return { steps: withLedger(build, { state, written, ledger }, final), findings: [...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, pinned: pins.pinned, wanted: images, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
+  return { steps: withLedger(build, { state, written, ledger }, final), findings: [...beyond.values(), ...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, pinned: pins.pinned, wanted: images, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
 }
 
 /** The ledger says what is about to change before anything does, and what is there when all is done. */

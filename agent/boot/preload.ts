@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { DiskFault } from '../disk/disk-fault.ts';
 import type { Finding } from '../disk/finding.ts';
 import { labelPattern } from '../disk/label.ts';
 import { readDisk, type DiskContent } from '../disk/reader.ts';
@@ -11,15 +12,20 @@ import { delay, monotonicUsec } from '../system/clock.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { ensureFolder } from '../system/files.ts';
 import { tryLockFile, type Lock } from '../system/lock.ts';
+import { unmount } from '../system/mount.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { listNames, plural } from '../system/plural.ts';
 import { apply } from './apply.ts';
 import { checkResult } from './check.ts';
+import { checkTarSplit } from './copy-tar-split.ts';
 import { checkMountRoot, parseRequired, type Config } from './config.ts';
 import { discover, isSameDisk, labelFilter, type Discovery, type FoundDisk } from './discover.ts';
 import { hasLedger, ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
 import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountedDisk } from './mount.ts';
 import { plan, type Plan } from './plan.ts';
+import { requiredDigests } from './required-digests.ts';
+import { fits, needOf, roomIn } from './room.ts';
+import type { Step } from './steps.ts';
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
 
@@ -100,6 +106,10 @@ class PreloadRun implements Preload {
   readonly timings = new Timings();
   readonly #config: Config;
   readonly #options: PreloadOptions;
+  /** Whether the store, and what is mounted already, may be changed. */
+  #mayChange = false;
+  /** Labels of disks that hold other content than was pinned. */
+  readonly #unlike = new Set<string>();
 
   constructor(config: Config, options: PreloadOptions) {
     this.#config = config;
@@ -119,6 +129,7 @@ class PreloadRun implements Preload {
     checkMountRoot(this.#config, dataRoot);
     this.isDockerRunning = isDockerRunning(dataRoot);
     const mayChange = this.#options.change === 'stopped' && !this.isDockerRunning;
+    this.#mayChange = mayChange;
     const unsupported = await unsupportedStore(dataRoot, daemonConfig, async () => (await import('../docker/dockerd-version.ts')).installedVersion());
     if (unsupported !== undefined) throw leftAlone(dataRoot, unsupported);
 
@@ -137,7 +148,8 @@ class PreloadRun implements Preload {
     this.findings.push(...hidden);
 
     this.#begin('read', `reading ${plural(mounts.disks.length, 'disk')}`);
-    this.disks = [...mounts.disks.flatMap((disk) => this.#readDisk(disk) ?? []), ...unlinked];
+    for (const disk of mounts.disks) await this.#readDisk(disk);
+    this.disks = [...this.disks, ...unlinked];
     this.#checkAwaited(discovery.missing);
     // With links that lead into empty folders, dockerd would be worse off than without.
     if (hidden.length > 0) return;
@@ -155,22 +167,32 @@ class PreloadRun implements Preload {
     });
   }
 
-  #readDisk(mounted: MountedDisk): LoadedDisk | undefined {
-    const { label } = mounted;
+  async #readDisk(mounted: MountedDisk): Promise<void> {
+    const { label, path } = mounted;
     const before = this.#options.before?.disks.find((disk) => isSameDisk(disk.mounted, mounted) && disk.mounted.path === mounted.path);
     if (before !== undefined && mounted.adopted) {
       this.findings.push(...before.content.findings);
-      return { mounted, content: before.content };
+      this.disks = [...this.disks, { mounted, content: before.content }];
+      return;
     }
     try {
-      const content = readDisk(label, mounted.path);
+      const digests = requiredDigests(this.#config, label);
+      const content = digests === undefined ? readDisk(label, path) : (await import('../disk/pinned-tree.ts')).readPinnedDisk(label, path, digests);
       this.findings.push(...content.findings);
-      return { mounted, content };
+      this.disks = [...this.disks, { mounted, content }];
     } catch (error) {
-      const code = error instanceof PreloaderError ? error.code : 'DISK_LAYOUT';
-      this.findings.push({ code, label, device: mounted.device.path, message: `disk ${label} (${mounted.device.path}) is left out: ${messageOf(error)}` });
-      return undefined;
+      this.#leaveOut(mounted, error);
     }
+  }
+
+  #leaveOut(mounted: MountedDisk, error: unknown): void {
+    const { label, device } = mounted;
+    const code = error instanceof PreloaderError ? error.code : 'DISK_LAYOUT';
+    this.findings.push({ code, label, device: device.path, message: `disk ${label} (${device.path}) is left out: ${messageOf(error)}` });
+    if (code !== 'DISK_CONTENT') return;
+    this.#unlike.add(label);
+    // What stays in the store for a container has links to where the right disk would be: they must not lead to this one.
+    if (this.#mayChange || !mounted.adopted) unmount(mounted.path, true);
   }
 
   /** Named labels should be there, required ones must: there and readable, with the pinned content. */
@@ -184,6 +206,7 @@ class PreloadRun implements Preload {
     for (const { pattern, digest } of required) {
       const expression = labelPattern(pattern);
       const found = this.disks.filter((disk) => expression?.test(disk.content.label));
+      if (found.length === 0 && [...this.#unlike].some((label) => expression?.test(label))) continue;
       if (found.length === 0) {
         this.findings.push({ code: 'REQUIRED_MISSING', label: pattern, message: `required disk ${pattern}: a usable disk with this label within ${this.#config.deviceTimeoutSec} s expected, found none; attach it` });
       } else if (digest !== undefined && !found.some((disk) => disk.content.manifestDigest === digest)) {
@@ -203,30 +226,73 @@ class PreloadRun implements Preload {
       this.isDockerRunning = isDockerRunning(dataRoot);
       const ledger = readLedger(dataRoot);
       for (const [index, finding] of this.findings.entries()) this.findings[index] = withImages(finding, ledger);
-      const disks = this.disks.map((disk) => ({ content: disk.content, rank: disk.mounted.rank }));
-      const store = new Store(dataRoot);
-      this.store = store;
-      this.plan = plan({ store, ledger, disks, config: this.#config });
-      this.findings.push(...this.plan.findings, ...ledgerFinding(ledger));
-      if (this.isDockerRunning && this.plan.steps.length > 0) this.findings.push(pendingFinding(this.plan));
-      if (!mayChange || this.isDockerRunning) {
-        const { removedFindings, removedImages } = await import('./removed-images.ts');
-        this.removed = removedImages(this.plan, store, ledger.ledger, this.#options.before?.images);
-        this.findings.push(...removedFindings(this.plan, this.removed));
-        return;
+      this.findings.push(...ledgerFinding(ledger));
+      // A disk may prove bad only when something of it is copied; then once more without it.
+      for (let fault = await this.#fillFrom(dataRoot, mayChange, ledger); fault !== undefined; fault = await this.#fillFrom(dataRoot, mayChange, readLedger(dataRoot))) {
+        const { label } = fault;
+        const faulty = this.disks.find((disk) => disk.content.label === label);
+        if (faulty === undefined) throw fault;
+        this.disks = this.disks.filter((disk) => disk !== faulty);
+        this.#leaveOut(faulty.mounted, fault);
+        this.#begin('plan', `planning without disk ${label}`);
       }
-      const problem = this.plan.steps.length > 0 ? overlayProblem(dataRoot) : undefined;
-      if (problem !== undefined) throw leftAlone(dataRoot, problem);
-
-      this.#begin('apply', `applying ${plural(this.plan.steps.length, 'change')}`);
-      applySteps(dataRoot, this.plan);
-      this.applied = true;
-
-      this.#begin('check', 'checking the result');
-      this.findings.push(...checkResult(this.plan.steps.length === 0 ? store : new Store(dataRoot), this.plan));
     } finally {
       lock?.release();
     }
+  }
+
+  /** @returns what is wrong with a disk, where that came out: the store is then as it was */
+  async #fillFrom(dataRoot: string, mayChange: boolean, ledger: LedgerState): Promise<DiskFault | undefined> {
+    const known = this.findings.length;
+    try {
+      const store = new Store(dataRoot);
+      const planned = await this.#plan(store, ledger);
+      this.store = store;
+      this.plan = planned;
+      this.findings.push(...planned.findings);
+      if (this.isDockerRunning && planned.steps.length > 0) this.findings.push(pendingFinding(planned));
+      if (!mayChange || this.isDockerRunning) {
+        this.#checkCopies(planned.steps);
+        const { removedFindings, removedImages } = await import('./removed-images.ts');
+        this.removed = removedImages(planned, store, ledger.ledger, this.#options.before?.images);
+        this.findings.push(...removedFindings(planned, this.removed));
+        return undefined;
+      }
+      const problem = planned.steps.length > 0 ? overlayProblem(dataRoot) : undefined;
+      if (problem !== undefined) throw leftAlone(dataRoot, problem);
+
+      this.#begin('apply', `applying ${plural(planned.steps.length, 'change')}`);
+      applySteps(dataRoot, planned);
+      this.applied = true;
+
+      this.#begin('check', 'checking the result');
+      this.findings.push(...checkResult(planned.steps.length === 0 ? store : new Store(dataRoot), planned));
+    } catch (error) {
+      if (!(error instanceof DiskFault)) throw error;
+      this.findings.splice(known);
+      return error;
+    }
+    return undefined;
+  }
+
+  /** Where nothing is copied: whether what pinned disks have for it is what it should be. @throws DiskFault */
+  #checkCopies(steps: readonly Step[]): void {
+    const away = new Set(this.disks.filter(({ mounted }) => mounted.isUnlinked === true).map(({ content }) => content.label));
+    for (const step of steps) {
+      if (step.do === 'record-layer' && step.tarSplit?.digest !== undefined && !away.has(step.label)) checkTarSplit({ ...step.tarSplit, label: step.label });
+    }
+  }
+
+  /** A plan for which there is room. */
+  async #plan(store: Store, ledger: LedgerState): Promise<Plan> {
+    const disks = this.disks.map((disk) => ({ content: disk.content, rank: disk.mounted.rank }));
+    const input = { store, ledger, disks, config: this.#config };
+    const planned = plan(input);
+    if (planned.steps.length === 0) return planned;
+    const room = roomIn(store.dataRoot);
+    if (fits(needOf(planned.steps), room)) return planned;
+    const { imagesBeyond } = await import('./beyond.ts');
+    return plan({ ...input, beyond: imagesBeyond(planned, room, store) });
   }
 }
 
@@ -243,6 +309,7 @@ function applySteps(dataRoot: string, { steps }: Plan): void {
   try {
     apply(dataRoot, steps);
   } catch (error) {
+    if (error instanceof DiskFault) throw error;
     throw new PreloaderError('STORE_WRITE', `${dataRoot}: ${messageOf(error)}: what was there before is still there, the rest is tried again at the next start`, { cause: error });
   }
 }

@@ -3,7 +3,7 @@ import { lstat, open, type FileHandle } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { MAX_READ_AHEAD_BYTES, parseReadAhead, piecesWithin, READ_AHEAD_NAME, type ReadAheadFile } from '../disk/read-ahead.ts';
 import { DiskTree } from '../disk/tree.ts';
-import type { ChainID } from '../docker/ids.ts';
+import { sha256, type ChainID } from '../docker/ids.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { isENAMETOOLONG, isENOENT, isENOTDIR, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
@@ -43,8 +43,10 @@ export async function readAhead(disks: readonly LoadedDisk[], linked: ReadonlyMa
 
 /** @returns what was done, in words; undefined where the disk has no list @throws Error of a list that is none, and system errors */
 async function readDiskAhead({ mounted, content }: LoadedDisk, linked: ReadonlyMap<ChainID, string>, budget: Budget): Promise<string | undefined> {
-  const json = new DiskTree(mounted.path).readText(READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
-  if (json === undefined) return undefined;
+  const bytes = new DiskTree(mounted.path).read(READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
+  if (bytes === undefined) return undefined;
+  if (content.pinned && content.manifest?.metadata[READ_AHEAD_NAME] !== sha256(bytes)) throw new Error(`${READ_AHEAD_NAME}: content with the digest that the manifest has expected, found another`);
+  const json = bytes.toString('utf8');
   const folders = new Map<string, string>();
   for (const { chain, diffPath } of content.layers.values()) if (linked.get(chain) === content.label) folders.set(chain, diffPath);
   const wanted = parseReadAhead(json, READ_AHEAD_NAME).layers.flatMap(({ chainId, files }) => {
@@ -52,9 +54,9 @@ async function readDiskAhead({ mounted, content }: LoadedDisk, linked: ReadonlyM
     return folder === undefined ? [] : files.map((file) => ({ folder, file }));
   });
   const { dev } = await lstat(mounted.path);
-  const { bytes, files, missing } = await new DiskReading(dev, budget).read(wanted);
+  const { bytes: asked, files, missing } = await new DiskReading(dev, budget).read(wanted);
   return [
-    `${megabytes(bytes)} of ${plural(files, 'file')} are read ahead`,
+    `${megabytes(asked)} of ${plural(files, 'file')} are read ahead`,
     ...(missing > 0 ? [`${plural(missing, 'file')} of the list left out, which the disk has not as regular files`] : []),
     ...(budget.isEmpty ? ['the rest is left out, since no more memory may be filled'] : []),
   ].join('; ');

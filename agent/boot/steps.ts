@@ -1,3 +1,4 @@
+import type { TarSplit } from '../disk/reader.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import type { OwnLayerNames } from '../docker/overlay2.ts';
 import type { Ledger } from './ledger.ts';
@@ -12,7 +13,7 @@ export type Step =
       readonly label: string;
       /** Files of layerdb/sha256/<chain> by name. */
       readonly files: ReadonlyMap<string, string>;
-      readonly tarSplitPath: string | undefined;
+      readonly tarSplit: TarSplit | undefined;
       /** The folder is there, under a user's image perhaps: replace its files one by one. */
       readonly mend: boolean;
     }

@@ -35,6 +35,19 @@ export class UnmountedTree implements ReadableTree {
     return this.#files.list(relative).map((name) => Buffer.from(name, 'latin1').toString('utf8')).toSorted();
   }
 
+  hasNames(relative: string, count: number): boolean {
+    const folders = [relative];
+    let left = count;
+    for (const folder of folders) {
+      for (const name of this.#files.list(folder)) {
+        left -= 1;
+        if (left <= 0) return true;
+        if (this.#files.kindOf(`${folder}/${name}`) === 'folder') folders.push(`${folder}/${name}`);
+      }
+    }
+    return false;
+  }
+
   read(relative: string, limitBytes: number): Buffer | undefined {
     return this.sizeOf(relative) === undefined ? undefined : readSmall(this.#files, relative, limitBytes);
   }

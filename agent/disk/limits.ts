@@ -11,6 +11,12 @@ export const MAX_SOURCES_BYTES = 1024 * 1024;
 export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 /** A layer's tar-split is copied into each data root. */
 export const MAX_TAR_SPLIT_BYTES = 1024 * 1024 * 1024;
+/**
+ * So much of it needs no reason: some 100,000 files. What is larger must have as many names below the layer's folder as
+ * it takes to come to that size, a name with its path, what it links to and its xattrs (ext4 has 4 KiB of each).
+ */
+export const FREE_TAR_SPLIT_BYTES = 16 * 1024 * 1024;
+export const TAR_SPLIT_BYTES_OF_NAME = 16 * 1024;
 /** More images than any disk has. */
 export const MAX_IMAGES = 10_000;
 export const MAX_REFERENCES = 10_000;

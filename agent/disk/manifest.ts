@@ -28,6 +28,12 @@ export interface Manifest {
   readonly bases: readonly { readonly label: string; readonly manifest: string; readonly layers: readonly string[] }[];
 }
 
+/** A manifest with the digest of its bytes. */
+export interface FoundManifest {
+  readonly manifest: Manifest;
+  readonly digest: string;
+}
+
 /** A layer's record, as the files of layerdb have it. */
 export interface ManifestLayer {
   readonly chainId: string;
@@ -53,9 +59,7 @@ const shape = objectOf({
  * Reads a disk's manifest, or undefined where it has none: then it is one that dockerd filled.
  * @throws PreloaderError FORMAT_NEWER (it is then not to be read as a disk without manifest) or MANIFEST_INVALID
  */
-export function readManifest(
-  tree: Pick<ReadableTree, 'read'>,
-): { readonly manifest: Manifest; readonly digest: string } | undefined {
+export function readManifest(tree: Pick<ReadableTree, 'read'>): FoundManifest | undefined {
   let bytes: Buffer | undefined;
   try {
     bytes = tree.read(MANIFEST_NAME, MAX_MANIFEST_BYTES);
@@ -66,7 +70,7 @@ export function readManifest(
 }
 
 /** Parses a manifest's bytes. @throws PreloaderError FORMAT_NEWER or MANIFEST_INVALID */
-function parseManifest(bytes: Buffer): { readonly manifest: Manifest; readonly digest: string } {
+function parseManifest(bytes: Buffer): FoundManifest {
   try {
     const document: unknown = JSON.parse(bytes.toString('utf8'));
     refuseNewerMajor(document, MANIFEST_NAME, FORMAT_VERSION);

@@ -9,6 +9,7 @@ import { oneLine } from '../system/one-line.ts';
 import { plural } from '../system/plural.ts';
 import type { Finding } from './finding.ts';
 import {
+  FREE_TAR_SPLIT_BYTES,
   MAX_HELD_BYTES,
   MAX_IMAGES,
   MAX_REFERENCES,
@@ -16,16 +17,25 @@ import {
   MAX_SOURCES_BYTES,
   MAX_TAR_SPLIT_BYTES,
   SMALL_FILE_BYTES,
+  TAR_SPLIT_BYTES_OF_NAME,
 } from './limits.ts';
-import { readManifest, type Manifest, type ManifestLayer } from './manifest.ts';
+import { readManifest, type FoundManifest, type Manifest, type ManifestLayer } from './manifest.ts';
 import { DiskTree, type ReadableTree } from './tree.ts';
+
+/** A layer's tar-split on a disk: it is copied. */
+export interface TarSplit {
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** What its content must have, where the disk is pinned. */
+  readonly digest: string | undefined;
+}
 
 /** A layer as a disk has it. */
 export interface DiskLayer extends LayerRecord {
   readonly label: string;
   /** The folder with the layer's files, on this machine. */
   readonly diffPath: string;
-  readonly tarSplit: { readonly path: string; readonly sizeBytes: number } | undefined;
+  readonly tarSplit: TarSplit | undefined;
   /** Where a registry has the layer: the text of `distribution/v2metadata-by-diffid`. */
   readonly registrySources: string | undefined;
 }
@@ -43,6 +53,8 @@ export interface DiskContent {
   readonly label: string;
   readonly manifest: Manifest | undefined;
   readonly manifestDigest: string | undefined;
+  /** Whether the manifest's digest is one that was asked for, so that each file that it lists counts only with its own. */
+  readonly pinned: boolean;
   readonly images: ReadonlyMap<ImageID, DiskImage>;
   readonly layers: ReadonlyMap<ChainID, DiskLayer>;
   readonly references: ReadonlyMap<string, ImageID>;
@@ -63,9 +75,12 @@ export function readDisk(label: string, root: string): DiskContent {
   return readTree(label, new DiskTree(root));
 }
 
-/** The same of a disk that need not be mounted. @throws PreloaderError where the disk as a whole cannot be used */
-export function readTree(label: string, tree: ReadableTree): DiskContent {
-  const found = readManifest(tree);
+/**
+ * The same of a disk that need not be mounted.
+ * @param found its manifest, where that was read already
+ * @throws PreloaderError where the disk as a whole cannot be used
+ */
+export function readTree(label: string, tree: ReadableTree, found: FoundManifest | undefined = readManifest(tree)): DiskContent {
   if (!tree.isFolder(IMAGE_ROOT) || !tree.isFolder('overlay2')) {
     throw new PreloaderError('DISK_LAYOUT', 'the folders image/overlay2 and overlay2, as dockerd writes them, expected, found none');
   }
@@ -76,6 +91,7 @@ export function readTree(label: string, tree: ReadableTree): DiskContent {
     label,
     manifest: found?.manifest,
     manifestDigest: found?.digest,
+    pinned: false,
     images: reader.images,
     layers: reader.layers,
     references: reader.references,
@@ -169,7 +185,7 @@ class DiskReader {
         size,
         label: this.#label,
         diffPath: this.#tree.path(diff),
-        tarSplit: this.#readTarSplit(folder),
+        tarSplit: this.#readTarSplit(folder, diff),
         registrySources: this.#readSources(diffID),
       });
     } catch (error) {
@@ -192,14 +208,17 @@ class DiskReader {
     return record;
   }
 
-  #readTarSplit(folder: string): DiskLayer['tarSplit'] {
-    const sizeBytes = this.#tree.sizeOf(`${folder}/${TAR_SPLIT}`);
+  #readTarSplit(folder: string, diff: string): DiskLayer['tarSplit'] {
+    const path = `${folder}/${TAR_SPLIT}`;
+    const sizeBytes = this.#tree.sizeOf(path);
     if (sizeBytes === undefined) return undefined;
-    if (sizeBytes > MAX_TAR_SPLIT_BYTES) throw new Error(`${folder}/${TAR_SPLIT}: at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found ${sizeBytes}`);
+    if (sizeBytes > MAX_TAR_SPLIT_BYTES) throw new Error(`${path}: at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found ${sizeBytes}`);
     // They are copied: files that are mostly holes would fill the data root from a small disk.
-    if (this.#tarSplitBytes + sizeBytes > this.#capacity) throw new Error(`${folder}/${TAR_SPLIT}: tar-splits of at most ${this.#capacity} bytes together expected, as large as the disk, found more`);
+    const names = Math.ceil((sizeBytes - FREE_TAR_SPLIT_BYTES) / TAR_SPLIT_BYTES_OF_NAME);
+    if (names > 0 && !this.#tree.hasNames(diff, names)) throw new Error(`${path}: of ${sizeBytes} bytes, it takes a layer of at least ${names} files, found fewer`);
+    if (this.#tarSplitBytes + sizeBytes > this.#capacity) throw new Error(`${path}: tar-splits of at most ${this.#capacity} bytes together expected, as large as the disk, found more`);
     this.#tarSplitBytes += sizeBytes;
-    return { path: this.#tree.path(`${folder}/${TAR_SPLIT}`), sizeBytes };
+    return { path: this.#tree.path(path), sizeBytes, digest: this.#tree.digestOf?.(path) };
   }
 
   #readSources(diffID: DiffID): string | undefined {

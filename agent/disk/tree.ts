@@ -3,7 +3,10 @@ import { dirname } from 'node:path';
 import { readUntrusted } from '../system/files.ts';
 
 /** What the agent reads of a disk, mounted or not. */
-export type ReadableTree = Pick<DiskTree, 'capacity' | 'path' | 'isFolder' | 'names' | 'read' | 'readText' | 'sizeOf'>;
+export interface ReadableTree extends Pick<DiskTree, 'capacity' | 'path' | 'isFolder' | 'names' | 'hasNames' | 'read' | 'readText' | 'sizeOf'> {
+  /** What a file's content must have, where that is known. */
+  digestOf?(relative: string): string | undefined;
+}
 
 /**
  * A mounted disk as a tree of data from outside. Each folder on the way to a file is checked once: a real folder of the
@@ -48,6 +51,21 @@ export class DiskTree {
   /** The names in a folder, sorted; none where it is no folder. @throws system errors of a damaged filesystem */
   names(relative: string): string[] {
     return this.isFolder(relative) ? readdirSync(this.path(relative)).toSorted() : [];
+  }
+
+  /** Whether so many names are in a folder and below it; it looks no further than that. @throws system errors */
+  hasNames(relative: string, count: number): boolean {
+    const folders = this.isFolder(relative) ? [this.path(relative)] : [];
+    let left = count;
+    for (const folder of folders) {
+      for (const entry of readdirSync(folder, { withFileTypes: true })) {
+        left -= 1;
+        if (left <= 0) return true;
+        // A name that is no UTF-8 could not be found again.
+        if (entry.isDirectory() && !entry.name.includes('\uFFFD')) folders.push(`${folder}/${entry.name}`);
+      }
+    }
+    return false;
   }
 
   /** A file's bytes, or undefined where there is none. @throws Error where it is no regular file, or too large */

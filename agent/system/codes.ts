@@ -9,6 +9,7 @@ export const codes = {
   STORE_UNSUPPORTED: { effect: 'degraded', meaning: 'dockerd uses, or would choose, another store than overlay2; it was not touched' },
   STORE_INVALID: { effect: 'failed', meaning: "the store's own metadata cannot be read; nothing was changed" },
   STORE_WRITE: { effect: 'failed', meaning: 'writing to the store failed' },
+  STORE_FULL: { effect: 'degraded', meaning: 'the data root has no room for what an image needs there; it was left out' },
   LEDGER_NEWER: { effect: 'degraded', meaning: 'a newer docker-preloader wrote the ledger; nothing was changed' },
   LEDGER_INVALID: { effect: 'none', meaning: 'the ledger could not be read and was rebuilt from the store and the disks' },
   LOCKED: { effect: 'failed', meaning: 'another docker-preloader holds the store' },

@@ -38,6 +38,7 @@ export const messages = {
   STORE_UNSUPPORTED: { id: '3607997ac34449488d7db88a8092f41d', file: 'agent/boot/preload.ts' },
   STORE_INVALID: { id: 'b27af0832ff84959a52563755db80ff3', file: 'agent/docker/store.ts' },
   STORE_WRITE: { id: 'a987210612b7459288165eb25464ff7a', file: 'agent/boot/preload.ts' },
+  STORE_FULL: { id: '54c1f6f23c4649fc86a9821cd73fe0ac', file: 'agent/boot/beyond.ts' },
   LEDGER_NEWER: { id: '1cfb4220a3f74792b1ca1532b9c919cf', file: 'agent/boot/ledger.ts' },
   LEDGER_INVALID: { id: '7f3d33e3fdfa47a9bad0b57baa4db2ca', file: 'agent/boot/preload.ts' },
   LOCKED: { id: '2e0de018466f4eff838752e02290a2bd', file: 'agent/boot/preload.ts' },

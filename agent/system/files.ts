@@ -107,10 +107,10 @@ export function haveSameContent(left: string, right: string): boolean {
   }
 }
 
-const PIECE_BYTES = 256 * 1024;
+export const PIECE_BYTES = 256 * 1024;
 
 /** Fills the piece as far as the file goes. */
-function readPiece(fd: number, piece: Buffer, offset: number): number {
+export function readPiece(fd: number, piece: Buffer, offset: number): number {
   let length = 0;
   while (length < piece.length) {
     const count = readSync(fd, piece, length, piece.length - length, offset + length);
@@ -120,7 +120,8 @@ function readPiece(fd: number, piece: Buffer, offset: number): number {
   return length;
 }
 
-function writeAll(fd: number, content: string | Buffer): void {
+/** Writes all of it where the file stands. */
+export function writeAll(fd: number, content: string | Buffer): void {
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
   for (let offset = 0; offset < bytes.length; ) offset += writeSync(fd, bytes, offset);
 }
@@ -165,12 +166,30 @@ export function replaceFile(path: string, content: string | Buffer, options: { r
     if (options.durable !== false) fsyncSync(fd);
   } catch (error) {
     closeSync(fd);
-    rmSync(temp, { force: true });
-    throw error;
+    throw withoutTemp(temp, error);
   }
   closeSync(fd);
-  renameSync(temp, path);
+  moveTemp(temp, path);
   if (options.durable === true) syncFolder(dirname(path));
+}
+
+/** Gives a temporary file its name; where that fails, it is not left behind. @throws system errors */
+export function moveTemp(temp: string, path: string): void {
+  try {
+    renameSync(temp, path);
+  } catch (error) {
+    throw withoutTemp(temp, error);
+  }
+}
+
+/** The error of a step that has begun a temporary file, once that is gone. What cannot be removed, either, the next run removes. */
+export function withoutTemp(temp: string, error: unknown): unknown {
+  try {
+    rmSync(temp, { recursive: true, force: true });
+  } catch {
+    // The first error is the one to tell.
+  }
+  return error;
 }
 
 /** Makes the names in a folder durable. */
@@ -195,7 +214,7 @@ export function replaceLink(path: string, target: string): void {
   const temp = `${path}.docker-preloader`;
   rmSync(temp, { force: true });
   symlinkSync(target, temp);
-  renameSync(temp, path);
+  moveTemp(temp, path);
 }
 
 /** Makes a folder with its parents; one that is there stays as it is. */

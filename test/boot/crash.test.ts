@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
-import { readdirSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { apply } from '../../agent/boot/apply.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { scratch } from '../support/scratch.ts';
 import { app, app2, built, mine, tool, tree, withUser } from './crash-images.ts';
 import { FakeGuest } from './fake-guest.ts';
-import { addContainer, factsOf, imageProblems, loadImages, references, type ImageSpec } from './fake-store.ts';
+import { addContainer, factsOf, imageProblems, loadImages, references, snapshot, type ImageSpec } from './fake-store.ts';
 
 /** What happens to the guest: the first part is done, then `change`, and the boot after that is the one that is killed. */
 interface Story {
@@ -166,4 +167,40 @@ describe('a boot that is killed after each of its steps', () => {
     guest.boot();
     assert.equal(references(guest.dataRoot).get('tool:1'), factsOf(tool).id);
   });
+});
+
+describe('a boot that fails at a layer of a disk', () => {
+  for (const { name, before, change } of stories) {
+    it(`${name}: what it has added is gone, and what was there is there`, (t) => {
+      const failAt = (index: number): boolean => {
+        const guest = new FakeGuest(path.join(scratch(t), 'guest'));
+        before(guest);
+        change(guest);
+        const { steps } = guest.plan();
+        const record = steps.filter((step) => step.do === 'record-layer')[index];
+        if (record === undefined) return false;
+        const found = filesIn(guest.dataRoot);
+        const file = record.tarSplit?.path ?? '';
+        const content = readFileSync(file);
+        truncateSync(file, 1);
+        assert.throws(() => apply(guest.dataRoot, steps), { code: 'DISK_LAYOUT', label: record.label, message: /tar-split\.json\.gz: \d+ bytes expected, found only 1$/ });
+        // Of a layer that stays, the link may lead to another disk by now.
+        const now = filesIn(guest.dataRoot);
+        assert.deepEqual([...now.keys()], [...found.keys()]);
+        for (const [entry, is] of found) if (!/^overlay2\/[^/]+\/diff$/.test(entry)) assert.equal(now.get(entry), is, entry);
+        writeFileSync(file, content);
+        guest.boot();
+        assert.deepEqual(guest.plan().steps, []);
+        return true;
+      };
+      let failures = 0;
+      while (failAt(failures)) failures += 1;
+      t.diagnostic(`${failures} layers`);
+    });
+  }
+
+  /** Folders that hold nothing do not count, nor does the ledger. */
+  function filesIn(dataRoot: string): Map<string, string> {
+    return new Map([...snapshot(dataRoot)].filter(([entry, is]) => !entry.startsWith('docker-preloader') && !is.startsWith('folder')));
+  }
 });

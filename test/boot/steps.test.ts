@@ -18,8 +18,8 @@ describe('a step', () => {
   for (const [step, text] of [
     [{ do: 'make-empty-layer' }, /^make the empty layer that base layers name as their lower$/],
     [{ do: 'link-layer', chain, names: ownLayerNames(chain), diffPath: '/d/diff', lower: 'l/X', label: 'dpl-a' }, /^link layer sha256:[0-9a-f]{12} to \/d\/diff$/],
-    [{ do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplitPath: undefined, mend: false }, /^record layer sha256:[0-9a-f]{12} of disk dpl-a$/],
-    [{ do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplitPath: undefined, mend: true }, /^mend the record of layer sha256:[0-9a-f]{12} of disk dpl-a$/],
+    [{ do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplit: undefined, mend: false }, /^record layer sha256:[0-9a-f]{12} of disk dpl-a$/],
+    [{ do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplit: undefined, mend: true }, /^mend the record of layer sha256:[0-9a-f]{12} of disk dpl-a$/],
     [{ do: 'pin-layer', chain, name: pinName(chain) }, /^pin layer sha256:[0-9a-f]{12}, so that it outlasts a prune$/],
     [{ do: 'unpin-layer', chain, name: pinName(chain) }, /^unpin layer sha256:[0-9a-f]{12}$/],
     [{ do: 'store-image', own: true, id, label: 'dpl-a', config: Buffer.alloc(0), metadata: new Map() }, /^store image sha256:[0-9a-f]{12} of disk dpl-a$/],

@@ -62,6 +62,11 @@ function canFail(call: Call): boolean {
   return call.name !== 'umount2';
 }
 
+/** What a step has begun and not brought to its end. */
+function leftBehind(tree: Tree): string[] {
+  return [...tree.keys()].filter((file) => /\.docker-preloader$|\/layerdb\/tmp\/./.test(file));
+}
+
 async function tryPoint(scenario: Scenario, call: Call, fault: Fault, undisturbed: Tree, withDockerd: boolean): Promise<string[]> {
   const at = `${fault} at ${call.name} ${call.index} (${call.text.slice(0, 300)})`;
   const log = path.join(bench.folder, 'strace.log');
@@ -72,6 +77,8 @@ async function tryPoint(scenario: Scenario, call: Call, fault: Fault, undisturbe
   // strace ends as the process that it follows does.
   if (fault !== 'KILL' && ![0, 1, 3].includes(outcome.exitCode ?? -1)) problems.push(`exit status 0, 1 or 3 expected, found ${String(outcome.exitCode)}: ${outcome.all}`);
   problems.push(...storeProblems(bench.dataRoot, scenario.user));
+  // What cannot be removed stays until the next run.
+  if (fault !== 'KILL' && !/^(unlink|rmdir)/.test(call.name)) problems.push(...leftBehind(readTree(bench.dataRoot)).map((file) => `left behind: ${file}`));
   if (withDockerd) {
     const kept = await bench.keep('struck');
     problems.push(...(await dockerdProblems(bench, scenario)).map((problem) => `dockerd: ${problem}`));

@@ -120,9 +120,9 @@ async function withoutPrograms(action: () => Promise<unknown>): Promise<void> {
 }
 
 /** It is unmounted with whatever else is mounted below the case's folder. */
-function mounted(file: string, type: string): void {
+function mounted(file: string, type: string, options: readonly string[] = []): void {
   mkdirSync(file, { recursive: true });
-  execFileSync('mount', ['-t', type, type, file]);
+  execFileSync('mount', ['-t', type, ...options, type, file]);
 }
 
 /**
@@ -150,6 +150,10 @@ export const reach: Readonly<Record<Code, Reach>> = {
   STORE_WRITE: (ground) => {
     // A file where the store's own temporary folder belongs.
     writeFile(inRoot(ground, 'image/overlay2/layerdb/tmp'), '');
+    return run(ground);
+  },
+  STORE_FULL: (ground) => {
+    mounted(inRoot(ground, ''), 'tmpfs', ['-o', 'nr_inodes=40']);
     return run(ground);
   },
   LEDGER_NEWER: (ground) => {

@@ -1,0 +1,101 @@
+import { sha256 } from '../docker/ids.ts';
+import { messageOf, PreloaderError } from '../system/errors.ts';
+import { contentFault } from './disk-fault.ts';
+import { readManifest, type Manifest } from './manifest.ts';
+import { readTree, type DiskContent } from './reader.ts';
+import { DiskTree, type ReadableTree } from './tree.ts';
+
+/**
+ * Reads a disk of which not any content will do: the manifest must have one of the digests, each file that is read must
+ * be listed in it with its own, and nothing that it lists may be missing. One bad entry costs the disk.
+ * @throws PreloaderError DISK_CONTENT, and as `readDisk`
+ */
+export function readPinnedDisk(label: string, root: string, digests: readonly string[]): DiskContent {
+  const disk = new DiskTree(root);
+  const found = readManifest(disk);
+  if (found === undefined || !digests.includes(found.digest)) {
+    throw new PreloaderError('DISK_CONTENT', `a manifest with digest ${digests.join(' or ')} expected, found ${found?.digest ?? 'none'}`);
+  }
+  const tree = new PinnedTree(disk, found.manifest);
+  const content = readTree(label, tree, found);
+  tree.check(content);
+  return { ...content, pinned: true };
+}
+
+/** A disk's files, each with what the manifest says of it. The bytes that are compared are those that are used. */
+class PinnedTree implements ReadableTree {
+  readonly #tree: ReadableTree;
+  readonly #manifest: Manifest;
+  #fault: string | undefined;
+
+  constructor(tree: ReadableTree, manifest: Manifest) {
+    this.#tree = tree;
+    this.#manifest = manifest;
+  }
+
+  /** What the manifest says of a file's content, undefined where it does not list it. */
+  digestOf(relative: string): string | undefined {
+    const { metadata } = this.#manifest;
+    return Object.hasOwn(metadata, relative) ? metadata[relative] : undefined;
+  }
+
+  #report(fault: string): void {
+    this.#fault ??= fault;
+  }
+
+  /** @throws PreloaderError DISK_CONTENT where anything that was read is not as the manifest has it, or was left out */
+  check({ images, layers }: { readonly images: ReadonlyMap<string, unknown>; readonly layers: ReadonlyMap<string, unknown> }): void {
+    for (const { id } of this.#manifest.images) if (!images.has(id)) this.#report(`image ${id}, which the manifest lists, expected, found none that can be used`);
+    for (const { chainId } of this.#manifest.layers) if (!layers.has(chainId)) this.#report(`layer ${chainId}, which the manifest lists, expected, found none that can be used`);
+    if (this.#fault !== undefined) throw new PreloaderError('DISK_CONTENT', this.#fault);
+  }
+
+  capacity(): number {
+    return this.#tree.capacity();
+  }
+
+  path(relative: string): string {
+    return this.#tree.path(relative);
+  }
+
+  isFolder(relative: string): boolean {
+    return this.#tree.isFolder(relative);
+  }
+
+  names(relative: string): string[] {
+    return this.#tree.names(relative);
+  }
+
+  hasNames(relative: string, count: number): boolean {
+    return this.#tree.hasNames(relative, count);
+  }
+
+  read(relative: string, limitBytes: number): Buffer | undefined {
+    const bytes = this.#noting(() => this.#tree.read(relative, limitBytes));
+    const found = bytes === undefined ? undefined : sha256(bytes);
+    const expected = this.digestOf(relative);
+    if (found !== expected) this.#report(contentFault(relative, expected, found));
+    return bytes;
+  }
+
+  readText(relative: string, limitBytes: number): string | undefined {
+    return this.read(relative, limitBytes)?.toString('utf8');
+  }
+
+  sizeOf(relative: string): number | undefined {
+    const size = this.#noting(() => this.#tree.sizeOf(relative));
+    const expected = this.digestOf(relative);
+    // Its content is compared when it is copied.
+    if ((size === undefined) !== (expected === undefined)) this.#report(contentFault(relative, expected, size === undefined ? undefined : 'one'));
+    return size;
+  }
+
+  #noting<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      this.#report(messageOf(error));
+      throw error;
+    }
+  }
+}

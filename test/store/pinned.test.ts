@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cp } from 'node:fs/promises';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { execa } from 'execa';
+import { agent } from '../support/agent.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { dockerArchive } from '../support/docker-archive.ts';
+import { ensureDebianPackages } from '../support/debian-packages.ts';
+import { busyboxRoot } from '../support/images.ts';
+import { tempTree, type TempTree } from '../support/temp-tree.ts';
+import { makeSite, type Site } from './site.ts';
+
+interface MadeDisk {
+  readonly file: string;
+  readonly digest: string;
+  /** Of the first image, the top. */
+  readonly top: string;
+}
+
+describe('a disk with a pinned digest', () => {
+  let tree: TempTree;
+  let right: MadeDisk;
+  let wrong: MadeDisk;
+
+  before(async () => {
+    await ensureDebianPackages(['e2fsprogs'], { install: true });
+    tree = await tempTree('dpl-pinned');
+    right = await makeDisk('right', 'right\n');
+    wrong = await makeDisk('wrong', 'wrong\n');
+  });
+  after(cleanUpAll);
+
+  /** Both have an image `app:1`. */
+  async function makeDisk(name: string, content: string): Promise<MadeDisk> {
+    const archive = path.join(tree.path, `${name}.tar`);
+    writeFileSync(archive, await dockerArchive([{ tags: ['app:1', `${name}:1`], layers: [await busyboxRoot(), [{ name: 'file', content }]] }]));
+    const file = path.join(tree.path, `${name}.ext4`);
+    const built = await agent(['build', archive, '-o', file, '--format', 'raw', '--label', 'pinned', '--quiet']);
+    assert.equal(built.exitCode, 0, built.all);
+    const { stdout } = await agent(['inspect', '--json', file]);
+    const { manifest, images } = JSON.parse(stdout) as { manifest: { digest: string }; images: { layers: string[] }[] };
+    return { file, digest: manifest.digest, top: images[0]?.layers.at(-1)?.slice('sha256:'.length) ?? '' };
+  }
+
+  /** A copy of the right disk in which one file has other bytes. */
+  async function tampered(name: string, file: string, change: (bytes: Buffer) => Buffer): Promise<string> {
+    const disk = path.join(tree.path, `${name}.ext4`);
+    await cp(right.file, disk);
+    const content = path.join(tree.path, `${name}.file`);
+    await execa('debugfs', ['-R', `dump /${file} ${content}`, disk]);
+    writeFileSync(content, change(readFileSync(content)));
+    await execa('debugfs', ['-w', '-f', '-', disk], { input: `rm /${file}\nwrite ${content} /${file}\n` });
+    return disk;
+  }
+
+  const flipLast = (bytes: Buffer): Buffer => bytes.map((byte, index) => (index === bytes.length - 1 ? byte ^ 1 : byte)) as Buffer;
+  const named = ({ dataRoot }: Site): string => {
+    const file = path.join(dataRoot, 'image/overlay2/repositories.json');
+    return existsSync(file) ? readFileSync(file, 'utf8') : 'none';
+  };
+  const statusOf = ({ folder }: Site): { readonly state: string; readonly disks: readonly { readonly label: string; readonly state: string; readonly error: { readonly code: string } | null }[] } =>
+    JSON.parse(readFileSync(path.join(folder, 'status/status.json'), 'utf8')) as ReturnType<typeof statusOf>;
+  const isMounted = ({ mountRoot }: Site, label: string): boolean => readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${mountRoot}/${label} `);
+
+  /** `apply`, `plan` and `verify` say the same, and the status shows the disk as refused. */
+  async function refused(site: Site, name: string, says: RegExp): Promise<void> {
+    const label = site.labelOf(name);
+    for (const command of ['apply', 'plan', 'verify']) {
+      const { exitCode, all } = await site.agent(command);
+      assert.equal(exitCode, 1, `${command}: ${all}`);
+      assert.match(all, says, command);
+      assert.doesNotMatch(all, /REQUIRED_MISSING|link layer|STORE_DIFFERS|STORE_DAMAGED/, command);
+      assert.equal(isMounted(site, label), false, command);
+    }
+    const { state, disks } = statusOf(site);
+    assert.equal(state, 'failed');
+    assert.deepEqual(disks.filter((disk) => disk.label === label).map((disk) => [disk.state, disk.error?.code]), [['refused', 'DISK_CONTENT']]);
+  }
+
+  it('is left out where it has another one: Docker has none of its images', async () => {
+    const site = await makeSite('28.5');
+    await site.attach(wrong.file, 'd');
+    await site.configure({ required: [`${site.labelOf('d')}@${right.digest}`] });
+    await refused(site, 'd', new RegExp(`disk ${site.labelOf('d')} \\(/dev/loop\\d+\\) is left out: a manifest with digest ${right.digest} expected, found ${wrong.digest}`));
+    const dockerd = await site.start();
+    assert.equal(await dockerd.cli(['images', '--quiet']), '');
+    await dockerd.stop();
+    await site.remove();
+  });
+
+  it('is left out where dockerd has filled it, and it has no manifest', async () => {
+    const site = await makeSite('28.5');
+    const disk = path.join(tree.path, 'bare.ext4');
+    await cp(right.file, disk);
+    await execa('debugfs', ['-w', '-R', 'rm /docker-preloader.json', disk]);
+    await site.attach(disk, 'd');
+    await site.configure({ required: [`${site.labelOf('d')}@${right.digest}`] });
+    await refused(site, 'd', /a manifest with digest sha256:[0-9a-f]{64} expected, found none/);
+    await site.remove();
+  });
+
+  it('in whose place another comes takes its images along, and what a container stands on leads not to the other', async () => {
+    const site = await makeSite('28.5');
+    await site.attach(right.file, 'd');
+    await site.configure({ required: [`${site.labelOf('d')}@${right.digest}`] });
+    await site.apply();
+    const first = await site.start();
+    assert.equal(await first.cli(['run', '--rm', '--network=none', 'app:1', 'cat', '/file']), 'right');
+    await first.cli(['create', '--name', 'mine', '--network=none', 'app:1', 'cat', '/file']);
+    await first.stop();
+
+    await site.detach('d');
+    const other = await tampered('other', 'docker-preloader.json', (bytes) => Buffer.from(bytes.toString().replace('"priority": 0', '"priority": 7')));
+    await site.attach(other, 'd');
+    await refused(site, 'd', /is left out: a manifest with digest/);
+    assert.doesNotMatch(named(site), /app:1/);
+    const second = await site.start();
+    assert.equal(await second.cli(['ps', '--all', '--format', '{{.Names}}']), 'mine');
+    // The other disk has the same layer at the same place.
+    await assert.rejects(second.cli(['start', '--attach', 'mine']));
+    await second.stop();
+    await site.remove();
+  });
+
+  it('by a glob counts for each disk that the glob means, but not for one that is pinned by its name', async () => {
+    const site = await makeSite('28.5');
+    await site.attach(right.file, 'd1');
+    await site.attach(wrong.file, 'd2');
+    await site.configure({ required: [`${site.labelOf('d*')}@${right.digest}`] });
+    await refused(site, 'd2', /is left out: a manifest with digest/);
+    assert.match(named(site), /"right:1"/);
+    assert.doesNotMatch(named(site), /"wrong:1"/);
+    await site.configure({ required: [`${site.labelOf('d*')}@${right.digest}`, `${site.labelOf('d2')}@${wrong.digest}`] });
+    await site.apply();
+    assert.match(named(site), /"right:1".*"wrong:1"/);
+    await site.remove();
+  });
+
+  for (const { what, file, change, says } of [
+    { what: 'a tar-split', file: () => `image/overlay2/layerdb/sha256/${right.top}/tar-split.json.gz`, change: flipLast, says: /tar-split\.json\.gz: content with digest sha256:[0-9a-f]{64} expected, as the manifest has it, found sha256:/ },
+    { what: 'repositories.json', file: () => 'image/overlay2/repositories.json', change: (bytes: Buffer) => Buffer.from(bytes.toString().replaceAll('right', 'other')), says: /repositories\.json: content with digest/ },
+  ]) {
+    it(`and ${what} that is not what the manifest says is left out, with all that was begun of it`, async () => {
+      const disk = await tampered(path.basename(file()), file(), change);
+      const site = await makeSite('28.5');
+      await site.attach(disk, 'd');
+      await site.attach(wrong.file, 'u');
+      await site.configure({ required: [`${site.labelOf('d')}@${right.digest}`] });
+      await refused(site, 'd', says);
+      assert.match(named(site), /"wrong:1"/);
+      assert.doesNotMatch(named(site), /"right:1"|"other:1"/);
+      assert.equal(existsSync(path.join(site.dataRoot, 'image/overlay2/layerdb/sha256', right.top)), false);
+      // Without the pin, any content will do.
+      await site.configure({});
+      await site.apply();
+      await site.remove();
+    });
+  }
+});
