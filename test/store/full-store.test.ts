@@ -91,12 +91,9 @@ describe('a data root with little room', () => {
     }
   }
 
-  const isFull = ({ dataRoot }: Place): boolean => statfsSync(dataRoot).bavail === 0;
-
   async function startsWith(place: Place, ...names: readonly string[]): Promise<void> {
     const dockerd = await place.start();
     assert.deepEqual((await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').toSorted(), [...names].toSorted());
-    if (!isFull(place)) assert.equal(await dockerd.cli(['run', '--rm', '--network=none', 'mine:1', 'echo', 'runs']), 'runs');
     await dockerd.stop();
   }
 
@@ -111,7 +108,7 @@ describe('a data root with little room', () => {
     await attachHoles(site, 'gib', 2, 1000 * MB);
     const { all } = await site.apply(3);
     assert.match(all, /tar-split\.json\.gz: of 1048576000 bytes, it takes a layer of at least \d+ files, found fewer/);
-    assert.match(all, /image gib:1 is left out: 1 of its 1 layers are missing/);
+    assert.match(all, /image gib:1 is left out: 1 of its 1 layer is missing/);
     nothingOf(site, 'gib');
     await startsWith(site, 'mine:1', 'small:1');
     await site.remove();
