@@ -37,6 +37,15 @@ describe('the unit', () => {
     for (const option of ['ro', 'nodev', 'nosuid', 'noexec', 'norecovery']) assert.ok(options.split(',').includes(option), options);
   });
 
+  it('asks the dockerd of docker.service for its version where that decides which driver it takes', async () => {
+    await ok(guest, `mkdir -p /root/other/aufs/x && echo '{ "dataRoot": "/root/other" }' > /root/other.json && test ! -e /usr/bin/dockerd`);
+    const { stdout, stderr } = await guest.run('PATH=/usr/bin docker-preloader plan --config /root/other.json');
+    const said = `${stdout}${stderr}`;
+    const keepsToIt = /version 20\./.test(await ok(guest, 'dockerd --version'));
+    if (keepsToIt) assert.match(said, /dockerd would keep to the storage driver 'aufs'/);
+    else assert.match(said, /^store image .* of disk dpl-a$/m);
+  });
+
   it('stops within a second, with success, and the mounts stay', async () => {
     const started = performance.now();
     await ok(guest, 'systemctl stop docker-preloader.socket docker-preloader.service');
