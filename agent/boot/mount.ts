@@ -26,12 +26,14 @@ export interface Mounts {
 export interface MountOptions {
   /** Nothing runs from the disks: a mount whose device no longer has its label may make room for one that has. */
   readonly mayUnmount: boolean;
+  /** The digests of which a disk with this label must have one; none where it may have any. */
+  readonly pinned?: (label: string) => readonly string[] | undefined;
   /** Is told of each disk once it is there. */
   readonly tell?: (disk: MountedDisk) => void;
 }
 
 /** Mounts each disk in a folder of its label. What is mounted there already is used if it is the same device. */
-export function mountDisks(discovery: Discovery, mountRoot: string, { mayUnmount, tell }: MountOptions): Mounts {
+export function mountDisks(discovery: Discovery, mountRoot: string, { mayUnmount, pinned, tell }: MountOptions): Mounts {
   const disks: MountedDisk[] = [];
   const findings: Finding[] = [];
   if (discovery.disks.size === 0) return { disks, findings };
@@ -42,7 +44,7 @@ export function mountDisks(discovery: Discovery, mountRoot: string, { mayUnmount
     const place = { path: join(mountRoot, label), there: present.findLast((mount) => mount.path === join(mountRoot, label)) };
     let device = candidates[0]?.device.path ?? '';
     try {
-      const disk = candidates.length === 1 ? candidates[0] : chooseDuplicate(label, candidates, place, findings);
+      const disk = candidates.length === 1 ? candidates[0] : chooseDuplicate(label, candidates, place, pinned?.(label) ?? [], findings);
       if (disk === undefined) continue;
       device = disk.device.path;
       const mounted = mountDisk(disk, place, mayUnmount);
@@ -96,24 +98,28 @@ const BUSY_RETRIES = 10;
 const BUSY_RETRY_MS = 20;
 
 /**
- * Of devices with one label the one that is mounted already, whatever the others hold: images run from it. Where none
- * is, the first, if the manifests of all say that their content is the same; none otherwise, since which one was meant
- * cannot be known.
+ * Of devices with one label, those with a pinned digest where there are any; and of these the one that is mounted already,
+ * whatever the others hold: images run from it. Where none is, the first, if the manifests of all say that their content is
+ * the same; none otherwise, since which one was meant cannot be known.
  */
-function chooseDuplicate(label: string, candidates: readonly FoundDisk[], { path, there }: Place, findings: Finding[]): FoundDisk | undefined {
-  const mounted = candidates.find(({ device }) => device.deviceNumber === there?.deviceNumber);
-  const first = mounted ?? candidates[0];
-  const others = candidates.filter((disk) => disk !== first);
+function chooseDuplicate(label: string, candidates: readonly FoundDisk[], { path, there }: Place, pinned: readonly string[], findings: Finding[]): FoundDisk | undefined {
+  const isMounted = ({ device }: FoundDisk): boolean => device.deviceNumber === there?.deviceNumber;
+  const digests = new Map(candidates.map((disk) => [disk, isMounted(disk) ? digestOn(path) : digestOf(disk, path)]));
+  const right = candidates.filter((disk) => pinned.includes(digests.get(disk) ?? ''));
+  const meant = right.length > 0 ? right : candidates;
+  const first = meant.find(isMounted) ?? meant[0];
   if (first === undefined) return undefined;
-  const digest = first === mounted ? digestOn(path) : digestOf(first, path);
-  const strange = others.filter((disk) => digest === undefined || digestOf(disk, path) !== digest);
-  const names = (disks: readonly FoundDisk[]): string => disks.map(({ device }) => device.path).join(', ');
+  const digest = digests.get(first);
+  const others = candidates.filter((disk) => disk !== first);
+  const strange = others.filter((disk) => digest === undefined || digests.get(disk) !== digest);
+  const names = (disks: readonly FoundDisk[]): string => disks.map((disk) => disk.device.path).join(', ');
   const found = `disk ${label}: one device expected, found ${names(candidates)} with different or unknown content`;
-  if (strange.length > 0 && mounted === undefined) {
+  if (!isMounted(first) && strange.some((disk) => meant.includes(disk))) {
     findings.push({ code: 'LABEL_DUPLICATE', label, device: names(candidates), message: `${found}; all are left out: detach one, or give it another label` });
     return undefined;
   }
-  if (strange.length > 0) findings.push({ code: 'LABEL_DUPLICATE', label, device: names(strange), message: `${found}; ${first.device.path}, which is mounted already, stays in use, ${names(strange)} left out: detach it, or give it another label` });
+  const why = isMounted(first) ? 'which is mounted already, stays in use' : 'which has the pinned digest, is used';
+  if (strange.length > 0) findings.push({ code: 'LABEL_DUPLICATE', label, device: names(strange), message: `${found}; ${first.device.path}, ${why}, ${names(strange)} left out: detach it, or give it another label` });
   for (const disk of others) {
     if (!strange.includes(disk)) findings.push({ code: 'DISK_TWICE', label, device: disk.device.path, message: `disk ${label}: ${disk.device.path} is left out: it holds the same as ${first.device.path}, which is used` });
   }

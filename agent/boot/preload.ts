@@ -142,7 +142,11 @@ class PreloadRun implements Preload {
     this.findings.push(...findLostDisks(this.#config.mountRoot, { mayUnmount: mayChange }));
     const unlinked = this.#unlinkedDisks(dataRoot, discovery);
     const toMount = unlinked.length === 0 ? discovery : without(discovery, unlinked);
-    const mounts = mountDisks(toMount, this.#config.mountRoot, { mayUnmount: mayChange || this.#options.privateMounts === true, tell: ({ label, device }) => this.timings.mounted(label, device.path) });
+    const mounts = mountDisks(toMount, this.#config.mountRoot, {
+      mayUnmount: mayChange || this.#options.privateMounts === true,
+      pinned: (label) => requiredDigests(this.#config, label),
+      tell: ({ label, device }) => this.timings.mounted(label, device.path),
+    });
     this.findings.push(...mounts.findings);
     const hidden = this.#options.change === 'never' ? [] : findHiddenMounts(mounts.disks);
     this.findings.push(...hidden);

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, beforeEach, describe, it } from 'node:test';
 import { defaultConfig, type Config } from '../../agent/boot/config.ts';
 import type { FoundDisk } from '../../agent/boot/discover.ts';
 import { findLostDisks, mountDisks, type Mounts } from '../../agent/boot/mount.ts';
 import { preload } from '../../agent/boot/preload.ts';
+import { sha256 } from '../../agent/docker/ids.ts';
 import { statusDocument } from '../../agent/status/document.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
 import { deviceNumberOf } from '../../agent/system/block-devices.ts';
@@ -47,12 +48,14 @@ describe('devices with one label', () => {
     const { device } = await attach(file);
     return { label, rank: 0, superblock: must(readSuperblock(device)), device: { name: path.basename(device), path: device, deviceNumber: deviceNumberOf(statSync(device).rdev), sizeBytes: statSync(file).size, removable: false, holders: [] } };
   };
-  const mount = (disks: readonly FoundDisk[], mayUnmount = true): Mounts => mountDisks({ disks: new Map([[label, disks]]), refused: [], findings: [], missing: [] }, config.mountRoot, { mayUnmount });
+  const mount = (disks: readonly FoundDisk[], mayUnmount = true, pinned: readonly string[] = []): Mounts => mountDisks({ disks: new Map([[label, disks]]), refused: [], findings: [], missing: [] }, config.mountRoot, { mayUnmount, pinned: () => pinned });
   const used = ({ disks }: Mounts): string[] => disks.map(({ device }) => device.path);
   const codes = ({ findings }: Pick<StatusDocument, 'findings'> | Mounts): string[] => findings.map(({ code }) => code);
   const run = async (change: 'stopped' | 'never' = 'stopped'): Promise<StatusDocument> => statusDocument(await preload(config, { wait: false, change, quiet: true }), 1);
   const tags = (): string[] => [...references(config.dataRoot ?? '').keys()];
-  const noTrace = (): void => assert.deepEqual([readdirSync(config.mountRoot), readMounts().filter((one) => path.dirname(one.path) === config.mountRoot).map((one) => path.basename(one.path))], [[label], [label]]);
+  /** Of looking into others, nothing is left. */
+  const noTraceBut = (mounts: number): void => assert.deepEqual([readdirSync(config.mountRoot), readMounts().filter((one) => path.dirname(one.path) === config.mountRoot).map((one) => path.basename(one.path))], [[label], Array.from({ length: mounts }, () => label)]);
+  const noTrace = (): void => noTraceBut(1);
 
   for (const last of [false, true]) {
     it(`of the same content count as one, and the mounted one is the one: ${last ? 'the last' : 'the first'} by name`, async () => {
@@ -107,6 +110,28 @@ describe('devices with one label', () => {
       }
     });
   }
+
+  it('of which one has the pinned digest: it is meant, whatever is mounted', async () => {
+    const files = [await makeFile('one', app('a'), 1), await makeFile('two', app('b'), 2)] as const;
+    const disks = [await attachFile(files[0]), await attachFile(files[1])] as const;
+    const pins = ['one', 'two'].map((name) => sha256(readFileSync(path.join(folder, `${name}.d/docker-preloader.json`))));
+    const unpinned = `sha256:${'0'.repeat(64)}`;
+    for (const [index, pin] of pins.entries()) {
+      const [right, wrong] = must(index === 0 ? disks : disks.toReversed()) as [FoundDisk, FoundDisk];
+      const fresh = mount(disks, true, [pin]);
+      assert.deepEqual([used(fresh), fresh.findings.map(({ code, device }) => [code, device])], [[right.device.path], [['LABEL_DUPLICATE', wrong.device.path]]]);
+      assert.match(fresh.findings[0]?.message ?? '', new RegExp(`; ${right.device.path}, which has the pinned digest, is used, ${wrong.device.path} left out:`));
+      // Mounted beside the right one, the wrong one makes room once nothing runs from it.
+      unmount(path.join(config.mountRoot, label));
+      mount([wrong]);
+      assert.deepEqual([used(mount(disks, false, [pin])), used(mount(disks, true, [pin]))], [[], [right.device.path]]);
+      // No pin that any of them has, or one for each: as without pins.
+      for (const others of [[unpinned], pins]) assert.deepEqual(used(mount(disks, true, others)), [right.device.path]);
+      unmount(path.join(config.mountRoot, label));
+      for (const others of [[unpinned], pins]) assert.deepEqual(used(mount(disks, true, others)), []);
+      noTraceBut(0);
+    }
+  });
 
   it('a third of the same content and a fourth of another: each is told of', async () => {
     const [file, another] = [await makeFile('one', app('a'), 1), await makeFile('two', app('b'), 2)];
