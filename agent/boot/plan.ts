@@ -74,7 +74,7 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   const distribution = distributionSteps(store, layers.wantedCopies(), ledger.distribution);
 
   const known: LedgerContent = state === 'read' ? ledger : contentByStore(store, offer);
-  const removals = findRemovals({ store, ledger, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, isOurs, planner: layers, forget });
+  const removals = findRemovals({ store, ledger, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, displaced: merge.displaced, isOurs, planner: layers, forget });
 
   const pins = pinSteps({
     store,
@@ -107,26 +107,35 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   build.push(...stale.map((path): Step => ({ do: 'remove-distribution', path })), ...pins.remove, ...removals.steps);
   if (content.layers.size === 0 && layers.own.size === 0 && store.hasTraceOfEmptyLayer() && !removals.isEmptyLayerInUse()) build.push({ do: 'remove-empty-layer' });
 
-  return { steps: withLedger(build, { state, written, ledger }, final), findings: [...beyond.values(), ...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, pinned: pins.pinned, wanted: images, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
+  return { steps: withLedger(build, { state, written, ledger, reclaimed: merge.reclaimed }, final), findings: [...beyond.values(), ...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, pinned: pins.pinned, wanted: images, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
+}
+
+interface Before {
+  readonly state: LedgerState['state'];
+  readonly written: Ledger;
+  /** With its references settled. */
+  readonly ledger: Ledger;
+  readonly reclaimed: ReadonlySet<string>;
 }
 
 /** The ledger says what is about to change before anything does, and what is there when all is done. */
-function withLedger(build: readonly Step[], before: { readonly state: LedgerState['state']; readonly written: Ledger; readonly ledger: Ledger }, final: Ledger): Step[] {
-  const { state, written, ledger } = before;
+function withLedger(build: readonly Step[], before: Before, final: Ledger): Step[] {
+  const { state, written } = before;
   if (build.length === 0 && state !== 'invalid') {
     if (isSameLedger({ ...final, synced: written.synced }, written)) return [];
     if (state === 'none' && isEmpty(final)) return [];
   }
-  if (isEmpty(final) && final.removed.size === 0) return [...begin(build, ledger, final), ...build, { do: 'remove-ledger' }];
-  return [...begin(build, ledger, final), ...build, { do: 'write-ledger', ledger: final, final: true }];
+  if (isEmpty(final) && final.removed.size === 0) return [...begin(build, before, final), ...build, { do: 'remove-ledger' }];
+  return [...begin(build, before, final), ...build, { do: 'write-ledger', ledger: final, final: true }];
 }
 
 /** Nothing that either the old or the new ledger knows may be forgotten if this run is killed, and the next one, too. */
-function begin(build: readonly Step[], ledger: Ledger, final: Ledger): Step[] {
+function begin(build: readonly Step[], { ledger, reclaimed }: Before, final: Ledger): Step[] {
   if (build.length === 0) return [];
   const { references, images, layers } = final;
   const before: Ledger = {
-    references: ledger.references,
+    // With the new times in `lent`, what the user has loaded again would look untouched to the next run.
+    references: new Map([...ledger.references].filter(([name]) => !reclaimed.has(name))),
     images: new Map([...(ledger.next?.images ?? []), ...ledger.images]),
     layers: new Map([...(ledger.next?.layers ?? []), ...ledger.layers]),
     synced: false,

@@ -15,6 +15,8 @@ export interface ReferenceMerge {
   readonly changes: ReadonlyMap<string, ImageID | undefined>;
   /** References that are ours afterwards. */
   readonly own: ReadonlyMap<string, ImageID>;
+  /** References that are as we left them, and yet the user's: he has loaded or pulled the image since. */
+  readonly reclaimed: ReadonlySet<string>;
   readonly removed: ReadonlyMap<string, ImageID>;
   readonly displaced: ReadonlyMap<string, ImageID>;
   readonly findings: readonly Finding[];
@@ -54,6 +56,7 @@ export function mergeReferences(input: ReferenceMergeInput): ReferenceMerge {
 class Merge implements ReferenceMerge {
   readonly changes = new Map<string, ImageID | undefined>();
   readonly own = new Map<string, ImageID>();
+  readonly reclaimed = new Set<string>();
   readonly removed = new Map<string, ImageID>();
   readonly displaced = new Map<string, ImageID>();
   readonly findings: Finding[] = [];
@@ -66,6 +69,7 @@ class Merge implements ReferenceMerge {
   settle(name: string): void {
     const now = this.#input.store.get(name);
     const theirs = this.#input.disks.get(name);
+    if (now !== undefined && now === this.#input.ledger.references.get(name) && !this.#isUntouched(name, now)) this.reclaimed.add(name);
     if (now === undefined) this.#settleMissing(name, theirs);
     else if (now === theirs?.image) this.#settleEqual(name, now);
     else if (this.#isUntouched(name, now)) this.#follow(name, theirs);

@@ -20,6 +20,8 @@ export interface RemovalInput {
   readonly wantedLayers: ReadonlyMap<ChainID, DiskLayer>;
   /** Changes to repositories.json. */
   readonly changes: ReadonlyMap<string, ImageID | undefined>;
+  /** The user's images whose names disks have: they get them back. */
+  readonly displaced: ReadonlyMap<string, ImageID>;
   readonly planner: LayerPlanner;
   /** Whether it goes for good, whatever is attached. */
   readonly forget: boolean;
@@ -78,13 +80,29 @@ class RemovalPlanner implements Removals {
   }
 
   #sortImages(candidates: ReadonlyMap<ImageID, string>): void {
-    const { store, wantedImages } = this.#input;
+    const { store, wantedImages, displaced } = this.#input;
     const containerTops = new Set(store.containerParents().values());
+    const waiting = new Set(displaced.values());
     for (const [id, label] of candidates) {
       if (wantedImages.has(id) || !store.images.has(id) || !this.#input.isOurs(id)) continue;
       const top = store.imageConfig(id)?.chains.at(-1);
-      if (this.#names.has(id) || (top !== undefined && containerTops.has(top))) this.keptImages.set(id, label);
+      if (this.#names.has(id) || waiting.has(id) || (top !== undefined && containerTops.has(top))) this.keptImages.set(id, label);
       else this.#removedImages.add(id);
+    }
+    if (this.#removedImages.size > 0) this.#keepParents(candidates);
+  }
+
+  /**
+   * dockerd removes no image that another was built from (moby, daemon/images/image_delete.go, conflictDependentChild): `docker
+   * rmi` of the other goes on to it, and fails where it is not there.
+   */
+  #keepParents(candidates: ReadonlyMap<ImageID, string>): void {
+    const { store } = this.#input;
+    for (const id of store.images) {
+      if (this.#removedImages.has(id)) continue;
+      for (let parent = store.imageParent(id); parent !== undefined && this.#removedImages.delete(parent); parent = store.imageParent(parent)) {
+        this.keptImages.set(parent, candidates.get(parent) ?? '');
+      }
     }
   }
 
@@ -104,11 +122,12 @@ class RemovalPlanner implements Removals {
   }
 
   #collectNeeds(): void {
-    const { store, wantedImages } = this.#input;
+    const { store, wantedImages, displaced } = this.#input;
+    const waiting = new Set(displaced.values());
     for (const id of store.images) {
       if (this.#removedImages.has(id) || wantedImages.has(id)) continue;
-      // One of ours that has lost its names stays for a container, which is named.
-      const name = this.#names.get(id)?.[0] ?? (this.keptImages.has(id) ? undefined : `sha256:${hexOf(id).slice(0, 12)}`);
+      // One of ours that has lost its names stays for a container or for an image built on it, which is named.
+      const name = this.#names.get(id)?.[0] ?? (this.keptImages.has(id) && !waiting.has(id) ? undefined : `sha256:${hexOf(id).slice(0, 12)}`);
       for (const chain of store.imageConfig(id)?.chains ?? []) this.#needRecord(chain, name === undefined ? undefined : `image ${name}`);
     }
     for (const [container, parent] of store.containerParents()) {

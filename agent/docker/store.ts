@@ -1,4 +1,4 @@
-import { lstatSync } from 'node:fs';
+import { existsSync, lstatSync } from 'node:fs';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { foldersIn, isDirectory, linkTarget, namesIn, readIfThere, readTextIfThere } from '../system/files.ts';
 import { isFileLocked } from '../system/lock.ts';
@@ -32,6 +32,12 @@ export interface NamedLayer {
 /** Whose a layer in the store is: its cache-id tells, and not a record that could be wrong. */
 export type Ownership = 'none' | 'ours' | 'user';
 
+/**
+ * What dockerd names the folders of layers and containers by, before it records them (moby, layer/layer_store.go, registerWithDescriptor
+ * and initMount). Killed in between, it leaves such a folder for ever and knows nothing of it. BuildKit's have other names.
+ */
+const DOCKERD_FOLDER = /^[0-9a-f]{64}(-init)?$/;
+
 const RECORD_FILES = ['diff', 'size', 'parent', 'cache-id'] as const;
 
 /**
@@ -53,6 +59,7 @@ export class Store {
   #overlayNames: ReadonlySet<string> | undefined;
   #mountNames: ReadonlySet<string> | undefined;
   #mountParents: ReadonlyMap<string, ChainID> | undefined;
+  #containerParents: ReadonlyMap<string, ChainID> | undefined;
   #foreignLinks: ReadonlyMap<string, string> | undefined;
 
   /** @throws PreloaderError STORE_INVALID where dockerd's own metadata cannot be read */
@@ -235,9 +242,16 @@ export class Store {
     return this.#mountParents;
   }
 
-  /** Container to the top layer of the image that it was made from. A pin is none: nothing of the user's stands on it. */
+  /**
+   * Container to the top layer of the image that it was made from. A pin is none: nothing of the user's stands on it. What a
+   * dockerd that was killed has left, as it made a container or built (moby, daemon/create.go, create), is none either: it
+   * never looks at such a layer again, and nobody can remove it.
+   */
   containerParents(): ReadonlyMap<string, ChainID> {
-    return new Map([...this.#parents()].filter(([name, parent]) => name !== pinName(parent)));
+    this.#containerParents ??= new Map(
+      [...this.#parents()].filter(([name, parent]) => name !== pinName(parent) && existsSync(`${this.dataRoot}/containers/${name}/config.v2.json`)),
+    );
+    return this.#containerParents;
   }
 
   /** Every layer that a pin of ours is for, whether the layer is there or not. */
@@ -256,13 +270,23 @@ export class Store {
   foreignLinks(ours: ReadonlySet<string>): ReadonlyMap<string, string> {
     if (this.#foreignLinks === undefined) {
       const links = new Map<string, string>();
+      const recorded = this.#recordedFolders();
       for (const name of this.#names()) {
-        if (ours.has(name) || name === 'l') continue;
+        if (ours.has(name) || name === 'l' || (DOCKERD_FOLDER.test(name) && !recorded.has(name))) continue;
         for (const link of linksIn(readTextIfThere(`${this.#overlay.layer(name)}/lower`) ?? '')) links.set(link, name);
       }
       this.#foreignLinks = links;
     }
     return this.#foreignLinks;
+  }
+
+  /** Folders of overlay2/ that records name: of layers, and of containers, which have two. */
+  #recordedFolders(): ReadonlySet<string> {
+    const names = [...this.layers].map((chain) => this.#cacheId(chain)?.trim() ?? '');
+    for (const container of this.containerParents().keys()) {
+      for (const file of ['mount-id', 'init-id']) names.push(readTextIfThere(`${this.paths.mount(container)}/${file}`)?.trim() ?? '');
+    }
+    return new Set(names);
   }
 
   /** The layer below, as the store's record has it. */

@@ -7,7 +7,7 @@ import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { scratch } from '../support/scratch.ts';
 import { app, app2, built, mine, tool, tree, withUser } from './crash-images.ts';
 import { FakeGuest } from './fake-guest.ts';
-import { addContainer, factsOf, imageProblems, loadImages, references, snapshot, type ImageSpec } from './fake-store.ts';
+import { addContainer, factsOf, imageProblems, loadImages, references, removeImage, snapshot, type ImageSpec } from './fake-store.ts';
 
 /** What happens to the guest: the first part is done, then `change`, and the boot after that is the one that is killed. */
 interface Story {
@@ -130,6 +130,26 @@ describe('a boot that is killed after each of its steps', () => {
       guest.detach('dpl-a');
       guest.boot();
       assert.equal(references(guest.dataRoot).get('tool:1'), factsOf(mine).id, `killed after ${killedAfter} steps`);
+    }
+  });
+
+  it('leaves the user what he has loaded again, also when the boot that saw it was killed', (t) => {
+    const both: ImageSpec = { ...app, references: ['app:1', 'app:latest'] };
+    const before = (): FakeGuest => {
+      const guest = new FakeGuest(scratch(t));
+      guest.attach('dpl-a', [both]);
+      guest.boot();
+      removeImage(guest.dataRoot, 'app:latest');
+      loadImages(guest.dataRoot, [{ ...app, references: ['app:1'] }]);
+      return guest;
+    };
+    for (let killedAfter = 0; killedAfter <= before().plan().steps.length; killedAfter += 1) {
+      const guest = before();
+      guest.boot(killedAfter);
+      guest.boot();
+      guest.detach('dpl-a');
+      guest.boot();
+      assert.deepEqual(references(guest.dataRoot), new Map([['app:1', factsOf(app).id]]), `killed after ${killedAfter} steps`);
     }
   });
 

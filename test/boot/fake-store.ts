@@ -112,7 +112,13 @@ export function addContainer(dataRoot: string, name: string, spec: ImageSpec): s
   const folder = `${metadataPaths(dataRoot).containers}/${id}`;
   writeFile(`${folder}/mount-id`, mountId);
   writeFile(`${folder}/parent`, top);
+  writeFile(containerConfig(dataRoot, id), JSON.stringify({ ID: id, Name: `/${name}` }), 0o600);
   return id;
+}
+
+/** What makes a container of a layer: without it, dockerd was killed before it was done. */
+export function containerConfig(dataRoot: string, id: string): string {
+  return path.join(dataRoot, 'containers', id, 'config.v2.json');
 }
 
 /** `docker rm`. */
@@ -122,6 +128,7 @@ export function removeContainer(dataRoot: string, id: string): void {
   rmSync(path.join(dataRoot, 'overlay2/l', readFileSync(`${overlay}/link`, 'utf8')));
   rmSync(overlay, { recursive: true });
   rmSync(folder, { recursive: true });
+  rmSync(path.dirname(containerConfig(dataRoot, id)), { recursive: true });
 }
 
 /** `docker rmi` of an image by its reference: what nothing else needs goes, too. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { readLedger } from '../../agent/boot/ledger.ts';
@@ -9,7 +9,7 @@ import { emptyLayer, ownLayerNames } from '../../agent/docker/overlay2.ts';
 import { Store } from '../../agent/docker/store.ts';
 import { scratch } from '../support/scratch.ts';
 import { codesOf, FakeGuest, messageOfCode } from './fake-guest.ts';
-import { addContainer, factsOf, imageProblems, loadImages, must, references, registryDigest, removeImage, setReference, snapshot, type ImageSpec } from './fake-store.ts';
+import { addContainer, containerConfig, factsOf, imageProblems, loadImages, must, references, registryDigest, removeContainer, removeImage, setReference, snapshot, type ImageSpec } from './fake-store.ts';
 
 const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1', 'app:latest'] };
 const app2: ImageSpec = { layers: ['base', 'app of version 2'], references: ['app:latest'] };
@@ -226,9 +226,9 @@ describe('what the user stands on', () => {
     guest.boot();
     addContainer(guest.dataRoot, 'mine', app);
     const unlinked = (): string => plan({ store: new Store(guest.dataRoot), ledger: readLedger(guest.dataRoot), disks: [], config: { prunedImages: 'restore', ...guest.config }, forget: true }).findings.map(({ code, message }) => `${code} ${message}`).join('\n');
-    assert.match(unlinked(), /^KEPT 2 layers of disk dpl-a stay in the store, since container [0-9a-f]{12} stands on them; to let go of them, start Docker, remove what stands there; then stop Docker and run: docker-preloader unlink$/);
+    assert.match(unlinked(), /^KEPT 2 layers of disk dpl-a stay in the store, since container mine stands on them; to let go of them, start Docker, remove what stands there; then stop Docker and run: docker-preloader unlink$/);
     loadImages(guest.dataRoot, [onApp]);
-    assert.match(unlinked(), /since container [0-9a-f]{12}, image built:1 stand on them; /);
+    assert.match(unlinked(), /since container mine, image built:1 stand on them; /);
   });
 
   it('stays for an image that was built on it, and is named', (t) => {
@@ -257,13 +257,23 @@ describe('what the user stands on', () => {
     const container = addContainer(guest.dataRoot, 'c', app);
     guest.detach('dpl-a');
     const planned = guest.boot();
-    assert.match(messageOfCode(planned, 'KEPT'), new RegExp(`container ${container.slice(0, 12)}`));
+    assert.match(messageOfCode(planned, 'KEPT'), /container c stands on/);
     assert.ok(existsSync(metadataPaths(guest.dataRoot).image(factsOf(app).id)));
     for (const chain of factsOf(app).chains) assert.ok(existsSync(metadataPaths(guest.dataRoot).layer(chain)));
-    rmSync(`${metadataPaths(guest.dataRoot).containers}/${container}`, { recursive: true });
-    rmSync(path.join(guest.dataRoot, 'overlay2', ...readdirSync(path.join(guest.dataRoot, 'overlay2')).filter((name) => existsSync(path.join(guest.dataRoot, 'overlay2', name, 'diff/own')))), { recursive: true });
+    removeContainer(guest.dataRoot, container);
     assert.deepEqual(codesOf(guest.boot()), []);
     assert.equal(existsSync(metadataPaths(guest.dataRoot).image(factsOf(app).id)), false);
+  });
+
+  it('does not stay for what a dockerd that was killed has left of a container', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    rmSync(containerConfig(guest.dataRoot, addContainer(guest.dataRoot, 'half', app)));
+    guest.detach('dpl-a');
+    assert.deepEqual(codesOf(guest.boot()), []);
+    assert.deepEqual(readdirSync(metadataPaths(guest.dataRoot).layers), []);
+    assert.deepEqual(guest.plan().steps, []);
   });
 
   it('stays for a foreign `lower`, the empty layer too', (t) => {
@@ -273,13 +283,23 @@ describe('what the user stands on', () => {
     // A layer that only BuildKit knows of: there is no image for it.
     loadImages(guest.dataRoot, [onApp]);
     const paths = metadataPaths(guest.dataRoot);
+    const top = must(factsOf(onApp).chains[2]);
+    const folder = path.join(guest.dataRoot, 'overlay2', readFileSync(`${paths.layer(top)}/cache-id`, 'utf8'));
+    const cacheFolder = path.join(path.dirname(folder), 'a1b2c3d4e5f6g7h8i9j0k1l2m');
+    cpSync(folder, cacheFolder, { recursive: true });
     rmSync(paths.image(factsOf(onApp).id));
-    rmSync(paths.layer(must(factsOf(onApp).chains[2])), { recursive: true });
+    rmSync(paths.layer(top), { recursive: true });
     setReference(guest.dataRoot, 'built:1', undefined);
     guest.detach('dpl-a');
-    assert.match(messageOfCode(guest.boot(), 'KEPT'), /layer folder/);
+    assert.deepEqual(codesOf(guest.boot()), ['BUILD_CACHE']);
     for (const chain of factsOf(app).chains) assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', ownLayerNames(chain).cacheId)));
     assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', emptyLayer.cacheId)));
+    // What is left is a folder that no record of dockerd's has, as a dockerd leaves it that was killed while it loaded an image.
+    rmSync(cacheFolder, { recursive: true });
+    assert.ok(existsSync(folder));
+    assert.deepEqual(codesOf(guest.boot()), []);
+    assert.deepEqual(readdirSync(paths.layers), []);
+    assert.ok(!existsSync(path.join(guest.dataRoot, 'overlay2', emptyLayer.cacheId)));
   });
 
   it('is linked to another disk that has it', (t) => {
@@ -329,6 +349,46 @@ describe('what the user stands on', () => {
     guest.detach('dpl-a');
     guest.boot();
     assert.deepEqual([...references(guest.dataRoot)], [['own-name:1', factsOf(app).id]]);
+  });
+
+  it('stays with its image where a classic build has made another of it: dockerd removes no parent of an image, and fails at one that is not there', (t) => {
+    const guest = newGuest(t);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    const step: ImageSpec = { layers: [...app.layers, 'copied'] };
+    const built: ImageSpec = { layers: step.layers, note: 'a label', references: ['built:1'] };
+    loadImages(guest.dataRoot, [step, built]);
+    const parentFile = (spec: ImageSpec): string => `${metadataPaths(guest.dataRoot).imageMetadata(factsOf(spec).id)}/parent`;
+    writeFileSync(parentFile(step), factsOf(app).id);
+    writeFileSync(parentFile(built), factsOf(step).id);
+    guest.detach('dpl-a');
+    assert.deepEqual(codesOf(guest.boot()), ['KEPT']);
+    assert.deepEqual([...references(guest.dataRoot).keys()], ['built:1']);
+    assert.ok(existsSync(metadataPaths(guest.dataRoot).image(factsOf(app).id)), 'the image that he has built on');
+    assert.deepEqual(guest.plan().steps, []);
+    removeImage(guest.dataRoot, 'built:1');
+    setReference(guest.dataRoot, 'step:1', factsOf(step).id);
+    removeImage(guest.dataRoot, 'step:1');
+    guest.boot();
+    assert.ok(!existsSync(metadataPaths(guest.dataRoot).image(factsOf(app).id)), 'nothing is built on it any more');
+  });
+
+  it('stays with its image where the user has named it and a disk has taken that name', (t) => {
+    const guest = newGuest(t);
+    guest.config = { conflicts: 'disk', removedImages: 'restore' };
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    setReference(guest.dataRoot, 'tool:1', factsOf(app).id);
+    guest.attach('dpl-b', [{ ...tool, references: ['tool:1'] }]);
+    guest.boot();
+    guest.detach('dpl-a');
+    for (let boot = 0; boot < 2; boot += 1) assert.ok(codesOf(guest.boot()).includes('KEPT'));
+    guest.detach('dpl-b');
+    guest.boot();
+    assert.deepEqual(references(guest.dataRoot), new Map([['tool:1', factsOf(app).id]]));
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    assert.deepEqual(imageProblems(guest.dataRoot, app), []);
   });
 
   it('does not count where the record is the user\'s and only a folder of ours is left', (t) => {

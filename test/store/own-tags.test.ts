@@ -7,7 +7,7 @@ import { cleanUpAll } from '../support/cleanup.ts';
 import { type ArchiveImage, dockerArchive, type LayerEntry } from '../support/docker-archive.ts';
 import type { Dockerd } from '../support/dockerd.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
-import { busyboxRoot } from '../support/images.ts';
+import { buildImage, busyboxRoot } from '../support/images.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { makeSite, type Site } from './site.ts';
 
@@ -93,6 +93,19 @@ function testsOn(version: DockerdVersion): void {
       await boot(site, 3, async (dockerd) => assert.match(await dockerd.cli(['images', '--format', '{{.ID}}', 'app:1']), /^[0-9a-f]{12}$/));
       await site.attach(disk, 'disk');
       await boot(site, 0, async (dockerd) => assert.equal(await says(dockerd, 'app:1'), 'disk'));
+      await site.remove();
+    });
+
+    it('can be removed with all that he has built on it, also when the disk has gone: dockerd goes on to what it was built from', async () => {
+      const disk = await makeDisk('built-on', image('one', 'app:1'));
+      await site.attach(disk, 'disk');
+      await boot(site, 0, async (dockerd) => void (await buildImage(dockerd, 'built:1', 'FROM app:1\nLABEL a=b\nCOPY file /file\n', 'classic', { file: 'built\n' })));
+      await site.detach('disk');
+      await boot(site, 3, async (dockerd) => {
+        assert.deepEqual(await tagsOf(dockerd), ['built:1']);
+        await dockerd.cli(['rmi', 'built:1']);
+        assert.equal(await dockerd.cli(['images', '--all', '--quiet']), '');
+      });
       await site.remove();
     });
   });
