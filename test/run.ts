@@ -33,6 +33,11 @@ const stages: Readonly<Record<string, Stage>> = {
     files: ['test/store/stories*.test.ts'],
     concurrency: 2,
   },
+  lives: {
+    about: 'random lives of real stores, against a model that knows what is the user\'s',
+    files: ['test/lives/*.test.ts'],
+    concurrency: 1,
+  },
   safety: {
     about: 'faults at each call, power cuts, hostile and damaged disks, a status socket under attack',
     files: ['test/safety/*.test.ts', ...(torture ? ['test/vm/power-loss.test.ts', 'test/builder/engine.test.ts'] : [])],

@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { execa } from 'execa';
+import { agentCommand, type AgentResult } from '../support/agent.ts';
+import type { Dockerd } from '../support/dockerd.ts';
+import type { DockerdVersion } from '../support/dockerd-version.ts';
+import { unmountBelow } from '../support/temp-tree.ts';
+import { makeSite, type Site } from '../store/site.ts';
+import { DataRoot } from './data-root.ts';
+import { askFor, tell } from './docker-api.ts';
+import { Model, type AttachedDisk, type Seen, type Settings } from './model.ts';
+import { saysOf, type LifeDisk, type Universe } from './universe.ts';
+
+/** A container of the user's. */
+export interface Container {
+  readonly image: string;
+  /** What it has written into its own file and into its volume, once it has run. */
+  readonly says: string;
+  readonly volume: string;
+  readonly hasRun: boolean;
+  /** Runs until it is removed, `--restart always`. */
+  readonly stays: boolean;
+}
+
+/** One machine with its dockerd, its disks, and what its user has. */
+export class Guest {
+  readonly site: Site;
+  readonly universe: Universe;
+  readonly store: DataRoot;
+  readonly model = new Model();
+  readonly containers = new Map<string, Container>();
+  /** What `/app` of an image says, where that is known. */
+  readonly says = new Map<string, string>();
+  settings: Settings = { conflicts: 'user', removedImages: 'restore', prunedImages: 'restore' };
+  /** Whether `labels` is one glob: then priority and label decide between disks, else the order in which they came. */
+  isGlob = false;
+  /** Whether the user has had layers of his own: what a disk knows of the registries of such a layer stays. */
+  hasOwnLayers = false;
+  readonly #disks = new Map<string, LifeDisk>();
+  #dockerd: Dockerd | undefined;
+  #number = 0;
+
+  private constructor(site: Site, universe: Universe) {
+    this.site = site;
+    this.universe = universe;
+    this.store = new DataRoot(site.dataRoot);
+    for (const image of universe.images.values()) this.says.set(image.id, saysOf(image));
+  }
+
+  static async make(version: DockerdVersion, universe: Universe): Promise<Guest> {
+    return new Guest(await makeSite(version), universe);
+  }
+
+  get dockerd(): Dockerd {
+    assert.ok(this.#dockerd, 'dockerd runs');
+    return this.#dockerd;
+  }
+
+  get socket(): string {
+    return this.dockerd.socket;
+  }
+
+  tell(method: string, place: string, body?: unknown): Promise<Buffer> {
+    return tell(this.socket, method, place, body);
+  }
+
+  get<T>(place: string): Promise<T> {
+    return askFor<T>(this.socket, place);
+  }
+
+  async start(): Promise<void> {
+    this.#dockerd = await this.site.start();
+  }
+
+  async stop(): Promise<void> {
+    const dockerd = this.#dockerd;
+    this.#dockerd = undefined;
+    await dockerd?.stop();
+  }
+
+  async kill(): Promise<void> {
+    const dockerd = this.#dockerd;
+    this.#dockerd = undefined;
+    await dockerd?.kill();
+  }
+
+  /** The machine is off: nothing stays mounted. */
+  async unmount(): Promise<void> {
+    await unmountBelow(this.site.dataRoot);
+    await unmountBelow(this.site.mountRoot);
+  }
+
+  /** A number that nothing else of this guest's has. */
+  fresh(): number {
+    this.#number += 1;
+    return this.#number;
+  }
+
+  /** What dockerd lists. */
+  async seen(): Promise<Seen> {
+    const list = await this.get<readonly { Id: string; RepoTags: readonly string[] | null; RepoDigests: readonly string[] | null }[]>('/images/json?all=1');
+    const names = list.flatMap(({ Id, RepoTags, RepoDigests }) =>
+      [...(RepoTags ?? []), ...(RepoDigests ?? [])].filter((name) => !name.startsWith('<none>')).map((name) => [name, Id] as const));
+    return { names: new Map(names), images: new Set(list.map(({ Id }) => Id)) };
+  }
+
+  /** What is in its files, while it does not run. */
+  onDisk(): Seen {
+    return { names: this.store.names(), images: new Set(this.store.images().keys()) };
+  }
+
+  get disks(): ReadonlyMap<string, LifeDisk> {
+    return this.#disks;
+  }
+
+  /** In rising precedence. */
+  attached(): AttachedDisk[] {
+    const all = [...this.#disks].map(([name, disk]) => ({ label: this.site.labelOf(name), disk }));
+    return this.isGlob ? all.toSorted((a, b) => a.disk.priority - b.disk.priority || (a.label < b.label ? -1 : 1)) : all;
+  }
+
+  async attach(name: string, disk: LifeDisk): Promise<void> {
+    await this.site.attach(disk.file, name);
+    this.#disks.set(name, disk);
+  }
+
+  async detach(name: string): Promise<void> {
+    await this.site.detach(name);
+    this.#disks.delete(name);
+  }
+
+  configure(): Promise<void> {
+    return this.site.configure({ ...this.settings, ...(this.isGlob ? { labels: [this.site.labelOf('*')] } : {}) });
+  }
+
+  /** Runs `apply` and kills it. @returns whether it had ended before */
+  async killedApply(afterMs: number): Promise<boolean> {
+    const [command, ...args] = agentCommand();
+    const running = execa(command, [...args, 'apply', '--config', path.join(this.site.folder, 'config.json')], { reject: false, all: true, stdin: 'ignore' });
+    const timer = setTimeout(() => running.kill('SIGKILL'), afterMs);
+    const { signal } = await running;
+    clearTimeout(timer);
+    return signal === undefined;
+  }
+
+  agent(command: string, ...args: readonly string[]): Promise<AgentResult> {
+    return this.site.agent(command, ...args);
+  }
+
+  /** Whether all files of an image are there: then it runs. */
+  canRun(image: string): boolean {
+    const layers = this.store.layers();
+    return this.store.chainsOf(image).every((chain) => layers.get(chain)?.isThere === true);
+  }
+}

@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { DockerdVersion } from '../support/dockerd-version.ts';
+import { checkListed, checkNoTrace, checkRun, checkStore, checkWorks } from './checks.ts';
+import { Dice } from './dice.ts';
+import { Guest } from './guest.ts';
+import type { Seen } from './model.ts';
+import type { LifeDisk, Universe } from './universe.ts';
+import { userAction, type UserAction } from './user-actions.ts';
+
+/** Lives one life to its end. @throws Error with all that was done up to what is wrong, a line each */
+export async function live(seed: number, version: DockerdVersion, universe: Universe, steps: number): Promise<void> {
+  const life = new Life(await Guest.make(version, universe), seed);
+  try {
+    await life.begin();
+    for (let step = 0; step < steps; step += 1) await life.step();
+    await life.end();
+    await life.guest.site.remove();
+  } catch (error) {
+    const list = life.said.map((line, number) => `${String(number + 1).padStart(3)}. ${line}`).join('\n');
+    throw new Error(`life ${seed} on dockerd ${version}:\n${list}\nand then: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+class Life {
+  readonly guest: Guest;
+  readonly said: string[] = [];
+  readonly #seed: number;
+  #dice: Dice;
+  #step = 0;
+  /** How long the last `apply` took that was not killed. */
+  #applyMs = 150;
+
+  constructor(guest: Guest, seed: number) {
+    this.guest = guest;
+    this.#seed = seed;
+    this.#dice = new Dice(seed);
+  }
+
+  #say(line: string): void {
+    this.said.push(line);
+    if (process.env['DPL_TELL'] === '1') console.error(`${this.#seed} ${line}`);
+  }
+
+  async begin(): Promise<void> {
+    await this.#chooseSettings();
+    if (this.#dice.once(2)) await this.#changeDisks();
+    await this.#boot();
+  }
+
+  /** Each step has dice of its own: what is decided later does not hang on how much was decided before. */
+  async step(): Promise<void> {
+    this.#step += 1;
+    this.#dice = new Dice(this.#seed * 1009 + this.#step);
+    if (this.#dice.below(100) < 65) await this.#use();
+    else await this.#restart();
+  }
+
+  async #use(): Promise<void> {
+    const action = userAction(this.guest, this.#dice);
+    this.#say(action.text);
+    await action.run();
+    this.#learn(await this.guest.seen(), action);
+    await checkListed(this.guest);
+  }
+
+  #learn(seen: Seen, { did, says }: UserAction, wrote = did.wrote ?? []): void {
+    const { model } = this.guest;
+    model.learn(seen, { ...did, wrote });
+    const image = says === undefined ? undefined : model.names.get(says[0]);
+    if (says !== undefined && image !== undefined && !this.guest.says.has(image)) this.guest.says.set(image, says[1]);
+  }
+
+  /** Docker, or all of the machine, goes and comes back; disks and settings may have changed meanwhile. */
+  async #restart(): Promise<void> {
+    const dice = this.#dice;
+    if (dice.once(4)) await this.#killDocker();
+    else {
+      this.#say('Docker stops');
+      await this.guest.stop();
+      assert.deepEqual([...this.guest.store.names()].length, this.guest.model.names.size, 'names that dockerd has left');
+    }
+    if (dice.once(6)) await this.#chooseSettings();
+    for (let count = dice.below(3); count > 0; count -= 1) await this.#changeDisks();
+    await this.#boot();
+  }
+
+  /** With a command under way, or without. What is half done then is dockerd's to lose, but nothing else. */
+  async #killDocker(): Promise<void> {
+    const { guest } = this;
+    const action = this.#dice.once(3) ? undefined : userAction(guest, this.#dice);
+    const times = guest.store.images();
+    const afterMs = action === undefined ? 0 : this.#dice.below(this.#dice.once(2) ? 60 : 400);
+    const doing = action?.run().catch(() => {});
+    await delay(afterMs);
+    await guest.kill();
+    await doing;
+    this.#say(action === undefined ? 'dockerd is killed' : `${action.text}: dockerd is killed ${afterMs} ms after that`);
+    if (action === undefined) return;
+    const now = guest.store.images();
+    const wrote = [...now].filter(([image, time]) => times.has(image) && times.get(image) !== time).map(([image]) => image);
+    this.#learn(guest.onDisk(), action, [...wrote, ...(action.did.wrote ?? []).filter((image) => !times.has(image) && now.has(image))]);
+  }
+
+  async #chooseSettings(): Promise<void> {
+    const { guest } = this;
+    guest.settings = { conflicts: this.#dice.must(['user', 'disk']), removedImages: this.#dice.must(['restore', 'respect']), prunedImages: this.#dice.must(['restore', 'restore', 'respect']) };
+    guest.isGlob = this.#dice.once(3);
+    await guest.configure();
+    this.#say(`${Object.entries(guest.settings).map(([key, value]) => `${key}: ${value}`).join(', ')}, labels: ${guest.isGlob ? 'a glob' : 'in order'}`);
+  }
+
+  /** One disk comes, goes, is built anew, or has another label. */
+  async #changeDisks(): Promise<void> {
+    const { guest } = this;
+    const name = this.#dice.must(['a', 'b', 'c']);
+    const present = guest.disks.get(name);
+    const disk: LifeDisk = this.#dice.must(guest.universe.disks);
+    if (present === undefined) {
+      this.#say(`disk ${name} is attached: ${disk.name}`);
+      return guest.attach(name, disk);
+    }
+    await guest.detach(name);
+    const what = this.#dice.must(['goes', 'goes', 'changes', 'changes', 'moves']);
+    const free = ['a', 'b', 'c'].find((one) => !guest.disks.has(one) && one !== name);
+    if (what === 'changes') {
+      this.#say(`disk ${name} is now ${disk.name}, it was ${present.name}`);
+      await guest.attach(name, disk);
+    } else if (what === 'moves' && free !== undefined) {
+      this.#say(`disk ${name} is labelled ${free} now: ${present.name}`);
+      await guest.attach(free, present);
+    } else {
+      this.#say(`disk ${name} is detached: ${present.name}`);
+    }
+  }
+
+  /** The agent runs, once or twice killed, then dockerd; all that is to be there is looked for. */
+  async #boot(): Promise<void> {
+    const { guest } = this;
+    const dice = this.#dice;
+    if (dice.below(3) > 0) {
+      this.#say('the machine is off and on');
+      await guest.unmount();
+    }
+    for (let kills = dice.once(3) ? 1 + dice.below(2) : 0; kills > 0; kills -= 1) await this.#killedRun();
+    const before = { images: guest.store.images(), layers: guest.store.layers() };
+    const outcome = guest.model.predict(guest.attached(), guest.settings, guest.store);
+    const start = performance.now();
+    const { exitCode, all } = await guest.agent('apply');
+    this.#applyMs = performance.now() - start;
+    this.#say(`apply: ${exitCode}${all === '' ? '' : `\n       ${all.replaceAll('\n', '\n       ')}`}`);
+    guest.model.settle(outcome, guest.store);
+    checkStore(guest, before);
+    await checkRun(guest, exitCode, outcome);
+    await this.#startDocker();
+  }
+
+  async #killedRun(): Promise<void> {
+    const { guest } = this;
+    const before = { images: guest.store.images(), layers: guest.store.layers() };
+    const outcome = guest.model.predict(guest.attached(), guest.settings, guest.store);
+    const afterMs = Math.round(this.#applyMs * (0.15 + this.#dice.below(100) / 100));
+    if (await guest.killedApply(afterMs)) {
+      this.#say(`apply, which was to be killed after ${afterMs} ms, had ended`);
+      guest.model.settle(outcome, guest.store);
+    } else {
+      const isNew = guest.model.settleKilled(outcome, guest.store);
+      this.#say(`apply is killed after ${afterMs} ms: names are ${isNew ? 'as they are to be' : 'as before'}`);
+    }
+    checkStore(guest, before);
+    if (this.#dice.below(2) > 0) return;
+    await this.#startDocker();
+    for (let count = this.#dice.below(3); count > 0; count -= 1) await this.#use();
+    this.#say('Docker stops');
+    await guest.stop();
+  }
+
+  async #startDocker(): Promise<void> {
+    await this.guest.start();
+    this.#say('Docker starts');
+    await this.#sweep();
+    await checkListed(this.guest);
+    await checkWorks(this.guest, this.#dice);
+  }
+
+  /** Containers that a killed dockerd has half made: the user throws them away. */
+  async #sweep(): Promise<void> {
+    const { guest } = this;
+    const listed = await guest.get<readonly { Id: string; Names: readonly string[] }[]>('/containers/json?all=1');
+    for (const { Id, Names } of listed) if (!guest.containers.has(Names[0]?.slice(1) ?? '')) await guest.tell('DELETE', `/containers/${Id}?force=1&v=1`);
+  }
+
+  /** All disks go, and all that is the user's; then nothing is left of us. */
+  async end(): Promise<void> {
+    const { guest } = this;
+    this.#step += 1;
+    this.#dice = new Dice(this.#seed * 1009 + this.#step);
+    const isBefore = this.#dice.once(2);
+    if (isBefore) await this.#removeAll();
+    this.#say('Docker stops; all disks go');
+    await guest.stop();
+    for (const name of guest.disks.keys()) await guest.detach(name);
+    await this.#boot();
+    if (!isBefore || guest.model.names.size > 0) await this.#removeAll();
+    this.#say('Docker stops; apply, unlink');
+    await guest.stop();
+    const { exitCode, all } = await guest.agent('apply');
+    assert.equal(exitCode, 0, all);
+    await guest.unmount();
+    const unlinked = await guest.agent('unlink');
+    assert.equal(unlinked.exitCode, 0, unlinked.all);
+    checkNoTrace(guest);
+  }
+
+  async #removeAll(): Promise<void> {
+    const { guest } = this;
+    this.#say('the user removes all that is his');
+    for (const name of guest.containers.keys()) await guest.tell('DELETE', `/containers/${name}?force=1&v=1`);
+    guest.containers.clear();
+    await guest.tell('POST', `/images/prune?filters=${encodeURIComponent('{"dangling":["false"]}')}`);
+    await guest.tell('POST', '/build/prune?all=1');
+    guest.model.learn(await guest.seen(), { takes: () => true, removes: true });
+    await checkListed(guest);
+  }
+}
