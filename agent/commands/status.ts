@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { setTimeout } from 'node:timers/promises';
+import { dirname } from 'node:path';
 import { defaultConfig, readConfig, runtimePath, type Config } from '../boot/config.ts';
 import { bootRecord } from '../status/boot-times.ts';
 import { fetchStatus, type Answer } from '../status/client.ts';
@@ -8,11 +8,14 @@ import { statusSchema } from '../status/schema.ts';
 import { states } from '../status/state.ts';
 import { statusTable } from '../status/table.ts';
 import { isEACCES, messageOf } from '../system/errors.ts';
-import { hasReader } from '../system/output.ts';
 import { parseJson } from '../system/parse.ts';
 import { terminalOf } from '../system/terminal.ts';
+import { StatusChanges } from './status-changes.ts';
 
-const WATCH_MS = 1000;
+/** While a daemon is on its way to its last phase, of which no file tells. */
+const PHASE_MS = 1000;
+/** Where none answers, should it come back without a trace. */
+const AWAY_MS = 10_000;
 /** Clears a terminal and goes to its beginning: ECMA-48, ED and CUP; and what was scrolled away stays. */
 const CLEAR = '\u001b[H\u001b[J';
 
@@ -22,8 +25,10 @@ const CLEAR = '\u001b[H\u001b[J';
  */
 export async function printStatus(options: { readonly config?: string; readonly json?: boolean; readonly watch?: boolean }): Promise<number> {
   const config = await configOrDefault(options.config);
+  const changes = options.watch === true ? new StatusChanges(dirname(config.statusSocket)) : undefined;
   let before = '';
   for (;;) {
+    changes?.begin();
     let answer: Answer | undefined;
     try {
       answer = await fetchStatus(config.statusSocket);
@@ -33,17 +38,20 @@ export async function printStatus(options: { readonly config?: string; readonly 
       const text = `docker-preloader: ${noAnswer(config, error)}\n`;
       // A watch goes on over the daemon's restart, but not where there was nothing from the beginning.
       if (text !== before) process.stderr.write(text);
-      if (options.watch !== true || before === '') return 1;
+      if (changes === undefined || before === '') {
+        changes?.close();
+        return 1;
+      }
       before = text;
     }
     if (answer !== undefined) {
       const text = options.json === true ? answer.text : statusTable(answer.status, terminalOf(process.stdout));
       if (text !== before) process.stdout.write(options.watch === true && options.json !== true && process.stdout.isTTY ? `${CLEAR}${text}` : text);
       before = text;
-      if (options.watch !== true) return states[answer.status.state].exitStatus;
+      if (changes === undefined) return states[answer.status.state].exitStatus;
     }
-    await setTimeout(WATCH_MS);
-    if (!hasReader()) return 0;
+    const limitMs = answer === undefined ? AWAY_MS : answer.status.phase === 'watch' ? Infinity : PHASE_MS;
+    if (changes !== undefined && !(await changes.next(limitMs))) return 0;
   }
 }
 

@@ -59,7 +59,7 @@ const image = z.object({
   usable: flag('whether dockerd has it'),
   code: z._default(textOrNull('why not: a code, or PENDING'), null),
   reason: z._default(textOrNull('why not, in words'), null),
-  dockerReferences: z._default(z.array(z.string()), []).check(z.describe('names that dockerd has for it, the user\'s too; empty where it does not have it')),
+  dockerReferences: z._default(z.nullable(z.array(z.string())).check(z.describe("names that dockerd has for it, the user's too; empty where it does not have it")), null),
 });
 
 const timing = z.object({

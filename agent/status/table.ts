@@ -1,21 +1,25 @@
-import { styleText } from 'node:util';
 import { megabytes } from '../system/megabytes.ts';
 import { oneLine } from '../system/one-line.ts';
-import { cutToWidth, paddingOf, widthOf, wrap, type Terminal } from '../system/terminal.ts';
+import { plural } from '../system/plural.ts';
+import { paint, tableSection, type Cell, type Column, type Style } from '../system/table.ts';
+import { wrap, type Terminal } from '../system/terminal.ts';
 import type { DiskStatus, ImageStatus, StatusDocument } from './schema.ts';
-
-type Style = 'green' | 'yellow' | 'red' | 'bold';
-
-/** A cell of a table; its style is put on once its width is known. */
-interface Cell {
-  readonly text: string;
-  readonly style?: Style;
-}
 
 /** So many changes that wait are listed; the JSON has all. */
 const MAX_PENDING = 10;
-const MIN_COLUMN = 6;
 const stateStyles = { ok: 'green', empty: 'yellow', degraded: 'yellow', failed: 'red' } as const;
+const diskColumns: readonly Column[] = [
+  { title: 'DISK' },
+  { title: 'STATE' },
+  { title: 'DEVICE', use: 6 },
+  { title: 'TYPE', use: 1 },
+  { title: 'SIZE', use: 3 },
+  { title: 'IMAGES', use: 5 },
+  { title: 'LAYERS', use: 4 },
+  // A disk's folder has the name of the disk, and findings tell more than a code.
+  { title: 'MOUNTED ON', use: 2, least: 16, keepEnd: true },
+];
+const imageColumns: readonly Column[] = [{ title: 'IMAGE', least: 20 }, { title: 'ID', use: 1 }, { title: 'DISK' }, { title: 'USABLE' }];
 const diskStyles = { 'in-use': 'green', pending: 'yellow', unused: 'yellow', refused: 'red', lost: 'red', missing: 'red' } as const;
 
 /** The status as a person reads it. Names from disks are shown, whatever is in them, and never obeyed by the terminal. */
@@ -34,8 +38,8 @@ export function statusTable(status: StatusDocument, terminal: Terminal): string 
   return [
     ...lines(headline(status), stateStyles[status.state]),
     ...lines(facts.join('; ')),
-    ...section(status.disks.map(diskRow), ['DISK', 'STATE', 'DEVICE', 'TYPE', 'SIZE', 'IMAGES', 'LAYERS', 'MOUNTED ON'], terminal),
-    ...section(status.images.map(imageRow), ['IMAGE', 'ID', 'DISK', 'USABLE'], terminal),
+    ...tableSection(diskColumns, status.disks.map(diskRow), terminal),
+    ...tableSection(imageColumns, status.images.map(imageRow), terminal),
     ...paragraph(status.findings.flatMap((finding) => lines(`${finding.code}: ${finding.message}`))),
     ...paragraph(pendingLines(status.pending).flatMap((line) => lines(line))),
     '',
@@ -65,7 +69,11 @@ function diskRow(disk: DiskStatus): Cell[] {
 }
 
 function imageRow(image: ImageStatus): Cell[] {
-  const usable: Cell = image.usable ? { text: 'yes', style: 'green' } : { text: `no${image.code === null ? '' : `: ${image.code}`}`, style: image.code === 'PENDING' ? 'yellow' : 'red' };
+  const { references, dockerReferences } = image;
+  // An older daemon does not tell.
+  const names = references.filter((name) => dockerReferences === null || dockerReferences.includes(name)).length;
+  const yes: Cell = names === references.length ? { text: 'yes', style: 'green' } : { text: `yes: ${names} of ${plural(references.length, 'name')}`, style: 'yellow' };
+  const usable: Cell = image.usable ? yes : { text: `no${image.code === null ? '' : `: ${image.code}`}`, style: image.code === 'PENDING' ? 'yellow' : 'red' };
   return [{ text: image.references.join(', ') || '<none>' }, { text: image.id.replace(/^sha256:/, '').slice(0, 12) }, { text: image.disk }, usable];
 }
 
@@ -76,33 +84,4 @@ function pendingLines(pending: readonly string[]): string[] {
 
 function paragraph(lines: readonly string[]): string[] {
   return lines.length === 0 ? [] : ['', ...lines];
-}
-
-function section(rows: readonly (readonly Cell[])[], header: readonly string[], terminal: Terminal): string[] {
-  if (rows.length === 0) return [];
-  const all = [header.map((text): Cell => ({ text, style: 'bold' })), ...rows.map((row) => row.map((cell) => ({ ...cell, text: oneLine(cell.text) })))];
-  const widths = fit(header.map((_, column) => Math.max(...all.map((row) => widthOf(row[column]?.text ?? '')))), terminal.columns);
-  return ['', ...all.map((row) => row.map((cell, column) => format(cell, widths[column] ?? 0, column === row.length - 1, terminal)).join('  ').trimEnd())];
-}
-
-/** Takes from the widest columns what does not fit into a line. */
-function fit(widths: number[], columns: number | undefined): number[] {
-  if (columns === undefined) return widths;
-  const total = (): number => widths.reduce((sum, width) => sum + width, 2 * (widths.length - 1));
-  while (total() > columns) {
-    const widest = widths.indexOf(Math.max(...widths));
-    if ((widths[widest] ?? 0) <= MIN_COLUMN) break;
-    widths[widest] = (widths[widest] ?? 0) - 1;
-  }
-  return widths;
-}
-
-function format({ text, style }: Cell, width: number, isLast: boolean, terminal: Terminal): string {
-  const cut = cutToWidth(text, width);
-  return paint(cut, style, terminal) + (isLast ? '' : paddingOf(cut, width));
-}
-
-function paint(text: string, style: Style | undefined, { color }: Terminal): string {
-  // The terminal was looked at already: Node would look at its own stdout again.
-  return style === undefined || !color ? text : styleText(style, text, { validateStream: false });
 }

@@ -1,4 +1,4 @@
-import { poll, POLLERR } from './poll.ts';
+import { poll, POLLERR, POLLHUP } from './poll.ts';
 
 const STDOUT = 1;
 
@@ -12,5 +12,5 @@ export function endWithReader(): void {
 
 /** Whether anybody still reads our output: who has nothing to write would not notice. */
 export function hasReader(): boolean {
-  return (poll(STDOUT, 0) & POLLERR) === 0;
+  return (poll(STDOUT, 0) & (POLLERR | POLLHUP)) === 0;
 }

@@ -1,8 +1,12 @@
 import { systemCall } from './libc.ts';
 
-/** Of poll.h. The error is told whether or not it was asked for; of a pipe's end that is written to, it means that nobody reads. */
+/**
+ * Of poll.h. Error and hang-up are told whether or not they were asked for; of what is written to, they mean that nobody
+ * reads: the error of a pipe, the hang-up of a socket or a terminal.
+ */
 export const POLLIN = 1;
 export const POLLERR = 8;
+export const POLLHUP = 16;
 
 /** What poll(2) says of a file descriptor now, without waiting, in the bits of poll.h. @throws system errors */
 export function poll(fd: number, events: number): number {

@@ -30,17 +30,19 @@ function segmentWidth(segment: string): number {
   return EMPTY.test(segment) ? 0 : WIDE.test(segment) ? 2 : 1;
 }
 
-/** Cuts a text to so many cells; where anything is left out, an ellipsis is the last of them. */
-export function cutToWidth(text: string, width: number): string {
+/** Cuts a text to so many cells, at its end or its start; where anything is left out, an ellipsis stands for it. */
+export function cutToWidth(text: string, width: number, at: 'start' | 'end' = 'end'): string {
   if (widthOf(text) <= width) return text;
-  let cut = '';
+  const segments = [...segmenter.segment(text)].map(({ segment }) => segment);
+  if (at === 'start') segments.reverse();
+  const kept: string[] = [];
   let used = 1;
-  for (const { segment } of segmenter.segment(text)) {
+  for (const segment of segments) {
     used += segmentWidth(segment);
     if (used > width) break;
-    cut += segment;
+    kept.push(segment);
   }
-  return `${cut}…`;
+  return at === 'start' ? `…${kept.toReversed().join('')}` : `${kept.join('')}…`;
 }
 
 /** The spaces that fill a text up to so many cells. */

@@ -70,6 +70,30 @@ describe('the table of `status`', () => {
     );
   });
 
+  it('cuts the mount path first, and leaves out what is of less use than label, state and device', (t) => {
+    const status = busy(t);
+    const [disk] = status.disks;
+    assert.ok(disk);
+    const named = { ...status, disks: [{ ...disk, label: 'dpl-images-2026b', device: '/dev/loop21', mountPoint: '/run/docker-preloader/disks/dpl-images-2026b' }] };
+    for (let columns = 40; columns <= 140; columns += 1) {
+      const line = statusTable(named, { columns, color: false }).split('\n').find((text) => text.startsWith('dpl-images'));
+      assert.match(line ?? '', /^dpl-images-2026b {2}pending {2}\/dev\/loop21(  |$)/, `${columns}: ${line}`);
+      if (columns >= 118) assert.match(line ?? '', /\/run\/docker-preloader\/disks\/dpl-images-2026b$/);
+    }
+    const at80 = statusTable({ ...named, disks: [{ ...disk, label: 'dpl-a', mountPoint: '/run/docker-preloader/disks/dpl-a' }] }, { columns: 80, color: false });
+    assert.match(at80, /^dpl-a {2}pending {2}\/dev\/vdb {2}erofs .* {2}….*\/disks\/dpl-a$/m);
+  });
+
+  it('tells of an image by its name, however narrow, and how many of its names dockerd has', (t) => {
+    const status = busy(t);
+    const image = { id: `sha256:${'a'.repeat(64)}`, references: ['registry.example.com/team/service:1.2.3', 'service:2'], disk: 'dpl-images-2026b', usable: true, code: null, reason: null, dockerReferences: ['mine:1', 'service:2'] };
+    const lineAt = (columns: number | undefined, change: Partial<typeof image> = {}): string | undefined => statusTable({ ...status, images: [{ ...image, ...change }] }, { columns, color: false }).split('\n').find((line) => line.startsWith('registry'));
+    assert.match(lineAt(undefined) ?? '', /^registry.example.com\/team\/service:1.2.3, service:2 {2}a{12} {2}dpl-images-2026b {2}yes: 1 of 2 names$/);
+    assert.match(lineAt(60) ?? '', /^registry.example.c\S*… {2}dpl-images-2026b {2}yes: 1 of 2 names$/);
+    assert.match(lineAt(undefined, { dockerReferences: image.references }) ?? '', / {2}yes$/);
+    assert.match(statusTable({ ...status, images: [{ ...image, dockerReferences: null }] }, pipe), / {2}yes$/m);
+  });
+
   it('is aligned by cells, not by characters', (t) => {
     const status = busy(t);
     const [image] = status.images;

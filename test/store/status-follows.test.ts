@@ -131,7 +131,7 @@ function testsOn(version: DockerdVersion): void {
 
     it('when one name of two is removed: it is usable under the other', async () => {
       await dockerd.cli(['rmi', 'app:latest']);
-      const status = await daemon.until('the other name', ({ images }) => images.some(({ dockerReferences }) => dockerReferences.join() === 'app:1'));
+      const status = await daemon.until('the other name', ({ images }) => images.some(({ dockerReferences }) => dockerReferences?.join() === 'app:1'));
       assert.deepEqual(usable(status), { 'app:1': 'yes', 'db:1': 'yes' });
       await assertConsistent(daemon, site, dockerd);
     });

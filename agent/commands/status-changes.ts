@@ -1,0 +1,52 @@
+import { hasReader } from '../system/output.ts';
+import { watchFolders, type FolderWatch } from '../system/watch-folders.ts';
+
+/** A status is published in several files, and a socket comes a moment after its name. */
+const SETTLE_MS = 100;
+/** Where the folder cannot be watched. */
+const POLL_MS = 1000;
+/** Nothing but a look tells that a pipe has lost its reader: poll(2), which costs next to nothing. */
+const READER_MS = 1000;
+
+/**
+ * When a status may be another: whoever publishes one replaces files beside the socket, and a daemon that starts makes
+ * its socket there. No request is made for that, so a daemon with `idleExitSec` is neither kept nor started again.
+ */
+export class StatusChanges {
+  readonly #folder: string;
+  #watch: FolderWatch | undefined;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** What changes from now on ends the next wait. */
+  begin(): void {
+    try {
+      this.#watch = watchFolders([this.#folder]);
+    } catch {
+      // Not for this user, or too much is watched already.
+      this.#watch = undefined;
+    }
+  }
+
+  /** A watch would hold the process. */
+  close(): void {
+    this.#watch?.close();
+  }
+
+  /** Waits for a change, at most so long. @returns whether our output has a reader still */
+  async next(limitMs: number): Promise<boolean> {
+    const watch = this.#watch;
+    const timers: NodeJS.Timeout[] = [];
+    const wait = (milliseconds: number): Promise<boolean> => new Promise((resolve) => void timers.push(setTimeout(() => resolve(true), milliseconds)));
+    const lost = new Promise<boolean>((resolve) => {
+      if (!process.stdout.isTTY) timers.push(setInterval(() => hasReader() || resolve(false), READER_MS));
+    });
+    const changed = watch === undefined ? wait(POLL_MS) : watch.changed.then(() => wait(SETTLE_MS));
+    const isRead = await Promise.race([changed, lost, ...(Number.isFinite(limitMs) ? [wait(limitMs)] : [])]);
+    for (const timer of timers) clearTimeout(timer);
+    this.close();
+    return isRead && hasReader();
+  }
+}
