@@ -4,7 +4,7 @@ import type { ChainID, ImageID } from '../docker/ids.ts';
 import type { Store } from '../docker/store.ts';
 import { megabytes } from '../system/megabytes.ts';
 import type { Plan } from './plan.ts';
-import { fits, needOfStep, nothing, sum, type Room } from './room.ts';
+import { fits, folders, needOfStep, nothing, sum, type Room } from './room.ts';
 
 /**
  * The images that are to be left out so that the rest has room: of those that the store has already as few as possible,
@@ -13,7 +13,7 @@ import { fits, needOfStep, nothing, sum, type Room } from './room.ts';
 export function imagesBeyond({ steps, wanted, catalogue }: Plan, room: Room, store: Pick<Store, 'dataRoot' | 'images'>): ReadonlyMap<ImageID, Finding> {
   const layers = new Map<ChainID, Room>();
   const images = new Map<ImageID, Room>();
-  let used = nothing;
+  let used = folders;
   for (const step of steps) {
     const need = needOfStep(step);
     if (step.do === 'link-layer' || step.do === 'record-layer') layers.set(step.chain, sum(layers.get(step.chain) ?? nothing, need));

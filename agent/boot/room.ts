@@ -25,6 +25,8 @@ const RESERVE_SHARE = 1 / 8;
 const RESERVE_INODES = 512;
 
 export const nothing: Room = { bytes: 0, inodes: 0 };
+/** The folders that a first run makes, ours among them. */
+export const folders: Room = { bytes: 24 * (BLOCK_BYTES + ENTRY_BYTES), inodes: 24 };
 
 /**
  * How much may be written to the data root's filesystem so that dockerd still starts on it. Blocks that ext4 keeps for
@@ -41,7 +43,7 @@ export function roomIn(dataRoot: string): Room {
 
 /** What the steps write, rounded up; what others of them remove is not counted, since it goes last. */
 export function needOf(steps: readonly Step[]): Room {
-  return steps.map(needOfStep).reduce(sum, nothing);
+  return steps.map(needOfStep).reduce(sum, folders);
 }
 
 export function fits(need: Room, room: Room): boolean {

@@ -2,7 +2,7 @@ import { nodeRuntimes, type NodeRuntime } from './runtimes.ts';
 
 /** What is to be measured: a machine's disks and store, and who has to be ready on it. */
 export interface BootCase {
-  readonly group: 'base' | 'disks' | 'layers' | 'images' | 'user' | 'cold' | 'memory' | 'runtimes' | 'load';
+  readonly group: 'base' | 'disks' | 'layers' | 'images' | 'user' | 'pinned' | 'cold' | 'memory' | 'runtimes' | 'load';
   readonly name: string;
   readonly disks: number;
   readonly images: number;
@@ -14,10 +14,10 @@ export interface BootCase {
 }
 
 export type RivalName =
-  | NodeRuntime | 'agent' | 'agent, second boot' | 'agent, apply' | 'agent after READY' | 'recipe of 2018' | 'recipe by layers' | 'floor in C' | 'tar zstd' | 'tar lz4' | 'docker load' | 'bare Bun' | 'bare Node';
+  | NodeRuntime | 'agent' | 'agent, second boot' | 'agent, pinned' | 'agent, apply' | 'agent after READY' | 'recipe of 2018' | 'recipe by layers' | 'floor in C' | 'tar zstd' | 'tar lz4' | 'docker load' | 'bare Bun' | 'bare Node';
 
 /** All but `load`, whose disk is of another kind. */
-export const groups = ['base', 'disks', 'layers', 'images', 'user', 'cold', 'memory', 'runtimes', 'load'] as const satisfies readonly BootCase['group'][];
+export const groups = ['base', 'disks', 'layers', 'images', 'user', 'pinned', 'cold', 'memory', 'runtimes', 'load'] as const satisfies readonly BootCase['group'][];
 
 export function bootCases(chosen: readonly string[], isQuick: boolean): BootCase[] {
   const sizes: { readonly [Group in 'disks' | 'layers' | 'images']: readonly number[] } = isQuick
@@ -33,6 +33,10 @@ export function bootCases(chosen: readonly string[], isQuick: boolean): BootCase
     ...sizes.images.map((images): BootCase => ({ ...one, group: 'images', name: `1 disk of ${images} images`, images, layers: 2, rivals: growing })),
     { ...one, group: 'user', name: '12 layers, none of the user', rivals: ['agent'] },
     { ...one, group: 'user', name: '12 layers, 2,000 of the user', userLayers: 2000, rivals: ['agent', 'recipe of 2018'] },
+    ...[{ disks: 1 }, { disks: 8 }, { disks: 1, images: isQuick ? 100 : 500, layers: 2 }].map((size): BootCase => {
+      const { disks, images, layers } = { ...one, ...size };
+      return { ...one, ...size, group: 'pinned', name: `pinned: ${disks} × ${images} × ${layers} layers`, rivals: ['agent', 'agent, pinned'] };
+    }),
     { ...one, group: 'cold', name: '1 disk of 12 layers, cold', isCold: true, rivals: ['agent', 'recipe of 2018', 'floor in C', 'bare Bun', 'bare Node'] },
     { ...one, group: 'memory', name: 'memory after READY', rivals: ['agent after READY'] },
     { ...one, group: 'runtimes', name: 'runtimes', rivals: runtimes },

@@ -50,6 +50,8 @@ export class Place {
   readonly disks: string;
   readonly system: string;
   readonly config: string;
+  /** The same, with the content of all disks pinned. */
+  readonly pinnedConfig: string;
 
   constructor(folder: string, stopwatch: string) {
     this.#folder = folder;
@@ -59,8 +61,14 @@ export class Place {
     this.disks = path.join(folder, 'run/disks');
     this.system = path.join(folder, 'system');
     this.config = path.join(folder, 'config.json');
+    this.pinnedConfig = path.join(folder, 'pinned.json');
     for (const dir of ['data', 'run', 'system']) mkdirSync(path.join(folder, dir), { recursive: true });
     writeFileSync(this.config, JSON.stringify({ labels: [`${labelPrefix}*`], dataRoot: this.data, mountRoot: this.disks, statusSocket: path.join(this.run, 'status.sock'), dockerConfig: path.join(folder, 'daemon.json') }));
+  }
+
+  /** @param required label and manifest digest of each disk */
+  pin(required: readonly string[]): void {
+    writeFileSync(this.pinnedConfig, JSON.stringify({ ...JSON.parse(readFileSync(this.config, 'utf8')) as object, required }));
   }
 
   /** Gives it a copy of a data root's filesystem, and of a system disk where there is one. */

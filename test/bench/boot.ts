@@ -121,11 +121,17 @@ class BootBench {
       const turn = round % one.rivals.length;
       const order = [...one.rivals.slice(turn), ...one.rivals.slice(0, turn)];
       await this.#needFloorList(one, devices);
+      if (one.rivals.includes('agent, pinned')) this.#place.pin(await Promise.all(files.map((file) => this.#pinOf(file))));
       for (const rival of order) samples.push(await this.#sample(one, rival, round, devices, system));
     } finally {
       for (const loop of loops) await loop.detach();
     }
     return samples;
+  }
+
+  async #pinOf(disk: string): Promise<string> {
+    const { label, manifest } = JSON.parse((await execa(this.#executable, ['inspect', '--json', disk])).stdout) as { readonly label: string; readonly manifest: { readonly digest: string } };
+    return `${label}@${manifest.digest}`;
   }
 
   /** The agent on other runtimes, and the compile cache of one of them filled by a whole run. */
@@ -202,6 +208,7 @@ class BootBench {
       const untar = (program: string, file: string): string[] => ['tar', '--extract', '--xattrs', '--use-compress-program', program, '--file', file, '--directory', place.data];
       const commands: Readonly<Record<Exclude<RivalName, 'docker load' | NodeRuntime>, readonly string[]>> = {
         'agent': run, 'agent, second boot': run, 'agent after READY': run,
+        'agent, pinned': [agent, 'run', '--config', place.pinnedConfig],
         'agent, apply': [agent, 'apply', '--config', place.config],
         'recipe of 2018': ['bash', path.join(programs, 'recipe-2018.sh'), place.data, place.disks, ...devices],
         'recipe by layers': ['bash', path.join(programs, 'fill-store.sh'), place.data, place.disks, ...devices],
