@@ -9,7 +9,7 @@ import type { ImageID } from '../docker/ids.ts';
 import { isDockerRunning, Store } from '../docker/store.ts';
 import { clearTrial, overlayProblem, unsupportedStore } from '../docker/store-choice.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
-import { messageOf, PreloaderError } from '../system/errors.ts';
+import { isENOSPC, messageOf, PreloaderError } from '../system/errors.ts';
 import { ensureFolder } from '../system/files.ts';
 import { tryLockFile, type Lock } from '../system/lock.ts';
 import { unmount } from '../system/mount.ts';
@@ -335,13 +335,14 @@ function pendingFinding({ steps }: Plan): Finding {
   return { code: 'DOCKER_RUNNING', message: `dockerd is running: ${plural(steps.length, 'change')} ${steps.length === 1 ? 'waits' : 'wait'} for its next start; run: systemctl restart docker` };
 }
 
-/** Two agents at once: one works, the other waits. @throws PreloaderError LOCKED, STORE_WRITE */
+/** Two agents at once: one works, the other waits. @throws PreloaderError LOCKED, STORE_WRITE, STORE_FULL */
 export async function takeLock(dataRoot: string, timeoutUsec = LOCK_TIMEOUT_USEC): Promise<Lock> {
   const folder = ledgerFolder(dataRoot);
   try {
     ensureFolder(dataRoot, 0o710);
     ensureFolder(folder, 0o700);
   } catch (error) {
+    if (isENOSPC(error)) throw new PreloaderError('STORE_FULL', `${folder}: a folder expected, found no room for one: nothing was changed; free some, then run: systemctl restart docker`, { cause: error });
     throw new PreloaderError('STORE_WRITE', `${dataRoot}: a data root that can be written to expected: ${messageOf(error)}`, { cause: error });
   }
   const deadline = monotonicUsec() + timeoutUsec;

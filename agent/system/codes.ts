@@ -17,7 +17,7 @@ export const codes = {
   MOUNT_NAMESPACE: { effect: 'failed', meaning: 'our mounts are not seen by PID 1, so dockerd would see empty folders' },
   DISK_MISSING: { effect: 'degraded', meaning: 'a named disk did not appear in time' },
   REQUIRED_MISSING: { effect: 'failed', meaning: 'a required disk did not appear in time, or could not be used' },
-  DISK_CONTENT: { effect: 'failed', meaning: 'a required disk holds other content than its pinned digest' },
+  DISK_CONTENT: { effect: 'failed', meaning: 'a required disk holds other content than its pinned digest; it was left out' },
   LABEL_INVALID: { effect: 'degraded', meaning: 'a filesystem label holds characters that no preload disk may have' },
   LABEL_DUPLICATE: { effect: 'degraded', meaning: 'two devices carry one label and their content is not known to be the same' },
   DISK_TWICE: { effect: 'none', meaning: 'two devices hold the same disk; one of them is used' },

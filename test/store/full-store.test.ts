@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { closeSync, ftruncateSync, openSync, readdirSync, statfsSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readdirSync, readFileSync, statfsSync, writeFileSync, writeSync } from 'node:fs';
 import { mkdir, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
+import { roomIn } from '../../agent/boot/room.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { isENOSPC } from '../../agent/system/errors.ts';
 import { factsOf, imageProblems, loadImages, must, references, type ImageSpec } from '../boot/fake-store.ts';
@@ -94,6 +95,7 @@ describe('a data root with little room', () => {
   async function startsWith(place: Place, ...names: readonly string[]): Promise<void> {
     const dockerd = await place.start();
     assert.deepEqual((await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').toSorted(), [...names].toSorted());
+    if (roomIn(place.dataRoot).bytes >= 0) assert.equal(await dockerd.cli(['run', '--rm', '--network=none', 'mine:1', 'echo', 'runs']), 'runs');
     await dockerd.stop();
   }
 
@@ -125,6 +127,8 @@ describe('a data root with little room', () => {
     const taken = 5 - left.size;
     assert.equal([...references(site.dataRoot).keys()].filter((name) => name.startsWith('many:')).length, taken);
     assert.deepEqual(imageProblems(site.dataRoot, small), []);
+    const { images } = JSON.parse(readFileSync(path.join(site.folder, 'status/status.json'), 'utf8')) as { images: { usable: boolean; code: string | null }[] };
+    assert.deepEqual(images.filter(({ usable }) => !usable).map(({ code }) => code), Array.from({ length: left.size }, () => 'STORE_FULL'));
     // plan, verify and the next run agree.
     for (const command of ['plan', 'verify', 'apply']) {
       const { all, exitCode } = await site.agent(command);
@@ -137,6 +141,25 @@ describe('a data root with little room', () => {
     await execa('rm', [path.join(site.dataRoot, 'filler')]);
     await site.apply();
     assert.equal([...references(site.dataRoot).keys()].filter((name) => name.startsWith('many:')).length, 5);
+    await site.remove();
+  });
+
+  it('that is full from the start is left alone', async () => {
+    const site = await placeOf(60 * MB);
+    fill(site, 0);
+    // The last blocks, too: not even a folder fits.
+    for (let number = 0; ; number += 1) {
+      try {
+        writeFileSync(path.join(site.dataRoot, `filler-${number}`), 'x');
+      } catch (error) {
+        assert.ok(isENOSPC(error), String(error));
+        break;
+      }
+    }
+    await attachHoles(site, 'late', 1, MB);
+    const { all } = await site.apply(3);
+    assert.match(all, /docker-preloader: a folder expected, found no room for one: nothing was changed; free some/);
+    assert.deepEqual([...references(site.dataRoot).keys()], ['mine:1']);
     await site.remove();
   });
 
