@@ -74,6 +74,7 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
     const isDisk = there.filesystem === 'ext4' || there.filesystem === 'erofs';
     const cure = isDisk ? 'if the disk was replaced, run: systemctl restart docker' : 'unmount it';
     if (!isDisk || !mayUnmount) throw new MountBusy(`nothing else mounted on ${path} expected, found device ${there.deviceNumber}; ${cure}`);
+    if (isMountedOn(path, device.deviceNumber)) return { ...disk, path, adopted: true };
     unmount(path, true);
   }
   // The kernel would mount it where a symlink leads to, and list it there.
@@ -84,10 +85,19 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
       return { ...disk, path, adopted: false };
     } catch (error) {
       if (!isEBUSY(error)) throw error;
+      if (isMountedOn(path, device.deviceNumber)) return { ...disk, path, adopted: true };
       if (retries === 0) throw new Error(`a device that nothing else uses expected, found one that is held exclusively or mounted writable (EBUSY); look at: lsblk ${device.path}; fuser -v ${device.path}`, { cause: error });
       pause(BUSY_RETRY_MS);
     }
   }
+}
+
+/**
+ * Whether the disk is there by now: of two runs at once, both have seen that it was not, and the kernel mounts no filesystem
+ * upon itself (fs/namespace.c, graft_tree).
+ */
+function isMountedOn(path: string, deviceNumber: string): boolean {
+  return readMounts().findLast((mount) => mount.path === path)?.deviceNumber === deviceNumber;
 }
 
 /**

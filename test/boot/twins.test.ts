@@ -152,6 +152,22 @@ describe('devices with one label', () => {
     assert.deepEqual(codes(mount(disks)), ['DISK_TWICE']);
   });
 
+  it('and a run beside this one: what that has mounted since this one looked is used, and not mounted over', async () => {
+    const [before, first, second] = [await makeFile('before', app('b')), await makeFile('one', app('a')), await makeFile('two', app('c'))];
+    const [replaced, other, disk] = [await attachFile(before), await attachFile(first), await attachFile(second)];
+    for (const mounted of [undefined, replaced]) {
+      if (mounted !== undefined) mount([mounted]);
+      const discovery = { disks: new Map([[`${label}-other`, [{ ...other, label: `${label}-other` }]], [label, [disk]]]), refused: [], findings: [], missing: [] };
+      const mounts = mountDisks(discovery, config.mountRoot, { mayUnmount: true, tell: (one) => {
+        if (one.label !== label) assert.deepEqual(codes(mount([disk])), []);
+      } });
+      assert.deepEqual([codes(mounts), mounts.disks.map(({ adopted }) => adopted)], [[], [mounted !== undefined, true]]);
+      assert.equal(readMounts().filter((one) => one.path === path.join(config.mountRoot, label)).length, 1);
+      unmount(path.join(config.mountRoot, label));
+    }
+    unmount(path.join(config.mountRoot, `${label}-other`));
+  });
+
   it('make room for each other once the mounted one holds nothing any more', async () => {
     const [first, second] = [await makeFile('one', app('a')), await makeFile('two', app('b'))];
     const [card, other] = [await attachFile(first), await attachFile(second)];
