@@ -138,7 +138,6 @@ async function indexTar(name: string, path: string): Promise<Archive> {
         }
         position += bytes + padding;
       },
-      false,
     );
     const members = new Map<string, Member>();
     const links = new Map<string, string>();

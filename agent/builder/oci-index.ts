@@ -90,10 +90,13 @@ export async function readBlob(archive: Archive, descriptor: Descriptor, limitBy
       `entry '${entry}': content with digest ${descriptor.digest} expected, found ${found}`,
     );
   }
-  if (bytes.length !== descriptor.size) {
-    throw archiveError(archive.name, `entry '${entry}': ${plural(descriptor.size, 'byte')} expected, found ${bytes.length}`);
-  }
+  checkSize(archive, descriptor, bytes.length);
   return bytes;
+}
+
+/** @throws PreloaderError where a blob has not the size that its descriptor says */
+export function checkSize(archive: Archive, { digest, size }: Descriptor, found: number): void {
+  if (found !== size) throw archiveError(archive.name, `entry '${blobEntry(digest)}': ${plural(size, 'byte')} expected, found ${found}`);
 }
 
 export function blobEntry(blobDigest: string): string {

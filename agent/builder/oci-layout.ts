@@ -8,6 +8,7 @@ import { archiveError } from './fail.ts';
 import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
 import {
   blobEntry,
+  checkSize,
   isIndex,
   MAX_DEPTH,
   OCI_INDEX,
@@ -63,7 +64,12 @@ async function readImage(archive: Archive, name: string, { manifest, blobs }: Fo
         `found ${manifest.layers.length} in its manifest`,
     );
   }
-  for (const layer of manifest.layers) checkMediaType(archive, layer, [OCI_LAYER, DOCKER_LAYER], 'a layer');
+  for (const layer of manifest.layers) {
+    checkMediaType(archive, layer, [OCI_LAYER, DOCKER_LAYER], 'a layer');
+    const entry = blobEntry(layer.digest);
+    // Before it is read: a sparse file can claim any size.
+    if (archive.has(entry)) checkSize(archive, layer, archive.sizeOf(entry));
+  }
   return {
     ...parsed,
     archive,

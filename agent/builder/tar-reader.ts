@@ -34,24 +34,18 @@ export class TarReader {
   readonly #reader: ByteReader;
   readonly #onRaw: (bytes: Buffer) => void;
   readonly #onJump: (bytes: number, padding: number) => void;
-  readonly #toEnd: boolean;
   #remaining = 0;
   #padding = 0;
 
-  /**
-   * @param onJump moves the source on by so many bytes and their padding, for `jump`
-   * @param toEnd whether what follows the end of the tar is read, too
-   */
+  /** @param onJump moves the source on by so many bytes and their padding, for `jump` */
   constructor(
     reader: ByteReader,
     onRaw: (bytes: Buffer) => void,
     onJump: (bytes: number, padding: number) => void = () => undefined,
-    toEnd = true,
   ) {
     this.#reader = reader;
     this.#onRaw = onRaw;
     this.#onJump = onJump;
-    this.#toEnd = toEnd;
   }
 
   /** The next entry, or undefined at the end of the tar. @throws Error where it is no tar, or cut off */
@@ -88,6 +82,13 @@ export class TarReader {
     if (piece === undefined) throw new Error(`${plural(this.#remaining, 'more byte')} expected, found the end of the archive`);
     this.#remaining -= piece.length;
     return piece;
+  }
+
+  /** Reads on behind the end of the tar, for a caller who wants all of the source. @returns whether there was something */
+  async readOn(): Promise<boolean> {
+    const piece = await this.#reader.some(BLOCK_BYTES * 128);
+    if (piece !== undefined) this.#onRaw(piece);
+    return piece !== undefined;
   }
 
   /** Leaves the payload and its padding out, where the source can move on without reading. */
@@ -165,13 +166,6 @@ export class TarReader {
     this.#onRaw(second);
     if (second.length === BLOCK_BYTES && parseTarHeader(second) !== undefined)
       throw new Error('a second block of zeros expected at the end of the tar, found an entry');
-    if (!this.#toEnd) return;
-    for (
-      let piece = await this.#reader.some(BLOCK_BYTES * 128);
-      piece !== undefined;
-      piece = await this.#reader.some(BLOCK_BYTES * 128)
-    )
-      this.#onRaw(piece);
   }
 }
 

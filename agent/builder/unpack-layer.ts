@@ -60,6 +60,7 @@ export async function unpackLayer(source: ByteReader, store: ContentStore, tarSp
       }
       await split.drained();
     }
+    while (await tar.readOn()) await split.drained();
   } catch (error) {
     throw entry === undefined ? error : new Error(`${inside ? '' : 'after '}entry '${printable(entry.name.toString('latin1'))}': ${messageOf(error)}`, { cause: error });
   }
@@ -68,7 +69,10 @@ export async function unpackLayer(source: ByteReader, store: ContentStore, tarSp
 }
 
 async function keepRaw(tar: TarReader, split: TarSplitWriter): Promise<void> {
-  for (let piece = await tar.payload(); piece !== undefined; piece = await tar.payload()) split.raw(piece);
+  for (let piece = await tar.payload(); piece !== undefined; piece = await tar.payload()) {
+    split.raw(piece);
+    await split.drained();
+  }
 }
 
 /**

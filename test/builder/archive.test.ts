@@ -125,6 +125,15 @@ describe('build and archives of all kinds', () => {
     assert.deepEqual((await built(followed)).names, ['one:1']);
   });
 
+  it('reads no layer of a layout whose size is not what its manifest says', async () => {
+    const files = ociLayout([one], 'gzip');
+    const manifest = JSON.parse([...files.values()].find((content) => content.includes('"layers":'))?.toString() ?? '') as { readonly layers: readonly { readonly digest: string; readonly size: number }[] };
+    const [layer = assert.fail()] = manifest.layers;
+    const folder = writeFolder('sized', files);
+    truncateSync(path.join(folder, 'blobs/sha256', layer.digest.slice('sha256:'.length)), 8 * 2 ** 40);
+    await refused(new RegExp(`sized: entry 'blobs/${layer.digest.replace(':', '/')}': ${layer.size} bytes expected, found ${8 * 2 ** 40}$`), 1, folder);
+  });
+
   it('says what a folder is that is no archive, without looking through it', async () => {
     const neither =
       /the entry 'manifest\.json' of docker save, or 'index\.json' of an OCI layout, expected, found neither$/;

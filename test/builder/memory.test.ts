@@ -7,7 +7,7 @@ import { execa } from 'execa';
 import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { tempTree } from '../support/temp-tree.ts';
-import { savedArchive } from './archives.ts';
+import { ociLayout, savedArchive, tarOf } from './archives.ts';
 import { makeTar } from './make-tar.ts';
 
 /** Far apart: garbage, which is let grow up to a point and no further, would be taken for what each file needs. */
@@ -36,6 +36,17 @@ describe('memory of build', () => {
       assert.ok(many < MAX_BYTES, `${many} bytes`);
     });
   }
+
+  it('does not grow with what a layer has that is no file: behind its end, and in a whiteout', { skip: !executable && 'only the executable is measured' }, async () => {
+    const tree = await tempTree('dpl-memory');
+    const [small, zeros] = [makeTar([{ name: 'small', content: 'x' }]), Buffer.alloc(250e6)];
+    for (const [name, layer] of [['behind', Buffer.concat([small, zeros])], ['whiteout', makeTar([{ name: '.wh.gone', content: zeros }])]] as const) {
+      const archive = path.join(tree.path, `${name}.tar`);
+      writeFileSync(archive, tarOf(ociLayout([{ tags: ['memory:1'], layers: [layer] }], 'none')));
+      const bytes = await peakBytes(['build', archive, '-o', path.join(tree.path, `${name}.qcow2`), '--quiet']);
+      assert.ok(bytes < MAX_BYTES, `${name}: ${bytes} bytes`);
+    }
+  });
 });
 
 /** The most that a run of the agent ever had resident; the kernel keeps the maximum, so a late look misses little. */
