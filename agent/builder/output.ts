@@ -47,9 +47,10 @@ export function makeWorkplace(
   if (output !== undefined && output !== TO_STDOUT) refuseOutput(output);
   let folder = output === undefined || dryRun || output === TO_STDOUT ? undefined : makeFolder(output);
   const remove = (): void => {
-    for (const signal of SIGNALS) process.off(signal, onSignal);
     beforeRemoval();
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+    // Last: to remove a large file takes a while, in which a signal would leave the rest.
+    for (const signal of SIGNALS) process.off(signal, onSignal);
   };
   const onSignal = (signal: NodeJS.Signals): void => {
     remove();
@@ -57,7 +58,7 @@ export function makeWorkplace(
     process.kill(process.pid, signal);
   };
   for (const signal of SIGNALS) process.on(signal, onSignal);
-  const path = (name: string): string => join((folder ??= mkdtempSync(join(tmpdir(), 'docker-preloader-'))), name);
+  const path = (name: string): string => join((folder ??= makeTemporaryFolder()), name);
   return {
     path,
     publish: async (name) => {
@@ -78,6 +79,18 @@ function makeFolder(output: string): string {
     return mkdtempSync(`${dirname(output)}/.${basename(output)}.`);
   } catch (error) {
     throw noFolder(output, error);
+  }
+}
+
+function makeTemporaryFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), 'docker-preloader-'));
+  } catch (error) {
+    throw new PreloaderError(
+      'BUILD_FAILED',
+      `${tmpdir()}: a folder for temporary files expected: ${messageOf(error)}: name another in TMPDIR`,
+      { cause: error },
+    );
   }
 }
 

@@ -16,6 +16,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import type { Inspection } from '../../agent/builder/inspect-disk.ts';
+import { makeWorkplace } from '../../agent/builder/output.ts';
 import { agent, agentCommand } from '../support/agent.ts';
 import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
@@ -227,6 +228,20 @@ describe('build and its output', () => {
     assert.deepEqual(await once(child, 'exit'), [null, 'SIGTERM']);
     child.stdout.destroy();
     assert.deepEqual(readdirSync(at('tmp')), []);
+  });
+
+  it('hears a signal until all is removed, as that takes a while', async () => {
+    const heard = (): number => process.listenerCount('SIGINT');
+    const before = heard();
+    let during = 0;
+    const workplace = makeWorkplace(at('removed.raw'), { beforeRemoval: () => (during = heard()) });
+    workplace.remove();
+    assert.deepEqual([during, heard()], [before + 1, before]);
+  });
+
+  it('needs a folder for temporary files where it has none of its own', async () => {
+    const { stderr } = await shell('TMPDIR=$PWD/nowhere $build --quiet many.tar -o - > /dev/null');
+    assert.match(stderr, /^docker-preloader: \S+\/nowhere: a folder for temporary files expected: ENOENT.*: name another in TMPDIR$/);
   });
 
   it('is told as JSON', async () => {
