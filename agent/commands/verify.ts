@@ -76,10 +76,10 @@ async function verifyMounted(config: Config, deep: boolean): Promise<Verificatio
   };
 }
 
-/** A plan tells what is due; that dockerd runs is no fault here. */
+/** A plan tells what is due, what was removed with it; that dockerd runs is no fault here. */
 async function look(config: Config): Promise<{ readonly run: Preload; readonly findings: readonly Finding[] }> {
   const run = await preload(config, { wait: false, change: 'never' });
-  const findings = run.findings.filter(({ code }) => code !== 'DOCKER_RUNNING');
+  const findings = run.findings.filter(({ code }) => code !== 'DOCKER_RUNNING' && code !== 'REMOVED');
   if (run.plan === undefined || run.dataRoot === undefined) return { run, findings };
   const cure = run.isDockerRunning ? 'systemctl restart docker' : 'docker-preloader apply';
   return { run, findings: [...findings, ...differences({ store: new Store(run.dataRoot), plan: run.plan, disks: run.disks.map(({ mounted }) => mounted), cure })] };
