@@ -6,7 +6,7 @@ import { summarise } from '../status/summary.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { hasWaitingClient, listenFd } from '../system/listen-fds.ts';
-import { notify } from '../system/notify.ts';
+import { notify, notifyStatus } from '../system/notify.ts';
 
 /** How a run began: without a valid configuration there is nothing to look at again. */
 export interface Start {
@@ -32,9 +32,12 @@ export async function run(configPath: string | undefined): Promise<void> {
   notify('READY=1', `STATUS=${summarise(start.result, readyUsec)}`);
   // What tells of it is loaded once Docker may start.
   const { statusDocument } = await import('../status/document.ts');
-  const { publish } = await import('../status/publish.ts');
+  const { lastStatus, publish } = await import('../status/publish.ts');
   const { eventsOf, logEvents } = await import('../status/events.ts');
-  const status = withBootTimes(start.config, statusDocument(start.result, readyUsec));
+  const before = start.isFirst || start.result.applied ? undefined : lastStatus(start.config);
+  const told = before === undefined ? start.result : (await import('./look.ts')).withKeptFindings(start.result, before);
+  const status = withBootTimes(start.config, statusDocument(told, readyUsec));
+  if (before !== undefined) notifyStatus(status.summary);
   publish(start.config, status, 'run');
   logEvents(eventsOf(status));
 
