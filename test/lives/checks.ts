@@ -13,7 +13,7 @@ import type { Container, Guest } from './guest.ts';
 import { sorted, type Outcome } from './model.ts';
 
 /** What a status says of a run. */
-const allowed: ReadonlySet<string> = new Set(['TAG_CONFLICT', 'TAG_REMOVED', 'KEPT', 'IMAGE_INCOMPLETE', 'BUILD_CACHE']);
+const allowed: ReadonlySet<string> = new Set(['TAG_CONFLICT', 'TAG_REMOVED', 'KEPT', 'IMAGE_INCOMPLETE', 'BUILD_CACHE', 'DISK_TWICE', 'LABEL_DUPLICATE']);
 
 /** What was in a store before the agent ran. */
 export interface Before {
@@ -43,9 +43,10 @@ export function checkStore(guest: Guest, before: Before): void {
 
 /** After a whole run: what is there of disks is offered by one, or something stands on it; the status and `verify` say so. */
 export async function checkRun(guest: Guest, exitCode: number | undefined, outcome: Outcome): Promise<void> {
-  const { store, model } = guest;
+  const { store, model, site } = guest;
   const layers = store.layers();
-  const offered = new Set(guest.attached().flatMap(({ disk }) => [...disk.layers]));
+  const disks = guest.attached();
+  const offered = new Set(disks.flatMap(({ disk }) => [...disk.layers]));
   const images = store.images();
   const tops = new Set(store.containerParents());
   const chains = new Map([...images.keys()].map((image) => [image, store.chainsOf(image)] as const));
@@ -60,12 +61,16 @@ export async function checkRun(guest: Guest, exitCode: number | undefined, outco
   for (const [chain, { cacheId }] of kept) assert.ok(needed.has(chain) || lowers.has(cacheId), `layer ${chain}: no disk has it, and nothing stands on it`);
   for (const [chain, { linkTo, isThere }] of layers) if (linkTo !== undefined && offered.has(chain)) assert.ok(isThere, `layer ${chain}: ${linkTo} is not there, though a disk has the layer`);
 
-  const { state, findings } = JSON.parse(readFileSync(path.join(guest.site.folder, 'status/status.json'), 'utf8')) as { state: string; findings: readonly Finding[] };
+  const { state, findings } = JSON.parse(readFileSync(path.join(site.folder, 'status/status.json'), 'utf8')) as { state: string; findings: readonly Finding[] };
   const said = findings.map(({ code, message }) => `${code}: ${message}`).join('\n');
   for (const { code, message } of findings) assert.ok(allowed.has(code) && !/ {2}|undefined/.test(message), `a finding that nothing explains: ${code}: ${message}`);
   for (const name of outcome.conflicts) assert.ok(findings.some(({ code, image }) => code === 'TAG_CONFLICT' && image === name), `a finding on ${name} expected:\n${said}`);
-  const isDegraded = kept.some(([chain]) => needed.has(chain)) || outcome.incomplete.length > 0;
-  const expected = isDegraded ? 'degraded' : guest.disks.size === 0 ? 'empty' : 'ok';
+  const twins = guest.twins();
+  const told = (wanted: string): string[] => findings.flatMap(({ code, label = '' }) => (code === wanted ? [label] : [])).toSorted();
+  const labels = (names: readonly string[]): string[] => names.map((name) => site.labelOf(name)).toSorted();
+  assert.deepEqual([told('DISK_TWICE'), told('LABEL_DUPLICATE')], [labels(twins.same), labels(twins.other)], `second devices that are told of:\n${said}`);
+  const isDegraded = kept.some(([chain]) => needed.has(chain)) || outcome.incomplete.length + twins.other.length > 0;
+  const expected = isDegraded ? 'degraded' : disks.length === 0 ? 'empty' : 'ok';
   assert.deepEqual([state, exitCode], [expected, isDegraded ? 3 : 0], `state and exit status:\n${said}`);
 
   const verified = await guest.agent('verify', '--json');
@@ -100,7 +105,7 @@ export async function checkWorks(guest: Guest, dice: Dice): Promise<void> {
     assert.equal(await printed(guest, image), guest.says.get(image), `what ${image} prints`);
     await checkSaved(guest, dice.must(known));
   }
-  for (const [name, container] of guest.containers) if (able.has(container.image) || !guest.store.images().has(container.image)) await checkContainer(guest, name, container, dice);
+  for (const [name, container] of guest.containers) if (guest.canStart(container)) await checkContainer(guest, name, container, dice);
 }
 
 async function checkContainer(guest: Guest, name: string, { says, hasRun, stays }: Container, dice: Dice): Promise<void> {

@@ -66,6 +66,10 @@ export class DataRoot {
     return this.#containers().flatMap((folder) => text(path.join(folder, 'parent')) ?? []);
   }
 
+  containerParent(id: string): string | undefined {
+    return text(path.join(this.#image, 'layerdb/mounts', id, 'parent'));
+  }
+
   #containers(): string[] {
     const folder = path.join(this.#image, 'layerdb/mounts');
     return list(folder).filter((name) => existsSync(path.join(this.path, 'containers', name, 'config.v2.json'))).map((name) => path.join(folder, name));

@@ -4,7 +4,8 @@ import { execa } from 'execa';
 import { agentCommand, type AgentResult } from '../support/agent.ts';
 import type { Dockerd } from '../support/dockerd.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
-import { unmountBelow } from '../support/temp-tree.ts';
+import { attach, copyWithLabel, type LoopDevice } from '../support/loop-device.ts';
+import { mountsBelow, unmountBelow } from '../support/temp-tree.ts';
 import { makeSite, type Site } from '../store/site.ts';
 import { DataRoot } from './data-root.ts';
 import { askFor, tell } from './docker-api.ts';
@@ -13,6 +14,7 @@ import { saysOf, type LifeDisk, type Universe } from './universe.ts';
 
 /** A container of the user's. */
 export interface Container {
+  readonly id: string;
   readonly image: string;
   /** What it has written into its own file and into its volume, once it has run. */
   readonly says: string;
@@ -37,6 +39,8 @@ export class Guest {
   /** Whether the user has had layers of his own: what a disk knows of the registries of such a layer stays. */
   hasOwnLayers = false;
   readonly #disks = new Map<string, LifeDisk>();
+  /** Second devices with the label of a disk: of the same content, or of another. */
+  readonly #twins = new Map<string, { readonly disk: LifeDisk; readonly loop: LoopDevice }>();
   #dockerd: Dockerd | undefined;
   #number = 0;
 
@@ -113,9 +117,19 @@ export class Guest {
     return this.#disks;
   }
 
-  /** In rising precedence. */
+  /** Labels that a second device carries. */
+  twins(): { readonly same: string[]; readonly other: string[] } {
+    const names = [...this.#twins.keys()];
+    const isSame = (name: string): boolean => this.#twins.get(name)?.disk === this.#disks.get(name);
+    return { same: names.filter(isSame), other: names.filter((name) => !isSame(name)) };
+  }
+
+  /** Those that are to be in use, in rising precedence. Of two with one label and other content neither is, unless one is mounted. */
   attached(): AttachedDisk[] {
-    const all = [...this.#disks].map(([name, disk]) => ({ label: this.site.labelOf(name), disk }));
+    const { other } = this.twins();
+    const mounted = mountsBelow(this.site.mountRoot);
+    const isMounted = (name: string): boolean => mounted.includes(path.join(this.site.mountRoot, this.site.labelOf(name)));
+    const all = [...this.#disks].filter(([name]) => !other.includes(name) || isMounted(name)).map(([name, disk]) => ({ label: this.site.labelOf(name), disk }));
     return this.isGlob ? all.toSorted((a, b) => a.disk.priority - b.disk.priority || (a.label < b.label ? -1 : 1)) : all;
   }
 
@@ -124,7 +138,19 @@ export class Guest {
     this.#disks.set(name, disk);
   }
 
+  async attachTwin(name: string, disk: LifeDisk): Promise<void> {
+    const copy = path.join(this.site.folder, `${name}-twin.ext4`);
+    await copyWithLabel(disk.file, copy, this.site.labelOf(name));
+    this.#twins.set(name, { disk, loop: await attach(copy, { copy: true }) });
+  }
+
+  async detachTwin(name: string): Promise<void> {
+    await this.#twins.get(name)?.loop.detach();
+    this.#twins.delete(name);
+  }
+
   async detach(name: string): Promise<void> {
+    await this.detachTwin(name);
     await this.site.detach(name);
     this.#disks.delete(name);
   }
@@ -151,5 +177,14 @@ export class Guest {
   canRun(image: string): boolean {
     const layers = this.store.layers();
     return this.store.chainsOf(image).every((chain) => layers.get(chain)?.isThere === true);
+  }
+
+  /** Whether all files under a container are there. Its image may have gone. */
+  canStart({ id }: Container): boolean {
+    const layers = this.store.layers();
+    for (let chain = this.store.containerParent(id); chain !== undefined; chain = layers.get(chain)?.parent) {
+      if (layers.get(chain)?.isThere !== true) return false;
+    }
+    return true;
   }
 }

@@ -97,6 +97,7 @@ class Life {
     await doing;
     this.#say(action === undefined ? 'dockerd is killed' : `${action.text}: dockerd is killed ${afterMs} ms after that`);
     if (action === undefined) return;
+    for (const name of action.drops ?? []) guest.containers.delete(name);
     const now = guest.store.images();
     const wrote = [...now].filter(([image, time]) => times.has(image) && times.get(image) !== time).map(([image]) => image);
     this.#learn(guest.onDisk(), action, [...wrote, ...(action.did.wrote ?? []).filter((image) => !times.has(image) && now.has(image))]);
@@ -120,6 +121,7 @@ class Life {
       this.#say(`disk ${name} is attached: ${disk.name}`);
       return guest.attach(name, disk);
     }
+    if (this.#dice.once(4)) return this.#changeTwin(name, present);
     await guest.detach(name);
     const what = this.#dice.must(['goes', 'goes', 'changes', 'changes', 'moves']);
     const free = ['a', 'b', 'c'].find((one) => !guest.disks.has(one) && one !== name);
@@ -132,6 +134,19 @@ class Life {
     } else {
       this.#say(`disk ${name} is detached: ${present.name}`);
     }
+  }
+
+  /** A second device with the same label comes or goes. */
+  async #changeTwin(name: string, disk: LifeDisk): Promise<void> {
+    const { guest } = this;
+    const { same, other } = guest.twins();
+    if ([...same, ...other].includes(name)) {
+      this.#say(`the second device with the label of disk ${name} is detached`);
+      return guest.detachTwin(name);
+    }
+    const twin = this.#dice.once(3) ? this.#dice.must(guest.universe.disks) : disk;
+    this.#say(`a second device with the label of disk ${name} is attached: ${twin.name}`);
+    return guest.attachTwin(name, twin);
   }
 
   /** The agent runs, once or twice killed, then dockerd; all that is to be there is looked for. */

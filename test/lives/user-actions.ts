@@ -1,4 +1,5 @@
 import { makeTar } from '../builder/make-tar.ts';
+import { buildImage } from '../support/images.ts';
 import { Refused } from './docker-api.ts';
 import type { Guest } from './guest.ts';
 import { savedArchive } from './images.ts';
@@ -13,6 +14,8 @@ export interface UserAction {
   readonly did: Did;
   /** A name, with what the image says that it will have. */
   readonly says?: readonly [name: string, content: string];
+  /** Containers that go, and of which anything may be left where dockerd is killed meanwhile. */
+  readonly drops?: readonly string[];
 }
 
 type Maker = (guest: Guest, dice: Dice) => UserAction | undefined;
@@ -99,13 +102,15 @@ const prune: Maker = (guest, dice) => {
 const systemPrune: Maker = (guest) => ({
   text: 'docker system prune -af',
   run: async () => {
-    const running = new Set((await guest.get<readonly { Names: readonly string[] }[]>('/containers/json')).flatMap(({ Names }) => Names.map((name) => name.slice(1))));
     await guest.tell('POST', '/containers/prune');
-    for (const name of guest.containers.keys()) if (!running.has(name)) guest.containers.delete(name);
+    const left = new Set((await guest.get<readonly { Names: readonly string[] }[]>('/containers/json?all=1')).flatMap(({ Names }) => Names.map((name) => name.slice(1))));
+    // One that stays runs, where it can: not even a prune takes it.
+    for (const [name, container] of guest.containers) if (!left.has(name) && !(container.stays && guest.canStart(container))) guest.containers.delete(name);
     await guest.tell('POST', `/images/prune?filters=${encoded('{"dangling":["false"]}')}`);
     await guest.tell('POST', '/build/prune?all=1');
   },
   did: { takes: () => true, removes: true },
+  drops: [...guest.containers].filter(([, { stays }]) => !stays).map(([name]) => name),
 });
 
 const build: Maker = (guest, dice) => {
@@ -120,8 +125,25 @@ const build: Maker = (guest, dice) => {
   return {
     text: `docker build -t ${to}, from ${from[0]}: ${content}`,
     run: async () => void (await guest.tell('POST', `/build?t=${encoded(to)}&networkmode=none&rm=1&forcerm=1`, context)),
-    did: { gives: new Map([[to, undefined]]), removes: true },
+    did: { gives: new Map([[to, undefined]]) },
     says: [to, content],
+  };
+};
+
+/** By BuildKit, whose cache is in the data root, too. */
+const buildKit: Maker = (guest, dice) => {
+  const from = runnable(guest, dice);
+  if (from === undefined) return undefined;
+  const to = dice.must(guest.universe.names);
+  const content = `built ${guest.fresh()}`;
+  const isCopy = dice.once(3);
+  return {
+    text: `docker buildx build -t ${to}, ${isCopy ? `which copies from ${from[0]}` : `from ${from[0]}: ${content}`}`,
+    run: async () => void (await buildImage(
+      guest.dockerd, to, isCopy ? `FROM scratch\nCOPY --from=${from[0]} /app /app\nCOPY --from=${from[0]} /bin /bin\n` : `FROM ${from[0]}\nCOPY app /app\n`, 'buildkit', { app: `${content}\n` },
+    )),
+    did: { gives: new Map([[to, undefined]]) },
+    says: [to, isCopy ? guest.says.get(from[1]) ?? '' : content],
   };
 };
 
@@ -140,8 +162,8 @@ const run: Maker = (guest, dice) => {
         Image: from[0], Cmd: ['sh', '-c', script], NetworkDisabled: true, StopSignal: 'SIGKILL', Volumes: { '/volume': {} },
         HostConfig: { NetworkMode: 'none', Binds: volume === '' ? [] : [`${volume}:/volume`], ...(what === 'stay' ? { RestartPolicy: { Name: 'always' } } : {}) },
       });
-      const { Mounts } = await guest.get<{ Mounts: readonly { Name: string }[] }>(`/containers/${name}/json`);
-      const made = { image: from[1], says, volume: Mounts[0]?.Name ?? '', stays: what === 'stay' };
+      const { Id, Mounts } = await guest.get<{ Id: string; Mounts: readonly { Name: string }[] }>(`/containers/${name}/json`);
+      const made = { id: Id, image: from[1], says, volume: Mounts[0]?.Name ?? '', stays: what === 'stay' };
       guest.containers.set(name, { ...made, hasRun: false });
       if (what === 'create') return;
       await guest.tell('POST', `/containers/${name}/start`);
@@ -164,7 +186,7 @@ async function untilItHasWritten(guest: Guest, name: string, says: string): Prom
 }
 
 const commit: Maker = (guest, dice) => {
-  const found = dice.pick([...guest.containers].filter(([, { image, stays }]) => guest.says.has(image) && !stays && guest.store.images().has(image) && guest.canRun(image)));
+  const found = dice.pick([...guest.containers].filter(([, container]) => guest.canStart(container)).filter(([, { image, stays }]) => guest.says.has(image) && !stays && guest.store.images().has(image)));
   if (found === undefined) return undefined;
   const [name, { image }] = found;
   const to = dice.must(guest.universe.names);
@@ -186,11 +208,12 @@ const remove: Maker = (guest, dice) => {
       guest.containers.delete(name);
     },
     did: {},
+    drops: [name],
   };
 };
 
 const makers: readonly (readonly [weight: number, make: Maker])[] = [
-  [6, load], [3, pull], [5, tag], [5, untag], [2, rmi], [2, prune], [1, systemPrune], [4, build], [5, run], [3, commit], [1, remove],
+  [6, load], [3, pull], [5, tag], [5, untag], [2, rmi], [2, prune], [1, systemPrune], [4, build], [2, buildKit], [5, run], [3, commit], [1, remove],
 ];
 
 /** Something that can be done now. */
