@@ -9,7 +9,7 @@ interface KeyHelp {
 /** What each key of the configuration means, as the README and docker-preloader-config(5) have it. */
 export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
   labels: { meaning: 'labels to take, names or globs, in rising precedence. A name is waited for' },
-  required: { meaning: "names or globs (one match at least) without which the result is `failed`; `label@sha256:<digest>` pins the content to the digest of the disk's `docker-preloader.json`" },
+  required: { meaning: "names or globs (one match at least) without which the result is `failed`; `label@sha256:<digest>` pins the content to the digest of the disk's `docker-preloader.json`. Where a label is pinned itself, what a glob pins does not count for it; of several digests a disk must have one" },
   deviceTimeoutSec: { meaning: 'the longest wait: for a name until it appears, for a glob until udev has handled all devices' },
   idleExitSec: { meaning: "after so many seconds (10 at least) without a request for the status, the daemon ends; the socket starts it again with the next request, which changes nothing and tells this boot's times. `0`: it stays. While it is away it follows no devices: a disk that is attached then is seen at the next request or at Docker's next start" },
   dockerConfig: { meaning: "dockerd's own configuration" },
