@@ -1,10 +1,11 @@
+import { join } from 'node:path';
 import type { Finding } from '../disk/finding.ts';
 import type { DiskImage } from '../disk/reader.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import type { Store } from '../docker/store.ts';
 import { megabytes } from '../system/megabytes.ts';
 import type { Plan } from './plan.ts';
-import { fits, folders, needOfStep, nothing, sum, type Room } from './room.ts';
+import { fits, folders, isEnough, needOfStep, nothing, shares, sum, type Room, type Share } from './room.ts';
 
 /**
  * The images that are to be left out so that the rest has room: of those that the store has already as few as possible,
@@ -41,15 +42,17 @@ export function imagesBeyond({ steps, wanted, catalogue }: Plan, room: Room, sto
 }
 
 function leftOut({ label }: DiskImage, name: string, need: Room, room: Room, used: Room, dataRoot: string): Finding {
-  const left = (all: number, taken: number): number => Math.max(all - taken, 0);
-  const [expected, found] = used.inodes + need.inodes > room.inodes
-    ? [`${need.inodes} free inodes`, `${left(room.inodes, used.inodes)}`]
-    : [`${megabytes(need.bytes)} free`, megabytes(left(room.bytes, used.bytes))];
+  const full = shares(sum(used, need), room).findIndex((share) => !isEnough(share));
+  const [before, alone] = [shares(used, room)[full], shares(need, room)[full]] as [Share, Share];
+  const left = (what: 'bytes' | 'inodes'): number => Math.max(before.room[what] - before.need[what], 0);
+  const [expected, found] = before.need.inodes + alone.need.inodes > before.room.inodes
+    ? [`${alone.need.inodes} free inodes`, `${left('inodes')}`]
+    : [`${megabytes(alone.need.bytes)} free`, megabytes(left('bytes'))];
   return {
     code: 'STORE_FULL',
     label,
     image: name,
-    message: `disk ${label}: image ${name} is left out: ${expected} in ${dataRoot} expected, found ${found} beside what is kept for Docker; free some, then run: systemctl restart docker`,
+    message: `disk ${label}: image ${name} is left out: ${expected} in ${join(dataRoot, alone.folder)} expected, found ${found} beside what is kept for Docker; free some, then run: systemctl restart docker`,
   };
 }
 

@@ -81,9 +81,9 @@ export class LayerPlanner {
 
   #compare(layer: DiskLayer, names: OwnLayerNames, present: OwnLayer, lower: string): void {
     const { chain, label, diffPath, tarSplit } = layer;
-    const linked =
-      present.diff === diffPath && present.linkFile === names.link && present.lower === lower && present.committed && present.linkTarget === linkTargetOf(names.cacheId);
-    if (!linked) this.#steps.push({ do: 'link-layer', chain, names, diffPath, lower, label });
+    const whole = present.linkFile === names.link && present.lower !== undefined && present.committed && present.linkTarget === linkTargetOf(names.cacheId);
+    const linked = whole && present.diff === diffPath && present.lower === lower;
+    if (!linked) this.#steps.push({ do: 'link-layer', chain, names, diffPath, lower, label, replaces: whole && present.diff !== undefined });
     const files = new Map([...recordFiles(layer), ['cache-id', names.cacheId] as const]);
     const recorded = present.record !== undefined && [...files].every(([name, text]) => present.record?.get(name) === text) && this.#hasTarSplit(layer, present);
     if (!recorded) this.#steps.push({ do: 'record-layer', chain, label, files, tarSplit, mend: this.#store.hasLayer(chain) });

@@ -1,5 +1,5 @@
-import { existsSync, statfsSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, statfsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Ledger } from './ledger.ts';
 import type { Step } from './steps.ts';
 
@@ -7,6 +7,8 @@ import type { Step } from './steps.ts';
 export interface Room {
   readonly bytes: number;
   readonly inodes: number;
+  /** Of what steps write, what they write to overlay2/; of what is left, what that has where it is a filesystem of its own. */
+  readonly layers?: Omit<Room, 'layers'> | undefined;
 }
 
 /** ext4, xfs and btrfs have blocks of this size, or smaller ones. */
@@ -29,16 +31,23 @@ export const nothing: Room = { bytes: 0, inodes: 0 };
 export const folders: Room = { bytes: 24 * (BLOCK_BYTES + ENTRY_BYTES), inodes: 24 };
 
 /**
- * How much may be written to the data root's filesystem so that dockerd still starts on it. Blocks that ext4 keeps for
- * root count as free: dockerd is root.
+ * How much may be written to the data root's filesystem so that dockerd still starts on it, and to that of overlay2/, where
+ * dockerd tries its overlay. Blocks that ext4 keeps for root count as free: dockerd is root.
  */
 export function roomIn(dataRoot: string): Room {
-  let path = dataRoot;
-  while (!existsSync(path)) path = dirname(path);
+  const [all, layers] = [existing(dataRoot), existing(join(dataRoot, 'overlay2'))];
+  return statSync(all).dev === statSync(layers).dev ? roomOf(all) : { ...roomOf(all), layers: roomOf(layers) };
+}
+
+function existing(path: string): string {
+  return existsSync(path) ? path : existing(dirname(path));
+}
+
+function roomOf(path: string): Room {
   const { bsize, blocks, bfree, files, ffree } = statfsSync(path);
   const reserve = Math.min(RESERVE_BYTES, blocks * bsize * RESERVE_SHARE);
-  // btrfs makes inodes as it needs them, and says that it has none.
-  return { bytes: bfree * bsize - reserve, inodes: files === 0 ? Number.POSITIVE_INFINITY : ffree - RESERVE_INODES };
+  // A tmpfs without limits has no blocks (mm/shmem.c, shmem_statfs); btrfs makes inodes as it needs them, and says that it has none.
+  return { bytes: blocks === 0 ? Number.POSITIVE_INFINITY : bfree * bsize - reserve, inodes: files === 0 ? Number.POSITIVE_INFINITY : ffree - RESERVE_INODES };
 }
 
 /** What the steps write, rounded up; what others of them remove is not counted, since it goes last. */
@@ -47,21 +56,47 @@ export function needOf(steps: readonly Step[]): Room {
 }
 
 export function fits(need: Room, room: Room): boolean {
+  return shares(need, room).every(isEnough);
+}
+
+/** What a need is on one filesystem of a store, and what that has. */
+export interface Share {
+  readonly folder: '' | 'overlay2';
+  readonly need: Room;
+  readonly room: Room;
+}
+
+/** A need by filesystems. */
+export function shares(need: Room, room: Room): readonly Share[] {
+  const { layers = nothing } = need;
+  if (room.layers === undefined) return [{ folder: '', need, room }];
+  return [{ folder: 'overlay2', need: layers, room: room.layers }, { folder: '', need: { bytes: need.bytes - layers.bytes, inodes: need.inodes - layers.inodes }, room }];
+}
+
+export function isEnough({ need, room }: Share): boolean {
   return need.bytes <= room.bytes && need.inodes <= room.inodes;
 }
 
 /** Both together. */
 export function sum(a: Room, b: Room): Room {
-  return { bytes: a.bytes + b.bytes, inodes: a.inodes + b.inodes };
+  const add = (left: Room, right: Room): Room => ({ bytes: left.bytes + right.bytes, inodes: left.inodes + right.inodes });
+  return { ...add(a, b), layers: add(a.layers ?? nothing, b.layers ?? nothing) };
 }
 
 /** What one step writes. */
 export function needOfStep(step: Step): Room {
+  const need = needOfFiles(step);
+  return step.do === 'make-empty-layer' || step.do === 'link-layer' ? { ...need, layers: need } : need;
+}
+
+function needOfFiles(step: Step): Room {
   switch (step.do) {
     case 'make-empty-layer':
       // overlay2, l, its folder, diff, work; link, and the symlink in l.
       return ofFiles(Array.from({ length: 7 }, () => BLOCK_BYTES), 1);
     case 'link-layer':
+      // One file after the other is replaced, of a disk that has another label now: that is not more than before.
+      if (step.replaces) return nothing;
       // Its folder, work, diff, link, lower, and the symlink in l: paths of more than 59 bytes take a block.
       return ofFiles([BLOCK_BYTES, BLOCK_BYTES, step.diffPath.length, step.names.link.length, step.lower.length, BLOCK_BYTES], 1);
     case 'record-layer':

@@ -6,7 +6,7 @@ import type { Ledger } from './ledger.ts';
 /** One change to the store. A plan is a list of these; apply.ts is the only place that carries them out. */
 export type Step =
   | { readonly do: 'make-empty-layer' }
-  | { readonly do: 'link-layer'; readonly chain: ChainID; readonly names: OwnLayerNames; readonly diffPath: string; readonly lower: string; readonly label: string }
+  | { readonly do: 'link-layer'; readonly chain: ChainID; readonly names: OwnLayerNames; readonly diffPath: string; readonly lower: string; readonly label: string; /** Its folder is whole, and only leads elsewhere. */ readonly replaces: boolean }
   | {
       readonly do: 'record-layer';
       readonly chain: ChainID;

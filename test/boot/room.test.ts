@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, statfsSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, statfsSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { execa } from 'execa';
@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { imagesBeyond } from '../../agent/boot/beyond.ts';
 import { readLedger } from '../../agent/boot/ledger.ts';
 import { plan, type PlanInput } from '../../agent/boot/plan.ts';
-import { fits, needOf, roomIn } from '../../agent/boot/room.ts';
+import { fits, needOf, roomIn, type Room } from '../../agent/boot/room.ts';
 import { readDisk } from '../../agent/disk/reader.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { Store } from '../../agent/docker/store.ts';
@@ -91,6 +91,30 @@ describe('where there is not room for all', () => {
     assert.match([...inodes.values()][0]?.message ?? '', /is left out: \d+ free inodes in \S+ expected, found \d+ beside/);
   });
 
+  it('what a disk under another label has, and the store, too, only leads elsewhere then, and stays', (t) => {
+    const guest = new FakeGuest(scratch(t));
+    const specs = ['one', 'two', 'three'].map((name): ImageSpec => ({ layers: ['base', name], references: [`${name}:1`] }));
+    guest.attach('dpl-a', specs.slice(0, 2));
+    guest.boot();
+    guest.detach('dpl-a');
+    guest.attach('dpl-b', specs);
+    const planned = guest.plan();
+    assert.equal(planned.steps.filter((step) => step.do === 'link-layer').length, 4);
+    const beyond = imagesBeyond(planned, { bytes: -MB, inodes: -1 }, new Store(guest.dataRoot));
+    assert.deepEqual([...beyond.values()].map(({ image }) => image), ['three:1']);
+  });
+
+  it('of two filesystems each is to have room: overlay2/ may be on another', (t) => {
+    const guest = new FakeGuest(scratch(t));
+    guest.attach('dpl-a', [{ layers: ['base', 'top'], references: ['app:1'] }]);
+    const planned = guest.plan();
+    const beyond = (rest: Room, layers: Room): string | undefined => [...imagesBeyond(planned, { ...rest, layers }, new Store(guest.dataRoot)).values()][0]?.message.replace(/.*is left out: | beside.*/g, '');
+    const [little, much] = [{ bytes: 100 * 1024, inodes: 20 }, { bytes: 100 * MB, inodes: 1000 }];
+    assert.equal(beyond(much, much), undefined);
+    assert.equal(beyond(much, little), `14 free inodes in ${guest.dataRoot}/overlay2 expected, found 12`);
+    assert.match(beyond(little, much) ?? '', new RegExp(`^\\d+ free inodes in ${guest.dataRoot} expected, found 0$`));
+  });
+
   /** A disk with images of these sizes, for an empty store. */
   function offer(folder: string, sizes: readonly number[]): { readonly input: PlanInput; readonly planned: ReturnType<typeof plan> } {
     const disk = path.join(folder, 'disk');
@@ -115,5 +139,22 @@ describe('the room in a data root', () => {
     const { bytes, inodes } = roomIn(path.join(folder, 'not/there/yet'));
     assert.ok(bytes <= bfree * bsize && bytes > bfree * bsize - 1000 * MB, `${bytes} of ${bfree * bsize}`);
     assert.ok(inodes > 0);
+  });
+
+  it('is that of overlay2/, too, where this is on another filesystem, and without an end on a tmpfs without limits', async (t) => {
+    const folder = scratch(t);
+    const mounts = { small: ['size=16m', 'nr_inodes=600'], endless: ['size=0', 'nr_inodes=0'] };
+    for (const [name, options] of Object.entries(mounts)) {
+      mkdirSync(path.join(folder, name));
+      await execa('mount', ['-t', 'tmpfs', '-o', options.join(','), 'tmpfs', path.join(folder, name)]);
+    }
+    try {
+      symlinkSync(path.join(folder, 'small'), path.join(folder, 'endless/overlay2'));
+      const { layers, ...rest } = roomIn(path.join(folder, 'endless'));
+      assert.deepEqual(rest, { bytes: Number.POSITIVE_INFINITY, inodes: Number.POSITIVE_INFINITY });
+      assert.deepEqual(layers, { bytes: 14 * MB, inodes: 599 - 512 });
+    } finally {
+      for (const name of Object.keys(mounts)) await execa('umount', [path.join(folder, name)]);
+    }
   });
 });

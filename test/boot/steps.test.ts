@@ -17,7 +17,7 @@ const diffID = must(diffIDs[0]);
 describe('a step', () => {
   for (const [step, text] of [
     [{ do: 'make-empty-layer' }, /^make the empty layer that base layers name as their lower$/],
-    [{ do: 'link-layer', chain, names: ownLayerNames(chain), diffPath: '/d/diff', lower: 'l/X', label: 'dpl-a' }, /^link layer sha256:[0-9a-f]{12} to \/d\/diff$/],
+    [{ do: 'link-layer', chain, names: ownLayerNames(chain), diffPath: '/d/diff', lower: 'l/X', label: 'dpl-a', replaces: false }, /^link layer sha256:[0-9a-f]{12} to \/d\/diff$/],
     [{ do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplit: undefined, mend: false }, /^record layer sha256:[0-9a-f]{12} of disk dpl-a$/],
     [{ do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplit: undefined, mend: true }, /^mend the record of layer sha256:[0-9a-f]{12} of disk dpl-a$/],
     [{ do: 'pin-layer', chain, name: pinName(chain) }, /^pin layer sha256:[0-9a-f]{12}, so that it outlasts a prune$/],
