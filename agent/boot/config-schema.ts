@@ -11,6 +11,8 @@ const required = z.string().check(
   z.refine((text) => parseRequired(text) !== undefined, 'a label or glob, perhaps with @sha256:<64 hex digits> behind it'),
 );
 
+const dockerHost = z.string().check(z.refine((text) => /^unix:\/\/\/./.test(text), '`unix://` and an absolute path'));
+
 // The service manager gives up on a unit that starts more than five times in ten seconds, and on its socket with it.
 const idleExitSec = z.number().check(z.refine((sec) => sec === 0 || (sec >= 10 && sec <= 86_400), '0, or a time of 10 to 86400 seconds'));
 
@@ -20,6 +22,7 @@ export const configSchema = z.strictObject({
   deviceTimeoutSec: z._default(z.number().check(z.minimum(0), z.maximum(3600)), defaults.deviceTimeoutSec),
   idleExitSec: z._default(idleExitSec, defaults.idleExitSec),
   dockerConfig: z._default(absolutePath, defaults.dockerConfig),
+  dockerHost: z.optional(dockerHost),
   dataRoot: z.optional(absolutePath),
   conflicts: z._default(z.enum(['user', 'disk']), defaults.conflicts),
   mountRoot: z._default(absolutePath, defaults.mountRoot),

@@ -14,6 +14,8 @@ export interface Config {
   /** Without a request for so long, the daemon ends; 0: never. */
   readonly idleExitSec: number;
   readonly dockerConfig: string;
+  /** `unix://` and the path of dockerd's API; undefined where dockerd's own configuration decides. */
+  readonly dockerHost?: string | undefined;
   /** Undefined where dockerd's own configuration decides. */
   readonly dataRoot?: string | undefined;
   readonly conflicts: 'user' | 'disk';

@@ -7,8 +7,9 @@ import { ensureFolder, isDirectory, readTextIfThere, removeIfThere, replaceFile 
 import { checkShape, flag, listOf, matching, number, objectOf, optional, recordOf, text } from '../system/shape.ts';
 
 /**
- * major.minor. Since 2.0 `references` holds no name of the user's that stands on an image he has lent. An older program
- * would take such names for ours, so it is to leave a store with this ledger alone.
+ * major.minor. Since 2.0 `references` holds no name of the user's that stands on an image he has lent, and a store may have
+ * pins. An older program would take such names for ours, and pins for containers, so it is to leave a store with this
+ * ledger alone.
  */
 export const LEDGER_VERSION = '2.0';
 
@@ -33,6 +34,10 @@ interface LedgerDocument extends ContentDocument {
   readonly displaced?: Readonly<Record<string, string>>;
   /** The user's images that tags of ours name, with the time of modification of their configuration, in milliseconds. */
   readonly lent?: Readonly<Record<string, number>>;
+  /** Images that we have had dockerd load after a prune, with the same time. */
+  readonly restored?: Readonly<Record<string, number>>;
+  /** While dockerd is to load some: since when, in milliseconds since 1970. */
+  readonly restoring?: { readonly since: number; readonly images: readonly string[] };
   /** Files in distribution/ that we wrote whole. */
   readonly distribution?: readonly string[];
 }
@@ -47,6 +52,8 @@ const shape = objectOf({
   removed: optional(recordOf(digest)),
   displaced: optional(recordOf(digest)),
   lent: optional(recordOf(number)),
+  restored: optional(recordOf(number)),
+  restoring: optional(objectOf({ since: number, images: listOf(digest) })),
   distribution: optional(listOf(text)),
 });
 
@@ -65,6 +72,9 @@ export interface Ledger extends LedgerContent {
   readonly displaced: ReadonlyMap<string, ImageID>;
   /** While the time is the same, dockerd has not loaded or pulled the image again. */
   readonly lent: ReadonlyMap<ImageID, number>;
+  /** While the time is the same, nobody else has loaded or pulled the image. */
+  readonly restored: ReadonlyMap<ImageID, number>;
+  readonly restoring: { readonly sinceMs: number; readonly images: ReadonlySet<ImageID> } | undefined;
   readonly distribution: ReadonlySet<string>;
 }
 
@@ -77,6 +87,8 @@ export const emptyLedger: Ledger = {
   removed: new Map(),
   displaced: new Map(),
   lent: new Map(),
+  restored: new Map(),
+  restoring: undefined,
   distribution: new Set(),
 };
 
@@ -108,7 +120,7 @@ export function readLedger(dataRoot: string): LedgerState {
     const document: unknown = JSON.parse(bytes);
     refuseNewerMajor(document, path, LEDGER_VERSION);
     checkShape(document, shape);
-    const { synced, next, removed = {}, displaced = {}, distribution = [], ...present } = document as LedgerDocument;
+    const { synced, next, removed = {}, displaced = {}, restored = {}, restoring, distribution = [], ...present } = document as LedgerDocument;
     return {
       state: 'read',
       ledger: {
@@ -118,6 +130,8 @@ export function readLedger(dataRoot: string): LedgerState {
         removed: toMap(removed),
         displaced: toMap(displaced),
         lent: lentIn(document as LedgerDocument),
+        restored: new Map(Object.entries(restored) as [ImageID, number][]),
+        restoring: restoring === undefined ? undefined : { sinceMs: restoring.since, images: new Set(restoring.images as readonly ImageID[]) },
         distribution: new Set(distribution),
       },
     };
@@ -175,6 +189,8 @@ export function serialiseLedger(ledger: Ledger): string {
     removed: Object.fromEntries(ledger.removed),
     displaced: Object.fromEntries(ledger.displaced),
     lent: Object.fromEntries(ledger.lent),
+    restored: Object.fromEntries(ledger.restored),
+    ...(ledger.restoring === undefined ? {} : { restoring: { since: ledger.restoring.sinceMs, images: [...ledger.restoring.images].toSorted() } }),
     distribution: [...ledger.distribution].toSorted(),
   };
   return `${JSON.stringify(document)}\n`;
@@ -211,5 +227,6 @@ function sorted(ledger: Ledger): Ledger {
     removed: sort(ledger.removed),
     displaced: sort(ledger.displaced),
     lent: sort(ledger.lent),
+    restored: sort(ledger.restored),
   };
 }

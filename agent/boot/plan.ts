@@ -14,6 +14,7 @@ import { isSameLedger, settleReferences, type Ledger, type LedgerContent, type L
 import { pinSteps } from './pin-steps.ts';
 import { mergeReferences } from './references.ts';
 import { findRemovals } from './removals.ts';
+import { isRestored, restoredNow } from './restored.ts';
 import type { Step } from './steps.ts';
 
 export interface PlanInput {
@@ -52,7 +53,7 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   const ledger = settleReferences(written, store.referenceStore.references);
   const offer = catalogue(disks, store, beyond);
   const isOurs = (id: ImageID): boolean => {
-    if (store.isOwnImage(id)) return true;
+    if (store.isOwnImage(id) || isRestored(id, store, ledger)) return true;
     const top = (offer.images.get(id) ?? store.imageConfig(id))?.chains.at(-1);
     // What is whole without our mark, dockerd has written; without its file only the ledger and the layers can tell.
     return (hasImage(ledger, id) || (top !== undefined && store.ownership(top) === 'ours')) && !store.hasWholeImage(id);
@@ -92,22 +93,28 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   // A run that was killed has removed some, perhaps.
   const ownFiles = [...ledger.distribution].filter((path) => ledger.next === undefined || existsSync(join(store.paths.root, path)));
   const stale = removals.staleDistribution(ownFiles);
+  const restored = restoredNow(store, ledger);
+  const mended = new Set(imageChanges.flatMap((step) => (step.do === 'store-image' && store.readImage(step.id)?.equals(step.config) !== true ? [step.id] : [])));
   const final: Ledger = {
     ...content,
     synced: false,
     next: undefined,
     removed: forget ? new Map() : merge.removed,
     displaced: merge.displaced,
+    // One that is mended gets our mark.
+    restored: new Map([...restored].filter(([id]) => content.images.has(id) && !mended.has(id))),
+    restoring: undefined,
     lent: timesOf(store, [...merge.own.values()].filter((id) => !isOurs(id))),
     distribution: new Set([...ownFiles, ...distribution.written].filter((path) => !stale.includes(path))),
   };
 
+  const ledgerNow: Ledger = { ...ledger, restored, restoring: undefined };
   const build: Step[] = [...layers.steps(), ...pins.add, ...imageChanges, ...distribution.steps];
   if (merge.changes.size > 0) build.push({ do: 'write-references', text: updateReferenceStore(store.referenceStore, merge.changes), changes: merge.changes });
   build.push(...stale.map((path): Step => ({ do: 'remove-distribution', path })), ...pins.remove, ...removals.steps);
   if (content.layers.size === 0 && layers.own.size === 0 && store.hasTraceOfEmptyLayer() && !removals.isEmptyLayerInUse()) build.push({ do: 'remove-empty-layer' });
 
-  return { steps: withLedger(build, { state, written, ledger, reclaimed: merge.reclaimed }, final), findings: [...beyond.values(), ...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, pinned: pins.pinned, wanted: images, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
+  return { steps: withLedger(build, { state, written, ledger: ledgerNow, reclaimed: merge.reclaimed }, final), findings: [...beyond.values(), ...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, pinned: pins.pinned, wanted: images, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
 }
 
 interface Before {
@@ -143,6 +150,8 @@ function begin(build: readonly Step[], { ledger, reclaimed }: Before, final: Led
     removed: new Map([...ledger.removed, ...final.removed]),
     displaced: new Map([...ledger.displaced, ...final.displaced]),
     lent: new Map([...ledger.lent, ...final.lent]),
+    restored: ledger.restored,
+    restoring: undefined,
     distribution: new Set([...ledger.distribution, ...final.distribution]),
   };
   return [{ do: 'write-ledger', final: false, ledger: before }];

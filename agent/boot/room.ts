@@ -127,7 +127,7 @@ function ofFiles(sizes: readonly number[], empty = 0): Room {
   return { bytes: sizes.reduce((total, size) => total + Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES, inodes * ENTRY_BYTES), inodes };
 }
 
-function ledgerBytes({ references, images, layers, next, removed, displaced, lent, distribution }: Ledger): number {
-  const parts = [references, images, layers, next?.references, next?.images, next?.layers, removed, displaced, lent, distribution];
+function ledgerBytes({ references, images, layers, next, removed, displaced, lent, restored, distribution }: Ledger): number {
+  const parts = [references, images, layers, next?.references, next?.images, next?.layers, removed, displaced, lent, restored, distribution];
   return parts.reduce((total, part) => total + (part?.size ?? 0), 1) * LEDGER_ENTRY_BYTES;
 }

@@ -45,6 +45,17 @@ export async function compareWithService(config: Config, dataRoot: string): Prom
   }
 }
 
+/** Where docker.service's dockerd listens; undefined where there is no such unit to ask. */
+export async function hostsOfService(config: Config): Promise<readonly string[] | undefined> {
+  return (await readService(config))?.hosts;
+}
+
+/** Where docker.socket listens on dockerd's behalf, for `-H fd://`. */
+export async function pathsOfSocketUnit(): Promise<string[]> {
+  const [properties] = parseShow(await commandOutput('systemctl', ['show', 'docker.socket', '--property=Listen'], SYSTEMCTL_TIMEOUT_MS));
+  return (properties?.get('Listen') ?? []).flatMap((text) => /^(\/.+) \(Stream\)$/.exec(text)?.[1] ?? []);
+}
+
 /** How what docker.service starts differs from an overlay2 store in `dataRoot`. */
 export function differenceOf(service: ServiceStore, dataRoot: string, dockerConfig: string): Finding | undefined {
   const problems = [

@@ -75,20 +75,15 @@ export class Look {
     this.#disks = run.disks;
     // docker.service's drop-in may have looked, too.
     const before = lastStatus(this.#config) ?? this.#first;
+    const kept = keptFindings(before, run);
+    // Against what has made a run fail, another start of Docker does not help.
+    const findings = [...run.findings.filter(({ code }) => code !== 'DOCKER_RUNNING' || !kept.some((finding) => finding.label === undefined && effectOf(finding) !== 'none')), ...kept];
     // This boot's times stay: a look is no start.
-    const status = { ...statusDocument(withKeptFindings(run, before), monotonicUsec()), readyUsec: this.#first.readyUsec, timings: this.#first.timings };
+    const status = { ...statusDocument({ ...run, findings }, monotonicUsec()), readyUsec: this.#first.readyUsec, timings: this.#first.timings };
     if (describe(status) === describe(before)) return;
     publish(this.#config, status, 'run');
     logEvents(eventsOf(status, before));
   }
-}
-
-/** A run that has changed nothing, with what the one before it has found out and this one could not. */
-export function withKeptFindings(run: Preload, before: StatusDocument): Preload {
-  const kept = keptFindings(before, run);
-  // Against what has made a run fail, another start of Docker does not help.
-  const isFailed = kept.some((finding) => finding.label === undefined && effectOf(finding) !== 'none');
-  return { ...run, findings: [...run.findings.filter(({ code }) => code !== 'DOCKER_RUNNING' || !isFailed), ...kept] };
 }
 
 function keptFindings({ findings }: StatusDocument, run: Preload): Preload['findings'] {

@@ -53,6 +53,7 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
       notifyStatus(current.document.summary);
     }
   }
+  void restoresPruned(start);
   void delay(RELEASE_AFTER_MS).then(releaseProgram);
   // Without a socket of the service manager's, nobody could start it again.
   if (config.idleExitSec > 0 && listenFd() !== undefined) (await import('./idle.ts')).exitWhenIdle(server, config.idleExitSec, reading);
@@ -72,6 +73,13 @@ const SYNC_WITHIN_MS = 2000;
 async function readsAhead({ config, isFirst, result: { applied, disks, plan } }: Start): Promise<void> {
   if (!isFirst || !applied || plan === undefined || config.readAheadMb === 0) return;
   await (await import('../boot/read-ahead.ts')).readAhead(disks, plan.content.layers, config.readAheadMb * 1e6);
+}
+
+/** What a client's request has started, for as long as it may stay, restores nothing: whether it does would be chance. */
+async function restoresPruned({ config, isConfigured, isByClient, result: { dataRoot } }: Start): Promise<void> {
+  if (!isConfigured || isByClient || dataRoot === undefined || config.prunedImages === 'respect') return;
+  const { dockerSocket } = await import('./docker-socket.ts');
+  await (await import('../daemon/follow-prunes.ts')).followPrunes({ config, dataRoot, socket: () => dockerSocket(config) });
 }
 
 /** A client has more to hear than dockerd's version: where that takes longer, a later answer has it. */

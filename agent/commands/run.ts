@@ -6,7 +6,7 @@ import { summarise } from '../status/summary.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { hasWaitingClient, listenFd } from '../system/listen-fds.ts';
-import { notify, notifyStatus } from '../system/notify.ts';
+import { notify } from '../system/notify.ts';
 
 /** How a run began: without a valid configuration there is nothing to look at again. */
 export interface Start {
@@ -14,6 +14,8 @@ export interface Start {
   readonly isConfigured: boolean;
   /** No run has been READY in this boot. */
   readonly isFirst: boolean;
+  /** A client's request has brought it about, and not the unit's own start. */
+  readonly isByClient: boolean;
   readonly result: Preload;
 }
 
@@ -32,12 +34,9 @@ export async function run(configPath: string | undefined): Promise<void> {
   notify('READY=1', `STATUS=${summarise(start.result, readyUsec)}`);
   // What tells of it is loaded once Docker may start.
   const { statusDocument } = await import('../status/document.ts');
-  const { lastStatus, publish } = await import('../status/publish.ts');
+  const { publish } = await import('../status/publish.ts');
   const { eventsOf, logEvents } = await import('../status/events.ts');
-  const before = start.isFirst || start.result.applied ? undefined : lastStatus(start.config);
-  const told = before === undefined ? start.result : (await import('./look.ts')).withKeptFindings(start.result, before);
-  const status = withBootTimes(start.config, statusDocument(told, readyUsec));
-  if (before !== undefined) notifyStatus(status.summary);
+  const status = withBootTimes(start.config, statusDocument(start.result, readyUsec));
   publish(start.config, status, 'run');
   logEvents(eventsOf(status));
 
@@ -52,12 +51,16 @@ async function begin(configPath: string | undefined): Promise<Start> {
   } catch (error) {
     // By hand it is a wrong usage; as a service, somebody may ask for the reason.
     if (!(error instanceof PreloaderError) || process.env['NOTIFY_SOCKET'] === undefined) throw error;
-    return { config: defaultConfig(), isConfigured: false, isFirst: true, result: failure(error) };
+    return { config: defaultConfig(), isConfigured: false, isFirst: true, isByClient: false, result: failure(error) };
   }
   const isFirst = !hasBeenReady(config);
-  const change = (await mayChange(isFirst)) ? 'stopped' : 'never';
+  const fd = listenFd();
+  const hasClient = fd !== undefined && hasWaitingClient(fd);
+  const change = (await mayChange(isFirst, hasClient)) ? 'stopped' : 'never';
+  // Who restarts what has crashed is no client, and one may wait all the same: he starts only what has ended by itself.
+  const isByClient = hasClient && (isFirst ? change === 'never' : config.idleExitSec > 0);
   const before = isFirst ? {} : { before: { disks: [], images: await imagesBefore(config) } };
-  return { config, isConfigured: true, isFirst, result: await preload(config, { wait: isFirst, change, ...before }) };
+  return { config, isConfigured: true, isFirst, isByClient, result: await preload(config, { wait: isFirst, change, ...before }) };
 }
 
 /** Images that dockerd had, as the daemon before this one has told. */
@@ -72,9 +75,7 @@ async function imagesBefore(config: Config): Promise<ReadonlySet<string>> {
  * stopped, so that it can only start after us: while it starts, its drop-in has filled the store, and dockerd may be
  * reading it before it holds its lock.
  */
-async function mayChange(isFirst: boolean): Promise<boolean> {
-  const fd = listenFd();
-  const hasClient = fd !== undefined && hasWaitingClient(fd);
+async function mayChange(isFirst: boolean, hasClient: boolean): Promise<boolean> {
   if (isFirst && !hasClient) return true;
   const { isDockerStarting, isDockerStopped } = await import('./docker-service.ts');
   return isFirst ? isDockerStarting() : !hasClient && (await isDockerStopped());

@@ -9,6 +9,8 @@ export interface DaemonConfig {
   readonly usernsRemap: string | undefined;
   /** features.containerd-snapshotter: images are containerd's and not in overlay2/. */
   readonly containerdStore: boolean | undefined;
+  /** Where it listens, as its file says. */
+  readonly hosts: readonly string[];
 }
 
 export const DEFAULT_DATA_ROOT = '/var/lib/docker';
@@ -20,7 +22,7 @@ export const DEFAULT_DATA_ROOT = '/var/lib/docker';
 export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
   try {
     const bytes = readIfThere(path);
-    if (bytes === undefined) return { dataRoot: DEFAULT_DATA_ROOT, storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined };
+    if (bytes === undefined) return { dataRoot: DEFAULT_DATA_ROOT, storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined, hosts: [] };
     const { parseDaemonJson } = await import('./daemon-json.ts');
     const config = parseDaemonJson(bytes);
     if (config['data-root'] !== '' && config.graph !== '') throw new Error('`graph`: expected none beside `data-root`, as it was called before');
@@ -31,6 +33,7 @@ export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
       storageDriver: config['storage-driver'] || undefined,
       usernsRemap: config['userns-remap'] || undefined,
       containerdStore: config.containerdStore,
+      hosts: config.hosts,
     };
   } catch (error) {
     throw new PreloaderError('DOCKER_CONFIG_INVALID', `${path}: ${messageOf(error)}: the store is left alone`, { cause: error });

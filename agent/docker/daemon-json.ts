@@ -1,4 +1,4 @@
-import { flag, objectOf, text } from '../system/shape.ts';
+import { flag, listOf, objectOf, text } from '../system/shape.ts';
 import { isRecord } from './json.ts';
 
 /** What we need of /etc/docker/daemon.json; dockerd's other keys are no concern of ours. An empty text is as good as none. */
@@ -9,6 +9,8 @@ export interface DaemonJson {
   readonly 'storage-driver': string;
   readonly 'userns-remap': string;
   readonly containerdStore: boolean | undefined;
+  /** Where dockerd listens. */
+  readonly hosts: readonly string[];
 }
 
 /** features.containerd-snapshotter */
@@ -23,17 +25,26 @@ const CONTAINERD = 'containerd-snapshotter';
 export function parseDaemonJson(bytes: Buffer): DaemonJson {
   const found = { 'data-root': '', graph: '', 'storage-driver': '', 'userns-remap': '' };
   let containerdStore: boolean | undefined;
+  let hosts: readonly string[] = [];
   for (const [key, value] of membersOf(trimSpace(decode(bytes)))) {
-    const known = [...Object.keys(found), 'features'].find((name) => name === key.toLowerCase());
+    const known = [...Object.keys(found), 'features', 'hosts'].find((name) => name === key.toLowerCase());
     if (known === undefined) continue;
     if (known !== key) throw new Error(`\`${key}\`: the key \`${known}\` expected, in lower case, as dockerd wants it`);
     if (key === 'features') containerdStore = value === null ? undefined : storeOf(value, containerdStore);
+    else if (key === 'hosts') hosts = value === null ? [] : hostsOf(value);
     else if (value !== null) {
       text(value, key);
       Object.assign(found, { [key]: value });
     }
   }
-  return { ...found, containerdStore };
+  return { ...found, containerdStore, hosts };
+}
+
+/** Of `null` Go makes the empty text. */
+function hostsOf(value: unknown): string[] {
+  const list: unknown = Array.isArray(value) ? value.map((entry: unknown) => entry ?? '') : value;
+  listOf(text)(list, 'hosts');
+  return list as string[];
 }
 
 function storeOf(features: unknown, before: boolean | undefined): boolean | undefined {

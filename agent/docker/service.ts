@@ -5,6 +5,8 @@ export interface ServiceStore {
   readonly dataRoot: string;
   readonly storageDriver: string | undefined;
   readonly usernsRemap: string | undefined;
+  /** Where it listens. */
+  readonly hosts: readonly string[];
 }
 
 /**
@@ -22,6 +24,8 @@ export async function storeOfService(execStart: readonly string[], environment: 
     dataRoot: dataRoot === '' ? DEFAULT_DATA_ROOT : dataRoot.replace(/(.)\/+$/, '$1'),
     storageDriver: option('--storage-driver', '-s') ?? config.storageDriver ?? environment['DOCKER_DRIVER'],
     usernsRemap: option('--userns-remap') ?? config.usernsRemap,
+    // dockerd refuses both.
+    hosts: [...config.hosts, ...optionValues(argv, ['--host', '-H'])],
   };
 }
 
@@ -34,14 +38,14 @@ function expand(word: string, environment: Readonly<Record<string, string>>): st
 
 /** Of several, dockerd takes the last. */
 function optionValue(argv: readonly string[], names: readonly string[]): string | undefined {
-  let value: string | undefined;
-  for (const [index, word] of argv.entries()) {
-    for (const name of names) {
-      if (word === name) value = argv[index + 1];
-      if (word.startsWith(`${name}=`)) value = word.slice(name.length + 1).replaceAll(/^(['"])(.*)\1$/g, '$2');
-    }
-  }
-  return value;
+  return optionValues(argv, names).at(-1);
+}
+
+function optionValues(argv: readonly string[], names: readonly string[]): string[] {
+  return argv.flatMap((word, index) => names.flatMap((name) => {
+    if (word.startsWith(`${name}=`)) return [word.slice(name.length + 1).replaceAll(/^(['"])(.*)\1$/g, '$2')];
+    return word === name ? argv.slice(index + 1, index + 2) : [];
+  }));
 }
 
 /** Parses the argv of `systemctl show --property=ExecStart`: `{ path=… ; argv[]=/usr/bin/dockerd -H fd:// ; … }`. */

@@ -13,6 +13,7 @@ export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
   deviceTimeoutSec: { meaning: 'the longest wait: for a name until it appears, for a glob until udev has handled all devices' },
   idleExitSec: { meaning: "after so many seconds (10 at least) without a request for the status, the daemon ends; the socket starts it again with the next request, which changes nothing and tells this boot's times. `0`: it stays. While it is away it follows no devices: a disk that is attached then is seen at the next request or at Docker's next start" },
   dockerConfig: { meaning: "dockerd's own configuration" },
+  dockerHost: { meaning: "where dockerd's API is, `unix://` and a path: pruned images come back over it", otherwise: 'from that file, docker.service or docker.socket' },
   dataRoot: { meaning: 'the store to fill. Where docker.service names another one on its command line, set it here: the status says so', otherwise: 'from that file, else `/var/lib/docker`' },
   conflicts: { meaning: 'who has a tag that both you and a disk claim: `user` or `disk`' },
   mountRoot: { meaning: 'where disks are mounted, never below `dataRoot`' },

@@ -18,6 +18,9 @@ export const events = {
   NOT_FOLLOWED: { priority: 'warning', meaning: 'what dockerd changes in its store cannot be watched' },
   READ_AHEAD: { priority: 'info', meaning: 'what a disk lists for it is being read into memory, ahead of the first containers' },
   NOT_READ_AHEAD: { priority: 'notice', meaning: "a disk's list of what to read ahead could not be used; its images are as usable, their first containers only start more slowly" },
+  RESTORED: { priority: 'notice', meaning: 'what a prune of the user\'s took of the disks\' images is back' },
+  NOT_RESTORED: { priority: 'warning', meaning: 'what a prune took could not be brought back at once' },
+  PRUNES_NOT_FOLLOWED: { priority: 'notice', meaning: "dockerd's API is not where it can be followed, or not to be reached" },
 } as const satisfies Record<string, { readonly priority: Priority; readonly meaning: string }>;
 
 /** The priorities that we use, of syslog(3). */
@@ -98,6 +101,9 @@ export const messages = {
   NOT_FOLLOWED: { id: 'cdef9f3f5aa64f1697427f260318bb35', file: 'agent/commands/follow-store.ts' },
   READ_AHEAD: { id: '1dd3c26613df493c9cb99ea1151b81d1', file: 'agent/boot/read-ahead.ts' },
   NOT_READ_AHEAD: { id: 'bb8c6c0b2cae4b3e9e8e103731bcd2f0', file: 'agent/boot/read-ahead.ts' },
+  RESTORED: { id: 'dfd5fb3d6a2e46258f286ec08354e876', file: 'agent/daemon/restore-pruned.ts' },
+  NOT_RESTORED: { id: 'fcc8945e6b4b4a4aad6e2e80523a7fe9', file: 'agent/daemon/restore-pruned.ts' },
+  PRUNES_NOT_FOLLOWED: { id: '098880894a594d928a5e028025982dd9', file: 'agent/daemon/follow-prunes.ts' },
 } as const satisfies Record<EventName, { readonly id: string; readonly file: string }>;
 
 /** How urgent an entry is: of a finding, by what it makes of the result. */

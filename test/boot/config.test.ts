@@ -43,6 +43,7 @@ describe('the configuration', () => {
       deviceTimeoutSec: 0.5,
       idleExitSec: 30,
       dockerConfig: '/a/daemon.json',
+      dockerHost: 'unix:///run/my-docker.sock',
       dataRoot: '/data',
       conflicts: 'disk',
       mountRoot: '/mnt/disks',

@@ -14,9 +14,10 @@ const names = fc.stringMatching(/^[a-z]{1,8}:[a-z0-9]{1,4}$/);
 const labels = fc.constantFrom('dpl-a', 'dpl-b', '');
 const contents = fc.record({ references: mapOf<string, ImageID>(names, digests), images: mapOf<ImageID, string>(digests, labels), layers: mapOf<ChainID, string>(digests, labels) });
 const times = fc.array(fc.tuple(digests, fc.nat()), { maxLength: 4 }).map((list) => new Map(list as [ImageID, number][]));
+const restorings = fc.record({ sinceMs: fc.nat(), images: fc.array(digests, { maxLength: 3 }).map((list) => new Set(list as ImageID[])) });
 const ledgers: fc.Arbitrary<Ledger> = fc
-  .tuple(contents, fc.boolean(), fc.option(contents, { nil: undefined }), mapOf<string, ImageID>(names, digests), mapOf<string, ImageID>(names, digests), times, fc.array(names))
-  .map(([content, synced, next, removed, displaced, lent, distribution]) => ({ ...content, synced, next, removed, displaced, lent, distribution: new Set(distribution) }));
+  .tuple(contents, fc.boolean(), fc.option(contents, { nil: undefined }), mapOf<string, ImageID>(names, digests), mapOf<string, ImageID>(names, digests), times, times, fc.option(restorings, { nil: undefined }), fc.array(names))
+  .map(([content, synced, next, removed, displaced, lent, restored, restoring, distribution]) => ({ ...content, synced, next, removed, displaced, lent, restored, restoring, distribution: new Set(distribution) }));
 
 function withText(text: string | undefined, look: (dataRoot: string) => void): void {
   const dataRoot = makeScratch();

@@ -112,31 +112,6 @@ describe('the runs of a boot', () => {
     lock.release();
   });
 
-  it('after one that could not fill the store: the daemon says why and advises no restart of Docker', async () => {
-    mkdirSync(below('docker/image/overlay2/layerdb'), { recursive: true });
-    // A file where the store's own temporary folder belongs.
-    writeFileSync(below('docker/image/overlay2/layerdb/tmp'), '');
-    configure({ labels: [`${label}*`] });
-    await attach(disk);
-    const failed = await run('apply');
-    assert.equal(failed.exitCode, 1);
-    assert.match(failed.all, /STORE_WRITE|tried again at the next start/);
-    mkdirSync(below('docker/volumes'), { recursive: true });
-    writeFileSync(below('docker/volumes/metadata.db'), '');
-    const lock = tryLockFile(below('docker/volumes/metadata.db'));
-    const told = (): void => {
-      assert.deepEqual([status().state, status().pending, status().dockerRunning, status().findings.map(({ code }) => code)], ['failed', [], true, ['STORE_WRITE']]);
-      assert.match(status().summary, /, \d+ changes not made, /);
-      assert.doesNotMatch(JSON.stringify(status()), /restart docker/);
-      assert.deepEqual(status().images.map(({ code }) => code), ['STORE_WRITE']);
-    };
-    const end = await daemon();
-    told();
-    await end();
-    assert.ok(lock !== 'held');
-    lock.release();
-  });
-
   it('in a second one that a client has started the store is left alone, and the changes are pending', async () => {
     configure({ labels: [`${label}*`] });
     await (await daemon())();

@@ -11,7 +11,7 @@ describe('docker.service and the store that was filled', () => {
     const [docker, srv, other] = ['docker', 'srv', 'other'].map((name) => path.join(folder, name)) as [string, string, string];
     mkdirSync(srv);
     symlinkSync('srv', docker);
-    const service = (dataRoot: string) => ({ dataRoot, storageDriver: undefined, usernsRemap: undefined });
+    const service = (dataRoot: string) => ({ dataRoot, storageDriver: undefined, usernsRemap: undefined, hosts: [] });
     for (const [served, filled] of [[docker, srv], [srv, docker], [docker, docker], [`${docker}/not/there`, `${srv}/not/there`]] as const) assert.equal(differenceOf(service(served), filled, 'daemon.json'), undefined);
     assert.match(differenceOf(service(other), docker, 'daemon.json')?.message ?? '', /^docker\.service starts dockerd with data root .*\/other, but .*\/docker was filled/);
   });

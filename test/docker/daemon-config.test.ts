@@ -9,7 +9,7 @@ import { unsupportedStore } from '../../agent/docker/store-choice.ts';
 import { parseShow } from '../../agent/system/systemctl.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 
-const defaults: DaemonConfig = { dataRoot: '/var/lib/docker', storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined };
+const defaults: DaemonConfig = { dataRoot: '/var/lib/docker', storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined, hosts: [] };
 
 async function readText(text: string | Buffer): Promise<DaemonConfig> {
   const folder = makeScratch();
@@ -35,6 +35,9 @@ describe('daemon.json', () => {
     ['{"storage-driver":"overlay2"}', { storageDriver: 'overlay2' }],
     ['{"storage-driver":""}', {}],
     ['{"userns-remap":"default"}', { usernsRemap: 'default' }],
+    ['{"hosts":["fd://","unix:///d.sock"]}', { hosts: ['fd://', 'unix:///d.sock'] }],
+    ['{"hosts":[null]}', { hosts: [''] }],
+    ['{"hosts":null}', {}],
     ['{"features":{"containerd-snapshotter":true}}', { containerdStore: true }],
     ['{"features":{"containerd-snapshotter":false,"other":true}}', { containerdStore: false }],
     ['{"features":{}}', {}],
@@ -143,7 +146,7 @@ describe('docker.service', () => {
   });
 
   for (const { argv, environment = {}, file, expected } of [
-    { argv: '-H fd://', expected: {} },
+    { argv: '-H fd://', expected: { hosts: ['fd://'] } },
     { argv: '--data-root /a', expected: { dataRoot: '/a' } },
     { argv: '--data-root=/a/', expected: { dataRoot: '/a' } },
     { argv: '-g /a', expected: { dataRoot: '/a' } },
@@ -157,6 +160,8 @@ describe('docker.service', () => {
     { argv: '-s btrfs', expected: { storageDriver: 'btrfs' } },
     { argv: '--storage-driver=zfs', file: '{"storage-driver":"overlay2"}', expected: { storageDriver: 'zfs' } },
     { argv: '--userns-remap=default', expected: { usernsRemap: 'default' } },
+    { argv: '-H fd:// --host=unix:///d.sock --containerd=/run/containerd/containerd.sock', expected: { hosts: ['fd://', 'unix:///d.sock'] } },
+    { argv: '', file: '{"hosts":["tcp://0.0.0.0:2375"]}', expected: { hosts: ['tcp://0.0.0.0:2375'] } },
     { argv: '', file: '{"data-root":"/of/file","userns-remap":"u"}', expected: { dataRoot: '/of/file', usernsRemap: 'u' } },
     { argv: '', environment: { DOCKER_DRIVER: 'vfs' }, expected: { storageDriver: 'vfs' } },
     { argv: '', environment: { DOCKER_DRIVER: 'vfs' }, file: '{"storage-driver":"overlay2"}', expected: { storageDriver: 'overlay2' } },
@@ -164,7 +169,7 @@ describe('docker.service', () => {
     it(`with '${argv}'${file === undefined ? '' : ` and ${file}`} ${JSON.stringify(environment)}`, async (t) => {
       const config = path.join(scratch(t), 'daemon.json');
       if (file !== undefined) writeFileSync(config, file);
-      assert.deepEqual(await storeOfService(parseExecStart(execStart(argv)), environment, config), { dataRoot: '/var/lib/docker', storageDriver: undefined, usernsRemap: undefined, ...expected });
+      assert.deepEqual(await storeOfService(parseExecStart(execStart(argv)), environment, config), { dataRoot: '/var/lib/docker', storageDriver: undefined, usernsRemap: undefined, hosts: [], ...expected });
     });
   }
 

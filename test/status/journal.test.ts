@@ -22,7 +22,9 @@ const catalog = path.join(root, 'units/docker-preloader.catalog');
 const names = Object.keys(messages) as EventName[];
 
 /** Logged by calls after READY, which send-entries.ts makes. */
-const afterReady: readonly EventName[] = ['STATUS_NOT_WRITTEN', 'NOT_SYNCED', 'NOT_COMPARED', 'READ_AHEAD', 'NOT_READ_AHEAD', 'NOT_FOLLOWED'];
+const afterReady: readonly EventName[] = [
+  'STATUS_NOT_WRITTEN', 'NOT_SYNCED', 'NOT_COMPARED', 'READ_AHEAD', 'NOT_READ_AHEAD', 'NOT_FOLLOWED', 'RESTORED', 'NOT_RESTORED', 'PRUNES_NOT_FOLLOWED',
+];
 
 /** Statuses that tell of each event once, or more. */
 function eventsOfRuns(t: Parameters<typeof aRun>[0]): JournalEvent[] {

@@ -138,7 +138,7 @@ export const reach: Readonly<Record<Code, Reach>> = {
     writeFileSync(path.join(folder, 'daemon.json'), '{');
     return readDaemonConfig(path.join(folder, 'daemon.json'));
   }),
-  DATA_ROOT_DIFFERS: () => [must(differenceOf({ dataRoot: '/srv/docker', storageDriver: undefined, usernsRemap: undefined }, '/var/lib/docker', '/etc/docker/daemon.json'))],
+  DATA_ROOT_DIFFERS: () => [must(differenceOf({ dataRoot: '/srv/docker', storageDriver: undefined, usernsRemap: undefined, hosts: [] }, '/var/lib/docker', '/etc/docker/daemon.json'))],
   STORE_UNSUPPORTED: (ground) => {
     writeFileSync(path.join(ground.folder, 'daemon.json'), '{"storage-driver":"vfs"}');
     return run(ground);

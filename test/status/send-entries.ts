@@ -6,12 +6,14 @@ import { readAhead } from '../../agent/boot/read-ahead.ts';
 import { syncStore } from '../../agent/boot/sync.ts';
 import { compareWithService } from '../../agent/commands/docker-service.ts';
 import { followStore } from '../../agent/commands/follow-store.ts';
+import { Heard, restorePruned } from '../../agent/daemon/restore-pruned.ts';
 import { READ_AHEAD_NAME } from '../../agent/disk/read-ahead.ts';
 import { readDisk } from '../../agent/disk/reader.ts';
 import type { JournalEvent } from '../../agent/status/events.ts';
 import { logEvents } from '../../agent/status/events.ts';
 import { publish } from '../../agent/status/publish.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
+import { log } from '../../agent/system/journal.ts';
 import { loadImages } from '../boot/fake-store.ts';
 import { foundDisk } from './a-run.ts';
 
@@ -46,3 +48,9 @@ for (const list of ['{"formatVersion":"1.0","layers":[]}', '{']) {
 
 // A name that no call of the system takes.
 await followStore('/\0', () => Promise.resolve());
+
+// Its lock is a folder. What takes a dockerd is said as it would be.
+const pruned = { names: new Map(), images: new Set<never>(), taken: new Set<never>() };
+log('RESTORED', '1 image that a prune took is back: app:1', { IMAGES: 1 });
+await restorePruned(pruned, { config: defaultConfig(), dataRoot, docker: undefined as never, heard: new Heard() });
+log('PRUNES_NOT_FOLLOWED', 'what a prune takes comes back when Docker next starts, and not before: no socket');

@@ -90,7 +90,7 @@ describe('a data root on btrfs', { skip }, () => {
   it('is filled from 23.0 on, and left alone before, or where the version is not known', async () => {
     const site = await makeSite('28.5');
     await onBtrfs(site);
-    const config: DaemonConfig = { dataRoot: site.dataRoot, storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined };
+    const config: DaemonConfig = { dataRoot: site.dataRoot, storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined, hosts: [] };
     for (const [version, says] of [
       ['23.0.0', undefined], ['24.0.9-1', undefined], ['28.5.2+dfsg4', undefined], ['100.0.0', undefined],
       ['20.10.24+dfsg1', /^dockerd 20\.10\.24\+dfsg1 chooses/], ['22.06.0-beta.0', /chooses/], ['1.13.1', /chooses/], ['0.0.0-dev', /chooses/],

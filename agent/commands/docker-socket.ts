@@ -1,0 +1,27 @@
+import type { Config } from '../boot/config.ts';
+import { readDaemonConfig } from '../docker/daemon-config.ts';
+import { hostsOfService, pathsOfSocketUnit } from './docker-service.ts';
+
+/** Where dockerd listens when nothing says so (moby, opts/hosts.go). */
+const DEFAULT_SOCKET = '/var/run/docker.sock';
+
+/**
+ * The unix socket of dockerd's API: what our configuration says, else what dockerd's own does, in its file or by
+ * docker.service, where `fd://` is docker.socket.
+ * @returns its path, or the hosts, where none of them is a unix socket
+ * @throws PreloaderError, Error
+ */
+export async function dockerSocket(config: Config): Promise<{ readonly path: string } | { readonly hosts: string }> {
+  if (config.dockerHost !== undefined) return { path: pathOf(config.dockerHost) };
+  const configured = (await hostsOfService(config)) ?? (await readDaemonConfig(config.dockerConfig)).hosts;
+  const hosts = configured.length === 0 ? [''] : configured;
+  const host = hosts.find((each) => each === '' || each.startsWith('unix://'));
+  if (host !== undefined) return { path: pathOf(host) };
+  if (!hosts.some((each) => each.startsWith('fd://'))) return { hosts: hosts.join(', ') };
+  const [path] = await pathsOfSocketUnit().catch((): string[] => []);
+  return { path: path ?? DEFAULT_SOCKET };
+}
+
+function pathOf(host: string): string {
+  return host.slice('unix://'.length) || DEFAULT_SOCKET;
+}

@@ -1,0 +1,73 @@
+import type { Config } from '../boot/config.ts';
+import { DockerApi, type ImageEvent } from '../docker/api.ts';
+import { dockerInstance } from '../docker/instance.ts';
+import { delay } from '../system/clock.ts';
+import { messageOf } from '../system/errors.ts';
+import { log } from '../system/journal.ts';
+import { realPathOf } from '../system/real-path.ts';
+import { isNothing, readPresent } from './present.ts';
+import { PruneWatch } from './prune-watch.ts';
+import { Heard, restorePruned } from './restore-pruned.ts';
+
+/** How soon a dockerd that was started is followed. */
+const LOOK_MS = 1000;
+
+export interface FollowOptions {
+  readonly config: Config;
+  readonly dataRoot: string;
+  /** Where dockerd's API is, or the hosts, where none of them is a unix socket. */
+  readonly socket: () => Promise<{ readonly path: string } | { readonly hosts: string }>;
+}
+
+/**
+ * Follows each dockerd that runs on the data root, and brings back what its prunes take of ours. Never connects where none
+ * runs: docker.socket would start one that the user has stopped.
+ */
+export async function followPrunes(options: FollowOptions): Promise<never> {
+  let followed: string | undefined;
+  for (;;) {
+    const instance = dockerInstance(options.dataRoot);
+    // One that has closed its connections may be about to end.
+    if (instance !== undefined && instance !== followed) {
+      followed = instance;
+      await follow(options, instance).catch((error: unknown) => notFollowed(messageOf(error)));
+    }
+    await delay(LOOK_MS);
+  }
+}
+
+function notFollowed(why: string): void {
+  log('PRUNES_NOT_FOLLOWED', `what a prune takes comes back when Docker next starts, and not before: ${why}`);
+}
+
+async function follow({ config, dataRoot, socket }: FollowOptions, instance: string): Promise<void> {
+  // Nothing of ours is there, and while this dockerd runs nothing comes.
+  if (isNothing(readPresent(dataRoot))) return;
+  const place = await socket();
+  if ('hosts' in place) return notFollowed(`a unix socket of dockerd's expected, found ${place.hosts}; set \`dockerHost\` where there is one`);
+  if (dockerInstance(dataRoot) !== instance) return;
+  const docker = await DockerApi.connect(place.path);
+  try {
+    const root = await docker.dataRoot();
+    if (root === undefined || realPathOf(root) !== realPathOf(dataRoot)) return notFollowed(`dockerd on ${dataRoot} expected at ${place.path}, found one on ${root ?? 'no data root'}; set \`dockerHost\``);
+    const early: ImageEvent[] = [];
+    let take = (event: ImageEvent): void => void early.push(event);
+    const { ended } = await docker.follow((event) => take(event));
+    const heard = new Heard();
+    const watch = new PruneWatch({
+      read: () => readPresent(dataRoot),
+      isPruning: () => docker.isPruning(),
+      restore: (pruned) => restorePruned(pruned, { config, dataRoot, docker, heard }),
+      now: () => Date.now(),
+    });
+    take = (event) => {
+      heard.take(event);
+      watch.take(event);
+    };
+    for (const event of early) take(event);
+    await ended;
+    await watch.settled;
+  } finally {
+    docker.close();
+  }
+}

@@ -1,0 +1,228 @@
+import type { Config } from '../boot/config.ts';
+import { readLedger, writeLedger, type Ledger } from '../boot/ledger.ts';
+import { preload, takeLock } from '../boot/preload.ts';
+import type { Plan } from '../boot/plan.ts';
+import type { DiskImage } from '../disk/reader.ts';
+import type { DockerApi, ImageEvent } from '../docker/api.ts';
+import { asImageID, type ImageID } from '../docker/ids.ts';
+import { imageArchive, type LayerlessImage } from '../docker/image-archive.ts';
+import { tagOf } from '../docker/reference.ts';
+import { Store } from '../docker/store.ts';
+import { delay } from '../system/clock.ts';
+import { messageOf } from '../system/errors.ts';
+import { log } from '../system/journal.ts';
+import { listNames, plural } from '../system/plural.ts';
+import { nothing, type Present } from './present.ts';
+
+/** What is loaded at once: a few kilobytes an image, but a configuration may have megabytes. */
+const BATCH_BYTES = 2 * 1024 * 1024;
+/** dockerd tells of what it has done for us within this time, or not at all. */
+const HEARD_MS = 2000;
+const LISTEN_MS = 10;
+
+/** What dockerd has told while something was restored. */
+export class Heard {
+  readonly loads = new Map<string, number>();
+  readonly #pulls = new Set<string>();
+  #tags = 0;
+
+  take({ action, id }: ImageEvent): void {
+    if (action === 'load') this.loads.set(id, (this.loads.get(id) ?? 0) + 1);
+    else if (action === 'pull') this.#pulls.add(id);
+    else if (action === 'tag') this.#tags += 1;
+  }
+
+  begin(): void {
+    this.loads.clear();
+    this.#pulls.clear();
+    this.#tags = 0;
+  }
+
+  /** All that happened before the last of these loads and tags has been told then. */
+  async until(images: readonly ImageID[], tags: number): Promise<void> {
+    const hasAll = (): boolean => this.#tags >= tags && images.every((id) => this.loads.has(id));
+    for (let waited = 0; !hasAll() && waited < HEARD_MS; waited += LISTEN_MS) await delay(LISTEN_MS);
+  }
+
+  /** Whether somebody else has loaded or pulled the image meanwhile. */
+  isOthers(id: ImageID, names: ReadonlyMap<string, ImageID>): boolean {
+    return (this.loads.get(id) ?? 0) > 1 || [...this.#pulls].some((name) => names.get(name) === id);
+  }
+}
+
+export interface RestoreContext {
+  readonly config: Config;
+  readonly dataRoot: string;
+  readonly docker: DockerApi;
+  readonly heard: Heard;
+}
+
+/**
+ * Has dockerd load what a prune has taken, from the disks' configurations, on the layers that our pins have kept. What
+ * cannot be loaded comes back when Docker next starts.
+ * @returns what is there again
+ */
+export async function restorePruned(pruned: Present, context: RestoreContext): Promise<Present> {
+  try {
+    const lock = await takeLock(context.dataRoot);
+    try {
+      return await new Restoration(pruned, context).run();
+    } finally {
+      lock.release();
+    }
+  } catch (error) {
+    log('NOT_RESTORED', `${plural(pruned.images.size, 'image')} and ${plural(pruned.names.size, 'name')} that a prune took come back when Docker next starts: ${messageOf(error)}`);
+    return nothing;
+  }
+}
+
+class Restoration {
+  readonly #pruned: Present;
+  readonly #context: RestoreContext;
+
+  constructor(pruned: Present, context: RestoreContext) {
+    this.#pruned = pruned;
+    this.#context = context;
+  }
+
+  async run(): Promise<Present> {
+    const { config, dataRoot, heard } = this.#context;
+    const { plan } = await preload(config, { wait: false, change: 'never', quiet: true });
+    if (plan === undefined) throw new Error('the disks cannot be looked at');
+    const before = new Store(dataRoot);
+    const offered = [...this.#pruned.names].filter(([name, id]) => plan.catalogue.references.get(name)?.image === id);
+    const lost = this.#lostImages(plan, before, offered.map(([, id]) => id));
+    const there = new Set([...before.images, ...lost.map(({ id }) => id)]);
+    const names = offered.filter(([name, id]) => there.has(id) && tagOf(name) !== undefined);
+    if (lost.length === 0 && offered.length === 0) return this.#tell([], [], before);
+
+    heard.begin();
+    // Names with a digest dockerd gives to nothing but what it pulls. Those that it does not give now, nobody has removed.
+    const later = new Set(offered.map(([name]) => name).filter((name) => !names.some(([given]) => given === name)));
+    this.#write((ledger) => ({
+      ...ledger,
+      references: new Map([...ledger.references].filter(([name]) => !later.has(name))),
+      restoring: lost.length === 0 ? undefined : { sinceMs: Date.now(), images: new Set(lost.map(({ id }) => id)) },
+    }));
+    await this.#load(lost);
+    const loaded = this.#record(lost);
+    const given = await this.#giveNames(names);
+    await heard.until([...loaded], given.length);
+    this.#disownOthers(loaded);
+    return this.#tell(given, [...loaded], new Store(dataRoot));
+  }
+
+  /** Images that were ours or had a name of ours, that a disk has, and whose layers dockerd has kept. */
+  #lostImages(plan: Plan, store: Store, named: readonly ImageID[]): DiskImage[] {
+    return [...new Set([...this.#pruned.images, ...named])].flatMap((id) => {
+      const image = plan.wanted.get(id);
+      const top = image?.chains.at(-1);
+      return image === undefined || store.images.has(id) || (top !== undefined && !store.hasLayer(top)) ? [] : [image];
+    });
+  }
+
+  #write(change: (ledger: Ledger) => Ledger): void {
+    const { state, ledger } = readLedger(this.#context.dataRoot);
+    if (state !== 'read') throw new Error('the ledger cannot be read');
+    writeLedger(this.#context.dataRoot, change(ledger));
+  }
+
+  async #load(images: readonly DiskImage[]): Promise<void> {
+    const { docker, dataRoot } = this.#context;
+    const lost = new Map(images.map((image) => [image.id, image] as const));
+    for (const batch of batches(families(lost))) {
+      const problem = await docker.load(imageArchive(batch.flat()));
+      if (problem === undefined || batch.length === 1) continue;
+      // One that dockerd does not take is in nobody's way.
+      const { images: there } = new Store(dataRoot);
+      for (const family of batch.filter((each) => !each.every(({ id }) => there.has(id)))) await docker.load(imageArchive(family));
+    }
+  }
+
+  /** Durable before any name is given: from then on names tell that the user has the image. */
+  #record(lost: readonly DiskImage[]): Set<ImageID> {
+    const store = new Store(this.#context.dataRoot);
+    const times = lost.flatMap(({ id }) => {
+      const time = store.imageTime(id);
+      return time === undefined ? [] : [[id, time] as const];
+    });
+    const labels = new Map(lost.map(({ id, label }) => [id, label] as const));
+    this.#write((ledger) => ({
+      ...ledger,
+      images: new Map([...ledger.images, ...times.map(([id]) => [id, labels.get(id) ?? ''] as const)]),
+      restored: new Map([...ledger.restored, ...times]),
+      restoring: undefined,
+    }));
+    return new Set(times.map(([id]) => id));
+  }
+
+  async #giveNames(names: readonly (readonly [string, ImageID])[]): Promise<string[]> {
+    const { docker, dataRoot } = this.#context;
+    const given: string[] = [];
+    for (const [name, id] of names) {
+      const { images, referenceStore } = new Store(dataRoot);
+      if (!images.has(id) || referenceStore.references.has(name)) continue;
+      await docker.tag(id, name);
+      given.push(name);
+    }
+    return given;
+  }
+
+  /** An image that the user has loaded or pulled at the same time is his. */
+  #disownOthers(loaded: Set<ImageID>): void {
+    const { references } = new Store(this.#context.dataRoot).referenceStore;
+    const others = [...loaded].filter((id) => this.#context.heard.isOthers(id, references));
+    if (others.length > 0) this.#write((ledger) => ({ ...ledger, restored: new Map([...ledger.restored].filter(([id]) => !others.includes(id))) }));
+  }
+
+  #tell(given: readonly string[], loaded: readonly ImageID[], store: Store): Present {
+    const { names, images } = this.#pruned;
+    const count = new Set([...loaded, ...given.flatMap((name) => names.get(name) ?? [])]).size;
+    if (count > 0) log('RESTORED', `${plural(count, 'image')} that a prune took ${count === 1 ? 'is' : 'are'} back${given.length === 0 ? '' : `: ${listNames(shortened(given))}`}`, { IMAGES: count });
+    const missing = [...images].filter((id) => !store.images.has(id));
+    const unnamed = [...names.keys()].filter((name) => !store.referenceStore.references.has(name));
+    if (missing.length + unnamed.length > 0) {
+      const what = missing.length === 0 ? listNames(shortened(unnamed)) : `${plural(missing.length, 'image')}${unnamed.length === 0 ? '' : ` (${listNames(shortened(unnamed))})`}`;
+      log('NOT_RESTORED', `${what}, which a prune took, ${missing.length + unnamed.length === 1 ? 'comes' : 'come'} back when Docker next starts, where a disk has it`);
+    }
+    return { names: new Map(given.flatMap((name) => { const id = names.get(name); return id === undefined ? [] : [[name, id] as const]; })), images: new Set([...loaded, ...given.flatMap((name) => names.get(name) ?? [])]), taken: new Set() };
+  }
+}
+
+function shortened(names: readonly string[]): string[] {
+  return names.length > 8 ? [...names.slice(0, 7), `${names.length - 7} more`] : [...names];
+}
+
+/** Each image with the steps of a classic build that it was made from, those first: dockerd takes such a link within one load. */
+function families(lost: ReadonlyMap<ImageID, DiskImage>): LayerlessImage[][] {
+  const parentOf = (image: DiskImage): ImageID | undefined => {
+    const parent = asImageID(image.metadata.get('parent')?.toString());
+    return parent !== undefined && lost.has(parent) ? parent : undefined;
+  };
+  const rootOf = (image: DiskImage): { readonly root: ImageID; readonly depth: number } => {
+    let [step, depth] = [image, 0];
+    for (let parent = parentOf(step); parent !== undefined && depth <= lost.size; parent = parentOf(step)) {
+      step = lost.get(parent) ?? step;
+      depth += 1;
+    }
+    return { root: step.id, depth };
+  };
+  const placed = [...lost.values()].map((image) => ({ image, ...rootOf(image) }));
+  return [...Map.groupBy(placed, ({ root }) => root).values()].map((family) =>
+    family.toSorted((a, b) => a.depth - b.depth).map(({ image }) => ({ id: image.id, config: image.config, layers: image.chains.length, parent: parentOf(image) })));
+}
+
+function batches(all: readonly LayerlessImage[][]): LayerlessImage[][][] {
+  const made: LayerlessImage[][][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const family of all) {
+    const size = family.reduce((sum, { config }) => sum + config.length, 0);
+    if (bytes + size > BATCH_BYTES) {
+      made.push([]);
+      bytes = 0;
+    }
+    made.at(-1)?.push(family);
+    bytes += size;
+  }
+  return made;
+}

@@ -1,0 +1,98 @@
+import { createConnection, type Socket } from 'node:net';
+import { ResponseReader, type Response } from './response.ts';
+
+/** What one request may take. dockerd unpacks an archive of configurations within it, also where the machine is busy. */
+const TIMEOUT_MS = 60_000;
+
+interface Waiting {
+  readonly reader: ResponseReader;
+  resolve(response: Response): void;
+  reject(error: Error): void;
+}
+
+/**
+ * One connection to dockerd's API that is never made anew. Node's and Bun's HTTP clients connect as they see fit, and
+ * where dockerd has just ended, a connection to the socket that systemd holds for it would start it again.
+ */
+export class Connection {
+  readonly #socket: Socket;
+  readonly #waiting: Waiting[] = [];
+  #ended: Error | undefined;
+  readonly closed: Promise<void>;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    let close = (): void => undefined;
+    this.closed = new Promise((resolve) => (close = resolve));
+    socket.on('data', (bytes: Buffer) => this.#take(bytes));
+    socket.on('error', (error) => this.#end(error));
+    socket.on('close', () => {
+      this.#end(new Error('dockerd has closed the connection'));
+      close();
+    });
+  }
+
+  /** @throws system errors */
+  static open(path: string): Promise<Connection> {
+    return new Promise((resolve, reject) => {
+      const socket = createConnection(path);
+      socket.once('error', reject);
+      socket.once('connect', () => {
+        socket.removeListener('error', reject);
+        resolve(new Connection(socket));
+      });
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  /** Requests may be made at any time; they are answered in turn. @throws Error where the connection ends before the answer */
+  async request(method: 'GET' | 'POST', path: string, body?: Buffer): Promise<Response> {
+    const answer = this.#ask(method, path, body);
+    const limit = setTimeout(() => this.#socket.destroy(new Error(`an answer to ${method} ${path} within ${TIMEOUT_MS / 1000} s expected, found none`)), TIMEOUT_MS);
+    try {
+      return await answer;
+    } finally {
+      clearTimeout(limit);
+    }
+  }
+
+  /** A request whose answer does not end; each piece of it is handed on as it comes. */
+  stream(path: string, take: (text: string) => void): Promise<Response> {
+    return this.#ask('GET', path, undefined, take);
+  }
+
+  #ask(method: string, path: string, body?: Buffer, take?: (text: string) => void): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended !== undefined) return reject(this.#ended);
+      this.#waiting.push({ reader: new ResponseReader(take), resolve, reject });
+      const type = body === undefined ? '' : 'Content-Type: application/x-tar\r\n';
+      this.#socket.write(`${method} ${path} HTTP/1.1\r\nHost: docker\r\n${type}Content-Length: ${body?.length ?? 0}\r\n\r\n`);
+      if (body !== undefined) this.#socket.write(body);
+    });
+  }
+
+  #take(bytes: Buffer): void {
+    let rest = bytes;
+    try {
+      while (rest.length > 0) {
+        const [waiting] = this.#waiting;
+        if (waiting === undefined) throw new Error('no answer without a request expected, found one');
+        const after = waiting.reader.read(rest);
+        if (after === undefined) return;
+        rest = after;
+        this.#waiting.shift();
+        waiting.resolve(waiting.reader.response());
+      }
+    } catch (error) {
+      this.#socket.destroy(error as Error);
+    }
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error;
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#ended);
+  }
+}

@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { Present } from '../../agent/daemon/present.ts';
+import { PruneWatch } from '../../agent/daemon/prune-watch.ts';
+import type { ImageID } from '../../agent/docker/ids.ts';
+
+/** A dockerd as far as it shows in its files, its events and its answers. Images have a name each: that of theirs in lower case. */
+class PretendedDocker {
+  nowMs = 1000;
+  readonly there: Set<string>;
+  readonly restored: string[][] = [];
+  readonly watch: PruneWatch;
+  asked = 0;
+  isPruning: boolean | undefined = false;
+  /** What an answer waits for. */
+  answer: Promise<void> = Promise.resolve();
+  /** Whether what is restored is there at once. */
+  restores = true;
+
+  constructor(...images: readonly string[]) {
+    this.there = new Set(images);
+    this.watch = new PruneWatch({
+      read: () => this.#present(),
+      isPruning: async () => {
+        this.asked += 1;
+        const { isPruning } = this;
+        await this.answer;
+        return isPruning;
+      },
+      restore: async (pruned) => {
+        const images = [...pruned.images].map(String).toSorted();
+        this.restored.push(images);
+        if (this.restores) for (const image of images) this.there.add(image);
+        return this.restores ? pruned : { names: new Map(), images: new Set(), taken: new Set() };
+      },
+      now: () => this.nowMs,
+    });
+  }
+
+  #present(): Present {
+    return { names: new Map([...this.there].map((image) => [image.toLowerCase(), image as ImageID])), images: new Set([...this.there] as ImageID[]), taken: new Set() };
+  }
+
+  /** dockerd removes an image, and tells of it. */
+  remove(image: string): void {
+    this.nowMs += 5;
+    this.there.delete(image);
+    for (const action of ['untag', 'delete']) this.watch.take({ action, id: image, timeMs: this.nowMs });
+  }
+
+  rmi(image: string): Promise<void> {
+    this.isPruning = false;
+    this.remove(image);
+    return settle();
+  }
+
+  async prune(...images: readonly string[]): Promise<void> {
+    this.isPruning = true;
+    for (const image of images) {
+      this.remove(image);
+      await settle();
+    }
+    this.over();
+    await this.watch.settled;
+  }
+
+  over(): void {
+    this.nowMs += 5;
+    this.watch.take({ action: 'prune', id: '', timeMs: this.nowMs });
+    this.isPruning = false;
+    this.nowMs += 5;
+  }
+}
+
+/** All answers that have come are taken. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
+}
+
+describe('what a prune has taken', () => {
+  it('is brought back, and asked for once', async () => {
+    const docker = new PretendedDocker('A', 'B', 'C');
+    await docker.prune('A', 'B');
+    assert.deepEqual(docker.restored, [['A', 'B']]);
+    assert.equal(docker.asked, 1);
+    await docker.prune('A');
+    assert.deepEqual(docker.restored, [['A', 'B'], ['A']]);
+  });
+
+  it('is not what `rmi` removed before', async () => {
+    const docker = new PretendedDocker('A', 'B');
+    await docker.rmi('A');
+    await docker.prune('B');
+    assert.deepEqual(docker.restored, [['B']]);
+    await docker.prune('B');
+    assert.deepEqual(docker.restored, [['B'], ['B']]);
+  });
+
+  it('is nothing where only the user\'s went', async () => {
+    const docker = new PretendedDocker('A');
+    docker.isPruning = true;
+    docker.watch.take({ action: 'delete', id: 'his', timeMs: docker.nowMs });
+    docker.over();
+    await docker.watch.settled;
+    assert.deepEqual([docker.asked, docker.restored], [0, []]);
+  });
+
+  it('is what no answer came for before it was over, and not what one came for', async () => {
+    for (const isLate of [true, false]) {
+      const docker = new PretendedDocker('A', 'B');
+      let reply = (): void => undefined;
+      docker.answer = new Promise((resolve) => (reply = resolve));
+      // dockerd had answered that no prune is under way, or it does so when this one is over.
+      docker.isPruning = false;
+      docker.remove('A');
+      docker.nowMs += 5;
+      if (!isLate) reply();
+      await settle();
+      docker.isPruning = true;
+      docker.there.delete('B');
+      docker.over();
+      reply();
+      await docker.watch.settled;
+      assert.deepEqual(docker.restored, [isLate ? ['A', 'B'] : ['B']]);
+    }
+  });
+
+  it('is also what dockerd has not answered about', async () => {
+    const docker = new PretendedDocker('A');
+    docker.isPruning = undefined;
+    docker.remove('A');
+    await settle();
+    docker.over();
+    await docker.watch.settled;
+    assert.deepEqual(docker.restored, [['A']]);
+  });
+
+  it('is asked about again where one takes long, and whose end nobody has heard of', async () => {
+    const docker = new PretendedDocker('A', 'B', 'C');
+    docker.isPruning = true;
+    docker.remove('A');
+    await settle();
+    docker.nowMs += 20_000;
+    docker.remove('B');
+    await settle();
+    assert.equal(docker.asked, 2);
+    docker.nowMs += 20_000;
+    await docker.rmi('C');
+    docker.over();
+    await docker.watch.settled;
+    assert.deepEqual(docker.restored, []);
+  });
+
+  it('is of the second of two as of the first, also while that is being brought back', async () => {
+    const docker = new PretendedDocker('A', 'B');
+    docker.there.delete('A');
+    docker.over();
+    docker.there.delete('B');
+    docker.over();
+    await docker.watch.settled;
+    assert.deepEqual(docker.restored.flat().toSorted(), ['A', 'B']);
+  });
+
+  it('comes back once where dockerd does not take it', async () => {
+    const docker = new PretendedDocker('A', 'B');
+    docker.restores = false;
+    await docker.prune('A');
+    await docker.prune('B');
+    assert.deepEqual(docker.restored, [['A'], ['B']]);
+  });
+
+  it('is what the user had brought back himself', async () => {
+    const docker = new PretendedDocker('A', 'B');
+    await docker.rmi('A');
+    docker.there.add('A');
+    docker.watch.take({ action: 'load', id: 'A', timeMs: docker.nowMs });
+    await docker.prune('A', 'B');
+    assert.deepEqual(docker.restored, [['A', 'B']]);
+  });
+});

@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { metadataPaths } from '../../agent/docker/layer-db.ts';
+import { Store } from '../../agent/docker/store.ts';
+import { torture } from '../safety/size.ts';
+import { agent } from '../support/agent.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { type ArchiveImage, dockerArchive, type LayerEntry } from '../support/docker-archive.ts';
+import type { Dockerd } from '../support/dockerd.ts';
+import { dockerdVersions } from '../support/dockerd-version.ts';
+import { busyboxRoot } from '../support/images.ts';
+import { tempTree } from '../support/temp-tree.ts';
+import { makeSite, type Site } from './site.ts';
+import { type SiteDaemon, startDaemon, until } from './site-daemon.ts';
+
+/** What the issue of all this promises. */
+const LIMIT_MS = 5000;
+
+let base: readonly LayerEntry[];
+let folder: string;
+let disk: string;
+
+before(async () => {
+  base = await busyboxRoot();
+  folder = (await tempTree('dpl-prune')).path;
+  disk = await makeDisk('disk', image('one', 'app:1', 'app:latest'), image('two', 'app:2'), image('three', 'host.example:5000/tool:3'));
+});
+after(cleanUpAll);
+
+function image(content: string, ...tags: readonly string[]): ArchiveImage {
+  return { tags, layers: [base, [{ name: 'app', content: `${content}\n` }]] };
+}
+
+async function makeDisk(name: string, ...images: readonly ArchiveImage[]): Promise<string> {
+  const file = path.join(folder, `${name}.ext4`);
+  await writeFile(`${file}.tar`, await dockerArchive(images));
+  const { exitCode, all } = await agent(['build', `${file}.tar`, '-o', file, '--format', 'raw', '--quiet']);
+  assert.equal(exitCode, 0, all);
+  return file;
+}
+
+const ALL = ['app:1', 'app:2', 'app:latest', 'host.example:5000/tool:3'];
+const tagsOf = async (dockerd: Dockerd): Promise<string[]> =>
+  (await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').filter((tag) => tag !== '').toSorted();
+const says = (dockerd: Dockerd, tag: string): Promise<string> => dockerd.cli(['run', '--rm', '--network', 'none', tag, 'cat', '/app']);
+const idOf = (dockerd: Dockerd, tag: string): Promise<string> => dockerd.cli(['image', 'inspect', '--format', '{{.Id}}', tag]);
+
+for (const version of torture ? dockerdVersions : (['20.10', '28.5'] as const)) {
+  describe(`dockerd ${version}: what a prune takes`, () => {
+    let site: Site;
+    let daemon: SiteDaemon;
+    let dockerd: Dockerd;
+
+    beforeEach(async () => {
+      site = await makeSite(version);
+      await site.attach(disk);
+      await boot();
+    });
+    afterEach(async () => {
+      await daemon.stop();
+      await dockerd.kill();
+      await site.remove();
+    });
+
+    async function boot(): Promise<void> {
+      daemon = await startDaemon(site);
+      dockerd = await site.start();
+      await daemon.follows(dockerd);
+    }
+
+    async function prune(...args: readonly string[]): Promise<void> {
+      await dockerd.cli(['image', 'prune', '--force', ...(args.length === 0 ? ['--all'] : args)]);
+    }
+
+    /** Exactly these are there again, in time; and nothing comes after that. */
+    async function back(...tags: readonly string[]): Promise<void> {
+      const took = await until(`${tags.join(', ')} back`, async () => JSON.stringify(await tagsOf(dockerd)) === JSON.stringify(tags.toSorted()));
+      assert.ok(took < LIMIT_MS, `${took} ms`);
+      await settled();
+      assert.deepEqual(await tagsOf(dockerd), tags.toSorted());
+    }
+
+    /** The daemon is done with what dockerd has told it: it holds no lock any more. */
+    async function settled(): Promise<void> {
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      const verified = await site.agent('verify', '--json');
+      const { findings } = JSON.parse(verified.stdout) as { findings: readonly { code: string; message: string }[] };
+      assert.deepEqual(findings.filter(({ code }) => !['STORE_DIFFERS', 'TAG_CONFLICT', 'REMOVED'].includes(code)), []);
+    }
+
+    async function verifies(): Promise<void> {
+      const verified = await site.agent('verify');
+      assert.equal(verified.exitCode, 0, verified.all);
+    }
+
+    async function leavesNothing(): Promise<void> {
+      await daemon.stop();
+      await dockerd.stop();
+      await site.detach(disk);
+      await site.apply();
+      const paths = metadataPaths(site.dataRoot);
+      assert.deepEqual([...readdirSync(paths.containers), ...readdirSync(paths.images), ...site.layerFolders(), ...new Store(site.dataRoot).layers], []);
+      assert.equal(existsSync(path.join(site.dataRoot, 'docker-preloader/ledger.json')), false);
+    }
+
+    it('is back, runs, and stays over restarts of Docker and boots, until the disk goes', async () => {
+      const id = await idOf(dockerd, 'app:1');
+      assert.match(await dockerd.cli(['system', 'prune', '--all', '--force']), /reclaimed space: 0B$/);
+      await back(...ALL);
+      assert.equal(await idOf(dockerd, 'app:1'), id);
+      assert.equal(await says(dockerd, 'app:2'), 'two');
+      await verifies();
+      // And again, as each night.
+      await prune();
+      await back(...ALL);
+      await dockerd.stop();
+      await daemon.stop();
+      await site.apply();
+      dockerd = await site.start();
+      assert.equal(await says(dockerd, 'app:1'), 'one');
+      await dockerd.stop();
+      await boot();
+      assert.deepEqual(await tagsOf(dockerd), ALL);
+      await verifies();
+      await prune();
+      await back(...ALL);
+      await leavesNothing();
+    });
+
+    it('is back, and not what `rmi` removed before', async () => {
+      await dockerd.cli(['rmi', 'app:1', 'app:2']);
+      await prune();
+      await back('app:latest', 'host.example:5000/tool:3');
+      // Also right before, and with nothing else to prune of an image.
+      await dockerd.cli(['rmi', 'app:latest']);
+      await prune();
+      await back('host.example:5000/tool:3');
+      assert.equal(await says(dockerd, 'host.example:5000/tool:3'), 'three');
+      await dockerd.stop();
+      await daemon.stop();
+      await boot();
+      assert.deepEqual(await tagsOf(dockerd), ALL);
+    });
+
+    it('is back under names that are free, and the user keeps his', async () => {
+      await dockerd.cli(['load'], await dockerArchive([image('mine', 'app:2')]));
+      await dockerd.cli(['create', '--network', 'none', 'app:2']);
+      await prune();
+      await back(...ALL);
+      assert.equal(await says(dockerd, 'app:2'), 'mine');
+      await daemon.stop();
+      await dockerd.stop();
+      await site.detach(disk);
+      // Its base is the disk's.
+      assert.match((await site.apply(3)).all, /1 layer that container \S+, image app:2 stand on/);
+      dockerd = await site.start();
+      assert.deepEqual(await tagsOf(dockerd), ['app:2']);
+    });
+
+    it('is the user\'s once he has loaded it himself, and survives the detach', async () => {
+      await prune();
+      await back(...ALL);
+      await dockerd.cli(['load'], await dockerArchive([image('one', 'app:1')]));
+      await dockerd.cli(['rmi', 'app:2']);
+      await dockerd.cli(['load'], await dockerArchive([image('two', 'app:2')]));
+      await daemon.stop();
+      await dockerd.stop();
+      await site.detach(disk);
+      assert.match((await site.apply(3)).all, /image app:1, image app:2 stand on/);
+      dockerd = await site.start();
+      // As ever, a load of an image makes all of its names the user's.
+      assert.deepEqual(await tagsOf(dockerd), ['app:1', 'app:2', 'app:latest']);
+      await dockerd.stop();
+      await site.attach(disk);
+      await site.apply();
+      dockerd = await site.start();
+      assert.equal(await says(dockerd, 'app:1'), 'one');
+    });
+
+    it('stays away where nobody was there, and comes with Docker\'s next start', async () => {
+      await daemon.stop('SIGKILL');
+      await prune();
+      daemon = await startDaemon(site);
+      await settled();
+      assert.deepEqual(await tagsOf(dockerd), []);
+      await dockerd.stop();
+      await site.apply();
+      dockerd = await site.start();
+      await daemon.follows(dockerd);
+      assert.deepEqual(await tagsOf(dockerd), ALL);
+      // The next dockerd is followed, too.
+      await prune();
+      await back(...ALL);
+    });
+  });
+}
