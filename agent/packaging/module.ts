@@ -3,6 +3,14 @@ import { embeddedKoffi } from './embedded-koffi.ts';
 import { lazyBuiltins } from './lazy-builtins.ts';
 import { writeWhole } from './write-whole.ts';
 
+/** Before anything else: what an older Node lacks is found only where it is called, and the error says nothing to anybody. */
+const refuseOlderNode = [
+  "if (Number(process.versions.node.split('.')[0]) < 24) {",
+  'process.stderr.write(`docker-preloader: Node 24 or later expected, found ${process.versions.node}: run this file with a newer one, or the executable, which needs none\\n`);',
+  'process.exit(1);',
+  '}',
+].join(' ');
+
 /**
  * Bundles agent/main.ts into one file for a system's own Node 24 or later, on x86-64 with glibc: it can be copied
  * alone. What is imported lazily in the sources is evaluated lazily in there.
@@ -18,7 +26,7 @@ export async function buildModule(root: string, output: string): Promise<string[
     write: false,
     metafile: true,
     format: 'esm',
-    banner: { js: '#!/usr/bin/env node' },
+    banner: { js: `#!/usr/bin/env node\n${refuseOlderNode}` },
   });
   if (bundle === undefined) throw new Error('Expected one bundle from esbuild, got none');
   writeWhole(output, bundle.contents, 0o755);

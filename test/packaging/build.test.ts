@@ -64,6 +64,13 @@ describe('npm run build', () => {
     });
   }
 
+  it('docker-preloader.mjs tells an older Node what it needs', () => {
+    const older = `data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'20.20.2'}})`;
+    const { stdout, stderr, status } = start(process.execPath, ['--import', older, path.join(folder.path, 'alone.mjs'), '--version'], {});
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.match(stderr, /^docker-preloader: Node 24 or later expected, found 20\.20\.2: run this file with a newer one, or the executable, which needs none\n$/);
+  });
+
   it('the executable stays itself whatever the environment and the folder say', () => {
     const marker = path.join(folder.path, 'marker');
     const preload = path.join(folder.path, 'preload.js');
