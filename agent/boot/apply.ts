@@ -4,7 +4,8 @@ import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db
 import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
 import { hexOf, type ChainID, type ImageID } from '../docker/ids.ts';
 import { OWN_IMAGE_SEC } from '../docker/image-config.ts';
-import { isENOTDIR } from '../system/errors.ts';
+import { isDockerRunning, lastStarted } from '../docker/store.ts';
+import { isENOTDIR, PreloaderError } from '../system/errors.ts';
 import { ensureFolder, haveSameContent, isDirectory, makeFolder, moveTemp, namesIn, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink, withoutTemp, writeNewFile } from '../system/files.ts';
 import { readMounts, unmount, type MountPoint } from '../system/mount.ts';
 import { copyTarSplit } from './copy-tar-split.ts';
@@ -18,22 +19,33 @@ const LINKS_MODE = 0o700;
 const PRIVATE_FOLDER = 0o700;
 const FILE = 0o644;
 const PRIVATE_FILE = 0o600;
+/** Steps whose like a dockerd that runs does, too: what they replace, they replace by the same. */
+const adds: ReadonlySet<Step['do']> = new Set(['write-ledger', 'make-empty-layer', 'link-layer', 'record-layer', 'pin-layer', 'store-image', 'write-distribution']);
 /** What begins so in layerdb/tmp is ours. */
 const TEMP = 'docker-preloader-';
+
+/** A plan is for the store as it was read; dockerd may have changed that since. */
+export class DockerStarted extends PreloaderError {
+  constructor(dataRoot: string) {
+    super('DOCKER_RUNNING', `${dataRoot}: no dockerd that is started while the store is changed expected, found one that was; stop it, and try again`);
+  }
+}
 
 /**
  * Carries out a plan's steps on the store: the only place that writes to it. It may be killed between any two calls:
  * each step can be done again, what is under a user's image or container is never absent, and dockerd starts on
  * whatever is there. Where a step fails, what this run has added is taken away again, as long as no name leads to it: a
- * data root that is full must not stay so.
- * @throws system errors, of the first step that fails; DiskFault where the fault is a disk's
+ * data root that is full must not stay so. Where dockerd has been started meanwhile, nothing that it has or may have read
+ * is replaced or removed any more, whatever held this run up: it would be by a plan for another store.
+ * @param started when dockerd was last started, as of before the plan was made
+ * @throws system errors, of the first step that fails; DiskFault where the fault is a disk's; DockerStarted
  */
-export function apply(dataRoot: string, steps: readonly Step[]): void {
+export function apply(dataRoot: string, steps: readonly Step[], started: number | undefined = lastStarted(dataRoot)): void {
   if (steps.length === 0) return;
   // dockerd's own: without it, each file would need a call more for its mode.
   const umask = process.umask(0o022);
   try {
-    new Applier(dataRoot).run(steps);
+    new Applier(dataRoot, started).run(steps);
   } finally {
     process.umask(umask);
   }
@@ -44,24 +56,38 @@ class Applier {
   readonly #paths: MetadataPaths;
   readonly #overlay: ReturnType<typeof overlayPaths>;
   readonly #folders = new Set<string>();
+  readonly #started: number | undefined;
   #mounts: readonly MountPoint[] | undefined;
   /** How to take away what this run has added, and nothing of the user's can stand on. */
   #added: (() => void)[] = [];
 
-  constructor(dataRoot: string) {
+  constructor(dataRoot: string, started: number | undefined) {
     this.#dataRoot = dataRoot;
+    this.#started = started;
     this.#paths = metadataPaths(dataRoot);
     this.#overlay = overlayPaths(dataRoot);
   }
 
   run(steps: readonly Step[]): void {
+    this.#refuseStarted();
     this.#clearTemp();
     try {
-      for (const step of steps) this.#do(step);
+      for (const step of steps) {
+        if (!adds.has(step.do)) this.#refuseStarted();
+        this.#do(step);
+      }
     } catch (error) {
-      this.#takeBack();
+      if (!this.#hasStarted()) this.#takeBack();
       throw error;
     }
+  }
+
+  #hasStarted(): boolean {
+    return isDockerRunning(this.#dataRoot) || lastStarted(this.#dataRoot) !== this.#started;
+  }
+
+  #refuseStarted(): void {
+    if (this.#hasStarted()) throw new DockerStarted(this.#dataRoot);
   }
 
   /** The last first: wherever it ends, the store is as after a kill at an earlier moment. */

@@ -6,7 +6,7 @@ import { labelPattern } from '../disk/label.ts';
 import { readDisk, type DiskContent } from '../disk/reader.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
 import type { ImageID } from '../docker/ids.ts';
-import { isDockerRunning, Store } from '../docker/store.ts';
+import { isDockerRunning, lastStarted, Store } from '../docker/store.ts';
 import { clearTrial, overlayProblem, unsupportedStore } from '../docker/store-choice.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { isENOSPC, messageOf, PreloaderError } from '../system/errors.ts';
@@ -15,7 +15,7 @@ import { tryLockFile, type Lock } from '../system/lock.ts';
 import { unmount } from '../system/mount.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { listNames, plural } from '../system/plural.ts';
-import { apply } from './apply.ts';
+import { apply, DockerStarted } from './apply.ts';
 import { checkResult } from './check.ts';
 import { checkTarSplit } from './copy-tar-split.ts';
 import { checkMountRoot, parseRequired, type Config } from './config.ts';
@@ -233,6 +233,11 @@ class PreloadRun implements Preload {
       this.findings.push(...ledgerFinding(ledger));
       // A disk may prove bad only when something of it is copied; then once more without it.
       for (let fault = await this.#fillFrom(dataRoot, mayChange, ledger); fault !== undefined; fault = await this.#fillFrom(dataRoot, mayChange, readLedger(dataRoot))) {
+        if (fault instanceof DockerStarted) {
+          this.isDockerRunning = isDockerRunning(dataRoot);
+          this.#begin('plan', 'planning anew: dockerd was started meanwhile');
+          continue;
+        }
         const { label } = fault;
         const faulty = this.disks.find((disk) => disk.content.label === label);
         if (faulty === undefined) throw fault;
@@ -245,10 +250,11 @@ class PreloadRun implements Preload {
     }
   }
 
-  /** @returns what is wrong with a disk, where that came out: the store is then as it was */
-  async #fillFrom(dataRoot: string, mayChange: boolean, ledger: LedgerState): Promise<DiskFault | undefined> {
+  /** @returns why it is to be done once more: what is wrong with a disk, where that came out, the store being as it was, or that dockerd was started */
+  async #fillFrom(dataRoot: string, mayChange: boolean, ledger: LedgerState): Promise<DiskFault | DockerStarted | undefined> {
     const known = this.findings.length;
     try {
+      const started = lastStarted(dataRoot);
       const store = new Store(dataRoot);
       const planned = await this.#plan(store, ledger);
       this.store = store;
@@ -266,13 +272,13 @@ class PreloadRun implements Preload {
       if (problem !== undefined) throw leftAlone(dataRoot, problem);
 
       this.#begin('apply', `applying ${plural(planned.steps.length, 'change')}`);
-      applySteps(dataRoot, planned);
+      applySteps(dataRoot, planned, started);
       this.applied = true;
 
       this.#begin('check', 'checking the result');
       this.findings.push(...checkResult(planned.steps.length === 0 ? store : new Store(dataRoot), planned));
     } catch (error) {
-      if (!(error instanceof DiskFault)) throw error;
+      if (!isToRepeat(error)) throw error;
       this.findings.splice(known);
       return error;
     }
@@ -309,11 +315,13 @@ function leftAlone(dataRoot: string, why: string): PreloaderError {
   return new PreloaderError('STORE_UNSUPPORTED', `${dataRoot} is left alone: ${why}`);
 }
 
-function applySteps(dataRoot: string, { steps }: Plan): void {
+const isToRepeat = (error: unknown): error is DiskFault | DockerStarted => error instanceof DiskFault || error instanceof DockerStarted;
+
+function applySteps(dataRoot: string, { steps }: Plan, started: number | undefined): void {
   try {
-    apply(dataRoot, steps);
+    apply(dataRoot, steps, started);
   } catch (error) {
-    if (error instanceof DiskFault) throw error;
+    if (isToRepeat(error)) throw error;
     throw new PreloaderError('STORE_WRITE', `${dataRoot}: ${messageOf(error)}: what was there before is still there, the rest is tried again at the next start`, { cause: error });
   }
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Finding } from '../disk/finding.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
-import { isDockerRunning, Store } from '../docker/store.ts';
+import { isDockerRunning, lastStarted, Store } from '../docker/store.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { apply } from './apply.ts';
 import type { Config } from './config.ts';
@@ -22,8 +22,9 @@ export async function unlinkStore(config: Config): Promise<{ readonly steps: num
   if (!existsSync(dataRoot)) return { steps: 0, findings: [] };
   const lock = await takeLock(dataRoot);
   try {
+    const started = lastStarted(dataRoot);
     const { steps, findings, kept } = plan({ store: new Store(dataRoot), ledger: readLedger(dataRoot), disks: [], config, forget: true });
-    apply(dataRoot, steps);
+    apply(dataRoot, steps, started);
     const keep = new Set([...kept.values()].map((label) => join(config.mountRoot, label)));
     const failures = unmountDisks(config.mountRoot, keep).map((failure): Finding => ({ code: 'MOUNT_BUSY', message: `a disk stays mounted: ${failure}` }));
     return { steps: steps.length, findings: [...findings, ...failures] };

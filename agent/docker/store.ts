@@ -316,5 +316,15 @@ export class Store {
  * volume/service/db.go; bbolt).
  */
 export function isDockerRunning(dataRoot: string): boolean {
-  return isFileLocked(`${dataRoot}/volumes/metadata.db`);
+  return isFileLocked(volumes(dataRoot));
 }
+
+/**
+ * When a dockerd was last started on this data root: it writes to that database each time (moby, volume/service/store.go,
+ * NewStore), before it reads its references. It tells whether one has come and gone since the store was read.
+ */
+export function lastStarted(dataRoot: string): number | undefined {
+  return lstatSync(volumes(dataRoot), { throwIfNoEntry: false })?.mtimeMs;
+}
+
+const volumes = (dataRoot: string): string => `${dataRoot}/volumes/metadata.db`;

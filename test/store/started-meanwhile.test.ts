@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { apply, DockerStarted } from '../../agent/boot/apply.ts';
+import { defaultConfig } from '../../agent/boot/config.ts';
+import { readLedger } from '../../agent/boot/ledger.ts';
+import { plan } from '../../agent/boot/plan.ts';
+import { readDisk } from '../../agent/disk/reader.ts';
+import { lastStarted, Store } from '../../agent/docker/store.ts';
+import { references } from '../boot/fake-store.ts';
+import { agent } from '../support/agent.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { dockerArchive } from '../support/docker-archive.ts';
+import { dockerdVersions } from '../support/dockerd-version.ts';
+import { busyboxRoot } from '../support/images.ts';
+import { tempTree } from '../support/temp-tree.ts';
+import { makeSite } from './site.ts';
+
+/** Held up between its plan and its first write, as where the guest's storage hangs: who starts Docker by hand does not wait for it. */
+describe('a run during which dockerd is started', () => {
+  let users: Uint8Array;
+  const disks: string[] = [];
+
+  before(async () => {
+    const base = await busyboxRoot();
+    const { path: folder } = await tempTree('dpl-started');
+    users = await dockerArchive([{ tags: ['mine:1'], layers: [[...base, { name: 'mine', content: 'mine\n' }]] }]);
+    for (const name of ['old', 'new']) {
+      const disk = path.join(folder, `${name}.ext4`);
+      await writeFile(`${disk}.tar`, await dockerArchive([{ tags: [`${name}:1`], layers: [base, [{ name: 'app', content: `${name}\n` }]] }]));
+      const { exitCode, all } = await agent(['build', `${disk}.tar`, '-o', disk, '--format', 'raw', '--quiet']);
+      assert.equal(exitCode, 0, all);
+      disks.push(disk);
+    }
+  });
+  after(cleanUpAll);
+
+  for (const version of dockerdVersions) {
+    it(`replaces and removes nothing by its plan, neither beside a dockerd ${version} nor after it`, async () => {
+      const site = await makeSite(version);
+      const [old, other] = disks as [string, string];
+      await site.attach(old);
+      await site.apply();
+      await (await site.start()).stop();
+
+      const started = lastStarted(site.dataRoot);
+      const disk = { content: readDisk(site.labelOf('new'), path.join(site.mountRoot, site.labelOf('old'))), rank: 0 };
+      const input = { store: new Store(site.dataRoot), ledger: readLedger(site.dataRoot), config: defaultConfig() };
+      // One that renames what is there, and one without the disk.
+      const plans = [plan({ ...input, disks: [disk] }), plan({ ...input, disks: [] })];
+      let dockerd = await site.start();
+      await dockerd.cli(['load'], users);
+      assert.equal(await dockerd.cli(['run', '--name', 'kept', '--network', 'none', 'old:1', 'cat', '/app']), 'old');
+      const refused = (): void => {
+        for (const { steps } of plans) assert.throws(() => apply(site.dataRoot, steps, started), DockerStarted);
+      };
+      refused();
+      await dockerd.stop();
+      refused();
+      assert.deepEqual([...references(site.dataRoot).keys()].toSorted(), ['mine:1', 'old:1']);
+      dockerd = await site.start();
+      assert.equal(await dockerd.cli(['start', '--attach', 'kept']), 'old');
+      assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'mine:1', 'cat', '/mine']), 'mine');
+      await dockerd.stop();
+
+      await site.detach(old);
+      await site.attach(other);
+      await site.apply(3);
+      assert.deepEqual([...references(site.dataRoot).keys()].toSorted(), ['mine:1', 'new:1']);
+      await site.remove();
+    });
+  }
+});
