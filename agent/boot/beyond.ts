@@ -19,6 +19,8 @@ export function imagesBeyond({ steps, wanted, catalogue }: Plan, room: Room, sto
     const need = needOfStep(step);
     if (step.do === 'link-layer' || step.do === 'record-layer') layers.set(step.chain, sum(layers.get(step.chain) ?? nothing, need));
     else if (step.do === 'store-image') images.set(step.id, need);
+    // A pin goes with its layer where that is new; one for what is there already costs no image its place.
+    else if (step.do === 'pin-layer' && layers.has(step.chain)) layers.set(step.chain, sum(layers.get(step.chain) ?? nothing, need));
     else used = sum(used, need);
   }
   const counted = new Set<ChainID>();
