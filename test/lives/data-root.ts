@@ -66,6 +66,23 @@ export class DataRoot {
     return this.#containers().flatMap((folder) => text(path.join(folder, 'parent')) ?? []);
   }
 
+  /**
+   * Layers that dockerd has made and that no image and no container has, with those below: what is left where it was killed as it
+   * loaded an image, or while a container was half made on one. It removes a layer only together with an image.
+   */
+  leftOver(): Set<string> {
+    const layers = this.layers();
+    const below = (top: string): string[] => {
+      const chains: string[] = [];
+      for (let chain: string | undefined = top; chain !== undefined && layers.has(chain); chain = layers.get(chain)?.parent) chains.push(chain);
+      return chains;
+    };
+    const used = new Set([...[...this.images().keys()].flatMap((image) => this.chainsOf(image)), ...this.containerParents().flatMap(below)]);
+    // BuildKit's have other names, and go with its cache.
+    const left = [...layers].filter(([chain, { linkTo, cacheId }]) => linkTo === undefined && cacheId.length === 64 && !used.has(chain));
+    return new Set(left.flatMap(([chain]) => below(chain)));
+  }
+
   containerParent(id: string): string | undefined {
     return text(path.join(this.#image, 'layerdb/mounts', id, 'parent'));
   }
