@@ -1,14 +1,14 @@
 import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
-import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
+import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, ownLayerNames, type OwnLayerNames } from '../docker/overlay2.ts';
 import { hexOf, type ChainID, type ImageID } from '../docker/ids.ts';
 import { OWN_IMAGE_SEC } from '../docker/image-config.ts';
 import { isDockerRunning, lastStarted } from '../docker/store.ts';
 import { isENOTDIR, PreloaderError } from '../system/errors.ts';
-import { ensureFolder, haveSameContent, isDirectory, makeFolder, moveTemp, namesIn, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink, withoutTemp, writeNewFile } from '../system/files.ts';
+import { ensureFolder, isDirectory, makeFolder, moveTemp, namesIn, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink, withoutTemp, writeNewFile } from '../system/files.ts';
 import { readMounts, unmount, type MountPoint } from '../system/mount.ts';
-import { copyTarSplit } from './copy-tar-split.ts';
+import { copyTarSplit, isCopyOf } from './copy-tar-split.ts';
 import { removeLedger, writeLedger } from './ledger.ts';
 import type { Step } from './steps.ts';
 
@@ -58,6 +58,7 @@ class Applier {
   readonly #folders = new Set<string>();
   readonly #started: number | undefined;
   #mounts: readonly MountPoint[] | undefined;
+  #orphans: readonly string[] | undefined;
   /** How to take away what this run has added, and nothing of the user's can stand on. */
   #added: (() => void)[] = [];
 
@@ -199,6 +200,7 @@ class Applier {
   /** As dockerd does: made in a folder beside, then renamed, so that no half record ever has the layer's name. */
   #recordLayer(step: Extract<Step, { do: 'record-layer' }>): void {
     this.#ensure(this.#paths.layers, PRIVATE_FOLDER);
+    this.#dropOrphans(step.chain);
     this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
     const temp = this.#tempRecord(step.chain);
     mkdirSync(temp, { mode: 0o755 });
@@ -208,6 +210,19 @@ class Applier {
       throw withoutTemp(temp, error);
     }
     this.#added.push(() => this.#removeRecord(step.chain));
+  }
+
+  /**
+   * A dockerd that was killed while it deleted the layer finishes that when it ends, by the cache-id in the record that it
+   * has moved aside (moby, layer/filestore.go, getOrphan): the layer that is there again has the same.
+   */
+  #dropOrphans(chain: ChainID): void {
+    this.#orphans ??= namesIn(this.#paths.layers).filter((name) => name.endsWith('-removing'));
+    for (const name of this.#orphans) {
+      const folder = `${this.#paths.layers}/${name}`;
+      const isOurs = name.startsWith(`${hexOf(chain)}-`) && readTextIfThere(`${folder}/cache-id`)?.trim() === ownLayerNames(chain).cacheId;
+      if (isOurs) rmSync(folder, { recursive: true, force: true });
+    }
   }
 
   #fillRecord(temp: string, { chain, label, files, tarSplit }: Extract<Step, { do: 'record-layer' }>): void {
@@ -245,7 +260,7 @@ class Applier {
       if (readTextIfThere(`${folder}/${name}`) !== content) replaceFile(`${folder}/${name}`, content, { mode: FILE, durable: false, tempPath });
     }
     const path = `${folder}/${TAR_SPLIT}`;
-    if (tarSplit === undefined || (tarSplit.digest === undefined && existsSync(path) && haveSameContent(path, tarSplit.path))) return;
+    if (tarSplit === undefined || (tarSplit.digest === undefined && existsSync(path) && isCopyOf(path, { ...tarSplit, label }))) return;
     try {
       copyTarSplit({ ...tarSplit, label }, tempPath, FILE);
     } catch (error) {

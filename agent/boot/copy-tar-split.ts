@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { contentFault, DiskFault } from '../disk/disk-fault.ts';
 import type { TarSplit } from '../disk/reader.ts';
 import { newSha256 } from '../system/digest.ts';
@@ -25,6 +25,27 @@ export function copyTarSplit(source: LabelledTarSplit, target: string, mode: num
 /** Reads what `copyTarSplit` would copy. @throws DiskFault */
 export function checkTarSplit(source: LabelledTarSplit): void {
   readSource(source, () => undefined);
+}
+
+/**
+ * Whether a file of the store is what `copyTarSplit` would make of it.
+ * @throws DiskFault where the disk's file cannot be read; system errors of the store's
+ */
+export function isCopyOf(path: string, source: LabelledTarSplit): boolean {
+  const fd = openSync(path, constants.O_RDONLY);
+  try {
+    if (fstatSync(fd).size !== source.sizeBytes) return false;
+    let offset = 0;
+    let same = true;
+    readSource(source, (piece) => {
+      const present = Buffer.allocUnsafe(piece.length);
+      same &&= readPiece(fd, present, offset) === piece.length && present.equals(piece);
+      offset += piece.length;
+    });
+    return same;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Whether a file of the store has the content that a pinned tar-split must have. @throws system errors */

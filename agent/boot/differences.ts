@@ -6,9 +6,10 @@ import { TAR_SPLIT } from '../docker/layer-db.ts';
 import { linkTargetOf, ownCacheId, pinName } from '../docker/overlay2.ts';
 import type { Store } from '../docker/store.ts';
 import { messageOf } from '../system/errors.ts';
-import { haveSameContent, readTextIfThere } from '../system/files.ts';
+import { readTextIfThere } from '../system/files.ts';
 import { plural } from '../system/plural.ts';
 import { resultProblems } from './check.ts';
+import { isCopyOf } from './copy-tar-split.ts';
 import { ledgerFolder } from './ledger.ts';
 import { findHiddenMounts, type MountedDisk } from './mount.ts';
 import type { Plan } from './plan.ts';
@@ -198,7 +199,7 @@ class Differences {
       const { diff } = store.ownLayer(chain);
       const source = plan.catalogue.layers.get(chain)?.find((layer) => layer.diffPath === diff);
       const file = join(store.paths.layer(chain), TAR_SPLIT);
-      if (source?.tarSplit === undefined || haveSameContent(file, source.tarSplit.path)) continue;
+      if (source?.tarSplit === undefined || isCopyOf(file, { ...source.tarSplit, digest: undefined, label: source.label })) continue;
       problems.push(this.#toReplace(`layer ${chain} of disk ${source.label}: ${file}: the same as on the disk expected, found another`, file, { label: source.label }));
     }
     const unpinned = [...plan.pinned].filter((chain) => !this.#unpinned.has(chain) && !store.hasPin(chain, true));

@@ -1,10 +1,9 @@
-import { haveSameContent } from '../system/files.ts';
 import type { DiskImage, DiskLayer } from '../disk/reader.ts';
 import type { ChainID } from '../docker/ids.ts';
 import { recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
 import { emptyLayer, linkTargetOf, lowerOf, ownLayerNames, type OwnLayerNames } from '../docker/overlay2.ts';
 import type { NamedLayer, OwnLayer, Store } from '../docker/store.ts';
-import { hasDigest } from './copy-tar-split.ts';
+import { hasDigest, isCopyOf } from './copy-tar-split.ts';
 import type { Step } from './steps.ts';
 
 /** Finds out, layer by layer and each once, what is missing or different in the store. */
@@ -89,13 +88,13 @@ export class LayerPlanner {
     if (!recorded) this.#steps.push({ do: 'record-layer', chain, label, files, tarSplit, mend: this.#store.hasLayer(chain) });
   }
 
-  #hasTarSplit({ chain, tarSplit }: DiskLayer, present: OwnLayer): boolean {
+  #hasTarSplit({ chain, label, tarSplit }: DiskLayer, present: OwnLayer): boolean {
     if (tarSplit === undefined) return true;
     if (present.tarSplitBytes !== tarSplit.sizeBytes) return false;
     if (this.#synced) return true;
     const path = `${this.#store.paths.layer(chain)}/${TAR_SPLIT}`;
     // What a pinned disk has there now need not be what it should have.
-    return tarSplit.digest === undefined ? haveSameContent(path, tarSplit.path) : hasDigest(path, tarSplit.digest);
+    return tarSplit.digest === undefined ? isCopyOf(path, { ...tarSplit, label }) : hasDigest(path, tarSplit.digest);
   }
 
   /** Base layers first, for each its folder in overlay2/ and then its record, which makes it known to dockerd. */

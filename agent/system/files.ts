@@ -86,27 +86,6 @@ export function readUntrusted(path: string, limitBytes: number): Buffer | undefi
   }
 }
 
-/**
- * Whether two files hold the same bytes: their sizes first, then piece by piece, for they may be large. @throws
- * system errors
- */
-export function haveSameContent(left: string, right: string): boolean {
-  const files: number[] = [];
-  try {
-    for (const path of [left, right]) files.push(openSync(path, constants.O_RDONLY));
-    if (fstatSync(files[0] ?? -1).size !== fstatSync(files[1] ?? -1).size) return false;
-    const [leftPiece, rightPiece] = [Buffer.alloc(PIECE_BYTES), Buffer.alloc(PIECE_BYTES)];
-    for (let offset = 0; ; offset += PIECE_BYTES) {
-      const leftBytes = readPiece(files[0] ?? -1, leftPiece, offset);
-      const rightBytes = readPiece(files[1] ?? -1, rightPiece, offset);
-      if (!leftPiece.subarray(0, leftBytes).equals(rightPiece.subarray(0, rightBytes))) return false;
-      if (leftBytes < PIECE_BYTES) return true;
-    }
-  } finally {
-    for (const fd of files) closeSync(fd);
-  }
-}
-
 export const PIECE_BYTES = 256 * 1024;
 
 /** Fills the piece as far as the file goes. */

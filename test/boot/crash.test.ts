@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { apply } from '../../agent/boot/apply.ts';
+import { defaultConfig } from '../../agent/boot/config.ts';
+import { readLedger } from '../../agent/boot/ledger.ts';
+import { plan } from '../../agent/boot/plan.ts';
+import { readDisk } from '../../agent/disk/reader.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
+import { Store } from '../../agent/docker/store.ts';
 import { scratch } from '../support/scratch.ts';
 import { app, app2, built, mine, tool, tree, withUser } from './crash-images.ts';
 import { FakeGuest } from './fake-guest.ts';
-import { addContainer, factsOf, imageProblems, loadImages, references, removeImage, snapshot, type ImageSpec } from './fake-store.ts';
+import { addContainer, factsOf, imageProblems, loadImages, must, references, removeImage, snapshot, type ImageSpec } from './fake-store.ts';
 
 /** What happens to the guest: the first part is done, then `change`, and the boot after that is the one that is killed. */
 interface Story {
@@ -189,6 +194,23 @@ describe('a boot that is killed after each of its steps', () => {
   });
 });
 
+describe('a boot after a dockerd that was killed while it deleted a layer', () => {
+  it('leaves nothing by which that would finish once the layer is there again, and what is the user\'s as it is', (t) => {
+    const guest = new FakeGuest(scratch(t));
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    const paths = metadataPaths(guest.dataRoot);
+    const top = must(factsOf(app).chains.at(-1));
+    const aside = (rest: string): string => `${paths.layer(top)}-${rest}-removing`;
+    renameSync(paths.layer(top), aside('0123'));
+    cpSync(aside('0123'), aside('4567'), { recursive: true });
+    writeFileSync(`${aside('4567')}/cache-id`, '8'.repeat(64));
+    guest.boot();
+    assert.deepEqual(readdirSync(paths.layers).filter((name) => name.endsWith('-removing')), [path.basename(aside('4567'))]);
+    assert.deepEqual(imageProblems(guest.dataRoot, app), []);
+  });
+});
+
 describe('a boot that fails at a layer of a disk', () => {
   for (const { name, before, change } of stories) {
     it(`${name}: what it has added is gone, and what was there is there`, (t) => {
@@ -218,6 +240,18 @@ describe('a boot that fails at a layer of a disk', () => {
       t.diagnostic(`${failures} layers`);
     });
   }
+
+  it('that is not read any more where it is compared only, after a boot that was cut short: it is told of the disk', (t) => {
+    const guest = new FakeGuest(scratch(t));
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    const content = readDisk('dpl-a', guest.diskPath('dpl-a'));
+    const input = { store: new Store(guest.dataRoot), ledger: readLedger(guest.dataRoot), disks: [{ content, rank: 0 }], config: defaultConfig() };
+    assert.deepEqual(plan(input).steps, []);
+    const record = metadataPaths(guest.diskPath('dpl-a')).layer(must(factsOf(app).chains[0]));
+    truncateSync(`${record}/tar-split.json.gz`, 1);
+    assert.throws(() => plan({ ...input, store: new Store(guest.dataRoot) }), { code: 'DISK_LAYOUT', label: 'dpl-a', message: /tar-split\.json\.gz: \d+ bytes expected, found only 1$/ });
+  });
 
   /** Folders that hold nothing do not count, nor does the ledger. */
   function filesIn(dataRoot: string): Map<string, string> {
