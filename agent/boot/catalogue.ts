@@ -18,7 +18,7 @@ export interface Catalogue {
   readonly references: ReadonlyMap<string, DiskReference>;
   /** Images that any disk has a reference for, also one that another disk has won. */
   readonly named: ReadonlySet<ImageID>;
-  /** In falling precedence. */
+  /** In falling precedence. Of a layer that a pinned disk has, only such: what another calls by that digest may be anything. */
   readonly layers: ReadonlyMap<ChainID, readonly DiskLayer[]>;
   readonly findings: readonly Finding[];
 }
@@ -32,8 +32,9 @@ export function catalogue(disks: readonly RankedDisk[], store: Store, beyond: Re
   const findings: Finding[] = [];
   const ordered = disks.toSorted(byPrecedence).map((disk) => disk.content);
   const layers = new Map<ChainID, DiskLayer[]>();
+  const pinned = new Set(ordered.flatMap((disk) => (disk.pinned ? [...disk.layers.keys()] : [])));
   for (const disk of ordered.toReversed()) {
-    for (const [chain, layer] of disk.layers) layers.set(chain, [...(layers.get(chain) ?? []), layer]);
+    for (const [chain, layer] of disk.layers) if (disk.pinned || !pinned.has(chain)) layers.set(chain, [...(layers.get(chain) ?? []), layer]);
   }
   const images = new Map<ImageID, DiskImage>();
   const references = new Map<string, DiskReference>();

@@ -91,10 +91,10 @@ export class LayerPlanner {
   #hasTarSplit({ chain, label, tarSplit }: DiskLayer, present: OwnLayer): boolean {
     if (tarSplit === undefined) return true;
     if (present.tarSplitBytes !== tarSplit.sizeBytes) return false;
-    if (this.#synced) return true;
     const path = `${this.#store.paths.layer(chain)}/${TAR_SPLIT}`;
-    // What a pinned disk has there now need not be what it should have.
-    return tarSplit.digest === undefined ? isCopyOf(path, { ...tarSplit, label }) : hasDigest(path, tarSplit.digest);
+    // It may be from a time when its disk was not pinned, and what a pinned disk has there now need not be what it should have.
+    if (tarSplit.digest !== undefined) return hasDigest(path, tarSplit.digest);
+    return this.#synced || isCopyOf(path, { ...tarSplit, label });
   }
 
   /** Base layers first, for each its folder in overlay2/ and then its record, which makes it known to dockerd. */

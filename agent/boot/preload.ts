@@ -110,6 +110,8 @@ class PreloadRun implements Preload {
   #mayChange = false;
   /** Labels of disks that hold other content than was pinned. */
   readonly #unlike = new Set<string>();
+  /** Labels of disks that were read by a look before this one. */
+  readonly #known = new Set<string>();
 
   constructor(config: Config, options: PreloadOptions) {
     this.#config = config;
@@ -175,6 +177,7 @@ class PreloadRun implements Preload {
     const { label, path } = mounted;
     const before = this.#options.before?.disks.find((disk) => isSameDisk(disk.mounted, mounted) && disk.mounted.path === mounted.path);
     if (before !== undefined && mounted.adopted) {
+      this.#known.add(label);
       this.findings.push(...before.content.findings);
       this.disks = [...this.disks, { mounted, content: before.content }];
       return;
@@ -193,8 +196,8 @@ class PreloadRun implements Preload {
     const { label, device } = mounted;
     const code = error instanceof PreloaderError ? error.code : 'DISK_LAYOUT';
     this.findings.push({ code, label, device: device.path, message: `disk ${label} (${device.path}) is left out: ${messageOf(error)}` });
-    if (code !== 'DISK_CONTENT') return;
-    this.#unlike.add(label);
+    if (code === 'DISK_CONTENT') this.#unlike.add(label);
+    if (requiredDigests(this.#config, label) === undefined) return;
     // What stays in the store for a container has links to where the right disk would be: they must not lead to this one.
     if (this.#mayChange || !mounted.adopted) unmount(mounted.path, true);
   }
@@ -261,8 +264,9 @@ class PreloadRun implements Preload {
       this.plan = planned;
       this.findings.push(...planned.findings);
       if (this.isDockerRunning && planned.steps.length > 0) this.findings.push(pendingFinding(planned));
-      if (!mayChange || this.isDockerRunning) {
-        this.#checkCopies(planned.steps);
+      const willChange = mayChange && !this.isDockerRunning;
+      this.#checkTarSplits(planned.steps, willChange);
+      if (!willChange) {
         const { removedFindings, removedImages } = await import('./removed-images.ts');
         this.removed = removedImages(planned, store, ledger.ledger, this.#options.before?.images);
         this.findings.push(...removedFindings(planned, this.removed));
@@ -285,11 +289,17 @@ class PreloadRun implements Preload {
     return undefined;
   }
 
-  /** Where nothing is copied: whether what pinned disks have for it is what it should be. @throws DiskFault */
-  #checkCopies(steps: readonly Step[]): void {
-    const away = new Set(this.disks.filter(({ mounted }) => mounted.isUnlinked === true).map(({ content }) => content.label));
-    for (const step of steps) {
-      if (step.do === 'record-layer' && step.tarSplit?.digest !== undefined && !away.has(step.label)) checkTarSplit({ ...step.tarSplit, label: step.label });
+  /**
+   * Whether the tar-splits of pinned disks are what they should be, also those that the store has already. Those that are
+   * about to be copied are compared then. @throws DiskFault
+   */
+  #checkTarSplits(steps: readonly Step[], willChange: boolean): void {
+    const copies = new Set(steps.flatMap((step) => (step.do === 'record-layer' && step.tarSplit !== undefined ? [step.tarSplit] : [])));
+    for (const { mounted, content: { label, layers, pinned } } of this.disks) {
+      if (!pinned || mounted.isUnlinked === true) continue;
+      for (const { tarSplit } of layers.values()) {
+        if (tarSplit !== undefined && (copies.has(tarSplit) ? !willChange : !this.#known.has(label))) checkTarSplit({ ...tarSplit, label });
+      }
     }
   }
 

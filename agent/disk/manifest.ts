@@ -60,17 +60,21 @@ const shape = objectOf({
  * @throws PreloaderError FORMAT_NEWER (it is then not to be read as a disk without manifest) or MANIFEST_INVALID
  */
 export function readManifest(tree: Pick<ReadableTree, 'read'>): FoundManifest | undefined {
-  let bytes: Buffer | undefined;
-  try {
-    bytes = tree.read(MANIFEST_NAME, MAX_MANIFEST_BYTES);
-  } catch (error) {
-    throw new PreloaderError('MANIFEST_INVALID', messageOf(error), { cause: error });
-  }
+  const bytes = readManifestBytes(tree);
   return bytes === undefined ? undefined : parseManifest(bytes);
 }
 
+/** A manifest as it is, whatever is in it. @throws PreloaderError MANIFEST_INVALID where it cannot be read */
+export function readManifestBytes(tree: Pick<ReadableTree, 'read'>): Buffer | undefined {
+  try {
+    return tree.read(MANIFEST_NAME, MAX_MANIFEST_BYTES);
+  } catch (error) {
+    throw new PreloaderError('MANIFEST_INVALID', messageOf(error), { cause: error });
+  }
+}
+
 /** Parses a manifest's bytes. @throws PreloaderError FORMAT_NEWER or MANIFEST_INVALID */
-function parseManifest(bytes: Buffer): FoundManifest {
+export function parseManifest(bytes: Buffer): FoundManifest {
   try {
     const document: unknown = JSON.parse(bytes.toString('utf8'));
     refuseNewerMajor(document, MANIFEST_NAME, FORMAT_VERSION);

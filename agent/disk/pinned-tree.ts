@@ -1,7 +1,7 @@
 import { sha256 } from '../docker/ids.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { contentFault } from './disk-fault.ts';
-import { readManifest, type Manifest } from './manifest.ts';
+import { parseManifest, readManifestBytes, type Manifest } from './manifest.ts';
 import { readTree, type DiskContent } from './reader.ts';
 import { DiskTree, type ReadableTree } from './tree.ts';
 
@@ -12,10 +12,13 @@ import { DiskTree, type ReadableTree } from './tree.ts';
  */
 export function readPinnedDisk(label: string, root: string, digests: readonly string[]): DiskContent {
   const disk = new DiskTree(root);
-  const found = readManifest(disk);
-  if (found === undefined || !digests.includes(found.digest)) {
-    throw new PreloaderError('DISK_CONTENT', `a manifest with digest ${digests.join(' or ')} expected, found ${found?.digest ?? 'none'}`);
+  // Before anything in it counts, also whether it can be parsed.
+  const bytes = readManifestBytes(disk);
+  const digest = bytes === undefined ? undefined : sha256(bytes);
+  if (bytes === undefined || digest === undefined || !digests.includes(digest)) {
+    throw new PreloaderError('DISK_CONTENT', `a manifest with digest ${digests.join(' or ')} expected, found ${digest ?? 'none'}`);
   }
+  const found = parseManifest(bytes);
   const tree = new PinnedTree(disk, found.manifest);
   const content = readTree(label, tree, found);
   tree.check(content);
