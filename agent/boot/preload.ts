@@ -9,7 +9,7 @@ import type { ImageID } from '../docker/ids.ts';
 import { isDockerRunning, lastStarted, Store } from '../docker/store.ts';
 import { clearTrial, overlayProblem, unsupportedStore } from '../docker/store-choice.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
-import { isENOSPC, messageOf, PreloaderError } from '../system/errors.ts';
+import { isENOSPC, isSystemError, messageOf, PreloaderError } from '../system/errors.ts';
 import { ensureFolder } from '../system/files.ts';
 import { tryLockFile, type Lock } from '../system/lock.ts';
 import { unmount } from '../system/mount.ts';
@@ -258,8 +258,7 @@ class PreloadRun implements Preload {
     const known = this.findings.length;
     try {
       const started = lastStarted(dataRoot);
-      const store = new Store(dataRoot);
-      const planned = await this.#plan(store, ledger);
+      const { store, planned } = await this.#plan(dataRoot, ledger);
       this.store = store;
       this.plan = planned;
       this.findings.push(...planned.findings);
@@ -303,8 +302,19 @@ class PreloadRun implements Preload {
     }
   }
 
+  /** @throws PreloaderError STORE_INVALID where the store cannot be read: of a disk, that is a DiskFault */
+  async #plan(dataRoot: string, ledger: LedgerState): Promise<{ readonly store: Store; readonly planned: Plan }> {
+    try {
+      const store = new Store(dataRoot);
+      return { store, planned: await this.#planWithRoom(store, ledger) };
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      throw new PreloaderError('STORE_INVALID', `${dataRoot} is left as it is: ${messageOf(error)}; mend what it names, or move it away`, { cause: error });
+    }
+  }
+
   /** A plan for which there is room. */
-  async #plan(store: Store, ledger: LedgerState): Promise<Plan> {
+  async #planWithRoom(store: Store, ledger: LedgerState): Promise<Plan> {
     const disks = this.disks.map((disk) => ({ content: disk.content, rank: disk.mounted.rank }));
     const input = { store, ledger, disks, config: this.#config };
     const planned = plan(input);

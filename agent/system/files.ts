@@ -14,6 +14,8 @@ export function readIfThere(path: string): Buffer | undefined {
     return readFileSync(path);
   } catch (error) {
     if (isENOENT(error) || isENOTDIR(error)) return undefined;
+    // Where it is opened and cannot be read, a folder or a bad sector, the system's error does not say which.
+    if (error instanceof Error && !error.message.includes(path)) error.message = `${path}: ${error.message}`;
     throw error;
   }
 }
