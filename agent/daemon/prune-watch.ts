@@ -100,6 +100,9 @@ export class PruneWatch {
     const restored = await this.#options.restore(pruned);
     // A prune that was over meanwhile may have taken them again.
     this.#moments = this.#moments.map((moment) => (moment.atMs === prunedMs ? { ...moment, present: unionOf(moment.present, restored) } : moment));
-    if (this.#restoring === 1) this.#moments = [...this.#moments, { present: this.#options.read(), atMs: this.#options.now() + CLOCK_MS }];
+    if (this.#restoring !== 1) return;
+    this.#add();
+    // And the user what came back first, which nobody has asked about; but the next prune may be under way.
+    void this.#ask().catch(() => undefined);
   }
 }

@@ -16,6 +16,8 @@ class PretendedDocker {
   answer: Promise<void> = Promise.resolve();
   /** Whether what is restored is there at once. */
   restores = true;
+  /** What happens as soon as it is. */
+  onRestored: () => Promise<void> = async () => undefined;
 
   constructor(...images: readonly string[]) {
     this.there = new Set(images);
@@ -31,6 +33,7 @@ class PretendedDocker {
         const images = [...pruned.images].map(String).toSorted();
         this.restored.push(images);
         if (this.restores) for (const image of images) this.there.add(image);
+        await this.onRestored();
         return this.restores ? pruned : { names: new Map(), images: new Set(), taken: new Set() };
       },
       now: () => this.nowMs,
@@ -82,7 +85,7 @@ describe('what a prune has taken', () => {
     const docker = new PretendedDocker('A', 'B', 'C');
     await docker.prune('A', 'B');
     assert.deepEqual(docker.restored, [['A', 'B']]);
-    assert.equal(docker.asked, 1);
+    assert.equal(docker.asked, 2, 'once as it went, once when it was back');
     await docker.prune('A');
     assert.deepEqual(docker.restored, [['A', 'B'], ['A']]);
   });
@@ -176,5 +179,20 @@ describe('what a prune has taken', () => {
     docker.watch.take({ action: 'load', id: 'A', timeMs: docker.nowMs });
     await docker.prune('A', 'B');
     assert.deepEqual(docker.restored, [['A', 'B']]);
+  });
+
+  it('is all of one that is under way when what the one before took is back', async () => {
+    const docker = new PretendedDocker('A', 'B');
+    docker.onRestored = async () => {
+      docker.isPruning = true;
+      docker.remove('B');
+      await settle();
+    };
+    await docker.prune('A');
+    docker.onRestored = async () => undefined;
+    docker.remove('A');
+    docker.over();
+    await docker.watch.settled;
+    assert.deepEqual(docker.restored, [['A'], ['A', 'B']]);
   });
 });
