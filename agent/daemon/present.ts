@@ -1,4 +1,4 @@
-import { readLedger } from '../boot/ledger.ts';
+import { readLedger, settleReferences } from '../boot/ledger.ts';
 import { isRestored } from '../boot/restored.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { Store } from '../docker/store.ts';
@@ -19,8 +19,8 @@ export const nothing: Present = { names: new Map(), images: new Set(), taken: ne
  * @throws PreloaderError, system errors
  */
 export function readPresent(dataRoot: string): Present {
-  const { ledger } = readLedger(dataRoot);
   const store = new Store(dataRoot);
+  const ledger = settleReferences(readLedger(dataRoot).ledger, store.referenceStore.references);
   const isOurs = (id: ImageID): boolean => store.isOwnImage(id) || isRestored(id, store, ledger);
   const isLent = (id: ImageID): boolean => ledger.lent.has(id) && ledger.lent.get(id) === store.imageTime(id);
   const named = new Set(ledger.references.values());

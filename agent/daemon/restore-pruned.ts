@@ -86,6 +86,34 @@ class Restoration {
   }
 
   async run(): Promise<Present> {
+    const before = this.#release();
+    try {
+      return await this.#restore();
+    } finally {
+      this.#settleNames(before);
+    }
+  }
+
+  /**
+   * Nobody has removed the names, so the ledger has them from now on as what a run that was killed was about to give: ours
+   * where they are there again, and otherwise new on the disk. @returns the ledger as it was
+   */
+  #release(): Ledger {
+    const { names } = this.#pruned;
+    return this.#write(({ references, images, layers, next, ...rest }) => ({
+      ...rest, images, layers,
+      references: new Map([...references].filter(([name]) => !names.has(name))),
+      next: { references: new Map([...(next?.references ?? references), ...names]), images: next?.images ?? images, layers: next?.layers ?? layers },
+    }));
+  }
+
+  #settleNames({ next }: Ledger): void {
+    const { references } = new Store(this.#context.dataRoot).referenceStore;
+    const back = [...this.#pruned.names].filter(([name, id]) => references.get(name) === id);
+    this.#write((ledger) => ({ ...ledger, references: new Map([...ledger.references, ...back]), next }));
+  }
+
+  async #restore(): Promise<Present> {
     const { config, dataRoot, heard } = this.#context;
     const { plan } = await preload(config, { wait: false, change: 'never', quiet: true });
     if (plan === undefined) throw new Error('the disks cannot be looked at');
@@ -94,22 +122,17 @@ class Restoration {
     const lost = this.#lostImages(plan, before, offered.map(([, id]) => id));
     const there = new Set([...before.images, ...lost.map(({ id }) => id)]);
     const names = offered.filter(([name, id]) => there.has(id) && tagOf(name) !== undefined);
-    if (lost.length === 0 && offered.length === 0) return this.#tell([], [], before);
 
     heard.begin();
-    // Names with a digest dockerd gives to nothing but what it pulls. Those that it does not give now, nobody has removed.
-    const later = new Set(offered.map(([name]) => name).filter((name) => !names.some(([given]) => given === name)));
-    this.#write((ledger) => ({
-      ...ledger,
-      references: new Map([...ledger.references].filter(([name]) => !later.has(name))),
-      restoring: lost.length === 0 ? undefined : { sinceMs: Date.now(), images: new Set(lost.map(({ id }) => id)) },
-    }));
+    if (lost.length > 0) this.#write((ledger) => ({ ...ledger, restoring: { sinceMs: Date.now(), images: new Set(lost.map(({ id }) => id)) } }));
     await this.#load(lost);
     const loaded = this.#record(lost);
-    const given = await this.#giveNames(names);
+    const { given, taken, problem } = await this.#giveNames(names);
     await heard.until([...loaded], given.length);
     this.#disownOthers(loaded);
-    return this.#tell(given, [...loaded], new Store(dataRoot));
+    this.#tell(given, [...loaded], problem);
+    // Also what is not there: a prune that was under way meanwhile has taken it, and is yet to be told of.
+    return { names: new Map(names.filter(([name]) => !taken.has(name))), images: new Set([...lost.map(({ id }) => id), ...names.map(([, id]) => id)]), taken: new Set() };
   }
 
   /** Images that were ours or had a name of ours, that a disk has, and whose layers dockerd has kept. */
@@ -121,10 +144,12 @@ class Restoration {
     });
   }
 
-  #write(change: (ledger: Ledger) => Ledger): void {
+  /** @returns what it was before */
+  #write(change: (ledger: Ledger) => Ledger): Ledger {
     const { state, ledger } = readLedger(this.#context.dataRoot);
     if (state !== 'read') throw new Error('the ledger cannot be read');
     writeLedger(this.#context.dataRoot, change(ledger));
+    return ledger;
   }
 
   async #load(images: readonly DiskImage[]): Promise<void> {
@@ -156,16 +181,25 @@ class Restoration {
     return new Set(times.map(([id]) => id));
   }
 
-  async #giveNames(names: readonly (readonly [string, ImageID])[]): Promise<string[]> {
+  /** A name that dockerd does not take, since its image has gone again perhaps, is in no other's way. */
+  async #giveNames(names: readonly (readonly [string, ImageID])[]): Promise<{ readonly given: string[]; readonly taken: Set<string>; readonly problem: string | undefined }> {
     const { docker, dataRoot } = this.#context;
     const given: string[] = [];
+    const taken = new Set<string>();
+    let problem: string | undefined;
     for (const [name, id] of names) {
       const { images, referenceStore } = new Store(dataRoot);
-      if (!images.has(id) || referenceStore.references.has(name)) continue;
-      await docker.tag(id, name);
-      given.push(name);
+      const now = referenceStore.references.get(name);
+      if (now !== undefined && now !== id) taken.add(name);
+      if (!images.has(id) || now !== undefined) continue;
+      try {
+        await docker.tag(id, name);
+        given.push(name);
+      } catch (error) {
+        problem = messageOf(error);
+      }
     }
-    return given;
+    return { given, taken, problem };
   }
 
   /** An image that the user has loaded or pulled at the same time is his. */
@@ -175,17 +209,17 @@ class Restoration {
     if (others.length > 0) this.#write((ledger) => ({ ...ledger, restored: new Map([...ledger.restored].filter(([id]) => !others.includes(id))) }));
   }
 
-  #tell(given: readonly string[], loaded: readonly ImageID[], store: Store): Present {
+  #tell(given: readonly string[], loaded: readonly ImageID[], problem: string | undefined): void {
     const { names, images } = this.#pruned;
+    const store = new Store(this.#context.dataRoot);
     const count = new Set([...loaded, ...given.flatMap((name) => names.get(name) ?? [])]).size;
     if (count > 0) log('RESTORED', `${plural(count, 'image')} that a prune took ${count === 1 ? 'is' : 'are'} back${given.length === 0 ? '' : `: ${listNames(shortened(given))}`}`, { IMAGES: count });
     const missing = [...images].filter((id) => !store.images.has(id));
     const unnamed = [...names.keys()].filter((name) => !store.referenceStore.references.has(name));
     if (missing.length + unnamed.length > 0) {
       const what = missing.length === 0 ? listNames(shortened(unnamed)) : `${plural(missing.length, 'image')}${unnamed.length === 0 ? '' : ` (${listNames(shortened(unnamed))})`}`;
-      log('NOT_RESTORED', `${what}, which a prune took, ${missing.length + unnamed.length === 1 ? 'comes' : 'come'} back when Docker next starts, where a disk has it`);
+      log('NOT_RESTORED', `${what}, which a prune took, ${missing.length + unnamed.length === 1 ? 'comes' : 'come'} back when Docker next starts, where a disk has it${problem === undefined ? '' : `: ${problem}`}`);
     }
-    return { names: new Map(given.flatMap((name) => { const id = names.get(name); return id === undefined ? [] : [[name, id] as const]; })), images: new Set([...loaded, ...given.flatMap((name) => names.get(name) ?? [])]), taken: new Set() };
   }
 }
 

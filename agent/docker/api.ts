@@ -28,6 +28,8 @@ export class DockerApi {
     this.#events = events;
     this.#questions = questions;
     this.#work = work;
+    // A dockerd that is to end closes what is idle, and waits some seconds for who follows events (net/http, Server.Shutdown).
+    for (const connection of [events, questions, work]) void connection.closed.then(() => this.close());
   }
 
   /** @throws system errors */
@@ -35,7 +37,10 @@ export class DockerApi {
     const connections: Connection[] = [];
     try {
       for (let number = 0; number < 3; number += 1) connections.push(await Connection.open(path));
-      return new DockerApi(...(connections as [Connection, Connection, Connection]));
+      const docker = new DockerApi(...(connections as [Connection, Connection, Connection]));
+      // Only what has been asked something counts as idle.
+      await docker.#questions.request('GET', '/_ping');
+      return docker;
     } catch (error) {
       for (const connection of connections) connection.close();
       throw error;
