@@ -4,6 +4,7 @@ import { dockerInstance } from '../docker/instance.ts';
 import { delay } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
+import { releaseProgram } from '../system/memory.ts';
 import { realPathOf } from '../system/real-path.ts';
 import { isNothing, readPresent } from './present.ts';
 import { PruneWatch } from './prune-watch.ts';
@@ -11,6 +12,10 @@ import { Heard, restorePruned } from './restore-pruned.ts';
 
 /** How soon a dockerd that was started is followed. */
 const LOOK_MS = 1000;
+/** By then all is loaded that waiting for events needs. */
+const RELEASE_AFTER_MS = 500;
+/** So often it may not be reached before that is said. */
+const PATIENCE = 30;
 
 export interface FollowOptions {
   readonly config: Config;
@@ -24,15 +29,25 @@ export interface FollowOptions {
  * runs: docker.socket would start one that the user has stopped.
  */
 export async function followPrunes(options: FollowOptions): Promise<never> {
-  let followed: string | undefined;
+  let done: string | undefined;
+  let failures = 0;
   for (;;) {
     const instance = dockerInstance(options.dataRoot);
+    if (instance !== done) done = undefined;
+    if (instance === undefined) failures = 0;
     // One that has closed its connections may be about to end.
-    if (instance !== undefined && instance !== followed) {
-      followed = instance;
-      await follow(options, instance).catch((error: unknown) => notFollowed(messageOf(error)));
+    if (instance !== undefined && instance !== done) {
+      try {
+        await follow(options, instance);
+        done = instance;
+        failures = 0;
+      } catch (error) {
+        // It starts, and does not listen yet, or never where we look.
+        failures += 1;
+        if (failures === PATIENCE) notFollowed(messageOf(error));
+      }
     }
-    await delay(LOOK_MS);
+    await delay(failures < PATIENCE ? LOOK_MS : PATIENCE * LOOK_MS);
   }
 }
 
@@ -40,6 +55,7 @@ function notFollowed(why: string): void {
   log('PRUNES_NOT_FOLLOWED', `what a prune takes comes back when Docker next starts, and not before: ${why}`);
 }
 
+/** @throws Error where it could not be reached at all */
 async function follow({ config, dataRoot, socket }: FollowOptions, instance: string): Promise<void> {
   // Nothing of ours is there, and while this dockerd runs nothing comes.
   if (isNothing(readPresent(dataRoot))) return;
@@ -65,6 +81,7 @@ async function follow({ config, dataRoot, socket }: FollowOptions, instance: str
       watch.take(event);
     };
     for (const event of early) take(event);
+    void delay(RELEASE_AFTER_MS).then(releaseProgram);
     await ended;
     await watch.settled;
   } finally {

@@ -43,14 +43,17 @@ export class PruneWatch {
     this.#moments = [{ present: options.read(), atMs: 0 }];
   }
 
-  /** @param event in the order in which dockerd tells of them */
+  /**
+   * Where the store cannot be read, what is gone counts as removed: Docker's next start says why.
+   * @param event in the order in which dockerd tells of them
+   */
   take({ action, id, timeMs }: ImageEvent): void {
     if (action === 'untag' || action === 'delete') {
-      if (this.#knows(id)) void this.#ask();
+      if (this.#knows(id)) void this.#ask().catch(() => undefined);
     } else if (action === 'prune') {
       this.#pruningUntilMs = 0;
       this.#restoring += 1;
-      this.#restored = this.#restored.then(() => this.#settle(timeMs)).finally(() => (this.#restoring -= 1));
+      this.#restored = this.#restored.then(() => this.#settle(timeMs)).catch(() => undefined).finally(() => (this.#restoring -= 1));
     } else if (this.#restoring === 0) {
       this.#add();
     }

@@ -48,8 +48,11 @@ const tagsOf = async (dockerd: Dockerd): Promise<string[]> =>
 const says = (dockerd: Dockerd, tag: string): Promise<string> => dockerd.cli(['run', '--rm', '--network', 'none', tag, 'cat', '/app']);
 const idOf = (dockerd: Dockerd, tag: string): Promise<string> => dockerd.cli(['image', 'inspect', '--format', '{{.Id}}', tag]);
 
-for (const version of torture ? dockerdVersions : (['20.10', '28.5'] as const)) {
-  describe(`dockerd ${version}: what a prune takes`, () => {
+for (const version of dockerdVersions) {
+  /** What depends on dockerd is tried on each, the rest on the newest. */
+  const on = (where: 'each' | 'newest'): boolean => torture || version === '28.5' || (where === 'each' && version === '20.10');
+
+  describe(`dockerd ${version}: what a prune takes`, { skip: !on('each') }, () => {
     let site: Site;
     let daemon: SiteDaemon;
     let dockerd: Dockerd;
@@ -145,7 +148,7 @@ for (const version of torture ? dockerdVersions : (['20.10', '28.5'] as const)) 
       assert.deepEqual(await tagsOf(dockerd), ALL);
     });
 
-    it('is back under names that are free, and the user keeps his', async () => {
+    it('is back under names that are free, and the user keeps his', { skip: !on('newest') }, async () => {
       await dockerd.cli(['load'], await dockerArchive([image('mine', 'app:2')]));
       await dockerd.cli(['create', '--network', 'none', 'app:2']);
       await prune();
@@ -160,7 +163,7 @@ for (const version of torture ? dockerdVersions : (['20.10', '28.5'] as const)) 
       assert.deepEqual(await tagsOf(dockerd), ['app:2']);
     });
 
-    it('is the user\'s once he has loaded it himself, and survives the detach', async () => {
+    it('is the user\'s once he has loaded it himself, and survives the detach', { skip: !on('newest') }, async () => {
       await prune();
       await back(...ALL);
       await dockerd.cli(['load'], await dockerArchive([image('one', 'app:1')]));
@@ -180,7 +183,7 @@ for (const version of torture ? dockerdVersions : (['20.10', '28.5'] as const)) 
       assert.equal(await says(dockerd, 'app:1'), 'one');
     });
 
-    it('stays away where nobody was there, and comes with Docker\'s next start', async () => {
+    it('stays away where nobody was there, and comes with Docker\'s next start', { skip: !on('newest') }, async () => {
       await daemon.stop('SIGKILL');
       await prune();
       daemon = await startDaemon(site);

@@ -1,0 +1,248 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { createConnection, createServer, type Server } from 'node:net';
+import path from 'node:path';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { metadataPaths } from '../../agent/docker/layer-db.ts';
+import { Store } from '../../agent/docker/store.ts';
+import { sample } from '../safety/size.ts';
+import { agent } from '../support/agent.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { type ArchiveImage, dockerArchive, type LayerEntry } from '../support/docker-archive.ts';
+import { type Dockerd, startDockerd } from '../support/dockerd.ts';
+import { buildImage, busyboxRoot } from '../support/images.ts';
+import { makeLegacyDisk } from '../support/legacy-disk.ts';
+import { tempTree } from '../support/temp-tree.ts';
+import { makeSite, type Site } from './site.ts';
+import { type SiteDaemon, startDaemon, until } from './site-daemon.ts';
+
+let base: readonly LayerEntry[];
+let folder: string;
+let disk: string;
+
+before(async () => {
+  base = await busyboxRoot();
+  folder = (await tempTree('dpl-corners')).path;
+  disk = await makeDisk('disk', image('one', 'app:1', 'app:latest'), image('two', 'app:2'));
+});
+after(cleanUpAll);
+
+function image(content: string, ...tags: readonly string[]): ArchiveImage {
+  return { tags, layers: [base, [{ name: 'app', content: `${content}\n` }]] };
+}
+
+async function makeDisk(name: string, ...images: readonly ArchiveImage[]): Promise<string> {
+  const file = path.join(folder, `${name}.ext4`);
+  await writeFile(`${file}.tar`, await dockerArchive(images));
+  const { exitCode, all } = await agent(['build', `${file}.tar`, '-o', file, '--format', 'raw', '--quiet']);
+  assert.equal(exitCode, 0, all);
+  return file;
+}
+
+const ALL = ['app:1', 'app:2', 'app:latest'];
+const tagsOf = async (dockerd: Dockerd): Promise<string[]> =>
+  (await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').filter((tag) => tag !== '').toSorted();
+const says = (dockerd: Dockerd, tag: string): Promise<string> => dockerd.cli(['run', '--rm', '--network', 'none', tag, 'cat', '/app']);
+const wait = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** A call of dockerd's API without the time that its CLI takes to start. */
+function call(dockerd: Dockerd, method: string, at: string, body?: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath: dockerd.socket, method, path: at, headers: { 'Content-Type': 'application/x-tar' } }, (response) => {
+      response.resume();
+      response.on('end', () => resolve(response.statusCode ?? 0));
+    });
+    asked.on('error', reject);
+    asked.end(body);
+  });
+}
+
+const pruneAll = `/images/prune?filters=${encodeURIComponent('{"dangling":["false"]}')}`;
+
+describe('dockerd 28.5: a prune, and what else happens', () => {
+  let site: Site;
+  let daemon: SiteDaemon;
+  let dockerd: Dockerd;
+
+  beforeEach(async () => {
+    site = await makeSite('28.5');
+  });
+  afterEach(async () => {
+    await daemon.stop('SIGKILL');
+    await dockerd.kill();
+    await site.remove();
+  });
+
+  async function boot(): Promise<void> {
+    daemon = await startDaemon(site);
+    dockerd = await site.start();
+    await daemon.follows(dockerd);
+  }
+
+  const back = (...tags: readonly string[]): Promise<number> => until(`${tags.join(', ')} back`, async () => JSON.stringify(await tagsOf(dockerd)) === JSON.stringify(tags.toSorted()));
+
+  async function leavesNothing(...disks: readonly string[]): Promise<void> {
+    await daemon.stop('SIGKILL');
+    await dockerd.stop();
+    for (const each of disks) await site.detach(each);
+    await site.apply();
+    const paths = metadataPaths(site.dataRoot);
+    assert.deepEqual([...readdirSync(paths.containers), ...readdirSync(paths.images), ...site.layerFolders(), ...new Store(site.dataRoot).layers], []);
+    assert.equal(existsSync(path.join(site.dataRoot, 'docker-preloader/ledger.json')), false);
+  }
+
+  it('a hundred images are back in time', async () => {
+    const names = Array.from({ length: 100 }, (_, number) => `many:${number}`);
+    const many = await makeDisk('many', ...names.map((name) => image(name, name)));
+    await site.attach(many);
+    await boot();
+    assert.equal(await call(dockerd, 'POST', pruneAll), 200);
+    const took = await back(...names);
+    assert.ok(took < 5000, `${took} ms`);
+    assert.equal(await says(dockerd, 'many:42'), 'many:42');
+    assert.match(daemon.log(), /100 images that a prune took are back: many:0, /);
+    assert.equal((await site.agent('verify')).exitCode, 0);
+    await leavesNothing(many);
+  });
+
+  it('an `rmi` shortly before is none of the prune\'s', async () => {
+    await site.attach(disk);
+    await boot();
+    assert.equal(await call(dockerd, 'DELETE', '/images/app:2'), 200);
+    await wait(50);
+    assert.equal(await call(dockerd, 'POST', pruneAll), 200);
+    await back('app:1', 'app:latest');
+    await wait(1000);
+    assert.deepEqual(await tagsOf(dockerd), ['app:1', 'app:latest']);
+    await leavesNothing(disk);
+  });
+
+  it('the agent is killed at any moment of it: the next start has all, and the detach leaves nothing', async () => {
+    await site.attach(disk);
+    for (const afterMs of sample([0, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 250, 300, 350, 400], 2)) {
+      await boot();
+      assert.equal(await call(dockerd, 'POST', pruneAll), 200);
+      await wait(afterMs);
+      await daemon.stop('SIGKILL');
+      await dockerd.stop();
+      await site.apply();
+      dockerd = await site.start();
+      assert.deepEqual(await tagsOf(dockerd), ALL, `killed after ${afterMs} ms`);
+      assert.equal(await says(dockerd, 'app:1'), 'one');
+      await leavesNothing(disk);
+      await site.attach(disk);
+    }
+  });
+
+  it('what the user loads at the same time is his, and survives the detach', async () => {
+    await site.attach(disk);
+    const archive = await dockerArchive([image('one', 'app:1')]);
+    for (const afterMs of sample([0, 30, 60, 90, 120, 150, 180, 210, 240, 300], 2)) {
+      await boot();
+      assert.equal(await call(dockerd, 'POST', pruneAll), 200);
+      await wait(afterMs);
+      assert.equal(await call(dockerd, 'POST', '/images/load?quiet=1', archive), 200);
+      await back(...ALL);
+      await wait(1000);
+      await daemon.stop();
+      await dockerd.stop();
+      await site.detach(disk);
+      await site.apply(3);
+      dockerd = await site.start();
+      assert.ok((await tagsOf(dockerd)).includes('app:1'), `loaded after ${afterMs} ms`);
+      await dockerd.stop();
+      await site.attach(disk);
+      await site.apply();
+      dockerd = await site.start();
+      await dockerd.cli(['image', 'prune', '--all', '--force']);
+      await dockerd.stop();
+    }
+  });
+
+  it('dockerd\'s socket is left alone while it does not run, as docker.socket would start it', async () => {
+    const place = path.join(site.folder, 'activated.sock');
+    let connections = 0;
+    let server: Server | undefined;
+    try {
+      server = createServer((client) => {
+        connections += 1;
+        const through = createConnection(path.join(site.folder, 'run/docker.sock'));
+        for (const [from, to] of [[client, through], [through, client]] as const) {
+          from.pipe(to);
+          from.on('error', () => to.destroy());
+        }
+      }).listen(place);
+      await site.configure({ dockerHost: `unix://${place}` });
+      await site.attach(disk);
+      daemon = await startDaemon(site);
+      await wait(1500);
+      assert.equal(connections, 0);
+      dockerd = await site.start();
+      await daemon.follows(dockerd);
+      const followed = connections;
+      assert.ok(followed > 0);
+      await dockerd.cli(['image', 'prune', '--all', '--force']);
+      await back(...ALL);
+      await dockerd.cli(['rmi', 'app:2']);
+      await dockerd.stop();
+      await wait(2500);
+      assert.equal(connections, followed, 'all that is asked goes over what was connected at first');
+    } finally {
+      server?.close();
+      rmSync(place, { force: true });
+    }
+  });
+
+  it('with `prunedImages: respect` it is a removal, decided by `removedImages`', async () => {
+    await site.attach(disk);
+    for (const removedImages of ['restore', 'respect'] as const) {
+      await site.configure({ prunedImages: 'respect', removedImages });
+      daemon = await startDaemon(site);
+      dockerd = await site.start();
+      assert.deepEqual(await tagsOf(dockerd), ALL);
+      await wait(1500);
+      assert.equal(await call(dockerd, 'POST', pruneAll), 200);
+      assert.deepEqual([...new Store(site.dataRoot).layers], []);
+      await wait(1500);
+      assert.deepEqual(await tagsOf(dockerd), []);
+      await dockerd.stop();
+      await daemon.stop();
+      await site.apply();
+      dockerd = await site.start();
+      assert.deepEqual(await tagsOf(dockerd), removedImages === 'restore' ? ALL : []);
+      await dockerd.stop();
+    }
+  });
+
+  it('an API that is not the store\'s, or no unix socket, is said, and the images come with Docker\'s next start', async () => {
+    await site.attach(disk);
+    const other = await startDockerd({ version: '28.5', dataRoot: path.join(site.folder, 'other/data'), folder: path.join(site.folder, 'other') });
+    await site.configure({ dockerHost: `unix://${other.socket}` });
+    daemon = await startDaemon(site);
+    dockerd = await site.start();
+    await until('a line about it', async () => /what a prune takes comes back when Docker next starts, and not before: /.test(daemon.log()));
+    assert.match(daemon.log(), /dockerd on \S+\/data expected at \S+, found one on \S+\/other\/data; set `dockerHost`/);
+    await other.stop();
+  });
+
+  it('steps of classic builds come back with what was built on them', async () => {
+    const builder = await startDockerd({ version: '20.10', dataRoot: path.join(site.folder, 'builder/data'), folder: path.join(site.folder, 'builder') });
+    await builder.cli(['load'], await dockerArchive([image('one', 'app:1')]));
+    await buildImage(builder, 'built:1', 'FROM app:1\nRUN echo first > /first\nRUN echo second > /second', 'classic', {});
+    await builder.stop();
+    const legacy = path.join(site.folder, 'legacy.ext4');
+    await makeLegacyDisk(path.join(site.folder, 'builder/data'), legacy, { label: 'dpl-legacy' });
+    await site.attach(legacy, 'steps');
+    await boot();
+    const history = await dockerd.cli(['history', '--quiet', '--no-trunc', 'built:1']);
+    await dockerd.cli(['image', 'prune', '--all', '--force']);
+    await back('app:1', 'built:1');
+    await wait(700);
+    assert.equal(await dockerd.cli(['history', '--quiet', '--no-trunc', 'built:1']), history);
+    assert.equal(await dockerd.cli(['images', '--quiet', '--filter', 'dangling=true']), '');
+    assert.equal((await site.agent('verify')).exitCode, 0);
+    await leavesNothing('steps');
+  });
+});
