@@ -3,9 +3,10 @@ import type { Config } from '../boot/config.ts';
 import { ledgerFolder } from '../boot/ledger.ts';
 import { preload, takeLock, type Before, type LoadedDisk, type Preload } from '../boot/preload.ts';
 import { effectOf } from '../disk/finding.ts';
+import type { CurrentStatus } from '../status/current.ts';
 import { statusDocument } from '../status/document.ts';
 import { eventsOf, logEvents } from '../status/events.ts';
-import { imagesOfStatus, lastStatus, publish } from '../status/publish.ts';
+import { imagesOfStatus, publish } from '../status/publish.ts';
 import type { StatusDocument } from '../status/schema.ts';
 import type { Code } from '../system/codes.ts';
 import { monotonicUsec } from '../system/clock.ts';
@@ -20,15 +21,17 @@ const FOUND_IN_A_RUN: readonly Code[] = ['STORE_WRITE', 'STORE_UNSUPPORTED', 'RE
  */
 export class Look {
   readonly #config: Config;
-  readonly #dataRoot: string | undefined;
+  readonly #current: CurrentStatus;
   readonly #first: StatusDocument;
+  #dataRoot: string | undefined;
   #disks: readonly LoadedDisk[];
   #looks = 0;
   #atWork: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
-  constructor({ config, result }: Start, first: StatusDocument) {
+  constructor({ config, result }: Start, first: StatusDocument, current: CurrentStatus) {
     this.#config = config;
+    this.#current = current;
     this.#dataRoot = result.dataRoot;
     this.#first = first;
     this.#disks = result.disks;
@@ -66,23 +69,25 @@ export class Look {
   }
 
   #before(): Before {
-    return { disks: this.#disks, images: imagesOfStatus(lastStatus(this.#config)) };
+    return { disks: this.#disks, images: imagesOfStatus(this.#current.found) };
   }
 
   async #publishNew(): Promise<void> {
     const run = await this.run();
     this.#looks += 1;
     this.#disks = run.disks;
+    this.#dataRoot = run.dataRoot ?? this.#dataRoot;
     // docker.service's drop-in may have looked, too.
-    const before = lastStatus(this.#config) ?? this.#first;
+    const before = this.#current.found;
     const kept = keptFindings(before, run);
     // Against what has made a run fail, another start of Docker does not help.
     const findings = [...run.findings.filter(({ code }) => code !== 'DOCKER_RUNNING' || !kept.some((finding) => finding.label === undefined && effectOf(finding) !== 'none')), ...kept];
     // This boot's times stay: a look is no start.
     const status = { ...statusDocument({ ...run, findings }, monotonicUsec()), readyUsec: this.#first.readyUsec, timings: this.#first.timings };
-    if (describe(status) === describe(before)) return;
-    publish(this.#config, status, 'run');
-    logEvents(eventsOf(status, before));
+    const isNew = describe(status) !== describe(before);
+    if (!isNew && this.#current.isPublished) return;
+    this.#current.setFound(isNew ? status : before, publish(this.#config, isNew ? status : before, 'run'));
+    if (isNew) logEvents(eventsOf(status, before));
   }
 }
 
@@ -95,6 +100,6 @@ function keptFindings({ findings }: StatusDocument, run: Preload): Preload['find
 }
 
 /** What of a status depends on devices and store. To a later look, all disks are mounted already. */
-function describe({ disks, images, pending, findings }: StatusDocument): string {
-  return JSON.stringify([disks.map((disk) => ({ ...disk, adopted: false })), images, pending, findings]);
+function describe({ dataRoot, disks, images, pending, findings }: StatusDocument): string {
+  return JSON.stringify([dataRoot, disks.map((disk) => ({ ...disk, adopted: false })), images, pending, findings]);
 }

@@ -22,11 +22,14 @@ import { followStore } from './follow-store.ts';
 import { Look } from './look.ts';
 import type { Start } from './run.ts';
 
-/** What the daemon does once Docker may start: serve the status, sync, compare. Loaded only then. */
-export async function serve(start: Start, status: StatusDocument): Promise<void> {
+/**
+ * What the daemon does once Docker may start: serve the status, sync, compare. Loaded only then.
+ * @param written the status as it was published, undefined where it could not be
+ */
+export async function serve(start: Start, status: StatusDocument, written: string | undefined): Promise<void> {
   const { config, isConfigured, result } = start;
-  const current = new CurrentStatus(config, status);
-  const look = new Look(start, status);
+  const current = new CurrentStatus(config, status, written);
+  const look = new Look(start, status, current);
   const plan = planner(start, current, look);
   const server = await serveStatus(
     { path: config.statusSocket, fd: listenFd() },
@@ -38,8 +41,13 @@ export async function serve(start: Start, status: StatusDocument): Promise<void>
       '/healthz': { type: 'text/plain', body: () => `${current.document.state}\n` },
     },
   );
-  tellChanges(config, current);
-  if (isConfigured && result.dataRoot !== undefined) void followStore(result.dataRoot, () => lookAnew(look, current));
+  const follow = isConfigured ? followDataRoot(look, current) : () => undefined;
+  follow();
+  const tell = teller(current);
+  whenPublished(config, () => {
+    tell();
+    follow();
+  });
   const reading = readsAhead(start);
   if (result.dataRoot !== undefined) {
     // Syncing stops everything else here for as long as it takes, and is the less urgent.
@@ -119,22 +127,35 @@ function planner({ isConfigured, result }: Start, current: CurrentStatus, look: 
   };
 }
 
-/**
- * docker.service's drop-in publishes a status of its own; only the daemon can tell it to the service manager. Where the
- * folder cannot be watched, `systemctl status` shows the older one.
- */
-function tellChanges(config: Config, current: CurrentStatus): void {
+/** Runs `act` whenever a run may have published a status: docker.service's drop-in publishes one of its own. */
+function whenPublished(config: Config, act: () => void): void {
+  try {
+    watch(dirname(config.statusSocket), act).on('error', () => undefined);
+  } catch {
+    // Where the folder cannot be watched, `systemctl status` shows the older one: ignoring.
+  }
+}
+
+/** Only the daemon can tell the service manager. */
+function teller(current: CurrentStatus): () => void {
   let told = current.document.summary;
-  const tell = (): void => {
+  return () => {
     const { summary } = current.document;
     if (summary !== told) notifyStatus(summary);
     told = summary;
   };
-  try {
-    watch(dirname(config.statusSocket), tell).on('error', () => undefined);
-  } catch {
-    // See above: ignoring.
-  }
+}
+
+/** Follows the store that is filled now: between two starts of Docker, dockerd's configuration may have named another. */
+function followDataRoot(look: Look, current: CurrentStatus): () => void {
+  let followed: { readonly dataRoot: string | null; readonly end: AbortController } | undefined;
+  return () => {
+    const { dataRoot } = current.document;
+    if (dataRoot === null || followed?.dataRoot === dataRoot) return;
+    followed?.end.abort();
+    followed = { dataRoot, end: new AbortController() };
+    void followStore(dataRoot, () => lookAnew(look, current), followed.end.signal);
+  };
 }
 
 /** By then all is loaded that waiting needs. */

@@ -37,11 +37,11 @@ export async function run(configPath: string | undefined): Promise<void> {
   const { publish } = await import('../status/publish.ts');
   const { eventsOf, logEvents } = await import('../status/events.ts');
   const status = withBootTimes(start.config, statusDocument(start.result, readyUsec));
-  publish(start.config, status, 'run');
+  const written = publish(start.config, status, 'run');
   logEvents(eventsOf(status));
 
   const { serve } = await import('./run-after-ready.ts');
-  await serve(start, status);
+  await serve(start, status, written);
 }
 
 async function begin(configPath: string | undefined): Promise<Start> {

@@ -68,7 +68,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   STATUS_NOT_WRITTEN: 'Mostly /run is full: `df /run` tells. The images are not affected, and the socket answers.',
   NOT_SYNCED: 'The images are not affected. Until it succeeds, each start compares contents and not only sizes, which takes longer.',
   NOT_COMPARED: 'The images are not affected. systemctl did not answer, so it is not known whether docker.service uses the data root that was filled.',
-  NOT_FOLLOWED: 'Mostly too much is watched on this machine: `sysctl fs.inotify` shows the limits. The images are not affected; the status tells of what is removed from Docker once devices change, or the agent is restarted.',
+  NOT_FOLLOWED: 'Mostly too much is watched on this machine: `sysctl fs.inotify` shows the limits. The images are not affected, nor is the status: the agent looks for changes twice a second until it can watch.',
   READ_AHEAD: 'Containers find it in memory, from where it gives way to whatever is more needed. How much may be read, or that nothing is, says `readAheadMb` in the configuration.',
   RESTORED: 'Pins keep the layers of what was preloaded, so a prune frees nothing of it, and dockerd has loaded the images again. To let a prune take them: set `prunedImages` to `respect`. What `docker rmi` removes stays away until Docker next starts.',
   NOT_RESTORED: 'Names with a digest only a pull can give while Docker runs. Of others the message says why. When Docker next starts all of it is there again: `systemctl restart docker`',

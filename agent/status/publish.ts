@@ -17,19 +17,24 @@ const METRICS = 'metrics.prom';
 /**
  * Leaves the result where it can be read without asking the daemon, for machines that live too short to be asked. A full
  * /run is no reason to hold up Docker: it is said and ignored.
+ * @returns the text of status.json, or undefined where it could not be written
  */
-export function publish(config: Config, status: StatusDocument, command: BootRecord['command']): void {
+export function publish(config: Config, status: StatusDocument, command: BootRecord['command']): string | undefined {
+  const text = `${JSON.stringify(status)}\n`;
   try {
     ensureFolder(realPathOf(dirname(config.statusSocket)), 0o755);
     const write = (name: string, text: string): void => replaceFile(runtimePath(config, name), text, { mode: PUBLIC_FILE, durable: false });
-    write(STATUS_FILE, `${JSON.stringify(status)}\n`);
+    write(STATUS_FILE, text);
     write(METRICS, metrics(status));
     const known = bootRecord(config);
-    if (known !== undefined && (known.command === 'run' || command === 'apply')) return;
-    const { readyUsec, timings, state } = known ?? status;
-    write(BOOT_RECORD, `${JSON.stringify({ readyUsec, timings, state, command, boot: bootId() } satisfies BootRecord)}\n`);
+    if (known === undefined || (known.command === 'apply' && command === 'run')) {
+      const { readyUsec, timings, state } = known ?? status;
+      write(BOOT_RECORD, `${JSON.stringify({ readyUsec, timings, state, command, boot: bootId() } satisfies BootRecord)}\n`);
+    }
+    return text;
   } catch (error) {
     log('STATUS_NOT_WRITTEN', `the status files cannot be written, ignoring: ${messageOf(error)}`);
+    return undefined;
   }
 }
 
@@ -38,10 +43,19 @@ export function publishedStatus(config: Config): string | undefined {
   return hasBeenReady(config) ? readTextIfThere(runtimePath(config, STATUS_FILE)) : undefined;
 }
 
-/** What the last run in this boot left, or undefined. Ours alone can write it. */
+/** What the last run in this boot left, or undefined. */
 export function lastStatus(config: Config): StatusDocument | undefined {
   const text = publishedStatus(config);
-  return text === undefined ? undefined : (JSON.parse(text) as StatusDocument);
+  return text === undefined ? undefined : parseStatus(text);
+}
+
+/** A status.json, which root alone can write; undefined where it is damaged. */
+export function parseStatus(text: string): StatusDocument | undefined {
+  try {
+    return JSON.parse(text) as StatusDocument;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Images that dockerd has, or had, by a status. */

@@ -1,6 +1,6 @@
-import { existsSync, watch, type FSWatcher } from 'node:fs';
+import { existsSync, lstatSync, watch, type FSWatcher } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { isENOENT } from './errors.ts';
+import { isENOENT, messageOf } from './errors.ts';
 
 /** A watch for one change. */
 export interface FolderWatch {
@@ -39,6 +39,34 @@ export function watchFolders(folders: readonly string[]): FolderWatch {
     throw error;
   }
   return { changed, close };
+}
+
+/**
+ * The same by looking now and then, for where watching is not to be had. A name that comes, goes or is replaced is a change
+ * of its folder's time.
+ */
+export function pollFolders(folders: readonly string[], everyMs: number): FolderWatch {
+  const first = describeFolders(folders);
+  let timer: NodeJS.Timeout | undefined;
+  const changed = new Promise<void>((resolve) => {
+    timer = setInterval(() => {
+      if (describeFolders(folders) === first) return;
+      clearInterval(timer);
+      resolve();
+    }, everyMs);
+  });
+  return { changed, close: () => clearInterval(timer) };
+}
+
+function describeFolders(folders: readonly string[]): string {
+  return folders.map((folder) => {
+    try {
+      const { ino, ctimeNs } = lstatSync(folder, { bigint: true });
+      return `${ino} ${ctimeNs}`;
+    } catch (error) {
+      return messageOf(error);
+    }
+  }).join(', ');
 }
 
 function watchNearest(folder: string, tell: () => void): FSWatcher {

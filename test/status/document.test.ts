@@ -111,7 +111,7 @@ describe('the status of the daemon', () => {
   it('goes on after READY: phase, what was found out later, what docker.service\'s drop-in has published', (t) => {
     const config = { ...defaultConfig(), statusSocket: `${scratch(t)}/run/s.sock` };
     const first = documentOf(t);
-    const current = new CurrentStatus(config, first);
+    const current = new CurrentStatus(config, first, undefined);
     assert.deepEqual(current.document, first);
     current.enter('watch');
     current.setDockerd('28.5');
