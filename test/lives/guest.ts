@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { agentCommand, type AgentResult } from '../support/agent.ts';
@@ -7,6 +9,7 @@ import type { DockerdVersion } from '../support/dockerd-version.ts';
 import { attach, copyWithLabel, type LoopDevice } from '../support/loop-device.ts';
 import { mountsBelow, unmountBelow } from '../support/temp-tree.ts';
 import { makeSite, type Site } from '../store/site.ts';
+import { startDaemon, until, type SiteDaemon } from '../store/site-daemon.ts';
 import { DataRoot } from './data-root.ts';
 import { askFor, tell } from './docker-api.ts';
 import { Model, type AttachedDisk, type Seen, type Settings } from './model.ts';
@@ -42,6 +45,9 @@ export class Guest {
   /** Second devices with the label of a disk: of the same content, or of another. */
   readonly #twins = new Map<string, { readonly disk: LifeDisk; readonly loop: LoopDevice }>();
   #dockerd: Dockerd | undefined;
+  #daemon: SiteDaemon | undefined;
+  /** Whether the daemon brings back what a prune takes. */
+  #follows = false;
   #number = 0;
 
   private constructor(site: Site, universe: Universe) {
@@ -76,6 +82,55 @@ export class Guest {
     this.#dockerd = await this.site.start();
   }
 
+  get hasDaemon(): boolean {
+    return this.#daemon !== undefined;
+  }
+
+  /** The agent as its unit starts it: it fills the store, and stays. */
+  async startDaemon(): Promise<void> {
+    const status = path.join(this.site.folder, 'status/status.json');
+    await rm(status, { force: true });
+    this.#daemon = await startDaemon(this.site);
+    await until('a status', async () => existsSync(status));
+  }
+
+  async stopDaemon(signal: NodeJS.Signals): Promise<void> {
+    await this.#daemon?.stop(signal);
+    this.#daemon = undefined;
+    this.#follows = false;
+  }
+
+  /** A daemon follows a dockerd that has anything of ours. */
+  async follow(): Promise<void> {
+    this.#follows = this.#daemon !== undefined && this.settings.prunedImages === 'restore' && this.model.ofDisks().length > 0;
+    if (this.#follows) await this.#daemon?.follows(this.dockerd);
+  }
+
+  get bringsBack(): boolean {
+    return this.#follows;
+  }
+
+  /** Prunes, and waits until what the prune has taken of the disks' is back: tags whose layers are there. */
+  async prune(place: string): Promise<void> {
+    const tags = this.model.ofDisks().filter(([name]) => !name.includes('@'));
+    const tops = new Map(tags.map(([name, image]) => [name, this.store.chainsOf(image).at(-1) ?? ''] as const));
+    // What was removed by hand just before counts as the prune's.
+    if (this.bringsBack) await new Promise((resolve) => setTimeout(resolve, 300));
+    await this.tell('POST', place);
+    if (!this.bringsBack) return;
+    const layers = this.store.layers();
+    const expected = tags.filter(([name]) => layers.has(tops.get(name) ?? ''));
+    let missing = expected;
+    const took = await until('what a prune took is back', async () => {
+      const { names } = await this.seen();
+      missing = expected.filter(([name, image]) => names.get(name) !== image);
+      return missing.length === 0;
+    }).catch((error: unknown) => assert.fail(`${missing.join(', ')} is not back after a prune: ${String(error)}\n${this.#daemon?.log() ?? ''}`));
+    assert.ok(took < 5000, `what a prune took is back after ${took} ms`);
+    // Nothing comes after that.
+    if (took > 40) await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+
   async stop(): Promise<void> {
     const dockerd = this.#dockerd;
     this.#dockerd = undefined;
@@ -92,6 +147,7 @@ export class Guest {
   async unmount(): Promise<void> {
     await unmountBelow(this.site.dataRoot);
     await unmountBelow(this.site.mountRoot);
+    await rm(path.join(this.site.folder, 'status'), { recursive: true, force: true });
   }
 
   /** A number that nothing else of this guest's has. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
-import { checkListed, checkNoTrace, checkRun, checkStore, checkWorks } from './checks.ts';
+import { states } from '../../agent/status/state.ts';
+import { checkListed, checkNoTrace, checkRun, checkStore, checkWorks, statusOf } from './checks.ts';
 import { Dice } from './dice.ts';
 import { Guest } from './guest.ts';
 import type { Seen } from './model.ts';
@@ -28,6 +29,8 @@ class Life {
   readonly #seed: number;
   #dice: Dice;
   #step = 0;
+  /** Whether this guest has the daemon, and not `apply` alone. */
+  #usesDaemon = false;
   /** How long the last `apply` took that was not killed. */
   #applyMs = 150;
 
@@ -43,6 +46,8 @@ class Life {
   }
 
   async begin(): Promise<void> {
+    this.#usesDaemon = this.#dice.once(2);
+    if (this.#usesDaemon) this.#say('with the daemon');
     await this.#chooseSettings();
     if (this.#dice.once(2)) await this.#changeDisks();
     await this.#boot();
@@ -80,8 +85,12 @@ class Life {
       await this.guest.stop();
       assert.deepEqual([...this.guest.store.names()].length, this.guest.model.names.size, 'names that dockerd has left');
     }
-    if (dice.once(6)) await this.#chooseSettings();
-    for (let count = dice.below(3); count > 0; count -= 1) await this.#changeDisks();
+    const isNew = dice.once(6);
+    if (isNew) await this.#chooseSettings();
+    const changes = dice.below(3);
+    for (let count = changes; count > 0; count -= 1) await this.#changeDisks();
+    // It has read its configuration at its start.
+    if (isNew || changes > 0 || dice.once(3)) await this.#endDaemon();
     await this.#boot();
   }
 
@@ -99,8 +108,9 @@ class Life {
     if (action === undefined) return;
     for (const name of action.drops ?? []) guest.containers.delete(name);
     const now = guest.store.images();
-    const wrote = (action.did.wrote ?? []).filter((image) => now.has(image) && times.get(image) !== now.get(image));
-    this.#learn(guest.onDisk(), action, wrote);
+    const meant = action.did.wrote ?? [];
+    const wrote = meant.filter((image) => now.has(image) && times.get(image) !== now.get(image));
+    this.#learn(guest.onDisk(), { ...action, did: { ...action.did, ...(action.did.comesBack === true ? { comesBack: 'perhaps' } : {}) } }, wrote);
   }
 
   async #chooseSettings(): Promise<void> {
@@ -154,20 +164,41 @@ class Life {
     const { guest } = this;
     const dice = this.#dice;
     if (dice.below(3) > 0) {
+      await this.#endDaemon();
       this.#say('the machine is off and on');
       await guest.unmount();
     }
     for (let kills = dice.once(3) ? 1 + dice.below(2) : 0; kills > 0; kills -= 1) await this.#killedRun();
     const before = { images: guest.store.images(), layers: guest.store.layers() };
     const outcome = guest.model.predict(guest.attached(), guest.settings, guest.store);
-    const start = performance.now();
-    const { exitCode, all } = await guest.agent('apply');
-    this.#applyMs = performance.now() - start;
-    this.#say(`apply: ${exitCode}${all === '' ? '' : `\n       ${all.replaceAll('\n', '\n       ')}`}`);
+    const isAlone = !guest.hasDaemon;
+    const exitCode = this.#usesDaemon && isAlone ? await this.#startDaemon() : await this.#apply();
     guest.model.settle(outcome, guest.store);
     checkStore(guest, before);
-    await checkRun(guest, exitCode, outcome);
+    await checkRun(guest, exitCode, outcome, isAlone);
     await this.#startDocker();
+  }
+
+  async #apply(): Promise<number | undefined> {
+    const start = performance.now();
+    const { exitCode, all } = await this.guest.agent('apply');
+    this.#applyMs = performance.now() - start;
+    this.#say(`apply: ${exitCode}${all === '' ? '' : `\n       ${all.replaceAll('\n', '\n       ')}`}`);
+    return exitCode;
+  }
+
+  async #startDaemon(): Promise<number> {
+    await this.guest.startDaemon();
+    const { state, findings } = statusOf(this.guest);
+    this.#say([`the daemon starts: ${state}`, ...findings.map(({ code, message }) => `       ${code}: ${message}`)].join('\n'));
+    return states[state].exitStatus;
+  }
+
+  async #endDaemon(): Promise<void> {
+    if (!this.guest.hasDaemon) return;
+    const signal = this.#dice.must(['SIGTERM', 'SIGKILL'] as const);
+    this.#say(`the daemon ends by ${signal}`);
+    await this.guest.stopDaemon(signal);
   }
 
   async #killedRun(): Promise<void> {
@@ -194,6 +225,7 @@ class Life {
     await this.guest.start();
     this.#say('Docker starts');
     await this.#sweep();
+    await this.guest.follow();
     await checkListed(this.guest);
     await checkWorks(this.guest, this.#dice);
   }
@@ -212,11 +244,13 @@ class Life {
     this.#dice = new Dice(this.#seed * 1009 + this.#step);
     const isBefore = this.#dice.once(2);
     if (isBefore) await this.#removeAll();
+    await this.#endDaemon();
     this.#say('Docker stops; all disks go');
     await guest.stop();
     for (const name of guest.disks.keys()) await guest.detach(name);
     await this.#boot();
     if (!isBefore || guest.model.names.size > 0) await this.#removeAll();
+    await this.#endDaemon();
     this.#say('Docker stops; apply, unlink');
     await guest.stop();
     const { exitCode, all } = await guest.agent('apply');
@@ -231,6 +265,7 @@ class Life {
 
   async #removeAll(): Promise<void> {
     const { guest } = this;
+    await this.#endDaemon();
     this.#say('the user removes all that is his');
     for (const name of guest.containers.keys()) await guest.tell('DELETE', `/containers/${name}?force=1&v=1`);
     guest.containers.clear();

@@ -28,6 +28,8 @@ export interface Did {
   readonly takes?: (name: string) => boolean;
   /** Whether images without a name may be gone. */
   readonly removes?: boolean;
+  /** Whether what a disk has comes back: at once, or at Docker's next start; where dockerd is killed meanwhile, nobody can tell. */
+  readonly comesBack?: boolean | 'perhaps';
   /** Images that he has loaded, pulled or made: these are his, whoever brought them before, and so are their names. */
   readonly wrote?: readonly string[];
 }
@@ -78,21 +80,27 @@ export class Model {
     return this.#users;
   }
 
+  /** Names that a disk has given, with their images. */
+  ofDisks(): [string, string][] {
+    return [...this.names].filter(([name]) => !this.#users.has(name));
+  }
+
   /** What of images must be there: the user's own, and those that a name of his is on, or waits for, unless he has removed them. */
   get needed(): ReadonlySet<string> {
     return new Set([...this.images, ...[...this.#users].flatMap((name) => this.names.get(name) ?? []), ...[...this.#waiting.values()].filter((image) => !this.#gone.has(image))]);
   }
 
   /** dockerd has done what the user said, or a part of it where it was killed. */
-  learn(now: Seen, { gives = new Map(), takes = () => false, removes = false, wrote = [] }: Did): void {
+  learn(now: Seen, { gives = new Map(), takes = () => false, removes = false, comesBack = false, wrote = [] }: Did): void {
     for (const image of wrote) this.#again.add(image);
     for (const name of new Set([...this.names.keys(), ...now.names.keys()])) {
       const [before, after] = [this.names.get(name), now.names.get(name)];
       if (before === after) continue;
       if (after === undefined) {
         assert.ok(takes(name), `${name} is gone, which nobody asked for`);
-        this.#users.delete(name);
-        if (this.#half.has(name)) this.#unsure.add(name);
+        const isUsers = this.#users.delete(name);
+        if (this.#half.has(name) || (comesBack === 'perhaps' && !isUsers)) this.#unsure.add(name);
+        else if (comesBack === true && !isUsers) this.#left.delete(name);
       } else {
         assert.ok(gives.has(name) && (gives.get(name) ?? after) === after, `${name} names ${after}, which nobody asked for`);
         // What the disk gave the name, it has again: as if nobody had touched it.

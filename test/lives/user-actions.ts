@@ -94,8 +94,8 @@ const prune: Maker = (guest, dice) => {
   const all = dice.below(3) === 0;
   return {
     text: `docker image prune -f${all ? 'a' : ''}`,
-    run: async () => void (await guest.tell('POST', `/images/prune?filters=${encoded(JSON.stringify({ dangling: [String(!all)] }))}`)),
-    did: { takes: (name) => all || name.includes('@'), removes: true },
+    run: () => guest.prune(`/images/prune?filters=${encoded(JSON.stringify({ dangling: [String(!all)] }))}`),
+    did: { takes: (name) => all || name.includes('@'), removes: true, comesBack: guest.bringsBack },
   };
 };
 
@@ -106,10 +106,10 @@ const systemPrune: Maker = (guest) => ({
     const left = new Set((await guest.get<readonly { Names: readonly string[] }[]>('/containers/json?all=1')).flatMap(({ Names }) => Names.map((name) => name.slice(1))));
     // One that stays runs, where it can: not even a prune takes it.
     for (const [name, container] of guest.containers) if (!left.has(name) && !(container.stays && guest.canStart(container))) guest.containers.delete(name);
-    await guest.tell('POST', `/images/prune?filters=${encoded('{"dangling":["false"]}')}`);
+    await guest.prune(`/images/prune?filters=${encoded('{"dangling":["false"]}')}`);
     await guest.tell('POST', '/build/prune?all=1');
   },
-  did: { takes: () => true, removes: true },
+  did: { takes: () => true, removes: true, comesBack: guest.bringsBack },
   drops: [...guest.containers].filter(([, { stays }]) => !stays).map(([name]) => name),
 });
 
