@@ -64,7 +64,7 @@ export async function checkRun(guest: Guest, exitCode: number | undefined, outco
 
   const needed = new Set([...[...chains.values()].flat(), ...store.leftOver()]);
   for (const parent of tops) for (let chain: string | undefined = parent; chain !== undefined; chain = layers.get(chain)?.parent) needed.add(chain);
-  if ([...layers.values()].some(({ linkTo }) => linkTo === undefined)) guest.hasOwnLayers = true;
+  if ([...layers.values()].some(({ linkTo }) => linkTo === undefined)) guest.hasSources = true;
   const lowers = store.lowersOfDockerd();
   const kept = [...layers].filter(([chain, { linkTo }]) => linkTo !== undefined && !offered.has(chain));
   for (const [chain, { cacheId }] of kept) assert.ok(needed.has(chain) || lowers.has(cacheId), `layer ${chain}: no disk has it, and nothing stands on it`);
@@ -201,6 +201,6 @@ export function checkNoTrace(guest: Guest): void {
     assert.ok(!readdirSync(path.join(site.dataRoot, 'overlay2/l')).includes(link), `overlay2/l/${link}`);
   }
   assert.deepEqual(readdirSync(path.join(site.dataRoot, 'docker-preloader')).filter((name) => name !== 'lock'), [], 'our own folder');
-  if (!guest.hasOwnLayers) assert.deepEqual(store.distribution(), [], 'sources of layers');
+  if (!guest.hasSources) assert.deepEqual(store.distribution(), [], 'sources of layers');
   assert.deepEqual(mountsBelow(site.mountRoot), [], 'disks that are mounted');
 }

@@ -39,8 +39,8 @@ export class Guest {
   settings: Settings = { conflicts: 'user', removedImages: 'restore', prunedImages: 'restore' };
   /** Whether `labels` is one glob: then priority and label decide between disks, else the order in which they came. */
   isGlob = false;
-  /** Whether the user has had layers of his own: what a disk knows of the registries of such a layer stays. */
-  hasOwnLayers = false;
+  /** Whether the user has pulled, or had layers of his own: what dockerd or a disk knows of their registries stays. */
+  hasSources = false;
   readonly #disks = new Map<string, LifeDisk>();
   /** Second devices with the label of a disk: of the same content, or of another. */
   readonly #twins = new Map<string, { readonly disk: LifeDisk; readonly loop: LoopDevice }>();

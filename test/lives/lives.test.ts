@@ -6,7 +6,8 @@ import { dockerdVersions } from '../support/dockerd-version.ts';
 import { live } from './life.ts';
 import { makeUniverse, type Universe } from './universe.ts';
 
-const seed = Number(process.env['DPL_SEED'] ?? Date.now() % 2 ** 20);
+/** The whole of it goes where nobody has been; the rest of the tests is the same each time, but for the moments of kills. */
+const seed = Number(process.env['DPL_SEED'] ?? (torture ? Date.now() % 2 ** 20 : 1));
 const count = Number(process.env['DPL_RUNS'] ?? (torture ? 500 : 15));
 
 describe(`random lives from seed ${seed}: DPL_SEED=${seed} lives them again, DPL_RUNS=1 the first of them alone`, { concurrency: Math.min(2, availableParallelism()) }, () => {

@@ -42,6 +42,7 @@ const pull: Maker = (guest, dice) => {
   return {
     text: `docker pull ${isByDigest ? byDigest : reference} (${image.name})`,
     run: async () => {
+      guest.hasSources = true;
       await guest.tell('POST', isByDigest ? `/images/create?fromImage=${encoded(repositoryOf(byDigest))}&tag=${encoded(byDigest.replace(/^.*@/, ''))}` : `/images/create?fromImage=${encoded(repositoryOf(reference))}&tag=${reference.replace(/^.*:/, '')}`);
     },
     // What is there already, a pull does not write again.
