@@ -50,6 +50,11 @@ export async function hostsOfService(config: Config): Promise<readonly string[] 
   return (await readService(config))?.hosts;
 }
 
+/** Whether docker.service has started. Where we are no unit beside it, nothing is started by a connection. */
+export async function isDockerStarted(): Promise<boolean> {
+  return !isSystemUnit() || valueOf(await show('ActiveState'), 'ActiveState') === 'active';
+}
+
 /** Where docker.socket listens on dockerd's behalf, for `-H fd://`. */
 export async function pathsOfSocketUnit(): Promise<string[]> {
   const [properties] = parseShow(await commandOutput('systemctl', ['show', 'docker.socket', '--property=Listen'], SYSTEMCTL_TIMEOUT_MS));

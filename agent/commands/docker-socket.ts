@@ -1,17 +1,27 @@
 import type { Config } from '../boot/config.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
-import { hostsOfService, pathsOfSocketUnit } from './docker-service.ts';
+import { realPathOf } from '../system/real-path.ts';
+import { hostsOfService, isDockerStarted, pathsOfSocketUnit } from './docker-service.ts';
 
 /** Where dockerd listens when nothing says so (moby, opts/hosts.go). */
 const DEFAULT_SOCKET = '/var/run/docker.sock';
 
 /**
  * The unix socket of dockerd's API: what our configuration says, else what dockerd's own does, in its file or by
- * docker.service, where `fd://` is docker.socket.
- * @returns its path, or the hosts, where none of them is a unix socket
+ * docker.service, where `fd://` is docker.socket. A connection to that waits for dockerd to have started; where it ends
+ * before, systemd starts it again for who waits.
+ * @returns its path, or the hosts, where none of them is a unix socket; undefined while to connect could start a dockerd
  * @throws PreloaderError, Error
  */
-export async function dockerSocket(config: Config): Promise<{ readonly path: string } | { readonly hosts: string }> {
+export async function dockerSocket(config: Config): Promise<{ readonly path: string } | { readonly hosts: string } | undefined> {
+  const isStarted = await isDockerStarted();
+  const place = await placeOf(config);
+  if (isStarted || 'hosts' in place) return place;
+  const activated = await pathsOfSocketUnit();
+  return activated.some((path) => realPathOf(path) === realPathOf(place.path)) ? undefined : place;
+}
+
+async function placeOf(config: Config): Promise<{ readonly path: string } | { readonly hosts: string }> {
   if (config.dockerHost !== undefined) return { path: pathOf(config.dockerHost) };
   const configured = (await hostsOfService(config)) ?? (await readDaemonConfig(config.dockerConfig)).hosts;
   const hosts = configured.length === 0 ? [''] : configured;

@@ -1,7 +1,7 @@
 import type { Config } from '../boot/config.ts';
 import { DockerApi, type ImageEvent } from '../docker/api.ts';
 import { dockerInstance } from '../docker/instance.ts';
-import { delay } from '../system/clock.ts';
+import { delay, monotonicUsec } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { releaseProgram } from '../system/memory.ts';
@@ -14,14 +14,16 @@ import { Heard, restorePruned } from './restore-pruned.ts';
 const LOOK_MS = 1000;
 /** By then all is loaded that waiting for events needs. */
 const RELEASE_AFTER_MS = 500;
+/** One that has closed our connections ends, as a rule within this time; otherwise it had no answer for long, and is followed again. */
+const ENDING_USEC = 15_000_000;
 /** So often it may not be reached before that is said. */
 const PATIENCE = 30;
 
 export interface FollowOptions {
   readonly config: Config;
   readonly dataRoot: string;
-  /** Where dockerd's API is, or the hosts, where none of them is a unix socket. */
-  readonly socket: () => Promise<{ readonly path: string } | { readonly hosts: string }>;
+  /** Where dockerd's API is, or the hosts, where none of them is a unix socket; undefined where to connect now could start a dockerd. */
+  readonly socket: () => Promise<{ readonly path: string } | { readonly hosts: string } | undefined>;
 }
 
 /**
@@ -29,17 +31,15 @@ export interface FollowOptions {
  * runs: docker.socket would start one that the user has stopped.
  */
 export async function followPrunes(options: FollowOptions): Promise<never> {
-  let done: string | undefined;
+  let left: { readonly instance: string; readonly untilUsec: number } | undefined;
   let failures = 0;
   for (;;) {
     const instance = dockerInstance(options.dataRoot);
-    if (instance !== done) done = undefined;
     if (instance === undefined) failures = 0;
-    // One that has closed its connections may be about to end.
-    if (instance !== undefined && instance !== done) {
+    if (instance !== undefined && (instance !== left?.instance || monotonicUsec() > left.untilUsec)) {
       try {
-        await follow(options, instance);
-        done = instance;
+        const outcome = await follow(options, instance);
+        if (outcome !== 'not yet') left = { instance, untilUsec: outcome === 'never' ? Number.POSITIVE_INFINITY : monotonicUsec() + ENDING_USEC };
         failures = 0;
       } catch (error) {
         // It starts, and does not listen yet, or never where we look.
@@ -51,21 +51,29 @@ export async function followPrunes(options: FollowOptions): Promise<never> {
   }
 }
 
+type Outcome = 'not yet' | 'never' | 'ended';
+
 function notFollowed(why: string): void {
   log('PRUNES_NOT_FOLLOWED', `what a prune takes comes back when Docker next starts, and not before: ${why}`);
 }
 
 /** @throws Error where it could not be reached at all */
-async function follow({ config, dataRoot, socket }: FollowOptions, instance: string): Promise<void> {
+async function follow({ config, dataRoot, socket }: FollowOptions, instance: string): Promise<Outcome> {
   // Nothing of ours is there, and while this dockerd runs nothing comes.
-  if (isNothing(readPresent(dataRoot))) return;
+  if (isNothing(readPresent(dataRoot))) return 'never';
   const place = await socket();
-  if ('hosts' in place) return notFollowed(`a unix socket of dockerd's expected, found ${place.hosts}; set \`dockerHost\` where there is one`);
-  if (dockerInstance(dataRoot) !== instance) return;
+  if (place !== undefined && 'hosts' in place) {
+    notFollowed(`a unix socket of dockerd's expected, found ${place.hosts}; set \`dockerHost\` where there is one`);
+    return 'never';
+  }
+  if (place === undefined || dockerInstance(dataRoot) !== instance) return 'not yet';
   const docker = await DockerApi.connect(place.path);
   try {
     const root = await docker.dataRoot();
-    if (root === undefined || realPathOf(root) !== realPathOf(dataRoot)) return notFollowed(`dockerd on ${dataRoot} expected at ${place.path}, found one on ${root ?? 'no data root'}; set \`dockerHost\``);
+    if (root === undefined || realPathOf(root) !== realPathOf(dataRoot)) {
+      notFollowed(`dockerd on ${dataRoot} expected at ${place.path}, found one on ${root ?? 'no data root'}; set \`dockerHost\``);
+      return 'never';
+    }
     const early: ImageEvent[] = [];
     let take = (event: ImageEvent): void => void early.push(event);
     const { ended } = await docker.follow((event) => take(event));
@@ -84,6 +92,7 @@ async function follow({ config, dataRoot, socket }: FollowOptions, instance: str
     void delay(RELEASE_AFTER_MS).then(releaseProgram);
     await ended;
     await watch.settled;
+    return 'ended';
   } finally {
     docker.close();
   }

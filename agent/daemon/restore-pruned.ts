@@ -25,14 +25,17 @@ export class Heard {
   readonly loads = new Map<string, number>();
   readonly #pulls = new Set<string>();
   #tags = 0;
+  #isListening = false;
 
   take({ action, id }: ImageEvent): void {
+    if (!this.#isListening) return;
     if (action === 'load') this.loads.set(id, (this.loads.get(id) ?? 0) + 1);
     else if (action === 'pull') this.#pulls.add(id);
     else if (action === 'tag') this.#tags += 1;
   }
 
   begin(): void {
+    this.#isListening = true;
     this.loads.clear();
     this.#pulls.clear();
     this.#tags = 0;
@@ -42,6 +45,7 @@ export class Heard {
   async until(images: readonly ImageID[], tags: number): Promise<void> {
     const hasAll = (): boolean => this.#tags >= tags && images.every((id) => this.loads.has(id));
     for (let waited = 0; !hasAll() && waited < HEARD_MS; waited += LISTEN_MS) await delay(LISTEN_MS);
+    this.#isListening = false;
   }
 
   /** Whether somebody else has loaded or pulled the image meanwhile. */

@@ -1,5 +1,7 @@
 import { lstatSync } from 'node:fs';
+import { deviceNumberOf } from '../system/block-devices.ts';
 import { readTextIfThere } from '../system/files.ts';
+import { isDockerRunning } from './store.ts';
 
 /**
  * Which dockerd runs on a data root, by the flock that it holds as long as it does (see isDockerRunning). Only looks: to try
@@ -7,9 +9,13 @@ import { readTextIfThere } from '../system/files.ts';
  * @returns its process ID, or undefined where none runs
  */
 export function dockerInstance(dataRoot: string): string | undefined {
-  const inode = lstatSync(`${dataRoot}/volumes/metadata.db`, { throwIfNoEntry: false })?.ino;
-  if (inode === undefined) return undefined;
-  // `1: FLOCK  ADVISORY  WRITE 1234 fe:00:3145 0 EOF`. The device's number is not that of stat(2) on btrfs.
-  const holder = new RegExp(`^\\d+: FLOCK +ADVISORY +WRITE (\\d+) [0-9a-f]+:[0-9a-f]+:${inode} `, 'm');
-  return holder.exec(readTextIfThere('/proc/locks') ?? '')?.[1];
+  const stats = lstatSync(`${dataRoot}/volumes/metadata.db`, { throwIfNoEntry: false });
+  if (stats === undefined) return undefined;
+  // `1: FLOCK  ADVISORY  WRITE 1234 fe:00:3145 0 EOF`.
+  const holders = [...(readTextIfThere('/proc/locks') ?? '').matchAll(new RegExp(`^\\d+: FLOCK +ADVISORY +WRITE (\\d+) ([0-9a-f]+):([0-9a-f]+):${stats.ino} `, 'gm'))];
+  const device = deviceNumberOf(stats.dev);
+  const exact = holders.find(([, , major = '', minor = '']) => `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}` === device);
+  if (exact !== undefined || !device.startsWith('0:')) return exact?.[1];
+  // On btrfs the device's number is not that of stat(2). Another file of this number, in another filesystem, may be locked.
+  return holders.length > 0 && isDockerRunning(dataRoot) ? holders[0]?.[1] : undefined;
 }

@@ -7,6 +7,8 @@ export interface Response {
 /** dockerd's answers are short; this is far above any. */
 const MAX_HEAD_BYTES = 64 * 1024;
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
+/** `100 Continue` stands before an answer, and may again. */
+const MAX_INTERIM = 10;
 
 type State = 'head' | 'body' | 'chunk-size' | 'chunk' | 'chunk-end' | 'trailer' | 'done';
 
@@ -15,6 +17,7 @@ export class ResponseReader {
   #state: State = 'head';
   #pending: Buffer = Buffer.alloc(0);
   #status = 0;
+  #interim = 0;
   /** Bytes of the body, or of the chunk, that are still to come. */
   #left = 0;
   #body: Buffer[] = [];
@@ -75,8 +78,11 @@ export class ResponseReader {
     const status = /^HTTP\/1\.[01] (\d{3})/.exec(text)?.[1];
     if (status === undefined) throw new Error(`an HTTP response expected, found ${JSON.stringify(text.slice(0, 40))}`);
     this.#status = Number(status);
-    // 100 Continue stands before the response itself.
-    if (this.#status < 200) return;
+    if (this.#status < 200) {
+      this.#interim += 1;
+      if (this.#interim > MAX_INTERIM) throw new Error(`a response after at most ${MAX_INTERIM} that are not the last expected, found another`);
+      return;
+    }
     this.#take?.('');
     if (/^transfer-encoding: *chunked *$/im.test(text)) {
       this.#state = 'chunk-size';

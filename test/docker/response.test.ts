@@ -44,7 +44,7 @@ describe('a response of dockerd', () => {
     assert.deepEqual(read('HTTP/1.1 204 No Content\r\n\r\n', []), { status: 204, body: '', rest: '' });
   });
 
-  for (const text of ['SSH-2.0-OpenSSH_9.2\r\n\r\n', 'HTTP/1.1 200 OK\r\n\r\n', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n', 'x'.repeat(100_000), 'HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n' + 'x'.repeat(20_000_000)]) {
+  for (const text of ['SSH-2.0-OpenSSH_9.2\r\n\r\n', 'HTTP/1.1 200 OK\r\n\r\n', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n', 'x'.repeat(100_000), 'HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n' + 'x'.repeat(20_000_000), 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(20)]) {
     it(`is not ${JSON.stringify(text.slice(0, 60))}`, () => assert.throws(() => new ResponseReader().read(Buffer.from(text)), /expected, found/));
   }
 });

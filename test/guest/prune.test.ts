@@ -38,6 +38,14 @@ describe('a night of `docker system prune -af`', () => {
     await ok(guest, 'systemctl start docker');
     assert.deepEqual(await dockerImages(guest), [disks('dpl-a').image]);
     await until(guest, '[ "$(docker info --format "{{.NEventsListener}}")" = 1 ]');
+  });
+
+  it('does not connect to docker.socket before docker.service has started, which would start it', async () => {
+    await ok(guest, 'systemctl stop docker');
+    // A dockerd that has the data root and does not answer yet; it ends before it does.
+    await ok(guest, 'flock /var/lib/docker/volumes/metadata.db sleep 3');
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    assert.equal((await guest.run('systemctl is-active docker.service docker.socket')).stdout.trim(), 'inactive\nactive');
     await guest.poweroff();
   });
 });
