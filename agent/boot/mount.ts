@@ -28,12 +28,14 @@ export interface MountOptions {
   readonly mayUnmount: boolean;
   /** The digests of which a disk with this label must have one; none where it may have any. */
   readonly pinned?: (label: string) => readonly string[] | undefined;
+  /** Of several devices with such a label: the digest of what is mounted at a path, or undefined where it is not whole. */
+  readonly pinnedDigest?: ((label: string, path: string) => string | undefined) | undefined;
   /** Is told of each disk once it is there. */
   readonly tell?: (disk: MountedDisk) => void;
 }
 
 /** Mounts each disk in a folder of its label. What is mounted there already is used if it is the same device. */
-export function mountDisks(discovery: Discovery, mountRoot: string, { mayUnmount, pinned, tell }: MountOptions): Mounts {
+export function mountDisks(discovery: Discovery, mountRoot: string, { mayUnmount, pinned, pinnedDigest, tell }: MountOptions): Mounts {
   const disks: MountedDisk[] = [];
   const findings: Finding[] = [];
   if (discovery.disks.size === 0) return { disks, findings };
@@ -44,7 +46,9 @@ export function mountDisks(discovery: Discovery, mountRoot: string, { mayUnmount
     const place = { path: join(mountRoot, label), there: present.findLast((mount) => mount.path === join(mountRoot, label)) };
     let device = candidates[0]?.device.path ?? '';
     try {
-      const disk = candidates.length === 1 ? candidates[0] : chooseDuplicate(label, candidates, place, pinned?.(label) ?? [], findings);
+      const digests = pinned?.(label) ?? [];
+      const read = (path: string): string | undefined => (digests.length > 0 && pinnedDigest !== undefined ? pinnedDigest(label, path) : digestOn(path));
+      const disk = candidates.length === 1 ? candidates[0] : chooseDuplicate(label, candidates, place, { pinned: digests, read }, findings);
       if (disk === undefined) continue;
       device = disk.device.path;
       const mounted = mountDisk(disk, place, mayUnmount);
@@ -107,14 +111,20 @@ function isMountedOn(path: string, deviceNumber: string): boolean {
 const BUSY_RETRIES = 10;
 const BUSY_RETRY_MS = 20;
 
+interface Digests {
+  readonly pinned: readonly string[];
+  /** Of what is mounted at a path. */
+  readonly read: (path: string) => string | undefined;
+}
+
 /**
  * Of devices with one label, those with a pinned digest where there are any; and of these the one that is mounted already,
  * whatever the others hold: images run from it. Where none is, the first, if the manifests of all say that their content is
  * the same; none otherwise, since which one was meant cannot be known.
  */
-function chooseDuplicate(label: string, candidates: readonly FoundDisk[], { path, there }: Place, pinned: readonly string[], findings: Finding[]): FoundDisk | undefined {
+function chooseDuplicate(label: string, candidates: readonly FoundDisk[], { path, there }: Place, { pinned, read }: Digests, findings: Finding[]): FoundDisk | undefined {
   const isMounted = ({ device }: FoundDisk): boolean => device.deviceNumber === there?.deviceNumber;
-  const digests = new Map(candidates.map((disk) => [disk, isMounted(disk) ? digestOn(path) : digestOf(disk, path)]));
+  const digests = new Map(candidates.map((disk) => [disk, isMounted(disk) ? read(path) : digestOf(disk, path, read)]));
   const right = candidates.filter((disk) => pinned.includes(digests.get(disk) ?? ''));
   const meant = right.length > 0 ? right : candidates;
   const first = meant.find(isMounted) ?? meant[0];
@@ -137,7 +147,7 @@ function chooseDuplicate(label: string, candidates: readonly FoundDisk[], { path
 }
 
 /** The digest of a disk's manifest, or undefined where it has none that is valid. Nobody but us sees what is mounted for it. */
-function digestOf(disk: FoundDisk, place: string): string | undefined {
+function digestOf(disk: FoundDisk, place: string, read: Digests['read']): string | undefined {
   // No label begins with a dot. The daemon may look at the same time as docker.service's drop-in.
   const path = join(dirname(place), `.duplicate-${process.pid}`);
   ensureFolder(path, 0o700);
@@ -145,7 +155,7 @@ function digestOf(disk: FoundDisk, place: string): string | undefined {
     mountReadOnly(disk.device.path, path, disk.superblock.filesystem);
     const fd = openDetached(path);
     try {
-      return digestOn(`/proc/self/fd/${fd}/.`);
+      return read(`/proc/self/fd/${fd}/.`);
     } finally {
       closeSync(fd);
     }

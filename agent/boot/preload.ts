@@ -147,6 +147,7 @@ class PreloadRun implements Preload {
     const mounts = mountDisks(toMount, this.#config.mountRoot, {
       mayUnmount: mayChange || this.#options.privateMounts === true,
       pinned: (label) => requiredDigests(this.#config, label),
+      pinnedDigest: await this.#pinnedDigest(toMount),
       tell: ({ label, device }) => this.timings.mounted(label, device.path),
     });
     this.findings.push(...mounts.findings);
@@ -160,6 +161,22 @@ class PreloadRun implements Preload {
     // With links that lead into empty folders, dockerd would be worse off than without.
     if (hidden.length > 0) return;
     await this.#fillStore(dataRoot, mayChange);
+  }
+
+  /** Whether a device with a pinned label is whole shows only when all of it is read, and is asked only where there are several. */
+  async #pinnedDigest({ disks }: Discovery): Promise<((label: string, path: string) => string | undefined) | undefined> {
+    const digestsOf = (label: string): readonly string[] | undefined => requiredDigests(this.#config, label);
+    if (![...disks].some(([label, candidates]) => candidates.length > 1 && digestsOf(label) !== undefined)) return undefined;
+    const { readPinnedDisk } = await import('../disk/pinned-tree.ts');
+    return (label, path) => {
+      try {
+        const { layers, manifestDigest } = readPinnedDisk(label, path, digestsOf(label) ?? []);
+        for (const { tarSplit } of layers.values()) if (tarSplit !== undefined) checkTarSplit({ ...tarSplit, label });
+        return manifestDigest;
+      } catch {
+        return undefined;
+      }
+    };
   }
 
   /** Disks that `unlink` has let go since the look before: mounted again, they would be in the way of who removes us. */

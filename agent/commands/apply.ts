@@ -11,6 +11,7 @@ import { monotonicUsec } from '../system/clock.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { isJournal } from '../system/journal.ts';
 import { systemCall } from '../system/libc.ts';
+import { endWithReader } from '../system/output.ts';
 
 export interface ApplyOptions {
   readonly config?: string;
@@ -43,6 +44,7 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   const events = eventsOf(status, before);
   if (isJournal()) logEvents(events);
   else {
+    endWithReader();
     // The summary is last.
     logEvents(events.slice(0, -1));
     process.stdout.write(`${status.state === 'empty' ? `${noDisk(config)}\n` : ''}${status.summary}\n`);

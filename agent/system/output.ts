@@ -1,12 +1,17 @@
+import { messageOf } from './errors.ts';
 import { poll, POLLERR, POLLHUP } from './poll.ts';
 
 const STDOUT = 1;
 
-/** Ends in peace when the reader of our output has seen enough, as with `| head`, where a program in C would get SIGPIPE. */
+/**
+ * Ends in peace when the reader of our output has seen enough, as with `| head`, where a program in C would get SIGPIPE; with
+ * a line where the output cannot be written.
+ */
 export function endWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    process.exit(0);
+    if (error.code === 'EPIPE') process.exit(0);
+    process.stderr.write(`docker-preloader: standard output: a place with room for it expected: ${messageOf(error)}\n`);
+    process.exit(1);
   });
 }
 

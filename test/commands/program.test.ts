@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { execFile, spawnSync } from 'node:child_process';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import type { BootDocument } from '../../agent/boot-order/document.ts';
@@ -119,6 +119,20 @@ describe('the command line', { concurrency: 2 }, () => {
     assert.equal(status, 3, stderr);
     assert.match(stdout, /^degraded: .*docker is left alone: the storage driver is 'vfs', overlay2 expected; 0 disks/);
     assert.equal((await run('apply', '--degraded-ok', '--config', config)).status, 0);
+  });
+
+  it('an output without room is told in a line', async (t) => {
+    const config = path.join(scratch(t), 'config.json');
+    writeFileSync(config, JSON.stringify({ labels: [], dataRoot: path.join(path.dirname(config), 'docker'), mountRoot: path.join(path.dirname(config), 'disks'), statusSocket: path.join(path.dirname(config), 'run/s.sock') }));
+    for (const args of [['apply', '--config', config], ['status', '--config', config], ['--version']]) {
+      const full = openSync('/dev/full', 'w');
+      t.after(() => closeSync(full));
+      const main = path.resolve(import.meta.dirname, '../../agent/main.ts');
+      const { JOURNAL_STREAM: _, NOTIFY_SOCKET: __, ...env } = process.env;
+      const { status, stderr } = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], { env, stdio: ['ignore', full, 'pipe'], encoding: 'utf8' });
+      assert.equal(status, 1, args.join(' '));
+      assert.match(stderr, /^(<4>[^\n]*\n)?docker-preloader: standard output: a place with room for it expected: ENOSPC[^\n]*\n$/, args.join(' '));
+    }
   });
 
   it('\'apply\' and \'unlink\' without any disk do nothing, and say so', async (t) => {

@@ -9,7 +9,8 @@ import { cleanUpAll } from '../support/cleanup.ts';
 import { dockerArchive } from '../support/docker-archive.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { busyboxRoot } from '../support/images.ts';
-import { tempTree, type TempTree } from '../support/temp-tree.ts';
+import { attach, copyWithLabel } from '../support/loop-device.ts';
+import { tempTree, unmountBelow, type TempTree } from '../support/temp-tree.ts';
 import { makeSite, type Site } from './site.ts';
 
 interface MadeDisk {
@@ -132,6 +133,27 @@ describe('a disk with a pinned digest', () => {
     assert.deepEqual(readFileSync(stored), bytes);
     await site.remove();
   });
+
+  for (const what of ['repositories.json', 'tar-split.json.gz']) {
+    it(`is used where its twin has another ${what}, whichever comes first`, async () => {
+      const file = what === 'repositories.json' ? `image/overlay2/${what}` : `image/overlay2/layerdb/sha256/${right.top}/${what}`;
+      const other = await tampered(`twin-${what}`, file, (bytes) => (what === 'repositories.json' ? Buffer.from(bytes.toString().replaceAll('right', 'other')) : flipLast(bytes)));
+      for (const disks of [[other, right.file], [right.file, other]] as (readonly [string, string])[]) {
+        const site = await makeSite('28.5');
+        await site.attach(disks[0], 'd');
+        const twin = path.join(site.folder, 'twin.ext4');
+        await copyWithLabel(disks[1], twin, site.labelOf('d'));
+        const { detach } = await attach(twin, { copy: true });
+        await site.configure({ required: [`${site.labelOf('d')}@${right.digest}`] });
+        const { all } = await site.apply(3);
+        assert.match(all, /, which has the pinned digest, is used, /);
+        assert.match(named(site), /"right:1"/);
+        await unmountBelow(site.mountRoot);
+        await detach();
+        await site.remove();
+      }
+    });
+  }
 
   it('runs its own layers, and not what another disk calls by the same digests', async () => {
     const site = await makeSite('28.5');
