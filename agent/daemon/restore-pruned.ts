@@ -19,32 +19,36 @@ const BATCH_BYTES = 2 * 1024 * 1024;
 /** dockerd tells of what it has done for us within this time, or not at all. */
 const HEARD_MS = 2000;
 const LISTEN_MS = 10;
+const LATE_MS = 100;
 
 /** What dockerd has told while something was restored. */
 export class Heard {
   readonly loads = new Map<string, number>();
   readonly #pulls = new Set<string>();
-  #tags = 0;
+  /** Of each name, to which images it was given, and when. */
+  readonly #tags = new Map<string, { readonly id: string; readonly timeMs: number }[]>();
   #isListening = false;
 
-  take({ action, id }: ImageEvent): void {
+  take({ action, id, name, timeMs }: ImageEvent): void {
     if (!this.#isListening) return;
     if (action === 'load') this.loads.set(id, (this.loads.get(id) ?? 0) + 1);
     else if (action === 'pull') this.#pulls.add(id);
-    else if (action === 'tag') this.#tags += 1;
+    else if (action === 'tag' && name !== undefined) this.#tags.set(name, [...(this.#tags.get(name) ?? []), { id, timeMs }]);
   }
 
   begin(): void {
     this.#isListening = true;
     this.loads.clear();
     this.#pulls.clear();
-    this.#tags = 0;
+    this.#tags.clear();
   }
 
   /** All that happened before the last of these loads and tags has been told then. */
-  async until(images: readonly ImageID[], tags: number): Promise<void> {
-    const hasAll = (): boolean => this.#tags >= tags && images.every((id) => this.loads.has(id));
+  async until(images: readonly ImageID[], given: readonly GivenName[]): Promise<void> {
+    const hasAll = (): boolean => images.every((id) => this.loads.has(id)) && given.every(({ name, id }) => this.#tags.get(name)?.some((tag) => tag.id === id) === true);
     for (let waited = 0; !hasAll() && waited < HEARD_MS; waited += LISTEN_MS) await delay(LISTEN_MS);
+    // dockerd gives a name, writes the time, and then tells: who was first may be told of last.
+    if (given.length > 0) await delay(LATE_MS);
     this.#isListening = false;
   }
 
@@ -52,6 +56,18 @@ export class Heard {
   isOthers(id: ImageID, names: ReadonlyMap<string, ImageID>): boolean {
     return (this.loads.get(id) ?? 0) > 1 || [...this.#pulls].some((name) => names.get(name) === id);
   }
+
+  /** The image that somebody else has given a name to since we saw that it was free. */
+  othersUnder({ name, id, freeMs }: GivenName): ImageID | undefined {
+    return asImageID(this.#tags.get(name)?.findLast((tag) => tag.id !== id && tag.timeMs >= freeMs)?.id);
+  }
+}
+
+interface GivenName {
+  readonly name: string;
+  readonly id: ImageID;
+  /** When it was free, in milliseconds since 1970. */
+  readonly freeMs: number;
 }
 
 export interface RestoreContext {
@@ -132,9 +148,10 @@ class Restoration {
     await this.#load(lost);
     const loaded = this.#record(lost);
     const { given, taken, problem } = await this.#giveNames(names);
-    await heard.until([...loaded], given.length);
+    await heard.until([...loaded], given);
+    for (const name of await this.#giveBack(given)) taken.add(name);
     this.#disownOthers(loaded);
-    this.#tell(given, [...loaded], problem);
+    this.#tell(given.map(({ name }) => name).filter((name) => !taken.has(name)), [...loaded], problem);
     // Also what is not there: a prune that was under way meanwhile has taken it, and is yet to be told of.
     return { names: new Map(names.filter(([name]) => !taken.has(name))), images: new Set([...lost.map(({ id }) => id), ...names.map(([, id]) => id)]), taken: new Set() };
   }
@@ -186,24 +203,41 @@ class Restoration {
   }
 
   /** A name that dockerd does not take, since its image has gone again perhaps, is in no other's way. */
-  async #giveNames(names: readonly (readonly [string, ImageID])[]): Promise<{ readonly given: string[]; readonly taken: Set<string>; readonly problem: string | undefined }> {
+  async #giveNames(names: readonly (readonly [string, ImageID])[]): Promise<{ readonly given: GivenName[]; readonly taken: Set<string>; readonly problem: string | undefined }> {
     const { docker, dataRoot } = this.#context;
-    const given: string[] = [];
+    const given: GivenName[] = [];
     const taken = new Set<string>();
     let problem: string | undefined;
     for (const [name, id] of names) {
+      const freeMs = Date.now();
       const { images, referenceStore } = new Store(dataRoot);
       const now = referenceStore.references.get(name);
       if (now !== undefined && now !== id) taken.add(name);
       if (!images.has(id) || now !== undefined) continue;
       try {
         await docker.tag(id, name);
-        given.push(name);
+        given.push({ name, id, freeMs });
       } catch (error) {
         problem = messageOf(error);
       }
     }
     return { given, taken, problem };
+  }
+
+  /**
+   * dockerd gives a name to whoever asks last, whoever has it. One that the user has given something else, since we saw that
+   * it was free, is his. @returns these
+   */
+  async #giveBack(given: readonly GivenName[]): Promise<string[]> {
+    const { docker, dataRoot, heard } = this.#context;
+    const taken: string[] = [];
+    for (const each of given) {
+      const others = heard.othersUnder(each);
+      if (others === undefined) continue;
+      taken.push(each.name);
+      if (new Store(dataRoot).referenceStore.references.get(each.name) === each.id) await docker.tag(others, each.name).catch(() => undefined);
+    }
+    return taken;
   }
 
   /** An image that the user has loaded or pulled at the same time is his. */

@@ -9,6 +9,8 @@ export interface ImageEvent {
   readonly action: string;
   /** The image's ID; of a pull its name, of a prune nothing. */
   readonly id: string;
+  /** The name that was given or taken. */
+  readonly name?: string;
   readonly timeMs: number;
 }
 
@@ -124,6 +126,8 @@ function parseEvent(line: string): ImageEvent | undefined {
   }
   if (!isRecord(event) || event['Type'] !== 'image') return undefined;
   const { Action: action, Actor: actor, timeNano } = event;
-  const id = isRecord(actor) ? actor['ID'] : undefined;
-  return typeof action === 'string' && typeof timeNano === 'number' ? { action, id: typeof id === 'string' ? id : '', timeMs: timeNano / 1e6 } : undefined;
+  const { ID: id, Attributes: attributes } = isRecord(actor) ? actor : {};
+  const name = isRecord(attributes) ? attributes['name'] : undefined;
+  if (typeof action !== 'string' || typeof timeNano !== 'number') return undefined;
+  return { action, id: typeof id === 'string' ? id : '', ...(typeof name === 'string' ? { name } : {}), timeMs: timeNano / 1e6 };
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
+import { createConnection, createServer } from 'node:net';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
@@ -33,7 +34,7 @@ function call(dockerd: Dockerd, method: string, at: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const asked = request({ socketPath: dockerd.socket, method, path: at }, (response) => {
       let body = '';
-      response.setEncoding('utf8').on('data', (text: string) => (body += text)).on('end', () => (response.statusCode === 200 ? resolve(body) : reject(new Error(body))));
+      response.setEncoding('utf8').on('data', (text: string) => (body += text)).on('end', () => ([200, 201].includes(response.statusCode ?? 0) ? resolve(body) : reject(new Error(body))));
     });
     asked.on('error', reject).end();
   });
@@ -119,6 +120,44 @@ describe('dockerd 28.5: what a prune takes, and what happens while it comes back
       daemon = await startDaemon(site);
       dockerd = await site.start();
       await daemon.follows(dockerd);
+    }
+  });
+
+  it('keeps no name that the user gives to something else in the same moment', async () => {
+    await dockerd.cli(['load'], await dockerArchive([{ tags: ['his:1'], layers: [[{ name: 'app', content: 'his' }]] }]));
+    await dockerd.cli(['create', '--network', 'none', 'his:1', 'app']);
+    const place = path.join(site.folder, 'between.sock');
+    const wanted = new Set(['many:7', 'many:23']);
+    // dockerd has it from the user right before it has it from the agent, which has seen that the name is free.
+    const server = createServer((client) => {
+      const through = createConnection(dockerd.socket);
+      through.pipe(client).on('error', () => through.destroy());
+      client.on('close', () => through.destroy());
+      client.on('data', (bytes: Buffer) => {
+        const tag = /^POST \S+\/tag\?repo=many&tag=(\d+) /.exec(bytes.toString('latin1'))?.[1];
+        if (tag === undefined || !wanted.delete(`many:${tag}`)) return void through.write(bytes);
+        void call(dockerd, 'POST', `/images/his:1/tag?repo=many&tag=${tag}`).then(() => through.write(bytes));
+      });
+    }).listen(place);
+    try {
+      await daemon.stop();
+      await site.configure({ dockerHost: `unix://${place}` });
+      daemon = await startDaemon(site);
+      await daemon.follows(dockerd);
+      await call(dockerd, 'POST', PRUNE);
+      await back('his:1', ...ALL);
+      await wait(500);
+      assert.equal(wanted.size, 0);
+      const idOf = (name: string): Promise<string> => dockerd.cli(['image', 'inspect', '--format', '{{.Id}}', name]);
+      assert.deepEqual([await idOf('many:7'), await idOf('many:23')], [await idOf('his:1'), await idOf('his:1')]);
+      await daemon.stop();
+      await dockerd.stop();
+      await site.detach(disk);
+      await site.apply();
+      dockerd = await site.start();
+      assert.deepEqual(await namesOf(dockerd), ['his:1', 'many:23', 'many:7']);
+    } finally {
+      server.close();
     }
   });
 
