@@ -103,10 +103,11 @@ const prune: Maker = (guest, dice) => {
 const systemPrune: Maker = (guest) => ({
   text: 'docker system prune -af',
   run: async () => {
+    // One that stays runs, where it can: not even a prune takes it.
+    const running = new Set([...guest.containers].filter(([, container]) => container.stays && guest.canStart(container)).map(([name]) => name));
     await guest.tell('POST', '/containers/prune');
     const left = new Set((await guest.get<readonly { Names: readonly string[] }[]>('/containers/json?all=1')).flatMap(({ Names }) => Names.map((name) => name.slice(1))));
-    // One that stays runs, where it can: not even a prune takes it.
-    for (const [name, container] of guest.containers) if (!left.has(name) && !(container.stays && guest.canStart(container))) guest.containers.delete(name);
+    for (const name of guest.containers.keys()) if (!left.has(name) && !running.has(name)) guest.containers.delete(name);
     await guest.prune(`/images/prune?filters=${encoded('{"dangling":["false"]}')}`);
     await guest.tell('POST', '/build/prune?all=1');
   },
