@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { labelPattern } from '../disk/label.ts';
-import { messageOf, PreloaderError } from '../system/errors.ts';
+import { messageAt, PreloaderError } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { realPathOf } from '../system/real-path.ts';
 
@@ -57,7 +57,7 @@ export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Co
   try {
     text = readTextIfThere(path);
   } catch (error) {
-    throw invalid(`${path}: cannot be read: ${messageOf(error)}`, error);
+    throw invalid(messageAt(path, error), error);
   }
   // A file that somebody named must be there; the default one need not.
   if (text === undefined && path !== DEFAULT_CONFIG_PATH) throw invalid(`${path}: a configuration file expected, found none`);
@@ -66,7 +66,7 @@ export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Co
   try {
     return resolved(parseConfig(text));
   } catch (error) {
-    throw invalid(`${path}: ${messageOf(error)}`, error);
+    throw invalid(messageAt(path, error), error);
   }
 }
 

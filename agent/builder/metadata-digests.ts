@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { messageOf } from '../system/errors.ts';
+import { messageAt } from '../system/errors.ts';
 import type { Manifest } from '../disk/manifest.ts';
 import type { DiskFiles, FolderContent } from './disk-files.ts';
 import type { ReadBudget } from './read-budget.ts';
@@ -31,7 +31,7 @@ function problemOf(files: FolderContent, path: string, expected: string): string
     const found = `sha256:${hash.digest('hex')}`;
     return found === expected ? undefined : `${path}: content with digest ${expected} expected, found ${found}`;
   } catch (error) {
-    return messageOf(error).startsWith(path) ? messageOf(error) : `${path}: ${messageOf(error)}`;
+    return messageAt(path, error);
   }
 }
 

@@ -1,5 +1,5 @@
 import { isAbsolute } from 'node:path';
-import { messageOf, PreloaderError } from '../system/errors.ts';
+import { messageAt, PreloaderError } from '../system/errors.ts';
 import { readIfThere } from '../system/files.ts';
 
 /** dockerd's own configuration, as far as it decides which store there is. */
@@ -36,7 +36,7 @@ export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
       hosts: config.hosts,
     };
   } catch (error) {
-    throw new PreloaderError('DOCKER_CONFIG_INVALID', `${path}: ${messageOf(error)}: the store is left alone`, { cause: error });
+    throw new PreloaderError('DOCKER_CONFIG_INVALID', `${messageAt(path, error)}: the store is left alone`, { cause: error });
   }
 }
 

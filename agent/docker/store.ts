@@ -1,5 +1,5 @@
 import { existsSync, lstatSync } from 'node:fs';
-import { messageOf, PreloaderError } from '../system/errors.ts';
+import { messageAt, PreloaderError } from '../system/errors.ts';
 import { foldersIn, isDirectory, linkTarget, namesIn, readIfThere, readTextIfThere } from '../system/files.ts';
 import { isFileLocked } from '../system/lock.ts';
 import { asChainID, asImageID, type ChainID, type ImageID } from './ids.ts';
@@ -71,7 +71,7 @@ export class Store {
       const text = readTextIfThere(this.paths.repositories);
       this.referenceStore = text === undefined ? emptyReferenceStore : parseReferenceStore(text);
     } catch (error) {
-      throw new PreloaderError('STORE_INVALID', `${this.paths.repositories}: ${messageOf(error)}: dockerd will not start with it; mend or remove it`, { cause: error });
+      throw new PreloaderError('STORE_INVALID', `${messageAt(this.paths.repositories, error)}: dockerd will not start with it; mend or remove it`, { cause: error });
     }
     this.images = new Set(namesIn(this.paths.images).flatMap((name) => asImageID(`sha256:${name}`) ?? []));
   }

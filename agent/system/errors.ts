@@ -40,3 +40,9 @@ export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return oneLine(message.replaceAll(/\s*\n\s*/g, ' '));
 }
+
+/** The same with the path of the file that it is about in front, where it does not begin with that already. */
+export function messageAt(path: string, error: unknown): string {
+  const message = messageOf(error);
+  return message.startsWith(path) ? message : `${path}: ${message}`;
+}
