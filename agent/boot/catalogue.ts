@@ -36,13 +36,16 @@ export function catalogue(disks: readonly RankedDisk[], store: Store, beyond: Re
   for (const disk of ordered.toReversed()) {
     for (const [chain, layer] of disk.layers) if (disk.pinned || !pinned.has(chain)) layers.set(chain, [...(layers.get(chain) ?? []), layer]);
   }
+  const pinnedImages = new Set(ordered.flatMap((disk) => (disk.pinned ? [...disk.images.keys()] : [])));
   const images = new Map<ImageID, DiskImage>();
   const references = new Map<string, DiskReference>();
   for (const disk of ordered) {
     for (const image of disk.images.values()) {
       if (beyond.has(image.id)) continue;
       const missing = image.chains.filter((chain) => (store.ownership(chain) === 'user' ? store.userLayer(chain) === undefined : !layers.has(chain)));
-      if (missing.length === 0) images.set(image.id, { ...image, metadata: new Map([...(images.get(image.id)?.metadata ?? []), ...image.metadata]) });
+      // What an image was built from says its metadata, and not its digest.
+      const metadata = disk.pinned || !pinnedImages.has(image.id) ? image.metadata : [];
+      if (missing.length === 0) images.set(image.id, { ...image, metadata: new Map([...(images.get(image.id)?.metadata ?? []), ...metadata]) });
       else findings.push(incomplete(disk, image, missing));
     }
     for (const [name, image] of disk.references) {

@@ -232,7 +232,9 @@ class PreloadRun implements Preload {
       const found = this.disks.filter((disk) => expression?.test(disk.content.label));
       if (found.length === 0 && [...this.#unlike].some((label) => expression?.test(label))) continue;
       if (found.length === 0) {
-        this.findings.push({ code: 'REQUIRED_MISSING', label: pattern, message: `required disk ${pattern}: a usable disk with this label within ${this.#config.deviceTimeoutSec} s expected, found none; attach it` });
+        const left = this.candidates.filter(({ label }) => expression?.test(label)).map(({ device }) => device.path);
+        const which = left.length === 0 ? `within ${this.#config.deviceTimeoutSec} s expected, found none; attach it` : `expected, found only what is left out (${left.join(', ')}), with a finding of its own; mend that, or attach another`;
+        this.findings.push({ code: 'REQUIRED_MISSING', label: pattern, message: `required disk ${pattern}: a usable disk with this label ${which}` });
       } else if (digest !== undefined && !found.some((disk) => disk.content.manifestDigest === digest)) {
         const digests = found.map((disk) => disk.content.manifestDigest ?? 'none').join(', ');
         this.findings.push({ code: 'DISK_CONTENT', label: pattern, message: `required disk ${pattern}: a manifest with digest ${digest} expected, found ${digests}` });

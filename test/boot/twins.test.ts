@@ -96,6 +96,8 @@ describe('devices with one label', () => {
       const fresh = await run();
       assert.deepEqual([fresh.state, codes(fresh), fresh.images], ['degraded', ['LABEL_DUPLICATE'], []]);
       assert.match(fresh.findings[0]?.message ?? '', /; all are left out: detach one, or give it another label$/);
+      const { findings } = await preload({ ...config, required: [label] }, { wait: false, change: 'stopped', quiet: true });
+      assert.equal(findings.find(({ code }) => code === 'REQUIRED_MISSING')?.message, `required disk ${label}: a usable disk with this label expected, found only what is left out (${disks.map(({ device }) => device.path).toSorted().join(', ')}), with a finding of its own; mend that, or attach another`);
 
       for (const [mounted, other] of [disks, disks.toReversed()] as (readonly [FoundDisk, FoundDisk])[]) {
         assert.deepEqual(used(mount([mounted])), [mounted.device.path]);

@@ -16,7 +16,8 @@ import { makeSite, type Site } from './site.ts';
 interface MadeDisk {
   readonly file: string;
   readonly digest: string;
-  /** Of the first image, the top. */
+  /** Of the first image, without the algorithm, and its top layer. */
+  readonly id: string;
   readonly top: string;
 }
 
@@ -41,8 +42,8 @@ describe('a disk with a pinned digest', () => {
     const built = await agent(['build', archive, '-o', file, '--format', 'raw', '--label', 'pinned', '--quiet']);
     assert.equal(built.exitCode, 0, built.all);
     const { stdout } = await agent(['inspect', '--json', file]);
-    const { manifest, images } = JSON.parse(stdout) as { manifest: { digest: string }; images: { layers: string[] }[] };
-    return { file, digest: manifest.digest, top: images[0]?.layers.at(-1)?.slice('sha256:'.length) ?? '' };
+    const { manifest, images } = JSON.parse(stdout) as { manifest: { digest: string }; images: { id: string; layers: string[] }[] };
+    return { file, digest: manifest.digest, id: images[0]?.id.slice('sha256:'.length) ?? '', top: images[0]?.layers.at(-1)?.slice('sha256:'.length) ?? '' };
   }
 
   /** A copy of the right disk in which one file has other bytes. */
@@ -162,16 +163,24 @@ describe('a disk with a pinned digest', () => {
     const { stdout: cacheId } = await execa('debugfs', ['-R', `cat /image/overlay2/layerdb/sha256/${right.top}/cache-id`, other]);
     const file = `/overlay2/${cacheId.trim()}/diff/file`;
     writeFileSync(path.join(tree.path, 'strange'), 'strange\n');
-    await execa('debugfs', ['-w', '-f', '-', other], { input: `rm ${file}\nwrite ${path.join(tree.path, 'strange')} ${file}\n` });
+    // It also says that the image was built from another one.
+    const metadata = `/image/overlay2/imagedb/metadata/sha256/${right.id}`;
+    writeFileSync(path.join(tree.path, 'parent'), `sha256:${'a'.repeat(64)}`);
+    await execa('debugfs', ['-w', '-f', '-', other], { input: `rm ${file}\nwrite ${path.join(tree.path, 'strange')} ${file}\nmkdir ${path.dirname(path.dirname(metadata))}\nmkdir ${path.dirname(metadata)}\nmkdir ${metadata}\nwrite ${path.join(tree.path, 'parent')} ${metadata}/parent\n` });
     await site.attach(right.file, 'd');
     // It takes precedence, and was there first.
     await site.attach(other, 'z');
     await site.apply();
+    const parent = path.join(site.dataRoot, `image/overlay2/imagedb/metadata/sha256/${right.id}/parent`);
+    assert.equal(existsSync(parent), true);
     await site.configure({ required: [`${site.labelOf('d')}@${right.digest}`] });
     await site.apply();
     const dockerd = await site.start();
     assert.equal(await dockerd.cli(['run', '--rm', '--network=none', 'right:1', 'cat', '/file']), 'right');
     await dockerd.stop();
+    await site.agent('unlink');
+    await site.apply();
+    assert.equal(existsSync(parent), false);
     await site.remove();
   });
 
