@@ -44,7 +44,7 @@ export async function followPrunes(options: FollowOptions): Promise<never> {
       } catch (error) {
         // It starts, and does not listen yet, or never where we look.
         failures += 1;
-        if (failures === PATIENCE) notFollowed(messageOf(error));
+        if (failures === PATIENCE) notFollowed(options.config, messageOf(error));
       }
     }
     await delay(failures < PATIENCE ? LOOK_MS : PATIENCE * LOOK_MS);
@@ -53,8 +53,9 @@ export async function followPrunes(options: FollowOptions): Promise<never> {
 
 type Outcome = 'not yet' | 'never' | 'ended';
 
-function notFollowed(why: string): void {
-  log('PRUNES_NOT_FOLLOWED', `what a prune takes comes back when Docker next starts, and not before: ${why}`);
+function notFollowed({ removedImages }: Config, why: string): void {
+  const what = removedImages === 'respect' ? 'counts as removed (`removedImages`: respect)' : 'comes back when Docker next starts, and not before';
+  log('PRUNES_NOT_FOLLOWED', `what a prune takes ${what}: ${why}`);
 }
 
 /** @throws Error where it could not be reached at all */
@@ -63,7 +64,7 @@ async function follow({ config, dataRoot, socket }: FollowOptions, instance: str
   if (isNothing(readPresent(dataRoot))) return 'never';
   const place = await socket();
   if (place !== undefined && 'hosts' in place) {
-    notFollowed(`a unix socket of dockerd's expected, found ${place.hosts}; set \`dockerHost\` where there is one`);
+    notFollowed(config, `a unix socket of dockerd's expected, found ${place.hosts}; set \`dockerHost\` where there is one`);
     return 'never';
   }
   if (place === undefined || dockerInstance(dataRoot) !== instance) return 'not yet';
@@ -71,7 +72,7 @@ async function follow({ config, dataRoot, socket }: FollowOptions, instance: str
   try {
     const root = await docker.dataRoot();
     if (root === undefined || realPathOf(root) !== realPathOf(dataRoot)) {
-      notFollowed(`dockerd on ${dataRoot} expected at ${place.path}, found one on ${root ?? 'no data root'}; set \`dockerHost\``);
+      notFollowed(config, `dockerd on ${dataRoot} expected at ${place.path}, found one on ${root ?? 'no data root'}; set \`dockerHost\``);
       return 'never';
     }
     const early: ImageEvent[] = [];

@@ -91,8 +91,20 @@ export async function restorePruned(pruned: Present, context: RestoreContext): P
       lock.release();
     }
   } catch (error) {
-    log('NOT_RESTORED', `${plural(pruned.images.size, 'image')} and ${plural(pruned.names.size, 'name')} that a prune took come back when Docker next starts: ${messageOf(error)}`);
+    const what = isRemoval(pruned, context) ? 'count as removed (`removedImages`: respect)' : 'come back when Docker next starts';
+    log('NOT_RESTORED', `${plural(pruned.images.size, 'image')} and ${plural(pruned.names.size, 'name')} that a prune took ${what}: ${messageOf(error)}`);
     return nothing;
+  }
+}
+
+/** Whether the ledger, which could not be written perhaps, still has names for what the next start takes for removed. */
+function isRemoval({ names }: Present, { config, dataRoot }: RestoreContext): boolean {
+  if (config.removedImages !== 'respect') return false;
+  try {
+    const { references } = readLedger(dataRoot).ledger;
+    return [...names.keys()].some((name) => references.has(name));
+  } catch {
+    return false;
   }
 }
 

@@ -71,7 +71,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   NOT_FOLLOWED: 'Mostly too much is watched on this machine: `sysctl fs.inotify` shows the limits. The images are not affected, nor is the status: the agent looks for changes twice a second until it can watch.',
   READ_AHEAD: 'Containers find it in memory, from where it gives way to whatever is more needed. How much may be read, or that nothing is, says `readAheadMb` in the configuration.',
   RESTORED: 'Pins keep the layers of what was preloaded, so a prune frees nothing of it, and dockerd has loaded the images again. To let a prune take them: set `prunedImages` to `respect`. What `docker rmi` removes stays away until Docker next starts.',
-  NOT_RESTORED: 'Names with a digest only a pull can give while Docker runs. Of others the message says why. When Docker next starts all of it is there again: `systemctl restart docker`',
+  NOT_RESTORED: 'Names with a digest only a pull can give while Docker runs. Of others the message says why. When Docker next starts all of it is there again, but for what it says is removed: `systemctl restart docker`',
   PRUNES_NOT_FOLLOWED: 'Only unix sockets are followed, and only that of the dockerd that works on the store. Set `dockerHost` to `unix:///path` in /etc/docker-preloader/config.json, and `hosts` in daemon.json to the same.',
   NOT_READ_AHEAD: 'Record it anew, `docker-preloader record > list`, and build the disk with `--read-ahead list`.',
 };

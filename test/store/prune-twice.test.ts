@@ -5,6 +5,7 @@ import { request } from 'node:http';
 import { createConnection, createServer } from 'node:net';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { execa } from 'execa';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { Store } from '../../agent/docker/store.ts';
 import { sample } from '../safety/size.ts';
@@ -159,6 +160,20 @@ describe('dockerd 28.5: what a prune takes, and what happens while it comes back
     } finally {
       server.close();
     }
+  });
+
+  it('is said to be removed where removals are respected and the ledger cannot be written', async () => {
+    const folder = path.join(site.dataRoot, 'docker-preloader');
+    await execa('mount', ['--bind', folder, folder]);
+    await execa('mount', ['-o', 'remount,bind,ro', folder]);
+    await call(dockerd, 'POST', PRUNE);
+    await until('a line about it', async () => daemon.log().includes('that a prune took'));
+    assert.match(daemon.log(), /40 images and 40 names that a prune took count as removed \(`removedImages`: respect\): /);
+    await execa('umount', [folder]);
+    await dockerd.stop();
+    await site.apply();
+    dockerd = await site.start();
+    assert.deepEqual(await namesOf(dockerd), []);
   });
 
   it('does not hold dockerd up when it is to end', async () => {
