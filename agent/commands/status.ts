@@ -46,13 +46,18 @@ export async function printStatus(options: { readonly config?: string; readonly 
     }
     if (answer !== undefined) {
       const text = options.json === true ? answer.text : statusTable(answer.status, terminalOf(process.stdout));
-      if (text !== before) process.stdout.write(options.watch === true && options.json !== true && process.stdout.isTTY ? `${CLEAR}${text}` : text);
+      if (text !== before) await write(options.watch === true && options.json !== true && process.stdout.isTTY ? `${CLEAR}${text}` : text);
       before = text;
       if (changes === undefined) return states[answer.status.state].exitStatus;
     }
     const limitMs = answer === undefined ? AWAY_MS : answer.status.phase === 'watch' ? Infinity : PHASE_MS;
     if (changes !== undefined && !(await changes.next(limitMs))) return 0;
   }
+}
+
+/** Waits until it is taken: for a reader that hangs, one status after the other would fill our memory. */
+function write(text: string): Promise<void> {
+  return new Promise((resolve) => void process.stdout.write(text, () => resolve()));
 }
 
 /** What `apply` has left in this boot, where no daemon has been READY in it. */

@@ -96,6 +96,37 @@ describe('`status --watch`', () => {
     assert.equal(requests, 2);
   });
 
+  it('asks no more while its reader hangs', async (t) => {
+    const run = aRun(t);
+    const runtime = path.join(folder, 'hung');
+    const socketPath = path.join(runtime, 's.sock');
+    let requests = 0;
+    const body = (): string => {
+      requests += 1;
+      return JSON.stringify({ ...statusDocument(run, later(run, requests)), phase: 'watch', dataRoot: '/x'.repeat(500_000) });
+    };
+    const server = await serveStatus({ path: socketPath, fd: undefined }, { '/v1/status': { type: 'application/json', body } });
+    writeFileSync(path.join(folder, 'hung.json'), JSON.stringify({ statusSocket: socketPath }));
+    const other = spawn(command, [...args, 'status', '--json', '--watch', '--config', path.join(folder, 'hung.json')], { stdio: ['ignore', 'pipe', 'inherit'] });
+    t.after(() => {
+      other.kill('SIGKILL');
+      server.close();
+    });
+    // What is read ahead of anybody who asks for it is less than one status.
+    await once(other.stdout, 'readable');
+    for (let change = 0; change < 20; change += 1) {
+      writeFileSync(path.join(runtime, 'status.json'), String(change));
+      await delay(150);
+    }
+    assert.ok(requests <= 2, `${requests} requests`);
+    other.stdout.resume();
+    for (let tries = 0; requests < 3 && tries < 100; tries += 1) {
+      writeFileSync(path.join(runtime, 'status.json'), `again ${tries}`);
+      await delay(50);
+    }
+    assert.ok(requests >= 3);
+  });
+
   it('prints again when the store changes', async () => {
     rmSync(metadataPaths(path.join(folder, 'docker')).image(factsOf(app).id));
     await printedOnce('a removed image', ({ images }) => images[0]?.code === 'REMOVED');
