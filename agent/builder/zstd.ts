@@ -1,4 +1,4 @@
-import { createZstdDecompress, zstdDecompressSync } from 'node:zlib';
+import { constants, createZstdDecompress, zstdDecompressSync } from 'node:zlib';
 import { ByteReader } from './byte-reader.ts';
 import { CHUNK_BYTES, through } from './through.ts';
 
@@ -10,6 +10,8 @@ const MAGIC_BYTES = 4;
 const MAX_BLOCK_BYTES = 128 * 1024;
 /** A frame of at most so many blocks is unpacked in one step: zstd:chunked has a frame for each file. */
 const FEW_BLOCKS = 16;
+/** 512 MiB, dockerd's limit (klauspost/compress, zstd: MaxWindowSize); zlib's own is 128 MiB. `zstd --long=31` is over both. */
+const WINDOW = { params: { [constants.ZSTD_d_windowLogMax]: 29 } };
 
 /** Whether it begins as a zstd stream, if with a frame to be skipped (moby, go-archive/compression, zstdMatcher). */
 export function isZstd(start: Buffer): boolean {
@@ -54,10 +56,11 @@ async function* unpackFrame(magic: Buffer, reader: ByteReader): AsyncGenerator<U
     first.push(next.value.bytes);
     blocks += next.value.blocks;
     if (blocks <= FEW_BLOCKS) continue;
-    yield* through(restOf(first, pieces), createZstdDecompress({ chunkSize: CHUNK_BYTES }));
+    yield* through(restOf(first, pieces), createZstdDecompress({ ...WINDOW, chunkSize: CHUNK_BYTES }));
     return;
   }
   yield zstdDecompressSync(Buffer.concat(first), {
+    ...WINDOW,
     maxOutputLength: Math.max(blocks, 1) * MAX_BLOCK_BYTES,
     chunkSize: MAX_BLOCK_BYTES,
   });

@@ -17,6 +17,18 @@ function skippable(kind: number, content: Buffer): Buffer {
   return Buffer.concat([head, content]);
 }
 
+/** A frame of blocks as they are that says how far back it may reach, as `zstd --long=WINDOW` does. */
+function stored(content: Buffer, windowLog: number): Buffer {
+  const parts: Buffer[] = [Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, (windowLog - 10) << 3])];
+  for (let at = 0; at < content.length; at += 131_072) {
+    const block = content.subarray(at, at + 131_072);
+    const head = Buffer.alloc(3);
+    head.writeUIntLE((block.length << 3) | (at + block.length === content.length ? 1 : 0), 0, 3);
+    parts.push(head, block);
+  }
+  return Buffer.concat(parts);
+}
+
 async function* pieces(bytes: Buffer, size: number): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }
@@ -47,6 +59,8 @@ describe('a zstd stream', () => {
       Buffer.concat([skippable(15, randomBytes(400_000)), small, skippable(7, Buffer.alloc(0))]),
       part,
     ],
+    ['with the largest window that dockerd takes, short', stored(part.subarray(0, 300_000), 29), part.subarray(0, 300_000)],
+    ['with the largest window that dockerd takes, long', stored(large, 29), large],
     ['of nothing', skippable(3, Buffer.from('no content')), Buffer.alloc(0)],
   ] as const) {
     it(name, async () => {
@@ -71,6 +85,7 @@ describe('a zstd stream', () => {
       unpacked(Buffer.concat([small, Buffer.from('garbage')]), 4096),
       /a zstd frame expected, found something else/,
     );
+    await assert.rejects(unpacked(stored(part, 30), 4096), /memory/);
     const damaged = Buffer.from(stream);
     damaged.writeUInt8((damaged.readUInt8(40_000) + 1) % 256, 40_000);
     await assert.rejects(unpacked(damaged, 4096));
