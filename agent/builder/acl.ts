@@ -27,6 +27,8 @@ const LETTERS: Readonly<Record<number, string>> = {
  * @throws Error where the kernel refuses it (fs/posix_acl.c, posix_acl_from_xattr, posix_acl_valid)
  */
 export function parseAcl(value: Buffer): readonly AclEntry[] {
+  // fs/posix_acl.c, do_set_acl: nothing is no ACL, too.
+  if (value.length === 0) return [];
   if (value.length < 4 || (value.length - 4) % 8 !== 0 || value.readUInt32LE(0) !== 2)
     throw new Error('a POSIX ACL of version 2 expected, found something else');
   const entries: AclEntry[] = [];

@@ -39,15 +39,15 @@ export function attributesAfter(
   const mode = kind === 'symlink' ? 0o777 : entry.mode & 0o7777;
   return {
     mode,
-    // -1 is "as it is" to lchown(2).
-    uid: entry.uid === NO_CHANGE ? before.uid : entry.uid,
-    gid: entry.gid === NO_CHANGE ? before.gid : entry.gid,
+    uid: entry.uid === AS_IT_IS ? before.uid : entry.uid,
+    gid: entry.gid === AS_IT_IS ? before.gid : entry.gid,
     mtime: timeOf(entry),
     xattrs: setXattrs(kind, mode, xattrsAfterChown(kind, before.xattrs), entry.xattrs),
   };
 }
 
-const NO_CHANGE = 0xffffffff;
+/** An owner of -1 to lchown(2). */
+export const AS_IT_IS = 0xffffffff;
 
 /** dockerd gives what is before 1970, or after what the system can, the time 0 (boundTime). */
 function timeOf({ mtimeSec: sec, mtimeNsec: nsec }: Pick<TarEntry, 'mtimeSec' | 'mtimeNsec'>): FileTime {

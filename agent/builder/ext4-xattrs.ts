@@ -7,25 +7,49 @@ const MAGIC = 0xea020000;
 const ENTRY_BYTES = 16;
 const BLOCK_HEADER_BYTES = 32;
 
-/** An inode's attributes: in the inode where they fit, else in a block of their own (fs/ext4/xattr.h). @throws Error */
-export function encodeXattrs(xattrs: ReadonlyMap<string, Buffer>): { readonly inInode: Buffer } | { readonly block: Buffer } {
+/** Zeros behind the last entry. */
+const END_BYTES = 4;
+const INODE_ROOM = INODE_XATTR_BYTES - 4 - END_BYTES;
+const BLOCK_ROOM = BLOCK_BYTES - BLOCK_HEADER_BYTES - END_BYTES;
+
+/**
+ * An inode's attributes: in the inode where they fit, else in a block of their own, and in both where they are too many
+ * for either (fs/ext4/xattr.h). @throws Error
+ */
+export function encodeXattrs(xattrs: ReadonlyMap<string, Buffer>): { readonly inInode?: Buffer; readonly block?: Buffer } {
   const list = storedXattrs(xattrs, 'ext4');
-  const bytes = list.reduce((sum, one) => sum + ENTRY_BYTES + align4(one.name.length) + align4(one.value.length), 4);
-  if (4 + bytes <= INODE_XATTR_BYTES) {
-    const inInode = Buffer.alloc(INODE_XATTR_BYTES);
-    inInode.writeUInt32LE(MAGIC, 0);
-    // Offsets count from the first entry.
-    writeEntries(inInode.subarray(4), 0, list, false);
-    return { inInode };
+  if (bytesOf(list) <= INODE_ROOM) return { inInode: encodeInInode(list) };
+  if (bytesOf(list) <= BLOCK_ROOM) return { block: encodeBlock(list) };
+  const inInode: StoredXattr[] = [];
+  for (const one of list.toSorted((a, b) => bytesOf([b]) - bytesOf([a]))) {
+    if (bytesOf([...inInode, one]) <= INODE_ROOM) inInode.push(one);
   }
-  if (BLOCK_HEADER_BYTES + bytes > BLOCK_BYTES) throw new Error(`at most ${BLOCK_BYTES - BLOCK_HEADER_BYTES} bytes of xattrs expected, as ext4 has room for, found ${bytes}`);
+  const rest = list.filter((one) => !inInode.includes(one));
+  if (bytesOf(rest) > BLOCK_ROOM)
+    throw new Error(`at most ${BLOCK_ROOM} bytes of xattrs expected, as ext4 has room for, found ${bytesOf(rest)}`);
+  return { inInode: encodeInInode(list.filter((one) => inInode.includes(one))), block: encodeBlock(rest) };
+}
+
+function bytesOf(list: readonly StoredXattr[]): number {
+  return list.reduce((sum, { name, value }) => sum + ENTRY_BYTES + align4(name.length) + align4(value.length), 0);
+}
+
+function encodeInInode(list: readonly StoredXattr[]): Buffer {
+  const inInode = Buffer.alloc(INODE_XATTR_BYTES);
+  inInode.writeUInt32LE(MAGIC, 0);
+  // Offsets count from the first entry.
+  writeEntries(inInode.subarray(4), 0, list, false);
+  return inInode;
+}
+
+function encodeBlock(list: readonly StoredXattr[]): Buffer {
   const block = Buffer.alloc(BLOCK_BYTES);
   const hashes = writeEntries(block, BLOCK_HEADER_BYTES, list, true);
   block.writeUInt32LE(MAGIC, 0);
   block.writeUInt32LE(1, 4);
   block.writeUInt32LE(1, 8);
   block.writeUInt32LE(hashes.reduce((hash, one) => (rotate(hash, 16) ^ one) >>> 0, 0), 12);
-  return { block };
+  return block;
 }
 
 function writeEntries(area: Buffer, start: number, list: readonly StoredXattr[], hashed: boolean): number[] {

@@ -199,10 +199,8 @@ class Ext4Writer implements FilesystemWriter {
   #xattrs(inode: Buffer, node: TreeNode): number {
     if (node.xattrs.size === 0) return 0;
     const encoded = encodeXattrs(node.xattrs);
-    if ('inInode' in encoded) {
-      encoded.inInode.copy(inode, 0xa0);
-      return 0;
-    }
+    encoded.inInode?.copy(inode, 0xa0);
+    if (encoded.block === undefined) return 0;
     inode.writeUInt32LE(this.#disk.begin(), 0x68);
     this.#disk.append(encoded.block);
     return 1;

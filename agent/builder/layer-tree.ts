@@ -1,4 +1,4 @@
-import { attributesAfter, bodyOf, type AttributeField } from './entry-inode.ts';
+import { AS_IT_IS, attributesAfter, bodyOf, type AttributeField } from './entry-inode.ts';
 import { inheritedXattrs } from './set-xattrs.ts';
 import { Tree } from './tree.ts';
 import type { TarEntry } from './tar-reader.ts';
@@ -11,6 +11,8 @@ const OPAQUE_XATTR = 'trusted.overlay.opaque';
 const MAX_LINKS = 40;
 /** dockerd makes implied parents with 0777 less its own umask of 022, owned by root (archive.go, createImpliedDirectories). */
 const IMPLIED_MODE = 0o755;
+/** The newest dockerd does not chown what is root's, which in a setgid folder is the folder's group's. */
+const LEFT_AS_MADE = { uid: AS_IT_IS, gid: AS_IT_IS };
 /** Flags of a name in a folder: an entry has named it by its whole path, from the layer's root or with a slash before it. */
 const SEEN = 1;
 const SEEN_ROOTED = 2;
@@ -112,7 +114,7 @@ export class LayerTree {
         throw new Error('each name once expected, found one that replaces what this layer itself has');
       }
     }
-    const inode = entry.type === '1' ? this.#hardLink(entry) : this.#make(bodyOf(entry), parent.inode, entry);
+    const inode = entry.type === '1' ? this.#hardLink(entry, known) : this.#make(bodyOf(entry), parent.inode, entry);
     tree.link(parent.inode, base, inode);
     if (current !== undefined) tree.setLinks(current, tree.links(current) - 1);
     if (entry.type === '1') {
@@ -132,7 +134,12 @@ export class LayerTree {
     this.tree.link(
       folder,
       base,
-      this.#make({ kind: 'character', major: 0, minor: 0 }, folder, { ...entry, mode: 0, xattrs: NO_XATTRS }),
+      this.#make({ kind: 'character', major: 0, minor: 0 }, folder, {
+        ...entry,
+        ...(entry.uid === 0 && entry.gid === 0 ? LEFT_AS_MADE : {}),
+        mode: 0,
+        xattrs: NO_XATTRS,
+      }),
     );
   }
 
@@ -142,7 +149,7 @@ export class LayerTree {
       body,
       attributesAfter(
         body.kind,
-        { uid: 0, gid: 0, xattrs: inheritedXattrs(body.kind, this.tree.xattrs(folder)) },
+        { uid: 0, gid: this.tree.gidWithin(folder), xattrs: inheritedXattrs(body.kind, this.tree.xattrs(folder)) },
         entry,
       ),
     );
@@ -159,7 +166,8 @@ export class LayerTree {
     );
   }
 
-  #hardLink(entry: TarEntry): number {
+  /** @param known the entry that it replaces, which is gone before the link is made; 0 where there is none */
+  #hardLink(entry: TarEntry, known: number): number {
     const target = clean(`/${entry.linkName.toString('latin1')}`);
     const parts = target.split('/').filter((part) => part !== '');
     const base = parts.pop() ?? '';
@@ -168,6 +176,7 @@ export class LayerTree {
       this.#walk([root], [], parts, { make: false, any: false }, { left: MAX_LINKS }).inode,
       base,
     );
+    if (found !== 0 && found === known) throw new Error('a hard link to another name expected, found one to itself');
     const inode = this.tree.inodeOf(found);
     if (found === 0 || this.tree.kind(inode) === 'folder')
       throw new Error(
@@ -208,7 +217,8 @@ export class LayerTree {
       if (child === 0) {
         if (!how.make)
           throw new Error(`the folder '${printable([...names, part].join('/'))}' expected in the layer, found none`);
-        child = this.#make({ kind: 'folder' }, folder, { ...ownedByRoot(IMPLIED_MODE), mtimeSec: 0, mtimeNsec: 0 });
+        const attributes = { ...ownedByRoot(IMPLIED_MODE), ...LEFT_AS_MADE, mtimeSec: 0, mtimeNsec: 0 };
+        child = this.#make({ kind: 'folder' }, folder, attributes);
         tree.link(folder, part, child);
       }
       const node = tree.kind(child);

@@ -6,8 +6,10 @@ type Xattrs = ReadonlyMap<string, Buffer>;
 const ACCESS_ACL = 'system.posix_acl_access';
 const DEFAULT_ACL = 'system.posix_acl_default';
 const CAPABILITY = 'security.capability';
+const CAPABILITY_EFFECTIVE = 1;
 /** include/uapi/linux/limits.h */
 const XATTR_NAME_MAX = 255;
+const EMPTY = Buffer.alloc(0);
 
 /** What a new inode gets from the folder that it is made in (fs/posix_acl.c, posix_acl_create). */
 export function inheritedXattrs(kind: Body['kind'], parent: Xattrs): Xattrs {
@@ -18,10 +20,10 @@ export function inheritedXattrs(kind: Body['kind'], parent: Xattrs): Xattrs {
 
 /**
  * What a file keeps when its owner is set, even to what it was: no capability (fs/open.c, chown_common:
- * ATTR_KILL_PRIV).
+ * ATTR_KILL_PRIV), unless that is empty (security/commoncap.c, cap_inode_need_killpriv).
  */
 export function xattrsAfterChown(kind: Body['kind'], xattrs: Xattrs): Xattrs {
-  if (kind === 'folder' || !xattrs.has(CAPABILITY)) return xattrs;
+  if (kind === 'folder' || (xattrs.get(CAPABILITY) ?? EMPTY).length === 0) return xattrs;
   return new Map([...xattrs].filter(([name]) => name !== CAPABILITY));
 }
 
@@ -62,7 +64,11 @@ export function setXattrs(kind: Body['kind'], mode: number, before: Xattrs, entr
   return xattrs;
 }
 
-/** security/commoncap.c, validheader. */
+/** security/commoncap.c, cap_convert_nscap, which does not see what is empty (fs/xattr.c, vfs_setxattr). */
 function isCapability(value: Buffer): boolean {
-  return (value.length === 20 && value[3] === 2) || (value.length === 24 && value[3] === 3);
+  if (value.length !== 20 && value.length !== 24) return value.length === 0;
+  const revision = value.readUInt32LE(0) & ~CAPABILITY_EFFECTIVE;
+  if (value.length === 20) return revision === 0x0200_0000;
+  // The user of a namespace; -1 is none.
+  return revision === 0x0300_0000 && value.readUInt32LE(20) !== 0xffff_ffff;
 }

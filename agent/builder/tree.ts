@@ -12,6 +12,7 @@ const INODE = { kindAndMode: 0, uid: 1, gid: 2, seconds: 3, secondsHighAndNanos:
 const INODE_WORDS = 11;
 const KINDS = ['folder', 'file', 'symlink', 'character', 'block', 'fifo'] as const;
 const MAX_NAME_BYTES = 255;
+const SETGID = 0o2000;
 
 /**
  * Folders and what is in them, packed: some 64 bytes, the name and its 6 to 11 bytes in the index for each. As objects of the
@@ -232,6 +233,11 @@ export class Tree {
     if (kind === 'file') return { kind, size: this.size(inode), block: this.#inodes.get(inode, INODE.third) };
     if (kind === 'symlink') return { kind, target: this.target(inode) };
     return { kind, major: this.#inodes.get(inode, INODE.first), minor: this.#inodes.get(inode, INODE.second) };
+  }
+
+  /** The group of what is made in a folder: the folder's where that is setgid, or else root's (fs/inode.c, inode_init_owner). */
+  gidWithin(folder: number): number {
+    return (this.#inodes.get(folder, INODE.kindAndMode) & SETGID) === 0 ? 0 : this.#inodes.get(folder, INODE.gid);
   }
 
   xattrs(inode: number): ReadonlyMap<string, Buffer> {

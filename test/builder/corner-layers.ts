@@ -41,6 +41,14 @@ const DEFAULT = 'SCHILY.xattr.system.posix_acl_default';
 const CAPABILITY = 'SCHILY.xattr.security.capability';
 const capability = Buffer.from('0100000200200000000000000000000000000000', 'hex').toString('latin1');
 const [USER_OBJ, USER, GROUP_OBJ, MASK, OTHER] = [1, 2, 4, 16, 32] as const;
+/** The same, for the root of a user namespace alone: revision 3. */
+const namespaced = (rootUid: number): string => {
+  const bytes = Buffer.alloc(24);
+  bytes.write(capability, 'latin1');
+  bytes.writeUInt8(3, 3);
+  bytes.writeUInt32LE(rootUid, 20);
+  return bytes.toString('latin1');
+};
 const named = acl([USER_OBJ, 6], [USER, 7, 1000], [GROUP_OBJ, 4], [MASK, 7], [OTHER, 4]);
 const hard = (name: string, linkName: string, more: Partial<MadeEntry> = {}): MadeEntry => ({
   name,
@@ -321,6 +329,46 @@ export const takenCorners: Readonly<Record<string, readonly MadeEntry[]>> = {
     hard('hard', 'file', { mode: 0o755, pax: { [CAPABILITY]: capability } }),
   ],
   'a capability on a folder': [{ name: 'folder/', type: '5', pax: { [CAPABILITY]: capability } }],
+  'a hard link with an empty capability': [
+    { name: 'file', content: 'x', mode: 0o755, pax: { [CAPABILITY]: '' } },
+    hard('hard', 'file', { mode: 0o755 }),
+  ],
+  'a capability of a namespace': [{ name: 'file', content: 'x', pax: { [CAPABILITY]: namespaced(1000) } }],
+  'empty ACLs': [
+    { name: 'file', content: 'x', mode: 0o640, pax: { [ACCESS]: '', [DEFAULT]: '' } },
+    { name: 'folder/', type: '5', mode: 0o750, pax: { [ACCESS]: '', [DEFAULT]: '' } },
+  ],
+  'a setgid folder': [
+    { name: 'folder/', type: '5', mode: 0o2775, gid: 50 },
+    { name: 'folder/implied/deeper/file', content: 'x' },
+    { name: 'folder/inner/', type: '5', mode: 0o750 },
+    { name: 'folder/file', content: 'x', gid: 3 },
+    { name: 'folder/link', type: '2', linkName: 'file' },
+    { name: 'folder/.wh.gone' },
+    { name: 'folder/.wh.gone-of-another', uid: 12 },
+    { name: 'folder/opaque/.wh..wh..opq' },
+  ],
+  'gid -1 in a setgid folder': [
+    { name: 'folder/', type: '5', mode: 0o2775, gid: 50 },
+    { name: 'folder/file', content: 'x', mode: 0o2755, pax: { gid: '-1' } },
+    { name: 'folder/inner/', type: '5', mode: 0o2700, pax: { gid: '-1' } },
+    { name: 'folder/inner/file', content: 'x', pax: { gid: '-1' } },
+    { name: 'folder/link', type: '2', linkName: 'file', pax: { gid: '-1' } },
+    { name: 'folder/fifo', type: '6', mode: 0o600, pax: { gid: '-1' } },
+    { name: 'folder/.wh.gone', pax: { gid: '-1' } },
+  ],
+  'a hard link through a name that it replaces': [
+    { name: 'file' },
+    hard('hard', 'file'),
+    hard('/file', 'hard', { mode: 0o600 }),
+  ],
+  'xattrs for an inode and a block': [
+    {
+      name: 'file',
+      content: 'x',
+      pax: { 'SCHILY.xattr.user.long': 'y'.repeat(4020), 'SCHILY.xattr.user.a': 'b', [CAPABILITY]: capability },
+    },
+  ],
   'an xattr of 255 bytes': [{ name: 'file', content: 'x', pax: { [`SCHILY.xattr.user.${'n'.repeat(250)}`]: 'x' } }],
 };
 
@@ -395,6 +443,11 @@ export const refusedCorners: Readonly<Record<string, readonly MadeEntry[]>> = {
   ],
   'an ACL on a symlink': [{ name: 'link', type: '2', linkName: 'a', pax: { [ACCESS]: named } }],
   'a default ACL on a file': [{ name: 'file', content: 'x', pax: { [DEFAULT]: named } }],
+  'a hard link to the name that it replaces': [{ name: 'file' }, hard('/file', 'file')],
+  'a capability with unknown flags': [
+    { name: 'file', content: 'x', pax: { [CAPABILITY]: capability.replace('\x01\0\0', '\x01\0\x01') } },
+  ],
+  'a capability of no namespace': [{ name: 'file', content: 'x', pax: { [CAPABILITY]: namespaced(0xffffffff) } }],
   'a capability that is none': [{ name: 'file', content: 'x', pax: { [CAPABILITY]: 'all' } }],
   'an xattr without a namespace': [{ name: 'file', content: 'x', pax: { 'SCHILY.xattr.note': 'x' } }],
   'an xattr with an empty name': [{ name: 'file', content: 'x', pax: { 'SCHILY.xattr.user.': 'x' } }],
@@ -408,6 +461,7 @@ export const refusedCorners: Readonly<Record<string, readonly MadeEntry[]>> = {
  */
 export const likeVersion: Readonly<Record<string, '26.1' | '28.5'>> = {
   'a whiteout, then a folder made opaque': '26.1',
+  'a setgid folder': '28.5',
   'xattrs of a symlink': '26.1',
   'an opaque symlink to nothing': '28.5',
   'a file through a symlink to nothing': '28.5',

@@ -14,6 +14,9 @@ export async function treeFacts(root: string): Promise<Readonly<Record<string, R
 const SCRIPT = `
 import hashlib, json, os, stat, sys
 facts, inodes = {}, {}
+def value(path, key):
+    try: return os.getxattr(path, key, follow_symlinks=False).hex()
+    except OSError as error: return os.strerror(error.errno)
 def add(path, name):
     s = os.lstat(path)
     kind = stat.S_IFMT(s.st_mode)
@@ -23,7 +26,7 @@ def add(path, name):
         'size': None if kind == stat.S_IFDIR else s.st_size,
         'target': repr(os.readlink(path)) if kind == stat.S_IFLNK else None,
         'content': hashlib.sha256(open(path, 'rb').read()).hexdigest() if kind == stat.S_IFREG else None,
-        'xattrs': {k: os.getxattr(path, k, follow_symlinks=False).hex() for k in sorted(os.listxattr(path, follow_symlinks=False)) if k != 'trusted.overlay.origin'},
+        'xattrs': {k: value(path, k) for k in sorted(os.listxattr(path, follow_symlinks=False)) if k != 'trusted.overlay.origin'},
         'same': repr(inodes.setdefault(s.st_ino, name)),
     }
 def walk(path, name):
