@@ -35,6 +35,8 @@ export class PruneWatch {
   #asking = false;
   #isStale = false;
   #pruningUntilMs = 0;
+  /** How many prunes are over. */
+  #prunes = 0;
   #restoring = 0;
   #restored: Promise<void> = Promise.resolve();
 
@@ -52,6 +54,7 @@ export class PruneWatch {
       if (this.#knows(id)) void this.#ask().catch(() => undefined);
     } else if (action === 'prune') {
       this.#pruningUntilMs = 0;
+      this.#prunes += 1;
       this.#restoring += 1;
       this.#restored = this.#restored.then(() => this.#settle(timeMs)).catch(() => undefined).finally(() => (this.#restoring -= 1));
     } else if (this.#restoring === 0) {
@@ -76,8 +79,11 @@ export class PruneWatch {
       while (this.#isStale && this.#options.now() > this.#pruningUntilMs) {
         this.#isStale = false;
         const present = this.#options.read();
+        const prunes = this.#prunes;
         const isPruning = await this.#options.isPruning();
         const atMs = this.#options.now() + CLOCK_MS;
+        // Of one that was over meanwhile perhaps: then it says nothing of the next removal.
+        if (isPruning === true && prunes !== this.#prunes) continue;
         if (isPruning === true) this.#pruningUntilMs = atMs + PRUNING_MS;
         else if (isPruning === false) this.#moments = [...this.#moments, { present, atMs }].slice(-MOMENTS);
       }

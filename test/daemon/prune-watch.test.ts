@@ -128,6 +128,25 @@ describe('what a prune has taken', () => {
     }
   });
 
+  it('is told by no answer that was given while the one before was under way, and is heard when that is over', async () => {
+    const docker = new PretendedDocker('A', 'B', 'C');
+    let reply = (): void => undefined;
+    docker.answer = new Promise((resolve) => (reply = resolve));
+    docker.isPruning = true;
+    docker.remove('A');
+    await settle();
+    docker.over();
+    reply();
+    await docker.watch.settled;
+    await settle();
+    await docker.rmi('B');
+    docker.isPruning = true;
+    docker.there.delete('C');
+    docker.over();
+    await docker.watch.settled;
+    assert.deepEqual(docker.restored, [['A'], ['C']]);
+  });
+
   it('is also what dockerd has not answered about', async () => {
     const docker = new PretendedDocker('A');
     docker.isPruning = undefined;

@@ -109,7 +109,8 @@ function testsOn(version: DockerdVersion): void {
     let dockerd: Dockerd;
     let archive: Uint8Array;
     before(async () => {
-      site = await makeSite(version);
+      // What a prune takes is to stay away, as after any removal.
+      site = await makeSite(version, { prunedImages: 'respect' });
       const base = await busyboxRoot();
       const image = (content: string, ...tags: readonly string[]): ArchiveImage => ({ tags, layers: [base, [{ name: 'app', content }]] });
       archive = await dockerArchive([image('app', 'app:1', 'app:latest'), image('db', 'db:1')]);
