@@ -49,13 +49,22 @@ function placeOf(text: string): Pick<ArchiveArgument, 'path' | 'image'> | undefi
 /** Of the images of an archive, those that are meant. @throws PreloaderError where it has none of that name */
 export function selectImages({ path, image }: ArchiveArgument, images: readonly InputImage[]): readonly InputImage[] {
   if (image === undefined) return images;
-  const found = images.filter(({ references, bareTags }) => [...references, ...bareTags].includes(image));
+  const found = images.filter((one) => [...namesOf(one), ...one.writtenNames].includes(image));
   if (found.length > 0) return found;
-  const there = listNames(images.flatMap(({ references, bareTags }) => [...references, ...bareTags]));
+  const there = listNames(images.flatMap(namesOf));
   throw new PreloaderError(
     'BUILD_FAILED',
     `${path}:${image}: an image with this tag or name in ${path} expected, found ${there || 'none that has one'}`,
   );
+}
+
+/** What of a layout's names can be typed as it is (OCI image spec, annotations.md, has the same characters). */
+const OCI_NAME = /^[\w.:@/+-]+$/;
+
+function namesOf({ references, bareTags, writtenNames }: InputImage): readonly string[] {
+  return references.length + bareTags.length === 0
+    ? writtenNames.filter((name) => OCI_NAME.test(name))
+    : [...references, ...bareTags];
 }
 
 /** The images of an archive under the name that they are given. @throws PreloaderError where one name is for several */
@@ -67,7 +76,7 @@ export function nameImages({ path, name }: ArchiveArgument, images: readonly Inp
     const advice = images.every((image) => tagsOf(image).length > 0)
       ? `${path}=${repository} keeps their tags, ${path}:IMAGE=${repository}:${tag} names one`
       : 'save each in an archive of its own';
-    const found = listNames(images.map((image) => image.references[0] ?? image.bareTags[0] ?? image.id));
+    const found = listNames(images.map((image) => namesOf(image)[0] ?? image.id));
     throw new PreloaderError(
       'BUILD_FAILED',
       `${path}=${repository}:${tag}: an archive of one image expected, ` +
@@ -94,11 +103,15 @@ export function namingAdvice(
   const where = path === '-' ? 'standard input' : path;
   return images
     .filter(({ id }) => nameless.has(id))
-    .map(({ id, bareTags: [tag] }) => {
+    .map(({ id, bareTags: [tag], writtenNames: [written] }) => {
       const lacks = `${id} of ${where} has no name on the disk`;
       if (tag !== undefined) {
         const named = count === 1 ? `${path}=NAME:TAG` : `${path}:${tag}=NAME:TAG`;
         return `${lacks}, only the tag '${tag}': build ${named} names it, ${path}=NAME calls it NAME:${tag}`;
+      }
+      if (written !== undefined && OCI_NAME.test(written)) {
+        const named = count === 1 ? `${path}=NAME:TAG` : `${path}:${written}=NAME:TAG`;
+        return `${lacks}, '${written}' is none to Docker: build ${named} names it`;
       }
       if (count === 1) return `${lacks}: give it one, with build ${path}=NAME:TAG`;
       return `${lacks}: save it under a name, or in an archive of its own and build that as ARCHIVE=NAME:TAG`;

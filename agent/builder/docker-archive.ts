@@ -63,6 +63,7 @@ export async function readDockerArchive(
       sources: entries.map((entry) => ({ archive, entry, blobDigest: digestIn(entry) })),
       references,
       bareTags: [],
+      writtenNames: tags ?? [],
       manifests: manifestsOf(parsed.id),
       parent: undefined,
     });
@@ -123,7 +124,7 @@ export function parseConfig(
   }
 }
 
-export function reference(archive: Archive, text: string): string {
+function reference(archive: Archive, text: string): string {
   try {
     return familiarReference(text);
   } catch (error) {

@@ -20,6 +20,8 @@ export interface InputImage extends ImageConfig {
   readonly references: readonly string[];
   /** Tags without a name, as umoci and skopeo write them into a layout. */
   readonly bareTags: readonly string[];
+  /** What the archive calls it, letter by letter; may be nothing that Docker takes for a name or tag. */
+  readonly writtenNames: readonly string[];
   /** The manifest, and the indexes that lead to it, where a registry has the image by them. */
   readonly manifests: readonly RegistryManifest[];
   /** The image that it was built from by one step, where the archive has that, too. */

@@ -3,8 +3,9 @@ import { isTag } from '../docker/reference.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { plural } from '../system/plural.ts';
 import type { Archive } from './archive.ts';
-import { parseConfig, reference } from './docker-archive.ts';
+import { parseConfig } from './docker-archive.ts';
 import { archiveError } from './fail.ts';
+import { familiarReference } from './image-name.ts';
 import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
 import {
   blobEntry,
@@ -75,11 +76,22 @@ async function readImage(archive: Archive, name: string, { manifest, blobs }: Fo
     archive,
     config,
     sources: manifest.layers.map((layer) => ({ archive, entry: blobEntry(layer.digest), blobDigest: layer.digest })),
-    references: /[:/]/.test(name) ? [reference(archive, name)] : [],
+    references: referencesIn(name),
     bareTags: isTag(name) ? [name] : [],
+    writtenNames: name === '' ? [] : [name],
     manifests: blobs,
     parent: undefined,
   };
+}
+
+/** A layout may call an image what Docker does not, `App:1` or `1.0+git` (OCI image spec, annotations.md): it has no name then. */
+function referencesIn(name: string): string[] {
+  if (!/[:/]/.test(name)) return [];
+  try {
+    return [familiarReference(name)];
+  } catch {
+    return [];
+  }
 }
 
 /** As containerd's tools write it, or else a name or a tag alone, as skopeo and umoci do. */

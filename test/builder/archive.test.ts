@@ -408,6 +408,28 @@ describe('build and archives of all kinds', () => {
       await refused(/'-', standard input, expected once, found it again/, 2, '-=a:1', '-=b:1');
     });
 
+    it('are given to images of a layout whose own names are none to Docker', async () => {
+      const files = new Map<string, Buffer>();
+      bare(one, 'App:1', files);
+      const single = writeFolder('upper', new Map(files));
+      const { names, stderr } = await built(single);
+      assert.deepEqual(names, ['']);
+      assert.match(stderr, / has no name on the disk, 'App:1' is none to Docker: build \S+upper=NAME:TAG names it$/);
+      assert.deepEqual((await built(`${single}=app:2`)).names, ['app:2']);
+      bare(two, '1.0+git', files);
+      const both = writeFolder('odd-names', files);
+      assert.match((await built(both)).stderr, /'1\.0\+git' is none to Docker: build \S+odd-names:1\.0\+git=NAME:TAG/);
+      assert.deepEqual((await built(`${both}:App:1=app:3`, `${both}:1.0+git=db:4`)).names, ['app:3', 'db:4']);
+      await refused(/with this tag or name in \S+ expected, found App:1, 1\.0\+git/, 1, `${both}:v1=app:1`);
+    });
+
+    it('of an archive are found as they are written there', async () => {
+      const archive = write('podman.tar', savedArchive([{ ...one, tags: ['docker.io/library/app:1'] }, two]));
+      const renamed = await built(`${archive}:docker.io/library/app:1=x:1`);
+      assert.deepEqual(renamed.names, ['x:1']);
+      assert.deepEqual((await built(`${archive}:app:1=x:1`)).names, ['x:1']);
+    });
+
     it('are told from files whose own name has a = or :', async () => {
       copyFileSync(at('one.tar'), at('x=y:1'));
       assert.deepEqual((await built(at('x=y:1'))).names, ['one:1']);
