@@ -6,6 +6,7 @@ import { messageOf, PreloaderError } from '../system/errors.ts';
 import { parseJson } from '../system/parse.ts';
 import { plural } from '../system/plural.ts';
 import type { Archive } from './archive.ts';
+import { checkTimes } from './config-times.ts';
 import { archiveError, noImages } from './fail.ts';
 import { familiarReference } from './image-name.ts';
 import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
@@ -118,7 +119,9 @@ export function parseConfig(
   const id = asImageID(digest);
   if (id === undefined) throw new Error(`a digest expected, found ${digest}`);
   try {
-    return parseImageConfig(config, id);
+    const image = parseImageConfig(config, id);
+    checkTimes(config);
+    return image;
   } catch (error) {
     throw archiveError(archive.name, `entry '${printable(entry)}': ${messageOf(error)}`, error);
   }
