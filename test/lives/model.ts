@@ -204,8 +204,14 @@ export class Model {
     this.#left = outcome.left;
     this.#waiting = outcome.waiting;
     this.#removals = outcome.removals;
-    for (const name of outcome.either.keys()) {
+    for (const [name, [disks]] of outcome.either) {
       const found = this.names.get(name);
+      if (found !== undefined && found === disks) {
+        // A removal that a killed run has hidden: the disk has given the name once more.
+        this.#left.set(name, found);
+        this.#removals.delete(name);
+        continue;
+      }
       if (found !== outcome.left.get(name)) this.#left.delete(name);
       if (found !== undefined && found !== outcome.left.get(name)) this.#users.add(name);
     }
