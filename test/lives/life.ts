@@ -249,7 +249,8 @@ class Life {
     await guest.stop();
     for (const name of guest.disks.keys()) await guest.detach(name);
     await this.#boot();
-    if (!isBefore || guest.model.names.size > 0) await this.#removeAll();
+    // He may have done something on what a killed run has left, too.
+    if (!isBefore || guest.model.names.size > 0 || guest.model.images.size > 0) await this.#removeAll();
     await this.#endDaemon();
     this.#say('Docker stops; apply, unlink');
     await guest.stop();
