@@ -64,14 +64,18 @@ class Life {
   async #use(): Promise<void> {
     const action = userAction(this.guest, this.#dice);
     this.#say(action.text);
+    const before = this.guest.store.images();
     await action.run();
-    this.#learn(await this.guest.seen(), action);
+    this.#learn(await this.guest.seen(), action, before);
     await checkListed(this.guest);
   }
 
-  #learn(seen: Seen, { did, says }: UserAction, wrote = did.wrote ?? []): void {
-    const { model } = this.guest;
-    model.learn(seen, { ...did, wrote });
+  /** @param before when each image was written */
+  #learn(seen: Seen, { did, says }: UserAction, before: ReadonlyMap<string, number>, wrote = did.wrote ?? []): void {
+    const { model, store } = this.guest;
+    const isNew = ([image, timeMs]: readonly [string, number]): boolean => before.has(image) && before.get(image) !== timeMs && !wrote.includes(image);
+    const brought = did.comesBack === undefined || did.comesBack === false ? [] : [...store.images()].filter(isNew).map(([image]) => image);
+    model.learn(seen, { ...did, wrote, brought });
     const image = says === undefined ? undefined : model.names.get(says[0]);
     if (says !== undefined && image !== undefined && !this.guest.says.has(image)) this.guest.says.set(image, says[1]);
   }
@@ -110,7 +114,7 @@ class Life {
     const now = guest.store.images();
     const meant = action.did.wrote ?? [];
     const wrote = meant.filter((image) => now.has(image) && times.get(image) !== now.get(image));
-    this.#learn(guest.onDisk(), { ...action, did: { ...action.did, ...(action.did.comesBack === true ? { comesBack: 'perhaps' } : {}) } }, wrote);
+    this.#learn(guest.onDisk(), { ...action, did: { ...action.did, ...(action.did.comesBack === true ? { comesBack: 'perhaps' } : {}) } }, times, wrote);
   }
 
   async #chooseSettings(): Promise<void> {

@@ -32,6 +32,8 @@ export interface Did {
   readonly comesBack?: boolean | 'perhaps';
   /** Images that he has loaded, pulled or made: these are his, whoever brought them before, and so are their names. */
   readonly wrote?: readonly string[];
+  /** Images that a prune has taken, whosever they were, and that the daemon has brought back from a disk. */
+  readonly brought?: readonly string[];
 }
 
 /** What a whole run of the agent is to make of the names. */
@@ -91,7 +93,11 @@ export class Model {
   }
 
   /** dockerd has done what the user said, or a part of it where it was killed. */
-  learn(now: Seen, { gives = new Map(), takes = () => false, removes = false, comesBack = false, wrote = [] }: Did): void {
+  learn(now: Seen, { gives = new Map(), takes = () => false, removes = false, comesBack = false, wrote = [], brought = [] }: Did): void {
+    for (const image of brought) {
+      this.images.delete(image);
+      this.#put.add(image);
+    }
     for (const image of wrote) this.#again.add(image);
     for (const name of new Set([...this.names.keys(), ...now.names.keys()])) {
       const [before, after] = [this.names.get(name), now.names.get(name)];
