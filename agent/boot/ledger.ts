@@ -212,6 +212,11 @@ export function settleReferences(ledger: Ledger, store: ReadonlyMap<string, Imag
   return { ...ledger, references };
 }
 
+/** What of ours may be in the store: a run that was killed may have left what was there before, or what it was to add. */
+export function mayBeThere({ images, layers, next }: Ledger): Pick<LedgerContent, 'images' | 'layers'> {
+  return { images: new Map([...(next?.images ?? []), ...images]), layers: new Map([...(next?.layers ?? []), ...layers]) };
+}
+
 /** Whether two ledgers say the same. */
 export function isSameLedger(left: Ledger, right: Ledger): boolean {
   return serialiseLedger(sorted(left)) === serialiseLedger(sorted(right));

@@ -10,7 +10,7 @@ import type { Config } from './config.ts';
 import { distributionSteps } from './distribution.ts';
 import { imageSteps } from './image-steps.ts';
 import { LayerPlanner } from './layer-steps.ts';
-import { isSameLedger, settleReferences, type Ledger, type LedgerContent, type LedgerState } from './ledger.ts';
+import { isSameLedger, mayBeThere, settleReferences, type Ledger, type LedgerContent, type LedgerState } from './ledger.ts';
 import { pinSteps } from './pin-steps.ts';
 import { mergeReferences } from './references.ts';
 import { findRemovals } from './removals.ts';
@@ -51,12 +51,13 @@ export interface Plan {
  */
 export function plan({ store, ledger: { state, ledger: written }, disks, config, forget = false, beyond = new Map() }: PlanInput): Plan {
   const ledger = settleReferences(written, store.referenceStore.references);
+  const noted = mayBeThere(ledger);
   const offer = catalogue(disks, store, beyond);
   const isOurs = (id: ImageID): boolean => {
     if (store.isOwnImage(id) || isRestored(id, store, ledger)) return true;
     const top = (offer.images.get(id) ?? store.imageConfig(id))?.chains.at(-1);
     // What is whole without our mark, dockerd has written; without its file only the ledger and the layers can tell.
-    return (hasImage(ledger, id) || (top !== undefined && store.ownership(top) === 'ours')) && !store.hasWholeImage(id);
+    return (noted.images.has(id) || (top !== undefined && store.ownership(top) === 'ours')) && !store.hasWholeImage(id);
   };
   const merge = mergeReferences({
     store: store.referenceStore.references,
@@ -74,14 +75,14 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   const imageChanges = imageSteps(store, images, { synced: ledger.synced, isOurs });
   const distribution = distributionSteps(store, layers.wantedCopies(), ledger.distribution);
 
-  const known: LedgerContent = state === 'read' ? ledger : contentByStore(store, offer);
-  const removals = findRemovals({ store, ledger, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, displaced: merge.displaced, isOurs, planner: layers, forget });
+  const known = state === 'read' ? noted : contentByStore(store, offer);
+  const removals = findRemovals({ store, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, displaced: merge.displaced, isOurs, planner: layers, forget });
 
   const pins = pinSteps({
     store,
     images: config.prunedImages === 'restore' ? images : new Map(),
     ownLayers: layers.own,
-    known: state === 'read' ? [...ledger.layers.keys(), ...(ledger.next?.layers.keys() ?? [])] : store.pinnedLayers(),
+    known: state === 'read' ? noted.layers.keys() : store.pinnedLayers(),
     synced: ledger.synced,
   });
 
@@ -143,8 +144,7 @@ function begin(build: readonly Step[], { ledger, reclaimed }: Before, final: Led
   const before: Ledger = {
     // With the new times in `lent`, what the user has loaded again would look untouched to the next run.
     references: new Map([...ledger.references].filter(([name]) => !reclaimed.has(name))),
-    images: new Map([...(ledger.next?.images ?? []), ...ledger.images]),
-    layers: new Map([...(ledger.next?.layers ?? []), ...ledger.layers]),
+    ...mayBeThere(ledger),
     synced: false,
     next: { references, images, layers },
     removed: new Map([...ledger.removed, ...final.removed]),
@@ -159,10 +159,6 @@ function begin(build: readonly Step[], { ledger, reclaimed }: Before, final: Led
 
 function isEmpty(content: LedgerContent): boolean {
   return content.references.size === 0 && content.images.size === 0 && content.layers.size === 0;
-}
-
-function hasImage(ledger: Ledger, id: ImageID): boolean {
-  return ledger.images.has(id) || ledger.next?.images.has(id) === true;
 }
 
 /**
@@ -198,13 +194,13 @@ function timesOf(store: Store, images: readonly ImageID[]): Map<ImageID, number>
  * With the ledger lost, our layers are found by their cache-id, and our images by their mark. Which names were ours cannot
  * be known, so they stay.
  */
-function contentByStore(store: Store, offer: Catalogue): LedgerContent {
+function contentByStore(store: Store, offer: Catalogue): Pick<LedgerContent, 'images' | 'layers'> {
   const layers = new Map<ChainID, string>();
   for (const chain of store.layersInOurFolders()) {
     if (store.ownership(chain) === 'ours') layers.set(chain, offer.layers.get(chain)?.[0]?.label ?? labelInLink(store.ownLayer(chain).diff) ?? '');
   }
   const images = new Map([...store.images].filter((id) => store.isOwnImage(id)).map((id) => [id, labelOfImage(id, store, offer, layers)] as const));
-  return { references: new Map(), images, layers };
+  return { images, layers };
 }
 
 function labelOfImage(id: ImageID, store: Store, offer: Catalogue, layers: ReadonlyMap<ChainID, string>): string {

@@ -8,14 +8,13 @@ import type { Store } from '../docker/store.ts';
 import { isDirectory, readTextIfThere } from '../system/files.ts';
 import { listNames, plural } from '../system/plural.ts';
 import type { LayerPlanner } from './layer-steps.ts';
-import type { Ledger, LedgerContent } from './ledger.ts';
+import type { LedgerContent } from './ledger.ts';
 import type { Step } from './steps.ts';
 
 export interface RemovalInput {
   readonly store: Store;
-  readonly ledger: Ledger;
   /** What of ours may be in the store, by the ledger, or by the store where that is lost. */
-  readonly known: LedgerContent;
+  readonly known: Pick<LedgerContent, 'images' | 'layers'>;
   readonly wantedImages: ReadonlyMap<ImageID, DiskImage>;
   readonly wantedLayers: ReadonlyMap<ChainID, DiskLayer>;
   /** Changes to repositories.json. */
@@ -63,10 +62,10 @@ class RemovalPlanner implements Removals {
 
   constructor(input: RemovalInput) {
     this.#input = input;
-    const { known, ledger } = input;
+    const { known } = input;
     this.#names = namesAfter(input.store, input.changes);
-    this.#sortImages(new Map([...(ledger.next?.images ?? []), ...known.images]));
-    this.#candidates = new Map([...(ledger.next?.layers ?? []), ...known.layers].filter(([chain]) => !input.wantedLayers.has(chain) && this.#isOurs(chain)));
+    this.#sortImages(known.images);
+    this.#candidates = new Map([...known.layers].filter(([chain]) => !input.wantedLayers.has(chain) && this.#isOurs(chain)));
     if (this.#candidates.size > 0) this.#sortLayers();
     for (const id of this.#removedImages) this.steps.push({ do: 'remove-image', id });
     for (const chain of this.#removedLayers) this.steps.push({ do: 'remove-layer', chain, names: ownLayerNames(chain) });
