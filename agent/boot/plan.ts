@@ -95,7 +95,7 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   const ownFiles = [...ledger.distribution].filter((path) => ledger.next === undefined || existsSync(join(store.paths.root, path)));
   const stale = removals.staleDistribution(ownFiles);
   const restored = restoredNow(store, ledger);
-  const mended = new Set(imageChanges.flatMap((step) => (step.do === 'store-image' && store.readImage(step.id)?.equals(step.config) !== true ? [step.id] : [])));
+  const isMended = (id: ImageID): boolean => imageChanges.some((step) => step.do === 'store-image' && step.id === id && store.readImage(id)?.equals(step.config) !== true);
   const final: Ledger = {
     ...content,
     synced: false,
@@ -103,7 +103,7 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
     removed: forget ? new Map() : merge.removed,
     displaced: merge.displaced,
     // One that is mended gets our mark.
-    restored: new Map([...restored].filter(([id]) => content.images.has(id) && !mended.has(id))),
+    restored: new Map([...restored].filter(([id]) => content.images.has(id) && !isMended(id))),
     restoring: undefined,
     lent: timesOf(store, [...merge.own.values()].filter((id) => !isOurs(id))),
     distribution: new Set([...ownFiles, ...distribution.written].filter((path) => !stale.includes(path))),

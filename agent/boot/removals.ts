@@ -80,10 +80,12 @@ class RemovalPlanner implements Removals {
 
   #sortImages(candidates: ReadonlyMap<ImageID, string>): void {
     const { store, wantedImages, displaced } = this.#input;
+    const unwanted = [...candidates].filter(([id]) => !wantedImages.has(id) && store.images.has(id) && this.#input.isOurs(id));
+    // The usual case, in which no container has to be read.
+    if (unwanted.length === 0) return;
     const containerTops = new Set(store.containerParents().values());
     const waiting = new Set(displaced.values());
-    for (const [id, label] of candidates) {
-      if (wantedImages.has(id) || !store.images.has(id) || !this.#input.isOurs(id)) continue;
+    for (const [id, label] of unwanted) {
       const top = store.imageConfig(id)?.chains.at(-1);
       if (this.#names.has(id) || waiting.has(id) || (top !== undefined && containerTops.has(top))) this.keptImages.set(id, label);
       else this.#removedImages.add(id);
