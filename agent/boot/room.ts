@@ -1,5 +1,6 @@
-import { existsSync, statfsSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { statfsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { existingPart } from '../system/files.ts';
 import type { Ledger } from './ledger.ts';
 import type { Step } from './steps.ts';
 
@@ -35,12 +36,8 @@ export const folders: Room = { bytes: 24 * (BLOCK_BYTES + ENTRY_BYTES), inodes: 
  * dockerd tries its overlay. Blocks that ext4 keeps for root count as free: dockerd is root.
  */
 export function roomIn(dataRoot: string): Room {
-  const [all, layers] = [existing(dataRoot), existing(join(dataRoot, 'overlay2'))];
+  const [all, layers] = [existingPart(dataRoot), existingPart(join(dataRoot, 'overlay2'))];
   return statSync(all).dev === statSync(layers).dev ? roomOf(all) : { ...roomOf(all), layers: roomOf(layers) };
-}
-
-function existing(path: string): string {
-  return existsSync(path) ? path : existing(dirname(path));
 }
 
 function roomOf(path: string): Room {

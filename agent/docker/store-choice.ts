@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, rmSync, statfsSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { hasEntryTypes } from '../system/entry-types.ts';
 import { messageOf } from '../system/errors.ts';
-import { ensureFolder, namesIn } from '../system/files.ts';
+import { ensureFolder, existingPart, namesIn } from '../system/files.ts';
 import { mountOverlay, unmount } from '../system/mount.ts';
 import type { DaemonConfig } from './daemon-config.ts';
 
@@ -76,10 +76,6 @@ function hasOverlay2(dataRoot: string): boolean {
 /** Where dockerd keeps containers of the containerd store, and its own containerd's content. */
 function hasContainerdStore(dataRoot: string): boolean {
   return ['rootfs/overlayfs', 'containerd/daemon/io.containerd.content.v1.content/blobs'].some((path) => namesIn(join(dataRoot, path)).length > 0);
-}
-
-function existingPart(path: string): string {
-  return existsSync(path) ? path : existingPart(dirname(path));
 }
 
 /**

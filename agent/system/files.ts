@@ -1,4 +1,4 @@
-import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, futimesSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, fchmodSync, fstatSync, fsyncSync, futimesSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { isEEXIST, isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
 import { plural } from './plural.ts';
@@ -58,6 +58,11 @@ export function isDirectory(path: string): boolean {
     if (isENOENT(error) || isENOTDIR(error)) return false;
     throw error;
   }
+}
+
+/** The path itself, or the nearest folder above it that is there. */
+export function existingPart(path: string): string {
+  return existsSync(path) ? path : existingPart(dirname(path));
 }
 
 /**
