@@ -3,7 +3,7 @@ import { messageOf, PreloaderError } from '../system/errors.ts';
 import { contentFault } from './disk-fault.ts';
 import { parseManifest, readManifestBytes, type Manifest } from './manifest.ts';
 import { readTree, type DiskContent } from './reader.ts';
-import { DiskTree, type ReadableTree } from './tree.ts';
+import { DiskTree } from './tree.ts';
 
 /**
  * Reads a disk of which not any content will do: the manifest must have one of the digests, each file that is read must
@@ -11,28 +11,26 @@ import { DiskTree, type ReadableTree } from './tree.ts';
  * @throws PreloaderError DISK_CONTENT, and as `readDisk`
  */
 export function readPinnedDisk(label: string, root: string, digests: readonly string[]): DiskContent {
-  const disk = new DiskTree(root);
   // Before anything in it counts, also whether it can be parsed.
-  const bytes = readManifestBytes(disk);
+  const bytes = readManifestBytes(new DiskTree(root));
   const digest = bytes === undefined ? undefined : sha256(bytes);
   if (bytes === undefined || digest === undefined || !digests.includes(digest)) {
     throw new PreloaderError('DISK_CONTENT', `a manifest with digest ${digests.join(' or ')} expected, found ${digest ?? 'none'}`);
   }
   const found = parseManifest(bytes);
-  const tree = new PinnedTree(disk, found.manifest);
+  const tree = new PinnedTree(root, found.manifest);
   const content = readTree(label, tree, found);
   tree.check(content);
   return { ...content, pinned: true };
 }
 
 /** A disk's files, each with what the manifest says of it. The bytes that are compared are those that are used. */
-class PinnedTree implements ReadableTree {
-  readonly #tree: ReadableTree;
+class PinnedTree extends DiskTree {
   readonly #manifest: Manifest;
   #fault: string | undefined;
 
-  constructor(tree: ReadableTree, manifest: Manifest) {
-    this.#tree = tree;
+  constructor(root: string, manifest: Manifest) {
+    super(root);
     this.#manifest = manifest;
   }
 
@@ -53,40 +51,16 @@ class PinnedTree implements ReadableTree {
     if (this.#fault !== undefined) throw new PreloaderError('DISK_CONTENT', this.#fault);
   }
 
-  capacity(): number {
-    return this.#tree.capacity();
-  }
-
-  path(relative: string): string {
-    return this.#tree.path(relative);
-  }
-
-  isFolder(relative: string): boolean {
-    return this.#tree.isFolder(relative);
-  }
-
-  names(relative: string): string[] {
-    return this.#tree.names(relative);
-  }
-
-  hasNames(relative: string, count: number): boolean {
-    return this.#tree.hasNames(relative, count);
-  }
-
-  read(relative: string, limitBytes: number): Buffer | undefined {
-    const bytes = this.#noting(() => this.#tree.read(relative, limitBytes));
+  override read(relative: string, limitBytes: number): Buffer | undefined {
+    const bytes = this.#noting(() => super.read(relative, limitBytes));
     const found = bytes === undefined ? undefined : sha256(bytes);
     const expected = this.digestOf(relative);
     if (found !== expected) this.#report(contentFault(relative, expected, found));
     return bytes;
   }
 
-  readText(relative: string, limitBytes: number): string | undefined {
-    return this.read(relative, limitBytes)?.toString('utf8');
-  }
-
-  sizeOf(relative: string): number | undefined {
-    const size = this.#noting(() => this.#tree.sizeOf(relative));
+  override sizeOf(relative: string): number | undefined {
+    const size = this.#noting(() => super.sizeOf(relative));
     const expected = this.digestOf(relative);
     // Its content is compared when it is copied.
     if ((size === undefined) !== (expected === undefined)) this.#report(contentFault(relative, expected, size === undefined ? undefined : 'one'));
