@@ -4,7 +4,7 @@ import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db
 import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, ownLayerNames, type OwnLayerNames } from '../docker/overlay2.ts';
 import { hexOf, type ChainID, type ImageID } from '../docker/ids.ts';
 import { OWN_IMAGE_SEC } from '../docker/image-config.ts';
-import { isDockerRunning, lastStarted } from '../docker/store.ts';
+import { isDockerRunning, lastStarted } from '../docker/instance.ts';
 import { isENOTDIR, PreloaderError } from '../system/errors.ts';
 import { ensureFolder, isDirectory, makeFolder, moveTemp, namesIn, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink, withoutTemp, writeNewFile } from '../system/files.ts';
 import { readMounts, unmount, type MountPoint } from '../system/mount.ts';

@@ -1,7 +1,23 @@
 import { lstatSync } from 'node:fs';
 import { deviceNumberOf } from '../system/block-devices.ts';
 import { readTextIfThere } from '../system/files.ts';
-import { isDockerRunning } from './store.ts';
+import { isFileLocked } from '../system/lock.ts';
+
+/**
+ * Whether a dockerd runs on this data root: it holds a flock on the volumes' database as long as it does (moby,
+ * volume/service/db.go; bbolt).
+ */
+export function isDockerRunning(dataRoot: string): boolean {
+  return isFileLocked(volumes(dataRoot));
+}
+
+/**
+ * When a dockerd was last started on this data root: it writes to that database each time (moby, volume/service/store.go,
+ * NewStore), before it reads its references. It tells whether one has come and gone since the store was read.
+ */
+export function lastStarted(dataRoot: string): number | undefined {
+  return lstatSync(volumes(dataRoot), { throwIfNoEntry: false })?.mtimeMs;
+}
 
 /**
  * Which dockerd runs on a data root, by the flock that it holds as long as it does (see isDockerRunning). Only looks: to try
@@ -9,7 +25,7 @@ import { isDockerRunning } from './store.ts';
  * @returns its process ID, or undefined where none runs
  */
 export function dockerInstance(dataRoot: string): string | undefined {
-  const stats = lstatSync(`${dataRoot}/volumes/metadata.db`, { throwIfNoEntry: false });
+  const stats = lstatSync(volumes(dataRoot), { throwIfNoEntry: false });
   if (stats === undefined) return undefined;
   // `1: FLOCK  ADVISORY  WRITE 1234 fe:00:3145 0 EOF`.
   const holders = [...(readTextIfThere('/proc/locks') ?? '').matchAll(new RegExp(`^\\d+: FLOCK +ADVISORY +WRITE (\\d+) ([0-9a-f]+):([0-9a-f]+):${stats.ino} `, 'gm'))];
@@ -19,3 +35,5 @@ export function dockerInstance(dataRoot: string): string | undefined {
   // On btrfs the device's number is not that of stat(2). Another file of this number, in another filesystem, may be locked.
   return holders.length > 0 && isDockerRunning(dataRoot) ? holders[0]?.[1] : undefined;
 }
+
+const volumes = (dataRoot: string): string => `${dataRoot}/volumes/metadata.db`;

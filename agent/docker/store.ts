@@ -1,7 +1,6 @@
 import { existsSync, lstatSync } from 'node:fs';
 import { messageAt, PreloaderError } from '../system/errors.ts';
 import { foldersIn, isDirectory, linkTarget, namesIn, readIfThere, readTextIfThere } from '../system/files.ts';
-import { isFileLocked } from '../system/lock.ts';
 import { asChainID, asImageID, type ChainID, type ImageID } from './ids.ts';
 import { OWN_IMAGE_SEC, parseImageConfig, readLayers, type ImageConfig } from './image-config.ts';
 import { isRecord } from './json.ts';
@@ -310,21 +309,3 @@ export class Store {
     }
   }
 }
-
-/**
- * Whether a dockerd runs on this data root: it holds a flock on the volumes' database as long as it does (moby,
- * volume/service/db.go; bbolt).
- */
-export function isDockerRunning(dataRoot: string): boolean {
-  return isFileLocked(volumes(dataRoot));
-}
-
-/**
- * When a dockerd was last started on this data root: it writes to that database each time (moby, volume/service/store.go,
- * NewStore), before it reads its references. It tells whether one has come and gone since the store was read.
- */
-export function lastStarted(dataRoot: string): number | undefined {
-  return lstatSync(volumes(dataRoot), { throwIfNoEntry: false })?.mtimeMs;
-}
-
-const volumes = (dataRoot: string): string => `${dataRoot}/volumes/metadata.db`;
