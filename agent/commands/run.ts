@@ -1,23 +1,13 @@
 import { defaultConfig, readConfig, type Config } from '../boot/config.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import { Timings } from '../boot/timings.ts';
+import type { Start } from '../daemon/start.ts';
 import { hasBeenReady, withBootTimes } from '../status/boot-times.ts';
 import { summarise } from '../status/summary.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { hasWaitingClient, listenFd } from '../system/listen-fds.ts';
 import { notify } from '../system/notify.ts';
-
-/** How a run began: without a valid configuration there is nothing to look at again. */
-export interface Start {
-  readonly config: Config;
-  readonly isConfigured: boolean;
-  /** No run has been READY in this boot. */
-  readonly isFirst: boolean;
-  /** A client's request has brought it about, and not the unit's own start. */
-  readonly isByClient: boolean;
-  readonly result: Preload;
-}
 
 /**
  * The daemon that the unit starts. It reports READY whatever it found: whether a failure keeps Docker from starting is
@@ -40,7 +30,7 @@ export async function run(configPath: string | undefined): Promise<void> {
   const written = publish(start.config, status, 'run');
   logEvents(eventsOf(status));
 
-  const { serve } = await import('./run-after-ready.ts');
+  const { serve } = await import('../daemon/run-after-ready.ts');
   await serve(start, status, written);
 }
 
@@ -77,7 +67,7 @@ async function imagesBefore(config: Config): Promise<ReadonlySet<string>> {
  */
 async function mayChange(isFirst: boolean, hasClient: boolean): Promise<boolean> {
   if (isFirst && !hasClient) return true;
-  const { isDockerStarting, isDockerStopped } = await import('./docker-service.ts');
+  const { isDockerStarting, isDockerStopped } = await import('../daemon/docker-service.ts');
   return isFirst ? isDockerStarting() : !hasClient && (await isDockerStopped());
 }
 

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, writeFileSync
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { followStore } from '../../agent/commands/follow-store.ts';
+import { followStore } from '../../agent/daemon/follow-store.ts';
 import { pollFolders, watchFolders } from '../../agent/system/watch-folders.ts';
 import { scratch } from '../support/scratch.ts';
 

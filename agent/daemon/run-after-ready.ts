@@ -20,7 +20,7 @@ import { notifyStatus } from '../system/notify.ts';
 import { compareWithService, dockerdVersion } from './docker-service.ts';
 import { followStore } from './follow-store.ts';
 import { Look } from './look.ts';
-import type { Start } from './run.ts';
+import type { Start } from './start.ts';
 
 /**
  * What the daemon does once Docker may start: serve the status, sync, compare. Loaded only then.
@@ -87,7 +87,7 @@ async function readsAhead({ config, isFirst, result: { applied, disks, plan } }:
 async function restoresPruned({ config, isConfigured, isByClient, result: { dataRoot } }: Start): Promise<void> {
   if (!isConfigured || isByClient || dataRoot === undefined || config.prunedImages === 'respect') return;
   const { dockerSocket } = await import('./docker-socket.ts');
-  await (await import('../daemon/follow-prunes.ts')).followPrunes({ config, dataRoot, socket: () => dockerSocket(config) });
+  await (await import('./follow-prunes.ts')).followPrunes({ config, dataRoot, socket: () => dockerSocket(config) });
 }
 
 /** A client has more to hear than dockerd's version: where that takes longer, a later answer has it. */

@@ -10,7 +10,7 @@ import { imagesOfStatus, publish } from '../status/publish.ts';
 import type { StatusDocument } from '../status/schema.ts';
 import type { Code } from '../system/codes.ts';
 import { monotonicUsec } from '../system/clock.ts';
-import type { Start } from './run.ts';
+import type { Start } from './start.ts';
 
 /** What only a run that changes the store finds out: it stays until the next one. */
 const FOUND_IN_A_RUN: readonly Code[] = ['STORE_WRITE', 'STORE_UNSUPPORTED', 'RESULT_WRONG', 'MOUNT_NAMESPACE', 'LEDGER_INVALID', 'LOCKED', 'INTERNAL'];

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, realpathSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { differenceOf } from '../../agent/commands/docker-service.ts';
+import { differenceOf } from '../../agent/daemon/docker-service.ts';
 import { scratch } from '../support/scratch.ts';
 
 describe('docker.service and the store that was filled', () => {
