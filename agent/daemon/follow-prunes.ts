@@ -6,9 +6,10 @@ import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { releaseProgram } from '../system/memory.ts';
 import { realPathOf } from '../system/real-path.ts';
+import { Heard } from './heard.ts';
 import { isNothing, readPresent } from './present.ts';
 import { PruneWatch } from './prune-watch.ts';
-import { Heard, restorePruned } from './restore-pruned.ts';
+import { restorePruned } from './restore-pruned.ts';
 
 /** How soon a dockerd that was started is followed. */
 const LOOK_MS = 1000;

@@ -3,72 +3,17 @@ import { readLedger, writeLedger, type Ledger } from '../boot/ledger.ts';
 import { preload, takeLock } from '../boot/preload.ts';
 import type { Plan } from '../boot/plan.ts';
 import type { DiskImage } from '../disk/reader.ts';
-import type { DockerApi, ImageEvent } from '../docker/api.ts';
-import { asImageID, type ImageID } from '../docker/ids.ts';
-import { imageArchive, type LayerlessImage } from '../docker/image-archive.ts';
+import type { DockerApi } from '../docker/api.ts';
+import type { ImageID } from '../docker/ids.ts';
+import { imageArchive } from '../docker/image-archive.ts';
 import { tagOf } from '../docker/reference.ts';
 import { Store } from '../docker/store.ts';
-import { delay } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { listNames, plural } from '../system/plural.ts';
+import type { GivenName, Heard } from './heard.ts';
+import { loadsOf } from './loads.ts';
 import { nothing, type Present } from './present.ts';
-
-/** What is loaded at once: a few kilobytes an image, but a configuration may have megabytes. */
-const BATCH_BYTES = 2 * 1024 * 1024;
-/** dockerd tells of what it has done for us within this time, or not at all. */
-const HEARD_MS = 2000;
-const LISTEN_MS = 10;
-const LATE_MS = 100;
-
-/** What dockerd has told while something was restored. */
-export class Heard {
-  readonly loads = new Map<string, number>();
-  readonly #pulls = new Set<string>();
-  /** Of each name, to which images it was given, and when. */
-  readonly #tags = new Map<string, { readonly id: string; readonly timeMs: number }[]>();
-  #isListening = false;
-
-  take({ action, id, name, timeMs }: ImageEvent): void {
-    if (!this.#isListening) return;
-    if (action === 'load') this.loads.set(id, (this.loads.get(id) ?? 0) + 1);
-    else if (action === 'pull') this.#pulls.add(id);
-    else if (action === 'tag' && name !== undefined) this.#tags.set(name, [...(this.#tags.get(name) ?? []), { id, timeMs }]);
-  }
-
-  begin(): void {
-    this.#isListening = true;
-    this.loads.clear();
-    this.#pulls.clear();
-    this.#tags.clear();
-  }
-
-  /** All that happened before the last of these loads and tags has been told then. */
-  async until(images: readonly ImageID[], given: readonly GivenName[]): Promise<void> {
-    const hasAll = (): boolean => images.every((id) => this.loads.has(id)) && given.every(({ name, id }) => this.#tags.get(name)?.some((tag) => tag.id === id) === true);
-    for (let waited = 0; !hasAll() && waited < HEARD_MS; waited += LISTEN_MS) await delay(LISTEN_MS);
-    // dockerd gives a name, writes the time, and then tells: who was first may be told of last.
-    if (given.length > 0) await delay(LATE_MS);
-    this.#isListening = false;
-  }
-
-  /** Whether somebody else has loaded or pulled the image meanwhile. */
-  isOthers(id: ImageID, names: ReadonlyMap<string, ImageID>): boolean {
-    return (this.loads.get(id) ?? 0) > 1 || [...this.#pulls].some((name) => names.get(name) === id);
-  }
-
-  /** The image that somebody else has given a name to since we saw that it was free. */
-  othersUnder({ name, id, freeMs }: GivenName): ImageID | undefined {
-    return asImageID(this.#tags.get(name)?.findLast((tag) => tag.id !== id && tag.timeMs >= freeMs)?.id);
-  }
-}
-
-interface GivenName {
-  readonly name: string;
-  readonly id: ImageID;
-  /** When it was free, in milliseconds since 1970. */
-  readonly freeMs: number;
-}
 
 export interface RestoreContext {
   readonly config: Config;
@@ -187,8 +132,7 @@ class Restoration {
 
   async #load(images: readonly DiskImage[]): Promise<void> {
     const { docker, dataRoot } = this.#context;
-    const lost = new Map(images.map((image) => [image.id, image] as const));
-    for (const batch of batches(families(lost))) {
+    for (const batch of loadsOf(images)) {
       const problem = await docker.load(imageArchive(batch.flat()));
       if (problem === undefined || batch.length === 1) continue;
       // One that dockerd does not take is in nobody's way.
@@ -275,38 +219,4 @@ class Restoration {
 
 function shortened(names: readonly string[]): string[] {
   return names.length > 8 ? [...names.slice(0, 7), `${names.length - 7} more`] : [...names];
-}
-
-/** Each image with the steps of a classic build that it was made from, those first: dockerd takes such a link within one load. */
-function families(lost: ReadonlyMap<ImageID, DiskImage>): LayerlessImage[][] {
-  const parentOf = (image: DiskImage): ImageID | undefined => {
-    const parent = asImageID(image.metadata.get('parent')?.toString());
-    return parent !== undefined && lost.has(parent) ? parent : undefined;
-  };
-  const rootOf = (image: DiskImage): { readonly root: ImageID; readonly depth: number } => {
-    let [step, depth] = [image, 0];
-    for (let parent = parentOf(step); parent !== undefined && depth <= lost.size; parent = parentOf(step)) {
-      step = lost.get(parent) ?? step;
-      depth += 1;
-    }
-    return { root: step.id, depth };
-  };
-  const placed = [...lost.values()].map((image) => ({ image, ...rootOf(image) }));
-  return [...Map.groupBy(placed, ({ root }) => root).values()].map((family) =>
-    family.toSorted((a, b) => a.depth - b.depth).map(({ image }) => ({ id: image.id, config: image.config, layers: image.chains.length, parent: parentOf(image) })));
-}
-
-function batches(all: readonly LayerlessImage[][]): LayerlessImage[][][] {
-  const made: LayerlessImage[][][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
-  for (const family of all) {
-    const size = family.reduce((sum, { config }) => sum + config.length, 0);
-    if (bytes + size > BATCH_BYTES) {
-      made.push([]);
-      bytes = 0;
-    }
-    made.at(-1)?.push(family);
-    bytes += size;
-  }
-  return made;
 }
