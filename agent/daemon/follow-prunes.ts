@@ -4,7 +4,7 @@ import { dockerInstance } from '../docker/instance.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
-import { releaseProgram } from '../system/memory.ts';
+import { releaseProgramSoon } from '../system/memory.ts';
 import { realPathOf } from '../system/real-path.ts';
 import { Heard } from './heard.ts';
 import { isNothing, readPresent } from './present.ts';
@@ -13,8 +13,6 @@ import { restorePruned } from './restore-pruned.ts';
 
 /** How soon a dockerd that was started is followed. */
 const LOOK_MS = 1000;
-/** By then all is loaded that waiting for events needs. */
-const RELEASE_AFTER_MS = 500;
 /** One that has closed our connections ends, as a rule within this time; otherwise it had no answer for long, and is followed again. */
 const ENDING_USEC = 15_000_000;
 /** So often it may not be reached before that is said. */
@@ -91,7 +89,7 @@ async function follow({ config, dataRoot, socket }: FollowOptions, instance: str
       watch.take(event);
     };
     for (const event of early) take(event);
-    void delay(RELEASE_AFTER_MS).then(releaseProgram);
+    void releaseProgramSoon();
     await ended;
     await watch.settled;
     return 'ended';

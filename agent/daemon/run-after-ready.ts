@@ -15,7 +15,7 @@ import type { StatusDocument } from '../status/schema.ts';
 import { serveStatus } from '../status/server.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { listenFd } from '../system/listen-fds.ts';
-import { releaseProgram } from '../system/memory.ts';
+import { releaseProgram, releaseProgramSoon } from '../system/memory.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { compareWithService, dockerdVersion } from './docker-service.ts';
 import { followStore } from './follow-store.ts';
@@ -62,7 +62,7 @@ export async function serve(start: Start, status: StatusDocument, written: strin
     }
   }
   void restoresPruned(start);
-  void delay(RELEASE_AFTER_MS).then(releaseProgram);
+  void releaseProgramSoon();
   // Without a socket of the service manager's, nobody could start it again.
   if (config.idleExitSec > 0 && listenFd() !== undefined) (await import('./idle.ts')).exitWhenIdle(server, config.idleExitSec, reading);
   current.enter('watch');
@@ -157,9 +157,6 @@ function followDataRoot(look: Look, current: CurrentStatus): () => void {
     void followStore(dataRoot, () => lookAnew(look, current), followed.end.signal);
   };
 }
-
-/** By then all is loaded that waiting needs. */
-const RELEASE_AFTER_MS = 500;
 
 /** Time for udev and for devices that come together, before we look. */
 const SETTLE_MS = 100;

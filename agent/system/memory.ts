@@ -1,8 +1,11 @@
 import { realpathSync } from 'node:fs';
+import { delay } from './clock.ts';
 import { readTextIfThere } from './files.ts';
 import { systemCall } from './libc.ts';
 
 const MADV_DONTNEED = 4;
+/** By then all is loaded that waiting needs. */
+const RELEASE_AFTER_MS = 500;
 /** A segment of a program: addresses, rights, place in the file, device, inode, path (proc_pid_maps(5)). */
 const SEGMENT = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) \S+ \d+ +(.*)$/;
 
@@ -22,4 +25,10 @@ export function releaseProgram(): void {
       systemCall('madvise', address, Number.parseInt(end, 16) - address, MADV_DONTNEED);
     }
   }
+}
+
+/** The same in a moment, for who has just begun to wait. */
+export async function releaseProgramSoon(): Promise<void> {
+  await delay(RELEASE_AFTER_MS);
+  releaseProgram();
 }
