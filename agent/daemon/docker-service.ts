@@ -7,10 +7,9 @@ import { isENOENT, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { log } from '../system/journal.ts';
 import { realPathOf } from '../system/real-path.ts';
-import { parseShow, valueOf, type Properties } from '../system/systemctl.ts';
+import { showUnit, SYSTEMCTL_TIMEOUT_MS, valueOf } from '../system/systemctl.ts';
 
 const UNIT = 'docker.service';
-const SYSTEMCTL_TIMEOUT_MS = 10_000;
 
 /** Only a unit of this system's manager goes with this system's docker.service. */
 const isSystemUnit = (): boolean => process.env['NOTIFY_SOCKET'] === '/run/systemd/notify';
@@ -28,7 +27,7 @@ export async function isDockerStarting(): Promise<boolean> {
 export async function isDockerStopped(): Promise<boolean> {
   if (!isSystemUnit()) return true;
   try {
-    return ['inactive', 'failed'].includes(valueOf(await show('ActiveState'), 'ActiveState'));
+    return ['inactive', 'failed'].includes(valueOf(await showUnit(UNIT, 'ActiveState'), 'ActiveState'));
   } catch {
     return false;
   }
@@ -52,13 +51,12 @@ export async function hostsOfService(config: Config): Promise<readonly string[] 
 
 /** Whether docker.service has started. Where we are no unit beside it, nothing is started by a connection. */
 export async function isDockerStarted(): Promise<boolean> {
-  return !isSystemUnit() || valueOf(await show('ActiveState'), 'ActiveState') === 'active';
+  return !isSystemUnit() || valueOf(await showUnit(UNIT, 'ActiveState'), 'ActiveState') === 'active';
 }
 
 /** Where docker.socket listens on dockerd's behalf, for `-H fd://`. */
 export async function pathsOfSocketUnit(): Promise<string[]> {
-  const [properties] = parseShow(await commandOutput('systemctl', ['show', 'docker.socket', '--property=Listen'], SYSTEMCTL_TIMEOUT_MS));
-  return (properties?.get('Listen') ?? []).flatMap((text) => /^(\/.+) \(Stream\)$/.exec(text)?.[1] ?? []);
+  return ((await showUnit('docker.socket', 'Listen')).get('Listen') ?? []).flatMap((text) => /^(\/.+) \(Stream\)$/.exec(text)?.[1] ?? []);
 }
 
 /** How what docker.service starts differs from an overlay2 store in `dataRoot`. */
@@ -78,7 +76,7 @@ let dockerdPath: string | undefined;
 async function readService(config: Config): Promise<ServiceStore | undefined> {
   if (!isSystemUnit()) return undefined;
   try {
-    const properties = await show('ExecStart', 'Environment', 'EnvironmentFiles', 'LoadState');
+    const properties = await showUnit(UNIT, 'ExecStart', 'Environment', 'EnvironmentFiles', 'LoadState');
     const argv = parseExecStart(valueOf(properties, 'ExecStart'));
     if (valueOf(properties, 'LoadState') !== 'loaded' || argv.length === 0) return undefined;
     [dockerdPath] = argv;
@@ -90,10 +88,6 @@ async function readService(config: Config): Promise<ServiceStore | undefined> {
     if (isENOENT(error)) return undefined;
     throw error;
   }
-}
-
-async function show(...names: readonly string[]): Promise<Properties> {
-  return parseShow(await commandOutput('systemctl', ['show', UNIT, ...names.map((name) => `--property=${name}`)], SYSTEMCTL_TIMEOUT_MS))[0] ?? new Map();
 }
 
 /** The version of dockerd, or null where there is none or it does not tell. */

@@ -1,10 +1,9 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { commandOutput } from '../system/command-output.ts';
-import { parseShow, valueOf } from '../system/systemctl.ts';
+import { showUnit, valueOf } from '../system/systemctl.ts';
 import { parseExecStart } from './service.ts';
 
-const SYSTEMCTL_TIMEOUT_MS = 10_000;
 /** A machine that is emulated has taken more than 5 s to load dockerd. */
 const VERSION_TIMEOUT_MS = 60_000;
 
@@ -23,8 +22,7 @@ export async function installedVersion(): Promise<string | null> {
 }
 
 async function programOfService(): Promise<string | undefined> {
-  const text = await commandOutput('systemctl', ['show', 'docker.service', '--property=ExecStart', '--property=LoadState'], SYSTEMCTL_TIMEOUT_MS);
-  const properties = parseShow(text)[0] ?? new Map<string, readonly string[]>();
+  const properties = await showUnit('docker.service', 'ExecStart', 'LoadState');
   return valueOf(properties, 'LoadState') === 'loaded' ? parseExecStart(valueOf(properties, 'ExecStart'))[0] : undefined;
 }
 

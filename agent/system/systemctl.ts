@@ -1,3 +1,8 @@
+import { commandOutput } from './command-output.ts';
+
+/** The service manager answers in milliseconds, or is stuck. */
+export const SYSTEMCTL_TIMEOUT_MS = 10_000;
+
 /** Properties by name; one that is a list has a value for each element. */
 export type Properties = ReadonlyMap<string, readonly string[]>;
 
@@ -11,6 +16,11 @@ export function parseShow(text: string): Properties[] {
     }
     return found;
   });
+}
+
+/** Asks the service manager for properties of a unit; one that is not there has some, too. @throws */
+export async function showUnit(unit: string, ...names: readonly string[]): Promise<Properties> {
+  return parseShow(await commandOutput('systemctl', ['show', unit, ...names.map((name) => `--property=${name}`)], SYSTEMCTL_TIMEOUT_MS))[0] ?? new Map();
 }
 
 /** The first value of a property, or the empty string. */
