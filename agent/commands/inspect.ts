@@ -3,8 +3,8 @@ import { makeProgress } from '../builder/progress.ts';
 import { megabytes } from '../system/megabytes.ts';
 import { oneLine } from '../system/one-line.ts';
 import { plural } from '../system/plural.ts';
-import { tableSection, type Cell, type Column } from '../system/table.ts';
-import { terminalOf, wrap, type Terminal } from '../system/terminal.ts';
+import { tableSection, wrapped, type Cell, type Column } from '../system/table.ts';
+import { terminalOf, type Terminal } from '../system/terminal.ts';
 
 /** Prints what is on a disk. @returns the exit status: 1 where something on it is wrong */
 export async function inspect(disk: string, options: { readonly json?: boolean; readonly deep?: boolean }): Promise<number> {
@@ -36,19 +36,13 @@ export function inspectionTable(found: Inspection, terminal: Terminal): string {
   const layers = found.layers.map((layer) => cells(digest(layer.chainId), megabytes(layer.sizeBytes), String(layer.usedBy)));
   const sum = `${plural(found.images.length, 'image')}, ${plural(found.layers.length, 'layer')}, ${megabytes(found.sharedBytes)} of them shared${found.deep ? `, contents compared with their digests: ${found.problems.length === 0 ? 'right' : 'wrong'}` : ''}`;
   return [
-    ...facts.flatMap((fact) => lines(fact, terminal)),
+    ...facts.flatMap((fact) => wrapped(fact, terminal)),
     ...tableSection(imageColumns, images, terminal),
     ...tableSection(layerColumns, layers, terminal),
     '',
-    ...lines(sum, terminal),
+    ...wrapped(sum, terminal),
     '',
   ].join('\n');
-}
-
-/** Names on a disk may be anything. */
-function lines(text: string, { columns }: Terminal): string[] {
-  const clean = oneLine(text);
-  return columns === undefined ? [clean] : wrap(clean, columns, '  ');
 }
 
 function cells(...texts: readonly string[]): Cell[] {

@@ -1,8 +1,8 @@
 import { megabytes } from '../system/megabytes.ts';
 import { oneLine } from '../system/one-line.ts';
 import { plural } from '../system/plural.ts';
-import { paint, tableSection, type Cell, type Column, type Style } from '../system/table.ts';
-import { wrap, type Terminal } from '../system/terminal.ts';
+import { paint, tableSection, wrapped, type Cell, type Column, type Style } from '../system/table.ts';
+import type { Terminal } from '../system/terminal.ts';
 import type { DiskStatus, ImageStatus, StatusDocument } from './schema.ts';
 
 /** So many changes that wait are listed; the JSON has all. */
@@ -24,11 +24,7 @@ const diskStyles = { 'in-use': 'green', pending: 'yellow', unused: 'yellow', ref
 
 /** The status as a person reads it. Names from disks are shown, whatever is in them, and never obeyed by the terminal. */
 export function statusTable(status: StatusDocument, terminal: Terminal): string {
-  const lines = (text: string, style?: Style): string[] => {
-    const clean = oneLine(text);
-    const all = terminal.columns === undefined ? [clean] : wrap(clean, terminal.columns, '  ');
-    return all.map((line) => paint(line, style, terminal));
-  };
+  const lines = (text: string, style?: Style): string[] => wrapped(text, terminal).map((line) => paint(line, style, terminal));
   const { versions } = status;
   const facts = [
     status.phaseSince === '' ? '' : `${status.phase} since ${status.phaseSince}`,

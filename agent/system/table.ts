@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 import { oneLine } from './one-line.ts';
-import { cutToWidth, paddingOf, widthOf, type Terminal } from './terminal.ts';
+import { cutToWidth, paddingOf, widthOf, wrap, type Terminal } from './terminal.ts';
 
 export type Style = 'green' | 'yellow' | 'red' | 'bold';
 
@@ -25,8 +25,9 @@ const GAP = 2;
 const LEAST = 6;
 
 /**
- * An empty line and the lines of a table, its header first; nothing where it has no rows. On a terminal they fit: columns of the least use are cut, then left out; elsewhere
- * all is there. Names are shown, whatever is in them, and never obeyed by the terminal.
+ * An empty line and the lines of a table, its header first; nothing where it has no rows. On a terminal they fit: columns of
+ * the least use are cut, then left out; elsewhere all is there. Names are shown, whatever is in them, and never obeyed by
+ * the terminal.
  */
 export function tableSection(columns: readonly Column[], rows: readonly (readonly Cell[])[], terminal: Terminal): string[] {
   if (rows.length === 0) return [];
@@ -85,6 +86,12 @@ function cutEvenly(places: readonly Place[], columns: number): readonly Place[] 
 function format({ text, style }: Cell, width: number, { keepEnd, isLast }: Column & { readonly isLast: boolean }, terminal: Terminal): string {
   const cut = cutToWidth(text, width, keepEnd === true ? 'start' : 'end');
   return paint(cut, style, terminal) + (isLast ? '' : paddingOf(cut, width));
+}
+
+/** The lines of a text between tables, as wide as the terminal; shown, whatever is in it, as names in a table are. */
+export function wrapped(text: string, { columns }: Terminal): string[] {
+  const clean = oneLine(text);
+  return columns === undefined ? [clean] : wrap(clean, columns, '  ');
 }
 
 /** A text in a style, where the terminal has colours. */
