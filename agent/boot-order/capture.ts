@@ -1,4 +1,4 @@
-import { lstatSync, readlinkSync, realpathSync } from 'node:fs';
+import { lstatSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import * as z from 'zod/mini';
 import { DEFAULT_CONFIG_PATH, defaultConfig, readConfig, runtimePath, type Config } from '../boot/config.ts';
@@ -12,6 +12,7 @@ import { isEACCES, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { readMounts, type MountPoint } from '../system/mount.ts';
 import { parseJson } from '../system/parse.ts';
+import { realPathOf } from '../system/real-path.ts';
 import { valueOf, type Properties } from '../system/systemctl.ts';
 import { initializedUsec } from '../system/udev.ts';
 import { VERSION } from '../version.ts';
@@ -66,7 +67,7 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
     ownNamespace: hasOwnNamespace(Number(valueOf(shown[0] ?? new Map(), 'MainPID')), unchecked),
     enabledUsec: enabledUsec(nowUsec),
     // dockerd prints a data root that it has made itself as it was told: with slashes at its end.
-    dockerInfo: info === null ? null : { ...info, dataRoot: realPath(info.dataRoot) },
+    dockerInfo: info === null ? null : { ...info, dataRoot: realPathOf(info.dataRoot) },
     dockerds: await dockerds(facts),
     firstContainer: container,
     notes: [...unchecked, ...notes],
@@ -98,16 +99,8 @@ async function readConfigs(configPath: string | undefined): Promise<{ readonly c
   } catch (error) {
     problem ??= messageOf(error);
   }
-  const dataRoot = realPath(config.dataRoot ?? daemon.dataRoot);
+  const dataRoot = realPathOf(config.dataRoot ?? daemon.dataRoot);
   return { config, facts: { path, problem, content, required: [...config.required], dataRoot, dockerConfig: config.dockerConfig, storageDriver: daemon.storageDriver ?? null } };
-}
-
-function realPath(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return path;
-  }
 }
 
 interface RelevantMounts {
@@ -187,7 +180,7 @@ async function dockerds({ dataRoot, dockerConfig }: BootDocument['config']): Pro
   for (const { pid, unit, argv, startUsec } of processesNamed('dockerd')) {
     // With a configuration that has become invalid since it was started, it may be any.
     const store = await storeOfService(argv, {}, dockerConfig).catch(() => undefined);
-    if (store === undefined || realPath(store.dataRoot) === dataRoot) found.push({ pid, unit, startUsec });
+    if (store === undefined || realPathOf(store.dataRoot) === dataRoot) found.push({ pid, unit, startUsec });
   }
   return found;
 }
