@@ -1,9 +1,9 @@
 import { hasReader } from '../system/output.ts';
-import { watchFolders, type FolderWatch } from '../system/watch-folders.ts';
+import { watchOrPollFolders, type FolderWatch } from '../system/watch-folders.ts';
 
 /** A status is published in several files, and a socket comes a moment after its name. */
 const SETTLE_MS = 100;
-/** Where the folder cannot be watched. */
+/** Where the folder cannot be watched: not by this user, or too much is watched already. */
 const POLL_MS = 1000;
 /** Nothing but a look tells that a pipe has lost its reader: poll(2), which costs next to nothing. */
 const READER_MS = 1000;
@@ -14,39 +14,39 @@ const READER_MS = 1000;
  */
 export class StatusChanges {
   readonly #folder: string;
-  #watch: FolderWatch | undefined;
+  #watch: FolderWatch;
 
+  /** What changes from now on ends the first wait. */
   constructor(folder: string) {
     this.#folder = folder;
+    this.#watch = this.#begin();
   }
 
-  /** What changes from now on ends the next wait. */
-  begin(): void {
-    try {
-      this.#watch = watchFolders([this.#folder]);
-    } catch {
-      // Not for this user, or too much is watched already.
-      this.#watch = undefined;
-    }
+  #begin(): FolderWatch {
+    return watchOrPollFolders([this.#folder], POLL_MS);
   }
 
   /** A watch would hold the process. */
   close(): void {
-    this.#watch?.close();
+    this.#watch.close();
   }
 
-  /** Waits for a change, at most so long. @returns whether our output has a reader still */
+  /**
+   * Waits for a change since the last wait, at most so long.
+   * @returns whether our output has a reader still; otherwise nothing is watched any more
+   */
   async next(limitMs: number): Promise<boolean> {
-    const watch = this.#watch;
     const timers: NodeJS.Timeout[] = [];
     const wait = (milliseconds: number): Promise<boolean> => new Promise((resolve) => void timers.push(setTimeout(() => resolve(true), milliseconds)));
     const lost = new Promise<boolean>((resolve) => {
       if (!process.stdout.isTTY) timers.push(setInterval(() => hasReader() || resolve(false), READER_MS));
     });
-    const changed = watch === undefined ? wait(POLL_MS) : watch.changed.then(() => wait(SETTLE_MS));
+    const changed = this.#watch.changed.then(() => wait(SETTLE_MS));
     const isRead = await Promise.race([changed, lost, ...(Number.isFinite(limitMs) ? [wait(limitMs)] : [])]);
     for (const timer of timers) clearTimeout(timer);
     this.close();
-    return isRead && hasReader();
+    if (!isRead || !hasReader()) return false;
+    this.#watch = this.#begin();
+    return true;
   }
 }

@@ -28,7 +28,6 @@ export async function printStatus(options: { readonly config?: string; readonly 
   const changes = options.watch === true ? new StatusChanges(dirname(config.statusSocket)) : undefined;
   let before = '';
   for (;;) {
-    changes?.begin();
     let answer: Answer | undefined;
     try {
       answer = await fetchStatus(config.statusSocket);

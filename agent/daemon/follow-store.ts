@@ -2,7 +2,7 @@ import { metadataPaths } from '../docker/layer-db.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
-import { pollFolders, watchFolders, type FolderWatch } from '../system/watch-folders.ts';
+import { watchOrPollFolders, type FolderWatch } from '../system/watch-folders.ts';
 
 /** dockerd goes on for a moment: of an image it removes the names, the configuration, and then layer by layer. */
 const SETTLE_MS = 200;
@@ -25,15 +25,10 @@ export async function followStore(dataRoot: string, look: () => Promise<void>, e
     end?.addEventListener('abort', () => resolve());
   });
   let isTold = false;
-  const watchOrPoll = (): FolderWatch => {
-    try {
-      return watchFolders(folders);
-    } catch (error) {
-      if (!isTold) log('NOT_FOLLOWED', `${dataRoot}: what dockerd changes in its store cannot be watched, looking for changes every ${POLL_MS} ms instead: ${messageOf(error)}`);
-      isTold = true;
-      return pollFolders(folders, POLL_MS);
-    }
-  };
+  const watchOrPoll = (): FolderWatch => watchOrPollFolders(folders, POLL_MS, (error) => {
+    if (!isTold) log('NOT_FOLLOWED', `${dataRoot}: what dockerd changes in its store cannot be watched, looking for changes every ${POLL_MS} ms instead: ${messageOf(error)}`);
+    isTold = true;
+  });
   let watch = watchOrPoll();
   let lookedUsec = -Infinity;
   for (;;) {

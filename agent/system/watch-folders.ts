@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, watch, type FSWatcher } from 'node:fs';
+import { existsSync, statSync, watch, type FSWatcher } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { isENOENT, messageOf } from './errors.ts';
 
@@ -41,8 +41,18 @@ export function watchFolders(folders: readonly string[]): FolderWatch {
   return { changed, close };
 }
 
+/** Watches folders, or looks at them now and then where that is not to be had. @param tell is told why */
+export function watchOrPollFolders(folders: readonly string[], everyMs: number, tell: (error: unknown) => void = () => undefined): FolderWatch {
+  try {
+    return watchFolders(folders);
+  } catch (error) {
+    tell(error);
+    return pollFolders(folders, everyMs);
+  }
+}
+
 /**
- * The same by looking now and then, for where watching is not to be had. A name that comes, goes or is replaced is a change
+ * The same by looking now and then. A name that comes, goes or is replaced is a change
  * of its folder's time.
  */
 export function pollFolders(folders: readonly string[], everyMs: number): FolderWatch {
@@ -61,7 +71,7 @@ export function pollFolders(folders: readonly string[], everyMs: number): Folder
 function describeFolders(folders: readonly string[]): string {
   return folders.map((folder) => {
     try {
-      const { ino, ctimeNs } = lstatSync(folder, { bigint: true });
+      const { ino, ctimeNs } = statSync(folder, { bigint: true });
       return `${ino} ${ctimeNs}`;
     } catch (error) {
       return messageOf(error);
