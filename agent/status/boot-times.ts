@@ -20,7 +20,9 @@ export interface BootRecord extends Pick<StatusDocument, 'readyUsec' | 'timings'
  */
 export function bootRecord(config: Config): BootRecord | undefined {
   try {
-    const record = JSON.parse(readTextIfThere(runtimePath(config, BOOT_RECORD)) ?? '{}') as BootRecord;
+    const text = readTextIfThere(runtimePath(config, BOOT_RECORD));
+    if (text === undefined) return undefined;
+    const record = JSON.parse(text) as BootRecord;
     return record.boot === bootId() ? record : undefined;
   } catch {
     return undefined;
