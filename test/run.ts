@@ -18,7 +18,7 @@ interface Stage {
 const stages: Readonly<Record<string, Stage>> = {
   unit: {
     about: 'units, by tables and by properties',
-    files: ['test/{boot,boot-order,builder,commands,disk,docker,packaging,status,support,system}/**/*.test.ts'],
+    files: ['test/{boot,boot-order,builder,commands,daemon,disk,docker,packaging,status,support,system}/**/*.test.ts'],
     except: 'test/builder/{corners,dockerd,engine}.test.ts',
     concurrency: 2,
   },
@@ -61,6 +61,9 @@ if (unknown !== undefined) {
   console.error(`docker-preloader tests: a stage (${Object.keys(stages).join(', ')}) or a suite (${suites.join(', ')}) expected, found '${unknown}'`);
   process.exit(2);
 }
+const inStages = new Set(Object.values(stages).flatMap(({ files }) => globSync(files, { cwd: root })));
+const inNone = globSync('test/**/*.test.ts', { cwd: root }).filter((file) => !inStages.has(file));
+if (inNone.length > 0) throw new Error(`a stage for each test expected, found none for ${inNone.join(', ')}`);
 const suite = words.find((word) => suites.includes(word)) ?? 'trixie';
 const chosen = Object.keys(stages).filter((name) => words.includes(name));
 
