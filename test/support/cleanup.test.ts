@@ -21,6 +21,17 @@ describe('cleanUpAll', () => {
     assert.deepEqual(undone, ['second', 'fourth', 'first']);
     await cleanUpAll();
   });
+
+  it('undoes what is registered meanwhile before what it may stand on', async () => {
+    const undone: string[] = [];
+    cleanUpLater('folder', () => { undone.push('folder'); });
+    cleanUpLater('dockerd', () => {
+      undone.push('dockerd');
+      cleanUpLater('agent', () => { undone.push('agent'); });
+    });
+    await cleanUpAll();
+    assert.deepEqual(undone, ['dockerd', 'agent', 'folder']);
+  });
 });
 
 describe('tempTree', () => {

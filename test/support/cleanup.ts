@@ -33,13 +33,17 @@ export function cleanUpLater(
  */
 export async function cleanUpAll(): Promise<void> {
   const errors: unknown[] = [];
-  // Again where something was registered meanwhile, by a test that has not noticed yet that it is over.
-  while (entries.size + undoing.size > 0) {
-    for (const entry of [...undoing.keys(), ...[...entries].reverse()]) {
-      await run(entry).catch((error: unknown) => errors.push(new Error(`could not clean up ${entry.what}`, { cause: error })));
-    }
+  // The newest also of what is registered meanwhile, by a test that has not noticed yet that it is over: it may stand on what is older.
+  for (let entry = next(); entry !== undefined; entry = next()) {
+    const { what } = entry;
+    await run(entry).catch((error: unknown) => errors.push(new Error(`could not clean up ${what}`, { cause: error })));
   }
   if (errors.length > 0) throw new AggregateError(errors, errors.map(withCause).join('; '));
+}
+
+/** What is being undone first, then the newest. */
+function next(): Entry | undefined {
+  return [...undoing.keys()][0] ?? [...entries].at(-1);
 }
 
 /** Undoes an entry once; whoever asks meanwhile waits for the same. */
