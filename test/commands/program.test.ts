@@ -15,12 +15,22 @@ interface Result {
   readonly stderr: string;
 }
 
+const command = [process.execPath, '--disable-warning=ExperimentalWarning', path.resolve(import.meta.dirname, '../../agent/main.ts')] as const;
+const { JOURNAL_STREAM: _, NOTIFY_SOCKET: __, ...env } = process.env;
+
 /** Runs the command line as a process of its own: exit status and streams are what it promises. */
 function run(...args: readonly string[]): Promise<Result> {
-  const main = path.resolve(import.meta.dirname, '../../agent/main.ts');
-  const { JOURNAL_STREAM: _, NOTIFY_SOCKET: __, ...env } = process.env;
+  return resultOf([...command, ...args]);
+}
+
+/** The same where nothing is in /run: no daemon answers there. */
+function runAlone(...args: readonly string[]): Promise<Result> {
+  return resultOf(['unshare', '--mount', '--propagation', 'private', 'sh', '-c', 'mount -t tmpfs tmpfs /run && exec "$@"', 'sh', ...command, ...args]);
+}
+
+function resultOf([program, ...args]: readonly [string, ...string[]]): Promise<Result> {
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], { env }, (error, stdout, stderr) => resolve({ status: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }));
+    execFile(program, args, { env }, (error, stdout, stderr) => resolve({ status: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }));
   });
 }
 
@@ -34,11 +44,11 @@ describe('the command line', { concurrency: 2 }, () => {
   it('tells its commands, each with an example and the exit statuses', async () => {
     const { status, stdout } = await run('--help');
     assert.equal(status, 0);
-    for (const command of createProgram(() => undefined).commands) {
-      assert.match(stdout, new RegExp(`^ {2}${command.name()} `, 'm'));
+    for (const one of createProgram(() => undefined).commands) {
+      assert.match(stdout, new RegExp(`^ {2}${one.name()} `, 'm'));
       const help: string[] = [];
-      command.configureOutput({ writeOut: (text) => help.push(text) });
-      command.outputHelp();
+      one.configureOutput({ writeOut: (text) => help.push(text) });
+      one.outputHelp();
       assert.match(help.join(''), /Examples:\n {2}(docker-preloader|docker save|systemctl) .*\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded/s);
       assert.match(help.join(''), /--config <file>/);
     }
@@ -64,11 +74,11 @@ describe('the command line', { concurrency: 2 }, () => {
     });
   }
 
-  for (const command of ['run', 'apply', 'plan', 'unlink', 'status']) {
-    it(`'${command}' refuses a configuration with exit status 2, naming the key in one line`, async (t) => {
+  for (const name of ['run', 'apply', 'plan', 'unlink', 'status']) {
+    it(`'${name}' refuses a configuration with exit status 2, naming the key in one line`, async (t) => {
       const file = path.join(scratch(t), 'config.json');
       writeFileSync(file, '{"label":[]}');
-      const { status, stdout, stderr } = await run(command, '--config', file);
+      const { status, stdout, stderr } = await runAlone(name, '--config', file);
       assert.deepEqual([status, stdout], [2, '']);
       assert.match(stderr, oneLine);
       assert.match(stderr, /config\.json: unknown key `label`/);
@@ -127,9 +137,8 @@ describe('the command line', { concurrency: 2 }, () => {
     for (const args of [['apply', '--config', config], ['status', '--config', config], ['--version']]) {
       const full = openSync('/dev/full', 'w');
       t.after(() => closeSync(full));
-      const main = path.resolve(import.meta.dirname, '../../agent/main.ts');
-      const { JOURNAL_STREAM: _, NOTIFY_SOCKET: __, ...env } = process.env;
-      const { status, stderr } = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], { env, stdio: ['ignore', full, 'pipe'], encoding: 'utf8' });
+      const [program, ...before] = command;
+      const { status, stderr } = spawnSync(program, [...before, ...args], { env, stdio: ['ignore', full, 'pipe'], encoding: 'utf8' });
       assert.equal(status, 1, args.join(' '));
       assert.match(stderr, /^(<4>[^\n]*\n)?docker-preloader: standard output: a place with room for it expected: ENOSPC[^\n]*\n$/, args.join(' '));
     }
