@@ -9,10 +9,12 @@ import { tryLockFile } from '../../agent/system/lock.ts';
 import { makeDiskFile } from '../safety/disk-file.ts';
 import { agent, agentCommand, type AgentResult } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { startDaemon } from '../support/daemon.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { attach, type LoopDevice } from '../support/loop-device.ts';
 import { notifySocket } from '../support/notify-socket.ts';
 import { tempTree, unmountBelow } from '../support/temp-tree.ts';
+import { until } from '../support/until.ts';
 import { loadImages, references } from './fake-store.ts';
 
 const [command, ...args] = agentCommand();
@@ -45,14 +47,10 @@ describe('the runs of a boot', () => {
   const status = (): StatusDocument => JSON.parse(readFileSync(below('run/status.json'), 'utf8')) as StatusDocument;
   /** A daemon until it is READY; `end` stops it. */
   const daemon = async (): Promise<() => Promise<void>> => {
-    const socket = await notifySocket(below(`notify-${count++}`));
-    const running = execa(command, [...args, 'run', '--config', configFile], { env: { NOTIFY_SOCKET: socket.path }, reject: false });
-    await socket.waitFor('READY=1');
+    const running = await startDaemon(configFile, folder);
     await execa('curl', ['-sf', '--retry', '20', '--retry-all-errors', '--retry-delay', '1', '--unix-socket', below('run/s.sock'), 'http://localhost/healthz']);
     return async () => {
-      running.kill('SIGTERM');
-      await running;
-      await socket.close();
+      assert.equal(await running.stop(), 0);
     };
   };
   /** What is on storage stays, with the record of another boot; mounts and devices do not. */
@@ -117,7 +115,7 @@ describe('the runs of a boot', () => {
     await (await daemon())();
     await attach(disk);
     const running = execa('systemd-socket-activate', ['--listen', below('activated.sock'), command, ...args, 'run', '--config', configFile], { reject: false, env: { PATH: process.env['PATH'] ?? '' } });
-    while (!existsSync(below('activated.sock'))) await new Promise((resolve) => setTimeout(resolve, 20));
+    await until('systemd listens', () => existsSync(below('activated.sock')));
     const answer = await new Promise<string>((resolve, reject) => {
       let text = '';
       const client = connect(below('activated.sock'), () => client.write('GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n'));

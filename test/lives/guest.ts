@@ -8,8 +8,9 @@ import type { Dockerd } from '../support/dockerd.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
 import { attach, copyWithLabel, type LoopDevice } from '../support/loop-device.ts';
 import { mountsBelow, unmountBelow } from '../support/temp-tree.ts';
+import { until } from '../support/until.ts';
 import { makeSite, type Site } from '../store/site.ts';
-import { startDaemon, until, type SiteDaemon } from '../store/site-daemon.ts';
+import { startDaemon, type SiteDaemon } from '../store/site-daemon.ts';
 import { DataRoot } from './data-root.ts';
 import { askFor, tell } from './docker-api.ts';
 import { Model, type AttachedDisk, type Seen, type Settings } from './model.ts';
@@ -91,7 +92,7 @@ export class Guest {
     const status = path.join(this.site.folder, 'status/status.json');
     await rm(status, { force: true });
     this.#daemon = await startDaemon(this.site);
-    await until('a status', async () => existsSync(status));
+    await until('a status', () => existsSync(status));
   }
 
   async stopDaemon(signal: NodeJS.Signals): Promise<void> {

@@ -5,32 +5,23 @@ import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import path from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { execa } from 'execa';
 import { loadImages } from '../boot/fake-store.ts';
-import { agentCommand } from '../support/agent.ts';
-import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { type Daemon, startDaemon } from '../support/daemon.ts';
 import { attach } from '../support/loop-device.ts';
-import { notifySocket } from '../support/notify-socket.ts';
 import { makeDiskFile } from './disk-file.ts';
 import { memoryTree } from './memory-tree.ts';
 
 const PEAK_MB = 100;
 
-/** The daemon as its unit starts it. */
-function startDaemon(config: string, notifyPath: string) {
-  const [command, ...args] = agentCommand();
-  return execa(command, [...args, 'run', '--config', config], { env: { NOTIFY_SOCKET: notifyPath }, reject: false, all: true, stdin: 'ignore' });
-}
-
 describe('the status socket', () => {
   let socketPath: string;
   const peaks: string[] = [];
-  let daemon: ReturnType<typeof startDaemon> | undefined;
+  let daemon: Daemon | undefined;
   after(async () => {
-    daemon?.kill('SIGTERM');
-    const ended = await daemon;
+    const ended = await daemon?.stop();
     await cleanUpAll();
-    assert.equal(ended?.exitCode, 0);
+    assert.equal(ended, 0);
   });
   before(async () => {
     const folder = (await memoryTree('dpl-socket')).path;
@@ -42,11 +33,7 @@ describe('the status socket', () => {
     await attach(path.join(folder, 'disk.ext4'));
     socketPath = path.join(folder, 'status/status.sock');
     writeFileSync(path.join(folder, 'config.json'), JSON.stringify({ labels: [label], dataRoot: path.join(folder, 'data'), mountRoot: path.join(folder, 'disks'), dockerConfig: path.join(folder, 'daemon.json'), statusSocket: socketPath }));
-    const notify = await notifySocket(path.join(folder, 'notify'));
-    daemon = startDaemon(path.join(folder, 'config.json'), notify.path);
-    cleanUpLater('the daemon', () => void daemon?.kill('SIGKILL'));
-    await notify.waitFor('READY=1');
-    await notify.close();
+    daemon = await startDaemon(path.join(folder, 'config.json'), folder);
     await untilItAnswers();
   });
 

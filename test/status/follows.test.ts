@@ -4,16 +4,17 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { execa } from 'execa';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { fetchStatus } from '../../agent/status/client.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
 import { factsOf, loadImages } from '../boot/fake-store.ts';
 import { makeDiskFile } from '../safety/disk-file.ts';
-import { agent, agentCommand } from '../support/agent.ts';
-import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
+import { agent } from '../support/agent.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { startDaemon } from '../support/daemon.ts';
 import { attach } from '../support/loop-device.ts';
 import { tempTree } from '../support/temp-tree.ts';
+import { until } from '../support/until.ts';
 import { app } from './a-run.ts';
 
 const WITHIN_MS = 2000 * (process.env['CI'] === undefined ? 1 : 3);
@@ -43,20 +44,8 @@ describe('the daemon follows the store', () => {
     config = below('config.json');
     useDataRoot('docker');
     writeFileSync(config, JSON.stringify({ labels: [label], mountRoot: below('disks'), dockerConfig: below('daemon.json'), statusSocket: below('run/s.sock') }));
-    const [command, ...args] = agentCommand();
-    const daemon = execa(command, [...args, 'run', '--config', config], { reject: false, buffer: false, stdio: 'ignore' });
-    cleanUpLater('the daemon', async () => {
-      daemon.kill('SIGTERM');
-      await daemon;
-    });
-    for (let tries = 0; ; tries += 1) {
-      try {
-        if ((await status()).phase === 'watch') return;
-      } catch (error) {
-        if (tries > 100) throw error;
-      }
-      await delay(50);
-    }
+    await startDaemon(config, folder);
+    await until('the last phase', async () => (await status()).phase === 'watch');
   });
   after(cleanUpAll);
 

@@ -6,7 +6,6 @@ import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { execa } from 'execa';
 import { defaultConfig } from '../../agent/boot/config.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { statusDocument } from '../../agent/status/document.ts';
@@ -17,6 +16,7 @@ import { factsOf, loadImages } from '../boot/fake-store.ts';
 import { makeDiskFile } from '../safety/disk-file.ts';
 import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
+import { type Daemon, startDaemon } from '../support/daemon.ts';
 import { attach } from '../support/loop-device.ts';
 import { tempTree, unmountBelow } from '../support/temp-tree.ts';
 import { app, aRun, later } from './a-run.ts';
@@ -26,16 +26,9 @@ describe('`status --watch`', () => {
   let folder: string;
   let config: string;
   let watcher: ChildProcessByStdio<null, Readable, Readable>;
-  let stopDaemon: () => Promise<void>;
+  let daemon: Daemon;
   const printed: StatusDocument[] = [];
 
-  const startDaemon = (): void => {
-    const daemon = execa(command, [...args, 'run', '--config', config], { reject: false, buffer: false, stdio: 'ignore' });
-    stopDaemon = cleanUpLater('the daemon', async () => {
-      daemon.kill('SIGTERM');
-      await daemon;
-    });
-  };
   const printedOnce = async (what: string, look: (status: StatusDocument) => boolean): Promise<void> => {
     for (let tries = 0; !printed.some(look); tries += 1) {
       if (tries > 200) assert.fail(`${what} expected, found ${printed.map(({ phase, summary }) => `${phase}: ${summary}`).join('\n')}`);
@@ -51,8 +44,7 @@ describe('`status --watch`', () => {
     await attach(path.join(folder, 'disk.ext4'));
     config = path.join(folder, 'config.json');
     writeFileSync(config, JSON.stringify({ labels: [label], dataRoot: path.join(folder, 'docker'), mountRoot: path.join(folder, 'disks'), dockerConfig: path.join(folder, 'daemon.json'), statusSocket: path.join(folder, 'run/s.sock') }));
-    startDaemon();
-    await delay(500);
+    daemon = await startDaemon(config, folder);
     watcher = spawn(command, [...args, 'status', '--json', '--watch', '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] });
     cleanUpLater('the watch', () => void watcher.kill('SIGKILL'));
     let text = '';
@@ -64,7 +56,7 @@ describe('`status --watch`', () => {
     });
   });
   after(async () => {
-    await stopDaemon();
+    await daemon.stop();
     await unmountBelow(folder);
     await cleanUpAll();
   });
@@ -138,8 +130,8 @@ describe('`status --watch`', () => {
 
   it('goes on over a restart of the daemon', async () => {
     const count = printed.length;
-    await stopDaemon();
-    startDaemon();
+    await daemon.stop();
+    daemon = await startDaemon(config, folder);
     await printedOnce('another status', (status) => printed.indexOf(status) >= count && status.phase === 'watch');
     assert.equal(watcher.exitCode, null);
   });

@@ -11,6 +11,7 @@ import { attach, copyWithLabel } from '../support/loop-device.ts';
 import { notifySocket, type NotifySocket } from '../support/notify-socket.ts';
 import { type TempTree, tempTree, unmountBelow } from '../support/temp-tree.ts';
 import { makeSite, type Site } from './site.ts';
+import { startDaemon } from './site-daemon.ts';
 import { twelveLayers } from './twelve-layers.ts';
 
 const [command, ...args] = agentCommand();
@@ -184,18 +185,14 @@ describe('the agent and a running dockerd', () => {
       assert.equal(result.stderr.trim().split('\n').length, 1, result.stderr);
       assert.match(result.stderr, /dockerd is running/);
     }
-    const socket = await notifySocket(path.join(site.folder, 'notify'));
-    const daemon = execa(command, [...args, 'run', '--config', path.join(site.folder, 'config.json')], { env: { NOTIFY_SOCKET: socket.path }, reject: false, all: true });
-    await socket.waitFor('READY=1');
+    const daemon = await startDaemon(site);
     await execa('curl', ['-sf', '--retry', '20', '--retry-all-errors', '--retry-delay', '1', '--unix-socket', path.join(site.folder, 'status/status.sock'), 'http://localhost/healthz']);
     const status = await site.agent('status', '--json');
     const { pending, applied, summary } = JSON.parse(status.stdout) as { pending: string[]; applied: boolean; summary: string };
     assert.ok(pending.length > 12, status.stdout);
     assert.equal(applied, false);
     assert.match(summary, /systemctl restart docker/);
-    daemon.kill('SIGTERM');
-    assert.equal((await daemon).exitCode, 0);
-    await socket.close();
+    assert.equal(await daemon.stop(), 0);
     // dockerd itself writes to its own files while it runs.
     const ours = (text: string): string => text.split('\n').filter((line) => /^(overlay2|image|docker-preloader)/.test(line)).join('\n');
     assert.equal(ours(await site.snapshot()), ours(before));

@@ -15,8 +15,9 @@ import { type Dockerd, startDockerd } from '../support/dockerd.ts';
 import { buildImage, busyboxRoot } from '../support/images.ts';
 import { makeLegacyDisk } from '../support/legacy-disk.ts';
 import { tempTree } from '../support/temp-tree.ts';
+import { until } from '../support/until.ts';
 import { makeSite, type Site } from './site.ts';
-import { type SiteDaemon, startDaemon, until } from './site-daemon.ts';
+import { type SiteDaemon, startDaemon } from './site-daemon.ts';
 
 let base: readonly LayerEntry[];
 let folder: string;

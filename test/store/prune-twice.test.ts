@@ -14,8 +14,9 @@ import { cleanUpAll } from '../support/cleanup.ts';
 import { dockerArchive } from '../support/docker-archive.ts';
 import type { Dockerd } from '../support/dockerd.ts';
 import { tempTree } from '../support/temp-tree.ts';
+import { until } from '../support/until.ts';
 import { makeSite, type Site } from './site.ts';
-import { type SiteDaemon, startDaemon, until } from './site-daemon.ts';
+import { type SiteDaemon, startDaemon } from './site-daemon.ts';
 
 const ALL = Array.from({ length: 40 }, (_, number) => `many:${number}`).toSorted();
 const PRUNE = `/images/prune?filters=${encodeURIComponent('{"dangling":["false"]}')}`;

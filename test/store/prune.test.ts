@@ -13,8 +13,9 @@ import type { Dockerd } from '../support/dockerd.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';
 import { busyboxRoot } from '../support/images.ts';
 import { tempTree } from '../support/temp-tree.ts';
+import { until } from '../support/until.ts';
 import { makeSite, type Site } from './site.ts';
-import { type SiteDaemon, startDaemon, until } from './site-daemon.ts';
+import { type SiteDaemon, startDaemon } from './site-daemon.ts';
 
 /** What the issue of all this promises. */
 const LIMIT_MS = 5000;

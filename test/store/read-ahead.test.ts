@@ -8,14 +8,15 @@ import { sizeOfList, type ReadAheadList } from '../../agent/disk/read-ahead.ts';
 import { piecesInMemory } from '../../agent/system/page-cache.ts';
 import { savedArchive } from '../builder/archives.ts';
 import { makeTar } from '../builder/make-tar.ts';
-import { agent, agentCommand } from '../support/agent.ts';
+import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { hidesPageCache } from '../support/kernel.ts';
 import { attach, copyWithLabel } from '../support/loop-device.ts';
-import { notifySocket } from '../support/notify-socket.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
+import { until } from '../support/until.ts';
 import { makeSite, type Site } from './site.ts';
+import { startDaemon } from './site-daemon.ts';
 
 /** More than a single call of the agent's reads ahead, and more than the kernel reads ahead by itself. */
 const BIG = 3_000_000;
@@ -57,32 +58,14 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
   const booted = async (disk: string, config: Readonly<Record<string, unknown>>, work: (site: Site, said: () => string) => Promise<void>): Promise<void> => {
     const site = await makeSite('28.5', { labels: [label], ...config });
     const loop = await attach(at(disk));
-    const daemon = await startDaemon(site, 'notify');
+    const daemon = await startDaemon(site);
     try {
-      await work(site, () => daemon.said());
+      await work(site, () => daemon.log());
     } finally {
-      assert.equal(await daemon.stop(), 0, daemon.said());
+      assert.equal(await daemon.stop(), 0, daemon.log());
       await site.remove();
       await loop.detach();
     }
-  };
-  const startDaemon = async (site: Site, name: string): Promise<{ said(): string; stop(): Promise<number | undefined> }> => {
-    const socket = await notifySocket(path.join(site.folder, name));
-    const [command, ...args] = agentCommand();
-    const daemon = execa(command, [...args, 'run', '--config', path.join(site.folder, 'config.json')], { env: { NOTIFY_SOCKET: socket.path }, reject: false });
-    let said = '';
-    daemon.stderr.on('data', (piece: Buffer) => {
-      said += piece.toString();
-    });
-    await socket.waitFor('READY=1');
-    await socket.close();
-    return {
-      said: () => said,
-      stop: async () => {
-        daemon.kill();
-        return (await daemon).exitCode;
-      },
-    };
   };
   const files = (site: Site): Map<string, string> => {
     const overlay = path.join(site.mountRoot, label, 'overlay2');
@@ -92,9 +75,6 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
     return new Map(names.map((name) => [path.basename(name), name] as const));
   };
   const bytesInMemory = (file: string | undefined): number => piecesInMemory(file ?? '').reduce((sum, { length }) => sum + length, 0);
-  const until = async (isSo: () => boolean): Promise<void> => {
-    for (const end = performance.now() + 20_000; !isSo() && performance.now() < end; ) await delay(20);
-  };
 
   it('is what a run has read, as `record` finds it in memory, in the order of the disk', async () => {
     await booted('plain.ext4', {}, async (site) => {
@@ -128,10 +108,10 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
   for (const filesystem of ['ext4', 'erofs']) {
     it(`is in memory soon after READY, and nothing else, on ${filesystem}`, async () => {
       await booted(`listed.${filesystem}`, {}, async (site, said) => {
-        await until(() => said().includes('read ahead'));
+        await until('a line about it', () => said().includes('read ahead'));
         assert.match(said(), /^<6>disk ra-\w+: 3\.1 MB of 3 files are read ahead$/m);
         const found = files(site);
-        await until(() => bytesInMemory(found.get('big')) === BIG);
+        await until('all of it in memory', () => bytesInMemory(found.get('big')) === BIG);
         assert.deepEqual(['small', 'big', 'upper', 'never'].map((name) => [name, bytesInMemory(found.get(name))]), [['small', 20_000], ['big', BIG], ['upper', 100_000], ['never', 0]]);
       });
     });
@@ -139,18 +119,18 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
 
   it('is read once a boot', async () => {
     await booted('listed.ext4', {}, async (site, said) => {
-      await until(() => said().includes('read ahead'));
-      const again = await startDaemon(site, 'again');
+      await until('a line about it', () => said().includes('read ahead'));
+      const again = await startDaemon(site);
       await delay(500);
       assert.equal(await again.stop(), 0);
-      assert.doesNotMatch(again.said(), /read ahead/);
+      assert.doesNotMatch(again.log(), /read ahead/);
     });
   });
 
   it('is read of the copy of a layer that Docker has, and recorded of the one that was read', async () => {
     const second = await attach(await copyOf('listed.ext4', 'second.ext4', `${label}-2`));
     await booted('listed.ext4', { labels: [label, `${label}-2`] }, async (site, said) => {
-      await until(() => said().includes(`${label}-2: `) && said().includes(`${label}: `));
+      await until('a line about each', () => said().includes(`${label}-2: `) && said().includes(`${label}: `));
       // The later disk has precedence; of the other, nothing is linked.
       assert.match(said(), /^<6>disk ra-\w+-2: 3\.1 MB of 3 files are read ahead$/m);
       assert.match(said(), /^<6>disk ra-\w+: 0 kB of 0 files are read ahead$/m);
@@ -172,9 +152,9 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
       assert.equal(bytesInMemory(files(site).get('big')), 0);
     });
     await booted('listed.ext4', { readAheadMb: 0.5 }, async (site, said) => {
-      await until(() => said().includes('read ahead'));
+      await until('a line about it', () => said().includes('read ahead'));
       assert.match(said(), /disk ra-\w+: 500 kB of [23] files are read ahead; the rest is left out, since no more memory may be filled$/m);
-      await until(() => bytesInMemory(files(site).get('big')) > 0);
+      await until('some of it in memory', () => bytesInMemory(files(site).get('big')) > 0);
       // What is on the edge is read with a whole page, or with what the device reads at least.
       assert.ok(bytesInMemory(files(site).get('big')) < 700_000);
     });
@@ -189,7 +169,7 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
     await execa('dd', [`of=${outside}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0']);
     assert.equal(bytesInMemory(outside), 0);
     await booted('hostile.ext4', {}, async (site, said) => {
-      await until(() => said().includes('read ahead'));
+      await until('a line about it', () => said().includes('read ahead'));
       // Of both layers, and `upper` of the lower one.
       assert.match(said(), new RegExp(`^<6>disk ra-\\w+: 103 kB of 1 file are read ahead; ${hostile.length * 2 + 1} files of the list left out, which the disk has not as regular files$`, 'm'));
       assert.equal(bytesInMemory(outside), 0);
@@ -207,7 +187,7 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
       writeFileSync(at(name), content);
       await replaceList('damaged.ext4', name);
       await booted('damaged.ext4', {}, async (site, said) => {
-        await until(() => said().includes('read ahead'));
+        await until('a line about it', () => said().includes('read ahead'));
         assert.match(said(), /^<5>disk ra-\w+: nothing more is read ahead, ignoring: /m);
         assert.match(said(), why);
         const { stdout } = await site.agent('status', '--json');

@@ -5,8 +5,8 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
-import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { spawnDaemon } from '../support/daemon.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { attach, copyWithLabel, type LoopDevice } from '../support/loop-device.ts';
 import { notifySocket } from '../support/notify-socket.ts';
@@ -72,20 +72,17 @@ describe('the agent against a shell script that does the same steps', () => {
       statusSocket: path.join(folder, 'run/status.sock'), dockerConfig: path.join(folder, 'daemon.json'), deviceTimeoutSec: 5,
     }));
     const socket = await notifySocket(path.join(folder, 'notify'));
-    const [command, ...args] = agentCommand();
     const start = performance.now();
-    const daemon = execa(command, [...args, 'run', '--config', config], { env: { NOTIFY_SOCKET: socket.path }, reject: false, buffer: false, stdio: 'ignore' });
+    const daemon = spawnDaemon(config, folder, { NOTIFY_SOCKET: socket.path });
     const readyMs = (await socket.waitFor('READY=1')) - start;
     // The status is served by then, so everything that stays loaded is.
     const { stdout } = await execa('curl', ['-s', '--retry', '20', '--retry-all-errors', '--retry-delay', '1', '--unix-socket', path.join(folder, 'run/status.sock'), 'http://localhost/v1/status']);
     const status = JSON.parse(stdout) as { readonly state: string; readonly changes: number };
     assert.equal(status.state, 'ok', stdout);
     assert.ok(status.changes > 12, stdout);
-    const residentKb = await residentKbOf(daemon.pid ?? 0);
+    const residentKb = await residentKbOf(daemon.pid);
     const stopped = performance.now();
-    daemon.kill('SIGTERM');
-    const { exitCode } = await daemon;
-    assert.equal(exitCode, 0);
+    assert.equal(await daemon.stop(), 0);
     assert.ok(performance.now() - stopped < 1000, 'SIGTERM: an exit within 1 s expected');
     await socket.close();
     await unmountBelow(folder);

@@ -4,39 +4,34 @@ import { writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { execa } from 'execa';
 import { fetchStatus } from '../../agent/status/client.ts';
 import type { PlanDocument, StatusDocument } from '../../agent/status/schema.ts';
-import { agent, agentCommand } from '../support/agent.ts';
-import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
+import { agent } from '../support/agent.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
 import { type ArchiveImage, dockerArchive } from '../support/docker-archive.ts';
 import type { Dockerd } from '../support/dockerd.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
 import { busyboxRoot } from '../support/images.ts';
+import { until } from '../support/until.ts';
 import { makeSite, type Site } from './site.ts';
+import { type SiteDaemon, startDaemon } from './site-daemon.ts';
 
 /** How much later the status has it; on a machine that is busy with other tests it may take longer. */
 const WITHIN_MS = 2000 * (process.env['CI'] === undefined ? 1 : 3);
 
-interface Daemon {
+interface StatusDaemon extends SiteDaemon {
   status(): Promise<StatusDocument>;
   get(url: string): Promise<string>;
   /** Waits until the status is as `look` wants it, and returns it. */
   until(what: string, look: (status: StatusDocument) => boolean): Promise<StatusDocument>;
-  stop(): Promise<void>;
 }
 
-async function startDaemon({ folder }: Site): Promise<Daemon> {
-  const [command, ...args] = agentCommand();
-  const child = execa(command, [...args, 'run', '--config', path.join(folder, 'config.json')], { reject: false, buffer: false, stdio: 'ignore' });
-  const stop = cleanUpLater('the daemon', async () => {
-    child.kill('SIGTERM');
-    await child;
-  });
-  const socketPath = path.join(folder, 'status/status.sock');
+async function startStatusDaemon(site: Site): Promise<StatusDaemon> {
+  const started = await startDaemon(site);
+  const socketPath = path.join(site.folder, 'status/status.sock');
   const status = async (): Promise<StatusDocument> => (await fetchStatus(socketPath)).status;
-  const daemon: Daemon = {
-    stop, status,
+  const daemon: StatusDaemon = {
+    ...started, status,
     get: (url) => new Promise((resolve, reject) => {
       request({ socketPath, path: url, agent: false }, (response) => {
         let body = '';
@@ -53,14 +48,9 @@ async function startDaemon({ folder }: Site): Promise<Daemon> {
       }
     },
   };
-  for (let tries = 0; ; tries += 1) {
-    try {
-      // What it looks at now and then is seen from then on.
-      if ((await status()).phase === 'watch') return daemon;
-    } catch (error) {
-      if (tries > 20) throw error;
-    }
-  }
+  // What it looks at now and then is seen from then on.
+  await until('the last phase', async () => (await status()).phase === 'watch');
+  return daemon;
 }
 
 /** What the status says of each image, by its first name. */
@@ -68,7 +58,7 @@ const usable = ({ images }: StatusDocument): Record<string, string | null> => Ob
 const all = (value: string) => (status: StatusDocument): boolean => Object.values(usable(status)).every((one) => one === value);
 
 /** What is told in other ways is the same. */
-async function assertConsistent(daemon: Daemon, site: Site, dockerd: Dockerd | undefined): Promise<void> {
+async function assertConsistent(daemon: StatusDaemon, site: Site, dockerd: Dockerd | undefined): Promise<void> {
   // dockerd may be at work still.
   const end = performance.now() + WITHIN_MS;
   while (performance.now() < end) {
@@ -81,7 +71,7 @@ async function assertConsistent(daemon: Daemon, site: Site, dockerd: Dockerd | u
   await assertConsistentNow(daemon, site, dockerd);
 }
 
-async function assertConsistentNow(daemon: Daemon, site: Site, dockerd: Dockerd | undefined): Promise<void> {
+async function assertConsistentNow(daemon: StatusDaemon, site: Site, dockerd: Dockerd | undefined): Promise<void> {
   const status = await daemon.status();
   const { steps } = JSON.parse(await daemon.get('/v1/plan')) as PlanDocument;
   assert.deepEqual(status.pending, steps.map(({ text }) => text));
@@ -105,7 +95,7 @@ async function assertConsistentNow(daemon: Daemon, site: Site, dockerd: Dockerd 
 function testsOn(version: DockerdVersion): void {
   describe(`dockerd ${version}: the status says what it has`, () => {
     let site: Site;
-    let daemon: Daemon;
+    let daemon: StatusDaemon;
     let dockerd: Dockerd;
     let archive: Uint8Array;
     before(async () => {
@@ -119,7 +109,7 @@ function testsOn(version: DockerdVersion): void {
       const built = await agent(['build', `${disk}.tar`, '-o', disk, '--format', 'raw', '--quiet']);
       assert.equal(built.exitCode, 0, built.all);
       await site.attach(disk, 'd');
-      daemon = await startDaemon(site);
+      daemon = await startStatusDaemon(site);
       dockerd = await site.start();
     });
     after(cleanUpAll);
@@ -154,7 +144,7 @@ function testsOn(version: DockerdVersion): void {
       assert.equal(status.state, 'degraded');
       await assertConsistent(daemon, site, dockerd);
       await daemon.stop();
-      daemon = await startDaemon(site);
+      daemon = await startStatusDaemon(site);
       assert.deepEqual([(await daemon.status()).state, usable(await daemon.status())], ['degraded', { 'app:1': 'REMOVED', 'db:1': 'REMOVED' }]);
       await assertConsistent(daemon, site, dockerd);
     });
@@ -164,7 +154,7 @@ function testsOn(version: DockerdVersion): void {
       await daemon.until('that all is there', all('yes'));
       await assertConsistent(daemon, site, dockerd);
       await daemon.stop();
-      daemon = await startDaemon(site);
+      daemon = await startStatusDaemon(site);
       assert.deepEqual([(await daemon.status()).state, usable(await daemon.status())], ['ok', { 'app:1': 'yes', 'db:1': 'yes' }]);
       await assertConsistent(daemon, site, dockerd);
     });

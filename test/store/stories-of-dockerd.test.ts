@@ -7,12 +7,11 @@ import { execa } from 'execa';
 import { asDiffID, chainIDs } from '../../agent/docker/ids.ts';
 import { ownLayerNames } from '../../agent/docker/overlay2.ts';
 import { torture } from '../safety/size.ts';
-import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';
 import { buildImage } from '../support/images.ts';
-import { notifySocket } from '../support/notify-socket.ts';
 import { mountsBelow } from '../support/temp-tree.ts';
+import { startDaemon } from './site-daemon.ts';
 import { Story } from './story.ts';
 import { storyDisks } from './story-disks.ts';
 import { checkUserThings, everything, fileIn } from './user-things.ts';
@@ -71,17 +70,12 @@ describe('dockerd 28.5: what the user removes, and what he leaves', () => {
     await story.reset();
     await story.detach('main');
     await rm(path.join(story.site.folder, 'status'), { recursive: true, force: true });
-    const socket = await notifySocket(path.join(story.site.folder, 'notify'));
-    const [command, ...args] = agentCommand();
-    const daemon = execa(command, [...args, 'run', '--config', path.join(story.site.folder, 'config.json')], { env: { NOTIFY_SOCKET: socket.path }, reject: false, all: true });
-    await socket.waitFor('READY=1');
+    const daemon = await startDaemon(story.site);
     await execa('curl', ['-sf', '--retry', '20', '--retry-all-errors', '--retry-delay', '1', '--unix-socket', path.join(story.site.folder, 'status/status.sock'), 'http://localhost/healthz']);
     const { stdout, exitCode } = await story.site.agent('status');
-    daemon.kill('SIGTERM');
-    const { all } = await daemon;
-    await socket.close();
+    await daemon.stop();
     assert.equal(exitCode, 3);
-    for (const text of [stdout, all]) {
+    for (const text of [stdout, daemon.log()]) {
       assert.match(text, new RegExp(`disk ${story.site.labelOf('main')} no longer has \\d layers that container on-disk, image .* stand on; .*attach a disk that has them, or remove and pull it`));
     }
   });
