@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { agentCommand, type AgentResult } from '../support/agent.ts';
+import { askFor, tell } from '../support/docker-api.ts';
 import type { Dockerd } from '../support/dockerd.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
 import { attach, copyWithLabel, type LoopDevice } from '../support/loop-device.ts';
@@ -12,7 +13,6 @@ import { until } from '../support/until.ts';
 import { makeSite, type Site } from '../store/site.ts';
 import { startDaemon, type SiteDaemon } from '../store/site-daemon.ts';
 import { DataRoot } from './data-root.ts';
-import { askFor, tell } from './docker-api.ts';
 import { Model, type AttachedDisk, type Seen, type Settings } from './model.ts';
 import { saysOf, type LifeDisk, type Universe } from './universe.ts';
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
+import { PRUNE_ALL } from '../support/docker-api.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
 import { states } from '../../agent/status/state.ts';
 import { checkListed, checkNoTrace, checkRun, checkStore, checkWorks, statusOf } from './checks.ts';
@@ -274,7 +275,7 @@ class Life {
     this.#say('the user removes all that is his');
     for (const name of guest.containers.keys()) await guest.tell('DELETE', `/containers/${name}?force=1&v=1`);
     guest.containers.clear();
-    await guest.tell('POST', `/images/prune?filters=${encodeURIComponent('{"dangling":["false"]}')}`);
+    await guest.tell('POST', PRUNE_ALL);
     await guest.tell('POST', '/build/prune?all=1');
     guest.model.learn(await guest.seen(), { takes: () => true, removes: true });
     await checkListed(guest);

@@ -1,6 +1,6 @@
 import { makeTar } from '../builder/make-tar.ts';
+import { PRUNE_ALL, Refused } from '../support/docker-api.ts';
 import { buildImage } from '../support/images.ts';
-import { Refused } from './docker-api.ts';
 import type { Guest } from './guest.ts';
 import { savedArchive } from './images.ts';
 import type { Did } from './model.ts';
@@ -108,7 +108,7 @@ const systemPrune: Maker = (guest) => ({
     await guest.tell('POST', '/containers/prune');
     const left = new Set((await guest.get<readonly { Names: readonly string[] }[]>('/containers/json?all=1')).flatMap(({ Names }) => Names.map((name) => name.slice(1))));
     for (const name of guest.containers.keys()) if (!left.has(name) && !running.has(name)) guest.containers.delete(name);
-    await guest.prune(`/images/prune?filters=${encoded('{"dangling":["false"]}')}`);
+    await guest.prune(PRUNE_ALL);
     await guest.tell('POST', '/build/prune?all=1');
   },
   did: { takes: () => true, removes: true, comesBack: guest.bringsBack },

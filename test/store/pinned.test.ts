@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { makeDisk } from '../support/disk.ts';
 import { dockerArchive } from '../support/docker-archive.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { busyboxRoot } from '../support/images.ts';
@@ -29,18 +30,15 @@ describe('a disk with a pinned digest', () => {
   before(async () => {
     await ensureDebianPackages(['e2fsprogs'], { install: true });
     tree = await tempTree('dpl-pinned');
-    right = await makeDisk('right', 'right\n');
-    wrong = await makeDisk('wrong', 'wrong\n');
+    right = await diskOf('right', 'right\n');
+    wrong = await diskOf('wrong', 'wrong\n');
   });
   after(cleanUpAll);
 
   /** Both have an image `app:1`. */
-  async function makeDisk(name: string, content: string): Promise<MadeDisk> {
-    const archive = path.join(tree.path, `${name}.tar`);
-    writeFileSync(archive, await dockerArchive([{ tags: ['app:1', `${name}:1`], layers: [await busyboxRoot(), [{ name: 'file', content }]] }]));
-    const file = path.join(tree.path, `${name}.ext4`);
-    const built = await agent(['build', archive, '-o', file, '--format', 'raw', '--label', 'pinned', '--quiet']);
-    assert.equal(built.exitCode, 0, built.all);
+  async function diskOf(name: string, content: string): Promise<MadeDisk> {
+    const archive = await dockerArchive([{ tags: ['app:1', `${name}:1`], layers: [await busyboxRoot(), [{ name: 'file', content }]] }]);
+    const file = await makeDisk(path.join(tree.path, `${name}.ext4`), archive, '--label', 'pinned');
     const { stdout } = await agent(['inspect', '--json', file]);
     const { manifest, images } = JSON.parse(stdout) as { manifest: { digest: string }; images: { id: string; layers: string[] }[] };
     return { file, digest: manifest.digest, id: images[0]?.id.slice('sha256:'.length) ?? '', top: images[0]?.layers.at(-1)?.slice('sha256:'.length) ?? '' };

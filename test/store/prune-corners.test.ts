@@ -1,66 +1,37 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
+import { rmSync } from 'node:fs';
 import { createConnection, createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
-import { metadataPaths } from '../../agent/docker/layer-db.ts';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Store } from '../../agent/docker/store.ts';
 import { sample } from '../safety/size.ts';
-import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
-import { type ArchiveImage, dockerArchive, type LayerEntry } from '../support/docker-archive.ts';
+import { makeDisk } from '../support/disk.ts';
+import { ask, PRUNE_ALL } from '../support/docker-api.ts';
 import { type Dockerd, startDockerd } from '../support/dockerd.ts';
-import { buildImage, busyboxRoot } from '../support/images.ts';
+import { buildImage } from '../support/images.ts';
 import { makeLegacyDisk } from '../support/legacy-disk.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { until } from '../support/until.ts';
+import { leavesNothing } from './leaves-nothing.ts';
+import { archiveOf, image, says, tagsOf, untilTags } from './said-images.ts';
 import { makeSite, type Site } from './site.ts';
 import { type SiteDaemon, startDaemon } from './site-daemon.ts';
 
-let base: readonly LayerEntry[];
 let folder: string;
 let disk: string;
 
 before(async () => {
-  base = await busyboxRoot();
   folder = (await tempTree('dpl-corners')).path;
-  disk = await makeDisk('disk', image('one', 'app:1', 'app:latest'), image('two', 'app:2'));
+  disk = await makeDisk(path.join(folder, 'disk.ext4'), await archiveOf(image('one', 'app:1', 'app:latest'), image('two', 'app:2')));
 });
 after(cleanUpAll);
 
-function image(content: string, ...tags: readonly string[]): ArchiveImage {
-  return { tags, layers: [base, [{ name: 'app', content: `${content}\n` }]] };
-}
-
-async function makeDisk(name: string, ...images: readonly ArchiveImage[]): Promise<string> {
-  const file = path.join(folder, `${name}.ext4`);
-  await writeFile(`${file}.tar`, await dockerArchive(images));
-  const { exitCode, all } = await agent(['build', `${file}.tar`, '-o', file, '--format', 'raw', '--quiet']);
-  assert.equal(exitCode, 0, all);
-  return file;
-}
-
 const ALL = ['app:1', 'app:2', 'app:latest'];
-const tagsOf = async (dockerd: Dockerd): Promise<string[]> =>
-  (await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').filter((tag) => tag !== '').toSorted();
-const says = (dockerd: Dockerd, tag: string): Promise<string> => dockerd.cli(['run', '--rm', '--network', 'none', tag, 'cat', '/app']);
-const wait = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** A call of dockerd's API without the time that its CLI takes to start. */
-function call(dockerd: Dockerd, method: string, at: string, body?: Uint8Array): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ socketPath: dockerd.socket, method, path: at, headers: { 'Content-Type': 'application/x-tar' } }, (response) => {
-      response.resume();
-      response.on('end', () => resolve(response.statusCode ?? 0));
-    });
-    asked.on('error', reject);
-    asked.end(body);
-  });
-}
-
-const pruneAll = `/images/prune?filters=${encodeURIComponent('{"dangling":["false"]}')}`;
+/** @returns the status of the answer */
+const call = async (dockerd: Dockerd, method: string, at: string, body?: Uint8Array): Promise<number> => (await ask(dockerd.socket, method, at, body)).status;
 
 describe('dockerd 28.5: a prune, and what else happens', () => {
   let site: Site;
@@ -82,71 +53,67 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
     await daemon.follows(dockerd);
   }
 
-  const back = (...tags: readonly string[]): Promise<number> => until(`${tags.join(', ')} back`, async () => JSON.stringify(await tagsOf(dockerd)) === JSON.stringify(tags.toSorted()));
+  const back = (...tags: readonly string[]): Promise<number> => untilTags(dockerd, ...tags);
 
-  async function leavesNothing(...disks: readonly string[]): Promise<void> {
+  async function ends(...disks: readonly string[]): Promise<void> {
     await daemon.stop('SIGKILL');
     await dockerd.stop();
-    for (const each of disks) await site.detach(each);
-    await site.apply();
-    const paths = metadataPaths(site.dataRoot);
-    assert.deepEqual([...readdirSync(paths.containers), ...readdirSync(paths.images), ...site.layerFolders(), ...new Store(site.dataRoot).layers], []);
-    assert.equal(existsSync(path.join(site.dataRoot, 'docker-preloader/ledger.json')), false);
+    await leavesNothing(site, ...disks);
   }
 
   it('a hundred images are back in time', async () => {
     const names = Array.from({ length: 100 }, (_, number) => `many:${number}`);
-    const many = await makeDisk('many', ...names.map((name) => image(name, name)));
+    const many = await makeDisk(path.join(folder, 'many.ext4'), await archiveOf(...names.map((name) => image(name, name))));
     await site.attach(many);
     await boot();
-    assert.equal(await call(dockerd, 'POST', pruneAll), 200);
+    assert.equal(await call(dockerd, 'POST', PRUNE_ALL), 200);
     const took = await back(...names);
     assert.ok(took < 5000, `${took} ms`);
     assert.equal(await says(dockerd, 'many:42'), 'many:42');
     assert.match(daemon.log(), /100 images that a prune took are back: many:0, /);
     assert.equal((await site.agent('verify')).exitCode, 0);
-    await leavesNothing(many);
+    await ends(many);
   });
 
   it('an `rmi` shortly before is none of the prune\'s', async () => {
     await site.attach(disk);
     await boot();
     assert.equal(await call(dockerd, 'DELETE', '/images/app:2'), 200);
-    await wait(50);
-    assert.equal(await call(dockerd, 'POST', pruneAll), 200);
+    await delay(50);
+    assert.equal(await call(dockerd, 'POST', PRUNE_ALL), 200);
     await back('app:1', 'app:latest');
-    await wait(1000);
+    await delay(1000);
     assert.deepEqual(await tagsOf(dockerd), ['app:1', 'app:latest']);
-    await leavesNothing(disk);
+    await ends(disk);
   });
 
   it('the agent is killed at any moment of it: the next start has all, and the detach leaves nothing', async () => {
     await site.attach(disk);
     for (const afterMs of sample([0, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 250, 300, 350, 400], 2)) {
       await boot();
-      assert.equal(await call(dockerd, 'POST', pruneAll), 200);
-      await wait(afterMs);
+      assert.equal(await call(dockerd, 'POST', PRUNE_ALL), 200);
+      await delay(afterMs);
       await daemon.stop('SIGKILL');
       await dockerd.stop();
       await site.apply();
       dockerd = await site.start();
       assert.deepEqual(await tagsOf(dockerd), ALL, `killed after ${afterMs} ms`);
       assert.equal(await says(dockerd, 'app:1'), 'one');
-      await leavesNothing(disk);
+      await ends(disk);
       await site.attach(disk);
     }
   });
 
   it('what the user loads at the same time is his, and survives the detach', async () => {
     await site.attach(disk);
-    const archive = await dockerArchive([image('one', 'app:1')]);
+    const archive = await archiveOf(image('one', 'app:1'));
     for (const afterMs of sample([0, 30, 60, 90, 120, 150, 180, 210, 240, 300], 2)) {
       await boot();
-      assert.equal(await call(dockerd, 'POST', pruneAll), 200);
-      await wait(afterMs);
+      assert.equal(await call(dockerd, 'POST', PRUNE_ALL), 200);
+      await delay(afterMs);
       assert.equal(await call(dockerd, 'POST', '/images/load?quiet=1', archive), 200);
       await back(...ALL);
-      await wait(1000);
+      await delay(1000);
       await daemon.stop();
       await dockerd.stop();
       await site.detach(disk);
@@ -178,7 +145,7 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
       await site.configure({ dockerHost: `unix://${place}` });
       await site.attach(disk);
       daemon = await startDaemon(site);
-      await wait(1500);
+      await delay(1500);
       assert.equal(connections, 0);
       dockerd = await site.start();
       await daemon.follows(dockerd);
@@ -188,7 +155,7 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
       await back(...ALL);
       await dockerd.cli(['rmi', 'app:2']);
       await dockerd.stop();
-      await wait(2500);
+      await delay(2500);
       assert.equal(connections, followed, 'all that is asked goes over what was connected at first');
     } finally {
       server?.close();
@@ -203,10 +170,10 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
       daemon = await startDaemon(site);
       dockerd = await site.start();
       assert.deepEqual(await tagsOf(dockerd), ALL);
-      await wait(1500);
-      assert.equal(await call(dockerd, 'POST', pruneAll), 200);
+      await delay(1500);
+      assert.equal(await call(dockerd, 'POST', PRUNE_ALL), 200);
       assert.deepEqual([...new Store(site.dataRoot).layers], []);
-      await wait(1500);
+      await delay(1500);
       assert.deepEqual(await tagsOf(dockerd), []);
       await dockerd.stop();
       await daemon.stop();
@@ -223,14 +190,14 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
     await site.configure({ dockerHost: `unix://${other.socket}` });
     daemon = await startDaemon(site);
     dockerd = await site.start();
-    await until('a line about it', async () => /what a prune takes comes back when Docker next starts, and not before: /.test(daemon.log()));
+    await until('a line about it', () => /what a prune takes comes back when Docker next starts, and not before: /.test(daemon.log()));
     assert.match(daemon.log(), /dockerd on \S+\/data expected at \S+, found one on \S+\/other\/data; set `dockerHost`/);
     await other.stop();
   });
 
   it('steps of classic builds come back with what was built on them', async () => {
     const builder = await startDockerd({ version: '20.10', dataRoot: path.join(site.folder, 'builder/data'), folder: path.join(site.folder, 'builder') });
-    await builder.cli(['load'], await dockerArchive([image('one', 'app:1')]));
+    await builder.cli(['load'], await archiveOf(image('one', 'app:1')));
     await buildImage(builder, 'built:1', 'FROM app:1\nRUN echo first > /first\nRUN echo second > /second', 'classic', {});
     await builder.stop();
     const legacy = path.join(site.folder, 'legacy.ext4');
@@ -240,10 +207,10 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
     const history = await dockerd.cli(['history', '--quiet', '--no-trunc', 'built:1']);
     await dockerd.cli(['image', 'prune', '--all', '--force']);
     await back('app:1', 'built:1');
-    await wait(700);
+    await delay(700);
     assert.equal(await dockerd.cli(['history', '--quiet', '--no-trunc', 'built:1']), history);
     assert.equal(await dockerd.cli(['images', '--quiet', '--filter', 'dangling=true']), '');
     assert.equal((await site.agent('verify')).exitCode, 0);
-    await leavesNothing('steps');
+    await ends('steps');
   });
 });

@@ -1,52 +1,30 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
-import { metadataPaths } from '../../agent/docker/layer-db.ts';
-import { Store } from '../../agent/docker/store.ts';
+import { setTimeout as delay } from 'node:timers/promises';
 import { torture } from '../safety/size.ts';
-import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
-import { type ArchiveImage, dockerArchive, type LayerEntry } from '../support/docker-archive.ts';
+import { makeDisk } from '../support/disk.ts';
 import type { Dockerd } from '../support/dockerd.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';
-import { busyboxRoot } from '../support/images.ts';
 import { tempTree } from '../support/temp-tree.ts';
-import { until } from '../support/until.ts';
+import { leavesNothing } from './leaves-nothing.ts';
+import { archiveOf, image, says, tagsOf, untilTags } from './said-images.ts';
 import { makeSite, type Site } from './site.ts';
 import { type SiteDaemon, startDaemon } from './site-daemon.ts';
 
 /** What the issue of all this promises. */
 const LIMIT_MS = 5000;
 
-let base: readonly LayerEntry[];
-let folder: string;
 let disk: string;
 
 before(async () => {
-  base = await busyboxRoot();
-  folder = (await tempTree('dpl-prune')).path;
-  disk = await makeDisk('disk', image('one', 'app:1', 'app:latest'), image('two', 'app:2'), image('three', 'host.example:5000/tool:3'));
+  const { path: folder } = await tempTree('dpl-prune');
+  disk = await makeDisk(path.join(folder, 'disk.ext4'), await archiveOf(image('one', 'app:1', 'app:latest'), image('two', 'app:2'), image('three', 'host.example:5000/tool:3')));
 });
 after(cleanUpAll);
 
-function image(content: string, ...tags: readonly string[]): ArchiveImage {
-  return { tags, layers: [base, [{ name: 'app', content: `${content}\n` }]] };
-}
-
-async function makeDisk(name: string, ...images: readonly ArchiveImage[]): Promise<string> {
-  const file = path.join(folder, `${name}.ext4`);
-  await writeFile(`${file}.tar`, await dockerArchive(images));
-  const { exitCode, all } = await agent(['build', `${file}.tar`, '-o', file, '--format', 'raw', '--quiet']);
-  assert.equal(exitCode, 0, all);
-  return file;
-}
-
 const ALL = ['app:1', 'app:2', 'app:latest', 'host.example:5000/tool:3'];
-const tagsOf = async (dockerd: Dockerd): Promise<string[]> =>
-  (await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').filter((tag) => tag !== '').toSorted();
-const says = (dockerd: Dockerd, tag: string): Promise<string> => dockerd.cli(['run', '--rm', '--network', 'none', tag, 'cat', '/app']);
 const idOf = (dockerd: Dockerd, tag: string): Promise<string> => dockerd.cli(['image', 'inspect', '--format', '{{.Id}}', tag]);
 
 for (const version of dockerdVersions) {
@@ -81,7 +59,7 @@ for (const version of dockerdVersions) {
 
     /** Exactly these are there again, in time; and nothing comes after that. */
     async function back(...tags: readonly string[]): Promise<void> {
-      const took = await until(`${tags.join(', ')} back`, async () => JSON.stringify(await tagsOf(dockerd)) === JSON.stringify(tags.toSorted()));
+      const took = await untilTags(dockerd, ...tags);
       assert.ok(took < LIMIT_MS, `${took} ms`);
       await settled();
       assert.deepEqual(await tagsOf(dockerd), tags.toSorted());
@@ -89,7 +67,7 @@ for (const version of dockerdVersions) {
 
     /** The daemon is done with what dockerd has told it: it holds no lock any more. */
     async function settled(): Promise<void> {
-      await new Promise((resolve) => setTimeout(resolve, 700));
+      await delay(700);
       const verified = await site.agent('verify', '--json');
       const { findings } = JSON.parse(verified.stdout) as { findings: readonly { code: string; message: string }[] };
       assert.deepEqual(findings.filter(({ code }) => !['STORE_DIFFERS', 'TAG_CONFLICT', 'REMOVED'].includes(code)), []);
@@ -98,16 +76,6 @@ for (const version of dockerdVersions) {
     async function verifies(): Promise<void> {
       const verified = await site.agent('verify');
       assert.equal(verified.exitCode, 0, verified.all);
-    }
-
-    async function leavesNothing(): Promise<void> {
-      await daemon.stop();
-      await dockerd.stop();
-      await site.detach(disk);
-      await site.apply();
-      const paths = metadataPaths(site.dataRoot);
-      assert.deepEqual([...readdirSync(paths.containers), ...readdirSync(paths.images), ...site.layerFolders(), ...new Store(site.dataRoot).layers], []);
-      assert.equal(existsSync(path.join(site.dataRoot, 'docker-preloader/ledger.json')), false);
     }
 
     it('is back, runs, and stays over restarts of Docker and boots, until the disk goes', async () => {
@@ -131,7 +99,9 @@ for (const version of dockerdVersions) {
       await verifies();
       await prune();
       await back(...ALL);
-      await leavesNothing();
+      await daemon.stop();
+      await dockerd.stop();
+      await leavesNothing(site, disk);
     });
 
     it('is back, and not what `rmi` removed before', async () => {
@@ -150,7 +120,7 @@ for (const version of dockerdVersions) {
     });
 
     it('is back under names that are free, and the user keeps his', { skip: !on('newest') }, async () => {
-      await dockerd.cli(['load'], await dockerArchive([image('mine', 'app:2')]));
+      await dockerd.cli(['load'], await archiveOf(image('mine', 'app:2')));
       await dockerd.cli(['create', '--network', 'none', 'app:2']);
       await prune();
       await back(...ALL);
@@ -167,9 +137,9 @@ for (const version of dockerdVersions) {
     it('is the user\'s once he has loaded it himself, and survives the detach', { skip: !on('newest') }, async () => {
       await prune();
       await back(...ALL);
-      await dockerd.cli(['load'], await dockerArchive([image('one', 'app:1')]));
+      await dockerd.cli(['load'], await archiveOf(image('one', 'app:1')));
       await dockerd.cli(['rmi', 'app:2']);
-      await dockerd.cli(['load'], await dockerArchive([image('two', 'app:2')]));
+      await dockerd.cli(['load'], await archiveOf(image('two', 'app:2')));
       await daemon.stop();
       await dockerd.stop();
       await site.detach(disk);

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { apply, DockerStarted } from '../../agent/boot/apply.ts';
@@ -10,12 +9,13 @@ import { readDisk } from '../../agent/disk/reader.ts';
 import { lastStarted } from '../../agent/docker/instance.ts';
 import { Store } from '../../agent/docker/store.ts';
 import { references } from '../boot/fake-store.ts';
-import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { makeDisk } from '../support/disk.ts';
 import { dockerArchive } from '../support/docker-archive.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';
 import { busyboxRoot } from '../support/images.ts';
 import { tempTree } from '../support/temp-tree.ts';
+import { archiveOf, image } from './said-images.ts';
 import { makeSite } from './site.ts';
 
 /** Held up between its plan and its first write, as where the guest's storage hangs: who starts Docker by hand does not wait for it. */
@@ -24,16 +24,9 @@ describe('a run during which dockerd is started', () => {
   const disks: string[] = [];
 
   before(async () => {
-    const base = await busyboxRoot();
     const { path: folder } = await tempTree('dpl-started');
-    users = await dockerArchive([{ tags: ['mine:1'], layers: [[...base, { name: 'mine', content: 'mine\n' }]] }]);
-    for (const name of ['old', 'new']) {
-      const disk = path.join(folder, `${name}.ext4`);
-      await writeFile(`${disk}.tar`, await dockerArchive([{ tags: [`${name}:1`], layers: [base, [{ name: 'app', content: `${name}\n` }]] }]));
-      const { exitCode, all } = await agent(['build', `${disk}.tar`, '-o', disk, '--format', 'raw', '--quiet']);
-      assert.equal(exitCode, 0, all);
-      disks.push(disk);
-    }
+    users = await dockerArchive([{ tags: ['mine:1'], layers: [[...await busyboxRoot(), { name: 'mine', content: 'mine\n' }]] }]);
+    for (const name of ['old', 'new']) disks.push(await makeDisk(path.join(folder, `${name}.ext4`), await archiveOf(image(name, `${name}:1`))));
   });
   after(cleanUpAll);
 

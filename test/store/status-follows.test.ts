@@ -1,18 +1,16 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fetchStatus } from '../../agent/status/client.ts';
 import type { PlanDocument, StatusDocument } from '../../agent/status/schema.ts';
-import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
-import { type ArchiveImage, dockerArchive } from '../support/docker-archive.ts';
+import { makeDisk } from '../support/disk.ts';
 import type { Dockerd } from '../support/dockerd.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
-import { busyboxRoot } from '../support/images.ts';
 import { until } from '../support/until.ts';
+import { archiveOf, image } from './said-images.ts';
 import { makeSite, type Site } from './site.ts';
 import { type SiteDaemon, startDaemon } from './site-daemon.ts';
 
@@ -101,13 +99,8 @@ function testsOn(version: DockerdVersion): void {
     before(async () => {
       // What a prune takes is to stay away, as after any removal.
       site = await makeSite(version, { prunedImages: 'respect' });
-      const base = await busyboxRoot();
-      const image = (content: string, ...tags: readonly string[]): ArchiveImage => ({ tags, layers: [base, [{ name: 'app', content }]] });
-      archive = await dockerArchive([image('app', 'app:1', 'app:latest'), image('db', 'db:1')]);
-      const disk = path.join(site.folder, 'made.ext4');
-      await writeFile(`${disk}.tar`, archive);
-      const built = await agent(['build', `${disk}.tar`, '-o', disk, '--format', 'raw', '--quiet']);
-      assert.equal(built.exitCode, 0, built.all);
+      archive = await archiveOf(image('app', 'app:1', 'app:latest'), image('db', 'db:1'));
+      const disk = await makeDisk(path.join(site.folder, 'made.ext4'), archive);
       await site.attach(disk, 'd');
       daemon = await startStatusDaemon(site);
       dockerd = await site.start();

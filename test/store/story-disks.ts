@@ -1,7 +1,5 @@
-import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { agent } from '../support/agent.ts';
+import { makeDisk } from '../support/disk.ts';
 import { type ArchiveImage, dockerArchive, type LayerEntry } from '../support/docker-archive.ts';
 import { busyboxRoot } from '../support/images.ts';
 import { tempTree } from '../support/temp-tree.ts';
@@ -32,13 +30,7 @@ export async function storyDisks(): Promise<StoryDisks> {
   const base = await busyboxRoot();
   const on = (tags: readonly string[], ...files: readonly LayerEntry[]): ArchiveImage => ({ tags, layers: [base, ...files.map((entry) => [entry])] });
   const alone = (tags: readonly string[], entry: LayerEntry): ArchiveImage => ({ tags, layers: [[...base, entry]] });
-  const build = async (name: string, images: readonly ArchiveImage[], ...args: readonly string[]): Promise<string> => {
-    const disk = path.join(tree.path, `${name}.ext4`);
-    await writeFile(`${disk}.tar`, await dockerArchive(images));
-    const { exitCode, all } = await agent(['build', `${disk}.tar`, '-o', disk, '--format', 'raw', '--quiet', ...args]);
-    assert.equal(exitCode, 0, all);
-    return disk;
-  };
+  const build = async (name: string, images: readonly ArchiveImage[], ...args: readonly string[]): Promise<string> => makeDisk(path.join(tree.path, `${name}.ext4`), await dockerArchive(images), ...args);
 
   const gone = on(['gone:1'], file('gone', 'gone'));
   const solo = alone(['solo:1'], file('solo', 'solo'));

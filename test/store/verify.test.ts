@@ -12,6 +12,7 @@ import type { ChainID } from '../../agent/docker/ids.ts';
 import { emptyLayer, ownLayerNames } from '../../agent/docker/overlay2.ts';
 import { agent, agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { makeDisk } from '../support/disk.ts';
 import { dockerArchive, type ArchiveImage } from '../support/docker-archive.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { busyboxRoot } from '../support/images.ts';
@@ -47,28 +48,24 @@ describe('verify', () => {
   before(async () => {
     tree = await tempTree('dpl-verify');
     const base = await busyboxRoot();
-    made = await makeDisk('made', [
+    made = await diskOf('made', [
       { tags: ['many:1'], layers: [base, ...Array.from({ length: LAYERS }, (_, index) => [{ name: `file-${index}`, content: `${index}\n` }])] },
       { tags: ['app:1'], layers: [base, [{ name: 'file', content: 'first\n' }]] },
       { tags: ['app:2'], layers: [base, [{ name: 'file', content: 'second\n' }]] },
     ]);
-    shared = await makeDisk('shared', [{ tags: ['shared:1'], layers: [base, [{ name: 'file', content: 'shared\n' }]] }]);
+    shared = await diskOf('shared', [{ tags: ['shared:1'], layers: [base, [{ name: 'file', content: 'shared\n' }]] }]);
     site = await makeSite('28.5');
     await site.attach(made.file);
     await site.apply();
   });
   after(cleanUpAll);
 
-  async function makeDisk(name: string, images: readonly ArchiveImage[]): Promise<MadeDisk> {
-    const archive = path.join(tree.path, `${name}.tar`);
-    writeFileSync(archive, await dockerArchive(images));
-    const file = path.join(tree.path, `${name}.ext4`);
-    const built = await agent(['build', archive, '-o', file, '--format', 'raw', '--quiet']);
-    assert.equal(built.exitCode, 0, built.all);
+  async function diskOf(name: string, images: readonly ArchiveImage[]): Promise<MadeDisk> {
+    const file = await makeDisk(path.join(tree.path, `${name}.ext4`), await dockerArchive(images));
     const { stdout } = await agent(['inspect', '--json', file]);
     const { images: found } = JSON.parse(stdout) as { images: { id: string; references: string[]; layers: ChainID[] }[] };
     const image = (reference: string): { id: string; layers: ChainID[] } => found.find(({ references }) => references.includes(reference)) ?? assert.fail(reference);
-    return { file, archive, chains: (reference) => image(reference).layers, id: (reference) => image(reference).id };
+    return { file, archive: `${file}.tar`, chains: (reference) => image(reference).layers, id: (reference) => image(reference).id };
   }
 
   /** Runs `verify`, which is to change nothing. */
@@ -224,7 +221,7 @@ describe('verify', () => {
   });
 
   it('tells of a disk that came and of one that went, and of layers that neither ledger nor disk knows', async () => {
-    const other = await makeDisk('other', [{ tags: ['other:1'], layers: [await busyboxRoot(), [{ name: 'file', content: 'other\n' }]] }]);
+    const other = await diskOf('other', [{ tags: ['other:1'], layers: [await busyboxRoot(), [{ name: 'file', content: 'other\n' }]] }]);
     await site.attach(other.file);
     const came = await verify();
     assert.equal(came.state, 'degraded');
@@ -328,7 +325,7 @@ describe('verify', () => {
 
   it('shows on a terminal how far it is, and leaves nothing behind on Ctrl-C', async () => {
     await ensureDebianPackages(['bsdutils'], { install: true });
-    const large = await makeDisk('large', [{ tags: ['large:1'], layers: [[{ name: 'zeros', content: Buffer.alloc(100 * 1024 * 1024) }]] }]);
+    const large = await diskOf('large', [{ tags: ['large:1'], layers: [[{ name: 'zeros', content: Buffer.alloc(100 * 1024 * 1024) }]] }]);
     const quiet = await makeSite('28.5', { mountRoot: path.join(tree.path, 'not/there') });
     await quiet.attach(large.file);
     const [command, ...args] = agentCommand();

@@ -6,7 +6,7 @@ interface Answer {
 }
 
 /** One request to a dockerd's API over its socket: a tenth of what starting the CLI costs. @throws where the connection breaks off */
-function ask(socketPath: string, method: string, path: string, body?: unknown): Promise<Answer> {
+export function ask(socketPath: string, method: string, path: string, body?: unknown): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const isTar = body instanceof Uint8Array;
     const headers = body === undefined ? {} : { 'content-type': isTar ? 'application/x-tar' : 'application/json' };
@@ -21,6 +21,9 @@ function ask(socketPath: string, method: string, path: string, body?: unknown): 
     asked.end(body === undefined ? undefined : isTar ? body : JSON.stringify(body));
   });
 }
+
+/** What `docker image prune --all` asks for. */
+export const PRUNE_ALL = `/images/prune?filters=${encodeURIComponent('{"dangling":["false"]}')}`;
 
 /** An answer that says no. */
 export class Refused extends Error {}
