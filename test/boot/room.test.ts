@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, statfsSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, statfsSync, symlinkSync, truncateSync } from 'node:fs';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { execa } from 'execa';
@@ -12,6 +12,7 @@ import { readDisk } from '../../agent/disk/reader.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { Store } from '../../agent/docker/store.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { mountNew } from '../support/filesystem.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { FakeGuest } from './fake-guest.ts';
@@ -29,12 +30,9 @@ describe('what a plan needs', () => {
     it(`is what it writes to an ext4, or more: ${is}`, async (t) => {
       const { path: folder } = await tempTree('dpl-room');
       const file = path.join(folder, 'file.ext4');
-      writeFileSync(file, '');
-      truncateSync(file, 128 * MB);
-      await execa('mke2fs', ['-q', '-t', 'ext4', '-b', '4096', '-O', '^has_journal', file]);
       const mountPoint = path.join(folder, 'guest');
       mkdirSync(mountPoint);
-      await execa('mount', ['-o', 'loop', file, mountPoint]);
+      await mountNew(file, 128 * MB, ['mke2fs', '-q', '-t', 'ext4', '-b', '4096', '-O', '^has_journal'], mountPoint);
       const guest = new FakeGuest(mountPoint);
       guest.attach('dpl-a', specs);
       const free = (): { readonly bytes: number; readonly inodes: number } => {

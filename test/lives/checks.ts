@@ -42,11 +42,6 @@ export function checkStore(guest: Guest, before: Before): void {
   }
 }
 
-/** What status.json says of the last run. */
-export function statusOf(guest: Guest): { readonly state: State; readonly findings: readonly Finding[] } {
-  return JSON.parse(readFileSync(path.join(guest.site.folder, 'status/status.json'), 'utf8')) as { state: State; findings: readonly Finding[] };
-}
-
 /**
  * After a whole run: what is there of disks is offered by one, or something stands on it; the status and `verify` say so.
  * @param isOwnStatus whether nobody but that run writes the status
@@ -82,7 +77,7 @@ export async function checkRun(guest: Guest, exitCode: number | undefined, outco
 }
 
 function checkStatus(guest: Guest, { conflicts }: Outcome, expected: State): void {
-  const { state, findings } = statusOf(guest);
+  const { state, findings } = guest.site.status();
   const said = findings.map(({ code, message }) => `${code}: ${message}`).join('\n');
   assert.equal(state, expected, `state:\n${said}`);
   for (const { code, message } of findings) assert.ok(allowed.has(code) && !/ {2}|undefined/.test(message), `a finding that nothing explains: ${code}: ${message}`);

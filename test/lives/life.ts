@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { PRUNE_ALL } from '../support/docker-api.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
 import { states } from '../../agent/status/state.ts';
-import { checkListed, checkNoTrace, checkRun, checkStore, checkWorks, statusOf } from './checks.ts';
+import { checkListed, checkNoTrace, checkRun, checkStore, checkWorks } from './checks.ts';
 import { Dice } from './dice.ts';
 import { Guest } from './guest.ts';
 import type { Seen } from './model.ts';
@@ -194,7 +194,7 @@ class Life {
 
   async #startDaemon(): Promise<number> {
     await this.guest.startDaemon();
-    const { state, findings } = statusOf(this.guest);
+    const { state, findings } = this.guest.site.status();
     this.#say([`the daemon starts: ${state}`, ...findings.map(({ code, message }) => `       ${code}: ${message}`)].join('\n'));
     return states[state].exitStatus;
   }

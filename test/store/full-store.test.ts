@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { closeSync, ftruncateSync, openSync, readdirSync, readFileSync, statfsSync, writeFileSync, writeSync } from 'node:fs';
-import { mkdir, truncate, writeFile } from 'node:fs/promises';
+import { closeSync, ftruncateSync, openSync, readdirSync, statfsSync, writeFileSync, writeSync } from 'node:fs';
+import { mkdir, truncate } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
@@ -12,12 +12,13 @@ import { makeDiskFile } from '../safety/disk-file.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { type Dockerd, startDockerd } from '../support/dockerd.ts';
 import { dockerArchive } from '../support/docker-archive.ts';
+import { mountNew } from '../support/filesystem.ts';
 import { busyboxRoot } from '../support/images.ts';
 import { attach } from '../support/loop-device.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
 import { makeSite, type Site } from './site.ts';
 
-type Place = Pick<Site, 'folder' | 'dataRoot' | 'attach' | 'detach' | 'labelOf' | 'configure' | 'agent' | 'apply' | 'remove'> & { readonly start: () => Promise<Dockerd> };
+type Place = Pick<Site, 'folder' | 'dataRoot' | 'attach' | 'detach' | 'labelOf' | 'configure' | 'agent' | 'apply' | 'status' | 'remove'> & { readonly start: () => Promise<Dockerd> };
 
 const MB = 1024 * 1024;
 const small: ImageSpec = { layers: ['of little'], references: ['small:1'] };
@@ -58,12 +59,9 @@ describe('a data root with little room', () => {
   async function placeOf(sizeBytes: number): Promise<Place> {
     const site = await makeSite('28.5');
     const file = path.join(site.folder, 'data.ext4');
-    await writeFile(file, '');
-    await truncate(file, sizeBytes);
-    await execa('mke2fs', ['-q', '-t', 'ext4', '-m', '0', file]);
     const mountPoint = path.join(site.folder, 'filesystem');
     await mkdir(mountPoint);
-    await execa('mount', ['-o', 'loop', file, mountPoint]);
+    await mountNew(file, sizeBytes, ['mke2fs', '-q', '-t', 'ext4', '-m', '0'], mountPoint);
     const dataRoot = path.join(mountPoint, 'docker');
     const configure: Site['configure'] = (more) => site.configure({ dataRoot, ...more });
     await configure({});
@@ -127,7 +125,7 @@ describe('a data root with little room', () => {
     const taken = 5 - left.size;
     assert.equal([...references(site.dataRoot).keys()].filter((name) => name.startsWith('many:')).length, taken);
     assert.deepEqual(imageProblems(site.dataRoot, small), []);
-    const { images } = JSON.parse(readFileSync(path.join(site.folder, 'status/status.json'), 'utf8')) as { images: { usable: boolean; code: string | null }[] };
+    const { images } = site.status();
     assert.deepEqual(images.filter(({ usable }) => !usable).map(({ code }) => code), Array.from({ length: left.size }, () => 'STORE_FULL'));
     // plan, verify and the next run agree.
     for (const command of ['plan', 'verify', 'apply']) {

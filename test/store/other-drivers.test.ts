@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
@@ -9,8 +9,8 @@ import { unsupportedStore } from '../../agent/docker/store-choice.ts';
 import { agent, type AgentResult } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
-import type { Dockerd } from '../support/dockerd.ts';
 import { dockerdTree, type DockerdVersion } from '../support/dockerd-version.ts';
+import { driverOf, mountOn } from './data-filesystem.ts';
 import { fixtures } from './fixtures.ts';
 import { makeSite, type Site } from './site.ts';
 
@@ -19,8 +19,6 @@ const hasBtrfs = async (): Promise<boolean> => {
   return /\tbtrfs$/m.test(readFileSync('/proc/filesystems', 'utf8'));
 };
 const skip = await hasBtrfs() ? false : 'this kernel has no btrfs';
-
-const driverOf = (dockerd: Dockerd): Promise<string> => dockerd.cli(['info', '--format', '{{.Driver}}']);
 
 /** `apply` in a guest whose only dockerd is this one. */
 const applyWith = async (version: DockerdVersion | undefined, { folder }: Site): Promise<AgentResult> => {
@@ -32,16 +30,7 @@ describe('a data root on btrfs', { skip }, () => {
   before(() => ensureDebianPackages(['btrfs-progs'], { install: true }));
   after(cleanUpAll);
 
-  /** @returns what mounts the data root again: it goes with each dockerd that ends */
-  const onBtrfs = async ({ dataRoot, folder }: Site): Promise<() => Promise<void>> => {
-    const file = path.join(folder, 'data.img');
-    await writeFile(file, '');
-    await truncate(file, 300e6);
-    await execa('mkfs.btrfs', ['-q', file]);
-    const mount = async (): Promise<void> => void (await execa('mount', ['-o', 'loop', file, dataRoot]));
-    await mount();
-    return mount;
-  };
+  const onBtrfs = (site: Site): Promise<() => Promise<void>> => mountOn(site, ['mkfs.btrfs', '-q'], 300);
 
   for (const { version, takes } of [{ version: '20.10', takes: 'btrfs' }, { version: '26.1', takes: 'overlay2' }, { version: '28.5', takes: 'overlay2' }] as const) {
     it(`that is empty is filled if dockerd takes overlay2 there: ${version} takes ${takes}`, async () => {

@@ -60,8 +60,6 @@ describe('a disk with a pinned digest', () => {
     const file = path.join(dataRoot, 'image/overlay2/repositories.json');
     return existsSync(file) ? readFileSync(file, 'utf8') : 'none';
   };
-  const statusOf = ({ folder }: Site): { readonly state: string; readonly disks: readonly { readonly label: string; readonly state: string; readonly error: { readonly code: string } | null }[] } =>
-    JSON.parse(readFileSync(path.join(folder, 'status/status.json'), 'utf8')) as ReturnType<typeof statusOf>;
   const isMounted = ({ mountRoot }: Site, label: string): boolean => readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${mountRoot}/${label} `);
 
   /** `apply`, `plan` and `verify` say the same, and the status shows the disk as refused. */
@@ -74,7 +72,7 @@ describe('a disk with a pinned digest', () => {
       assert.doesNotMatch(all, /REQUIRED_MISSING|link layer|STORE_DIFFERS|STORE_DAMAGED/, command);
       assert.equal(isMounted(site, label), false, command);
     }
-    const { state, disks } = statusOf(site);
+    const { state, disks } = site.status();
     assert.equal(state, 'failed');
     assert.deepEqual(disks.filter((disk) => disk.label === label).map((disk) => [disk.state, disk.error?.code]), [['refused', 'DISK_CONTENT']]);
   }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
+import type { StatusDocument } from '../../agent/status/schema.ts';
 import { agent, type AgentResult } from '../support/agent.ts';
 import { type Dockerd, type DockerdOptions, startDockerd, writeDockerdConfig } from '../support/dockerd.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
@@ -33,6 +34,8 @@ export interface Site {
   agent(command: string, ...args: readonly string[]): Promise<AgentResult>;
   /** `agent('apply')` that must have exit status `expected`. */
   apply(expected?: number): Promise<AgentResult>;
+  /** What the last run or daemon has left of its status. */
+  status(): StatusDocument;
   start(options?: Pick<DockerdOptions, 'env' | 'extraConfig'>): Promise<Dockerd>;
   /** The layer folders that the store has, without `l`. */
   layerFolders(): string[];
@@ -93,6 +96,7 @@ export async function makeSite(version: DockerdVersion, config: Readonly<Record<
       assert.equal(result.exitCode, expected, `apply: expected exit status ${expected}, got ${String(result.exitCode)}:\n${result.all}`);
       return result;
     },
+    status: () => JSON.parse(readFileSync(path.join(folder, 'status/status.json'), 'utf8')) as StatusDocument,
     start: (options = {}) => startDockerd({ version, dataRoot, folder, ...options }),
     layerFolders: () => readdirSync(path.join(dataRoot, 'overlay2')).filter((name) => name !== 'l').sort(),
     snapshot: async () => (await execa('find', [dataRoot, '-printf', '%P %y %m %s %T@ %l\n'])).stdout.split('\n').sort().join('\n'),

@@ -73,7 +73,7 @@ async function assertConsistentNow(daemon: StatusDaemon, site: Site, dockerd: Do
   const status = await daemon.status();
   const { steps } = JSON.parse(await daemon.get('/v1/plan')) as PlanDocument;
   assert.deepEqual(status.pending, steps.map(({ text }) => text));
-  const left = JSON.parse(readFileSync(path.join(site.folder, 'status/status.json'), 'utf8')) as StatusDocument;
+  const left = site.status();
   assert.deepEqual([left.state, left.images, left.pending], [status.state, status.images, status.pending]);
   const count = status.images.filter((image) => image.usable).length;
   for (const text of [await daemon.get('/metrics'), readFileSync(path.join(site.folder, 'status/metrics.prom'), 'utf8')]) {
@@ -178,7 +178,7 @@ function testsOn(version: DockerdVersion): void {
       await daemon.stop();
       await site.apply();
       await site.agent('unlink');
-      const left = JSON.parse(readFileSync(path.join(site.folder, 'status/status.json'), 'utf8')) as StatusDocument;
+      const left = site.status();
       assert.deepEqual(usable(left), { 'app:1': 'REMOVED', 'db:1': 'REMOVED' });
       assert.deepEqual([left.state, left.disks.map(({ mountPoint }) => mountPoint)], ['degraded', [null]]);
       assert.ok(left.pending.length > 0);

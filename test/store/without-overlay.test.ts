@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { mkdir, rmdir, truncate, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { mkdir, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { overlayProblem } from '../../agent/docker/store-choice.ts';
 import { mountOverlay, unmount } from '../../agent/system/mount.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
-import type { Dockerd } from '../support/dockerd.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';
+import { driverOf, mountOn } from './data-filesystem.ts';
 import { fixtures } from './fixtures.ts';
-import { makeSite, type Site } from './site.ts';
+import { makeSite } from './site.ts';
 
 describe('a data root on which overlay cannot be mounted', () => {
   after(cleanUpAll);
@@ -31,31 +31,12 @@ describe('a data root on which overlay cannot be mounted', () => {
       assert.ok(exitCode === 0 || exitCode === 3, `expected exit status 0 or 3, got ${String(exitCode)}:\n${all}`);
       assert.match(all, /overlay/);
       const dockerd = await site.start();
-      assert.equal(await dockerd.cli(['info', '--format', '{{.Driver}}']), 'vfs');
+      assert.equal(await driverOf(dockerd), 'vfs');
       await dockerd.stop();
       await site.remove();
     });
   }
 });
-
-/** Makes a filesystem for a site's data root, and mounts it there. @returns what does so again, for it goes when a dockerd ends */
-async function mountOn({ dataRoot, folder }: Site, mkfs: readonly [string, ...string[]], sizeMb = 64): Promise<() => Promise<void>> {
-  const file = path.join(folder, 'data.img');
-  await writeFile(file, '');
-  await truncate(file, sizeMb * 1e6);
-  const [program, ...options] = mkfs;
-  await execa(program, [...options, file], { env: { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` } });
-  const mount = async (): Promise<void> => void (await execa('mount', ['-o', 'loop', file, dataRoot]));
-  await mount();
-  return mount;
-}
-
-function codesOf({ folder }: Site): readonly string[] {
-  const status = JSON.parse(readFileSync(path.join(folder, 'status/status.json'), 'utf8')) as { readonly findings: readonly { readonly code: string }[] };
-  return status.findings.map(({ code }) => code);
-}
-
-const driverOf = (dockerd: Dockerd): Promise<string> => dockerd.cli(['info', '--format', '{{.Driver}}']);
 
 describe('a data root whose filesystem does not tell the types of entries', () => {
   after(cleanUpAll);
@@ -69,7 +50,7 @@ describe('a data root whose filesystem does not tell the types of entries', () =
 
       const { all } = await site.apply(3);
       assert.match(all, /is left alone: overlay2 does not work on .*: its filesystem was made without d_type support; make it anew with it/);
-      assert.deepEqual(codesOf(site), ['STORE_UNSUPPORTED']);
+      assert.deepEqual(site.status().findings.map(({ code }) => code), ['STORE_UNSUPPORTED']);
       assert.deepEqual(readdirSync(site.dataRoot).sort(), ['docker-preloader', 'lost+found']);
       const dockerd = await site.start();
       assert.equal(await driverOf(dockerd), 'vfs');
@@ -126,7 +107,7 @@ describe('a data root that cannot be written to', () => {
     await mountOn(site, ['mkfs.ext4', '-q']);
     await execa('mount', ['-o', 'remount,ro', site.dataRoot]);
     assert.match((await site.apply(1)).all, /a data root that can be written to expected: EROFS/);
-    assert.deepEqual(codesOf(site), ['STORE_WRITE']);
+    assert.deepEqual(site.status().findings.map(({ code }) => code), ['STORE_WRITE']);
     await site.remove();
   });
 });
