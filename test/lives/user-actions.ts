@@ -1,6 +1,7 @@
 import { makeTar } from '../builder/make-tar.ts';
 import { PRUNE_ALL, Refused } from '../support/docker-api.ts';
 import { buildImage } from '../support/images.ts';
+import { until } from '../support/until.ts';
 import type { Guest } from './guest.ts';
 import { savedArchive } from './images.ts';
 import type { Did } from './model.ts';
@@ -179,12 +180,8 @@ const run: Maker = (guest, dice) => {
 
 /** What a container that stays has to say, it says at once. */
 async function untilItHasWritten(guest: Guest, name: string, says: string): Promise<void> {
-  for (let tries = 0; tries < 200; tries += 1) {
-    const logs = await guest.tell('GET', `/containers/${name}/logs?stdout=1`);
-    if (logs.toString('latin1').split(says).length > 2) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`${name}: '${says}' twice in its output expected within 10 s, found less`);
+  const hasWritten = async (): Promise<boolean> => (await guest.tell('GET', `/containers/${name}/logs?stdout=1`)).toString('latin1').split(says).length > 2;
+  await until(`${name}: '${says}' twice in its output`, hasWritten, 10_000);
 }
 
 const commit: Maker = (guest, dice) => {
