@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { defaultConfig } from '../../agent/boot/config.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
@@ -63,64 +63,53 @@ describe('`status --watch`', () => {
 
   it('prints until the daemon is at its last phase', () => printedOnce('the last phase', ({ phase }) => phase === 'watch'));
 
+  /** A watch of a status that answers with what it is made of, by the number of the request. @param before the command that runs it */
+  const watchOf = async (t: TestContext, name: string, make: (requests: number) => object, before: readonly string[] = []): Promise<{ readonly socketPath: string; readonly other: ChildProcessByStdio<null, Readable, null>; readonly requests: () => number }> => {
+    const socketPath = path.join(folder, name, 's.sock');
+    let requests = 0;
+    const body = (): string => JSON.stringify(make(++requests));
+    const server = await serveStatus({ path: socketPath, fd: undefined }, { '/v1/status': { type: 'application/json', body } });
+    writeFileSync(path.join(folder, `${name}.json`), JSON.stringify({ statusSocket: socketPath }));
+    const other = spawn('env', [...before, command, ...args, 'status', '--json', '--watch', '--config', path.join(folder, `${name}.json`)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    t.after(() => {
+      other.kill('SIGKILL');
+      server.close();
+    });
+    return { socketPath, other, requests: () => requests };
+  };
+
   // Too much is watched already: in a user namespace of its own the kernel lets it watch nothing (inotify(7)).
   const unwatched = ['unshare', '--user', '--map-root-user', 'sh', '-c', 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"', 'sh'] as const;
   for (const [where, before] of [['', []], [', also where it can watch nothing', unwatched]] as const) {
     it(`asks nobody while nothing changes, and once for what is published${where}`, async (t) => {
       const run = aRun(t);
-      const runtime = path.join(folder, `other-${before.length}`);
-      const socketPath = path.join(runtime, 's.sock');
-      let requests = 0;
-      const body = (): string => {
-        requests += 1;
-        return JSON.stringify({ ...statusDocument(run, later(run, 1)), phase: 'watch' });
-      };
-      const server = await serveStatus({ path: socketPath, fd: undefined }, { '/v1/status': { type: 'application/json', body } });
-      writeFileSync(path.join(folder, `other-${before.length}.json`), JSON.stringify({ statusSocket: socketPath }));
-      const other = spawn('env', [...before, command, ...args, 'status', '--json', '--watch', '--config', path.join(folder, `other-${before.length}.json`)], { stdio: ['ignore', 'pipe', 'inherit'] });
-      t.after(() => {
-        other.kill('SIGKILL');
-        server.close();
-      });
+      const { socketPath, other, requests } = await watchOf(t, `other-${before.length}`, () => ({ ...statusDocument(run, later(run, 1)), phase: 'watch' }), before);
       await once(other.stdout, 'data');
       await delay(3000);
-      assert.equal(requests, 1);
+      assert.equal(requests(), 1);
       publish({ ...defaultConfig(), statusSocket: socketPath }, statusDocument(run, later(run, 2)), 'run');
-      for (let tries = 0; requests < 2 && tries < 100; tries += 1) await delay(50);
+      for (let tries = 0; requests() < 2 && tries < 100; tries += 1) await delay(50);
       await delay(1000);
-      assert.equal(requests, 2);
+      assert.equal(requests(), 2);
     });
   }
 
   it('asks no more while its reader hangs', async (t) => {
     const run = aRun(t);
-    const runtime = path.join(folder, 'hung');
-    const socketPath = path.join(runtime, 's.sock');
-    let requests = 0;
-    const body = (): string => {
-      requests += 1;
-      return JSON.stringify({ ...statusDocument(run, later(run, requests)), phase: 'watch', dataRoot: '/x'.repeat(500_000) });
-    };
-    const server = await serveStatus({ path: socketPath, fd: undefined }, { '/v1/status': { type: 'application/json', body } });
-    writeFileSync(path.join(folder, 'hung.json'), JSON.stringify({ statusSocket: socketPath }));
-    const other = spawn(command, [...args, 'status', '--json', '--watch', '--config', path.join(folder, 'hung.json')], { stdio: ['ignore', 'pipe', 'inherit'] });
-    t.after(() => {
-      other.kill('SIGKILL');
-      server.close();
-    });
+    const { socketPath, other, requests } = await watchOf(t, 'hung', (number) => ({ ...statusDocument(run, later(run, number)), phase: 'watch', dataRoot: '/x'.repeat(500_000) }));
     // What is read ahead of anybody who asks for it is less than one status.
     await once(other.stdout, 'readable');
     for (let change = 0; change < 20; change += 1) {
-      writeFileSync(path.join(runtime, 'status.json'), String(change));
+      writeFileSync(path.join(path.dirname(socketPath), 'status.json'), String(change));
       await delay(150);
     }
-    assert.ok(requests <= 2, `${requests} requests`);
+    assert.ok(requests() <= 2, `${requests()} requests`);
     other.stdout.resume();
-    for (let tries = 0; requests < 3 && tries < 100; tries += 1) {
-      writeFileSync(path.join(runtime, 'status.json'), `again ${tries}`);
+    for (let tries = 0; requests() < 3 && tries < 100; tries += 1) {
+      writeFileSync(path.join(path.dirname(socketPath), 'status.json'), `again ${tries}`);
       await delay(50);
     }
-    assert.ok(requests >= 3);
+    assert.ok(requests() >= 3);
   });
 
   it('prints again when the store changes', async () => {
