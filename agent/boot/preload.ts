@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { DiskFault } from '../disk/disk-fault.ts';
 import type { Finding } from '../disk/finding.ts';
 import { labelPattern } from '../disk/label.ts';
@@ -9,10 +8,7 @@ import type { ImageID } from '../docker/ids.ts';
 import { isDockerRunning, lastStarted } from '../docker/instance.ts';
 import { Store } from '../docker/store.ts';
 import { clearTrial, overlayProblem, unsupportedStore } from '../docker/store-choice.ts';
-import { delay, monotonicUsec } from '../system/clock.ts';
-import { isENOSPC, isSystemError, messageOf, PreloaderError } from '../system/errors.ts';
-import { ensureFolder } from '../system/files.ts';
-import { tryLockFile, type Lock } from '../system/lock.ts';
+import { isSystemError, messageOf, PreloaderError } from '../system/errors.ts';
 import { unmount } from '../system/mount.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { listNames, plural } from '../system/plural.ts';
@@ -27,6 +23,7 @@ import { plan, type Plan } from './plan.ts';
 import { requiredDigests } from './required-digests.ts';
 import { fits, needOf, roomIn } from './room.ts';
 import type { Step } from './steps.ts';
+import { takeLock } from './store-lock.ts';
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
 
@@ -75,10 +72,6 @@ export interface Preload {
   readonly findings: readonly Finding[];
   readonly timings: Timings;
 }
-
-/** Another agent is done within this time, or something is wrong with it. */
-const LOCK_TIMEOUT_USEC = 30_000_000;
-const LOCK_POLL_MS = 20;
 
 /**
  * The whole of it, in its order: discover, mount, read, plan, apply, check. What goes wrong is a finding; nothing is
@@ -381,24 +374,4 @@ function withImages(finding: Finding, { ledger }: LedgerState): Finding {
 
 function pendingFinding({ steps }: Plan): Finding {
   return { code: 'DOCKER_RUNNING', message: `dockerd is running: ${plural(steps.length, 'change')} ${steps.length === 1 ? 'waits' : 'wait'} for its next start; run: systemctl restart docker` };
-}
-
-/** Two agents at once: one works, the other waits. @throws PreloaderError LOCKED, STORE_WRITE, STORE_FULL */
-export async function takeLock(dataRoot: string, timeoutUsec = LOCK_TIMEOUT_USEC): Promise<Lock> {
-  const folder = ledgerFolder(dataRoot);
-  try {
-    ensureFolder(dataRoot, 0o710);
-    ensureFolder(folder, 0o700);
-  } catch (error) {
-    if (isENOSPC(error)) throw new PreloaderError('STORE_FULL', `${folder}: a folder expected, found no room for one: nothing was changed; free some, then run: systemctl restart docker`, { cause: error });
-    throw new PreloaderError('STORE_WRITE', `${dataRoot}: a data root that can be written to expected: ${messageOf(error)}`, { cause: error });
-  }
-  const deadline = monotonicUsec() + timeoutUsec;
-  for (;;) {
-    const lock = tryLockFile(join(folder, 'lock'));
-    if (lock !== 'held') return lock;
-    if (monotonicUsec() > deadline) throw new PreloaderError('LOCKED', `${folder}/lock: held by another docker-preloader for ${timeoutUsec / 1_000_000} s; look for one that hangs`);
-    notifyStatus('waiting for another docker-preloader');
-    await delay(LOCK_POLL_MS);
-  }
 }

@@ -3,7 +3,7 @@ import { messageOf } from '../system/errors.ts';
 import { systemCall } from '../system/libc.ts';
 import { log } from '../system/journal.ts';
 import { readLedger, writeLedger } from './ledger.ts';
-import { takeLock } from './preload.ts';
+import { takeLock } from './store-lock.ts';
 
 /**
  * Waits until what was written to the data root has reached its disk, and notes that in the ledger. Files that derive

@@ -10,7 +10,7 @@ import type { Config } from './config.ts';
 import { readLedger } from './ledger.ts';
 import { unmountDisks } from './mount.ts';
 import { plan } from './plan.ts';
-import { takeLock } from './preload.ts';
+import { takeLock } from './store-lock.ts';
 
 /**
  * Takes out of the store all that is ours and that nothing of the user's stands on, as if no disk were attached, and

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import type { Config } from '../boot/config.ts';
 import { ledgerFolder } from '../boot/ledger.ts';
-import { preload, takeLock, type Before, type LoadedDisk, type Preload } from '../boot/preload.ts';
+import { preload, type Before, type LoadedDisk, type Preload } from '../boot/preload.ts';
+import { takeLock } from '../boot/store-lock.ts';
 import { effectOf } from '../disk/finding.ts';
 import type { CurrentStatus } from '../status/current.ts';
 import { statusDocument } from '../status/document.ts';

@@ -1,7 +1,8 @@
 import type { Config } from '../boot/config.ts';
 import { readLedger, writeLedger, type Ledger } from '../boot/ledger.ts';
-import { preload, takeLock } from '../boot/preload.ts';
+import { preload } from '../boot/preload.ts';
 import type { Plan } from '../boot/plan.ts';
+import { takeLock } from '../boot/store-lock.ts';
 import type { DiskImage } from '../disk/reader.ts';
 import type { DockerApi } from '../docker/api.ts';
 import type { ImageID } from '../docker/ids.ts';

@@ -44,7 +44,7 @@ export const messages = {
   STORE_FULL: { id: '54c1f6f23c4649fc86a9821cd73fe0ac', file: 'agent/boot/beyond.ts' },
   LEDGER_NEWER: { id: '1cfb4220a3f74792b1ca1532b9c919cf', file: 'agent/boot/ledger.ts' },
   LEDGER_INVALID: { id: '7f3d33e3fdfa47a9bad0b57baa4db2ca', file: 'agent/boot/preload.ts' },
-  LOCKED: { id: '2e0de018466f4eff838752e02290a2bd', file: 'agent/boot/preload.ts' },
+  LOCKED: { id: '2e0de018466f4eff838752e02290a2bd', file: 'agent/boot/store-lock.ts' },
   DOCKER_RUNNING: { id: '92aa0f0fa4204ba9b27488a1b91ae101', file: 'agent/boot/preload.ts' },
   MOUNT_NAMESPACE: { id: '869e9b4bf4fd427d8dccd0aa98442136', file: 'agent/boot/mount.ts' },
   DISK_MISSING: { id: 'fee632d6b45945bbbc26dd17966bd1fd', file: 'agent/boot/preload.ts' },

@@ -6,7 +6,8 @@ import { defaultConfig, readConfig, type Config } from '../../agent/boot/config.
 import { differences } from '../../agent/boot/differences.ts';
 import { discover, labelFilter } from '../../agent/boot/discover.ts';
 import { findHiddenMounts, findLostDisks, mountDisks } from '../../agent/boot/mount.ts';
-import { preload, takeLock } from '../../agent/boot/preload.ts';
+import { preload } from '../../agent/boot/preload.ts';
+import { takeLock } from '../../agent/boot/store-lock.ts';
 import { openArchive } from '../../agent/builder/archive.ts';
 import { inspectDisk } from '../../agent/builder/inspect-disk.ts';
 import { machinePlatform } from '../../agent/builder/platform.ts';
