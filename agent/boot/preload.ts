@@ -104,8 +104,6 @@ class PreloadRun implements Preload {
   #mayChange = false;
   /** Labels of disks that hold other content than was pinned. */
   readonly #unlike = new Set<string>();
-  /** Labels of disks that were read by a look before this one. */
-  readonly #known = new Set<string>();
 
   constructor(config: Config, options: PreloadOptions) {
     this.#config = config;
@@ -124,8 +122,7 @@ class PreloadRun implements Preload {
     this.dataRoot = dataRoot;
     checkMountRoot(this.#config, dataRoot);
     this.isDockerRunning = isDockerRunning(dataRoot);
-    const mayChange = this.#options.change === 'stopped' && !this.isDockerRunning;
-    this.#mayChange = mayChange;
+    this.#mayChange = this.#options.change === 'stopped' && !this.isDockerRunning;
     const unsupported = await unsupportedStore(dataRoot, daemonConfig, async () => (await import('../docker/dockerd-version.ts')).installedVersion());
     if (unsupported !== undefined) throw leftAlone(dataRoot, unsupported);
 
@@ -135,11 +132,11 @@ class PreloadRun implements Preload {
     this.candidates = [...[...discovery.disks.values()].flat(), ...discovery.refused];
 
     this.#begin('mount', `mounting ${plural(discovery.disks.size, 'disk')}`);
-    this.findings.push(...findLostDisks(this.#config.mountRoot, { mayUnmount: mayChange }));
+    this.findings.push(...findLostDisks(this.#config.mountRoot, { mayUnmount: this.#mayChange }));
     const unlinked = this.#unlinkedDisks(dataRoot, discovery);
     const toMount = unlinked.length === 0 ? discovery : without(discovery, unlinked);
     const mounts = mountDisks(toMount, this.#config.mountRoot, {
-      mayUnmount: mayChange || this.#options.privateMounts === true,
+      mayUnmount: this.#mayChange || this.#options.privateMounts === true,
       pinned: (label) => requiredDigests(this.#config, label),
       pinnedDigest: await this.#pinnedDigest(toMount),
       tell: ({ label, device }) => this.timings.mounted(label, device.path),
@@ -154,7 +151,7 @@ class PreloadRun implements Preload {
     this.#checkAwaited(discovery.missing);
     // With links that lead into empty folders, dockerd would be worse off than without.
     if (hidden.length > 0) return;
-    await this.#fillStore(dataRoot, mayChange);
+    await this.#fillStore(dataRoot);
   }
 
   /** Whether a device with a pinned label is whole shows only when all of it is read, and is asked only where there are several. */
@@ -188,7 +185,6 @@ class PreloadRun implements Preload {
     const { label, path } = mounted;
     const before = this.#options.before?.disks.find((disk) => isSameDisk(disk.mounted, mounted) && disk.mounted.path === mounted.path);
     if (before !== undefined && mounted.adopted) {
-      this.#known.add(label);
       this.findings.push(...before.content.findings);
       this.disks = [...this.disks, { mounted, content: before.content }];
       return;
@@ -236,10 +232,10 @@ class PreloadRun implements Preload {
     }
   }
 
-  async #fillStore(dataRoot: string, mayChange: boolean): Promise<void> {
+  async #fillStore(dataRoot: string): Promise<void> {
     this.#begin('plan', 'planning');
     // A host that never had a disk gets no folder of ours.
-    const lock = mayChange && (this.disks.length > 0 || existsSync(ledgerFolder(dataRoot))) ? await takeLock(dataRoot) : undefined;
+    const lock = this.#mayChange && (this.disks.length > 0 || existsSync(ledgerFolder(dataRoot))) ? await takeLock(dataRoot) : undefined;
     try {
       if (lock !== undefined) clearTrial(dataRoot);
       // Waiting for devices and the lock takes time in which somebody may have started it.
@@ -248,7 +244,7 @@ class PreloadRun implements Preload {
       for (const [index, finding] of this.findings.entries()) this.findings[index] = withImages(finding, ledger);
       this.findings.push(...ledgerFinding(ledger));
       // A disk may prove bad only when something of it is copied; then once more without it.
-      for (let fault = await this.#fillFrom(dataRoot, mayChange, ledger); fault !== undefined; fault = await this.#fillFrom(dataRoot, mayChange, readLedger(dataRoot))) {
+      for (let fault = await this.#fillFrom(dataRoot, ledger); fault !== undefined; fault = await this.#fillFrom(dataRoot, readLedger(dataRoot))) {
         if (fault instanceof DockerStarted) {
           this.isDockerRunning = isDockerRunning(dataRoot);
           this.#begin('plan', 'planning anew: dockerd was started meanwhile');
@@ -267,7 +263,7 @@ class PreloadRun implements Preload {
   }
 
   /** @returns why it is to be done once more: what is wrong with a disk, where that came out, the store being as it was, or that dockerd was started */
-  async #fillFrom(dataRoot: string, mayChange: boolean, ledger: LedgerState): Promise<DiskFault | DockerStarted | undefined> {
+  async #fillFrom(dataRoot: string, ledger: LedgerState): Promise<DiskFault | DockerStarted | undefined> {
     const known = this.findings.length;
     try {
       const started = lastStarted(dataRoot);
@@ -276,7 +272,7 @@ class PreloadRun implements Preload {
       this.plan = planned;
       this.findings.push(...planned.findings);
       if (this.isDockerRunning && planned.steps.length > 0) this.findings.push(pendingFinding(planned));
-      const willChange = mayChange && !this.isDockerRunning;
+      const willChange = this.#mayChange && !this.isDockerRunning;
       this.#checkTarSplits(planned.steps, willChange);
       if (!willChange) {
         const { removedFindings, removedImages } = await import('./removed-images.ts');
@@ -306,11 +302,12 @@ class PreloadRun implements Preload {
    * about to be copied are compared then. @throws DiskFault
    */
   #checkTarSplits(steps: readonly Step[], willChange: boolean): void {
+    const known = new Set(this.#options.before?.disks.map(({ content }) => content));
     const copies = new Set(steps.flatMap((step) => (step.do === 'record-layer' && step.tarSplit !== undefined ? [step.tarSplit] : [])));
-    for (const { mounted, content: { label, layers, pinned } } of this.disks) {
-      if (!pinned || mounted.isUnlinked === true) continue;
-      for (const { tarSplit } of layers.values()) {
-        if (tarSplit !== undefined && (copies.has(tarSplit) ? !willChange : !this.#known.has(label))) checkTarSplit({ ...tarSplit, label });
+    for (const { mounted, content } of this.disks) {
+      if (!content.pinned || mounted.isUnlinked === true) continue;
+      for (const { label, tarSplit } of content.layers.values()) {
+        if (tarSplit !== undefined && (copies.has(tarSplit) ? !willChange : !known.has(content))) checkTarSplit({ ...tarSplit, label });
       }
     }
   }
