@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { DiskFault } from '../disk/disk-fault.ts';
 import type { Finding } from '../disk/finding.ts';
-import { labelPattern } from '../disk/label.ts';
 import { readDisk, type DiskContent } from '../disk/reader.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
 import type { ImageID } from '../docker/ids.ts';
@@ -15,9 +14,10 @@ import { listNames, plural } from '../system/plural.ts';
 import { apply, DockerStarted } from './apply.ts';
 import { checkResult } from './check.ts';
 import { checkTarSplit } from './copy-tar-split.ts';
-import { checkMountRoot, parseRequired, type Config } from './config.ts';
+import { checkMountRoot, type Config } from './config.ts';
 import { discover, isSameDisk, labelFilter, type Discovery, type FoundDisk } from './discover.ts';
 import { hasLedger, ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
+import { findMissing } from './missing-disks.ts';
 import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountedDisk } from './mount.ts';
 import { plan, type Plan } from './plan.ts';
 import { requiredDigests } from './required-digests.ts';
@@ -148,7 +148,7 @@ class PreloadRun implements Preload {
     this.#begin('read', `reading ${plural(mounts.disks.length, 'disk')}`);
     for (const disk of mounts.disks) await this.#readDisk(disk);
     this.disks = [...this.disks, ...unlinked];
-    this.#checkAwaited(discovery.missing);
+    this.findings.push(...findMissing(this.#config, { missing: discovery.missing, disks: this.disks, candidates: this.candidates, unlike: this.#unlike }));
     // With links that lead into empty folders, dockerd would be worse off than without.
     if (hidden.length > 0) return;
     await this.#fillStore(dataRoot);
@@ -207,29 +207,6 @@ class PreloadRun implements Preload {
     if (requiredDigests(this.#config, label) === undefined) return;
     // What stays in the store for a container has links to where the right disk would be: they must not lead to this one.
     if (this.#mayChange || !mounted.adopted) unmount(mounted.path, true);
-  }
-
-  /** Named labels should be there, required ones must: there and readable, with the pinned content. */
-  #checkAwaited(missing: readonly string[]): void {
-    const required = this.#config.required.flatMap((entry) => parseRequired(entry) ?? []);
-    const patterns = new Set(required.map((entry) => entry.pattern));
-    for (const label of missing) {
-      if (patterns.has(label)) continue;
-      this.findings.push({ code: 'DISK_MISSING', label, message: `disk ${label}: a device with this label within ${this.#config.deviceTimeoutSec} s expected, found none; attach it, or take it out of \`labels\`` });
-    }
-    for (const { pattern, digest } of required) {
-      const expression = labelPattern(pattern);
-      const found = this.disks.filter((disk) => expression?.test(disk.content.label));
-      if (found.length === 0 && [...this.#unlike].some((label) => expression?.test(label))) continue;
-      if (found.length === 0) {
-        const left = this.candidates.filter(({ label }) => expression?.test(label)).map(({ device }) => device.path);
-        const which = left.length === 0 ? `within ${this.#config.deviceTimeoutSec} s expected, found none; attach it` : `expected, found only what is left out (${left.join(', ')}), with a finding of its own; mend that, or attach another`;
-        this.findings.push({ code: 'REQUIRED_MISSING', label: pattern, message: `required disk ${pattern}: a usable disk with this label ${which}` });
-      } else if (digest !== undefined && !found.some((disk) => disk.content.manifestDigest === digest)) {
-        const digests = found.map((disk) => disk.content.manifestDigest ?? 'none').join(', ');
-        this.findings.push({ code: 'DISK_CONTENT', label: pattern, message: `required disk ${pattern}: a manifest with digest ${digest} expected, found ${digests}` });
-      }
-    }
   }
 
   async #fillStore(dataRoot: string): Promise<void> {

@@ -1,0 +1,40 @@
+import type { Finding } from '../disk/finding.ts';
+import { labelPattern } from '../disk/label.ts';
+import { parseRequired, type Config } from './config.ts';
+import type { FoundDisk } from './discover.ts';
+import type { LoadedDisk } from './preload.ts';
+
+export interface FoundDisks {
+  /** Named and required labels, and required globs, that no device has. */
+  readonly missing: readonly string[];
+  readonly disks: readonly LoadedDisk[];
+  /** Every device with a label of ours, those in use and those that were left out. */
+  readonly candidates: readonly FoundDisk[];
+  /** Labels of disks that hold other content than was pinned: that was said. */
+  readonly unlike: ReadonlySet<string>;
+}
+
+/** Named labels should be there, required ones must: there and readable, with the pinned content. */
+export function findMissing({ required: entries, deviceTimeoutSec }: Config, { missing, disks, candidates, unlike }: FoundDisks): Finding[] {
+  const findings: Finding[] = [];
+  const required = entries.flatMap((entry) => parseRequired(entry) ?? []);
+  const patterns = new Set(required.map((entry) => entry.pattern));
+  for (const label of missing) {
+    if (patterns.has(label)) continue;
+    findings.push({ code: 'DISK_MISSING', label, message: `disk ${label}: a device with this label within ${deviceTimeoutSec} s expected, found none; attach it, or take it out of \`labels\`` });
+  }
+  for (const { pattern, digest } of required) {
+    const expression = labelPattern(pattern);
+    const found = disks.filter((disk) => expression?.test(disk.content.label));
+    if (found.length === 0 && [...unlike].some((label) => expression?.test(label))) continue;
+    if (found.length === 0) {
+      const left = candidates.filter(({ label }) => expression?.test(label)).map(({ device }) => device.path);
+      const which = left.length === 0 ? `within ${deviceTimeoutSec} s expected, found none; attach it` : `expected, found only what is left out (${left.join(', ')}), with a finding of its own; mend that, or attach another`;
+      findings.push({ code: 'REQUIRED_MISSING', label: pattern, message: `required disk ${pattern}: a usable disk with this label ${which}` });
+    } else if (digest !== undefined && !found.some((disk) => disk.content.manifestDigest === digest)) {
+      const digests = found.map((disk) => disk.content.manifestDigest ?? 'none').join(', ');
+      findings.push({ code: 'DISK_CONTENT', label: pattern, message: `required disk ${pattern}: a manifest with digest ${digest} expected, found ${digests}` });
+    }
+  }
+  return findings;
+}
