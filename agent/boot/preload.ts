@@ -13,16 +13,14 @@ import { notifyStatus } from '../system/notify.ts';
 import { listNames, plural } from '../system/plural.ts';
 import { apply, DockerStarted } from './apply.ts';
 import { checkResult } from './check.ts';
-import { checkTarSplit } from './copy-tar-split.ts';
 import { checkMountRoot, type Config } from './config.ts';
 import { discover, isSameDisk, labelFilter, type Discovery, type FoundDisk } from './discover.ts';
 import { hasLedger, ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
 import { findMissing } from './missing-disks.ts';
-import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountedDisk } from './mount.ts';
+import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountedDisk, type MountOptions } from './mount.ts';
 import { plan, type Plan } from './plan.ts';
 import { requiredDigests } from './required-digests.ts';
 import { fits, needOf, roomIn } from './room.ts';
-import type { Step } from './steps.ts';
 import { takeLock } from './store-lock.ts';
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
@@ -155,19 +153,9 @@ class PreloadRun implements Preload {
   }
 
   /** Whether a device with a pinned label is whole shows only when all of it is read, and is asked only where there are several. */
-  async #pinnedDigest({ disks }: Discovery): Promise<((label: string, path: string) => string | undefined) | undefined> {
-    const digestsOf = (label: string): readonly string[] | undefined => requiredDigests(this.#config, label);
-    if (![...disks].some(([label, candidates]) => candidates.length > 1 && digestsOf(label) !== undefined)) return undefined;
-    const { readPinnedDisk } = await import('../disk/pinned-tree.ts');
-    return (label, path) => {
-      try {
-        const { layers, manifestDigest } = readPinnedDisk(label, path, digestsOf(label) ?? []);
-        for (const { tarSplit } of layers.values()) if (tarSplit !== undefined) checkTarSplit({ ...tarSplit, label });
-        return manifestDigest;
-      } catch {
-        return undefined;
-      }
-    };
+  async #pinnedDigest({ disks }: Discovery): Promise<MountOptions['pinnedDigest']> {
+    const isAsked = [...disks].some(([label, { length }]) => length > 1 && requiredDigests(this.#config, label) !== undefined);
+    return isAsked ? (await import('./pinned-disks.ts')).pinnedDigestOn(this.#config) : undefined;
   }
 
   /** Disks that `unlink` has let go since the look before: mounted again, they would be in the way of who removes us. */
@@ -250,7 +238,8 @@ class PreloadRun implements Preload {
       this.findings.push(...planned.findings);
       if (this.isDockerRunning && planned.steps.length > 0) this.findings.push(pendingFinding(planned));
       const willChange = this.#mayChange && !this.isDockerRunning;
-      this.#checkTarSplits(planned.steps, willChange);
+      const pinned = this.disks.filter(({ content }) => content.pinned);
+      if (pinned.length > 0) (await import('./pinned-disks.ts')).checkTarSplits(pinned, { steps: planned.steps, willChange, compared: this.#options.before?.disks ?? [] });
       if (!willChange) {
         const { removedFindings, removedImages } = await import('./removed-images.ts');
         this.removed = removedImages(planned, store, ledger.ledger, this.#options.before?.images);
@@ -272,21 +261,6 @@ class PreloadRun implements Preload {
       return error;
     }
     return undefined;
-  }
-
-  /**
-   * Whether the tar-splits of pinned disks are what they should be, also those that the store has already. Those that are
-   * about to be copied are compared then. @throws DiskFault
-   */
-  #checkTarSplits(steps: readonly Step[], willChange: boolean): void {
-    const known = new Set(this.#options.before?.disks.map(({ content }) => content));
-    const copies = new Set(steps.flatMap((step) => (step.do === 'record-layer' && step.tarSplit !== undefined ? [step.tarSplit] : [])));
-    for (const { mounted, content } of this.disks) {
-      if (!content.pinned || mounted.isUnlinked === true) continue;
-      for (const { label, tarSplit } of content.layers.values()) {
-        if (tarSplit !== undefined && (copies.has(tarSplit) ? !willChange : !known.has(content))) checkTarSplit({ ...tarSplit, label });
-      }
-    }
   }
 
   /** @throws PreloaderError STORE_INVALID where the store cannot be read: of a disk, that is a DiskFault */
