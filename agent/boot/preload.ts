@@ -7,7 +7,7 @@ import type { ImageID } from '../docker/ids.ts';
 import { isDockerRunning, lastStarted } from '../docker/instance.ts';
 import { Store } from '../docker/store.ts';
 import { clearTrial, overlayProblem, unsupportedStore } from '../docker/store-choice.ts';
-import { isSystemError, messageOf, PreloaderError } from '../system/errors.ts';
+import { messageOf, PreloaderError } from '../system/errors.ts';
 import { unmount } from '../system/mount.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { listNames, plural } from '../system/plural.ts';
@@ -18,9 +18,9 @@ import { discover, isSameDisk, labelFilter, type Discovery, type FoundDisk } fro
 import { hasLedger, ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
 import { findMissing } from './missing-disks.ts';
 import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountedDisk, type MountOptions } from './mount.ts';
-import { plan, type Plan } from './plan.ts';
+import type { Plan } from './plan.ts';
+import { planWithRoom } from './plan-with-room.ts';
 import { requiredDigests } from './required-digests.ts';
-import { fits, needOf, roomIn } from './room.ts';
 import { takeLock } from './store-lock.ts';
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
@@ -232,7 +232,7 @@ class PreloadRun implements Preload {
     const known = this.findings.length;
     try {
       const started = lastStarted(dataRoot);
-      const { store, planned } = await this.#plan(dataRoot, ledger);
+      const { store, planned } = await planWithRoom(dataRoot, { ledger, disks: this.disks.map(({ content, mounted }) => ({ content, rank: mounted.rank })), config: this.#config });
       this.store = store;
       this.plan = planned;
       this.findings.push(...planned.findings);
@@ -261,29 +261,6 @@ class PreloadRun implements Preload {
       return error;
     }
     return undefined;
-  }
-
-  /** @throws PreloaderError STORE_INVALID where the store cannot be read: of a disk, that is a DiskFault */
-  async #plan(dataRoot: string, ledger: LedgerState): Promise<{ readonly store: Store; readonly planned: Plan }> {
-    try {
-      const store = new Store(dataRoot);
-      return { store, planned: await this.#planWithRoom(store, ledger) };
-    } catch (error) {
-      if (!isSystemError(error)) throw error;
-      throw new PreloaderError('STORE_INVALID', `${dataRoot} is left as it is: ${messageOf(error)}; mend what it names, or move it away`, { cause: error });
-    }
-  }
-
-  /** A plan for which there is room. */
-  async #planWithRoom(store: Store, ledger: LedgerState): Promise<Plan> {
-    const disks = this.disks.map((disk) => ({ content: disk.content, rank: disk.mounted.rank }));
-    const input = { store, ledger, disks, config: this.#config };
-    const planned = plan(input);
-    if (planned.steps.length === 0) return planned;
-    const room = roomIn(store.dataRoot);
-    if (fits(needOf(planned.steps), room)) return planned;
-    const { imagesBeyond } = await import('./beyond.ts');
-    return plan({ ...input, beyond: imagesBeyond(planned, room, store) });
   }
 }
 
