@@ -1,28 +1,20 @@
-import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
-import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, ownLayerNames, type OwnLayerNames } from '../docker/overlay2.ts';
-import { hexOf, type ChainID, type ImageID } from '../docker/ids.ts';
+import { metadataPaths, type MetadataPaths } from '../docker/layer-db.ts';
+import { FILE, FOLDER, HOME_MODE, LINKS_MODE, PRIVATE_FILE, PRIVATE_FOLDER } from '../docker/modes.ts';
+import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
+import type { ImageID } from '../docker/ids.ts';
 import { OWN_IMAGE_SEC } from '../docker/image-config.ts';
 import { isDockerRunning, lastStarted } from '../docker/instance.ts';
-import { isENOTDIR, PreloaderError } from '../system/errors.ts';
-import { ensureFolder, isDirectory, makeFolder, moveTemp, namesIn, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink, withoutTemp, writeNewFile } from '../system/files.ts';
+import { PreloaderError } from '../system/errors.ts';
+import { ensureFolder, isDirectory, makeFolder, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink, writeNewFile } from '../system/files.ts';
 import { readMounts, unmount, type MountPoint } from '../system/mount.ts';
-import { copyTarSplit, isCopyOf } from './copy-tar-split.ts';
+import { LayerRecords } from './layer-records.ts';
 import { removeLedger, writeLedger } from './ledger.ts';
 import type { Step } from './steps.ts';
 
-/** Modes that dockerd itself gives (moby, overlay2/overlay.go, layer/filestore.go, image/fs.go). */
-const FOLDER = 0o755;
-const HOME_MODE = 0o710;
-const LINKS_MODE = 0o700;
-const PRIVATE_FOLDER = 0o700;
-const FILE = 0o644;
-const PRIVATE_FILE = 0o600;
 /** Steps whose like a dockerd that runs does, too: what they replace, they replace by the same. */
 const adds: ReadonlySet<Step['do']> = new Set(['write-ledger', 'make-empty-layer', 'link-layer', 'record-layer', 'pin-layer', 'store-image', 'write-distribution']);
-/** What begins so in layerdb/tmp is ours. */
-const TEMP = 'docker-preloader-';
 
 /** A plan is for the store as it was read; dockerd may have changed that since. */
 export class DockerStarted extends PreloaderError {
@@ -55,10 +47,10 @@ class Applier {
   readonly #dataRoot: string;
   readonly #paths: MetadataPaths;
   readonly #overlay: ReturnType<typeof overlayPaths>;
+  readonly #records: LayerRecords;
   readonly #folders = new Set<string>();
   readonly #started: number | undefined;
   #mounts: readonly MountPoint[] | undefined;
-  #orphans: readonly string[] | undefined;
   /** How to take away what this run has added, and nothing of the user's can stand on. */
   #added: (() => void)[] = [];
 
@@ -67,11 +59,12 @@ class Applier {
     this.#started = started;
     this.#paths = metadataPaths(dataRoot);
     this.#overlay = overlayPaths(dataRoot);
+    this.#records = new LayerRecords(this.#paths, (path, mode) => this.#ensure(path, mode));
   }
 
   run(steps: readonly Step[]): void {
     this.#refuseStarted();
-    this.#clearTemp();
+    this.#records.clearTemp();
     try {
       for (const step of steps) {
         if (!adds.has(step.do)) this.#refuseStarted();
@@ -100,13 +93,6 @@ class Applier {
     }
   }
 
-  /** What a run that was killed has left: perhaps what fills the data root. */
-  #clearTemp(): void {
-    for (const name of namesIn(this.#paths.layersTemp)) {
-      if (name.startsWith(TEMP)) rmSync(`${this.#paths.layersTemp}/${name}`, { recursive: true, force: true });
-    }
-  }
-
   #do(step: Step): void {
     switch (step.do) {
       case 'write-ledger':
@@ -116,7 +102,7 @@ class Applier {
       case 'link-layer':
         return this.#linkLayer(step);
       case 'record-layer':
-        return step.mend ? this.#mendRecord(step) : this.#recordLayer(step);
+        return step.mend ? this.#records.mend(step) : this.#recordLayer(step);
       case 'pin-layer':
         return this.#pinLayer(step);
       case 'unpin-layer':
@@ -197,76 +183,9 @@ class Applier {
     replaceFile(path, content, { mode, durable: false });
   }
 
-  /** As dockerd does: made in a folder beside, then renamed, so that no half record ever has the layer's name. */
   #recordLayer(step: Extract<Step, { do: 'record-layer' }>): void {
-    this.#ensure(this.#paths.layers, PRIVATE_FOLDER);
-    this.#dropOrphans(step.chain);
-    this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
-    const temp = this.#tempRecord(step.chain);
-    mkdirSync(temp, { mode: 0o755 });
-    try {
-      this.#fillRecord(temp, step);
-    } catch (error) {
-      throw withoutTemp(temp, error);
-    }
-    this.#added.push(() => this.#removeRecord(step.chain));
-  }
-
-  /**
-   * A dockerd that was killed while it deleted the layer finishes that when it ends, by the cache-id in the record that it
-   * has moved aside (moby, layer/filestore.go, getOrphan): the layer that is there again has the same.
-   */
-  #dropOrphans(chain: ChainID): void {
-    this.#orphans ??= namesIn(this.#paths.layers).filter((name) => name.endsWith('-removing'));
-    for (const name of this.#orphans) {
-      const folder = `${this.#paths.layers}/${name}`;
-      const isOurs = name.startsWith(`${hexOf(chain)}-`) && readTextIfThere(`${folder}/cache-id`)?.trim() === ownLayerNames(chain).cacheId;
-      if (isOurs) rmSync(folder, { recursive: true, force: true });
-    }
-  }
-
-  #fillRecord(temp: string, { chain, label, files, tarSplit }: Extract<Step, { do: 'record-layer' }>): void {
-    for (const [name, content] of files) writeNewFile(`${temp}/${name}`, content, FILE);
-    if (tarSplit !== undefined) copyTarSplit({ ...tarSplit, label }, `${temp}/${TAR_SPLIT}`, FILE);
-    const record = this.#paths.layer(chain);
-    try {
-      renameSync(temp, record);
-    } catch (error) {
-      // A symlink of the preloader of 2018: no layer to dockerd, but in the way.
-      if (!isENOTDIR(error)) throw error;
-      removeIfThere(record);
-      renameSync(temp, record);
-    }
-  }
-
-  #tempRecord(chain: ChainID): string {
-    return `${this.#paths.layersTemp}/${TEMP}${hexOf(chain)}`;
-  }
-
-  /** In one step: half a record would be a layer to dockerd. */
-  #removeRecord(chain: ChainID): void {
-    const temp = this.#tempRecord(chain);
-    this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
-    renameSync(this.#paths.layer(chain), temp);
-    rmSync(temp, { recursive: true, force: true });
-  }
-
-  /** A user's image may stand on the layer, so its record stays in place while its files are replaced. */
-  #mendRecord({ chain, label, files, tarSplit }: Extract<Step, { do: 'record-layer' }>): void {
-    this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
-    const folder = this.#paths.layer(chain);
-    const tempPath = `${this.#paths.layersTemp}/${TEMP}mend`;
-    for (const [name, content] of files) {
-      if (readTextIfThere(`${folder}/${name}`) !== content) replaceFile(`${folder}/${name}`, content, { mode: FILE, durable: false, tempPath });
-    }
-    const path = `${folder}/${TAR_SPLIT}`;
-    if (tarSplit === undefined || (tarSplit.digest === undefined && existsSync(path) && isCopyOf(path, { ...tarSplit, label }))) return;
-    try {
-      copyTarSplit({ ...tarSplit, label }, tempPath, FILE);
-    } catch (error) {
-      throw withoutTemp(tempPath, error);
-    }
-    moveTemp(tempPath, path);
+    this.#records.add(step);
+    this.#added.push(() => this.#records.remove(step.chain));
   }
 
   #writeDistribution({ path, content }: Extract<Step, { do: 'write-distribution' }>): void {
@@ -327,7 +246,7 @@ class Applier {
     const recorded = readTextIfThere(`${record}/cache-id`)?.trim() ?? '';
     const isUsers = recorded !== names.cacheId && isCacheId(recorded) && isDirectory(this.#overlay.layer(recorded));
     // Without a whole cache-id, as a power cut leaves it, it is no layer to dockerd, and would be in the way of a pull.
-    if (isDirectory(record) && !isUsers) this.#removeRecord(chain);
+    if (isDirectory(record) && !isUsers) this.#records.remove(chain);
     this.#removeOverlay(names);
   }
 

@@ -20,10 +20,10 @@ async function loadedBy(file: string): Promise<string[]> {
 /** Each costs every boot. What is needed only after READY, or only with a configuration file, is imported when it is needed. */
 const toReady = [
   'boot/apply.ts', 'boot/catalogue.ts', 'boot/check.ts', 'boot/config.ts', 'boot/copy-tar-split.ts', 'boot/discover.ts', 'boot/distribution.ts',
-  'boot/image-steps.ts', 'boot/layer-steps.ts', 'boot/ledger.ts', 'boot/missing-disks.ts', 'boot/mount.ts', 'boot/pin-steps.ts', 'boot/plan-with-room.ts', 'boot/plan.ts', 'boot/preload.ts',
+  'boot/image-steps.ts', 'boot/layer-records.ts', 'boot/layer-steps.ts', 'boot/ledger.ts', 'boot/missing-disks.ts', 'boot/mount.ts', 'boot/pin-steps.ts', 'boot/plan-with-room.ts', 'boot/plan.ts', 'boot/preload.ts',
   'boot/references.ts', 'boot/removals.ts', 'boot/required-digests.ts', 'boot/restored.ts', 'boot/room.ts', 'boot/store-lock.ts', 'boot/timings.ts', 'boot/wait.ts', 'commands/run.ts',
   'disk/disk-fault.ts', 'disk/finding.ts', 'disk/label.ts', 'disk/limits.ts', 'disk/manifest.ts', 'disk/reader.ts', 'disk/tree.ts', 'docker/daemon-config.ts',
-  'docker/ids.ts', 'docker/image-config.ts', 'docker/instance.ts', 'docker/json.ts', 'docker/layer-db.ts', 'docker/overlay2.ts',
+  'docker/ids.ts', 'docker/image-config.ts', 'docker/instance.ts', 'docker/json.ts', 'docker/layer-db.ts', 'docker/modes.ts', 'docker/overlay2.ts',
   'docker/reference-store.ts', 'docker/reference.ts', 'docker/store-choice.ts', 'docker/store.ts',
   'status/boot-times.ts', 'status/state.ts', 'status/summary.ts',
   'system/block-devices.ts', 'system/boot-id.ts', 'system/clock.ts', 'system/codes.ts', 'system/datagram.ts',
