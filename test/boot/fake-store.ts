@@ -121,41 +121,56 @@ export function containerConfig(dataRoot: string, id: string): string {
   return path.join(dataRoot, 'containers', id, 'config.v2.json');
 }
 
-/** `docker rm`. */
+/** `docker rm`: layers that only the container kept go with it (moby, layer/layer_store.go, ReleaseRWLayer). */
 export function removeContainer(dataRoot: string, id: string): void {
   const folder = `${metadataPaths(dataRoot).containers}/${id}`;
-  const overlay = path.join(dataRoot, 'overlay2', readFileSync(`${folder}/mount-id`, 'utf8'));
-  rmSync(path.join(dataRoot, 'overlay2/l', readFileSync(`${overlay}/link`, 'utf8')));
-  rmSync(overlay, { recursive: true });
+  removeOverlay(dataRoot, readFileSync(`${folder}/mount-id`, 'utf8'));
+  const below = chainsBelow(dataRoot, readFileSync(`${folder}/parent`, 'utf8') as ChainID);
   rmSync(folder, { recursive: true });
   rmSync(path.dirname(containerConfig(dataRoot, id)), { recursive: true });
+  releaseLayers(dataRoot, below);
 }
 
 /** `docker rmi` of an image by its reference: what nothing else needs goes, too. */
 export function removeImage(dataRoot: string, reference: string): void {
   const paths = metadataPaths(dataRoot);
-  const id = must(references(dataRoot).get(reference));
+  const id = must(asImageID(must(references(dataRoot).get(reference))));
   setReference(dataRoot, reference, undefined);
   if ([...references(dataRoot).values()].includes(id)) return;
-  const chainsOf = (image: string): ChainID[] => chainIDs((JSON.parse(readFileSync(paths.image(must(asImageID(image))), 'utf8')) as { rootfs: { diff_ids: DiffID[] } }).rootfs.diff_ids);
-  const chains = chainsOf(id);
-  rmSync(paths.image(must(asImageID(id))));
-  rmSync(paths.imageMetadata(must(asImageID(id))), { recursive: true, force: true });
-  const needed = new Set(readdirSync(paths.images).flatMap((name) => chainsOf(`sha256:${name}`)));
+  const chains = chainsOf(dataRoot, id);
+  rmSync(paths.image(id));
+  rmSync(paths.imageMetadata(id), { recursive: true, force: true });
+  releaseLayers(dataRoot, chains.toReversed());
+}
+
+/** @param chains the topmost first */
+function releaseLayers(dataRoot: string, chains: readonly ChainID[]): void {
+  const paths = metadataPaths(dataRoot);
+  const needed = new Set(readdirSync(paths.images).flatMap((name) => chainsOf(dataRoot, must(asImageID(`sha256:${name}`)))));
   for (const container of existsSync(paths.containers) ? readdirSync(paths.containers) : []) {
-    for (let chain: string | undefined = readFileSync(`${paths.containers}/${container}/parent`, 'utf8'); chain !== undefined; ) {
-      needed.add(chain as ChainID);
-      const parent: string = `${paths.layer(chain as ChainID)}/parent`;
-      chain = existsSync(parent) ? readFileSync(parent, 'utf8') : undefined;
-    }
+    for (const chain of chainsBelow(dataRoot, readFileSync(`${paths.containers}/${container}/parent`, 'utf8') as ChainID)) needed.add(chain);
   }
-  for (const chain of chains.toReversed()) {
+  for (const chain of chains) {
     if (needed.has(chain)) continue;
-    const folder = path.join(dataRoot, 'overlay2', readFileSync(`${paths.layer(chain)}/cache-id`, 'utf8'));
-    rmSync(path.join(dataRoot, 'overlay2/l', readFileSync(`${folder}/link`, 'utf8')));
-    rmSync(folder, { recursive: true });
+    removeOverlay(dataRoot, readFileSync(`${paths.layer(chain)}/cache-id`, 'utf8'));
     rmSync(paths.layer(chain), { recursive: true });
   }
+}
+
+function chainsOf(dataRoot: string, id: ImageID): ChainID[] {
+  return chainIDs((JSON.parse(readFileSync(metadataPaths(dataRoot).image(id), 'utf8')) as { rootfs: { diff_ids: DiffID[] } }).rootfs.diff_ids);
+}
+
+/** A layer that is recorded and all below it, the topmost first. */
+function chainsBelow(dataRoot: string, top: ChainID): ChainID[] {
+  const parent = `${metadataPaths(dataRoot).layer(top)}/parent`;
+  return existsSync(parent) ? [top, ...chainsBelow(dataRoot, readFileSync(parent, 'utf8') as ChainID)] : [top];
+}
+
+function removeOverlay(dataRoot: string, cacheId: string): void {
+  const folder = path.join(dataRoot, 'overlay2', cacheId);
+  rmSync(path.join(dataRoot, 'overlay2/l', readFileSync(`${folder}/link`, 'utf8')));
+  rmSync(folder, { recursive: true });
 }
 
 /** `docker tag`, or untagging. */

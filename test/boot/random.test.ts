@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { readLedger } from '../../agent/boot/ledger.ts';
 import { asImageID, type ChainID } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
@@ -126,6 +126,10 @@ class Life {
       removeImage(dataRoot, reference);
       // What a disk has taken the name for is removed; the user's own comes back when no disk claims it.
       if (!isTaken) this.#users.delete(reference);
+      // With the last name that it has, the image goes, and then nothing is left that another name could come back to.
+      if (!existsSync(metadataPaths(dataRoot).image(factsOf(spec).id))) {
+        for (const [name, one] of this.#users) if (factsOf(one).id === factsOf(spec).id) this.#users.delete(name);
+      }
     }
   }
 
