@@ -1,6 +1,6 @@
 import { globSync } from 'node:fs';
 import { execa } from 'execa';
-import { torture } from './safety/size.ts';
+import { torture } from './support/size.ts';
 
 /**
  * `npm test`: builds the executable and the package, then runs every stage. A stage, or the suite of the guests, can be

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { criticalPath } from '../../agent/boot-order/critical-path.ts';
 import { AGENT, type BootDocument, DOCKER, parseBootDocument } from '../../agent/boot-order/document.ts';
 import { findFaults } from '../../agent/boot-order/faults.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { checkMountRoot, defaultConfig, parseRequired, readConfig, runtimePath, type Config } from '../../agent/boot/config.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 

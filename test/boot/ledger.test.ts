@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { emptyLedger, isSameLedger, readLedger, serialiseLedger, writeLedger, type Ledger } from '../../agent/boot/ledger.ts';
 import type { ChainID, ImageID } from '../../agent/docker/ids.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 import { app, mine, tool, tree, withUser } from './crash-images.ts';

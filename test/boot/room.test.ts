@@ -3,7 +3,7 @@ import { mkdirSync, statfsSync, symlinkSync, truncateSync } from 'node:fs';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { execa } from 'execa';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { imagesBeyond } from '../../agent/boot/beyond.ts';
 import { readLedger } from '../../agent/boot/ledger.ts';
 import { plan, type PlanInput } from '../../agent/boot/plan.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { assemble } from '../../agent/builder/assemble.ts';
 import { ByteReader } from '../../agent/builder/byte-reader.ts';
 import { Crc64 } from '../../agent/builder/crc64.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { isGlob, isLabel, labelPattern } from '../../agent/disk/label.ts';
 import { MANIFEST_NAME, readManifest } from '../../agent/disk/manifest.ts';
 import { DiskTree } from '../../agent/disk/tree.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { readDaemonConfig, type DaemonConfig } from '../../agent/docker/daemon-config.ts';
 import { environmentFiles, parseEnvironment, parseEnvironmentFile, parseExecStart, storeOfService } from '../../agent/docker/service.ts';
 import { unsupportedStore } from '../../agent/docker/store-choice.ts';

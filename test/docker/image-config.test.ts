@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { asChainID, asDiffID, asImageID, chainIDs, hexOf, sha256 } from '../../agent/docker/ids.ts';
 import { parseImageConfig, readLayers } from '../../agent/docker/image-config.ts';
 import { emptyLayer, isCacheId, linksIn, linkTargetOf, lowerOf, ownLayerNames } from '../../agent/docker/overlay2.ts';

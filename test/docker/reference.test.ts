@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { asImageID, type ImageID } from '../../agent/docker/ids.ts';
 import { parseReference, repositoryOf } from '../../agent/docker/reference.ts';
 import { emptyReferenceStore, parseReferenceStore, updateReferenceStore } from '../../agent/docker/reference-store.ts';

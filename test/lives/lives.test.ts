@@ -1,13 +1,12 @@
 import { availableParallelism } from 'node:os';
 import { after, before, describe, it } from 'node:test';
-import { torture } from '../safety/size.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';
+import { seed } from '../support/seed.ts';
+import { torture } from '../support/size.ts';
 import { live } from './life.ts';
 import { makeUniverse, type Universe } from './universe.ts';
 
-/** The whole of it goes where nobody has been; the rest of the tests is the same each time, but for the moments of kills. */
-const seed = Number(process.env['DPL_SEED'] ?? (torture ? Date.now() % 2 ** 20 : 1));
 const count = Number(process.env['DPL_RUNS'] ?? (torture ? 500 : 15));
 
 describe(`random lives from seed ${seed}: DPL_SEED=${seed} lives them again, DPL_RUNS=1 the first of them alone`, { concurrency: Math.min(2, availableParallelism()) }, () => {

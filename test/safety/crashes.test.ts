@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { type Call, type Fault, recordCalls, runWithFault } from './injection.ts';
 import { Bench, dockerdProblems, makeScenarios, type Scenario } from './scenarios.ts';
-import { sample, spread, torture } from './size.ts';
+import { sample, spread, torture } from '../support/size.ts';
 import { storeProblems } from './store-invariants.ts';
 import { differences, readTree, type Tree } from './tree.ts';
 

@@ -8,10 +8,11 @@ import { cleanUpAll } from '../support/cleanup.ts';
 import { attach, type LoopDevice } from '../support/loop-device.ts';
 import { unmountBelow } from '../support/temp-tree.ts';
 import { random } from '../support/random.ts';
+import { seed } from '../support/seed.ts';
 import { imageProblems, loadImages, references, type ImageSpec } from '../boot/fake-store.ts';
 import { makeDiskFile, setLabel } from './disk-file.ts';
 import { memoryTree } from './memory-tree.ts';
-import { torture } from './size.ts';
+import { torture } from '../support/size.ts';
 
 const DISKS = torture ? 2000 : 60;
 /** So many damaged disks are attached at once. */
@@ -65,7 +66,6 @@ describe('disks with random damage', () => {
   });
 
   it(`never crash the agent, damage the store, or hold it up: ${DISKS} disks`, async (test) => {
-    const seed = Number(process.env['DPL_SEED'] ?? Date.now() % 2 ** 31);
     test.diagnostic(`seed ${seed}: DPL_SEED=${seed} tries the same disks`);
     const next = random(seed);
     const dataRoot = path.join(folder, 'data');

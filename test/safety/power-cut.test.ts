@@ -7,7 +7,7 @@ import { emptyLayer, ownLayerNames } from '../../agent/docker/overlay2.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { DISK_UPDATED } from './content.ts';
 import { Bench, makeScenarios, type Scenario } from './scenarios.ts';
-import { torture } from './size.ts';
+import { torture } from '../support/size.ts';
 import { storeProblems } from './store-invariants.ts';
 import { differences, readTree, type Tree } from './tree.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { statusDocument } from '../../agent/status/document.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
 import { statusTable } from '../../agent/status/table.ts';

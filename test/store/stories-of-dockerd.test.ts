@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { asDiffID, chainIDs } from '../../agent/docker/ids.ts';
 import { ownLayerNames } from '../../agent/docker/overlay2.ts';
-import { torture } from '../safety/size.ts';
+import { torture } from '../support/size.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';
 import { buildImage } from '../support/images.ts';

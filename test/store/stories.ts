@@ -1,5 +1,5 @@
 import { after, before, describe, it } from 'node:test';
-import { torture } from '../safety/size.ts';
+import { torture } from '../support/size.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
 import { events } from './story-events.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { deviceNumberOf, hasNode, listBlockDevices } from '../../agent/system/block-devices.ts';
 import { parseMountInfo, readMounts } from '../../agent/system/mount.ts';
 import { scratch } from '../support/scratch.ts';

@@ -3,7 +3,7 @@ import { closeSync, openSync, truncateSync, writeFileSync, writeSync } from 'nod
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
-import fc from 'fast-check';
+import fc from '../support/properties.ts';
 import { parseSuperblock, readSuperblock, SUPERBLOCK_BYTES } from '../../agent/system/superblock.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { makeScratch, removeScratch } from '../support/scratch.ts';

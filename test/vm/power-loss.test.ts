@@ -9,11 +9,11 @@ import { fails, ok } from '../support/guest.ts';
 import { agentStatus } from '../support/guest-package.ts';
 import { chosenSuite } from '../support/guest-root.ts';
 import { random } from '../support/random.ts';
+import { seed } from '../support/seed.ts';
 import { changes, userArchive, type Change } from './power-loss-guest.ts';
 import { PowerLossMachine } from './power-loss-machine.ts';
 import { agentsPartOf, lastingPartOf, remains } from './power-loss-store.ts';
 
-const seed = Number(process.env['DPL_SEED'] ?? Date.now() % 2 ** 31);
 const next = random(seed);
 const pick = <const T>(list: readonly [T, ...T[]]): T => list[next(list.length)] ?? list[0];
 
