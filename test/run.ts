@@ -67,7 +67,7 @@ if (inNone.length > 0) throw new Error(`a stage for each test expected, found no
 const suite = words.find((word) => suites.includes(word)) ?? 'trixie';
 const chosen = Object.keys(stages).filter((name) => words.includes(name));
 
-await node('agent/packaging/package.ts');
+await node('agent/packaging/build-package.ts');
 const took: string[] = [];
 for (const name of chosen.length > 0 ? chosen : Object.keys(stages)) {
   const stage = stages[name];

@@ -1,4 +1,4 @@
-import { DOCKER, type BootDocument, type UnitFacts } from './document.ts';
+import { DOCKER, type BootDocument, type UnitFacts } from './boot-document.ts';
 import { endOf, firstStart } from './first-start.ts';
 
 /** A unit on the way to docker.service. */

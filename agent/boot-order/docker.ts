@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
-import { parseJson } from '../system/parse.ts';
+import { parseJson } from '../text/parse-json.ts';
 import { ask } from './ask.ts';
-import type { BootDocument, UnitFacts } from './document.ts';
+import type { BootDocument, UnitFacts } from './boot-document.ts';
 import { processesNamed } from './processes.ts';
 
 /** Without permission docker answers with errors, and with all of this empty. */

@@ -1,4 +1,4 @@
-import { AGENT, AGENT_SOCKET, CONTAINERD, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument, type UnitFacts } from './document.ts';
+import { AGENT, AGENT_SOCKET, CONTAINERD, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument, type UnitFacts } from './boot-document.ts';
 import { findCycle, isLoaded, isOrderedAfter, isWanted } from './ordering.ts';
 import type { Fault } from './fault.ts';
 import { firstStart } from './first-start.ts';

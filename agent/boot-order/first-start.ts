@@ -1,4 +1,4 @@
-import { AGENT, unitOf, type BootDocument, type UnitFacts } from './document.ts';
+import { AGENT, unitOf, type BootDocument, type UnitFacts } from './boot-document.ts';
 
 /** When a unit was first started in this boot, in microseconds of CLOCK_MONOTONIC. */
 export interface FirstStart {

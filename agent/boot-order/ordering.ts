@@ -1,4 +1,4 @@
-import { AGENT, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument, type UnitFacts } from './document.ts';
+import { AGENT, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument, type UnitFacts } from './boot-document.ts';
 
 function afterById({ others, units }: BootDocument): ReadonlyMap<string, readonly string[]> {
   return new Map([...others, ...units].map((unit) => [unit.id, unit.after]));

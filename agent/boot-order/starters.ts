@@ -1,4 +1,4 @@
-import { AGENT, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument } from './document.ts';
+import { AGENT, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument } from './boot-document.ts';
 import type { Fault } from './fault.ts';
 import { firstStart } from './first-start.ts';
 import { findCycle, isLoaded, isWanted } from './ordering.ts';

@@ -1,5 +1,5 @@
-import { oneLine } from '../system/one-line.ts';
-import type { BootDocument } from './document.ts';
+import { oneLine } from '../text/one-line.ts';
+import type { BootDocument } from './boot-document.ts';
 import { duration, offset } from './format.ts';
 import type { Timeline, TimelineEntry } from './timeline.ts';
 

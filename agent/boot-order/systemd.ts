@@ -2,7 +2,7 @@ import { parseExecStart } from '../docker/service.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { parseShow, valueOf, type Properties } from '../system/systemctl.ts';
 import { ask } from './ask.ts';
-import { unitFacts, type UnitFacts } from './document.ts';
+import { unitFacts, type UnitFacts } from './boot-document.ts';
 
 /** What gives a unit a mount namespace of its own (systemd, src/core/execute.c, exec_needs_mount_namespace), with the value that does not. */
 const NAMESPACE_DIRECTIVES: Readonly<Record<string, string>> = {

@@ -1,6 +1,6 @@
-import { oneLine } from '../system/one-line.ts';
-import { cutToWidth, paddingOf, widthOf, type Terminal } from '../system/terminal.ts';
-import type { BootDocument } from './document.ts';
+import { oneLine } from '../text/one-line.ts';
+import { cutToWidth, paddingOf, widthOf, type Terminal } from '../text/terminal.ts';
+import type { BootDocument } from './boot-document.ts';
 import type { Fault } from './fault.ts';
 import { duration, offset } from './format.ts';
 import type { Timeline, TimelineEntry } from './timeline.ts';

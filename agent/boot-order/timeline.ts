@@ -1,5 +1,5 @@
 import { criticalPath, waitedFor } from './critical-path.ts';
-import { AGENT, CONTAINERD, DOCKER, DOCKER_SOCKET, UDEV_TRIGGER, type BootDocument } from './document.ts';
+import { AGENT, CONTAINERD, DOCKER, DOCKER_SOCKET, UDEV_TRIGGER, type BootDocument } from './boot-document.ts';
 import { firstStart, type FirstStart } from './first-start.ts';
 import { duration } from './format.ts';
 

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import type { Finding } from '../disk/finding.ts';
+import type { Finding } from '../messages/finding.ts';
 import type { ChainID } from '../docker/ids.ts';
 import { ownLayerNames, overlayPaths } from '../docker/overlay2.ts';
 import type { Store } from '../docker/store.ts';

@@ -1,10 +1,10 @@
-import type { Finding } from '../disk/finding.ts';
-import { isGlob, isLabel, labelPattern } from '../disk/label.ts';
+import type { Finding } from '../messages/finding.ts';
+import { isGlob, isLabel, labelPattern } from '../config/label.ts';
 import { hasNode, listBlockDevices, type BlockDevice } from '../system/block-devices.ts';
 import { messageOf } from '../system/errors.ts';
-import { readSuperblock, type Superblock } from '../system/superblock.ts';
+import { readSuperblock, type Superblock } from '../disk/superblock.ts';
 import { isUdevRunning, labelByUdev } from '../system/udev.ts';
-import { parseRequired, type Config } from './config.ts';
+import { parseRequired, type Config } from '../config/config.ts';
 
 /** A device with a filesystem whose label is one of ours. */
 export interface FoundDisk {

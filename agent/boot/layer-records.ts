@@ -6,7 +6,7 @@ import { ownLayerNames } from '../docker/overlay2.ts';
 import { isENOTDIR } from '../system/errors.ts';
 import { moveTemp, namesIn, readTextIfThere, removeIfThere, replaceFile, withoutTemp, writeNewFile } from '../system/files.ts';
 import { copyTarSplit, isCopyOf } from './copy-tar-split.ts';
-import type { Step } from './steps.ts';
+import type { Step } from './plan/steps.ts';
 
 type RecordStep = Extract<Step, { do: 'record-layer' }>;
 

@@ -1,6 +1,6 @@
-import type { Finding } from '../disk/finding.ts';
-import { labelPattern } from '../disk/label.ts';
-import { parseRequired, type Config } from './config.ts';
+import type { Finding } from '../messages/finding.ts';
+import { labelPattern } from '../config/label.ts';
+import { parseRequired, type Config } from '../config/config.ts';
 import type { FoundDisk } from './discover.ts';
 import type { LoadedDisk } from './preload.ts';
 

@@ -1,9 +1,9 @@
 import { readPinnedDisk } from '../disk/pinned-tree.ts';
-import type { Config } from './config.ts';
+import type { Config } from '../config/config.ts';
 import { checkTarSplit } from './copy-tar-split.ts';
 import type { LoadedDisk } from './preload.ts';
-import { requiredDigests } from './required-digests.ts';
-import type { Step } from './steps.ts';
+import { requiredDigests } from '../config/required-digests.ts';
+import type { Step } from './plan/steps.ts';
 
 /** What tells the manifest's digest of a device with a pinned label, or undefined where it is not whole: all of it is read. */
 export function pinnedDigestOn(config: Pick<Config, 'required'>): (label: string, path: string) => string | undefined {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { DiskFault } from '../disk/disk-fault.ts';
-import type { Finding } from '../disk/finding.ts';
-import { readDisk, type DiskContent } from '../disk/reader.ts';
+import type { Finding } from '../messages/finding.ts';
+import { readDisk, type DiskContent } from '../disk/read-disk.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { isDockerRunning, lastStarted } from '../docker/instance.ts';
@@ -10,17 +10,17 @@ import { clearTrial, overlayProblem, unsupportedStore } from '../docker/store-ch
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { unmount } from '../system/mount.ts';
 import { notifyStatus } from '../system/notify.ts';
-import { listNames, plural } from '../system/plural.ts';
-import { apply, DockerStarted } from './apply.ts';
+import { listNames, plural } from '../text/plural.ts';
+import { apply, DockerStarted } from './apply-steps.ts';
 import { checkResult } from './check.ts';
-import { checkMountRoot, type Config } from './config.ts';
+import { checkMountRoot, type Config } from '../config/config.ts';
 import { discover, isSameDisk, labelFilter, type Discovery, type FoundDisk } from './discover.ts';
 import { hasLedger, ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
 import { findMissing } from './missing-disks.ts';
-import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountedDisk, type MountOptions } from './mount.ts';
-import type { Plan } from './plan.ts';
-import { planWithRoom } from './plan-with-room.ts';
-import { requiredDigests } from './required-digests.ts';
+import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountedDisk, type MountOptions } from './mount-disks.ts';
+import type { Plan } from './plan/make-plan.ts';
+import { planWithRoom } from './plan/plan-with-room.ts';
+import { requiredDigests } from '../config/required-digests.ts';
 import { takeLock } from './store-lock.ts';
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
@@ -241,7 +241,7 @@ class PreloadRun implements Preload {
       const pinned = this.disks.filter(({ content }) => content.pinned);
       if (pinned.length > 0) (await import('./pinned-disks.ts')).checkTarSplits(pinned, { steps: planned.steps, willChange, compared: this.#options.before?.disks ?? [] });
       if (!willChange) {
-        const { removedFindings, removedImages } = await import('./removed-images.ts');
+        const { removedFindings, removedImages } = await import('./plan/removed-images.ts');
         this.removed = removedImages(planned, store, ledger.ledger, this.#options.before?.images);
         this.findings.push(...removedFindings(planned, this.removed));
         return undefined;

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { notify } from '../system/notify.ts';
 import { isUdevQueueEmpty, isUdevRunning } from '../system/udev.ts';
-import type { Config } from './config.ts';
+import type { Config } from '../config/config.ts';
 import { discover, labelFilter, type Discovery } from './discover.ts';
 
 /**

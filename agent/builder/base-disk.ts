@@ -1,6 +1,6 @@
 import { PreloaderError } from '../system/errors.ts';
-import type { BaseDisk } from './disk-content.ts';
-import { inspectDisk } from './inspect-disk.ts';
+import type { BaseDisk } from './store-tree.ts';
+import { inspectDisk } from '../disk/inspect-disk.ts';
 
 /**
  * What a disk that another one is to stand on holds.

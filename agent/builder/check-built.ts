@@ -1,5 +1,5 @@
-import { readTree } from '../disk/reader.ts';
-import { openDisk } from './open-disk.ts';
+import { readTree } from '../disk/read-disk.ts';
+import { openDisk } from '../disk/open-disk.ts';
 
 /**
  * Reads a disk that is just made as the agent will: what it would leave out is no disk to hand over. What its limits

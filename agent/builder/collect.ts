@@ -1,8 +1,8 @@
 import type { ChainID, DiffID, ImageID } from '../docker/ids.ts';
 import { repositoryOf } from '../docker/reference.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { canonicalName } from './image-name.ts';
-import type { InputImage, LayerSource, RegistryManifest } from './input-image.ts';
+import { canonicalName } from './archive/image-name.ts';
+import type { InputImage, LayerSource, RegistryManifest } from './archive/input-image.ts';
 
 interface CollectedImage {
   readonly id: ImageID;

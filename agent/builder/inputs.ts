@@ -1,7 +1,7 @@
 import { fstatSync, statSync, type Stats } from 'node:fs';
 import { PreloaderError } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
-import { identityOf } from './member-archive.ts';
+import { identityOf } from './archive/member-archive.ts';
 
 /** A file that a build reads, and what it is to the build. */
 export interface Input {

@@ -1,8 +1,8 @@
-import { readConfig } from '../boot/config.ts';
+import { readConfig } from '../config/config.ts';
 import { preload } from '../boot/preload.ts';
-import { syncStore } from '../boot/sync.ts';
-import { statusDocument } from '../status/document.ts';
-import { eventsOf, logEvents } from '../status/events.ts';
+import { syncStore } from '../daemon/sync.ts';
+import { statusDocument } from '../status/status-document.ts';
+import { eventsOf, logEvents } from '../status/journal-entries.ts';
 import { noDisk } from '../status/no-disk.ts';
 import { hasBeenReady } from '../status/boot-times.ts';
 import { lastStatus, publish } from '../status/publish.ts';
@@ -11,7 +11,7 @@ import { monotonicUsec } from '../system/clock.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { isJournal } from '../system/journal.ts';
 import { systemCall } from '../system/libc.ts';
-import { endWithReader } from '../system/output.ts';
+import { endWithReader } from '../system/stdout-reader.ts';
 
 export interface ApplyOptions {
   readonly config?: string;

@@ -1,15 +1,15 @@
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { capture } from '../boot-order/capture.ts';
-import { parseBootDocument, type BootDocument } from '../boot-order/document.ts';
+import { parseBootDocument, type BootDocument } from '../boot-order/boot-document.ts';
 import { findFaults } from '../boot-order/faults.ts';
 import { bootChart } from '../boot-order/svg.ts';
 import { describeFault, describeTimeline } from '../boot-order/text.ts';
 import { timeline } from '../boot-order/timeline.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { replaceFile } from '../system/files.ts';
-import { oneLine } from '../system/one-line.ts';
-import { terminalOf } from '../system/terminal.ts';
+import { oneLine } from '../text/one-line.ts';
+import { terminalOf } from '../text/terminal.ts';
 
 export interface BootOrderOptions {
   readonly config?: string;

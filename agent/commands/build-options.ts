@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { isatty } from 'node:tty';
-import { parseArchiveArgument, type ArchiveArgument } from '../builder/archive-argument.ts';
+import { parseArchiveArgument, type ArchiveArgument } from '../builder/archive/archive-argument.ts';
 import { readBase } from '../builder/base-disk.ts';
 import type { BuildOptions } from '../builder/build-disk.ts';
-import { familiarReference } from '../builder/image-name.ts';
+import { familiarReference } from '../builder/archive/image-name.ts';
 import { refuseInputAsOutput, type Input } from '../builder/inputs.ts';
-import { TO_STDOUT } from '../builder/output.ts';
-import { machinePlatform, parsePlatform } from '../builder/platform.ts';
-import { isLabel } from '../disk/label.ts';
-import { MAX_READ_AHEAD_BYTES, parseReadAhead, type ReadAheadList } from '../disk/read-ahead.ts';
+import { TO_STDOUT } from '../builder/workplace.ts';
+import { machinePlatform, parsePlatform } from '../builder/archive/platform.ts';
+import { isLabel } from '../config/label.ts';
+import { MAX_READ_AHEAD_BYTES, parseReadAhead, type ReadAheadList } from '../disk/read-ahead-list.ts';
 import { messageOf } from '../system/errors.ts';
 import { readUntrusted } from '../system/files.ts';
 
@@ -124,7 +124,7 @@ async function inputsOf(
   { base = [], readAhead, vm }: BuildArguments,
 ): Promise<Input[]> {
   const guest =
-    vm === undefined ? [] : (await import('../builder/docker-vm-engine.ts')).GUEST_FILES.map((name) => join(vm, name));
+    vm === undefined ? [] : (await import('../builder/engine/docker-vm-engine.ts')).GUEST_FILES.map((name) => join(vm, name));
   return [
     ...archives.map(({ path }) => ({ role: 'the archive', path })),
     ...base.map((path) => ({ role: 'the base disk', path })),

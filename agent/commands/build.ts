@@ -1,9 +1,9 @@
 import { buildDisk, type BuildOptions, type BuiltDisk } from '../builder/build-disk.ts';
-import { TO_STDOUT } from '../builder/output.ts';
-import { makeProgress } from '../builder/progress.ts';
-import { megabytes } from '../system/megabytes.ts';
-import { oneLine } from '../system/one-line.ts';
-import { plural } from '../system/plural.ts';
+import { TO_STDOUT } from '../builder/workplace.ts';
+import { makeProgress } from '../text/progress.ts';
+import { megabytes } from '../text/megabytes.ts';
+import { oneLine } from '../text/one-line.ts';
+import { plural } from '../text/plural.ts';
 import { parseOptions, type BuildArguments, type Refuse } from './build-options.ts';
 
 /** What `build --json` prints. What dockerd makes has no digest, and its images are not known. */
@@ -74,8 +74,8 @@ async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refu
   const progress = makeProgress(process.stderr, options.quiet === true);
   const { label, sizeBytes } =
     options.vm === undefined
-      ? await (await import('../builder/docker-engine.ts')).buildWithDocker(parsed, progress)
-      : await (await import('../builder/docker-vm-engine.ts')).buildWithDockerVm(parsed, options.vm, progress);
+      ? await (await import('../builder/engine/docker-engine.ts')).buildWithDocker(parsed, progress)
+      : await (await import('../builder/engine/docker-vm-engine.ts')).buildWithDockerVm(parsed, options.vm, progress);
   tell(
     { ...about(parsed), label, digest: null, bytes: sizeBytes, images: null, layers: null, bases: [], readAhead: null },
     options.json,

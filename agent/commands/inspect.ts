@@ -1,10 +1,10 @@
-import { inspectDisk, type Inspection } from '../builder/inspect-disk.ts';
-import { makeProgress } from '../builder/progress.ts';
-import { megabytes } from '../system/megabytes.ts';
-import { oneLine } from '../system/one-line.ts';
-import { plural } from '../system/plural.ts';
-import { tableSection, wrapped, type Cell, type Column } from '../system/table.ts';
-import { terminalOf, type Terminal } from '../system/terminal.ts';
+import { inspectDisk, type Inspection } from '../disk/inspect-disk.ts';
+import { makeProgress } from '../text/progress.ts';
+import { megabytes } from '../text/megabytes.ts';
+import { oneLine } from '../text/one-line.ts';
+import { plural } from '../text/plural.ts';
+import { tableSection, wrapped, type Cell, type Column } from '../text/table.ts';
+import { terminalOf, type Terminal } from '../text/terminal.ts';
 
 /** Prints what is on a disk. @returns the exit status: 1 where something on it is wrong */
 export async function inspect(disk: string, options: { readonly json?: boolean; readonly deep?: boolean }): Promise<number> {

@@ -1,10 +1,10 @@
-import { readConfig } from '../boot/config.ts';
+import { readConfig } from '../config/config.ts';
 import { preload } from '../boot/preload.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
 import { noDisk } from '../status/no-disk.ts';
-import { planDocument } from '../status/document.ts';
+import { planDocument } from '../status/status-document.ts';
 import { states } from '../status/state.ts';
-import { oneLine } from '../system/one-line.ts';
+import { oneLine } from '../text/one-line.ts';
 
 /** Prints what `run` would do now. Disks are mounted for that, but where nobody else sees it. @returns the exit status */
 export async function printPlan(options: { readonly config?: string; readonly json?: boolean }): Promise<number> {

@@ -1,7 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option, type OutputConfiguration } from 'commander';
-import { DEFAULT_CONFIG_PATH } from '../boot/config.ts';
+import { DEFAULT_CONFIG_PATH } from '../config/config.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
-import { endWithReader } from '../system/output.ts';
+import { endWithReader } from '../system/stdout-reader.ts';
 import { VERSION } from '../version.ts';
 import type { BootOrderOptions } from './boot-order.ts';
 import type { BuildArguments } from './build-options.ts';

@@ -1,17 +1,17 @@
 import { readdirSync } from 'node:fs';
 import { release } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
-import { readConfig } from '../boot/config.ts';
+import { readConfig } from '../config/config.ts';
 import { preload, type LoadedDisk } from '../boot/preload.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
-import { makeProgress } from '../builder/progress.ts';
+import { makeProgress } from '../text/progress.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
-import { bytesOf, serialiseReadAhead, sizeOfList, type ReadAheadFile, type ReadAheadList } from '../disk/read-ahead.ts';
-import type { DiskLayer } from '../disk/reader.ts';
+import { bytesOf, serialiseReadAhead, sizeOfList, type ReadAheadFile, type ReadAheadList } from '../disk/read-ahead-list.ts';
+import type { DiskLayer } from '../disk/read-disk.ts';
 import { isENOSYS, messageOf, PreloaderError } from '../system/errors.ts';
-import { megabytes } from '../system/megabytes.ts';
+import { megabytes } from '../text/megabytes.ts';
 import { piecesInMemory } from '../system/page-cache.ts';
-import { plural } from '../system/plural.ts';
+import { plural } from '../text/plural.ts';
 
 /**
  * Prints which parts of the disks' layers are in memory now, for `build --read-ahead`.

@@ -1,4 +1,4 @@
-import { defaultConfig, readConfig, type Config } from '../boot/config.ts';
+import { defaultConfig, readConfig, type Config } from '../config/config.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import { Timings } from '../boot/timings.ts';
 import type { Start } from '../daemon/start.ts';
@@ -23,9 +23,9 @@ export async function run(configPath: string | undefined): Promise<void> {
   const readyUsec = monotonicUsec();
   notify('READY=1', `STATUS=${summarise(start.result, readyUsec)}`);
   // What tells of it is loaded once Docker may start.
-  const { statusDocument } = await import('../status/document.ts');
+  const { statusDocument } = await import('../status/status-document.ts');
   const { publish } = await import('../status/publish.ts');
-  const { eventsOf, logEvents } = await import('../status/events.ts');
+  const { eventsOf, logEvents } = await import('../status/journal-entries.ts');
   const status = withBootTimes(start.config, statusDocument(start.result, readyUsec));
   const written = publish(start.config, status, 'run');
   logEvents(eventsOf(status));

@@ -1,4 +1,4 @@
-import { hasReader } from '../system/output.ts';
+import { hasReader } from '../system/stdout-reader.ts';
 import { watchOrPollFolders, type FolderWatch } from '../system/watch-folders.ts';
 
 /** A status is published in several files, and a socket comes a moment after its name. */

@@ -1,15 +1,15 @@
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { defaultConfig, readConfig, runtimePath, type Config } from '../boot/config.ts';
+import { defaultConfig, readConfig, runtimePath, type Config } from '../config/config.ts';
 import { bootRecord } from '../status/boot-times.ts';
 import { fetchStatus, type Answer } from '../status/client.ts';
 import { publishedStatus, STATUS_FILE } from '../status/publish.ts';
 import { statusSchema } from '../status/schema.ts';
 import { states } from '../status/state.ts';
-import { statusTable } from '../status/table.ts';
+import { statusTable } from '../status/status-table.ts';
 import { isEACCES, messageOf } from '../system/errors.ts';
-import { parseJson } from '../system/parse.ts';
-import { terminalOf } from '../system/terminal.ts';
+import { parseJson } from '../text/parse-json.ts';
+import { terminalOf } from '../text/terminal.ts';
 import { StatusChanges } from './status-changes.ts';
 
 /** While a daemon is on its way to its last phase, of which no file tells. */

@@ -1,14 +1,14 @@
-import { readConfig, type Config } from '../boot/config.ts';
+import { readConfig, type Config } from '../config/config.ts';
 import { preload } from '../boot/preload.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
-import { unlinkStore } from '../boot/unlink.ts';
-import { statusDocument } from '../status/document.ts';
-import { findingEvent, logEvents } from '../status/events.ts';
+import { unlinkStore } from '../boot/unlink-store.ts';
+import { statusDocument } from '../status/status-document.ts';
+import { findingEvent, logEvents } from '../status/journal-entries.ts';
 import { imagesOfStatus, lastStatus, publish } from '../status/publish.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
-import { plural } from '../system/plural.ts';
+import { plural } from '../text/plural.ts';
 
 /** Takes everything of ours out of the store that nothing of the user's stands on. @returns the exit status */
 export async function unlink(options: { readonly config?: string }): Promise<number> {

@@ -1,20 +1,20 @@
-import { readConfig, type Config } from '../boot/config.ts';
-import { differences } from '../boot/differences.ts';
+import { readConfig, type Config } from '../config/config.ts';
+import { differences } from '../verify/differences.ts';
 import { preload, type LoadedDisk, type Preload } from '../boot/preload.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
-import { FolderFiles } from '../builder/folder-files.ts';
-import { layerProblem } from '../builder/layer-content.ts';
-import { metadataProblems } from '../builder/metadata-digests.ts';
-import { makeProgress } from '../builder/progress.ts';
-import { ReadBudget } from '../builder/read-budget.ts';
-import { effectOf, type Finding } from '../disk/finding.ts';
+import { FolderFiles } from '../disk/folder-reader.ts';
+import { layerProblem } from '../verify/layer-content.ts';
+import { metadataProblems } from '../verify/metadata-digests.ts';
+import { makeProgress } from '../text/progress.ts';
+import { ReadBudget } from '../verify/read-budget.ts';
+import { effectOf, type Finding } from '../messages/finding.ts';
 import { TAR_SPLIT } from '../docker/layer-db.ts';
 import { overlayPaths } from '../docker/overlay2.ts';
 import { Store } from '../docker/store.ts';
 import { stateOf, states, type State } from '../status/state.ts';
-import { megabytes } from '../system/megabytes.ts';
-import { oneLine } from '../system/one-line.ts';
-import { plural } from '../system/plural.ts';
+import { megabytes } from '../text/megabytes.ts';
+import { oneLine } from '../text/one-line.ts';
+import { plural } from '../text/plural.ts';
 
 /** What `verify --json` prints. */
 interface Verification {

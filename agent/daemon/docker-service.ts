@@ -1,5 +1,5 @@
-import type { Config } from '../boot/config.ts';
-import type { Finding } from '../disk/finding.ts';
+import type { Config } from '../config/config.ts';
+import type { Finding } from '../messages/finding.ts';
 import { dockerdInPath, versionOf } from '../docker/dockerd-version.ts';
 import { environmentFiles, parseEnvironment, parseEnvironmentFile, parseExecStart, storeOfService, type ServiceStore } from '../docker/service.ts';
 import { commandOutput } from '../system/command-output.ts';

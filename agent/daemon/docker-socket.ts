@@ -1,4 +1,4 @@
-import type { Config } from '../boot/config.ts';
+import type { Config } from '../config/config.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
 import { realPathOf } from '../system/real-path.ts';
 import { hostsOfService, isDockerStarted, pathsOfSocketUnit } from './docker-service.ts';

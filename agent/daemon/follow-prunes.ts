@@ -1,5 +1,5 @@
-import type { Config } from '../boot/config.ts';
-import { DockerApi, type ImageEvent } from '../docker/api.ts';
+import type { Config } from '../config/config.ts';
+import { DockerApi, type ImageEvent } from '../docker/api/docker-api.ts';
 import { dockerInstance } from '../docker/instance.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';

@@ -1,4 +1,4 @@
-import type { ImageEvent } from '../docker/api.ts';
+import type { ImageEvent } from '../docker/api/docker-api.ts';
 import { asImageID, type ImageID } from '../docker/ids.ts';
 import { delay } from '../system/clock.ts';
 

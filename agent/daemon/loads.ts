@@ -1,6 +1,6 @@
-import type { DiskImage } from '../disk/reader.ts';
+import type { DiskImage } from '../disk/read-disk.ts';
 import { asImageID, type ImageID } from '../docker/ids.ts';
-import type { LayerlessImage } from '../docker/image-archive.ts';
+import type { LayerlessImage } from '../docker/api/image-archive.ts';
 
 /** What is loaded at once: a few kilobytes an image, but a configuration may have megabytes. */
 const BATCH_BYTES = 2 * 1024 * 1024;

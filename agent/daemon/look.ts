@@ -1,15 +1,15 @@
 import { existsSync } from 'node:fs';
-import type { Config } from '../boot/config.ts';
+import type { Config } from '../config/config.ts';
 import { ledgerFolder } from '../boot/ledger.ts';
 import { preload, type Before, type LoadedDisk, type Preload } from '../boot/preload.ts';
 import { takeLock } from '../boot/store-lock.ts';
-import { effectOf } from '../disk/finding.ts';
+import { effectOf } from '../messages/finding.ts';
 import type { CurrentStatus } from '../status/current.ts';
-import { statusDocument } from '../status/document.ts';
-import { eventsOf, logEvents } from '../status/events.ts';
+import { statusDocument } from '../status/status-document.ts';
+import { eventsOf, logEvents } from '../status/journal-entries.ts';
 import { imagesOfStatus, publish } from '../status/publish.ts';
 import type { StatusDocument } from '../status/schema.ts';
-import type { Code } from '../system/codes.ts';
+import type { Code } from '../messages/codes.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import type { Start } from './start.ts';
 

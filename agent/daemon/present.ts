@@ -1,5 +1,5 @@
 import { readLedger, settleReferences } from '../boot/ledger.ts';
-import { isRestored } from '../boot/restored.ts';
+import { isRestored } from '../boot/plan/restored.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { Store } from '../docker/store.ts';
 

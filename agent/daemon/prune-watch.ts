@@ -1,4 +1,4 @@
-import type { ImageEvent } from '../docker/api.ts';
+import type { ImageEvent } from '../docker/api/docker-api.ts';
 import { isNothing, missingOf, unionOf, type Present } from './present.ts';
 
 export interface PruneWatchOptions {

@@ -1,15 +1,15 @@
 import { once } from 'node:events';
 import { watch } from 'node:fs';
 import { dirname } from 'node:path';
-import type { Config } from '../boot/config.ts';
+import type { Config } from '../config/config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
 import type { Preload } from '../boot/preload.ts';
-import { syncStore } from '../boot/sync.ts';
+import { syncStore } from './sync.ts';
 import { watchDevices } from '../boot/wait.ts';
 import { bootRecord } from '../status/boot-times.ts';
 import { CurrentStatus } from '../status/current.ts';
-import { planDocument } from '../status/document.ts';
-import { findingEvent, logEvents } from '../status/events.ts';
+import { planDocument } from '../status/status-document.ts';
+import { findingEvent, logEvents } from '../status/journal-entries.ts';
 import { metrics, METRICS_TYPE } from '../status/metrics.ts';
 import type { StatusDocument } from '../status/schema.ts';
 import { serveStatus } from '../status/server.ts';
@@ -80,7 +80,7 @@ const SYNC_WITHIN_MS = 2000;
 /** Once a boot: later, what containers need is in memory, and a store that was left alone has nothing of the disks. */
 async function readsAhead({ config, isFirst, result: { applied, disks, plan } }: Start): Promise<void> {
   if (!isFirst || !applied || plan === undefined || config.readAheadMb === 0) return;
-  await (await import('../boot/read-ahead.ts')).readAhead(disks, plan.content.layers, config.readAheadMb * 1e6);
+  await (await import('./read-ahead.ts')).readAhead(disks, plan.content.layers, config.readAheadMb * 1e6);
 }
 
 /** What a client's request has started, for as long as it may stay, restores nothing: whether it does would be chance. */

@@ -1,4 +1,4 @@
-import type { Config } from '../boot/config.ts';
+import type { Config } from '../config/config.ts';
 import type { Preload } from '../boot/preload.ts';
 
 /** How a run began: without a valid configuration there is nothing to look at again. */

@@ -1,5 +1,5 @@
 import { PreloaderError } from '../system/errors.ts';
-import type { Code } from '../system/codes.ts';
+import type { Code } from '../messages/codes.ts';
 
 /** A disk that turned out to be bad only when something of it was copied: it costs itself, and not the run. */
 export class DiskFault extends PreloaderError {

@@ -1,10 +1,10 @@
 import { sha256 } from '../docker/ids.ts';
 import { isRecord } from '../docker/json.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
-import { describeValue } from '../system/parse.ts';
-import { checkShape, listOf, matching, objectOf, optional, recordOf, text, whole } from '../system/shape.ts';
+import { describeValue } from '../text/parse-json.ts';
+import { checkShape, listOf, matching, objectOf, optional, recordOf, text, whole } from '../text/shape.ts';
 import { MAX_MANIFEST_BYTES } from './limits.ts';
-import type { ReadableTree } from './tree.ts';
+import type { ReadableTree } from './mounted-tree.ts';
 
 /** The format of disks and ledgers that this program writes, major.minor. */
 export const FORMAT_VERSION = '1.0';

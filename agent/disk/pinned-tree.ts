@@ -2,8 +2,8 @@ import { sha256 } from '../docker/ids.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { contentFault } from './disk-fault.ts';
 import { parseManifest, readManifestBytes, type Manifest } from './manifest.ts';
-import { readTree, type DiskContent } from './reader.ts';
-import { DiskTree } from './tree.ts';
+import { readTree, type DiskContent } from './read-disk.ts';
+import { DiskTree } from './mounted-tree.ts';
 
 /**
  * Reads a disk of which not any content will do: the manifest must have one of the digests, each file that is read must

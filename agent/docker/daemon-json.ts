@@ -1,4 +1,4 @@
-import { flag, listOf, objectOf, text } from '../system/shape.ts';
+import { flag, listOf, objectOf, text } from '../text/shape.ts';
 import { isRecord } from './json.ts';
 
 /** What we need of /etc/docker/daemon.json; dockerd's other keys are no concern of ours. An empty text is as good as none. */

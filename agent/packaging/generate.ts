@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { catalogText, codeTable } from '../status/catalog.ts';
+import { catalogText, codeTable } from '../messages/catalog.ts';
 import { jsonSchemas } from '../status/json-schema.ts';
 
 const BEGIN = '<!-- codes: made by npm run generate -->';

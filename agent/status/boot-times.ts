@@ -1,4 +1,4 @@
-import { runtimePath, type Config } from '../boot/config.ts';
+import { runtimePath, type Config } from '../config/config.ts';
 import { bootId } from '../system/boot-id.ts';
 import { readTextIfThere } from '../system/files.ts';
 import type { StatusDocument } from './schema.ts';

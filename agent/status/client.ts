@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { isECONNREFUSED, isENOENT } from '../system/errors.ts';
-import { parseJson } from '../system/parse.ts';
+import { parseJson } from '../text/parse-json.ts';
 import { statusSchema, type StatusDocument } from './schema.ts';
 
 const TIMEOUT_MS = 30_000;

@@ -1,7 +1,7 @@
-import type { Config } from '../boot/config.ts';
-import type { Finding } from '../disk/finding.ts';
+import type { Config } from '../config/config.ts';
+import type { Finding } from '../messages/finding.ts';
 import { monotonicUsec } from '../system/clock.ts';
-import { withFindings } from './document.ts';
+import { withFindings } from './status-document.ts';
 import { parseStatus, publishedStatus } from './publish.ts';
 import type { StatusDocument } from './schema.ts';
 

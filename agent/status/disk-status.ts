@@ -1,8 +1,8 @@
 import type { FoundDisk } from '../boot/discover.ts';
 import type { LoadedDisk, Preload } from '../boot/preload.ts';
-import { effectOf, type Finding } from '../disk/finding.ts';
-import type { Code } from '../system/codes.ts';
-import { oneLine } from '../system/one-line.ts';
+import { effectOf, type Finding } from '../messages/finding.ts';
+import type { Code } from '../messages/codes.ts';
+import { oneLine } from '../text/one-line.ts';
 import { isPendingFor } from './pending.ts';
 import type { DiskStatus } from './schema.ts';
 import { runFailure } from './summary.ts';

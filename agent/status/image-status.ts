@@ -1,6 +1,6 @@
 import type { LoadedDisk, Preload } from '../boot/preload.ts';
-import type { Finding } from '../disk/finding.ts';
-import type { DiskImage } from '../disk/reader.ts';
+import type { Finding } from '../messages/finding.ts';
+import type { DiskImage } from '../disk/read-disk.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { hasImage, pendingImages } from './pending.ts';
 import type { ImageStatus } from './schema.ts';

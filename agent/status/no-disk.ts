@@ -1,5 +1,5 @@
-import type { Config } from '../boot/config.ts';
-import { listNames } from '../system/plural.ts';
+import type { Config } from '../config/config.ts';
+import { listNames } from '../text/plural.ts';
 
 /** That no disk was found, for whoever has just attached one. */
 export function noDisk({ labels, required }: Config): string {

@@ -1,5 +1,5 @@
 import type { Preload } from '../boot/preload.ts';
-import type { DiskContent, DiskImage } from '../disk/reader.ts';
+import type { DiskContent, DiskImage } from '../disk/read-disk.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 
 /** Whether anything of a disk waits for Docker's next start. */

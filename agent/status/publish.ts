@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import { runtimePath, type Config } from '../boot/config.ts';
+import { runtimePath, type Config } from '../config/config.ts';
 import { bootId } from '../system/boot-id.ts';
 import { messageOf } from '../system/errors.ts';
 import { ensureFolder, readTextIfThere, replaceFile } from '../system/files.ts';

@@ -1,4 +1,4 @@
-import { effectOf, type Finding } from '../disk/finding.ts';
+import { effectOf, type Finding } from '../messages/finding.ts';
 
 /** How a run ended. */
 export type State = 'ok' | 'empty' | 'degraded' | 'failed';

@@ -1,7 +1,7 @@
 import type { Preload } from '../boot/preload.ts';
-import { effectOf, type Finding } from '../disk/finding.ts';
-import { oneLine } from '../system/one-line.ts';
-import { plural } from '../system/plural.ts';
+import { effectOf, type Finding } from '../messages/finding.ts';
+import { oneLine } from '../text/one-line.ts';
+import { plural } from '../text/plural.ts';
 import { stateOf, type State } from './state.ts';
 
 /** What kept a run as a whole from filling the store: a fault that is of no single disk, device or image. */

@@ -1,5 +1,5 @@
-import type { Code } from './codes.ts';
-import { oneLine } from './one-line.ts';
+import type { Code } from '../messages/codes.ts';
+import { oneLine } from '../text/one-line.ts';
 
 /**
  * A failure that the user is told of, in one line: what was expected, what was found, what to do.

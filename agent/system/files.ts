@@ -1,7 +1,7 @@
 import { closeSync, constants, existsSync, fchmodSync, fstatSync, fsyncSync, futimesSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { isEEXIST, isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
-import { plural } from './plural.ts';
+import { plural } from '../text/plural.ts';
 
 /** The file's text, or undefined where there is none. */
 export function readTextIfThere(path: string): string | undefined {

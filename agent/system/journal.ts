@@ -1,8 +1,8 @@
 import { fstatSync } from 'node:fs';
 import { unitOfProcess } from './cgroup.ts';
 import { sendDatagram } from './datagram.ts';
-import { messages, priorityOf, type EventName, type Priority } from './events.ts';
-import { oneLine } from './one-line.ts';
+import { messages, priorityOf, type EventName, type Priority } from '../messages/events.ts';
+import { oneLine } from '../text/one-line.ts';
 
 /** syslog(3) levels. */
 const levels: Record<Priority, number> = { error: 3, warning: 4, notice: 5, info: 6 };

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
-import { build as buildExecutables } from '../../agent/packaging/build.ts';
+import { build as buildExecutables } from '../../agent/packaging/build-program.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { startDockerd, type Dockerd } from '../support/dockerd.ts';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
-import { build as buildExecutable } from '../../agent/packaging/build.ts';
+import { build as buildExecutable } from '../../agent/packaging/build-program.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { dockerdTree } from '../support/dockerd-version.ts';

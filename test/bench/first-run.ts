@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
-import { build as buildExecutables } from '../../agent/packaging/build.ts';
+import { build as buildExecutables } from '../../agent/packaging/build-program.ts';
 import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { startDockerd } from '../support/dockerd.ts';

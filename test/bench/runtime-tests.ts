@@ -1,7 +1,7 @@
 import { globSync } from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
-import { build } from '../../agent/packaging/build.ts';
+import { build } from '../../agent/packaging/build-program.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { makeRuntimes, nodeRuntimes, runtimeProgram } from './runtimes.ts';

@@ -2,7 +2,7 @@ import { copyFileSync, globSync, mkdirSync, statSync, symlinkSync, writeFileSync
 import path from 'node:path';
 import { build } from 'esbuild';
 import { execa } from 'execa';
-import { buildModule, bundleOptions } from '../../agent/packaging/module.ts';
+import { buildModule, bundleOptions } from '../../agent/packaging/program/module.ts';
 import { cached } from '../support/cache.ts';
 
 const CACHE = 'compile-cache';

@@ -1,4 +1,4 @@
-import { AGENT, type BootDocument, CONTAINERD, DOCKER, DOCKER_SOCKET, UDEV_TRIGGER, unitFacts, type UnitFacts } from '../../agent/boot-order/document.ts';
+import { AGENT, type BootDocument, CONTAINERD, DOCKER, DOCKER_SOCKET, UDEV_TRIGGER, unitFacts, type UnitFacts } from '../../agent/boot-order/boot-document.ts';
 
 const ms = (milliseconds: number): number => milliseconds * 1000;
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { parseBootDocument, type BootDocument } from '../../agent/boot-order/document.ts';
+import { parseBootDocument, type BootDocument } from '../../agent/boot-order/boot-document.ts';
 import { bootChart } from '../../agent/boot-order/svg.ts';
 import { timeline } from '../../agent/boot-order/timeline.ts';
 import { chromium, type Chromium } from '../support/chromium.ts';

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { AGENT, type BootDocument, DOCKER } from '../../agent/boot-order/document.ts';
+import { AGENT, type BootDocument, DOCKER } from '../../agent/boot-order/boot-document.ts';
 import { findFaults } from '../../agent/boot-order/faults.ts';
 import { quoted, writeFile } from '../../agent/boot-order/shell.ts';
 import { scratch } from '../support/scratch.ts';

@@ -1,10 +1,10 @@
 import path from 'node:path';
 import { rmSync } from 'node:fs';
-import { apply } from '../../agent/boot/apply.ts';
+import { apply } from '../../agent/boot/apply-steps.ts';
 import { checkResult } from '../../agent/boot/check.ts';
 import { readLedger } from '../../agent/boot/ledger.ts';
-import { plan, type Plan, type PlanInput } from '../../agent/boot/plan.ts';
-import { readDisk } from '../../agent/disk/reader.ts';
+import { plan, type Plan, type PlanInput } from '../../agent/boot/plan/make-plan.ts';
+import { readDisk } from '../../agent/disk/read-disk.ts';
 import { Store } from '../../agent/docker/store.ts';
 import { factsOf, loadImages, must, writeFile, type ImageSpec } from './fake-store.ts';
 

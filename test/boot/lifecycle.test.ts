@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync,
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { readLedger } from '../../agent/boot/ledger.ts';
-import { plan } from '../../agent/boot/plan.ts';
+import { plan } from '../../agent/boot/plan/make-plan.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { emptyLayer, ownLayerNames } from '../../agent/docker/overlay2.ts';
 import { Store } from '../../agent/docker/store.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
 import { emptyLedger, settleReferences, type Ledger } from '../../agent/boot/ledger.ts';
-import { mergeReferences, type ReferenceMerge, type ReferenceMergeInput } from '../../agent/boot/references.ts';
+import { mergeReferences, type ReferenceMerge, type ReferenceMergeInput } from '../../agent/boot/plan/merge-references.ts';
 import type { ImageID } from '../../agent/docker/ids.ts';
 import { factsOf } from './fake-store.ts';
 

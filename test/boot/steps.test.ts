@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { distributionSteps } from '../../agent/boot/distribution.ts';
+import { distributionSteps } from '../../agent/boot/plan/distribution-steps.ts';
 import { emptyLedger } from '../../agent/boot/ledger.ts';
-import { describeStep, type Step } from '../../agent/boot/steps.ts';
-import type { DiskLayer } from '../../agent/disk/reader.ts';
+import { describeStep, type Step } from '../../agent/boot/plan/steps.ts';
+import type { DiskLayer } from '../../agent/disk/read-disk.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { ownLayerNames, pinName } from '../../agent/docker/overlay2.ts';
 import { Store } from '../../agent/docker/store.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { checkTimes } from '../../agent/builder/config-times.ts';
+import { checkTimes } from '../../agent/builder/archive/config-times.ts';
 
 describe("the times of an image's configuration", () => {
   const check = (...times: readonly unknown[]): void => {

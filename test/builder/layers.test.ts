@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import fc from '../support/properties.ts';
-import { assemble } from '../../agent/builder/assemble.ts';
-import { ByteReader } from '../../agent/builder/byte-reader.ts';
-import { Crc64 } from '../../agent/builder/crc64.ts';
-import { unpackLayer, type ContentStore, type UnpackedLayer } from '../../agent/builder/unpack-layer.ts';
-import type { FolderContent } from '../../agent/builder/disk-files.ts';
-import { Spool } from '../../agent/builder/spool.ts';
-import type { Tree } from '../../agent/builder/tree.ts';
-import type { TreeNode } from '../../agent/builder/tree-node.ts';
+import { assemble } from '../../agent/verify/assemble-layer.ts';
+import { ByteReader } from '../../agent/builder/tar/byte-reader.ts';
+import { Crc64 } from '../../agent/builder/tar/crc64.ts';
+import { unpackLayer, type ContentStore, type UnpackedLayer } from '../../agent/builder/layer/unpack-layer.ts';
+import type { FolderContent } from '../../agent/disk/filesystem-reader.ts';
+import { Spool } from '../../agent/builder/archive/spool.ts';
+import type { Tree } from '../../agent/builder/inodes/inode-tree.ts';
+import type { TreeNode } from '../../agent/builder/inodes/inode.ts';
 import { makeTar, type MadeEntry } from './make-tar.ts';
 
 /** Keeps contents in memory, each under a number. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parentsOf, type ParentLink } from '../../agent/builder/parent-link.ts';
+import { parentsOf, type ParentLink } from '../../agent/builder/archive/parent-link.ts';
 import { asImageID, sha256 } from '../../agent/docker/ids.ts';
 
 interface Step {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { describePlatform, parsePlatform, rankOf } from '../../agent/builder/platform.ts';
+import { describePlatform, parsePlatform, rankOf } from '../../agent/builder/archive/platform.ts';
 
 /** Which of several is taken: as containerd's platforms.OnlyStrict and Only choose. */
 describe('the image for a platform', () => {

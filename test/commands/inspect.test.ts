@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Inspection } from '../../agent/builder/inspect-disk.ts';
+import type { Inspection } from '../../agent/disk/inspect-disk.ts';
 import { inspectionTable } from '../../agent/commands/inspect.ts';
-import { widthOf } from '../../agent/system/terminal.ts';
+import { widthOf } from '../../agent/text/terminal.ts';
 
 const digestOf = (digit: string): string => `sha256:${digit.repeat(64)}`;
 const layer = (digit: string, sizeBytes: number): Inspection['layers'][number] => ({ chainId: digestOf(digit), diffId: digestOf(digit), parent: null, cacheId: digit.repeat(64), sizeBytes, usedBy: 1 });

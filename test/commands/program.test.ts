@@ -3,7 +3,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import type { BootDocument } from '../../agent/boot-order/document.ts';
+import type { BootDocument } from '../../agent/boot-order/boot-document.ts';
 import { createProgram } from '../../agent/commands/program.ts';
 import { VERSION } from '../../agent/version.ts';
 import { aDocument } from '../boot-order/a-document.ts';

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { readDisk, type DiskContent } from '../../agent/disk/reader.ts';
+import { readDisk, type DiskContent } from '../../agent/disk/read-disk.ts';
 import { metadataPaths, type MetadataPaths } from '../../agent/docker/layer-db.ts';
 import { codesOf, FakeGuest } from '../boot/fake-guest.ts';
 import { factsOf, imageProblems, loadImages, must, references, snapshot, type ImageSpec } from '../boot/fake-store.ts';

@@ -3,9 +3,9 @@ import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
-import { isGlob, isLabel, labelPattern } from '../../agent/disk/label.ts';
+import { isGlob, isLabel, labelPattern } from '../../agent/config/label.ts';
 import { MANIFEST_NAME, readManifest } from '../../agent/disk/manifest.ts';
-import { DiskTree } from '../../agent/disk/tree.ts';
+import { DiskTree } from '../../agent/disk/mounted-tree.ts';
 import { sha256 } from '../../agent/docker/ids.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseReadAhead, piecesWithin, sizeOfList } from '../../agent/disk/read-ahead.ts';
+import { parseReadAhead, piecesWithin, sizeOfList } from '../../agent/disk/read-ahead-list.ts';
 
 const chainId = `sha256:${'a'.repeat(64)}`;
 

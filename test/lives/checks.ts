@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { unpackTar } from 'modern-tar';
-import type { Finding } from '../../agent/disk/finding.ts';
+import type { Finding } from '../../agent/messages/finding.ts';
 import { emptyLayer, ownLayerNames, pinName } from '../../agent/docker/overlay2.ts';
 import { asChainID } from '../../agent/docker/ids.ts';
 import type { State } from '../../agent/status/state.ts';

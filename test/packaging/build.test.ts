@@ -3,7 +3,7 @@ import { execFileSync, type SpawnSyncReturns, spawnSync } from 'node:child_proce
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { build } from '../../agent/packaging/build.ts';
+import { build } from '../../agent/packaging/build-program.ts';
 import { fetchDebianPackage } from '../support/debian-packages.ts';
 import { type TempTree, tempTree } from '../support/temp-tree.ts';
 

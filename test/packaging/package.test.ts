@@ -4,8 +4,8 @@ import { createHash } from 'node:crypto';
 import { closeSync, cpSync, existsSync, globSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { makePackages } from '../../agent/packaging/package.ts';
-import { packagedFiles } from '../../agent/packaging/files.ts';
+import { makePackages } from '../../agent/packaging/build-package.ts';
+import { packagedFiles } from '../../agent/packaging/deb/packaged-files.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { type TempTree, tempTree } from '../support/temp-tree.ts';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
-import { defaultConfig } from '../../agent/boot/config.ts';
+import { defaultConfig } from '../../agent/config/config.ts';
 import type { Preload } from '../../agent/boot/preload.ts';
 import { CurrentStatus } from '../../agent/status/current.ts';
-import { statusDocument, withFindings } from '../../agent/status/document.ts';
+import { statusDocument, withFindings } from '../../agent/status/status-document.ts';
 import { publish } from '../../agent/status/publish.ts';
 import type { DiskStatus, ImageStatus, StatusDocument } from '../../agent/status/schema.ts';
 import { factsOf, type ImageSpec } from '../boot/fake-store.ts';

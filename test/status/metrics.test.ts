@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { before, describe, it } from 'node:test';
-import { statusDocument } from '../../agent/status/document.ts';
+import { statusDocument } from '../../agent/status/status-document.ts';
 import { metrics } from '../../agent/status/metrics.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { aRun, finding, later } from './a-run.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { planDocument, statusDocument } from '../../agent/status/document.ts';
+import { planDocument, statusDocument } from '../../agent/status/status-document.ts';
 import { jsonSchemas } from '../../agent/status/json-schema.ts';
 import { planSchema, statusSchema } from '../../agent/status/schema.ts';
 import { generatedFiles } from '../../agent/packaging/generate.ts';
@@ -72,7 +72,7 @@ describe('/v1', () => {
     const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
     const names = new Set(fieldsOf(schemaOf('status')).map((field) => /(\w+)(?:\[\])?: /.exec(field)?.[1] ?? ''));
     assert.deepEqual([...names].filter((name) => !new RegExp(`\`${name}\`|\`${name}\`'s`).test(readme) && !['agent', 'format'].includes(name)), []);
-    for (const file of Object.keys(jsonSchemas())) assert.match(readFileSync(path.join(root, 'agent/packaging/files.ts'), 'utf8'), new RegExp(`schemas/${file}'`));
+    for (const file of Object.keys(jsonSchemas())) assert.match(readFileSync(path.join(root, 'agent/packaging/deb/packaged-files.ts'), 'utf8'), new RegExp(`schemas/${file}'`));
   });
 });
 

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import fc from '../support/properties.ts';
-import { statusDocument } from '../../agent/status/document.ts';
+import { statusDocument } from '../../agent/status/status-document.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
-import { statusTable } from '../../agent/status/table.ts';
-import { cutToWidth, terminalOf, widthOf, wrap } from '../../agent/system/terminal.ts';
+import { statusTable } from '../../agent/status/status-table.ts';
+import { cutToWidth, terminalOf, widthOf, wrap } from '../../agent/text/terminal.ts';
 import { aRun, finding, foundDisk, later } from './a-run.ts';
 
 const pipe = { columns: undefined, color: false };

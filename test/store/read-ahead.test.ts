@@ -4,7 +4,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa, execaSync } from 'execa';
-import { sizeOfList, type ReadAheadList } from '../../agent/disk/read-ahead.ts';
+import { sizeOfList, type ReadAheadList } from '../../agent/disk/read-ahead-list.ts';
 import { piecesInMemory } from '../../agent/system/page-cache.ts';
 import { savedArchive } from '../builder/archives.ts';
 import { makeTar } from '../builder/make-tar.ts';

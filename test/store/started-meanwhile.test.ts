@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { apply, DockerStarted } from '../../agent/boot/apply.ts';
-import { defaultConfig } from '../../agent/boot/config.ts';
+import { apply, DockerStarted } from '../../agent/boot/apply-steps.ts';
+import { defaultConfig } from '../../agent/config/config.ts';
 import { readLedger } from '../../agent/boot/ledger.ts';
-import { plan } from '../../agent/boot/plan.ts';
-import { readDisk } from '../../agent/disk/reader.ts';
+import { plan } from '../../agent/boot/plan/make-plan.ts';
+import { readDisk } from '../../agent/disk/read-disk.ts';
 import { lastStarted } from '../../agent/docker/instance.ts';
 import { Store } from '../../agent/docker/store.ts';
 import { references } from '../boot/fake-store.ts';

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
-import type { Finding } from '../../agent/disk/finding.ts';
+import type { Finding } from '../../agent/messages/finding.ts';
 import type { Dockerd } from '../support/dockerd.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
 import { unmountBelow } from '../support/temp-tree.ts';

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { execa } from 'execa';
-import { layerProblem } from '../../agent/builder/layer-content.ts';
+import { layerProblem } from '../../agent/verify/layer-content.ts';
 import type { ChainID } from '../../agent/docker/ids.ts';
 import { emptyLayer, ownLayerNames } from '../../agent/docker/overlay2.ts';
 import { agent, agentCommand } from '../support/agent.ts';

@@ -7,7 +7,7 @@ import { describe, it } from 'node:test';
 import { ensureFolder, foldersIn, isDirectory, linkTarget, namesIn, readIfThere, readTextIfThere, readUntrusted, removeIfThere, replaceFile, replaceLink } from '../../agent/system/files.ts';
 import { isFileLocked, tryLockFile } from '../../agent/system/lock.ts';
 import { messageOf } from '../../agent/system/errors.ts';
-import { oneLine } from '../../agent/system/one-line.ts';
+import { oneLine } from '../../agent/text/one-line.ts';
 import { scratch } from '../support/scratch.ts';
 
 describe('what may not be there', () => {

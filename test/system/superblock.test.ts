@@ -4,7 +4,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import fc from '../support/properties.ts';
-import { parseSuperblock, readSuperblock, SUPERBLOCK_BYTES } from '../../agent/system/superblock.ts';
+import { parseSuperblock, readSuperblock, SUPERBLOCK_BYTES } from '../../agent/disk/superblock.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { makeScratch, removeScratch } from '../support/scratch.ts';
 

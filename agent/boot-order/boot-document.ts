@@ -1,0 +1,123 @@
+import * as z from 'zod/mini';
+import { parseJson } from '../text/parse-json.ts';
+
+/** Of the captured document: a newer minor only adds, a newer major is refused. */
+const DOCUMENT_VERSION = '1.0';
+
+export const AGENT = 'docker-preloader.service';
+export const AGENT_SOCKET = 'docker-preloader.socket';
+export const DOCKER = 'docker.service';
+export const DOCKER_SOCKET = 'docker.socket';
+export const CONTAINERD = 'containerd.service';
+export const UDEV_TRIGGER = 'systemd-udev-trigger.service';
+
+const MAX_TEXT = 4096;
+const MAX_ITEMS = 4096;
+
+const text = z.string().check(z.maxLength(MAX_TEXT));
+const list = <Item extends z.core.$ZodType>(item: Item) => z.array(item).check(z.maxLength(MAX_ITEMS));
+/** Microseconds of CLOCK_MONOTONIC; 0 where it has not happened, as systemd has it. */
+const usec = z.number().check(z.minimum(0), z.maximum(Number.MAX_SAFE_INTEGER));
+const names = z._default(list(text), []);
+
+const unit = z.object({
+  id: text,
+  loadState: z._default(text, ''),
+  activeState: z._default(text, ''),
+  unitFileState: z._default(text, ''),
+  fragmentPath: z._default(text, ''),
+  sourcePath: z._default(text, ''),
+  /** When its start began, ended, and when it was done (a oneshot that does not stay active). */
+  inactiveExitUsec: z._default(usec, 0),
+  activeEnterUsec: z._default(usec, 0),
+  inactiveEnterUsec: z._default(usec, 0),
+  execMainStartUsec: z._default(usec, 0),
+  after: names,
+  wants: names,
+  requires: names,
+  wantedBy: names,
+  requiredBy: names,
+  triggers: names,
+  /** Directives in force that give the unit a mount namespace of its own, as NAME=value. */
+  namespaceDirectives: names,
+  execStartPre: z._default(list(z.object({ argv: text, ignoreErrors: z.boolean() })), []),
+  execStart: z._default(text, ''),
+});
+
+const mounted = z.object({ label: text, device: text, atUsec: usec });
+
+const schema = z.object({
+  documentVersion: z.string(),
+  version: text,
+  capturedUsec: usec,
+  system: z.object({ systemd: text, kernel: text, virtualization: text }),
+  /** When the manager's own stages began; 0 where there was none. Firmware and loader come before the kernel: how long before. */
+  manager: z.object({ firmwareUsec: usec, loaderUsec: usec, initrdUsec: usec, userspaceUsec: usec, finishUsec: usec }),
+  config: z.object({
+    path: text,
+    /** Why it could not be read. */
+    problem: z.nullable(text),
+    /** The file as it is, or null where there is none. */
+    content: z.nullable(z.record(text, z.unknown())),
+    required: names,
+    /** The folder to fill, symlinks followed. */
+    dataRoot: text,
+    dockerConfig: text,
+    /** What dockerd's configuration names. */
+    storageDriver: z.nullable(text),
+  }),
+  /** Those that `check` and the timeline ask for by name. */
+  units: list(unit),
+  /** All others that the start of Docker may have waited for, or that start dockerd. */
+  others: list(unit),
+  /** The first start of a unit in this boot, by the journal, which knows it after restarts, too. */
+  firstStarts: z._default(list(z.object({ unit: text, startingUsec: usec, startedUsec: usec })), []),
+  cycleMessages: names,
+  /** Mounts that PID 1 sees: what the data root is on, and those of preload disks. */
+  mounts: list(z.object({ path: text, deviceNumber: text, unit: text, kind: z.enum(['data-root', 'disk', 'below-data-root']), activeEnterUsec: usec, fragmentPath: text })),
+  disks: list(z.object({ label: text, device: text, deviceNumber: text, udevUsec: z.nullable(usec) })),
+  /** This boot's first READY, from boot.json. */
+  boot: z.nullable(z.object({ readyUsec: usec, state: text, timings: list(z.object({ phase: text, startUsec: usec, waitedFor: z.optional(text), mounted: z._default(list(mounted), []) })) })),
+  /** Whether the agent sees PID 1's mounts: null where that cannot be told. */
+  ownNamespace: z.nullable(z.boolean()),
+  /** When the agent was enabled, where that was in this boot. */
+  enabledUsec: z._default(usec, 0),
+  /** Of the newest run. */
+  filled: z.nullable(z.object({ dataRoot: z.nullable(text), applied: z.boolean() })),
+  dockerInfo: z.nullable(z.object({ dataRoot: text, storageDriver: text, version: text })),
+  dockerds: list(z.object({ pid: z.number(), unit: text, startUsec: usec })),
+  firstContainer: z.nullable(z.object({ id: text, name: text, image: text, startUsec: usec })),
+  /** What could not be asked, and why. */
+  notes: names,
+  /** Of these, what a fault could hide behind. */
+  unchecked: names,
+});
+
+/** All that the boot order is told from, on this machine or another. */
+export type BootDocument = Readonly<z.infer<typeof schema>>;
+export type UnitFacts = Readonly<z.infer<typeof unit>>;
+export type MountFacts = BootDocument['mounts'][number];
+
+/** What `documentVersion` of a new document is. */
+export const currentVersion = { documentVersion: DOCUMENT_VERSION } as const;
+
+/** Fills in what was not captured of a unit. */
+export function unitFacts(facts: z.input<typeof unit>): UnitFacts {
+  return unit.parse(facts);
+}
+
+/**
+ * Parses what `boot-order --json` printed, perhaps on another machine; what it computed is left out and computed again.
+ * @throws Error naming the key, what was expected and what was found
+ */
+export function parseBootDocument(json: string): BootDocument {
+  const { documentVersion } = parseJson(json, z.looseObject({ documentVersion: z.string() }));
+  const major = documentVersion.split('.')[0] ?? '';
+  if (major !== DOCUMENT_VERSION.split('.')[0]) throw new Error(`\`documentVersion\`: ${DOCUMENT_VERSION} expected, found ${JSON.stringify(documentVersion)}; a newer docker-preloader reads it`);
+  return parseJson(json, schema);
+}
+
+/** The facts of a unit that is asked for by name; one that was not captured is not there. */
+export function unitOf(document: BootDocument, id: string): UnitFacts {
+  return document.units.find((one) => one.id === id) ?? unitFacts({ id, loadState: 'not-found' });
+}

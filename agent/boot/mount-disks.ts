@@ -1,0 +1,238 @@
+import { closeSync, constants, openSync, rmdirSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import type { Finding } from '../messages/finding.ts';
+import { readManifest } from '../disk/manifest.ts';
+import { DiskTree } from '../disk/mounted-tree.ts';
+import { hasMedium } from '../system/block-devices.ts';
+import { pause } from '../system/clock.ts';
+import { isEBUSY, messageOf } from '../system/errors.ts';
+import { ensureFolder, isDirectory, makeFolder } from '../system/files.ts';
+import { mountReadOnly, readMounts, unmount, type MountPoint } from '../system/mount.ts';
+import type { Discovery, FoundDisk } from './discover.ts';
+
+export interface MountedDisk extends FoundDisk {
+  readonly path: string;
+  /** It was mounted there already, by an earlier run in this boot. */
+  readonly adopted: boolean;
+  /** It was, and `unlink` has unmounted it. */
+  readonly isUnlinked?: boolean;
+}
+
+export interface Mounts {
+  readonly disks: readonly MountedDisk[];
+  readonly findings: readonly Finding[];
+}
+
+export interface MountOptions {
+  /** Nothing runs from the disks: a mount whose device no longer has its label may make room for one that has. */
+  readonly mayUnmount: boolean;
+  /** The digests of which a disk with this label must have one; none where it may have any. */
+  readonly pinned?: (label: string) => readonly string[] | undefined;
+  /** Of several devices with such a label: the digest of what is mounted at a path, or undefined where it is not whole. */
+  readonly pinnedDigest?: ((label: string, path: string) => string | undefined) | undefined;
+  /** Is told of each disk once it is there. */
+  readonly tell?: (disk: MountedDisk) => void;
+}
+
+/** Mounts each disk in a folder of its label. What is mounted there already is used if it is the same device. */
+export function mountDisks(discovery: Discovery, mountRoot: string, { mayUnmount, pinned, pinnedDigest, tell }: MountOptions): Mounts {
+  const disks: MountedDisk[] = [];
+  const findings: Finding[] = [];
+  if (discovery.disks.size === 0) return { disks, findings };
+  // Layers hold files that not every user of the guest may read.
+  ensureFolder(mountRoot, 0o700);
+  const present = readMounts();
+  for (const [label, candidates] of discovery.disks) {
+    const place = { path: join(mountRoot, label), there: present.findLast((mount) => mount.path === join(mountRoot, label)) };
+    let device = candidates[0]?.device.path ?? '';
+    try {
+      const digests = pinned?.(label) ?? [];
+      const read = (path: string): string | undefined => (digests.length > 0 && pinnedDigest !== undefined ? pinnedDigest(label, path) : digestOn(path));
+      const disk = candidates.length === 1 ? candidates[0] : chooseDuplicate(label, candidates, place, { pinned: digests, read }, findings);
+      if (disk === undefined) continue;
+      device = disk.device.path;
+      const mounted = mountDisk(disk, place, mayUnmount);
+      tell?.(mounted);
+      disks.push(mounted);
+    } catch (error) {
+      findings.push({ code: isBusy(error) ? 'MOUNT_BUSY' : 'MOUNT_FAILED', label, device, message: `disk ${label} (${device}): ${messageOf(error)}` });
+    }
+  }
+  return { disks, findings };
+}
+
+/** Where a disk belongs, and what is mounted there already. */
+interface Place {
+  readonly path: string;
+  readonly there: MountPoint | undefined;
+}
+
+class MountBusy extends Error {}
+const isBusy = (error: unknown): boolean => error instanceof MountBusy;
+
+function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean): MountedDisk {
+  const { device, superblock } = disk;
+  if (there?.deviceNumber === device.deviceNumber) return { ...disk, path, adopted: true };
+  if (there !== undefined) {
+    // A filesystem that no disk has is not ours to take away.
+    const isDisk = there.filesystem === 'ext4' || there.filesystem === 'erofs';
+    const cure = isDisk ? 'if the disk was replaced, run: systemctl restart docker' : 'unmount it';
+    if (!isDisk || !mayUnmount) throw new MountBusy(`nothing else mounted on ${path} expected, found device ${there.deviceNumber}; ${cure}`);
+    if (isMountedOn(path, device.deviceNumber)) return { ...disk, path, adopted: true };
+    unmount(path, true);
+  }
+  // The kernel would mount it where a symlink leads to, and list it there.
+  if (!makeFolder(path, 0o755) && !isDirectory(path)) throw new Error(`${path}: a folder expected, found something else; remove it`);
+  for (let retries = BUSY_RETRIES; ; retries -= 1) {
+    try {
+      mountReadOnly(device.path, path, superblock.filesystem);
+      return { ...disk, path, adopted: false };
+    } catch (error) {
+      if (!isEBUSY(error)) throw error;
+      if (isMountedOn(path, device.deviceNumber)) return { ...disk, path, adopted: true };
+      if (retries === 0) throw new Error(`a device that nothing else uses expected, found one that is held exclusively or mounted writable (EBUSY); look at: lsblk ${device.path}; fuser -v ${device.path}`, { cause: error });
+      pause(BUSY_RETRY_MS);
+    }
+  }
+}
+
+/**
+ * Whether the disk is there by now: of two runs at once, both have seen that it was not, and the kernel mounts no filesystem
+ * upon itself (fs/namespace.c, graft_tree).
+ */
+function isMountedOn(path: string, deviceNumber: string): boolean {
+  return readMounts().findLast((mount) => mount.path === path)?.deviceNumber === deviceNumber;
+}
+
+/**
+ * Somebody has opened the device with O_EXCL (block/bdev.c, bd_prepare_to_claim), as multipath does for a moment when udev
+ * shows it a new one, or has mounted it writable (fs/super.c, get_tree_bdev).
+ */
+const BUSY_RETRIES = 10;
+const BUSY_RETRY_MS = 20;
+
+interface Digests {
+  readonly pinned: readonly string[];
+  /** Of what is mounted at a path. */
+  readonly read: (path: string) => string | undefined;
+}
+
+/**
+ * Of devices with one label, those with a pinned digest where there are any; and of these the one that is mounted already,
+ * whatever the others hold: images run from it. Where none is, the first, if the manifests of all say that their content is
+ * the same; none otherwise, since which one was meant cannot be known.
+ */
+function chooseDuplicate(label: string, candidates: readonly FoundDisk[], { path, there }: Place, { pinned, read }: Digests, findings: Finding[]): FoundDisk | undefined {
+  const isMounted = ({ device }: FoundDisk): boolean => device.deviceNumber === there?.deviceNumber;
+  const digests = new Map(candidates.map((disk) => [disk, isMounted(disk) ? read(path) : digestOf(disk, path, read)]));
+  const right = candidates.filter((disk) => pinned.includes(digests.get(disk) ?? ''));
+  const meant = right.length > 0 ? right : candidates;
+  const first = meant.find(isMounted) ?? meant[0];
+  if (first === undefined) return undefined;
+  const digest = digests.get(first);
+  const others = candidates.filter((disk) => disk !== first);
+  const strange = others.filter((disk) => digest === undefined || digests.get(disk) !== digest);
+  const names = (disks: readonly FoundDisk[]): string => disks.map((disk) => disk.device.path).join(', ');
+  const found = `disk ${label}: one device expected, found ${names(candidates)} with different or unknown content`;
+  if (!isMounted(first) && strange.some((disk) => meant.includes(disk))) {
+    findings.push({ code: 'LABEL_DUPLICATE', label, device: names(candidates), message: `${found}; all are left out: detach one, or give it another label` });
+    return undefined;
+  }
+  const why = isMounted(first) ? 'which is mounted already, stays in use' : 'which has the pinned digest, is used';
+  if (strange.length > 0) findings.push({ code: 'LABEL_DUPLICATE', label, device: names(strange), message: `${found}; ${first.device.path}, ${why}, ${names(strange)} left out: detach it, or give it another label` });
+  for (const disk of others) {
+    if (!strange.includes(disk)) findings.push({ code: 'DISK_TWICE', label, device: disk.device.path, message: `disk ${label}: ${disk.device.path} is left out: it holds the same as ${first.device.path}, which is used` });
+  }
+  return first;
+}
+
+/** The digest of a disk's manifest, or undefined where it has none that is valid. Nobody but us sees what is mounted for it. */
+function digestOf(disk: FoundDisk, place: string, read: Digests['read']): string | undefined {
+  // No label begins with a dot. The daemon may look at the same time as docker.service's drop-in.
+  const path = join(dirname(place), `.duplicate-${process.pid}`);
+  ensureFolder(path, 0o700);
+  try {
+    mountReadOnly(disk.device.path, path, disk.superblock.filesystem);
+    const fd = openDetached(path);
+    try {
+      return read(`/proc/self/fd/${fd}/.`);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return undefined;
+  } finally {
+    rmdirSync(path);
+  }
+}
+
+/** Opens what is mounted and takes it out of sight: it goes with the descriptor, also if we are killed. */
+function openDetached(path: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  } finally {
+    unmount(path, true);
+  }
+}
+
+function digestOn(path: string): string | undefined {
+  try {
+    return readManifest(new DiskTree(path))?.digest;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Checks that PID 1, and with it dockerd, sees our mounts. A unit with a mount namespace of its own (ProtectSystem= and
+ * the like) would leave dockerd with empty folders. Reading /proc/1/ns/mnt would need CAP_SYS_PTRACE.
+ */
+export function findHiddenMounts(disks: readonly MountedDisk[]): Finding[] {
+  if (disks.length === 0) return [];
+  const seen = new Set(readMounts('1').map((mount) => `${mount.deviceNumber} ${mount.path}`));
+  return disks
+    .filter((disk) => !seen.has(`${disk.device.deviceNumber} ${disk.path}`))
+    .map((disk) => ({
+      code: 'MOUNT_NAMESPACE',
+      label: disk.label,
+      message: `disk ${disk.label}: a mount on ${disk.path} that PID 1 sees expected, found one in a namespace of our own; remove ProtectSystem=, PrivateTmp= and the like from the unit`,
+    }));
+}
+
+/**
+ * Mounts of ours whose device is gone. While dockerd may use them they are lost: what stands on them gives read errors
+ * until the disk is back and Docker restarted. Otherwise they are let go: for another disk of that label, or the store goes
+ * without them. So this comes before mounting.
+ */
+export function findLostDisks(mountRoot: string, options: { readonly mayUnmount: boolean }): Finding[] {
+  const findings: Finding[] = [];
+  for (const { path, filesystem, deviceNumber } of readMounts()) {
+    if (dirname(path) !== mountRoot || filesystem === 'tmpfs' || hasMedium(deviceNumber)) continue;
+    if (options.mayUnmount) unmount(path, true);
+    else {
+      const label = basename(path);
+      findings.push({ code: 'DISK_LOST', label, message: `disk ${label}: lost: its device was taken away while it was mounted on ${path}; attach it again, then run: systemctl restart docker` });
+    }
+  }
+  return findings;
+}
+
+/** Where anything is mounted. */
+export function mountedPaths(): ReadonlySet<string> {
+  return new Set(readMounts().map(({ path }) => path));
+}
+
+/** Unmounts every disk below the mount root but those to keep; the folders go, too. Returns what could not be unmounted. */
+export function unmountDisks(mountRoot: string, keep: ReadonlySet<string>): string[] {
+  const failures: string[] = [];
+  for (const { path } of readMounts().filter((mount) => mount.path.startsWith(`${mountRoot}/`)).toReversed()) {
+    if (keep.has(path)) continue;
+    try {
+      unmount(path);
+      rmdirSync(path);
+    } catch (error) {
+      failures.push(`${path}: ${messageOf(error)}`);
+    }
+  }
+  return failures;
+}

@@ -1,0 +1,46 @@
+import { lstatSync } from 'node:fs';
+import type { DiskImage } from '../../disk/read-disk.ts';
+import type { ImageID } from '../../docker/ids.ts';
+import type { Store } from '../../docker/store.ts';
+import { readIfThere } from '../../system/files.ts';
+import type { Step } from './steps.ts';
+
+interface ImageStepOptions {
+  /** Whether what we wrote has reached the disk. */
+  readonly synced: boolean;
+  readonly isOurs: (id: ImageID) => boolean;
+}
+
+/**
+ * Images whose configuration or metadata is missing in the store, or damaged. Metadata that the user's dockerd has changed
+ * (`lastUpdated` after a `docker tag`) stays.
+ */
+export function imageSteps(store: Store, images: ReadonlyMap<ImageID, DiskImage>, { synced, isOurs }: ImageStepOptions): Step[] {
+  const steps: Step[] = [];
+  for (const image of images.values()) {
+    const isNew = !store.images.has(image.id);
+    const whole = !isNew && isWhole(store, image, synced);
+    // A disk that came later may know the step that an image of ours was built from: without that link, it is <none>.
+    const mayBeMissing = (name: string): boolean => isNew || !synced || (name === 'parent' && isOurs(image.id));
+    const metadata = new Map([...image.metadata].filter(([name]) => mayBeMissing(name) && isDamaged(store, image.id, name)));
+    if (!whole || metadata.size > 0) steps.push({ do: 'store-image', id: image.id, label: image.label, own: isNew || isOurs(image.id), config: image.config, metadata });
+  }
+  return steps;
+}
+
+function isWhole(store: Store, image: DiskImage, synced: boolean): boolean {
+  if (synced) return lstatSync(store.paths.image(image.id), { throwIfNoEntry: false })?.size === image.config.length;
+  return store.readImage(image.id)?.equals(image.config) === true;
+}
+
+/** What dockerd writes into imagedb/metadata (moby, image/store.go); a `lastUpdated` of another form fails `docker inspect`. */
+const FORMS: Readonly<Record<string, RegExp>> = {
+  parent: /^sha256:[0-9a-f]{64}$/,
+  lastUpdated: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/,
+};
+
+/** Missing, or what a power cut leaves: empty, zeros, or cut short. */
+function isDamaged(store: Store, id: ImageID, name: string): boolean {
+  const content = readIfThere(`${store.paths.imageMetadata(id)}/${name}`);
+  return content === undefined || content.length === 0 || content.includes(0) || FORMS[name]?.test(content.toString('latin1')) === false;
+}

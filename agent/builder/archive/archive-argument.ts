@@ -1,0 +1,119 @@
+import { existsSync } from 'node:fs';
+import { repositoryOf, tagOf } from '../../docker/reference.ts';
+import { PreloaderError } from '../../system/errors.ts';
+import { listNames, plural } from '../../text/plural.ts';
+import { familiarReference } from './image-name.ts';
+import type { InputImage } from './input-image.ts';
+
+/** As commands/program.ts has `-=NAME:TAG`, which begins like an option. */
+const STDIN_PATH = '/dev/stdin';
+
+/** An archive on the command line: `ARCHIVE`, `ARCHIVE:IMAGE`, and either of them with `=NAME:TAG` or `=NAME`. */
+export interface ArchiveArgument {
+  /** A file, a folder, or `-`. */
+  readonly path: string;
+  /** The one image of several that is meant, by its tag or name in the archive, as skopeo and umoci write it. */
+  readonly image: string | undefined;
+  /** What its image is to be called; without a tag, with the tags that it has. */
+  readonly name: { readonly repository: string; readonly tag: string | undefined } | undefined;
+}
+
+/**
+ * A file whose own name has a `=` or `:` in it is that file: only where there is none of the whole name, what follows
+ * the last `=` is a name, and what follows a `:` is an image.
+ * @throws Error where the archive is there, and the name is none
+ */
+export function parseArchiveArgument(text: string): ArchiveArgument {
+  const at = text.lastIndexOf('=');
+  const place = placeOf(text.slice(0, at));
+  if (at === -1 || existsSync(text) || place === undefined) {
+    return { path: text, image: undefined, ...placeOf(text), name: undefined };
+  }
+  const name = text.slice(at + 1);
+  const reference = familiarReference(name);
+  const hasTag = name.includes(':', name.lastIndexOf('/') + 1);
+  return { ...place, name: { repository: repositoryOf(reference), tag: hasTag ? tagOf(reference) : undefined } };
+}
+
+/** What is there of the name: all of it, or a folder or file before a colon. */
+function placeOf(text: string): Pick<ArchiveArgument, 'path' | 'image'> | undefined {
+  for (let at = text.length; at !== -1; at = at === text.length ? text.indexOf(':') : text.indexOf(':', at + 1)) {
+    const path = text.slice(0, at);
+    const image = at === text.length ? undefined : text.slice(at + 1);
+    if (path === '-' || path === STDIN_PATH) return { path: '-', image };
+    if (existsSync(path)) return { path, image };
+  }
+  return undefined;
+}
+
+/** Of the images of an archive, those that are meant. @throws PreloaderError where it has none of that name */
+export function selectImages({ path, image }: ArchiveArgument, images: readonly InputImage[]): readonly InputImage[] {
+  if (image === undefined) return images;
+  const found = images.filter((one) => [...namesOf(one), ...one.writtenNames].includes(image));
+  if (found.length > 0) return found;
+  const there = listNames(images.flatMap(namesOf));
+  throw new PreloaderError(
+    'BUILD_FAILED',
+    `${path}:${image}: an image with this tag or name in ${path} expected, found ${there || 'none that has one'}`,
+  );
+}
+
+/** What of a layout's names can be typed as it is (OCI image spec, annotations.md, has the same characters). */
+const OCI_NAME = /^[\w.:@/+-]+$/;
+
+function namesOf({ references, bareTags, writtenNames }: InputImage): readonly string[] {
+  return references.length + bareTags.length === 0
+    ? writtenNames.filter((name) => OCI_NAME.test(name))
+    : [...references, ...bareTags];
+}
+
+/** The images of an archive under the name that they are given. @throws PreloaderError where one name is for several */
+export function nameImages({ path, name }: ArchiveArgument, images: readonly InputImage[]): readonly InputImage[] {
+  if (name === undefined) return images;
+  const { repository, tag } = name;
+  const count = new Set(images.map(({ id }) => id)).size;
+  if (tag !== undefined && count > 1) {
+    const advice = images.every((image) => tagsOf(image).length > 0)
+      ? `${path}=${repository} keeps their tags, ${path}:IMAGE=${repository}:${tag} names one`
+      : 'save each in an archive of its own';
+    const found = listNames(images.map((image) => namesOf(image)[0] ?? image.id));
+    throw new PreloaderError(
+      'BUILD_FAILED',
+      `${path}=${repository}:${tag}: an archive of one image expected, ` +
+        `found ${plural(count, 'image')} (${found}): ${advice}`,
+    );
+  }
+  return images.map((image) => {
+    const tags = tag === undefined ? tagsOf(image) : [tag];
+    return { ...image, references: (tags.length === 0 ? ['latest'] : tags).map((one) => `${repository}:${one}`) };
+  });
+}
+
+function tagsOf({ references, bareTags }: InputImage): string[] {
+  return [...references.flatMap((reference) => tagOf(reference) ?? []), ...bareTags];
+}
+
+/** What to type to name the images of an archive that no name on the disk leads to, a line for each. */
+export function namingAdvice(
+  { path }: ArchiveArgument,
+  images: readonly InputImage[],
+  nameless: ReadonlySet<string>,
+): string[] {
+  const count = new Set(images.map(({ id }) => id)).size;
+  const where = path === '-' ? 'standard input' : path;
+  return images
+    .filter(({ id }) => nameless.has(id))
+    .map(({ id, bareTags: [tag], writtenNames: [written] }) => {
+      const lacks = `${id} of ${where} has no name on the disk`;
+      if (tag !== undefined) {
+        const named = count === 1 ? `${path}=NAME:TAG` : `${path}:${tag}=NAME:TAG`;
+        return `${lacks}, only the tag '${tag}': build ${named} names it, ${path}=NAME calls it NAME:${tag}`;
+      }
+      if (written !== undefined && OCI_NAME.test(written)) {
+        const named = count === 1 ? `${path}=NAME:TAG` : `${path}:${written}=NAME:TAG`;
+        return `${lacks}, '${written}' is none to Docker: build ${named} names it`;
+      }
+      if (count === 1) return `${lacks}: give it one, with build ${path}=NAME:TAG`;
+      return `${lacks}: save it under a name, or in an archive of its own and build that as ARCHIVE=NAME:TAG`;
+    });
+}

@@ -1,0 +1,142 @@
+import * as z from 'zod/mini';
+import { asImageID, sha256 } from '../../docker/ids.ts';
+import { MAX_CONFIG_BYTES, parseImageConfig, type ImageConfig } from '../../docker/image-config.ts';
+import { isRecord } from '../../docker/json.ts';
+import { messageOf, PreloaderError } from '../../system/errors.ts';
+import { parseJson } from '../../text/parse-json.ts';
+import { plural } from '../../text/plural.ts';
+import type { Archive } from './archive.ts';
+import { checkTimes } from './config-times.ts';
+import { archiveError, noImages } from './archive-error.ts';
+import { familiarReference } from './image-name.ts';
+import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
+import { printable } from '../layer/layer-tree.ts';
+import { parentsOf, type ParentLink } from './parent-link.ts';
+import { describePlatform, platformOfConfig, rankOf, type Platform, type PlatformChoice } from './platform.ts';
+
+export const DOCKER_MANIFEST = 'manifest.json';
+const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
+
+const manifestSchema = z.array(
+  z.looseObject({
+    Config: z.string(),
+    RepoTags: z.nullish(z.array(z.string())),
+    Layers: z.nullish(z.array(z.string())),
+    Parent: z.nullish(z.string()),
+  }),
+);
+
+/**
+ * The images of a `docker save` archive, by its manifest.json (moby, image/tarexport/load.go).
+ * @param manifestsOf the registry's manifests of an image, by its configuration's digest, where the archive has them
+ */
+export async function readDockerArchive(
+  archive: Archive,
+  choice: PlatformChoice,
+  manifestsOf: (imageId: string) => readonly RegistryManifest[],
+): Promise<ArchiveContent> {
+  const images: InputImage[] = [];
+  const links: ParentLink[] = [];
+  const leftOut: string[] = [];
+  for (const { Config: configEntry, RepoTags: tags, Layers: layers, Parent: parent } of await readManifest(archive)) {
+    const config = await archive.read(configEntry, MAX_CONFIG_BYTES);
+    const parsed = parseConfig(archive, configEntry, config, digestIn(configEntry));
+    const entries = layers ?? [];
+    if (entries.length !== parsed.diffIDs.length) {
+      throw archiveError(
+        archive.name,
+        `image ${parsed.id}: ${plural(parsed.diffIDs.length, 'layer')} expected, as in its configuration, ` +
+          `found ${entries.length} in ${DOCKER_MANIFEST}`,
+      );
+    }
+    const references = (tags ?? []).map((tag) => reference(archive, tag));
+    const platform = platformOfConfig(config);
+    if (!serves(choice, platform)) {
+      leftOut.push(
+        `${references[0] ?? parsed.id} (${platform === undefined ? 'without platform' : describePlatform(platform)})`,
+      );
+      continue;
+    }
+    images.push({
+      ...parsed,
+      archive,
+      config,
+      sources: entries.map((entry) => ({ archive, entry, blobDigest: digestIn(entry) })),
+      references,
+      bareTags: [],
+      writtenNames: tags ?? [],
+      manifests: manifestsOf(parsed.id),
+      parent: undefined,
+    });
+    links.push({ id: parsed.id, config, parent: parent ?? undefined });
+  }
+  try {
+    const parents = parentsOf(links);
+    return { images: images.map((image) => ({ ...image, parent: parents.get(image.id) })), leftOut };
+  } catch (error) {
+    throw archiveError(archive.name, `entry '${DOCKER_MANIFEST}': ${messageOf(error)}`, error);
+  }
+}
+
+async function readManifest(archive: Archive): Promise<z.infer<typeof manifestSchema>> {
+  const text = (await archive.read(DOCKER_MANIFEST, MAX_MANIFEST_BYTES)).toString('utf8');
+  try {
+    const document: unknown = JSON.parse(text);
+    if (isRecord(document) && 'schemaVersion' in document) {
+      throw noImages(
+        archive.name,
+        "found a registry's manifest alone, as skopeo's dir: has it: " +
+          'copy the image, with skopeo copy dir:FOLDER oci:LAYOUT:NAME:TAG',
+      );
+    }
+    return parseJson(text, manifestSchema);
+  } catch (error) {
+    if (error instanceof PreloaderError) throw error;
+    throw archiveError(archive.name, `entry '${DOCKER_MANIFEST}': ${messageOf(error)}`, error);
+  }
+}
+
+/** Whoever asks for none gets each, as of `docker load`, but for another system's, which dockerd refuses (CheckOS). */
+function serves(choice: PlatformChoice, platform: Platform | undefined): boolean {
+  if (choice.asked) return platform !== undefined && rankOf(choice, platform) !== undefined;
+  return platform === undefined || platform.os.toLowerCase() === choice.platform.os;
+}
+
+/** Parses an image's configuration and checks it against the digest that the archive names it by. */
+export function parseConfig(
+  archive: Archive,
+  entry: string,
+  config: Buffer,
+  expected: string | undefined,
+): ImageConfig {
+  const digest = sha256(config);
+  if (expected !== undefined && expected !== digest) {
+    throw archiveError(
+      archive.name,
+      `entry '${printable(entry)}': a configuration with digest ${expected} expected, found ${digest}`,
+    );
+  }
+  const id = asImageID(digest);
+  if (id === undefined) throw new Error(`a digest expected, found ${digest}`);
+  try {
+    const image = parseImageConfig(config, id);
+    checkTimes(config);
+    return image;
+  } catch (error) {
+    throw archiveError(archive.name, `entry '${printable(entry)}': ${messageOf(error)}`, error);
+  }
+}
+
+function reference(archive: Archive, text: string): string {
+  try {
+    return familiarReference(text);
+  } catch (error) {
+    throw archiveError(archive.name, messageOf(error), error);
+  }
+}
+
+/** `<64 hex>.json` and `blobs/sha256/<64 hex>` are named by what is in them; `<64 hex>/layer.tar` is not. */
+function digestIn(entry: string): string | undefined {
+  const match = /^(?:blobs\/sha256\/([0-9a-f]{64})|([0-9a-f]{64})\.json)$/.exec(entry);
+  return match === null ? undefined : `sha256:${match[1] ?? match[2] ?? ''}`;
+}

@@ -1,0 +1,129 @@
+import { closeSync, constants, createReadStream, fstatSync, openSync } from 'node:fs';
+import { Readable } from 'node:stream';
+import type { Archive } from './archive.ts';
+import { archiveError } from './archive-error.ts';
+import { printable } from '../layer/layer-tree.ts';
+
+/** A file of an archive: bytes of a file on this machine. */
+export interface Member {
+  readonly path: string;
+  readonly offset: number;
+  readonly sizeBytes: number;
+  /** Which file it was when the archive was listed, where it lies in a folder, which others may change. */
+  readonly identity?: string;
+}
+
+const CHUNK_BYTES = 1024 * 1024;
+const MAX_LINKS = 8;
+
+/** An archive whose files are known by name, with links between them. */
+export class MemberArchive implements Archive {
+  readonly name: string;
+  readonly #members: ReadonlyMap<string, Member>;
+  readonly #links: ReadonlyMap<string, string>;
+  readonly #sources = new Set<string>();
+
+  /** @param links target by name, as it stands in a symlink; a target from `/` on is one from the archive's root on */
+  constructor(name: string, members: ReadonlyMap<string, Member>, links: ReadonlyMap<string, string>) {
+    this.name = name;
+    this.#members = members;
+    this.#links = links;
+  }
+
+  /** Also where it is a link that leads out of the archive: reading it then says so. */
+  has(entry: string): boolean {
+    const found = this.#resolve(entry);
+    return found === undefined || this.#members.has(found);
+  }
+
+  sizeOf(entry: string): number {
+    return this.#member(entry).sizeBytes;
+  }
+
+  async read(entry: string, limitBytes: number): Promise<Buffer> {
+    const member = this.#member(entry);
+    if (member.sizeBytes > limitBytes) {
+      throw archiveError(
+        this.name,
+        `entry '${printable(entry)}': at most ${limitBytes} bytes expected, found ${member.sizeBytes}`,
+      );
+    }
+    const pieces: Uint8Array[] = [];
+    for await (const piece of this.stream(entry)) pieces.push(piece);
+    return Buffer.concat(pieces);
+  }
+
+  stream(entry: string): AsyncIterable<Uint8Array> {
+    const { path, offset, sizeBytes, identity } = this.#member(entry);
+    if (sizeBytes === 0) return Readable.from([]);
+    const range = { start: offset, end: offset + sizeBytes - 1, highWaterMark: CHUNK_BYTES };
+    return identity === undefined ? createReadStream(path, range) : this.#streamSame(entry, path, identity, range);
+  }
+
+  readFrom(identity: string): boolean {
+    return this.#sources.has(identity);
+  }
+
+  #member(entry: string): Member {
+    const name = this.#resolve(entry);
+    if (name === undefined) {
+      throw archiveError(
+        this.name,
+        `entry '${printable(entry)}': a file in the folder expected, found a symlink that leads out of it: ` +
+          'copy the folder with cp --recursive --dereference, and build of the copy',
+      );
+    }
+    const member = this.#members.get(name);
+    if (member === undefined) throw archiveError(this.name, `the entry '${printable(entry)}' expected, found none`);
+    if (member.identity !== undefined) this.#sources.add(member.identity);
+    return member;
+  }
+
+  /** Reads what was listed, and nothing that has been put in its place, or in that of a folder on the way, since. */
+  async *#streamSame(entry: string, path: string, identity: string, range: object): AsyncGenerator<Uint8Array> {
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      if (identityOf(fstatSync(fd)) !== identity) {
+        throw archiveError(
+          this.name,
+          `entry '${printable(entry)}': the file that was listed expected, found another: ` +
+            'let nobody change the folder meanwhile',
+        );
+      }
+      yield* createReadStream(path, { ...range, fd, autoClose: false }) as AsyncIterable<Uint8Array>;
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /**
+   * The name without links on the way; undefined where a link leads out. docker up to 24 saves a layer once, and
+   * symlinks to it where it is used again. As dockerd, this never looks outside (moby/sys, FollowSymlinkInScope).
+   */
+  #resolve(entry: string): string | undefined {
+    const todo = entry.split('/').reverse();
+    let done: string[] = [];
+    let followed = 0;
+    for (let part = todo.pop(); part !== undefined; part = todo.pop()) {
+      if (part === '' || part === '.') continue;
+      if (part === '..') {
+        if (done.pop() === undefined && followed > 0) return undefined;
+        continue;
+      }
+      const target = this.#links.get([...done, part].join('/'));
+      if (target === undefined || followed === MAX_LINKS) {
+        done.push(part);
+        continue;
+      }
+      followed += 1;
+      if (target.startsWith('/')) done = [];
+      todo.push(...target.split('/').reverse());
+    }
+    return done.join('/');
+  }
+}
+
+/** Tells a file from any other on this machine, whatever its names. */
+export function identityOf({ dev, ino }: { readonly dev: number; readonly ino: number }): string {
+  return `${dev}:${ino}`;
+}

@@ -1,0 +1,216 @@
+import { MAX_CONFIG_BYTES } from '../../docker/image-config.ts';
+import { isTag } from '../../docker/reference.ts';
+import { PreloaderError } from '../../system/errors.ts';
+import { plural } from '../../text/plural.ts';
+import type { Archive } from './archive.ts';
+import { parseConfig } from './docker-archive.ts';
+import { archiveError } from './archive-error.ts';
+import { familiarReference } from './image-name.ts';
+import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
+import {
+  blobEntry,
+  checkSize,
+  isIndex,
+  MAX_DEPTH,
+  OCI_INDEX,
+  platformOf,
+  readBlob,
+  readLayoutIndex,
+  readNode,
+  type Descriptor,
+  type Manifest,
+} from './oci-index.ts';
+import { describePlatform, rankOf, type Platform, type PlatformChoice } from './platform.ts';
+
+const CONFIG = /^application\/vnd\.(?:oci\.image\.config\.v1|docker\.container\.image\.v1)\+json$/;
+const OCI_LAYER = /^application\/vnd\.oci\.image\.layer\.(?:nondistributable\.)?v1\.tar(?:\+(?:gzip|zstd))?$/;
+const DOCKER_LAYER = /^application\/vnd\.docker\.image\.rootfs\.(?:foreign\.)?diff\.tar(?:\.(?:gzip|zstd))?$/;
+
+interface Found {
+  readonly manifest: Manifest;
+  /** The indexes that led to the manifest, the outermost first, and the manifest itself. */
+  readonly blobs: readonly RegistryManifest[];
+}
+
+/**
+ * The images of an OCI layout (OCI image spec, image-layout.md), of each index and each name the one for the platform.
+ * @throws PreloaderError with the entry, what was expected and what was found
+ */
+export async function readOciLayout(archive: Archive, choice: PlatformChoice): Promise<ArchiveContent> {
+  const images: InputImage[] = [];
+  const leftOut: string[] = [];
+  // docker 25 to 28 list the platforms side by side, each under the same name.
+  const groups = Map.groupBy(await readLayoutIndex(archive), nameOf);
+  for (const [name, group] of groups) {
+    const { chosen, others } = await choose(archive, group, choice);
+    if (chosen.length === 0 && groups.size === 1) throw noPlatform(archive, OCI_INDEX, choice, others);
+    if (chosen.length === 0) {
+      leftOut.push(`${name === '' ? 'an image without name' : name} (${others.map(describe).join(', ')})`);
+    }
+    for (const descriptor of chosen) {
+      images.push(await readImage(archive, name, await resolve(archive, descriptor, choice, 0)));
+    }
+  }
+  return { images, leftOut };
+}
+
+async function readImage(archive: Archive, name: string, { manifest, blobs }: Found): Promise<InputImage> {
+  checkMediaType(archive, manifest.config, [CONFIG], 'an image configuration');
+  const config = await readBlob(archive, manifest.config, MAX_CONFIG_BYTES);
+  const parsed = parseConfig(archive, blobEntry(manifest.config.digest), config, manifest.config.digest);
+  if (manifest.layers.length !== parsed.diffIDs.length) {
+    throw archiveError(
+      archive.name,
+      `image ${parsed.id}: ${plural(parsed.diffIDs.length, 'layer')} expected, as in its configuration, ` +
+        `found ${manifest.layers.length} in its manifest`,
+    );
+  }
+  for (const layer of manifest.layers) {
+    checkMediaType(archive, layer, [OCI_LAYER, DOCKER_LAYER], 'a layer');
+    const entry = blobEntry(layer.digest);
+    // Before it is read: a sparse file can claim any size.
+    if (archive.has(entry)) checkSize(archive, layer, archive.sizeOf(entry));
+  }
+  return {
+    ...parsed,
+    archive,
+    config,
+    sources: manifest.layers.map((layer) => ({ archive, entry: blobEntry(layer.digest), blobDigest: layer.digest })),
+    references: referencesIn(name),
+    bareTags: isTag(name) ? [name] : [],
+    writtenNames: name === '' ? [] : [name],
+    manifests: blobs,
+    parent: undefined,
+  };
+}
+
+/** A layout may call an image what Docker does not, `App:1` or `1.0+git` (OCI image spec, annotations.md): it has no name then. */
+function referencesIn(name: string): string[] {
+  if (!/[:/]/.test(name)) return [];
+  try {
+    return [familiarReference(name)];
+  } catch {
+    return [];
+  }
+}
+
+/** As containerd's tools write it, or else a name or a tag alone, as skopeo and umoci do. */
+function nameOf({ annotations }: Descriptor): string {
+  return annotations?.['io.containerd.image.name'] ?? annotations?.['org.opencontainers.image.ref.name'] ?? '';
+}
+
+/** Of what stands side by side: the best for the platform, last what says nothing of one (moby, filterManifests). */
+async function choose(
+  archive: Archive,
+  descriptors: readonly Descriptor[],
+  choice: PlatformChoice,
+): Promise<{ readonly chosen: Descriptor[]; readonly others: (Platform | undefined)[] }> {
+  const known = new Map<string, Platform | undefined>();
+  // Where one alone says nothing and nobody asks, there is nothing to choose.
+  const mayReadConfig = choice.asked || descriptors.length > 1;
+  for (const descriptor of descriptors) {
+    if (!known.has(descriptor.digest)) {
+      known.set(
+        descriptor.digest,
+        mayReadConfig || descriptor.platform ? await platformOf(archive, descriptor) : undefined,
+      );
+    }
+  }
+  const ranked = descriptors.map((descriptor) => {
+    const platform = known.get(descriptor.digest);
+    return { descriptor, platform, rank: platform === undefined ? undefined : rankOf(choice, platform) };
+  });
+  const best = Math.min(...ranked.flatMap(({ rank }) => rank ?? []));
+  const chosen = ranked.filter(({ rank }) => rank === best);
+  const open = ranked.filter(
+    ({ descriptor, platform }) => platform === undefined && (!choice.asked || isIndex(descriptor)),
+  );
+  return {
+    chosen: [...chosen, ...open].map(({ descriptor }) => descriptor),
+    others: ranked.map(({ platform }) => platform),
+  };
+}
+
+async function resolve(
+  archive: Archive,
+  descriptor: Descriptor,
+  choice: PlatformChoice,
+  depth: number,
+): Promise<Found> {
+  const { bytes, manifest, index } = await readNode(archive, descriptor);
+  const blob = { digest: descriptor.digest, bytes };
+  if (manifest !== undefined) return { manifest, blobs: [blob] };
+  const entry = blobEntry(descriptor.digest);
+  if (depth === MAX_DEPTH) {
+    throw archiveError(
+      archive.name,
+      `entry '${entry}': at most ${MAX_DEPTH} indexes in each other expected, found more`,
+    );
+  }
+  const { chosen, others } = await choose(archive, index ?? [], choice);
+  const [first] = chosen;
+  if (first === undefined) throw noPlatform(archive, entry, choice, others);
+  const found = await resolve(archive, first, choice, depth + 1);
+  return { ...found, blobs: [blob, ...found.blobs] };
+}
+
+/**
+ * Manifests of a registry in an archive of docker 25 or later, by image: those whose layers are a registry's compressed
+ * blobs. The manifests that such a docker makes up for images without one name uncompressed layers.
+ */
+export async function registryManifests(archive: Archive): Promise<(imageId: string) => readonly RegistryManifest[]> {
+  const found = new Map<string, readonly RegistryManifest[]>();
+  const seen = new Set<string>();
+  const visit = async (descriptor: Descriptor, above: readonly RegistryManifest[]): Promise<void> => {
+    if (seen.has(descriptor.digest) || above.length > MAX_DEPTH) return;
+    seen.add(descriptor.digest);
+    const node = await unlessLacking(readNode(archive, descriptor));
+    if (node === undefined) return;
+    const blobs = [...above, { digest: descriptor.digest, bytes: node.bytes }];
+    const { manifest, index = [] } = node;
+    if (manifest?.layers.some(({ mediaType }) => /(?:gzip|zstd)$/.test(mediaType ?? '')) === true) {
+      found.set(manifest.config.digest, blobs);
+    }
+    for (const one of index) await visit(one, blobs);
+  };
+  if (archive.has(OCI_INDEX)) {
+    for (const one of (await unlessLacking(readLayoutIndex(archive))) ?? []) await visit(one, []);
+  }
+  return (imageId) => found.get(imageId) ?? [];
+}
+
+/** The images are read by manifest.json: what this lacks, blobs of other platforms say, costs the registry's names. */
+async function unlessLacking<Value>(reading: Promise<Value>): Promise<Value | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof PreloaderError) return undefined;
+    throw error;
+  }
+}
+
+function describe(platform: Platform | undefined): string {
+  return platform === undefined ? 'one without platform' : describePlatform(platform);
+}
+
+function noPlatform(
+  archive: Archive,
+  entry: string,
+  { platform }: PlatformChoice,
+  found: readonly (Platform | undefined)[],
+): Error {
+  return archiveError(
+    archive.name,
+    `entry '${entry}': an image for ${describePlatform(platform)} expected, ` +
+      `found ${found.map(describe).join(', ') || 'none'}: choose with --platform`,
+  );
+}
+
+function checkMediaType(archive: Archive, descriptor: Descriptor, expected: readonly RegExp[], what: string): void {
+  if (!expected.some((type) => type.test(descriptor.mediaType ?? ''))) {
+    throw archiveError(
+      archive.name,
+      `entry '${blobEntry(descriptor.digest)}': ${what} expected, found the media type '${descriptor.mediaType ?? ''}'`,
+    );
+  }
+}

@@ -1,0 +1,60 @@
+import { isRecord } from '../../docker/json.ts';
+import type { ImageID } from '../../docker/ids.ts';
+
+/** What an archive says of the image that another was built from. */
+export interface ParentLink {
+  readonly id: ImageID;
+  readonly config: Buffer;
+  readonly parent: string | undefined;
+}
+
+/**
+ * The parents that dockerd would record: those that the archive has, too (moby, image/tarexport/load.go,
+ * validatedParentLinks and setParentID). By them `docker history` names steps, and the classic builder finds its cache.
+ * @throws Error where a parent's history is not the image's without its last step: `docker load` refuses that
+ */
+export function parentsOf(links: readonly ParentLink[]): ReadonlyMap<ImageID, ImageID> {
+  const byId = new Map(links.map((link) => [link.id as string, link]));
+  const parents = new Map<ImageID, ImageID>();
+  for (const { id, config, parent: claimed } of links) {
+    const parent = claimed === undefined || claimed === id ? undefined : byId.get(claimed);
+    if (parent === undefined) continue;
+    if (!isOneStepFrom(stepsOf(parent.config), stepsOf(config))) {
+      throw new Error(
+        `${id}: a parent with the same history but for the last step expected, ` +
+          `found ${parent.id}: docker load refuses it, too`,
+      );
+    }
+    parents.set(id, parent.id);
+  }
+  return parents;
+}
+
+/** load.go, checkValidParent; of images without any history, every parent is a valid one. */
+function isOneStepFrom(before: readonly string[], after: readonly string[]): boolean {
+  if (before.length === 0 && after.length === 0) return true;
+  return after.length === before.length + 1 && before.every((step, index) => step === after[index]);
+}
+
+/** Each step of a history with what dockerd compares of it (image.History), times as points in time. */
+function stepsOf(config: Buffer): string[] {
+  const document: unknown = JSON.parse(config.toString('utf8'));
+  const history = isRecord(document) ? document['history'] : undefined;
+  if (!Array.isArray(history)) return [];
+  return history.map((step: unknown) => {
+    const { created, author, created_by: by, comment, empty_layer: empty } = isRecord(step) ? step : {};
+    return JSON.stringify([
+      typeof created === 'string' ? instantOf(created) : null,
+      author ?? '',
+      by ?? '',
+      comment ?? '',
+      empty ?? false,
+    ]);
+  });
+}
+
+/** RFC 3339 with nanoseconds: seconds since 1970, and the fraction without trailing zeros. */
+function instantOf(text: string): string {
+  const fraction = /\.(\d+)/.exec(text)?.[1] ?? '';
+  return `${Date.parse(text.replace(/\.\d+/, ''))} ${fraction.replace(/0+$/, '')}`;
+}

@@ -1,0 +1,93 @@
+import { mkdirSync, readFileSync, rmdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { hexOf, sha256 } from '../../docker/ids.ts';
+import { PreloaderError } from '../../system/errors.ts';
+import { namesIn } from '../../system/files.ts';
+import { readMounts, unmount } from '../../system/mount.ts';
+import type { BuildOptions } from '../build-disk.ts';
+import { makeWorkplace, type Workplace } from '../workplace.ts';
+import { PrivateDockerd } from './private-dockerd.ts';
+import type { Progress } from '../../text/progress.ts';
+import { runTool } from './run-tool.ts';
+
+const BLOCK_BYTES = 4096;
+/** For the filesystem's own tables, beside an inode for each file: so many blocks, and so much of the content. */
+export const EXTRA_BLOCKS = 4096;
+export const EXTRA_SHARE = 0.03;
+
+export type DockerEngineOptions = Pick<BuildOptions, 'archives' | 'output' | 'format' | 'label' | 'sizeBytes' | 'compress'>;
+
+/**
+ * Makes a disk the way of 2018, as the reference for the built-in engine: a private dockerd loads the archives, and what
+ * it left in its data root becomes an ext4. Such a disk has no manifest.
+ * @throws PreloaderError
+ */
+export async function buildWithDocker(options: DockerEngineOptions, progress: Progress): Promise<{ readonly label: string; readonly sizeBytes: number }> {
+  if (process.getuid?.() !== 0) throw new PreloaderError('BUILD_FAILED', '--engine docker: root expected, since dockerd needs it; the built-in engine does without');
+  let dockerd: PrivateDockerd | undefined;
+  const beforeRemoval = (): void => {
+    dockerd?.stop();
+    for (const { path } of readMounts()) if (path === workplace.path('mounted')) unmount(path, true);
+  };
+  const workplace = makeWorkplace(options.output, { beforeRemoval });
+  try {
+    progress.step('starting dockerd');
+    dockerd = new PrivateDockerd(workplace.path('data'));
+    await dockerd.ready();
+    for (const { path: archive } of options.archives) {
+      progress.step(`loading ${archive === '-' ? 'standard input' : archive}`);
+      await dockerd.docker('load', '--quiet', ...(archive === '-' ? [] : ['--input', archive]));
+    }
+    dockerd.stop();
+    dropWhatIsNoImage(workplace.path('data'));
+    const label = options.label ?? `dpl-${hexOf(sha256(readFileSync(join(workplace.path('data'), 'image/overlay2/repositories.json')))).slice(0, 11)}`;
+    progress.step('writing the filesystem');
+    const sizeBytes = await writeFilesystem(workplace, label, options.sizeBytes);
+    await publishImage(workplace, options, progress);
+    return { label, sizeBytes };
+  } finally {
+    progress.end();
+    workplace.remove();
+  }
+}
+
+/** Makes the workplace's raw `disk` the output, in the format that is asked for. */
+export async function publishImage(workplace: Workplace, options: DockerEngineOptions, progress: Progress): Promise<void> {
+  if (options.format === 'raw') return await workplace.publish('disk');
+  progress.step('converting');
+  await runTool('qemu-img', ['convert', ...(options.compress ? ['-c'] : []), '-f', 'raw', '-O', 'qcow2', workplace.path('disk'), workplace.path('converted')]);
+  await workplace.publish('converted');
+}
+
+/** Containers' layers, and what was under way. */
+function dropWhatIsNoImage(dataRoot: string): void {
+  const layerdb = join(dataRoot, 'image/overlay2/layerdb');
+  for (const name of ['mounts', 'tmp']) rmSync(join(layerdb, name), { recursive: true, force: true });
+  for (const name of namesIn(join(layerdb, 'sha256'))) if (!/^[0-9a-f]{64}$/.test(name)) rmSync(join(layerdb, 'sha256', name), { recursive: true });
+}
+
+/** Copied into a mounted filesystem: `mke2fs -d` drops the fractions of times. @returns the filesystem's size in bytes */
+async function writeFilesystem(workplace: Workplace, label: string, sizeBytes: number | undefined): Promise<number> {
+  const [data, disk, mounted] = [workplace.path('data'), workplace.path('disk'), workplace.path('mounted')];
+  const parts = ['image', 'overlay2'].map((name) => join(data, name));
+  const blocks = sum(await runTool('du', ['--summarize', `--block-size=${BLOCK_BYTES}`, ...parts]));
+  const inodes = sum(await runTool('du', ['--summarize', '--inodes', ...parts])) + 64;
+  const size = sizeBytes ?? (Math.ceil(blocks * (1 + EXTRA_SHARE)) + Math.ceil(inodes / 8) + EXTRA_BLOCKS) * BLOCK_BYTES;
+  writeFileSync(disk, '');
+  truncateSync(disk, size);
+  await runTool('mke2fs', ['-q', '-t', 'ext4', '-b', String(BLOCK_BYTES), '-O', '^has_journal,^resize_inode', '-m', '0', '-N', String(inodes), '-L', label, disk]);
+  mkdirSync(mounted);
+  await runTool('mount', ['-o', 'loop', disk, mounted]);
+  try {
+    await runTool('cp', ['--archive', ...parts, mounted]);
+    rmdirSync(join(mounted, 'lost+found'));
+  } finally {
+    await runTool('umount', [mounted]);
+  }
+  return size;
+}
+
+/** The numbers that `du` has before each name. */
+function sum(listing: string): number {
+  return listing.split('\n').reduce((total, line) => total + (Number.parseInt(line, 10) || 0), 0);
+}

@@ -1,0 +1,84 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { delay, monotonicUsec } from '../../system/clock.ts';
+import { isENOENT, messageOf, PreloaderError } from '../../system/errors.ts';
+import { readTextIfThere } from '../../system/files.ts';
+import { readMounts, unmount } from '../../system/mount.ts';
+import { runTool, toolMissing } from './run-tool.ts';
+
+const START_USEC = 60_000_000;
+const STOP_USEC = 30_000_000;
+const POLL_MS = 50;
+
+/** A dockerd of our own: its data root, socket and settings are nobody else's, and it touches no network. */
+export class PrivateDockerd {
+  readonly #dataRoot: string;
+  /** In the system's temporary folder: a unix socket's path may have 107 bytes. */
+  readonly #runtime: string;
+  readonly #process: ChildProcess;
+  #failure: Error | undefined;
+
+  constructor(dataRoot: string) {
+    this.#dataRoot = dataRoot;
+    mkdirSync(dataRoot, { mode: 0o710 });
+    this.#runtime = mkdtempSync(join(tmpdir(), 'docker-preloader-'));
+    const below = (name: string): string => join(this.#runtime, name);
+    const config = {
+      'data-root': dataRoot, 'exec-root': below('exec'), pidfile: below('pid'), hosts: [`unix://${below('sock')}`],
+      bridge: 'none', iptables: false, 'storage-driver': 'overlay2',
+    };
+    writeFileSync(below('daemon.json'), JSON.stringify(config));
+    const log = openSync(below('log'), 'w');
+    this.#process = spawn('dockerd', ['--config-file', below('daemon.json')], { stdio: ['ignore', log, log] });
+    closeSync(log);
+    this.#process.once('error', (error) => (this.#failure = error));
+  }
+
+  /** Waits until it answers. @throws PreloaderError TOOL_MISSING, or BUILD_FAILED with the last that it said */
+  async ready(): Promise<void> {
+    const deadline = monotonicUsec() + START_USEC;
+    for (;;) {
+      await delay(POLL_MS);
+      if (this.#failure !== undefined) throw isENOENT(this.#failure) ? toolMissing('dockerd') : this.#failure;
+      if (this.#process.exitCode !== null || monotonicUsec() > deadline) {
+        const last = readFileSync(join(this.#runtime, 'log'), 'utf8').trim().split('\n').at(-1) ?? '';
+        throw new PreloaderError('BUILD_FAILED', `dockerd: an answer within ${START_USEC / 1_000_000} s expected, found none; it said last: ${messageOf(last)}`);
+      }
+      try {
+        await this.docker('version');
+        return;
+      } catch (error) {
+        if (error instanceof PreloaderError && error.code === 'TOOL_MISSING') throw error;
+      }
+    }
+  }
+
+  /** Runs a command of the docker client. @throws PreloaderError */
+  docker(...args: readonly string[]): Promise<string> {
+    return runTool('docker', ['--host', `unix://${join(this.#runtime, 'sock')}`, ...args], 'inherit');
+  }
+
+  /** Stops it and waits, without the event loop: it is also called while a signal ends this process. */
+  stop(): void {
+    const pid = this.#process.pid;
+    if (pid !== undefined && isAlive(pid)) {
+      process.kill(pid, 'SIGTERM');
+      const deadline = monotonicUsec() + STOP_USEC;
+      const cell = new Int32Array(new SharedArrayBuffer(4));
+      while (isAlive(pid) && monotonicUsec() < deadline) Atomics.wait(cell, 0, 0, POLL_MS);
+      if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+    }
+    for (const { path } of readMounts().toReversed()) {
+      if ([this.#dataRoot, this.#runtime].some((root) => `${path}/`.startsWith(`${root}/`))) unmount(path, true);
+    }
+    rmSync(this.#runtime, { recursive: true, force: true });
+  }
+}
+
+/** Not ended, and not only waiting for us to read its exit status. */
+function isAlive(pid: number): boolean {
+  const state = /^\d+ \(.*\) (\w)/s.exec(readTextIfThere(`/proc/${pid}/stat`) ?? '')?.[1];
+  return state !== undefined && state !== 'Z' && state !== 'X';
+}

@@ -1,0 +1,35 @@
+import { isENOENT, messageOf, PreloaderError } from '../../system/errors.ts';
+
+/** Programs that a build may call, with the Debian package that brings each. */
+const packages = {
+  'qemu-img': 'qemu-utils',
+  'qemu-system-x86_64': 'qemu-system-x86',
+  dockerd: 'docker.io',
+  docker: 'docker.io',
+  mke2fs: 'e2fsprogs',
+  mount: 'mount',
+  umount: 'mount',
+  xz: 'xz-utils',
+  cp: 'coreutils',
+  du: 'coreutils',
+} as const;
+
+export type Tool = keyof typeof packages;
+
+/**
+ * Runs a program to its end.
+ * @param input the file descriptor that it reads from; nothing where undefined
+ * @returns what it printed
+ * @throws PreloaderError TOOL_MISSING with the package, BUILD_FAILED with what it said
+ */
+export async function runTool(tool: Tool, args: readonly string[], input?: 'inherit'): Promise<string> {
+  const { execa } = await import('execa');
+  const { failed, cause, stdout, stderr, code } = await execa(tool, args, { reject: false, stdin: input ?? 'ignore' });
+  if (!failed) return stdout;
+  if (code === 'ENOENT' || isENOENT(cause)) throw toolMissing(tool);
+  throw new PreloaderError('BUILD_FAILED', `${tool} ${args[0] ?? ''}: ${messageOf(stderr.trim() || cause)}`);
+}
+
+export function toolMissing(tool: Tool): PreloaderError {
+  return new PreloaderError('TOOL_MISSING', `the program '${tool}' expected, found none: install the package ${packages[tool]}`);
+}

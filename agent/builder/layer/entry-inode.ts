@@ -1,0 +1,58 @@
+import { setXattrs, xattrsAfterChown } from './set-xattrs.ts';
+import type { TarEntry } from '../tar/tar-reader.ts';
+import { EPOCH, type Attributes, type Body, type FileTime } from '../inodes/inode.ts';
+
+/** What inode an entry makes. @throws Error where dockerd knows no such type, or the kernel no such inode */
+export function bodyOf(entry: TarEntry): Body {
+  switch (entry.type) {
+    case '0':
+      return { kind: 'file', size: entry.size, block: 0 };
+    case '2':
+      if (entry.linkName.length === 0 || entry.linkName.length > 4095) throw new Error(`a symlink's target of 1 to 4095 bytes expected, found ${entry.linkName.length}`);
+      return { kind: 'symlink', target: entry.linkName };
+    case '3': case '4':
+      for (const number of [entry.deviceMajor, entry.deviceMinor])
+        if (number < 0 || number > 0xffffffff) throw new Error(`device numbers of 32 bits expected, found ${number}`);
+      // mknod(2) takes 12 bits of the one and 20 of the other; Go gives it more, and the kernel drops them.
+      return {
+        kind: entry.type === '3' ? 'character' : 'block',
+        major: entry.deviceMajor % 2 ** 12,
+        minor: entry.deviceMinor % 2 ** 20,
+      };
+    case '5':
+      return { kind: 'folder' };
+    case '6':
+      return { kind: 'fifo', major: 0, minor: 0 };
+    default:
+      throw new Error(`a file, folder, link, device or fifo expected, found the tar type ${JSON.stringify(entry.type)}`);
+  }
+}
+
+export type AttributeField = 'mode' | 'uid' | 'gid' | 'mtimeSec' | 'mtimeNsec' | 'xattrs';
+
+/** What an inode has after chown, setxattr, chmod and utimes by an entry, in this order (archive.go, createTarFile). */
+export function attributesAfter(
+  kind: Body['kind'],
+  before: Pick<Attributes, 'uid' | 'gid' | 'xattrs'>,
+  entry: Pick<TarEntry, AttributeField>,
+): Attributes {
+  const mode = kind === 'symlink' ? 0o777 : entry.mode & 0o7777;
+  return {
+    mode,
+    uid: entry.uid === AS_IT_IS ? before.uid : entry.uid,
+    gid: entry.gid === AS_IT_IS ? before.gid : entry.gid,
+    mtime: timeOf(entry),
+    xattrs: setXattrs(kind, mode, xattrsAfterChown(kind, before.xattrs), entry.xattrs),
+  };
+}
+
+/** An owner of -1 to lchown(2). */
+export const AS_IT_IS = 0xffffffff;
+
+/** dockerd gives what is before 1970, or after what the system can, the time 0 (boundTime). */
+function timeOf({ mtimeSec: sec, mtimeNsec: nsec }: Pick<TarEntry, 'mtimeSec' | 'mtimeNsec'>): FileTime {
+  return sec < 0 || sec > MAX_TIME.sec || (sec === MAX_TIME.sec && nsec > MAX_TIME.nsec) ? EPOCH : { sec, nsec };
+}
+
+/** 2^63 - 1 nanoseconds, in 2262; ext4's own end is in 2446. */
+const MAX_TIME: FileTime = { sec: 9_223_372_036, nsec: 854_775_807 };

@@ -1,0 +1,74 @@
+import { formatAcl, parseAcl, saysMoreThanMode, withMode } from './acl.ts';
+import { NO_XATTRS, type Body } from '../inodes/inode.ts';
+
+type Xattrs = ReadonlyMap<string, Buffer>;
+
+const ACCESS_ACL = 'system.posix_acl_access';
+const DEFAULT_ACL = 'system.posix_acl_default';
+const CAPABILITY = 'security.capability';
+const CAPABILITY_EFFECTIVE = 1;
+/** include/uapi/linux/limits.h */
+const XATTR_NAME_MAX = 255;
+const EMPTY = Buffer.alloc(0);
+
+/** What a new inode gets from the folder that it is made in (fs/posix_acl.c, posix_acl_create). */
+export function inheritedXattrs(kind: Body['kind'], parent: Xattrs): Xattrs {
+  const acl = parent.get(DEFAULT_ACL);
+  if (acl === undefined || kind === 'symlink') return NO_XATTRS;
+  return new Map([[ACCESS_ACL, acl], ...(kind === 'folder' ? [[DEFAULT_ACL, acl] as const] : [])]);
+}
+
+/**
+ * What a file keeps when its owner is set, even to what it was: no capability (fs/open.c, chown_common:
+ * ATTR_KILL_PRIV), unless that is empty (security/commoncap.c, cap_inode_need_killpriv).
+ */
+export function xattrsAfterChown(kind: Body['kind'], xattrs: Xattrs): Xattrs {
+  if (kind === 'folder' || (xattrs.get(CAPABILITY) ?? EMPTY).length === 0) return xattrs;
+  return new Map([...xattrs].filter(([name]) => name !== CAPABILITY));
+}
+
+/**
+ * What an inode has once dockerd has set an entry's xattrs and then its mode, in this order (moby, archive.go,
+ * createTarFile). @param before what it had @throws Error where the kernel refuses one, so that dockerd refuses the
+ * layer
+ */
+export function setXattrs(kind: Body['kind'], mode: number, before: Xattrs, entry: Xattrs): Xattrs {
+  if (before.size === 0 && entry.size === 0) return NO_XATTRS;
+  const xattrs = new Map(before);
+  for (const [name, value] of entry) {
+    if (name.length > XATTR_NAME_MAX)
+      throw new Error(`an xattr with a name of at most ${XATTR_NAME_MAX} bytes expected, found ${name.length}`);
+    if (name === ACCESS_ACL || name === DEFAULT_ACL) {
+      if (kind === 'symlink') throw new Error('an ACL on something else than a symlink expected, found one there');
+      const acl = parseAcl(value);
+      if (name === DEFAULT_ACL && kind !== 'folder' && acl.length > 0)
+        throw new Error(`a default ACL on a folder expected, found one on a ${kind}`);
+      if (acl.length === 0 || (name === ACCESS_ACL && !saysMoreThanMode(acl))) xattrs.delete(name);
+      else xattrs.set(name, formatAcl(acl));
+      continue;
+    }
+    const [namespace = '', rest] = /^(user|trusted|security)\.([^]+)$/.exec(name)?.slice(1) ?? [];
+    if (rest === undefined)
+      throw new Error(`an xattr of user, trusted, security or a POSIX ACL expected, found '${name.slice(0, 100)}'`);
+    if (name === CAPABILITY && !isCapability(value))
+      throw new Error('a capability of revision 2 or 3 expected, found something else');
+    // EPERM, which dockerd passes over (fs/xattr.c, xattr_permission).
+    if (namespace !== 'user' || kind === 'file' || kind === 'folder') xattrs.set(name, value);
+  }
+  const acl = xattrs.get(ACCESS_ACL);
+  if (acl !== undefined) {
+    const settled = withMode(parseAcl(acl), mode);
+    if (saysMoreThanMode(settled)) xattrs.set(ACCESS_ACL, formatAcl(settled));
+    else xattrs.delete(ACCESS_ACL);
+  }
+  return xattrs;
+}
+
+/** security/commoncap.c, cap_convert_nscap, which does not see what is empty (fs/xattr.c, vfs_setxattr). */
+function isCapability(value: Buffer): boolean {
+  if (value.length !== 20 && value.length !== 24) return value.length === 0;
+  const revision = value.readUInt32LE(0) & ~CAPABILITY_EFFECTIVE;
+  if (value.length === 20) return revision === 0x0200_0000;
+  // The user of a namespace; -1 is none.
+  return revision === 0x0300_0000 && value.readUInt32LE(20) !== 0xffff_ffff;
+}

@@ -1,0 +1,67 @@
+import { createHash } from 'node:crypto';
+import { PreloaderError, messageOf } from '../../system/errors.ts';
+import { ByteReader } from '../tar/byte-reader.ts';
+import type { CollectedLayer } from '../collect.ts';
+import { compressionOf, decompress, MAGIC_BYTES } from '../archive/decompress.ts';
+import { archiveError } from '../archive/archive-error.ts';
+import { printable } from './layer-tree.ts';
+import type { Spool } from '../archive/spool.ts';
+import { unpackLayer, type ContentStore, type UnpackedLayer } from './unpack-layer.ts';
+
+/**
+ * Unpacks a layer of an archive into `store` and checks it against its digests.
+ * @param tarSplit gets the layer's tar-split
+ * @param onRead is told of the bytes read from the archive
+ * @throws PreloaderError naming archive, entry, expectation
+ */
+export async function unpackVerified(layer: CollectedLayer, store: ContentStore, tarSplit: Spool, onRead: (bytes: number) => void): Promise<UnpackedLayer> {
+  const { archive, entry, blobDigest } = layer.source;
+  const fail = (message: string, cause?: unknown): PreloaderError => archiveError(archive.name, `entry '${printable(entry)}': ${message}`, cause);
+  const blobHash = createHash('sha256');
+  const diffHash = createHash('sha256');
+  const compressed = new ByteReader(archive.stream(entry));
+  const start = await compressed.exactly(MAGIC_BYTES);
+  const compression = compressionOf(start);
+  // What dockerd takes for bzip2, too (moby, go-archive/compression, Detect).
+  if (start.toString('latin1', 0, 3) === 'BZh') {
+    throw fail('a layer as a tar expected, plain or compressed with gzip, zstd or xz; found bzip2: save it without');
+  }
+  const checkBlob = blobDigest !== undefined && compression !== 'none';
+  const source = checked(start, compressed, (bytes) => {
+    if (checkBlob) blobHash.update(bytes);
+    onRead(bytes.length);
+  });
+  const tar = new ByteReader(hashed(decompress(source, compression), diffHash));
+  let unpacked: UnpackedLayer;
+  try {
+    unpacked = await unpackLayer(tar, store, tarSplit);
+    // What follows the data proper belongs to the blob, too.
+    if (checkBlob) for (let piece = await compressed.some(CHUNK_BYTES); piece !== undefined; piece = await compressed.some(CHUNK_BYTES)) blobHash.update(piece);
+  } catch (error) {
+    await tar.close().catch(() => undefined);
+    await compressed.close().catch(() => undefined);
+    if (error instanceof PreloaderError) throw error;
+    throw fail(messageOf(error), error);
+  }
+  const diffID = `sha256:${diffHash.digest('hex')}`;
+  if (diffID !== layer.diffID) throw fail(`a layer with digest ${layer.diffID} expected, as in the image's configuration, found ${diffID}`);
+  const found = `sha256:${blobHash.digest('hex')}`;
+  if (checkBlob && found !== blobDigest) throw fail(`content with digest ${blobDigest} expected, found ${found}`);
+  return unpacked;
+}
+
+const CHUNK_BYTES = 1024 * 1024;
+
+async function* checked(start: Buffer, reader: ByteReader, onPiece: (bytes: Buffer) => void): AsyncGenerator<Uint8Array> {
+  for (let piece: Buffer | undefined = start; piece !== undefined; piece = await reader.some(CHUNK_BYTES)) {
+    onPiece(piece);
+    yield piece;
+  }
+}
+
+async function* hashed(source: AsyncIterable<Uint8Array>, hash: ReturnType<typeof createHash>): AsyncGenerator<Uint8Array> {
+  for await (const piece of source) {
+    hash.update(piece);
+    yield piece;
+  }
+}

@@ -1,0 +1,72 @@
+import { statSync } from 'node:fs';
+import { PreloaderError } from '../system/errors.ts';
+import { openArchive } from './archive/archive.ts';
+import { nameImages, namingAdvice, selectImages, type ArchiveArgument } from './archive/archive-argument.ts';
+import type { BuildOptions } from './build-disk.ts';
+import type { InputImage } from './archive/input-image.ts';
+import { isInput } from './inputs.ts';
+import { identityOf } from './archive/member-archive.ts';
+import { TO_STDOUT, type Workplace } from './workplace.ts';
+import { describePlatform } from './archive/platform.ts';
+import type { Progress } from '../text/progress.ts';
+import { readImages } from './archive/read-images.ts';
+
+/** The images of all archives, under the names that they are to have. @param notes what the user may not have meant */
+export async function readAll(
+  options: BuildOptions,
+  workplace: Workplace,
+  progress: Progress,
+): Promise<{ readonly images: readonly InputImage[]; readonly notes: readonly string[] }> {
+  const notes: string[] = [];
+  const read: { readonly argument: ArchiveArgument; readonly images: readonly InputImage[] }[] = [];
+  for (const [index, argument] of options.archives.entries()) {
+    progress.step(`reading ${argument.path === '-' ? 'standard input' : argument.path}`);
+    const archive = await openArchive(argument.path, () => workplace.path(`archive-${index}`));
+    const { images, leftOut } = await readImages(archive, options.choice);
+    notes.push(
+      ...leftOut.map(
+        (what) => `${archive.name}: ${what} is left out: the disk is for ${describePlatform(options.choice.platform)}`,
+      ),
+    );
+    read.push({ argument, images: nameImages(argument, selectImages(argument, images)) });
+  }
+  const images = withTag(
+    read.flatMap(({ images: some }) => some),
+    options.tag,
+  );
+  const named = new Set(images.flatMap(({ id, references }) => (references.length > 0 ? id : [])));
+  const nameless = new Set(images.flatMap(({ id }) => (named.has(id) ? [] : id)));
+  return {
+    images,
+    notes: [...notes, ...read.flatMap(({ argument, images: some }) => namingAdvice(argument, some, nameless))],
+  };
+}
+
+function withTag(images: readonly InputImage[], tag: string | undefined): readonly InputImage[] {
+  if (tag === undefined) return images;
+  const nameless = images.filter(({ references }) => references.length === 0);
+  const [only] = nameless;
+  const count = new Set(nameless.map(({ id }) => id)).size;
+  if (only === undefined || count > 1) {
+    throw new PreloaderError(
+      'BUILD_FAILED',
+      `--tag ${tag}: one image without a name expected, found ${count}: ARCHIVE=NAME:TAG names that of one archive`,
+    );
+  }
+  return images.map((image) => (image.id === only.id ? { ...image, references: [...image.references, tag] } : image));
+}
+
+/**
+ * Refuses an output that an image of a folder is made of, which is known only once it is read. A disk of earlier that
+ * lies in such a folder is no input.
+ * @throws PreloaderError
+ */
+export function refuseArchiveAsOutput(output: string | undefined, images: readonly InputImage[]): void {
+  if (output === undefined || output === TO_STDOUT) return;
+  const there = statSync(output, { throwIfNoEntry: false });
+  if (there === undefined) return;
+  for (const { archive, sources } of images) {
+    for (const { entry } of sources) if (archive.has(entry)) archive.sizeOf(entry);
+    if (archive.readFrom(identityOf(there))) throw isInput(output, `a file of the archive ${archive.name}`);
+  }
+}

@@ -1,0 +1,206 @@
+import { plural } from '../../text/plural.ts';
+import type { ByteReader } from './byte-reader.ts';
+import { parsePax, parsePaxInteger, parsePaxNumber, parsePaxTime, type PaxRecords } from './pax.ts';
+import { readSparseMap, sparseFormat, type Fragment } from './sparse.ts';
+import { BLOCK_BYTES, parseTarHeader, wrapped, type TarHeader } from './tar-header.ts';
+
+/** One entry of a tar, with its PAX records and GNU long names applied. */
+export interface TarEntry extends TarHeader {
+  readonly mtimeNsec: number;
+  /** Extended attributes of `SCHILY.xattr.*`, by name. */
+  readonly xattrs: ReadonlyMap<string, Buffer>;
+  /** Where a sparse file's payload belongs; `size` is then that of the file, not of the payload. */
+  readonly fragments: readonly Fragment[] | undefined;
+  /** Bytes of it that follow in the tar. */
+  readonly payloadBytes: number;
+}
+
+/** As in Go's archive/tar (maxSpecialFileSize): no PAX header and no long name is larger. */
+const MAX_SPECIAL_BYTES = 1024 * 1024;
+/** Types that have no payload whatever their size field says (Go, isHeaderOnlyType). */
+const HEADER_ONLY = new Set(['1', '2', '3', '4', '5', '6']);
+const SLASH = 0x2f;
+const XATTR_PREFIX = 'SCHILY.xattr.';
+const NO_RECORDS: PaxRecords = new Map();
+const NO_XATTRS = new Map<string, Buffer>();
+
+/**
+ * Reads a tar entry by entry, by the rules of Go's archive/tar, which dockerd reads it with.
+ *
+ * Every byte that is no payload goes to `onRaw` in its order: headers, long names, padding, what follows the end. The
+ * payload is the caller's: `payload` gives it piece by piece, and all of it has to be read before `next`.
+ */
+export class TarReader {
+  readonly #reader: ByteReader;
+  readonly #onRaw: (bytes: Buffer) => void;
+  readonly #onJump: (bytes: number, padding: number) => void;
+  #remaining = 0;
+  #padding = 0;
+
+  /** @param onJump moves the source on by so many bytes and their padding, for `jump` */
+  constructor(
+    reader: ByteReader,
+    onRaw: (bytes: Buffer) => void,
+    onJump: (bytes: number, padding: number) => void = () => undefined,
+  ) {
+    this.#reader = reader;
+    this.#onRaw = onRaw;
+    this.#onJump = onJump;
+  }
+
+  /** The next entry, or undefined at the end of the tar. @throws Error where it is no tar, or cut off */
+  async next(): Promise<TarEntry | undefined> {
+    if (this.#remaining > 0) throw new Error('the payload has to be read before the next entry');
+    await this.#skipPadding();
+    let pax: PaxRecords = NO_RECORDS;
+    let longName: Buffer | undefined;
+    let longLink: Buffer | undefined;
+    for (;;) {
+      const block = await this.#reader.exactly(BLOCK_BYTES);
+      this.#onRaw(block);
+      if (block.length === 0) return undefined;
+      if (block.length < BLOCK_BYTES)
+        throw new Error(`a tar header of ${BLOCK_BYTES} bytes expected, found the end after ${block.length}`);
+      const header = parseTarHeader(block);
+      if (header === undefined) {
+        await this.#readEnd();
+        return undefined;
+      }
+      if (header.type === 'x') pax = parsePax(await this.#special(header));
+      // Git's and others' global headers are an entry to Go: what came before is for them, not for the next file.
+      else if (header.type === 'g') return globalEntry(header, parsePax(await this.#special(header)));
+      else if (header.type === 'L') longName = untilZero(await this.#special(header));
+      else if (header.type === 'K') longLink = untilZero(await this.#special(header));
+      else return await this.#entry(header, pax, longName, longLink);
+    }
+  }
+
+  /** The next piece of the current entry's payload, undefined after the last. @throws Error where it is cut off */
+  async payload(): Promise<Buffer | undefined> {
+    if (this.#remaining === 0) return undefined;
+    const piece = await this.#reader.some(this.#remaining);
+    if (piece === undefined) throw new Error(`${plural(this.#remaining, 'more byte')} expected, found the end of the archive`);
+    this.#remaining -= piece.length;
+    return piece;
+  }
+
+  /** Reads on behind the end of the tar, for a caller who wants all of the source. @returns whether there was something */
+  async readOn(): Promise<boolean> {
+    const piece = await this.#reader.some(BLOCK_BYTES * 128);
+    if (piece !== undefined) this.#onRaw(piece);
+    return piece !== undefined;
+  }
+
+  /** Leaves the payload and its padding out, where the source can move on without reading. */
+  jump(): void {
+    this.#onJump(this.#remaining, this.#padding);
+    this.#remaining = 0;
+    this.#padding = 0;
+  }
+
+  async #entry(
+    header: TarHeader,
+    pax: PaxRecords,
+    longName: Buffer | undefined,
+    longLink: Buffer | undefined,
+  ): Promise<TarEntry> {
+    const named = { ...header, ...namesOf(header, pax, longName, longLink) };
+    const type = header.type === '\0' ? (named.name.at(-1) === SLASH ? '5' : '0') : header.type;
+    const isHeaderOnly = HEADER_ONLY.has(type);
+    const payloadBytes = isHeaderOnly
+      ? 0
+      : pax.get('size')
+        ? parsePaxNumber(pax.get('size') ?? '', 'size')
+        : header.size;
+    if (payloadBytes < 0) throw new Error(`size: a number of bytes expected, found ${payloadBytes}`);
+    this.#remaining = payloadBytes;
+    this.#padding = -payloadBytes & (BLOCK_BYTES - 1);
+    const mtime = pax.get('mtime') ? parsePaxTime(pax.get('mtime') ?? '') : { sec: header.mtimeSec, nsec: 0 };
+    const xattrs = pax.size === 0 ? NO_XATTRS : new Map<string, Buffer>();
+    for (const [key, content] of pax)
+      if (key.startsWith(XATTR_PREFIX)) xattrs.set(key.slice(XATTR_PREFIX.length), Buffer.from(content, 'latin1'));
+    const format = sparseFormat(pax);
+    if (format !== undefined && isHeaderOnly)
+      throw new Error(`a sparse file expected, found a map of one for the tar type ${JSON.stringify(type)}`);
+    const sparse =
+      format === undefined ? undefined : await readSparseMap(format, pax, payloadBytes, (length) => this.#raw(length));
+    if (sparse !== undefined) this.#remaining -= sparse.mapBytes;
+    return {
+      ...named,
+      type,
+      name: sparse?.name ?? named.name,
+      uid: pax.get('uid') ? wrapped(parsePaxInteger(pax.get('uid') ?? '', 'uid')) : header.uid,
+      gid: pax.get('gid') ? wrapped(parsePaxInteger(pax.get('gid') ?? '', 'gid')) : header.gid,
+      size: sparse?.size ?? payloadBytes,
+      mtimeSec: mtime.sec,
+      mtimeNsec: mtime.nsec,
+      xattrs,
+      fragments: sparse?.fragments,
+      payloadBytes: this.#remaining,
+    };
+  }
+
+  async #raw(length: number): Promise<Buffer> {
+    const bytes = await this.#reader.exactly(length);
+    this.#onRaw(bytes);
+    if (bytes.length < length)
+      throw new Error(`${plural(length, 'byte')} expected, found the end of the archive after ${bytes.length}`);
+    return bytes;
+  }
+
+  async #special(header: TarHeader): Promise<Buffer> {
+    if (header.size > MAX_SPECIAL_BYTES)
+      throw new Error(`a header of at most ${MAX_SPECIAL_BYTES} bytes expected, found ${header.size}`);
+    const padded = (header.size + BLOCK_BYTES - 1) & -BLOCK_BYTES;
+    return (await this.#raw(padded)).subarray(0, header.size);
+  }
+
+  async #skipPadding(): Promise<void> {
+    // Some writers leave out the padding after the last entry; Go takes that, too.
+    if (this.#padding > 0) this.#onRaw(await this.#reader.exactly(this.#padding));
+    this.#padding = 0;
+  }
+
+  async #readEnd(): Promise<void> {
+    const second = await this.#reader.exactly(BLOCK_BYTES);
+    this.#onRaw(second);
+    if (second.length === BLOCK_BYTES && parseTarHeader(second) !== undefined)
+      throw new Error('a second block of zeros expected at the end of the tar, found an entry');
+  }
+}
+
+/**
+ * A GNU long name wins over a PAX path; an empty one, and an empty PAX value, take nothing over (reader.go, next,
+ * mergePAX).
+ */
+function namesOf(
+  header: TarHeader,
+  pax: PaxRecords,
+  longName: Buffer | undefined,
+  longLink: Buffer | undefined,
+): Pick<TarHeader, 'name' | 'linkName'> {
+  const chosen = (long: Buffer | undefined, text: string | undefined, short: Buffer): Buffer =>
+    long !== undefined && long.length > 0 ? long : text ? Buffer.from(text, 'latin1') : short;
+  return {
+    name: chosen(longName, pax.get('path'), header.name),
+    linkName: chosen(longLink, pax.get('linkpath'), header.linkName),
+  };
+}
+
+/** A global header's name counts among the layer's; all else of it is passed over (archive.go, Unpack). */
+function globalEntry(header: TarHeader, pax: PaxRecords): TarEntry {
+  return {
+    ...header,
+    ...namesOf(header, pax, undefined, undefined),
+    size: 0,
+    mtimeNsec: 0,
+    xattrs: NO_XATTRS,
+    fragments: undefined,
+    payloadBytes: 0,
+  };
+}
+
+function untilZero(bytes: Buffer): Buffer {
+  const end = bytes.indexOf(0);
+  return end === -1 ? bytes : bytes.subarray(0, end);
+}

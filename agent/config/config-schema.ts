@@ -1,0 +1,38 @@
+import { isAbsolute, normalize } from 'node:path';
+import * as z from 'zod/mini';
+import { labelPattern } from './label.ts';
+import { parseJson } from '../text/parse-json.ts';
+import { defaultConfig, parseRequired, type Config } from './config.ts';
+
+const defaults = defaultConfig();
+const absolutePath = z.string().check(z.refine((path) => isAbsolute(path), 'an absolute path'), z.overwrite((path) => normalize(path).replace(/(.)\/$/, '$1')));
+const label = z.string().check(z.refine((text) => labelPattern(text) !== undefined, 'a label of at most 16 letters, digits, dots, dashes and underscores, or a glob of such'));
+const required = z.string().check(
+  z.refine((text) => parseRequired(text) !== undefined, 'a label or glob, perhaps with @sha256:<64 hex digits> behind it'),
+);
+
+const dockerHost = z.string().check(z.refine((text) => /^unix:\/\/\/./.test(text), '`unix://` and an absolute path'));
+
+// The service manager gives up on a unit that starts more than five times in ten seconds, and on its socket with it.
+const idleExitSec = z.number().check(z.refine((sec) => sec === 0 || (sec >= 10 && sec <= 86_400), '0, or a time of 10 to 86400 seconds'));
+
+export const configSchema = z.strictObject({
+  labels: z._default(z.array(label), [...defaults.labels]),
+  required: z._default(z.array(required), [...defaults.required]),
+  deviceTimeoutSec: z._default(z.number().check(z.minimum(0), z.maximum(3600)), defaults.deviceTimeoutSec),
+  idleExitSec: z._default(idleExitSec, defaults.idleExitSec),
+  dockerConfig: z._default(absolutePath, defaults.dockerConfig),
+  dockerHost: z.optional(dockerHost),
+  dataRoot: z.optional(absolutePath),
+  conflicts: z._default(z.enum(['user', 'disk']), defaults.conflicts),
+  mountRoot: z._default(absolutePath, defaults.mountRoot),
+  statusSocket: z._default(absolutePath, defaults.statusSocket),
+  removedImages: z._default(z.enum(['restore', 'respect']), defaults.removedImages),
+  prunedImages: z._default(z.enum(['restore', 'respect']), defaults.prunedImages),
+  readAheadMb: z._default(z.number().check(z.minimum(0), z.maximum(1_000_000)), defaults.readAheadMb),
+});
+
+/** Parses the text of a configuration file. @throws Error naming the key */
+export function parseConfig(text: string): Config {
+  return parseJson(text, configSchema);
+}

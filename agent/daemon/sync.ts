@@ -1,0 +1,34 @@
+import { closeSync, openSync } from 'node:fs';
+import { messageOf } from '../system/errors.ts';
+import { systemCall } from '../system/libc.ts';
+import { log } from '../system/journal.ts';
+import { readLedger, writeLedger } from '../boot/ledger.ts';
+import { takeLock } from '../boot/store-lock.ts';
+
+/**
+ * Waits until what was written to the data root has reached its disk, and notes that in the ledger. Files that derive
+ * from a preload disk were written without waiting; until this mark is there, the next run compares their contents, for
+ * a power cut may have left them empty. Only a durable ledger may say so, hence the order.
+ */
+export async function syncStore(dataRoot: string): Promise<void> {
+  try {
+    const { state, ledger } = readLedger(dataRoot);
+    if (state !== 'read' || ledger.synced || ledger.next !== undefined) return;
+    const lock = await takeLock(dataRoot);
+    try {
+      const fd = openSync(dataRoot, 'r');
+      try {
+        systemCall('syncfs', fd);
+      } finally {
+        closeSync(fd);
+      }
+      // Under the lock the ledger is still the one that was read.
+      const now = readLedger(dataRoot);
+      if (now.state === 'read' && now.ledger.next === undefined) writeLedger(dataRoot, { ...now.ledger, synced: true });
+    } finally {
+      lock.release();
+    }
+  } catch (error) {
+    log('NOT_SYNCED', `${dataRoot}: the store could not be synced, so the next start compares contents, ignoring: ${messageOf(error)}`);
+  }
+}

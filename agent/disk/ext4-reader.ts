@@ -1,0 +1,185 @@
+import type { DiskBytes } from './image-bytes.ts';
+import type { DiskFiles } from './filesystem-reader.ts';
+
+const ROOT_INO = 2;
+const EXTENTS_FLAG = 0x80000;
+const CHUNK_BYTES = 1024 * 1024;
+const MAX_DEPTH = 5;
+const MAX_FOLDER_BYTES = 256 * 1024 * 1024;
+
+interface Inode {
+  readonly mode: number;
+  readonly size: number;
+  readonly flags: number;
+  /** i_block. */
+  readonly area: Buffer;
+}
+
+interface Extent {
+  readonly block: number;
+  readonly count: number;
+  /** Undefined where it is not written yet and reads as zeros. */
+  readonly start: number | undefined;
+}
+
+/** Reads ext4, whoever made it, as far as it has extents (fs/ext4/ext4.h, ext4_extents.h). */
+export class Ext4Files implements DiskFiles {
+  readonly #bytes: DiskBytes;
+  readonly #blockBytes: number;
+  readonly #inodesPerGroup: number;
+  readonly #inodeBytes: number;
+  readonly #descriptorBytes: number;
+  readonly #folders = new Map<number, Map<string, number>>();
+
+  constructor(bytes: DiskBytes) {
+    this.#bytes = bytes;
+    const superblock = bytes.read(1024, 1024);
+    const INCOMPAT_64BIT = 0x80;
+    const INCOMPAT_META_BG = 0x10;
+    const incompatible = superblock.readUInt32LE(0x60);
+    if ((incompatible & INCOMPAT_META_BG) !== 0) throw new Error('ext4 without meta_bg expected, found one with it');
+    this.#blockBytes = 1024 * 2 ** (superblock.readUInt32LE(0x18) & 7);
+    this.#inodesPerGroup = superblock.readUInt32LE(0x28);
+    this.#inodeBytes = superblock.readUInt16LE(0x58);
+    this.#descriptorBytes = (incompatible & INCOMPAT_64BIT) === 0 ? 32 : superblock.readUInt16LE(0xfe);
+    if (this.#inodesPerGroup === 0 || this.#inodeBytes < 128 || this.#descriptorBytes < 32) throw new Error('a valid ext4 superblock expected, found something else');
+  }
+
+  kindOf(path: string): ReturnType<DiskFiles['kindOf']> {
+    const ino = this.#find(path);
+    if (ino === undefined) return undefined;
+    const type = this.#inode(ino).mode & 0o170000;
+    return type === 0o100000 ? 'file' : type === 0o040000 ? 'folder' : 'other';
+  }
+
+  list(path: string): string[] {
+    const ino = this.#find(path);
+    return ino === undefined ? [] : [...(this.#folder(ino)?.keys() ?? [])].sort();
+  }
+
+  sizeOf(path: string): number | undefined {
+    const ino = this.#find(path);
+    if (ino === undefined) return undefined;
+    const inode = this.#inode(ino);
+    return (inode.mode & 0o170000) === 0o100000 ? inode.size : undefined;
+  }
+
+  *pieces(path: string, start = 0, end?: number): Generator<Buffer> {
+    const ino = this.#find(path);
+    const inode = ino === undefined ? undefined : this.#inode(ino);
+    if (inode === undefined || (inode.mode & 0o170000) !== 0o100000) throw new Error(`${path}: a regular file expected, found none`);
+    yield* this.#content(inode, start, end);
+  }
+
+  close(): void {
+    this.#bytes.close();
+  }
+
+  #find(path: string): number | undefined {
+    let ino = ROOT_INO;
+    for (const name of path.split('/')) {
+      if (name === '' || name === '.') continue;
+      const next = this.#folder(ino)?.get(name);
+      if (next === undefined) return undefined;
+      ino = next;
+    }
+    return ino;
+  }
+
+  /** A folder's entries, undefined where it is none. The linear reading passes over the blocks of an index by itself. */
+  #folder(ino: number): Map<string, number> | undefined {
+    const known = this.#folders.get(ino);
+    if (known !== undefined) return known;
+    const inode = this.#inode(ino);
+    if ((inode.mode & 0o170000) !== 0o040000) return undefined;
+    const limit = Math.min(MAX_FOLDER_BYTES, this.#bytes.sizeBytes);
+    if (inode.size > limit) throw new Error(`a folder of at most ${limit} bytes expected, found one of ${inode.size}`);
+    const entries = new Map<string, number>();
+    const content = Buffer.concat([...this.#content(inode)]);
+    for (let offset = 0; offset + 8 <= content.length; ) {
+      const length = content.readUInt16LE(offset + 4);
+      if (length < 8) throw new Error('a folder with valid entries expected, found a damaged one');
+      const child = content.readUInt32LE(offset);
+      const name = content.toString('latin1', offset + 8, offset + 8 + content.readUInt8(offset + 6));
+      if (child !== 0 && name !== '.' && name !== '..') entries.set(name, child);
+      offset += length;
+    }
+    this.#folders.set(ino, entries);
+    return entries;
+  }
+
+  #inode(ino: number): Inode {
+    const group = Math.floor((ino - 1) / this.#inodesPerGroup);
+    const descriptors = this.#blockBytes === 1024 ? 2048 : this.#blockBytes;
+    const descriptor = this.#bytes.read(descriptors + group * this.#descriptorBytes, this.#descriptorBytes);
+    const table = descriptor.readUInt32LE(8) + (this.#descriptorBytes >= 64 ? descriptor.readUInt32LE(0x28) * 2 ** 32 : 0);
+    const inode = this.#bytes.read(table * this.#blockBytes + ((ino - 1) % this.#inodesPerGroup) * this.#inodeBytes, 128);
+    return {
+      mode: inode.readUInt16LE(0),
+      size: inode.readUInt32LE(0x6c) * 2 ** 32 + inode.readUInt32LE(4),
+      flags: inode.readUInt32LE(0x20),
+      area: inode.subarray(0x28, 0x28 + 60),
+    };
+  }
+
+  *#content(inode: Inode, start = 0, end = inode.size): Generator<Buffer> {
+    if ((inode.flags & EXTENTS_FLAG) === 0 && inode.size > 0) throw new Error('a file with extents expected, found one without');
+    let position = start;
+    for (const extent of inode.size === 0 ? [] : this.#extents(inode.area)) {
+      const first = extent.block * this.#blockBytes;
+      const last = Math.min(first + extent.count * this.#blockBytes, end);
+      yield* zeros(Math.min(first, end) - position);
+      position = Math.max(position, Math.min(first, end));
+      if (extent.start === undefined) yield* zeros(last - position);
+      else {
+        for (let at = position; at < last; at += CHUNK_BYTES)
+          yield this.#bytes.read(extent.start * this.#blockBytes + at - first, Math.min(CHUNK_BYTES, last - at));
+      }
+      position = Math.max(position, last);
+      if (position >= end) return;
+    }
+    yield* zeros(end - position);
+  }
+
+  /**
+   * In the order of the file, as the kernel wants them (fs/ext4/extents.c, ext4_valid_extent_entries): so none comes
+   * twice.
+   */
+  *#extents(root: Buffer): Generator<Extent> {
+    let next = 0;
+    for (const extent of this.#extentsOf(root, 0)) {
+      if (extent.block < next || extent.count === 0)
+        throw new Error('an extent tree in order expected, found a damaged one');
+      if (extent.start !== undefined && (extent.start + extent.count) * this.#blockBytes > this.#bytes.sizeBytes)
+        throw new Error('a file within its disk expected, found one that ends behind it');
+      next = extent.block + extent.count;
+      yield extent;
+    }
+  }
+
+  *#extentsOf(node: Buffer, level: number): Generator<Extent> {
+    if (node.readUInt16LE(0) !== 0xf30a || level > MAX_DEPTH) throw new Error('a valid extent tree expected, found a damaged one');
+    const depth = node.readUInt16LE(6);
+    const count = Math.min(node.readUInt16LE(2), Math.floor((node.length - 12) / 12));
+    if (depth > 0 && count === 0) throw new Error('a valid extent tree expected, found a damaged one');
+    for (let index = 0; index < count; index += 1) {
+      const entry = node.subarray(12 + index * 12, 24 + index * 12);
+      if (depth === 0) {
+        const length = entry.readUInt16LE(4);
+        const start = entry.readUInt16LE(6) * 2 ** 32 + entry.readUInt32LE(8);
+        yield length > 32_768 ? { block: entry.readUInt32LE(0), count: length - 32_768, start: undefined } : { block: entry.readUInt32LE(0), count: length, start };
+      } else {
+        const child = entry.readUInt16LE(8) * 2 ** 32 + entry.readUInt32LE(4);
+        const below = this.#bytes.read(child * this.#blockBytes, this.#blockBytes);
+        // An empty node would be read once for each that leads to it.
+        if (below.readUInt16LE(2) === 0 || below.readUInt16LE(6) !== depth - 1)
+          throw new Error('a valid extent tree expected, found a damaged one');
+        yield* this.#extentsOf(below, level + 1);
+      }
+    }
+  }
+}
+
+function* zeros(count: number): Generator<Buffer> {
+  for (let missing = count; missing > 0; missing -= CHUNK_BYTES) yield Buffer.alloc(Math.min(CHUNK_BYTES, missing));
+}

@@ -1,0 +1,81 @@
+import { messageOf, PreloaderError } from '../system/errors.ts';
+import { checkShape, listOf, matching, objectOf, text, whole } from '../text/shape.ts';
+import { FORMAT_VERSION, refuseNewerMajor } from './manifest.ts';
+
+/** In the root of a disk: what to read ahead of the first containers. A hint, without which the disk is as good. */
+export const READ_AHEAD_NAME = 'docker-preloader-read-ahead.json';
+export const MAX_READ_AHEAD_BYTES = 4 * 1024 * 1024;
+/** Each costs the agent some system calls while Docker starts. */
+const MAX_FILES = 40_000;
+
+/** Which parts of layers' files are worth reading ahead: what `record` prints, and what a disk has. */
+export interface ReadAheadList {
+  readonly formatVersion: string;
+  /** On a disk, layers and files are in the order in which they lie. */
+  readonly layers: readonly { readonly chainId: string; readonly files: readonly ReadAheadFile[] }[];
+}
+
+export interface ReadAheadFile {
+  /** Below the layer's root. */
+  readonly path: string;
+  readonly pieces: readonly Piece[];
+}
+
+/** A part of a file, in bytes. */
+export interface Piece {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Names with slashes between them, none of them empty, `.` or `..`. */
+const PATH = /^(?!\.{1,2}(?:\/|$))[^/\0]+(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)*$/;
+
+const shape = objectOf({
+  formatVersion: text,
+  layers: listOf(objectOf({
+    chainId: matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'),
+    files: listOf(objectOf({ path: matching(PATH, 'a path below the root of a layer'), pieces: listOf(objectOf({ offset: whole, length: whole })) })),
+  })),
+});
+
+/** Parses a list that may come from anywhere. @throws Error naming it and the key; PreloaderError FORMAT_NEWER */
+export function parseReadAhead(json: string, name: string): ReadAheadList {
+  try {
+    const document: unknown = JSON.parse(json);
+    refuseNewerMajor(document, name, FORMAT_VERSION);
+    checkShape(document, shape);
+    const list = document as ReadAheadList;
+    const { files } = sizeOfList(list);
+    if (files > MAX_FILES) throw new Error(`at most ${MAX_FILES} files expected, found ${files}`);
+    return list;
+  } catch (error) {
+    if (error instanceof PreloaderError) throw error;
+    throw new Error(`${name}: a list that docker-preloader record printed expected: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** What of a file's pieces lies within it. */
+export function piecesWithin({ pieces }: ReadAheadFile, sizeBytes: number): Piece[] {
+  return pieces.flatMap(({ offset, length }) => {
+    const [start, end] = [Math.max(offset, 0), Math.min(offset + length, sizeBytes)];
+    return start < end ? [{ offset: start, length: end - start }] : [];
+  });
+}
+
+/** A list's text. @throws Error where it is larger than the agent takes one */
+export function serialiseReadAhead(list: ReadAheadList): string {
+  const json = `${JSON.stringify(list)}\n`;
+  const { files } = sizeOfList(list);
+  if (files > MAX_FILES || Buffer.byteLength(json) > MAX_READ_AHEAD_BYTES) throw new Error(`a list of at most ${MAX_FILES} files and ${MAX_READ_AHEAD_BYTES} bytes expected, found ${files} files and ${Buffer.byteLength(json)} bytes`);
+  return json;
+}
+
+/** How many files a list has, and of how many bytes. */
+export function sizeOfList({ layers }: ReadAheadList): { readonly files: number; readonly bytes: number } {
+  const files = layers.flatMap((layer) => layer.files);
+  return { files: files.length, bytes: bytesOf(files) };
+}
+
+export function bytesOf(files: readonly ReadAheadFile[]): number {
+  return files.flatMap(({ pieces }) => pieces).reduce((sum, { length }) => sum + length, 0);
+}

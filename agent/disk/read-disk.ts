@@ -1,0 +1,266 @@
+import { asChainID, asImageID, hexOf, type ChainID, type DiffID, type ImageID } from '../docker/ids.ts';
+import { isRecord } from '../docker/json.ts';
+import { MAX_CONFIG_BYTES, parseImageConfig, type ImageConfig } from '../docker/image-config.ts';
+import { TAR_SPLIT, type LayerRecord } from '../docker/layer-db.ts';
+import { isCacheId } from '../docker/overlay2.ts';
+import { parseReference } from '../docker/reference.ts';
+import { messageOf, PreloaderError } from '../system/errors.ts';
+import { oneLine } from '../text/one-line.ts';
+import { plural } from '../text/plural.ts';
+import type { Finding } from '../messages/finding.ts';
+import {
+  FREE_TAR_SPLIT_BYTES,
+  MAX_HELD_BYTES,
+  MAX_IMAGES,
+  MAX_REFERENCES,
+  MAX_REPOSITORIES_BYTES,
+  MAX_SOURCES_BYTES,
+  MAX_TAR_SPLIT_BYTES,
+  SMALL_FILE_BYTES,
+  TAR_SPLIT_BYTES_OF_NAME,
+} from './limits.ts';
+import { readManifest, type FoundManifest, type Manifest, type ManifestLayer } from './manifest.ts';
+import { DiskTree, type ReadableTree } from './mounted-tree.ts';
+
+/** A layer's tar-split on a disk: it is copied. */
+export interface TarSplit {
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** What its content must have, where the disk is pinned. */
+  readonly digest: string | undefined;
+}
+
+/** A layer as a disk has it. */
+export interface DiskLayer extends LayerRecord {
+  readonly label: string;
+  /** The folder with the layer's files, on this machine. */
+  readonly diffPath: string;
+  readonly tarSplit: TarSplit | undefined;
+  /** Where a registry has the layer: the text of `distribution/v2metadata-by-diffid`. */
+  readonly registrySources: string | undefined;
+}
+
+/** An image as a disk has it. */
+export interface DiskImage extends ImageConfig {
+  readonly label: string;
+  readonly config: Buffer;
+  /** `parent`, `lastUpdated`, `builtLocally` of imagedb/metadata, as far as they are there. */
+  readonly metadata: ReadonlyMap<string, Buffer>;
+}
+
+/** What is on a mounted disk, as far as it is valid; the rest is in the findings. */
+export interface DiskContent {
+  readonly label: string;
+  readonly manifest: Manifest | undefined;
+  readonly manifestDigest: string | undefined;
+  /** Whether the manifest's digest is one that was asked for, so that each file that it lists counts only with its own. */
+  readonly pinned: boolean;
+  readonly images: ReadonlyMap<ImageID, DiskImage>;
+  readonly layers: ReadonlyMap<ChainID, DiskLayer>;
+  readonly references: ReadonlyMap<string, ImageID>;
+  readonly findings: readonly Finding[];
+}
+
+const IMAGE_ROOT = 'image/overlay2';
+/** So many faults of one disk are told one by one; the rest are counted. */
+const MAX_FINDINGS = 50;
+const METADATA_FILES = ['parent', 'lastUpdated', 'builtLocally'] as const;
+
+/**
+ * Reads what is on a disk that is mounted at `root`, trusting nothing of it: a bad entry costs its image, a bad disk
+ * itself.
+ * @throws PreloaderError where the disk as a whole cannot be used
+ */
+export function readDisk(label: string, root: string): DiskContent {
+  return readTree(label, new DiskTree(root));
+}
+
+/**
+ * The same of a disk that need not be mounted.
+ * @param found its manifest, where that was read already
+ * @throws PreloaderError where the disk as a whole cannot be used
+ */
+export function readTree(label: string, tree: ReadableTree, found: FoundManifest | undefined = readManifest(tree)): DiskContent {
+  if (!tree.isFolder(IMAGE_ROOT) || !tree.isFolder('overlay2')) {
+    throw new PreloaderError('DISK_LAYOUT', 'the folders image/overlay2 and overlay2, as dockerd writes them, expected, found none');
+  }
+  const reader = new DiskReader(label, tree, found?.manifest);
+  reader.readImages();
+  reader.readReferences();
+  return {
+    label,
+    manifest: found?.manifest,
+    manifestDigest: found?.digest,
+    pinned: false,
+    images: reader.images,
+    layers: reader.layers,
+    references: reader.references,
+    findings: reader.findings,
+  };
+}
+
+class DiskReader {
+  readonly images = new Map<ImageID, DiskImage>();
+  readonly layers = new Map<ChainID, DiskLayer>();
+  readonly references = new Map<string, ImageID>();
+  readonly #findings: Finding[] = [];
+  #untold = 0;
+  #heldBytes = 0;
+  #tarSplitBytes = 0;
+  readonly #capacity: number;
+  readonly #label: string;
+  readonly #tree: ReadableTree;
+  readonly #seen = new Set<ChainID>();
+  readonly #hasSources: boolean;
+  readonly #listed: ReadonlyMap<string, ManifestLayer>;
+
+  constructor(label: string, tree: ReadableTree, manifest: Manifest | undefined) {
+    this.#label = label;
+    this.#tree = tree;
+    this.#listed = new Map(manifest?.layers.map((layer) => [layer.chainId, layer]));
+    this.#capacity = tree.capacity();
+    this.#hasSources = tree.isFolder(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256`);
+  }
+
+  get findings(): Finding[] {
+    if (this.#untold === 0) return this.#findings;
+    return [...this.#findings, { code: 'DISK_LAYOUT', label: this.#label, message: `disk ${this.#label}: ${plural(this.#untold, 'more fault')}` }];
+  }
+
+  #report(code: Finding['code'], message: string, image?: string): void {
+    if (this.#findings.length >= MAX_FINDINGS) this.#untold += 1;
+    else this.#findings.push({ code, label: this.#label, message: `disk ${this.#label}: ${oneLine(message)}`, ...(image === undefined ? {} : { image }) });
+  }
+
+  readImages(): void {
+    const names = this.#tree.names(`${IMAGE_ROOT}/imagedb/content/sha256`);
+    if (names.length > MAX_IMAGES) this.#report('DISK_LAYOUT', `at most ${MAX_IMAGES} images expected, found ${names.length}: the others are left out`);
+    for (const name of names.slice(0, MAX_IMAGES)) {
+      const id = asImageID(`sha256:${name}`);
+      if (id === undefined) this.#report('IMAGE_INVALID', `imagedb: names of 64 hex digits expected, found '${name.slice(0, 80)}'`);
+      else this.#readImage(id);
+    }
+  }
+
+  #hold(bytes: number): boolean {
+    if (this.#heldBytes + bytes > MAX_HELD_BYTES) return false;
+    this.#heldBytes += bytes;
+    return true;
+  }
+
+  #readImage(id: ImageID): void {
+    try {
+      const config = this.#tree.read(`${IMAGE_ROOT}/imagedb/content/sha256/${hexOf(id)}`, MAX_CONFIG_BYTES);
+      if (config === undefined) return;
+      if (!this.#hold(config.length)) throw new Error(`at most ${MAX_HELD_BYTES} bytes of configurations expected on a disk, found more`);
+      const image = parseImageConfig(config, id);
+      const metadata = new Map<string, Buffer>();
+      for (const file of METADATA_FILES) {
+        const content = this.#tree.read(`${IMAGE_ROOT}/imagedb/metadata/sha256/${hexOf(id)}/${file}`, SMALL_FILE_BYTES);
+        if (content !== undefined && content.length > 0) metadata.set(file, content);
+      }
+      this.images.set(id, { ...image, label: this.#label, config, metadata });
+      image.chains.forEach((chain, index) => this.#readLayer(chain, image.diffIDs[index], image.chains[index - 1]));
+    } catch (error) {
+      this.#report('IMAGE_INVALID', `image ${id} is left out: ${messageOf(error)}`, id);
+    }
+  }
+
+  #readLayer(chain: ChainID, diffID: DiffID | undefined, parent: ChainID | undefined): void {
+    if (this.#seen.has(chain) || diffID === undefined) return;
+    this.#seen.add(chain);
+    const folder = `${IMAGE_ROOT}/layerdb/sha256/${hexOf(chain)}`;
+    // Another disk, or the store, may have it: only the plan can say whether it is missing.
+    if (!this.#tree.isFolder(folder)) return;
+    try {
+      const { cacheId, size } = this.#readRecord(folder, chain, diffID, parent);
+      if (!/^\d{1,15}$/.test(size)) throw new Error(`${folder}/size: a number of bytes expected, found something else`);
+      if (!isCacheId(cacheId)) throw new Error(`${folder}/cache-id: letters, digits and dashes expected, found something else`);
+      const diff = `overlay2/${cacheId}/diff`;
+      if (!this.#tree.isFolder(diff)) throw new Error(`${diff}: a folder on the disk's own filesystem expected, found none`);
+      this.layers.set(chain, {
+        chain,
+        diffID,
+        parent,
+        size,
+        label: this.#label,
+        diffPath: this.#tree.path(diff),
+        tarSplit: this.#readTarSplit(folder, diff),
+        registrySources: this.#readSources(diffID),
+      });
+    } catch (error) {
+      this.#report('LAYER_INVALID', messageOf(error));
+    }
+  }
+
+  /**
+   * What a layer's record says. Of a disk that has them in its manifest, the small files need not be opened: each is one
+   * read of the device more. @throws Error where the record does not go with the image
+   */
+  #readRecord(folder: string, chain: ChainID, diffID: DiffID, parent: ChainID | undefined): { readonly cacheId: string; readonly size: string } {
+    const read = (name: string): string => this.#tree.readText(`${folder}/${name}`, SMALL_FILE_BYTES) ?? '';
+    const listed = this.#listed.get(chain);
+    const record = listed === undefined
+      ? { cacheId: read('cache-id').trim(), size: read('size'), diffID: read('diff'), parent: read('parent') }
+      : { cacheId: listed.cacheId, size: String(listed.sizeBytes), diffID: listed.diffId, parent: listed.parent ?? '' };
+    if (record.diffID !== diffID) throw new Error(`${folder}/diff: ${diffID} expected, found something else`);
+    if (asChainID(record.parent) !== parent || (parent === undefined && record.parent !== '')) throw new Error(`${folder}/parent: ${parent ?? 'none'} expected, found something else`);
+    return record;
+  }
+
+  #readTarSplit(folder: string, diff: string): DiskLayer['tarSplit'] {
+    const path = `${folder}/${TAR_SPLIT}`;
+    const sizeBytes = this.#tree.sizeOf(path);
+    if (sizeBytes === undefined) return undefined;
+    if (sizeBytes > MAX_TAR_SPLIT_BYTES) throw new Error(`${path}: at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found ${sizeBytes}`);
+    // They are copied: files that are mostly holes would fill the data root from a small disk.
+    const names = Math.ceil((sizeBytes - FREE_TAR_SPLIT_BYTES) / TAR_SPLIT_BYTES_OF_NAME);
+    if (names > 0 && !this.#tree.hasNames(diff, names)) throw new Error(`${path}: of ${sizeBytes} bytes, it takes a layer of at least ${names} files, found fewer`);
+    if (this.#tarSplitBytes + sizeBytes > this.#capacity) throw new Error(`${path}: tar-splits of at most ${this.#capacity} bytes together expected, as large as the disk, found more`);
+    this.#tarSplitBytes += sizeBytes;
+    return { path: this.#tree.path(path), sizeBytes, digest: this.#tree.digestOf?.(path) };
+  }
+
+  #readSources(diffID: DiffID): string | undefined {
+    if (!this.#hasSources) return undefined;
+    try {
+      const text = this.#tree.readText(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256/${hexOf(diffID)}`, MAX_SOURCES_BYTES);
+      return this.#hold(text?.length ?? 0) ? text : undefined;
+    } catch {
+      // Without it, a pull asks the registry for the layer again: no reason to leave the layer out.
+      return undefined;
+    }
+  }
+
+  readReferences(): void {
+    let document: unknown;
+    try {
+      const text = this.#tree.readText(`${IMAGE_ROOT}/repositories.json`, MAX_REPOSITORIES_BYTES);
+      if (text === undefined) return;
+      document = JSON.parse(text);
+    } catch (error) {
+      this.#report('REFERENCE_INVALID', `no name is taken from it: repositories.json: ${messageOf(error)}`);
+      return;
+    }
+    const repositories = isRecord(document) ? document['Repositories'] : undefined;
+    if (!isRecord(repositories)) {
+      this.#report('REFERENCE_INVALID', 'no name is taken from it: repositories.json: `Repositories`: an object expected, found something else');
+      return;
+    }
+    const references: [repository: string, text: string, id: unknown][] = [];
+    for (const [repository, entries] of Object.entries(repositories)) {
+      if (!isRecord(entries)) this.#report('REFERENCE_INVALID', `'${repository.slice(0, 300)}' is left out: an object with its references expected, found something else`);
+      else for (const [text, id] of Object.entries(entries)) references.push([repository, text, id]);
+    }
+    if (references.length > MAX_REFERENCES) this.#report('REFERENCE_INVALID', `at most ${MAX_REFERENCES} names expected, found ${references.length}: the others are left out`);
+    for (const [repository, text, id] of references.slice(0, MAX_REFERENCES)) this.#readReference(repository, text, id);
+  }
+
+  #readReference(repository: string, text: string, id: unknown): void {
+    const reference = parseReference(repository, text);
+    const image = asImageID(id);
+    if (reference === undefined) this.#report('REFERENCE_INVALID', `'${text.slice(0, 300)}' is left out: a valid image reference expected`);
+    else if (image === undefined || !this.images.has(image)) this.#report('REFERENCE_INVALID', `${text} is left out: it names an image that is not on the disk`, text);
+    else this.references.set(text, image);
+  }
+}

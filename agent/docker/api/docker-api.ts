@@ -1,0 +1,133 @@
+import type { ImageID } from '../ids.ts';
+import { isRecord } from '../json.ts';
+import { repositoryOf, tagOf } from '../reference.ts';
+import { Connection } from './connection.ts';
+import type { Response } from './response.ts';
+
+/** What dockerd tells of an image (moby, api/types/events). */
+export interface ImageEvent {
+  readonly action: string;
+  /** The image's ID; of a pull its name, of a prune nothing. */
+  readonly id: string;
+  /** The name that was given or taken. */
+  readonly name?: string;
+  readonly timeMs: number;
+}
+
+/** A line that does not end is not dockerd's. */
+const MAX_LINE = 1024 * 1024;
+
+/**
+ * What we want of dockerd's API. All connections are made at once, while dockerd runs: later, it may have ended, and its
+ * socket be systemd's.
+ */
+export class DockerApi {
+  readonly #events: Connection;
+  readonly #questions: Connection;
+  readonly #work: Connection;
+
+  private constructor(events: Connection, questions: Connection, work: Connection) {
+    this.#events = events;
+    this.#questions = questions;
+    this.#work = work;
+    // A dockerd that is to end closes what is idle, and waits some seconds for who follows events (net/http, Server.Shutdown).
+    for (const connection of [events, questions, work]) void connection.closed.then(() => this.close());
+  }
+
+  /** @throws system errors */
+  static async connect(path: string): Promise<DockerApi> {
+    const connections: Connection[] = [];
+    try {
+      for (let number = 0; number < 3; number += 1) connections.push(await Connection.open(path));
+      const docker = new DockerApi(...(connections as [Connection, Connection, Connection]));
+      // Only what has been asked something counts as idle.
+      await docker.#questions.request('GET', '/_ping');
+      return docker;
+    } catch (error) {
+      for (const connection of connections) connection.close();
+      throw error;
+    }
+  }
+
+  close(): void {
+    for (const connection of [this.#events, this.#questions, this.#work]) connection.close();
+  }
+
+  /** Which data root this dockerd is on. @throws Error */
+  async dataRoot(): Promise<string | undefined> {
+    const info: unknown = JSON.parse(expectStatus(await this.#work.request('GET', '/info'), 200).body);
+    const root = isRecord(info) ? info['DockerRootDir'] : undefined;
+    return typeof root === 'string' ? root : undefined;
+  }
+
+  /**
+   * Follows what happens to images, from when it returns.
+   * @returns what resolves when the connection ends
+   */
+  async follow(take: (event: ImageEvent) => void): Promise<{ readonly ended: Promise<void> }> {
+    let line = '';
+    let begin = (): void => undefined;
+    const begun = new Promise<void>((resolve) => (begin = resolve));
+    const filters = encodeURIComponent(JSON.stringify({ type: ['image'] }));
+    const ended = this.#events.stream(`/events?filters=${filters}`, (text) => {
+      begin();
+      const lines = `${line}${text}`.split('\n');
+      line = lines.pop() ?? '';
+      if (line.length > MAX_LINE) return this.#events.close();
+      for (const each of lines) {
+        const event = parseEvent(each);
+        if (event !== undefined) take(event);
+      }
+    });
+    const over = Promise.race([ended.then(() => undefined, () => undefined), this.#events.closed]);
+    await Promise.race([begun, over]);
+    return { ended: over };
+  }
+
+  /**
+   * Whether a prune of images is under way. dockerd looks whether one is before it looks at what it is asked for (moby,
+   * daemon/images/image_prune.go, ImagesPrune): to prune by a filter that there is not is refused for the one reason or
+   * for the other, and prunes nothing.
+   */
+  async isPruning(): Promise<boolean | undefined> {
+    const filters = encodeURIComponent(JSON.stringify({ 'docker-preloader': ['1'] }));
+    try {
+      const { status } = await this.#questions.request('POST', `/images/prune?filters=${filters}`);
+      return status === 409 ? true : status === 400 ? false : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** As `docker load`. What of it went wrong, the store shows. @throws Error where dockerd does not answer */
+  async load(archive: Buffer): Promise<string | undefined> {
+    const { status, body } = await this.#work.request('POST', '/images/load?quiet=1', archive);
+    return status === 200 ? /"error":"((?:[^"\\]|\\.)*)"/.exec(body)?.[1] : body.trim();
+  }
+
+  /** As `docker tag`, for a name with a tag. @throws Error */
+  async tag(id: ImageID, name: string): Promise<void> {
+    const query = `repo=${encodeURIComponent(repositoryOf(name))}&tag=${encodeURIComponent(tagOf(name) ?? '')}`;
+    expectStatus(await this.#work.request('POST', `/images/${id}/tag?${query}`), 201);
+  }
+}
+
+function expectStatus(response: Response, status: number): Response {
+  if (response.status !== status) throw new Error(`status ${status} of dockerd expected, found ${response.status}: ${response.body.trim()}`);
+  return response;
+}
+
+function parseEvent(line: string): ImageEvent | undefined {
+  let event: unknown;
+  try {
+    event = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  if (!isRecord(event) || event['Type'] !== 'image') return undefined;
+  const { Action: action, Actor: actor, timeNano } = event;
+  const { ID: id, Attributes: attributes } = isRecord(actor) ? actor : {};
+  const name = isRecord(attributes) ? attributes['name'] : undefined;
+  if (typeof action !== 'string' || typeof timeNano !== 'number') return undefined;
+  return { action, id: typeof id === 'string' ? id : '', ...(typeof name === 'string' ? { name } : {}), timeMs: timeNano / 1e6 };
+}

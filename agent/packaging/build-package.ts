@@ -1,0 +1,60 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import * as z from 'zod/mini';
+import { tarGz } from './deb/archives.ts';
+import { build } from './build-program.ts';
+import { copyright } from './deb/copyright.ts';
+import { deb } from './deb/deb.ts';
+import { documentation } from './manual/documentation.ts';
+import { packagedFiles } from './deb/packaged-files.ts';
+import { readTree } from './deb/read-files.ts';
+import { writeWhole } from './program/write-whole.ts';
+
+/**
+ * `npm run package`: builds, then makes `docker-preloader_VERSION_amd64.deb` and a `.tar.gz` of the same tree.
+ * The same sources and the same SOURCE_DATE_EPOCH give the same bytes.
+ * @param root the repository
+ * @returns the paths of both archives, in `dist`
+ */
+export async function makePackages(root: string): Promise<string[]> {
+  const { bundledPackages } = await build(root, path.join(root, 'dist'));
+  const { version, description } = readPackageJson(root);
+  const mtime = sourceDate(root);
+  const notice = { path: 'usr/share/doc/docker-preloader/copyright', mode: 0o644, content: Buffer.from(copyright(root, bundledPackages)) };
+  const files = [...readTree(root, packagedFiles), ...documentation(mtime), notice];
+  const scripts = readTree(root, [{ from: 'agent/packaging/deb/debian/{postinst,prerm,postrm}', to: './', mode: 0o755 }])
+    .map((script) => ({ ...script, path: path.basename(script.path) }));
+  const data = await tarGz(files, mtime);
+  const base = path.join(root, 'dist', `docker-preloader_${version}_amd64`);
+  writeWhole(`${base}.tar.gz`, data);
+  writeWhole(`${base}.deb`, await deb({ version, description, files, data, scripts, mtime }));
+  return [`${base}.deb`, `${base}.tar.gz`];
+}
+
+function readPackageJson(root: string): { version: string; description: string } {
+  const parsed: unknown = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  return z.object({ version: z.string(), description: z.string() }).parse(parsed);
+}
+
+/** The time of all files in the archives: SOURCE_DATE_EPOCH (reproducible-builds.org), else the time of the last commit, else 2000-01-01. */
+function sourceDate(root: string): Date {
+  const epoch = process.env['SOURCE_DATE_EPOCH'] ?? lastCommit(root) ?? '946684800';
+  if (!/^\d+$/.test(epoch)) throw new Error(`Expected SOURCE_DATE_EPOCH to be seconds since 1970, got \`${epoch}\``);
+  return new Date(Number(epoch) * 1000);
+}
+
+function lastCommit(root: string): string | undefined {
+  try {
+    return execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  } catch {
+    return undefined; // no git, or an unpacked source archive
+  }
+}
+
+if (import.meta.main) {
+  const root = path.resolve(import.meta.dirname, '../..');
+  for (const file of await makePackages(root)) {
+    console.log(`${path.relative(root, file)}: ${(statSync(file).size / 1e6).toFixed(1)} MB`);
+  }
+}

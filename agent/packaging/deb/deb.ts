@@ -1,0 +1,55 @@
+import { createHash } from 'node:crypto';
+import { ar, tarGz } from './archives.ts';
+import type { TreeFile } from './read-files.ts';
+
+export interface DebOptions {
+  readonly version: string;
+  readonly description: string;
+  /** What the package installs. */
+  readonly files: readonly TreeFile[];
+  /** The same files as a gzipped tar. */
+  readonly data: Buffer;
+  /** Maintainer scripts: postinst, prerm, postrm. */
+  readonly scripts: readonly TreeFile[];
+  readonly mtime: Date;
+}
+
+/** A Debian package (deb(5)), made without dpkg-deb: it works on any build machine, and the same input gives the same bytes. */
+export async function deb(options: DebOptions): Promise<Buffer> {
+  const control = await tarGz([
+    { path: 'control', mode: 0o644, content: Buffer.from(controlFile(options)) },
+    { path: 'md5sums', mode: 0o644, content: Buffer.from(md5sums(options.files)) },
+    ...options.scripts,
+  ], options.mtime);
+  return ar([
+    { name: 'debian-binary', content: Buffer.from('2.0\n') },
+    { name: 'control.tar.gz', content: control },
+    { name: 'data.tar.gz', content: options.data },
+  ], options.mtime);
+}
+
+/**
+ * deb-control(5). glibc 2.17 is the newest version of a symbol that the executable names (`objdump -T`). Docker is only
+ * recommended: it comes under several names, or without a package. `docker-preloader build` wants the suggested ones.
+ */
+function controlFile({ version, description, files }: DebOptions): string {
+  const sizeKiB = files.reduce((sum, { content }) => sum + Math.ceil(content.length / 1024), 0);
+  return `Package: docker-preloader
+Version: ${version.replace('-', '~')}
+Architecture: amd64
+Maintainer: The docker-preloader authors
+Installed-Size: ${sizeKiB}
+Depends: libc6 (>= 2.17)
+Recommends: docker.io | docker-ce
+Suggests: e2fsprogs, erofs-utils, qemu-utils
+Section: admin
+Priority: optional
+Description: Docker images that are there before dockerd starts
+ ${description}.
+`;
+}
+
+function md5sums(files: readonly TreeFile[]): string {
+  const lines = files.map(({ path, content }) => `${createHash('md5').update(content).digest('hex')}  ${path}\n`);
+  return lines.toSorted((a, b) => (a.slice(34) < b.slice(34) ? -1 : 1)).join('');
+}

@@ -1,0 +1,47 @@
+import { megabytes } from './megabytes.ts';
+
+/** Tells how far a build is. */
+export interface Progress {
+  /** The sum of what will be read, once it is known. */
+  expect(totalBytes: number): void;
+  step(text: string): void;
+  read(bytes: number): void;
+  end(): void;
+}
+
+const REDRAW_MS = 200;
+
+/** On a terminal a line that changes, with rate and remaining time; otherwise a plain line for each step. */
+export function makeProgress(stream: NodeJS.WriteStream, quiet: boolean, now: () => number = () => performance.now()): Progress {
+  let total = 0;
+  let done = 0;
+  let step = '';
+  let drawn = 0;
+  const start = now();
+  const live = stream.isTTY && !quiet;
+  const draw = (): void => {
+    drawn = now();
+    const seconds = (drawn - start) / 1000;
+    const rate = done / Math.max(seconds, 0.001);
+    const rest = total > 0 && done > 0 ? `, ${Math.ceil((total - done) / rate)} s left` : '';
+    const share = total > 0 ? `${Math.floor((100 * done) / total)} % of ${megabytes(total)}, ${megabytes(rate)}/s${rest}: ` : '';
+    stream.write(`\r\u001b[K${`${share}${step}`.slice(0, Math.max((stream.columns ?? 80) - 1, 20))}`);
+  };
+  return {
+    expect: (totalBytes) => {
+      total = totalBytes;
+    },
+    step: (text) => {
+      step = text;
+      if (live) draw();
+      else if (!quiet) stream.write(`${text}\n`);
+    },
+    read: (bytes) => {
+      done += bytes;
+      if (live && now() - drawn >= REDRAW_MS) draw();
+    },
+    end: () => {
+      if (live) stream.write('\r\u001b[K');
+    },
+  };
+}

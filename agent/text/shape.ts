@@ -1,0 +1,79 @@
+import { describeValue } from './parse-json.ts';
+
+/** Looks at a value; throws an Error that names the key, what was expected and what was found. */
+export type Shape = (value: unknown, key: string) => void;
+
+/**
+ * Checks the shape of what this program writes itself, manifests and ledgers: these are read at each boot, where zod would
+ * cost a tenth of the time to READY, and dockerd's configuration, which many machines have. What people write for us goes
+ * through zod.
+ * @throws Error as parseJson throws it
+ */
+export function checkShape(value: unknown, shape: Shape): void {
+  shape(value, '');
+}
+
+function expected(key: string, what: string, value: unknown): never {
+  throw new Error(`${key === '' ? '' : `\`${key}\`: `}expected ${what}, found ${describeValue(value)}`);
+}
+
+const below = (key: string, name: string | number): string => (key === '' ? String(name) : `${key}.${name}`);
+
+export const text: Shape = (value, key) => {
+  if (typeof value !== 'string') expected(key, 'string', value);
+};
+
+export const flag: Shape = (value, key) => {
+  if (typeof value !== 'boolean') expected(key, 'boolean', value);
+};
+
+export const number: Shape = (value, key) => {
+  if (typeof value !== 'number') expected(key, 'number', value);
+};
+
+export const whole: Shape = (value, key) => {
+  if (!Number.isSafeInteger(value)) expected(key, typeof value === 'number' ? 'int' : 'number', value);
+};
+
+/** A text of a form that is described by `what`. */
+export function matching(pattern: RegExp, what: string): Shape {
+  return (value, key) => {
+    if (typeof value !== 'string') expected(key, 'string', value);
+    if (!pattern.test(value)) expected(key, what, value);
+  };
+}
+
+/** May be left out. */
+export function optional(shape: Shape): Shape {
+  return (value, key) => {
+    if (value !== undefined) shape(value, key);
+  };
+}
+
+export function listOf(shape: Shape): Shape {
+  return (value, key) => {
+    if (!Array.isArray(value)) expected(key, 'array', value);
+    for (const [index, entry] of value.entries()) shape(entry, below(key, index));
+  };
+}
+
+/** An object whose names may be any. */
+export function recordOf(shape: Shape): Shape {
+  return (value, key) => {
+    if (!isObject(value)) expected(key, 'record', value);
+    for (const [name, entry] of Object.entries(value)) shape(entry, below(key, name));
+  };
+}
+
+/** An object with these names; it may have more, which a newer minor version knows. */
+export function objectOf(shapes: Readonly<Record<string, Shape>>): Shape {
+  const entries = Object.entries(shapes);
+  return (value, key) => {
+    if (!isObject(value)) expected(key, 'object', value);
+    for (const [name, shape] of entries) shape(value[name], below(key, name));
+  };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,88 @@
+import * as z from 'zod/mini';
+import { parseJson } from '../text/parse-json.ts';
+import { plural } from '../text/plural.ts';
+import { decompress } from '../builder/archive/decompress.ts';
+import type { FolderContent } from '../disk/filesystem-reader.ts';
+import { printable } from '../builder/layer/layer-tree.ts';
+
+const recordSchema = z.looseObject({
+  type: z.int(),
+  name: z.optional(z.string()),
+  name_raw: z.optional(z.string()),
+  size: z.optional(z.int()),
+  payload: z.nullish(z.string()),
+  /** Of a sparse file, where its payload belongs: offsets and lengths. */
+  fragments: z.optional(z.array(z.tuple([z.int(), z.int()]))),
+});
+
+/** A line holds at most some headers, or a sparse file's map. */
+const MAX_LINE_BYTES = 64 * 1024 * 1024;
+
+/**
+ * The tar that a tar-split and the layer's files give (vbatts/tar-split, tar/asm/assemble.go), piece by piece.
+ * @param files the files below the layer's root, their names as latin1
+ * @param onLine is told of each line's bytes before it is used, and may end it all
+ * @throws Error naming the file
+ */
+export async function* assemble(
+  tarSplit: Iterable<Buffer>,
+  files: FolderContent,
+  onLine: (bytes: number) => void = () => undefined,
+): AsyncGenerator<Buffer> {
+  for await (const line of lines(decompress(eachOf(tarSplit), 'gzip'))) {
+    onLine(line.length);
+    const record = parseJson(line, recordSchema);
+    if (record.type === 2) yield Buffer.from(record.payload ?? '', 'base64');
+    else if (record.type === 1 && (record.size ?? 0) > 0) {
+      const name =
+        record.name_raw === undefined
+          ? Buffer.from(record.name ?? '').toString('latin1')
+          : Buffer.from(record.name_raw, 'base64').toString('latin1');
+      yield* payloadOf(files, name, record.size ?? 0, record.fragments);
+    }
+  }
+}
+
+/** What of a file stands in the tar. Its size is compared before it is read: it may be anything. */
+function* payloadOf(
+  files: FolderContent,
+  name: string,
+  size: number,
+  fragments: readonly (readonly [number, number])[] = [[0, size]],
+): Generator<Buffer> {
+  const found = files.sizeOf(name);
+  if (found === undefined) throw new Error(`${printable(name)}: a regular file expected, found none`);
+  if (found !== size) throw new Error(`'${printable(name)}': ${plural(size, 'byte')} expected, found ${found}`);
+  let end = 0;
+  for (const [offset, length] of fragments) {
+    if (offset < end || length < 0 || offset + length > size)
+      throw new Error(`'${printable(name)}': a map in order and within the file expected, found another`);
+    end = offset + length;
+    if (length > 0) yield* files.pieces(name, offset, end);
+  }
+}
+
+async function* eachOf(source: Iterable<Buffer>): AsyncGenerator<Buffer> {
+  yield* source;
+}
+
+async function* lines(source: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  let rest: Buffer[] = [];
+  let restBytes = 0;
+  for await (const chunk of source) {
+    let piece = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+    for (let end = piece.indexOf(NEWLINE); end !== -1; end = piece.indexOf(NEWLINE)) {
+      yield Buffer.concat([...rest, piece.subarray(0, end)]).toString('utf8');
+      rest = [];
+      restBytes = 0;
+      piece = piece.subarray(end + 1);
+    }
+    restBytes += piece.length;
+    if (restBytes > MAX_LINE_BYTES)
+      throw new Error(`a tar-split with lines of at most ${MAX_LINE_BYTES} bytes expected, found a longer one`);
+    if (piece.length > 0) rest.push(Buffer.from(piece));
+  }
+  if (rest.length > 0) yield Buffer.concat(rest).toString('utf8');
+}
+
+const NEWLINE = 0x0a;

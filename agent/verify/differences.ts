@@ -1,0 +1,255 @@
+import { join } from 'node:path';
+import type { Finding } from '../messages/finding.ts';
+import type { ChainID, ImageID } from '../docker/ids.ts';
+import { parseImageConfig } from '../docker/image-config.ts';
+import { TAR_SPLIT } from '../docker/layer-db.ts';
+import { linkTargetOf, ownCacheId, pinName } from '../docker/overlay2.ts';
+import type { Store } from '../docker/store.ts';
+import { messageOf } from '../system/errors.ts';
+import { readTextIfThere } from '../system/files.ts';
+import { plural } from '../text/plural.ts';
+import { resultProblems } from '../boot/check.ts';
+import { isCopyOf } from '../boot/copy-tar-split.ts';
+import { ledgerFolder } from '../boot/ledger.ts';
+import { findHiddenMounts, type MountedDisk } from '../boot/mount-disks.ts';
+import type { Plan } from '../boot/plan/make-plan.ts';
+import type { Step } from '../boot/plan/steps.ts';
+
+export interface DifferencesInput {
+  readonly store: Store;
+  readonly plan: Plan;
+  readonly disks: readonly MountedDisk[];
+  /** What to type so that the plan is carried out. */
+  readonly cure: string;
+}
+
+/**
+ * How the store differs from the disks, a finding each. Two kinds: what is merely due (a disk came or went, the user
+ * removed a tag) is STORE_DIFFERS; what the store has and is wrong, so that images do not run, is STORE_DAMAGED.
+ * Beyond what a plan looks at, contents are compared here, also those that have reached the disk long ago.
+ */
+export function differences(input: DifferencesInput): Finding[] {
+  const found = new Differences(input);
+  for (const step of input.plan.steps) found.addStep(step);
+  return [...found.damage, ...found.due(), ...found.mounts(), ...found.contents(), ...found.leftOver()];
+}
+
+interface Due {
+  images: number;
+  layers: number;
+  readonly references: string[];
+}
+
+class Differences {
+  readonly damage: Finding[] = [];
+  readonly #input: DifferencesInput;
+  readonly #settled: Set<string>;
+  /** What the store's images stand on: of these, nothing may be missing. */
+  readonly #needed: ReadonlySet<ChainID>;
+  readonly #named: ReadonlySet<ImageID>;
+  /** By label; what goes is under no label. */
+  readonly #due = new Map<string | undefined, Due>();
+  readonly #single: Finding[] = [];
+  /** Layers without their pin. */
+  readonly #unpinned = new Set<ChainID>();
+  #staleCount = 0;
+
+  constructor(input: DifferencesInput) {
+    this.#input = input;
+    const { store, plan } = input;
+    this.#settled = new Set([...plan.content.layers.keys(), ...plan.content.images.keys(), ...plan.content.references.keys()]);
+    this.#named = new Set(store.referenceStore.references.values());
+    this.#needed = new Set([...store.images].flatMap((id) => store.imageConfig(id)?.chains ?? plan.catalogue.images.get(id)?.chains ?? []));
+  }
+
+  addStep(step: Step): void {
+    switch (step.do) {
+      case 'link-layer':
+      case 'record-layer':
+        return this.#addLayer(step);
+      case 'pin-layer':
+        this.#unpinned.add(step.chain);
+        return;
+      case 'unpin-layer':
+        this.#staleCount += 1;
+        return;
+      case 'store-image':
+        return this.#addImage(step);
+      case 'write-references':
+        for (const [reference, image] of step.changes) this.#addReference(reference, image);
+        return;
+      case 'remove-image':
+        this.#dueOf(undefined).images += 1;
+        return;
+      case 'remove-layer':
+        this.#settled.delete(step.chain);
+        this.#dueOf(undefined).layers += 1;
+        return;
+      case 'make-empty-layer':
+        if (this.#hasOwnLayer()) this.#damaged('the empty layer that base layers of disks stand on is missing or not whole', {});
+        return;
+      default:
+        // The ledger and where registries have layers: told below where nothing else is due.
+        return;
+    }
+  }
+
+  #hasOwnLayer(): boolean {
+    return [...this.#input.plan.content.layers.keys()].some((chain) => this.#input.store.ownership(chain) === 'ours');
+  }
+
+  #addLayer(step: Extract<Step, { do: 'link-layer' | 'record-layer' }>): void {
+    const { store } = this.#input;
+    this.#settled.delete(step.chain);
+    if (!store.layers.has(step.chain) && !this.#needed.has(step.chain)) {
+      if (step.do === 'link-layer') this.#dueOf(step.label).layers += 1;
+      return;
+    }
+    const present = store.ownLayer(step.chain);
+    const folder = `overlay2/${present.cacheId}`;
+    const record = `image/overlay2/layerdb/sha256/${step.chain.slice('sha256:'.length)}`;
+    const parts: readonly (readonly [file: string, expected: string, found: string | undefined])[] = step.do === 'link-layer'
+      ? [
+          [`${folder}/diff`, step.diffPath, present.diff],
+          [`${folder}/link`, step.names.link, present.linkFile],
+          [`${folder}/lower`, step.lower, present.lower],
+          [`${folder}/committed`, 'a file', present.committed ? 'a file' : undefined],
+          [`overlay2/l/${present.link}`, linkTargetOf(present.cacheId), present.linkTarget],
+        ]
+      : [...step.files].map(([name, text]) => [`${record}/${name}`, text, present.record?.get(name)] as const);
+    const wrong = parts.filter(([, expected, found]) => found !== expected);
+    // Of a record all small files may be right: then it is its tar-split.
+    const [file, expected, found] = wrong[0] ?? [`${record}/${TAR_SPLIT}`, 'that of the disk', 'another, or none'];
+    const more = wrong.length > 1 ? `, and ${plural(wrong.length - 1, 'more file')}` : '';
+    this.#damaged(`layer ${step.chain} of disk ${step.label}: ${file}: ${cut(expected)} expected, found ${found === undefined ? 'nothing' : cut(found)}${more}`, { label: step.label });
+  }
+
+  #addImage({ id, label, config }: Extract<Step, { do: 'store-image' }>): void {
+    const { store } = this.#input;
+    this.#settled.delete(id);
+    const isThere = store.images.has(id);
+    if (isThere && store.readImage(id)?.equals(config) === true) {
+      this.#single.push(this.#differs(`image ${this.#nameOf(id)}: the disk ${label} knows more about it than the store`, { label, image: id }));
+    } else if (isThere) {
+      this.#damaged(`image ${this.#nameOf(id)}: ${store.paths.image(id)}: the configuration with this digest expected, found something else`, { label, image: id });
+    } else if (this.#named.has(id)) {
+      this.#damaged(`image ${this.#nameOf(id)}: ${store.paths.image(id)}: its configuration expected, found nothing`, { label, image: id });
+    } else {
+      this.#dueOf(label).images += 1;
+    }
+  }
+
+  #addReference(reference: string, image: ImageID | undefined): void {
+    const { store, plan } = this.#input;
+    this.#settled.delete(reference);
+    if (image === undefined) this.#dueOf(undefined).references.push(reference);
+    else if (!store.images.has(image)) this.#dueOf(plan.catalogue.references.get(reference)?.label).references.push(reference);
+    else {
+      const now = store.referenceStore.references.get(reference);
+      this.#single.push(this.#differs(`${reference}: image ${image.slice(0, 19)} expected, found ${now === undefined ? 'no such name' : now.slice(0, 19)}`, { image: reference }));
+    }
+  }
+
+  #nameOf(id: ImageID): string {
+    return [...this.#input.store.referenceStore.references].find(([, image]) => image === id)?.[0] ?? id.slice(0, 19);
+  }
+
+  #dueOf(label: string | undefined): Due {
+    const due = this.#due.get(label) ?? { images: 0, layers: 0, references: [] };
+    this.#due.set(label, due);
+    return due;
+  }
+
+  due(): Finding[] {
+    const { plan } = this.#input;
+    const grouped = [...this.#due].map(([label, { images, layers, references }]) => {
+      const names = references.length > 8 ? [...references.slice(0, 8), `${references.length - 8} more`] : references;
+      const what = `${plural(images, 'image')} and ${plural(layers, 'layer')}${names.length === 0 ? '' : ` (${names.join(', ')})`}`;
+      return label === undefined
+        ? this.#differs(`${what} of disks that are not attached any more are still in the store`, {})
+        : this.#differs(`disk ${label}: ${what} are not in the store yet`, { label });
+    });
+    const all = [...grouped, ...this.#single, ...this.#pins()];
+    if (plan.steps.length === 0 || all.length + this.damage.length > 0) return all;
+    return [this.#differs(plan.steps.every(({ do: what }) => what === 'write-ledger' || what === 'remove-ledger') ? 'the ledger does not say what is in the store' : `${plural(plan.steps.length, 'note')} of where registries have layers are due`, {})];
+  }
+
+  /** Where a layer is due with its pin, or goes with it, that was told. */
+  #pins(): Finding[] {
+    const missing = [...this.#unpinned].filter((chain) => this.#input.store.layers.has(chain)).length;
+    const stale = this.#input.plan.steps.some((step) => step.do === 'remove-layer') ? 0 : this.#staleCount;
+    const tell = (count: number, what: string): Finding[] => (count === 0 ? [] : [this.#differs(`${plural(count, 'pin')}, by which layers outlast a prune, ${what}`, {})]);
+    return [...tell(missing, 'should be there, and not whole'), ...tell(stale, 'should not be there any more')];
+  }
+
+  /** dockerd follows the links where PID 1 has the disks mounted. */
+  mounts(): Finding[] {
+    const { store, plan, disks } = this.#input;
+    const linked = disks.filter(({ path }) => [...plan.content.layers.keys()].some((chain) => store.ownLayer(chain).diff?.startsWith(`${path}/`) === true));
+    return findHiddenMounts(linked).map(({ label = '' }) => this.#damagedFinding(`disk ${label}: mounted where dockerd looks for its layers expected, found nothing mounted there`, { label }));
+  }
+
+  /** What no step is for is to be as it was before READY, and with the contents of the disks. */
+  contents(): Finding[] {
+    const { store, plan } = this.#input;
+    const of = <Key extends string, Value>(map: ReadonlyMap<Key, Value>): Map<Key, Value> => new Map([...map].filter(([key]) => this.#settled.has(key)));
+    const { layers, images, references } = plan.content;
+    const problems = resultProblems(store, { content: { layers: of(layers), images: of(images), references: of(references) }, kept: plan.kept, pinned: new Set() }).map((problem) => this.#damagedFinding(problem, {}));
+    for (const chain of of(layers).keys()) {
+      const { diff } = store.ownLayer(chain);
+      const source = plan.catalogue.layers.get(chain)?.find((layer) => layer.diffPath === diff);
+      const file = join(store.paths.layer(chain), TAR_SPLIT);
+      if (source?.tarSplit === undefined || isCopyOf(file, { ...source.tarSplit, digest: undefined, label: source.label })) continue;
+      problems.push(this.#toReplace(`layer ${chain} of disk ${source.label}: ${file}: the same as on the disk expected, found another`, file, { label: source.label }));
+    }
+    const unpinned = [...plan.pinned].filter((chain) => !this.#unpinned.has(chain) && !store.hasPin(chain, true));
+    for (const chain of unpinned) problems.push(this.#toReplace(`layer ${chain}: ${store.paths.mount(pinName(chain))}: a pin that dockerd can read expected, found another`, `-r ${store.paths.mount(pinName(chain))}`, {}));
+    for (const id of new Set([...images.keys(), ...plan.catalogue.images.keys()])) {
+      const bytes = store.readImage(id);
+      if (bytes === undefined || !store.images.has(id)) continue;
+      try {
+        parseImageConfig(bytes, id);
+      } catch (error) {
+        // Where a step is for it, that has told it.
+        if (this.#settled.has(id) || !images.has(id)) problems.push(this.#toReplace(`image ${this.#nameOf(id)}: ${messageOf(error)}`, store.paths.image(id), { image: id }));
+      }
+    }
+    return problems;
+  }
+
+  /** A layer with our name that neither ledger nor disks know: a pull would take it for there. */
+  leftOver(): Finding[] {
+    const { store, plan, cure } = this.#input;
+    const removed = new Set(plan.steps.flatMap((step) => (step.do === 'remove-layer' ? [step.chain] : [])));
+    const unknown = [...store.layers].filter((chain) => !plan.content.layers.has(chain) && !removed.has(chain) && readTextIfThere(`${store.paths.layer(chain)}/cache-id`)?.trim() === ownCacheId(chain));
+    const unpinned = new Set(plan.steps.flatMap((step) => (step.do === 'unpin-layer' ? [step.chain] : [])));
+    const strayPins = store.pinnedLayers().filter((chain) => !plan.pinned.has(chain) && !unpinned.has(chain));
+    const strays = strayPins.map((chain) => this.#damagedFinding(`layer ${chain}: no pin for it expected, found ${store.paths.mount(pinName(chain))}`, {}, `rm -r ${store.paths.mount(pinName(chain))}`));
+    return [...strays, ...unknown.map((chain): Finding => ({
+      code: 'STORE_DAMAGED',
+      message: `layer ${chain}: in the ledger expected, or on a disk, found in the store alone; run: rm ${join(ledgerFolder(store.dataRoot), 'ledger.json')} && ${cure}`,
+    }))];
+  }
+
+  #damaged(what: string, fields: Partial<Finding>): void {
+    this.damage.push(this.#damagedFinding(what, fields));
+  }
+
+  #damagedFinding(what: string, fields: Partial<Finding>, cure = this.#input.cure): Finding {
+    return { code: 'STORE_DAMAGED', message: `${what}; run: ${cure}`, ...fields };
+  }
+
+  /** A plan trusts sizes of what has reached the disk once; a file that is not there, it writes again. */
+  #toReplace(what: string, file: string, fields: Partial<Finding>): Finding {
+    return { code: 'STORE_DAMAGED', message: `${what}; run: rm ${file} && ${this.#input.cure}`, ...fields };
+  }
+
+  #differs(what: string, fields: Partial<Finding>): Finding {
+    return { code: 'STORE_DIFFERS', message: `${what}; run: ${this.#input.cure}`, ...fields };
+  }
+}
+
+/** A `lower` of 125 layers is no line to read. */
+function cut(text: string): string {
+  return text.length > 250 ? `${text.slice(0, 250)}…` : text === '' ? 'an empty file' : text;
+}

@@ -1,0 +1,47 @@
+import { createHash } from 'node:crypto';
+import { messageAt } from '../system/errors.ts';
+import type { Manifest } from '../disk/manifest.ts';
+import type { DiskFiles, FolderContent } from '../disk/filesystem-reader.ts';
+import type { ReadBudget } from './read-budget.ts';
+
+/**
+ * Compares a disk's metadata with the digests in its manifest, both ways: each listed file must be there with its content,
+ * and no file that the agent would read may be there unlisted.
+ * @returns what is wrong, a line each
+ */
+export function metadataProblems(
+  files: DiskFiles,
+  { metadata }: Pick<Manifest, 'metadata'>,
+  budget: ReadBudget,
+): string[] {
+  const problems = Object.entries(metadata).flatMap(
+    ([path, expected]) => problemOf(budget.within(files), path, expected) ?? [],
+  );
+  for (const path of filesBelow(files, 'image')) {
+    if (!Object.hasOwn(metadata, path))
+      problems.push(`${path}: a file that the manifest lists expected, found one that it does not`);
+  }
+  return problems;
+}
+
+function problemOf(files: FolderContent, path: string, expected: string): string | undefined {
+  try {
+    const hash = createHash('sha256');
+    for (const piece of files.pieces(path)) hash.update(piece);
+    const found = `sha256:${hash.digest('hex')}`;
+    return found === expected ? undefined : `${path}: content with digest ${expected} expected, found ${found}`;
+  } catch (error) {
+    return messageAt(path, error);
+  }
+}
+
+/** dockerd's folders are five deep at most. */
+const MAX_DEPTH = 8;
+
+function filesBelow(files: DiskFiles, folder: string, depth = 0): string[] {
+  if (depth > MAX_DEPTH) return [];
+  return files.list(folder).flatMap((name) => {
+    const path = `${folder}/${name}`;
+    return files.sizeOf(path) === undefined ? filesBelow(files, path, depth + 1) : [path];
+  });
+}
