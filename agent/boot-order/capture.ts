@@ -1,7 +1,8 @@
 import { lstatSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import * as z from 'zod/mini';
-import { DEFAULT_CONFIG_PATH, defaultConfig, readConfig, runtimePath, type Config } from '../config/config.ts';
+import { DEFAULT_CONFIG_PATH, defaultConfig, runtimePath, type Config } from '../config/config.ts';
+import { readConfig } from '../config/read-config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
 import { DEFAULT_DATA_ROOT, readDaemonConfig } from '../docker/daemon-config.ts';
 import { storeOfService } from '../docker/service.ts';

@@ -4,7 +4,8 @@ import { hasNode, listBlockDevices, type BlockDevice } from '../system/block-dev
 import { messageOf } from '../system/errors.ts';
 import { readSuperblock, type Superblock } from '../disk/superblock.ts';
 import { isUdevRunning, labelByUdev } from '../system/udev.ts';
-import { parseRequired, type Config } from '../config/config.ts';
+import { parseRequired } from '../config/required.ts';
+import type { Config } from '../config/config.ts';
 
 /** A device with a filesystem whose label is one of ours. */
 export interface FoundDisk {

@@ -1,8 +1,9 @@
 import type { Finding } from '../messages/finding.ts';
 import { labelPattern } from '../config/label.ts';
-import { parseRequired, type Config } from '../config/config.ts';
+import { parseRequired } from '../config/required.ts';
+import type { Config } from '../config/config.ts';
 import type { FoundDisk } from './discover.ts';
-import type { LoadedDisk } from './preload.ts';
+import type { LoadedDisk } from './loaded-disk.ts';
 
 export interface FoundDisks {
   /** Named and required labels, and required globs, that no device has. */

@@ -1,8 +1,8 @@
 import { readPinnedDisk } from '../disk/pinned-tree.ts';
 import type { Config } from '../config/config.ts';
 import { checkTarSplit } from './copy-tar-split.ts';
-import type { LoadedDisk } from './preload.ts';
-import { requiredDigests } from '../config/required-digests.ts';
+import type { LoadedDisk } from './loaded-disk.ts';
+import { requiredDigests } from '../config/required.ts';
 import type { Step } from './plan/steps.ts';
 
 /** What tells the manifest's digest of a device with a pinned label, or undefined where it is not whole: all of it is read. */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { DiskFault } from '../disk/disk-fault.ts';
 import type { Finding } from '../messages/finding.ts';
-import { readDisk, type DiskContent } from '../disk/read-disk.ts';
+import { readDisk } from '../disk/read-disk.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { isDockerRunning, lastStarted } from '../docker/instance.ts';
@@ -16,11 +16,12 @@ import { checkResult } from './check.ts';
 import { checkMountRoot, type Config } from '../config/config.ts';
 import { discover, isSameDisk, labelFilter, type Discovery, type FoundDisk } from './discover.ts';
 import { hasLedger, ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
+import type { LoadedDisk } from './loaded-disk.ts';
 import { findMissing } from './missing-disks.ts';
 import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountedDisk, type MountOptions } from './mount-disks.ts';
 import type { Plan } from './plan/make-plan.ts';
 import { planWithRoom } from './plan/plan-with-room.ts';
-import { requiredDigests } from '../config/required-digests.ts';
+import { requiredDigests } from '../config/required.ts';
 import { takeLock } from './store-lock.ts';
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
@@ -44,12 +45,6 @@ export interface Before {
   readonly disks: readonly LoadedDisk[];
   /** Images that dockerd had. */
   readonly images: ReadonlySet<string>;
-}
-
-/** A disk that is in use, with what is on it. */
-export interface LoadedDisk {
-  readonly mounted: MountedDisk;
-  readonly content: DiskContent;
 }
 
 /** All that a run found out and did. */

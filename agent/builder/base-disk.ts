@@ -1,6 +1,6 @@
 import { PreloaderError } from '../system/errors.ts';
 import type { BaseDisk } from './store-tree.ts';
-import { inspectDisk } from '../disk/inspect-disk.ts';
+import { inspectDisk } from '../verify/inspect-disk.ts';
 
 /**
  * What a disk that another one is to stand on holds.

@@ -1,5 +1,4 @@
 import { tmpdir } from 'node:os';
-import type { ArchiveArgument } from './archive/archive-argument.ts';
 import { hexOf } from '../docker/ids.ts';
 import { isENOSPC, messageOf, PreloaderError } from '../system/errors.ts';
 import { checkBuilt } from './check-built.ts';
@@ -10,38 +9,14 @@ import { checkLimits } from './check-limits.ts';
 import { erofs } from './filesystem/erofs.ts';
 import { ext4 } from './filesystem/ext4.ts';
 import { uuidFrom, type Filesystem } from './filesystem/filesystem.ts';
-import { printable } from './layer/layer-tree.ts';
-import type { ReadAheadList } from '../disk/read-ahead-list.ts';
+import { printable } from '../text/printable.ts';
+import type { BuildOptions } from './disk-options.ts';
 import { makeWorkplace, TO_STDOUT, type Workplace } from './workplace.ts';
-import type { PlatformChoice } from './archive/platform.ts';
 import type { Progress } from '../text/progress.ts';
 import { readAll, refuseArchiveAsOutput } from './read-archives.ts';
-import { runTool } from './engine/run-tool.ts';
+import { runTool } from '../system/run-tool.ts';
 import { Spool } from './archive/spool.ts';
 import { unpackVerified } from './layer/verified-layer.ts';
-
-export interface BuildOptions {
-  readonly archives: readonly ArchiveArgument[];
-  /** A file, or `-`; undefined in a dry run that need not say where. */
-  readonly output: string | undefined;
-  readonly format: 'qcow2' | 'raw';
-  readonly filesystem: 'ext4' | 'erofs';
-  /** The filesystem's size; as needed where undefined. */
-  readonly sizeBytes: number | undefined;
-  /** From the content's digest where undefined. */
-  readonly label: string | undefined;
-  readonly priority: number;
-  /** A familiar reference for the one image that has no name. */
-  readonly tag: string | undefined;
-  readonly choice: PlatformChoice;
-  readonly compress: boolean;
-  /** Layers of these disks are left out. */
-  readonly bases: readonly BaseDisk[];
-  /** What to read ahead of the first containers, as far as it is on the disk. */
-  readonly readAhead: ReadAheadList | undefined;
-  /** All is read and worked out as ever, and no disk written. */
-  readonly dryRun: boolean;
-}
 
 interface BuiltImage {
   readonly id: string;

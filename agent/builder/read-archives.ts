@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import { PreloaderError } from '../system/errors.ts';
-import { openArchive } from './archive/archive.ts';
+import { openArchive } from './archive/open-archive.ts';
 import { nameImages, namingAdvice, selectImages, type ArchiveArgument } from './archive/archive-argument.ts';
-import type { BuildOptions } from './build-disk.ts';
+import type { BuildOptions } from './disk-options.ts';
 import type { InputImage } from './archive/input-image.ts';
 import { isInput } from './inputs.ts';
 import { identityOf } from './archive/member-archive.ts';

@@ -1,4 +1,4 @@
-import { readConfig } from '../config/config.ts';
+import { readConfig } from '../config/read-config.ts';
 import { preload } from '../boot/preload.ts';
 import { syncStore } from '../daemon/sync.ts';
 import { statusDocument } from '../status/status-document.ts';

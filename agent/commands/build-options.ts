@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { isatty } from 'node:tty';
 import { parseArchiveArgument, type ArchiveArgument } from '../builder/archive/archive-argument.ts';
 import { readBase } from '../builder/base-disk.ts';
-import type { BuildOptions } from '../builder/build-disk.ts';
+import type { BuildOptions } from '../builder/disk-options.ts';
 import { familiarReference } from '../builder/archive/image-name.ts';
 import { refuseInputAsOutput, type Input } from '../builder/inputs.ts';
 import { TO_STDOUT } from '../builder/workplace.ts';

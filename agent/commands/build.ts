@@ -1,4 +1,5 @@
-import { buildDisk, type BuildOptions, type BuiltDisk } from '../builder/build-disk.ts';
+import { buildDisk, type BuiltDisk } from '../builder/build-disk.ts';
+import type { BuildOptions } from '../builder/disk-options.ts';
 import { TO_STDOUT } from '../builder/workplace.ts';
 import { makeProgress } from '../text/progress.ts';
 import { megabytes } from '../text/megabytes.ts';

@@ -1,4 +1,4 @@
-import { inspectDisk, type Inspection } from '../disk/inspect-disk.ts';
+import { inspectDisk, type Inspection } from '../verify/inspect-disk.ts';
 import { makeProgress } from '../text/progress.ts';
 import { megabytes } from '../text/megabytes.ts';
 import { oneLine } from '../text/one-line.ts';

@@ -1,4 +1,4 @@
-import { readConfig } from '../config/config.ts';
+import { readConfig } from '../config/read-config.ts';
 import { preload } from '../boot/preload.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
 import { noDisk } from '../status/no-disk.ts';

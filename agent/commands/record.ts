@@ -1,8 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { release } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
-import { readConfig } from '../config/config.ts';
-import { preload, type LoadedDisk } from '../boot/preload.ts';
+import { readConfig } from '../config/read-config.ts';
+import { preload } from '../boot/preload.ts';
+import type { LoadedDisk } from '../boot/loaded-disk.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
 import { makeProgress } from '../text/progress.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';

@@ -1,4 +1,5 @@
-import { defaultConfig, readConfig, type Config } from '../config/config.ts';
+import { defaultConfig, type Config } from '../config/config.ts';
+import { readConfig } from '../config/read-config.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import { Timings } from '../boot/timings.ts';
 import type { Start } from '../daemon/start.ts';

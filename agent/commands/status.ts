@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { defaultConfig, readConfig, runtimePath, type Config } from '../config/config.ts';
+import { defaultConfig, runtimePath, type Config } from '../config/config.ts';
+import { readConfig } from '../config/read-config.ts';
 import { bootRecord } from '../status/boot-times.ts';
 import { fetchStatus, type Answer } from '../status/client.ts';
 import { publishedStatus, STATUS_FILE } from '../status/publish.ts';

@@ -1,4 +1,5 @@
-import { readConfig, type Config } from '../config/config.ts';
+import { readConfig } from '../config/read-config.ts';
+import type { Config } from '../config/config.ts';
 import { preload } from '../boot/preload.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
 import { unlinkStore } from '../boot/unlink-store.ts';

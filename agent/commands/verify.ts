@@ -1,6 +1,8 @@
-import { readConfig, type Config } from '../config/config.ts';
+import { readConfig } from '../config/read-config.ts';
+import type { Config } from '../config/config.ts';
 import { differences } from '../verify/differences.ts';
-import { preload, type LoadedDisk, type Preload } from '../boot/preload.ts';
+import { preload, type Preload } from '../boot/preload.ts';
+import type { LoadedDisk } from '../boot/loaded-disk.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
 import { FolderFiles } from '../disk/folder-reader.ts';
 import { layerProblem } from '../verify/layer-content.ts';

@@ -2,7 +2,8 @@ import { isAbsolute, normalize } from 'node:path';
 import * as z from 'zod/mini';
 import { labelPattern } from './label.ts';
 import { parseJson } from '../text/parse-json.ts';
-import { defaultConfig, parseRequired, type Config } from './config.ts';
+import { defaultConfig, type Config } from './config.ts';
+import { parseRequired } from './required.ts';
 
 const defaults = defaultConfig();
 const absolutePath = z.string().check(z.refine((path) => isAbsolute(path), 'an absolute path'), z.overwrite((path) => normalize(path).replace(/(.)\/$/, '$1')));

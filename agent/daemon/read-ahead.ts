@@ -11,7 +11,7 @@ import { log } from '../system/journal.ts';
 import { megabytes } from '../text/megabytes.ts';
 import { PAGE_BYTES, willNeed } from '../system/page-cache.ts';
 import { plural } from '../text/plural.ts';
-import type { LoadedDisk } from '../boot/preload.ts';
+import type { LoadedDisk } from '../boot/loaded-disk.ts';
 
 /** One call reads no more than the device's read_ahead_kb, 128 by default (mm/readahead.c, force_page_cache_ra). */
 const CALL_BYTES = 128 * 1024;

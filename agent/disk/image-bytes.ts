@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { inflateRawSync } from 'node:zlib';
-import { unzstdStart } from '../builder/archive/zstd.ts';
+import { unzstdStart } from '../streams/zstd.ts';
 
 /** The bytes of a disk, whatever it is kept in. */
 export interface DiskBytes {

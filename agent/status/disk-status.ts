@@ -1,5 +1,6 @@
 import type { FoundDisk } from '../boot/discover.ts';
-import type { LoadedDisk, Preload } from '../boot/preload.ts';
+import type { LoadedDisk } from '../boot/loaded-disk.ts';
+import type { Preload } from '../boot/preload.ts';
 import { effectOf, type Finding } from '../messages/finding.ts';
 import type { Code } from '../messages/codes.ts';
 import { oneLine } from '../text/one-line.ts';

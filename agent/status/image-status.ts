@@ -1,4 +1,5 @@
-import type { LoadedDisk, Preload } from '../boot/preload.ts';
+import type { LoadedDisk } from '../boot/loaded-disk.ts';
+import type { Preload } from '../boot/preload.ts';
 import type { Finding } from '../messages/finding.ts';
 import type { DiskImage } from '../disk/read-disk.ts';
 import type { ImageID } from '../docker/ids.ts';

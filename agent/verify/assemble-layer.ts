@@ -1,9 +1,9 @@
 import * as z from 'zod/mini';
 import { parseJson } from '../text/parse-json.ts';
 import { plural } from '../text/plural.ts';
-import { decompress } from '../builder/archive/decompress.ts';
+import { decompress } from '../streams/decompress.ts';
 import type { FolderContent } from '../disk/filesystem-reader.ts';
-import { printable } from '../builder/layer/layer-tree.ts';
+import { printable } from '../text/printable.ts';
 
 const recordSchema = z.looseObject({
   type: z.int(),

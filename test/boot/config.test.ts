@@ -3,7 +3,9 @@ import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
-import { checkMountRoot, defaultConfig, parseRequired, readConfig, runtimePath, type Config } from '../../agent/config/config.ts';
+import { checkMountRoot, defaultConfig, runtimePath, type Config } from '../../agent/config/config.ts';
+import { parseRequired } from '../../agent/config/required.ts';
+import { readConfig } from '../../agent/config/read-config.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 
 async function readText(text: string): Promise<Config> {

@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { execa } from 'execa';
-import { inspectDisk } from '../../agent/disk/inspect-disk.ts';
+import { inspectDisk } from '../../agent/verify/inspect-disk.ts';
 import { layerProblem } from '../../agent/verify/layer-content.ts';
 import { checkTarSplit } from '../../agent/builder/check-limits.ts';
 import { ReadBudget } from '../../agent/verify/read-budget.ts';

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
-import { ByteReader } from '../../agent/builder/tar/byte-reader.ts';
+import { ByteReader } from '../../agent/streams/byte-reader.ts';
 import { DiskFile } from '../../agent/builder/filesystem/block-writer.ts';
 import { Spool } from '../../agent/builder/archive/spool.ts';
 import { unpackLayer } from '../../agent/builder/layer/unpack-layer.ts';

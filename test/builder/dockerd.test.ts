@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
-import type { Inspection } from '../../agent/disk/inspect-disk.ts';
+import type { Inspection } from '../../agent/verify/inspect-disk.ts';
 import { savedLayers } from '../store/saved-image.ts';
 import { makeSite } from '../store/site.ts';
 import { agent } from '../support/agent.ts';

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import fc from '../support/properties.ts';
 import { assemble } from '../../agent/verify/assemble-layer.ts';
-import { ByteReader } from '../../agent/builder/tar/byte-reader.ts';
+import { ByteReader } from '../../agent/streams/byte-reader.ts';
 import { Crc64 } from '../../agent/builder/tar/crc64.ts';
 import { unpackLayer, type ContentStore, type UnpackedLayer } from '../../agent/builder/layer/unpack-layer.ts';
 import type { FolderContent } from '../../agent/disk/filesystem-reader.ts';

@@ -15,7 +15,7 @@ import {
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
-import type { Inspection } from '../../agent/disk/inspect-disk.ts';
+import type { Inspection } from '../../agent/verify/inspect-disk.ts';
 import { makeWorkplace } from '../../agent/builder/workplace.ts';
 import { agent, agentCommand } from '../support/agent.ts';
 import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { execa } from 'execa';
-import type { Inspection } from '../../agent/disk/inspect-disk.ts';
+import type { Inspection } from '../../agent/verify/inspect-disk.ts';
 import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
-import type { Inspection } from '../../agent/disk/inspect-disk.ts';
+import type { Inspection } from '../../agent/verify/inspect-disk.ts';
 import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { fetchDebianPackage } from '../support/debian-packages.ts';

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { constants, zstdCompressSync } from 'node:zlib';
-import { decompress, compressionOf } from '../../agent/builder/archive/decompress.ts';
-import { unzstdStart } from '../../agent/builder/archive/zstd.ts';
+import { decompress, compressionOf } from '../../agent/streams/decompress.ts';
+import { unzstdStart } from '../../agent/streams/zstd.ts';
 
 const part = Buffer.concat([Buffer.alloc(300_000, 'text '), randomBytes(70_000), Buffer.alloc(1_000_000, 'text ')]);
 const large = Buffer.concat(Array.from({ length: 4 }, () => part));

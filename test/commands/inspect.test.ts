@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Inspection } from '../../agent/disk/inspect-disk.ts';
+import type { Inspection } from '../../agent/verify/inspect-disk.ts';
 import { inspectionTable } from '../../agent/commands/inspect.ts';
 import { widthOf } from '../../agent/text/terminal.ts';
 

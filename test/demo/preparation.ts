@@ -34,7 +34,7 @@ async function build(script: 'build' | 'package'): Promise<void> {
   if (sources.every((source) => modifiedMs(source) <= builtMs)) return;
   announce(`npm run ${script}`);
   const { exitCode, all } = await working(`building ${path.basename(result)}`, () =>
-    execa(process.execPath, ['--disable-warning=ExperimentalWarning', `agent/packaging/${script}.ts`], { cwd: root, all: true, reject: false, stdin: 'ignore' }));
+    execa(process.execPath, ['--disable-warning=ExperimentalWarning', script === 'build' ? 'agent/packaging/build-program.ts' : 'agent/packaging/build-package.ts'], { cwd: root, all: true, reject: false, stdin: 'ignore' }));
   output(all);
   if (exitCode !== 0) throw new Error(`\`npm run ${script}\` failed with exit status ${String(exitCode)}: correct what it says above`);
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { requiredDigests } from '../../agent/config/required-digests.ts';
+import { requiredDigests } from '../../agent/config/required.ts';
 import { readPinnedDisk } from '../../agent/disk/pinned-tree.ts';
 import { sha256 } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';

@@ -10,7 +10,7 @@ import { checkTimes } from './config-times.ts';
 import { archiveError, noImages } from './archive-error.ts';
 import { familiarReference } from './image-name.ts';
 import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
-import { printable } from '../layer/layer-tree.ts';
+import { printable } from '../../text/printable.ts';
 import { parentsOf, type ParentLink } from './parent-link.ts';
 import { describePlatform, platformOfConfig, rankOf, type Platform, type PlatformChoice } from './platform.ts';
 

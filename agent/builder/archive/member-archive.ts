@@ -2,7 +2,7 @@ import { closeSync, constants, createReadStream, fstatSync, openSync } from 'nod
 import { Readable } from 'node:stream';
 import type { Archive } from './archive.ts';
 import { archiveError } from './archive-error.ts';
-import { printable } from '../layer/layer-tree.ts';
+import { printable } from '../../text/printable.ts';
 
 /** A file of an archive: bytes of a file on this machine. */
 export interface Member {

@@ -4,11 +4,11 @@ import { hexOf, sha256 } from '../../docker/ids.ts';
 import { PreloaderError } from '../../system/errors.ts';
 import { namesIn } from '../../system/files.ts';
 import { readMounts, unmount } from '../../system/mount.ts';
-import type { BuildOptions } from '../build-disk.ts';
+import type { BuildOptions } from '../disk-options.ts';
 import { makeWorkplace, type Workplace } from '../workplace.ts';
 import { PrivateDockerd } from './private-dockerd.ts';
 import type { Progress } from '../../text/progress.ts';
-import { runTool } from './run-tool.ts';
+import { runTool } from '../../system/run-tool.ts';
 
 const BLOCK_BYTES = 4096;
 /** For the filesystem's own tables, beside an inode for each file: so many blocks, and so much of the content. */

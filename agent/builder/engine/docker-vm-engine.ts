@@ -9,7 +9,7 @@ import { hasKvm } from '../../system/kvm.ts';
 import { publishImage, type DockerEngineOptions } from './docker-engine.ts';
 import { makeWorkplace, type Workplace } from '../workplace.ts';
 import type { Progress } from '../../text/progress.ts';
-import { toolMissing } from './run-tool.ts';
+import { toolMissing } from '../../system/run-tool.ts';
 import { SAYS, vmScript } from './vm-script.ts';
 
 /** Sparse files: only what is written takes room. */

@@ -6,7 +6,7 @@ import { delay, monotonicUsec } from '../../system/clock.ts';
 import { isENOENT, messageOf, PreloaderError } from '../../system/errors.ts';
 import { readTextIfThere } from '../../system/files.ts';
 import { readMounts, unmount } from '../../system/mount.ts';
-import { runTool, toolMissing } from './run-tool.ts';
+import { runTool, toolMissing } from '../../system/run-tool.ts';
 
 const START_USEC = 60_000_000;
 const STOP_USEC = 30_000_000;

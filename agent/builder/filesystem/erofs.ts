@@ -1,7 +1,7 @@
 import { messageOf } from '../../system/errors.ts';
 import { BLOCK_BYTES, roundUp, type DiskFile } from './block-writer.ts';
 import { encodeDevice, typeBits, type Filesystem, type FilesystemOptions, type FilesystemWriter } from './filesystem.ts';
-import { printable } from '../layer/layer-tree.ts';
+import { printable } from '../../text/printable.ts';
 import type { Spool } from '../archive/spool.ts';
 import type { Tree } from '../inodes/inode-tree.ts';
 import type { TreeNode } from '../inodes/inode.ts';

@@ -1,4 +1,4 @@
-import { printable } from '../layer/layer-tree.ts';
+import { printable } from '../../text/printable.ts';
 import { BLOCK_BYTES, type DiskFile } from './block-writer.ts';
 import { folderContent } from './ext4-folder.ts';
 import {

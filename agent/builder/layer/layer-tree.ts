@@ -1,3 +1,5 @@
+import { printable } from '../../text/printable.ts';
+import { cleanPath } from '../tar/clean-path.ts';
 import { AS_IT_IS, attributesAfter, bodyOf, type AttributeField } from './entry-inode.ts';
 import { inheritedXattrs } from './set-xattrs.ts';
 import { Tree } from '../inodes/inode-tree.ts';
@@ -38,7 +40,7 @@ export class LayerTree {
    */
   add(entry: TarEntry): Content | undefined {
     if (entry.name.includes(0)) throw new Error('a name without a NUL expected, found one with it');
-    const name = clean(entry.name.toString('latin1'));
+    const name = cleanPath(entry.name.toString('latin1'));
     const parts = name.split('/').filter((part) => part !== '');
     if (entry.type === 'g') {
       this.#onceGlobal(name, parts);
@@ -168,7 +170,7 @@ export class LayerTree {
 
   /** @param known the entry that it replaces, which is gone before the link is made; 0 where there is none */
   #hardLink(entry: TarEntry, known: number): number {
-    const target = clean(`/${entry.linkName.toString('latin1')}`);
+    const target = cleanPath(`/${entry.linkName.toString('latin1')}`);
     const parts = target.split('/').filter((part) => part !== '');
     const base = parts.pop() ?? '';
     const { root } = this.tree;
@@ -270,24 +272,4 @@ export function layerSize(tree: Tree): number {
   let bytes = 0;
   for (const inode of tree.inodes()) bytes += tree.size(inode);
   return bytes;
-}
-
-/** A name for a message. */
-export function printable(name: string): string {
-  const text = Buffer.from(name, 'latin1').toString('utf8');
-  return JSON.stringify(text.length > 300 ? `${text.slice(0, 300)}…` : text).slice(1, -1);
-}
-
-/** Go's path.Clean, on bytes. */
-export function clean(path: string): string {
-  const rooted = path.startsWith('/');
-  const out: string[] = [];
-  for (const part of path.split('/')) {
-    if (part === '' || part === '.') continue;
-    if (part === '..' && out.length > 0 && out.at(-1) !== '..') out.pop();
-    else if (part !== '..' || !rooted) out.push(part);
-  }
-  const joined = out.join('/');
-  if (rooted) return `/${joined}`;
-  return joined === '' ? '.' : joined;
 }

@@ -1,8 +1,9 @@
 import { messageOf } from '../../system/errors.ts';
 import { plural } from '../../text/plural.ts';
-import type { ByteReader } from '../tar/byte-reader.ts';
+import type { ByteReader } from '../../streams/byte-reader.ts';
 import { Crc64 } from '../tar/crc64.ts';
-import { layerSize, LayerTree, printable } from './layer-tree.ts';
+import { layerSize, LayerTree } from './layer-tree.ts';
+import { printable } from '../../text/printable.ts';
 import type { Spool } from '../archive/spool.ts';
 import { TarReader, type TarEntry } from '../tar/tar-reader.ts';
 import { TarSplitWriter } from '../tar/tar-split.ts';

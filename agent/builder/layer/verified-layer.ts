@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { PreloaderError, messageOf } from '../../system/errors.ts';
-import { ByteReader } from '../tar/byte-reader.ts';
+import { ByteReader } from '../../streams/byte-reader.ts';
 import type { CollectedLayer } from '../collect.ts';
-import { compressionOf, decompress, MAGIC_BYTES } from '../archive/decompress.ts';
+import { compressionOf, decompress, MAGIC_BYTES } from '../../streams/decompress.ts';
 import { archiveError } from '../archive/archive-error.ts';
-import { printable } from './layer-tree.ts';
+import { printable } from '../../text/printable.ts';
 import type { Spool } from '../archive/spool.ts';
 import { unpackLayer, type ContentStore, type UnpackedLayer } from './unpack-layer.ts';
 

@@ -1,5 +1,5 @@
 import { plural } from '../../text/plural.ts';
-import type { ByteReader } from './byte-reader.ts';
+import type { ByteReader } from '../../streams/byte-reader.ts';
 import { parsePax, parsePaxInteger, parsePaxNumber, parsePaxTime, type PaxRecords } from './pax.ts';
 import { readSparseMap, sparseFormat, type Fragment } from './sparse.ts';
 import { BLOCK_BYTES, parseTarHeader, wrapped, type TarHeader } from './tar-header.ts';

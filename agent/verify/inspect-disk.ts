@@ -1,18 +1,18 @@
-import type { Manifest } from './manifest.ts';
+import type { Manifest } from '../disk/manifest.ts';
 import { isLabel } from '../config/label.ts';
-import { SMALL_FILE_BYTES } from './limits.ts';
-import { readTree, type DiskContent } from './read-disk.ts';
-import { MAX_READ_AHEAD_BYTES, parseReadAhead, READ_AHEAD_NAME, sizeOfList } from './read-ahead-list.ts';
+import { SMALL_FILE_BYTES } from '../disk/limits.ts';
+import { readTree, type DiskContent } from '../disk/read-disk.ts';
+import { MAX_READ_AHEAD_BYTES, parseReadAhead, READ_AHEAD_NAME, sizeOfList } from '../disk/read-ahead-list.ts';
 import { asChainID, asDiffID, sha256, type ChainID } from '../docker/ids.ts';
 import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
 import { isCacheId, overlayPaths } from '../docker/overlay2.ts';
 import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
 import { plural } from '../text/plural.ts';
-import { filesBelow, readSmall, type DiskFiles } from './filesystem-reader.ts';
-import { contentProblem } from '../verify/layer-content.ts';
-import { metadataProblems } from '../verify/metadata-digests.ts';
-import { openDisk, type OpenDisk } from './open-disk.ts';
-import { ReadBudget } from '../verify/read-budget.ts';
+import { filesBelow, readSmall, type DiskFiles } from '../disk/filesystem-reader.ts';
+import { contentProblem } from './layer-content.ts';
+import { metadataProblems } from './metadata-digests.ts';
+import { openDisk, type OpenDisk } from '../disk/open-disk.ts';
+import { ReadBudget } from './read-budget.ts';
 
 interface InspectedLayer {
   readonly chainId: string;

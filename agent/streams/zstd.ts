@@ -1,5 +1,5 @@
 import { constants, createZstdDecompress, zstdDecompressSync } from 'node:zlib';
-import { ByteReader } from '../tar/byte-reader.ts';
+import { ByteReader } from './byte-reader.ts';
 import { CHUNK_BYTES, through } from './through.ts';
 
 /** RFC 8878, 3.1: frames, and frames to be skipped, which pzstd, zstd:chunked and the seekable format write between. */

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { isENOENT } from '../../system/errors.ts';
-import { toolMissing } from '../engine/run-tool.ts';
+import { isENOENT } from '../system/errors.ts';
+import { toolMissing } from '../system/run-tool.ts';
 import { CHUNK_BYTES, through } from './through.ts';
 import { isZstd, unzstd } from './zstd.ts';
 

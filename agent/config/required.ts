@@ -1,5 +1,19 @@
+import type { Config } from './config.ts';
 import { isGlob, labelPattern } from './label.ts';
-import { parseRequired, type Config } from './config.ts';
+
+/** A label or glob that must be there, perhaps with the digest of its manifest. */
+export interface Required {
+  readonly pattern: string;
+  readonly digest: string | undefined;
+}
+
+/** Parses an entry of `required`: `label`, `glob*` or `label@sha256:…`. */
+export function parseRequired(text: string): Required | undefined {
+  const [pattern = '', digest, ...rest] = text.split('@');
+  if (rest.length > 0 || labelPattern(pattern) === undefined) return undefined;
+  if (digest !== undefined && !/^sha256:[0-9a-f]{64}$/.test(digest)) return undefined;
+  return { pattern, digest };
+}
 
 /**
  * The manifest digests of which a disk with this label must have one; undefined where none is pinned for it. Where the

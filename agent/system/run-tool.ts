@@ -1,4 +1,4 @@
-import { isENOENT, messageOf, PreloaderError } from '../../system/errors.ts';
+import { isENOENT, messageOf, PreloaderError } from './errors.ts';
 
 /** Programs that a build may call, with the Debian package that brings each. */
 const packages = {

@@ -1,0 +1,31 @@
+import { messageAt } from '../system/errors.ts';
+import { readTextIfThere } from '../system/files.ts';
+import { realPathOf } from '../system/real-path.ts';
+import { configInvalid, DEFAULT_CONFIG_PATH, defaultConfig, type Config } from './config.ts';
+
+/**
+ * Reads the configuration; no file means all defaults, and zod is not loaded.
+ * @throws PreloaderError CONFIG_INVALID naming the key
+ */
+export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Config> {
+  let text: string | undefined;
+  try {
+    text = readTextIfThere(path);
+  } catch (error) {
+    throw configInvalid(messageAt(path, error), error);
+  }
+  // A file that somebody named must be there; the default one need not.
+  if (text === undefined && path !== DEFAULT_CONFIG_PATH) throw configInvalid(`${path}: a configuration file expected, found none`);
+  if (text === undefined) return resolved(defaultConfig());
+  const { parseConfig } = await import('./config-schema.ts');
+  try {
+    return resolved(parseConfig(text));
+  } catch (error) {
+    throw configInvalid(messageAt(path, error), error);
+  }
+}
+
+/** The kernel lists mounts without symlinks, and links in the store must lead there whatever becomes of a symlink on the way. */
+function resolved(config: Config): Config {
+  return { ...config, mountRoot: realPathOf(config.mountRoot) };
+}
