@@ -6,7 +6,8 @@ import { isJournal, log } from './system/journal.ts';
 async function main(): Promise<number | undefined> {
   const direct = directCommand(process.argv.slice(2));
   if (direct === undefined) return (await import('./commands/program.ts')).runProgram();
-  if (direct.command === 'apply') return (await import('./commands/apply.ts')).applyOnce({ ...direct, timeout: APPLY_TIMEOUT_SEC });
+  if (direct.command === 'apply')
+    return (await import('./commands/apply.ts')).applyOnce({ ...direct, timeout: APPLY_TIMEOUT_SEC });
   await (await import('./commands/run.ts')).run(direct.config);
   return undefined;
 }

@@ -34,7 +34,7 @@ const stages: Readonly<Record<string, Stage>> = {
     concurrency: 2,
   },
   lives: {
-    about: 'random lives of real stores, against a model that knows what is the user\'s',
+    about: "random lives of real stores, against a model that knows what is the user's",
     files: ['test/lives/*.test.ts'],
     concurrency: 1,
   },
@@ -58,7 +58,9 @@ const root = `${import.meta.dirname}/..`;
 const words = process.argv.slice(2);
 const unknown = words.find((word) => !(word in stages) && !suites.includes(word));
 if (unknown !== undefined) {
-  console.error(`docker-preloader tests: a stage (${Object.keys(stages).join(', ')}) or a suite (${suites.join(', ')}) expected, found '${unknown}'`);
+  console.error(
+    `docker-preloader tests: a stage (${Object.keys(stages).join(', ')}) or a suite (${suites.join(', ')}) expected, found '${unknown}'`,
+  );
   process.exit(2);
 }
 const inStages = new Set(Object.values(stages).flatMap(({ files }) => globSync(files, { cwd: root })));
@@ -74,7 +76,9 @@ for (const name of chosen.length > 0 ? chosen : Object.keys(stages)) {
   if (stage === undefined) continue;
   const start = performance.now();
   console.log(`\n== ${name}: ${stage.about}`);
-  const files = stage.files.flatMap((pattern) => globSync(pattern, { cwd: root, exclude: stage.except === undefined ? [] : [stage.except] })).toSorted();
+  const files = stage.files
+    .flatMap((pattern) => globSync(pattern, { cwd: root, exclude: stage.except === undefined ? [] : [stage.except] }))
+    .toSorted();
   if (files.length === 0) throw new Error(`${name}: test files expected, found none`);
   await node('--test', '--test-reporter=spec', `--test-concurrency=${stage.concurrency}`, ...files);
   took.push(`${name} ${Math.round((performance.now() - start) / 1000)} s`);
@@ -84,7 +88,10 @@ console.log(`\nall stages passed: ${took.join(', ')}`);
 /** Runs a script under this Node; a failure ends the run with its exit status. */
 async function node(...args: readonly string[]): Promise<void> {
   const { exitCode } = await execa(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
-    cwd: root, stdio: ['ignore', 'inherit', 'inherit'], reject: false, env: { DPL_GUEST_SUITE: suite },
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    reject: false,
+    env: { DPL_GUEST_SUITE: suite },
   });
   if (exitCode !== 0) process.exit(exitCode ?? 1);
 }

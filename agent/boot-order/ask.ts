@@ -12,12 +12,18 @@ const MAX_BYTES = 8 * 1024 * 1024;
 export async function ask(program: string, args: readonly string[]): Promise<Answer> {
   try {
     const { stdout, stderr, exitCode, timedOut, isMaxBuffer } = await execa(program, args, {
-      reject: false, stdin: 'ignore', timeout: TIMEOUT_MS, maxBuffer: MAX_BYTES, env: { LC_ALL: 'C.UTF-8', SYSTEMD_COLORS: '0', SYSTEMD_PAGER: '' },
+      reject: false,
+      stdin: 'ignore',
+      timeout: TIMEOUT_MS,
+      maxBuffer: MAX_BYTES,
+      env: { LC_ALL: 'C.UTF-8', SYSTEMD_COLORS: '0', SYSTEMD_PAGER: '' },
     });
     // What came before the limit is the beginning of the boot.
     if (exitCode === 0 || isMaxBuffer) return { text: stdout };
     if (timedOut) return { problem: `${program}: no answer within ${TIMEOUT_MS / 1000} s` };
-    return exitCode === undefined ? { problem: `${program}: not installed` } : { problem: `${program} ${args[0] ?? ''}: ${messageOf(stderr.trim() || `exit status ${exitCode}`)}` };
+    return exitCode === undefined
+      ? { problem: `${program}: not installed` }
+      : { problem: `${program} ${args[0] ?? ''}: ${messageOf(stderr.trim() || `exit status ${exitCode}`)}` };
   } catch (error) {
     return { problem: isENOENT(error) ? `${program}: not installed` : `${program}: ${messageOf(error)}` };
   }

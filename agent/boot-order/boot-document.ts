@@ -74,10 +74,27 @@ const schema = z.object({
   firstStarts: z._default(list(z.object({ unit: text, startingUsec: usec, startedUsec: usec })), []),
   cycleMessages: names,
   /** Mounts that PID 1 sees: what the data root is on, and those of preload disks. */
-  mounts: list(z.object({ path: text, deviceNumber: text, unit: text, kind: z.enum(['data-root', 'disk', 'below-data-root']), activeEnterUsec: usec, fragmentPath: text })),
+  mounts: list(
+    z.object({
+      path: text,
+      deviceNumber: text,
+      unit: text,
+      kind: z.enum(['data-root', 'disk', 'below-data-root']),
+      activeEnterUsec: usec,
+      fragmentPath: text,
+    }),
+  ),
   disks: list(z.object({ label: text, device: text, deviceNumber: text, udevUsec: z.nullable(usec) })),
   /** This boot's first READY, from boot.json. */
-  boot: z.nullable(z.object({ readyUsec: usec, state: text, timings: list(z.object({ phase: text, startUsec: usec, waitedFor: z.optional(text), mounted: z._default(list(mounted), []) })) })),
+  boot: z.nullable(
+    z.object({
+      readyUsec: usec,
+      state: text,
+      timings: list(
+        z.object({ phase: text, startUsec: usec, waitedFor: z.optional(text), mounted: z._default(list(mounted), []) }),
+      ),
+    }),
+  ),
   /** Whether the agent sees PID 1's mounts: null where that cannot be told. */
   ownNamespace: z.nullable(z.boolean()),
   /** When the agent was enabled, where that was in this boot. */
@@ -113,7 +130,10 @@ export function unitFacts(facts: z.input<typeof unit>): UnitFacts {
 export function parseBootDocument(json: string): BootDocument {
   const { documentVersion } = parseJson(json, z.looseObject({ documentVersion: z.string() }));
   const major = documentVersion.split('.')[0] ?? '';
-  if (major !== DOCUMENT_VERSION.split('.')[0]) throw new Error(`\`documentVersion\`: ${DOCUMENT_VERSION} expected, found ${JSON.stringify(documentVersion)}; a newer docker-preloader reads it`);
+  if (major !== DOCUMENT_VERSION.split('.')[0])
+    throw new Error(
+      `\`documentVersion\`: ${DOCUMENT_VERSION} expected, found ${JSON.stringify(documentVersion)}; a newer docker-preloader reads it`,
+    );
   return parseJson(json, schema);
 }
 

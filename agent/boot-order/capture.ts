@@ -18,7 +18,18 @@ import { valueOf, type Properties } from '../system/systemctl.ts';
 import { initializedUsec } from '../system/udev.ts';
 import { VERSION } from '../version.ts';
 import { dockerInfo, firstContainer } from './docker.ts';
-import { AGENT, AGENT_SOCKET, CONTAINERD, currentVersion, DOCKER, DOCKER_SOCKET, UDEV_TRIGGER, type BootDocument, type MountFacts, type UnitFacts } from './boot-document.ts';
+import {
+  AGENT,
+  AGENT_SOCKET,
+  CONTAINERD,
+  currentVersion,
+  DOCKER,
+  DOCKER_SOCKET,
+  UDEV_TRIGGER,
+  type BootDocument,
+  type MountFacts,
+  type UnitFacts,
+} from './boot-document.ts';
 import { readJournal } from './read-journal.ts';
 import { mountUnit } from './mount-unit.ts';
 import { processesNamed } from './processes.ts';
@@ -28,7 +39,18 @@ import { askAllUnits, askManager, askUnits, toUnitFacts, usecOf } from './system
 /** systemd refuses longer names, and answers for none of the others then. */
 const MAX_UNIT_NAME = 255;
 
-const bootRecord = z.object({ readyUsec: z.number(), state: z.string(), timings: z.array(z.object({ phase: z.string(), startUsec: z.number(), waitedFor: z.optional(z.string()), mounted: z._default(z.array(z.object({ label: z.string(), device: z.string(), atUsec: z.number() })), []) })) });
+const bootRecord = z.object({
+  readyUsec: z.number(),
+  state: z.string(),
+  timings: z.array(
+    z.object({
+      phase: z.string(),
+      startUsec: z.number(),
+      waitedFor: z.optional(z.string()),
+      mounted: z._default(z.array(z.object({ label: z.string(), device: z.string(), atUsec: z.number() })), []),
+    }),
+  ),
+});
 const statusRecord = z.object({ dataRoot: z.nullable(z.string()), applied: z.boolean() });
 
 /**
@@ -43,19 +65,43 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
   if (facts.problem !== null) unchecked.push(facts.problem);
   const mounts = relevantMounts(config, facts.dataRoot, unchecked);
   const [shown, all, journal] = await Promise.all([
-    askUnits([AGENT, AGENT_SOCKET, DOCKER, DOCKER_SOCKET, CONTAINERD, UDEV_TRIGGER, ...mounts.mounts.map(({ unit }) => unit).filter((unit) => unit.length <= MAX_UNIT_NAME)], unchecked),
+    askUnits(
+      [
+        AGENT,
+        AGENT_SOCKET,
+        DOCKER,
+        DOCKER_SOCKET,
+        CONTAINERD,
+        UDEV_TRIGGER,
+        ...mounts.mounts.map(({ unit }) => unit).filter((unit) => unit.length <= MAX_UNIT_NAME),
+      ],
+      unchecked,
+    ),
     askAllUnits(unchecked),
     readJournal(unchecked),
   ]);
-  const units = shown.map(toUnitFacts).filter((unit, index, list) => list.findIndex(({ id }) => id === unit.id) === index);
-  const isDockerUp = units.some(({ id, activeState }) => id === DOCKER && activeState === 'active') || processesNamed('dockerd').length > 0;
+  const units = shown
+    .map(toUnitFacts)
+    .filter((unit, index, list) => list.findIndex(({ id }) => id === unit.id) === index);
+  const isDockerUp =
+    units.some(({ id, activeState }) => id === DOCKER && activeState === 'active') ||
+    processesNamed('dockerd').length > 0;
   const nowUsec = monotonicUsec();
-  const [info, container] = isDockerUp ? await Promise.all([dockerInfo(unchecked), firstContainer(all, usecOf(manager, 'UserspaceTimestampMonotonic'), nowUsec, notes)]) : [null, null];
+  const [info, container] = isDockerUp
+    ? await Promise.all([
+        dockerInfo(unchecked),
+        firstContainer(all, usecOf(manager, 'UserspaceTimestampMonotonic'), nowUsec, notes),
+      ])
+    : [null, null];
   return {
     ...currentVersion,
     version: VERSION,
     capturedUsec: nowUsec,
-    system: { systemd: valueOf(manager, 'Version'), kernel: release(), virtualization: valueOf(manager, 'Virtualization') },
+    system: {
+      systemd: valueOf(manager, 'Version'),
+      kernel: release(),
+      virtualization: valueOf(manager, 'Virtualization'),
+    },
     manager: managerTimes(manager),
     config: facts,
     units,
@@ -78,11 +124,19 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
 
 function managerTimes(manager: Properties): BootDocument['manager'] {
   const at = (name: string): number => usecOf(manager, `${name}TimestampMonotonic`);
-  return { firmwareUsec: at('Firmware'), loaderUsec: at('Loader'), initrdUsec: at('InitRD'), userspaceUsec: at('Userspace'), finishUsec: at('Finish') };
+  return {
+    firmwareUsec: at('Firmware'),
+    loaderUsec: at('Loader'),
+    initrdUsec: at('InitRD'),
+    userspaceUsec: at('Userspace'),
+    finishUsec: at('Finish'),
+  };
 }
 
 /** With a configuration that is wrong, the default one says where things are. */
-async function readConfigs(configPath: string | undefined): Promise<{ readonly config: Config; readonly facts: BootDocument['config'] }> {
+async function readConfigs(
+  configPath: string | undefined,
+): Promise<{ readonly config: Config; readonly facts: BootDocument['config'] }> {
   const path = configPath ?? DEFAULT_CONFIG_PATH;
   let config = defaultConfig();
   let problem: string | null = null;
@@ -94,14 +148,28 @@ async function readConfigs(configPath: string | undefined): Promise<{ readonly c
   } catch (error) {
     problem = messageOf(error);
   }
-  let daemon: { readonly dataRoot: string; readonly storageDriver: string | undefined } = { dataRoot: DEFAULT_DATA_ROOT, storageDriver: undefined };
+  let daemon: { readonly dataRoot: string; readonly storageDriver: string | undefined } = {
+    dataRoot: DEFAULT_DATA_ROOT,
+    storageDriver: undefined,
+  };
   try {
     daemon = await readDaemonConfig(config.dockerConfig);
   } catch (error) {
     problem ??= messageOf(error);
   }
   const dataRoot = realPathOf(config.dataRoot ?? daemon.dataRoot);
-  return { config, facts: { path, problem, content, required: [...config.required], dataRoot, dockerConfig: config.dockerConfig, storageDriver: daemon.storageDriver ?? null } };
+  return {
+    config,
+    facts: {
+      path,
+      problem,
+      content,
+      required: [...config.required],
+      dataRoot,
+      dockerConfig: config.dockerConfig,
+      storageDriver: daemon.storageDriver ?? null,
+    },
+  };
 }
 
 interface RelevantMounts {
@@ -114,16 +182,23 @@ function relevantMounts(config: Config, dataRoot: string, notes: string[]): Rele
   const found = readMounts('1');
   const disks = preloadDisks(config, found, notes);
   const isDisk = new Set(disks.map(({ deviceNumber }) => deviceNumber));
-  const as = (kind: MountFacts['kind']) => ({ path, deviceNumber }: MountPoint) => ({ kind, path, deviceNumber, unit: mountUnit(path) });
+  const as =
+    (kind: MountFacts['kind']) =>
+    ({ path, deviceNumber }: MountPoint) => ({ kind, path, deviceNumber, unit: mountUnit(path) });
   const holds = (path: string): boolean => path === '/' || dataRoot === path || dataRoot.startsWith(`${path}/`);
   // The last of those that are mounted over one another is the one that is seen.
-  const [holder] = found.filter(({ path }) => holds(path)).toReversed().toSorted((left, right) => right.path.length - left.path.length);
+  const [holder] = found
+    .filter(({ path }) => holds(path))
+    .toReversed()
+    .toSorted((left, right) => right.path.length - left.path.length);
   return {
     disks,
     mounts: [
       ...(holder === undefined ? [] : [as('data-root')(holder)]),
       ...found.filter(({ path }) => path.startsWith(`${config.mountRoot}/`)).map(as('disk')),
-      ...found.filter(({ path, deviceNumber }) => path.startsWith(`${dataRoot}/`) && isDisk.has(deviceNumber)).map(as('below-data-root')),
+      ...found
+        .filter(({ path, deviceNumber }) => path.startsWith(`${dataRoot}/`) && isDisk.has(deviceNumber))
+        .map(as('below-data-root')),
     ],
   };
 }
@@ -132,13 +207,21 @@ function relevantMounts(config: Config, dataRoot: string, notes: string[]): Rele
 function preloadDisks(config: Config, mounts: readonly MountPoint[], notes: string[]): RelevantMounts['disks'] {
   try {
     const { disks } = discover(labelFilter(config));
-    const found = [...disks.values()].flat().map(({ label, device }) => ({ label, device: device.path, deviceNumber: device.deviceNumber }));
+    const found = [...disks.values()]
+      .flat()
+      .map(({ label, device }) => ({ label, device: device.path, deviceNumber: device.deviceNumber }));
     if (found.length > 0) return found;
     if (process.geteuid?.() !== 0) notes.push('disks that are mounted elsewhere: root expected, to read devices');
   } catch (error) {
     notes.push(`devices could not be read: ${messageOf(error)}`);
   }
-  return mounts.filter(({ path }) => path.startsWith(`${config.mountRoot}/`)).map(({ path, deviceNumber }) => ({ label: path.slice(config.mountRoot.length + 1), device: `device ${deviceNumber}`, deviceNumber }));
+  return mounts
+    .filter(({ path }) => path.startsWith(`${config.mountRoot}/`))
+    .map(({ path, deviceNumber }) => ({
+      label: path.slice(config.mountRoot.length + 1),
+      device: `device ${deviceNumber}`,
+      deviceNumber,
+    }));
 }
 
 function ofUnit(units: readonly UnitFacts[], id: string): Pick<MountFacts, 'activeEnterUsec' | 'fragmentPath'> {
@@ -157,12 +240,25 @@ function relevantUnits(all: readonly UnitFacts[], ours: readonly UnitFacts[]): U
     queue.push(...(byId.get(id)?.after ?? []));
   }
   const isOurs = new Set(ours.map(({ id }) => id));
-  return all.filter(({ id, execStart }) => !isOurs.has(id) && (reached.has(id) || startsDocker(execStart) || /\bdockerd\b/.test(execStart)))
-    // Command lines are kept only where they matter: they may hold secrets.
-    .map((unit) => (startsDocker(unit.execStart) || /\bdockerd\b/.test(unit.execStart) ? unit : { ...unit, execStart: '' }));
+  return (
+    all
+      .filter(
+        ({ id, execStart }) =>
+          !isOurs.has(id) && (reached.has(id) || startsDocker(execStart) || /\bdockerd\b/.test(execStart)),
+      )
+      // Command lines are kept only where they matter: they may hold secrets.
+      .map((unit) =>
+        startsDocker(unit.execStart) || /\bdockerd\b/.test(unit.execStart) ? unit : { ...unit, execStart: '' },
+      )
+  );
 }
 
-function readRecord<Schema extends z.ZodMiniType>(config: Config, name: string, schema: Schema, notes: string[]): z.infer<Schema> | null {
+function readRecord<Schema extends z.ZodMiniType>(
+  config: Config,
+  name: string,
+  schema: Schema,
+  notes: string[],
+): z.infer<Schema> | null {
   try {
     const text = readTextIfThere(runtimePath(config, name));
     const record = text === undefined ? null : parseJson(text, schema);

@@ -19,7 +19,7 @@ export function criticalPath(document: BootDocument, target: string = DOCKER): P
   const units = unitsById(document);
   const path: PathUnit[] = [];
   const seen = new Set<string>();
-  for (let id: string | undefined = target; id !== undefined && !seen.has(id); ) {
+  for (let id: string | undefined = target; id !== undefined && !seen.has(id);) {
     seen.add(id);
     const span = spanOf(document, units.get(id), id);
     if (span === undefined) break;
@@ -51,7 +51,12 @@ function spanOf(document: BootDocument, unit: UnitFacts | undefined, id: string)
   return { startUsec: unit.inactiveExitUsec === 0 ? endUsec : unit.inactiveExitUsec, endUsec };
 }
 
-function lastBefore(document: BootDocument, units: ReadonlyMap<string, UnitFacts>, after: readonly string[], startUsec: number): string | undefined {
+function lastBefore(
+  document: BootDocument,
+  units: ReadonlyMap<string, UnitFacts>,
+  after: readonly string[],
+  startUsec: number,
+): string | undefined {
   let last: { readonly id: string; readonly endUsec: number; readonly startUsec: number } | undefined;
   for (const id of after) {
     // A slice is there before anything in it and takes no time.
@@ -59,7 +64,12 @@ function lastBefore(document: BootDocument, units: ReadonlyMap<string, UnitFacts
     const span = spanOf(document, units.get(id), id);
     if (span === undefined || span.endUsec === 0 || span.endUsec > startUsec + SLACK_USEC) continue;
     // Of two that were up at one time, that which began later took part in it.
-    if (last === undefined || span.endUsec > last.endUsec || (span.endUsec === last.endUsec && span.startUsec > last.startUsec)) last = { id, ...span };
+    if (
+      last === undefined ||
+      span.endUsec > last.endUsec ||
+      (span.endUsec === last.endUsec && span.startUsec > last.startUsec)
+    )
+      last = { id, ...span };
   }
   return last?.id;
 }

@@ -7,7 +7,12 @@ import { processesNamed } from './processes.ts';
 /** Without permission docker answers with errors, and with all of this empty. */
 const answered = z.string().check(z.minLength(1));
 const info = z.object({ DockerRootDir: answered, Driver: answered, ServerVersion: answered });
-const container = z.object({ Id: z.string(), Name: z.string(), State: z.object({ StartedAt: z.string() }), Config: z.object({ Image: z.string() }) });
+const container = z.object({
+  Id: z.string(),
+  Name: z.string(),
+  State: z.object({ StartedAt: z.string() }),
+  Config: z.object({ Image: z.string() }),
+});
 
 /** What dockerd itself says it uses. Not asked where it does not run: the socket would start it. */
 export async function dockerInfo(notes: string[]): Promise<BootDocument['dockerInfo']> {
@@ -30,22 +35,41 @@ export async function dockerInfo(notes: string[]): Promise<BootDocument['dockerI
  * second; of one that has ended, dockerd knows the time of day, which a clock that was set meanwhile makes wrong.
  * @param scopes all units, of which containers have `docker-ID.scope`
  */
-export async function firstContainer(scopes: readonly UnitFacts[], bootedUsec: number, nowUsec: number, notes: string[]): Promise<BootDocument['firstContainer']> {
+export async function firstContainer(
+  scopes: readonly UnitFacts[],
+  bootedUsec: number,
+  nowUsec: number,
+  notes: string[],
+): Promise<BootDocument['firstContainer']> {
   const ids = await ask('docker', ['ps', '--all', '--quiet', '--no-trunc']);
-  const list = 'text' in ids ? ids.text.split('\n').filter((id) => /^[0-9a-f]{64}$/.test(id)).slice(0, 1000) : [];
+  const list =
+    'text' in ids
+      ? ids.text
+          .split('\n')
+          .filter((id) => /^[0-9a-f]{64}$/.test(id))
+          .slice(0, 1000)
+      : [];
   if (list.length === 0) return null;
   const answer = await ask('docker', ['inspect', '--format', '{{json .}}', ...list]);
   if ('problem' in answer) {
     notes.push(answer.problem);
     return null;
   }
-  const shims = new Map(processesNamed('containerd-shim').map(({ argv, startUsec }) => [argv[argv.indexOf('-id') + 1] ?? '', startUsec]));
+  const shims = new Map(
+    processesNamed('containerd-shim').map(({ argv, startUsec }) => [argv[argv.indexOf('-id') + 1] ?? '', startUsec]),
+  );
   const scopeTimes = new Map(scopes.map(({ id, activeEnterUsec }) => [id, activeEnterUsec]));
   const realOffsetUsec = Date.now() * 1000 - nowUsec;
-  const starts = answer.text.split('\n').filter((line) => line !== '').flatMap((line) => {
-    const { Id: id, Name, State, Config } = parseJson(line, container);
-    const startUsec = scopeTimes.get(`docker-${id}.scope`) ?? shims.get(id) ?? Math.round(Date.parse(State.StartedAt) * 1000 - realOffsetUsec);
-    return startUsec >= bootedUsec ? [{ id, name: Name.replace(/^\//, ''), image: Config.Image, startUsec }] : [];
-  });
+  const starts = answer.text
+    .split('\n')
+    .filter((line) => line !== '')
+    .flatMap((line) => {
+      const { Id: id, Name, State, Config } = parseJson(line, container);
+      const startUsec =
+        scopeTimes.get(`docker-${id}.scope`) ??
+        shims.get(id) ??
+        Math.round(Date.parse(State.StartedAt) * 1000 - realOffsetUsec);
+      return startUsec >= bootedUsec ? [{ id, name: Name.replace(/^\//, ''), image: Config.Image, startUsec }] : [];
+    });
   return starts.toSorted((left, right) => left.startUsec - right.startUsec)[0] ?? null;
 }

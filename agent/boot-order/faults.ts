@@ -1,4 +1,13 @@
-import { AGENT, AGENT_SOCKET, CONTAINERD, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument, type UnitFacts } from './boot-document.ts';
+import {
+  AGENT,
+  AGENT_SOCKET,
+  CONTAINERD,
+  DOCKER,
+  DOCKER_SOCKET,
+  unitOf,
+  type BootDocument,
+  type UnitFacts,
+} from './boot-document.ts';
 import { findCycle, isLoaded, isOrderedAfter, isWanted } from './ordering.ts';
 import type { Fault } from './fault.ts';
 import { firstStart } from './first-start.ts';
@@ -13,7 +22,19 @@ const RELOAD = 'systemctl daemon-reload';
 
 /** Looks at all that can be wrong; an empty list where nothing is. */
 export function findFaults(document: BootDocument): Fault[] {
-  const checks = [installation, dockerStart, wanted, ordered, startedElsewhere, mountOrder, namespace, orderingCycle, strictness, belowDataRoot, otherStore];
+  const checks = [
+    installation,
+    dockerStart,
+    wanted,
+    ordered,
+    startedElsewhere,
+    mountOrder,
+    namespace,
+    orderingCycle,
+    strictness,
+    belowDataRoot,
+    otherStore,
+  ];
   return checks.flatMap((check) => check(document));
 }
 
@@ -21,11 +42,25 @@ function installation(document: BootDocument): Fault[] {
   const agent = unitOf(document, AGENT);
   const docker = unitOf(document, DOCKER);
   const faults: Fault[] = [];
-  if (docker.loadState === 'not-found') faults.push({ code: 'NOT_INSTALLED', message: `${DOCKER} expected, found none: dockerd is not installed, or not as a unit`, mend: 'apt-get install docker.io' });
-  if (agent.loadState === 'not-found') faults.push({ code: 'NOT_INSTALLED', message: `${AGENT} expected, found none`, mend: 'dpkg -i docker-preloader_*_amd64.deb && systemctl enable docker-preloader' });
+  if (docker.loadState === 'not-found')
+    faults.push({
+      code: 'NOT_INSTALLED',
+      message: `${DOCKER} expected, found none: dockerd is not installed, or not as a unit`,
+      mend: 'apt-get install docker.io',
+    });
+  if (agent.loadState === 'not-found')
+    faults.push({
+      code: 'NOT_INSTALLED',
+      message: `${AGENT} expected, found none`,
+      mend: 'dpkg -i docker-preloader_*_amd64.deb && systemctl enable docker-preloader',
+    });
   if (agent.loadState === 'masked') {
     const enabled = isWanted(docker) ? 'is enabled but masked' : 'is masked';
-    faults.push({ code: 'MASKED', message: `${AGENT} ${enabled}: systemd does not start it`, mend: `systemctl unmask ${agent.unitFileState === 'masked-runtime' ? '--runtime ' : ''}docker-preloader` });
+    faults.push({
+      code: 'MASKED',
+      message: `${AGENT} ${enabled}: systemd does not start it`,
+      mend: `systemctl unmask ${agent.unitFileState === 'masked-runtime' ? '--runtime ' : ''}docker-preloader`,
+    });
   }
   return faults;
 }
@@ -37,12 +72,26 @@ function dockerStart(document: BootDocument): Fault[] {
   const current = unitOf(document, DOCKER);
   if (boot === null) {
     if (!isLoaded(document) || current.activeState !== 'active') return [];
-    return [{ code: 'STARTED_EARLY', message: 'dockerd started, and docker-preloader has not been READY in this boot', mend: 'systemctl start docker-preloader && systemctl restart docker' }];
+    return [
+      {
+        code: 'STARTED_EARLY',
+        message: 'dockerd started, and docker-preloader has not been READY in this boot',
+        mend: 'systemctl start docker-preloader && systemctl restart docker',
+      },
+    ];
   }
   if (docker.execUsec >= boot.readyUsec) return [];
   const message = `dockerd started ${duration(boot.readyUsec - docker.execUsec)} before docker-preloader was READY`;
   const restarted = current.execMainStartUsec > boot.readyUsec;
-  return [{ code: 'STARTED_EARLY', message: restarted ? `${message}; it was restarted since, the next boot shows whether that was for once` : message, mend: restarted ? 'systemctl reboot' : 'systemctl restart docker' }];
+  return [
+    {
+      code: 'STARTED_EARLY',
+      message: restarted
+        ? `${message}; it was restarted since, the next boot shows whether that was for once`
+        : message,
+      mend: restarted ? 'systemctl reboot' : 'systemctl restart docker',
+    },
+  ];
 }
 
 function wanted(document: BootDocument): Fault[] {
@@ -52,7 +101,15 @@ function wanted(document: BootDocument): Fault[] {
   const starters = [...docker.wantedBy, ...docker.requiredBy].filter((id) => id !== 'multi-user.target');
   const also = starters.length === 0 ? '' : `; ${starters.join(', ')} and ${DOCKER_SOCKET} start it without waiting`;
   const by = agent.wantedBy.length === 0 ? 'wanted by nothing' : `wanted only by ${agent.wantedBy.join(', ')}`;
-  return [{ code: 'NOT_WANTED', message: `${AGENT} is ${by}: ${DOCKER} expected to want it${also}`, mend: isForeign(agent) ? `${restoreUnit(agent)} && systemctl reenable docker-preloader` : 'systemctl reenable docker-preloader' }];
+  return [
+    {
+      code: 'NOT_WANTED',
+      message: `${AGENT} is ${by}: ${DOCKER} expected to want it${also}`,
+      mend: isForeign(agent)
+        ? `${restoreUnit(agent)} && systemctl reenable docker-preloader`
+        : 'systemctl reenable docker-preloader',
+    },
+  ];
 }
 
 /** A unit file put over the packaged one. */
@@ -68,8 +125,16 @@ function ordered(document: BootDocument): Fault[] {
   const docker = unitOf(document, DOCKER);
   if (!isLoaded(document) || docker.after.includes(AGENT)) return [];
   const agent = unitOf(document, AGENT);
-  const mend = isForeign(agent) ? restoreUnit(agent) : `${writeFile(`${AGENT_DROP_INS}/order.conf`, ['[Unit]', `Before=${DOCKER}`])} && ${RELOAD}`;
-  return [{ code: 'NOT_ORDERED', message: `${AGENT} (${agent.fragmentPath}) is not ordered before ${DOCKER}: Docker does not wait for it`, mend }];
+  const mend = isForeign(agent)
+    ? restoreUnit(agent)
+    : `${writeFile(`${AGENT_DROP_INS}/order.conf`, ['[Unit]', `Before=${DOCKER}`])} && ${RELOAD}`;
+  return [
+    {
+      code: 'NOT_ORDERED',
+      message: `${AGENT} (${agent.fragmentPath}) is not ordered before ${DOCKER}: Docker does not wait for it`,
+      mend,
+    },
+  ];
 }
 
 function mountOrder(document: BootDocument): Fault[] {
@@ -78,13 +143,18 @@ function mountOrder(document: BootDocument): Fault[] {
   const started = firstStart(document, AGENT);
   return document.mounts.flatMap(({ kind, unit, path, activeEnterUsec }): Fault[] => {
     if (kind !== 'data-root' || unit === '-.mount' || isOrderedAfter(document, AGENT, unit)) return [];
-    const late = started !== undefined && activeEnterUsec > started.startUsec ? `, and was mounted ${duration(activeEnterUsec - started.startUsec)} after its start` : '';
-    return [{
-      code: 'MOUNT_ORDER',
-      message: `${AGENT} does not wait for ${path}, which the data root ${document.config.dataRoot} is on${late}`,
-      // Of a path, systemd takes a space for the next one and a percent sign for a specifier.
-      mend: `${writeFile(`${AGENT_DROP_INS}/data-root.conf`, ['[Unit]', `RequiresMountsFor=${document.config.dataRoot.replaceAll('%', '%%').replaceAll(' ', String.raw`\x20`)}`])} && ${RELOAD}`,
-    }];
+    const late =
+      started !== undefined && activeEnterUsec > started.startUsec
+        ? `, and was mounted ${duration(activeEnterUsec - started.startUsec)} after its start`
+        : '';
+    return [
+      {
+        code: 'MOUNT_ORDER',
+        message: `${AGENT} does not wait for ${path}, which the data root ${document.config.dataRoot} is on${late}`,
+        // Of a path, systemd takes a space for the next one and a percent sign for a specifier.
+        mend: `${writeFile(`${AGENT_DROP_INS}/data-root.conf`, ['[Unit]', `RequiresMountsFor=${document.config.dataRoot.replaceAll('%', '%%').replaceAll(' ', String.raw`\x20`)}`])} && ${RELOAD}`,
+      },
+    ];
   });
 }
 
@@ -93,11 +163,16 @@ function namespace(document: BootDocument): Fault[] {
   if (document.ownNamespace === false || (document.ownNamespace === null && directives.length === 0)) return [];
   const cause = directives.length === 0 ? '' : ` by ${directives.join(', ')}`;
   const reset = directives.map((directive) => resetDirective(directive.split('=')[0] ?? ''));
-  return [{
-    code: 'OWN_NAMESPACE',
-    message: `${AGENT} has a mount namespace of its own${cause}: dockerd sees empty folders where disks are mounted`,
-    mend: reset.length === 0 ? `systemctl revert ${AGENT} && systemctl restart docker-preloader docker` : `${writeFile(`${AGENT_DROP_INS}/zz-mounts.conf`, ['[Service]', ...reset])} && ${RELOAD} && systemctl restart docker-preloader docker`,
-  }];
+  return [
+    {
+      code: 'OWN_NAMESPACE',
+      message: `${AGENT} has a mount namespace of its own${cause}: dockerd sees empty folders where disks are mounted`,
+      mend:
+        reset.length === 0
+          ? `systemctl revert ${AGENT} && systemctl restart docker-preloader docker`
+          : `${writeFile(`${AGENT_DROP_INS}/zz-mounts.conf`, ['[Service]', ...reset])} && ${RELOAD} && systemctl restart docker-preloader docker`,
+    },
+  ];
 }
 
 /** Switches take `no`, two have a name for their default, and lists are emptied. */
@@ -113,15 +188,28 @@ function orderingCycle(document: BootDocument): Fault[] {
     // What systemd tells of a cycle that has been mended since is of this boot all the same.
     const ours = document.cycleMessages.filter((message) => /docker/.test(message));
     const deleted = ours.find((message) => /deleted/.test(message)) ?? ours[0];
-    return deleted === undefined ? [] : [{ code: 'ORDERING_CYCLE', message: `systemd found an ordering cycle in this boot: ${deleted}`, mend: 'systemctl reboot' }];
+    return deleted === undefined
+      ? []
+      : [
+          {
+            code: 'ORDERING_CYCLE',
+            message: `systemd found an ordering cycle in this boot: ${deleted}`,
+            mend: 'systemctl reboot',
+          },
+        ];
   }
   const known = new Set([AGENT, AGENT_SOCKET, DOCKER, DOCKER_SOCKET, CONTAINERD]);
   const foreign = cycle.find((id) => !known.has(id) && /\.(?:service|socket|timer|path)$/.test(id));
-  return [{
-    code: 'ORDERING_CYCLE',
-    message: `an ordering cycle, each waits for the next: ${[...cycle, cycle[0]].join(' → ')}; systemd leaves one of them out`,
-    mend: foreign === undefined ? `systemctl revert ${AGENT}` : `systemctl disable ${quoted(foreign)} && systemctl revert ${AGENT}`,
-  }];
+  return [
+    {
+      code: 'ORDERING_CYCLE',
+      message: `an ordering cycle, each waits for the next: ${[...cycle, cycle[0]].join(' → ')}; systemd leaves one of them out`,
+      mend:
+        foreign === undefined
+          ? `systemctl revert ${AGENT}`
+          : `systemctl disable ${quoted(foreign)} && systemctl revert ${AGENT}`,
+    },
+  ];
 }
 
 function strictness(document: BootDocument): Fault[] {
@@ -131,15 +219,32 @@ function strictness(document: BootDocument): Fault[] {
   const apply = docker.execStartPre.filter(({ argv }) => /\bdocker-preloader(?: \S+)* apply\b/.test(argv));
   if (apply.some(({ ignoreErrors }) => !ignoreErrors)) return [];
   const found = apply.length === 0 ? 'no drop-in at all' : 'the lenient drop-in';
-  return [{ code: 'NOT_STRICT', message: `${required.join(', ')} required, but Docker starts without: the strict drop-in expected, found ${found}`, mend: `install -D -m 644 ${STRICT_SOURCE} ${STRICT_TARGET} && ${RELOAD}` }];
+  return [
+    {
+      code: 'NOT_STRICT',
+      message: `${required.join(', ')} required, but Docker starts without: the strict drop-in expected, found ${found}`,
+      mend: `install -D -m 644 ${STRICT_SOURCE} ${STRICT_TARGET} && ${RELOAD}`,
+    },
+  ];
 }
 
 function belowDataRoot(document: BootDocument): Fault[] {
   return document.mounts.flatMap(({ kind, path, unit, fragmentPath, deviceNumber }): Fault[] => {
     if (kind !== 'below-data-root') return [];
     const label = document.disks.find((disk) => disk.deviceNumber === deviceNumber)?.label ?? 'a preload disk';
-    const mend = fragmentPath === '' ? `umount ${quoted(path)}` : isWrittenByHand(fragmentPath) ? `systemctl disable --now ${quoted(unit)}` : `systemctl mask --now ${quoted(unit)}`;
-    return [{ code: 'BELOW_DATA_ROOT', message: `disk ${label} is mounted on ${path}, below the data root ${document.config.dataRoot}: dockerd unmounts it when it stops`, mend }];
+    const mend =
+      fragmentPath === ''
+        ? `umount ${quoted(path)}`
+        : isWrittenByHand(fragmentPath)
+          ? `systemctl disable --now ${quoted(unit)}`
+          : `systemctl mask --now ${quoted(unit)}`;
+    return [
+      {
+        code: 'BELOW_DATA_ROOT',
+        message: `disk ${label} is mounted on ${path}, below the data root ${document.config.dataRoot}: dockerd unmounts it when it stops`,
+        mend,
+      },
+    ];
   });
 }
 
@@ -155,16 +260,21 @@ function otherStore(document: BootDocument): Fault[] {
   const expected = filled?.dataRoot ?? config.dataRoot;
   if (dockerInfo.dataRoot !== expected && dockerInfo.dataRoot !== config.dataRoot) {
     const content = JSON.stringify({ ...config.content, dataRoot: dockerInfo.dataRoot });
-    faults.push({ code: 'OTHER_STORE', message: `docker info: data root ${expected}, which was filled, expected, found ${dockerInfo.dataRoot}`, mend: `${writeFile(config.path, [content])} && systemctl restart docker` });
+    faults.push({
+      code: 'OTHER_STORE',
+      message: `docker info: data root ${expected}, which was filled, expected, found ${dockerInfo.dataRoot}`,
+      mend: `${writeFile(config.path, [content])} && systemctl restart docker`,
+    });
   }
   if (dockerInfo.storageDriver !== 'overlay2') {
     const inFile = config.storageDriver === dockerInfo.storageDriver;
     faults.push({
       code: 'OTHER_STORE',
       message: `docker info: storage driver overlay2, the one that is filled, expected, found ${dockerInfo.storageDriver}`,
-      mend: inFile ? `sed -i 's/"storage-driver" *: *"[^"]*"/"storage-driver": "overlay2"/' ${quoted(config.dockerConfig)} && systemctl restart docker` : 'systemctl edit docker    # ExecStart= without --storage-driver, or features.containerd-snapshotter false in daemon.json',
+      mend: inFile
+        ? `sed -i 's/"storage-driver" *: *"[^"]*"/"storage-driver": "overlay2"/' ${quoted(config.dockerConfig)} && systemctl restart docker`
+        : 'systemctl edit docker    # ExecStart= without --storage-driver, or features.containerd-snapshotter false in daemon.json',
     });
   }
   return faults;
 }
-

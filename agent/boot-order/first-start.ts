@@ -25,8 +25,18 @@ export function firstStart(document: BootDocument, id: string): FirstStart | und
   const first = document.firstStarts.find((start) => start.unit === id);
   const latest = latestStart(unit);
   if (id === AGENT && document.boot !== null) return agentStart(document.boot, latest, first?.startingUsec ?? 0);
-  if (first !== undefined && first.startingUsec > 0 && (latest === undefined || first.startingUsec + SLACK_USEC < latest.startUsec)) {
-    return { startUsec: first.startingUsec, execUsec: first.startingUsec, endUsec: first.startedUsec, restarted: true, byApply: false };
+  if (
+    first !== undefined &&
+    first.startingUsec > 0 &&
+    (latest === undefined || first.startingUsec + SLACK_USEC < latest.startUsec)
+  ) {
+    return {
+      startUsec: first.startingUsec,
+      execUsec: first.startingUsec,
+      endUsec: first.startedUsec,
+      restarted: true,
+      byApply: false,
+    };
   }
   return latest;
 }
@@ -34,7 +44,13 @@ export function firstStart(document: BootDocument, id: string): FirstStart | und
 function latestStart(unit: UnitFacts): FirstStart | undefined {
   const startUsec = unit.inactiveExitUsec === 0 ? unit.activeEnterUsec : unit.inactiveExitUsec;
   if (startUsec === 0) return undefined;
-  return { startUsec, execUsec: Math.max(startUsec, unit.execMainStartUsec), endUsec: endOf(unit), restarted: false, byApply: false };
+  return {
+    startUsec,
+    execUsec: Math.max(startUsec, unit.execMainStartUsec),
+    endUsec: endOf(unit),
+    restarted: false,
+    byApply: false,
+  };
 }
 
 /** When a unit's start was over: active, or done, for one that does not stay active. */
@@ -43,11 +59,22 @@ export function endOf(unit: UnitFacts): number {
   return unit.inactiveEnterUsec >= unit.inactiveExitUsec ? unit.inactiveEnterUsec : 0;
 }
 
-function agentStart(boot: NonNullable<BootDocument['boot']>, latest: FirstStart | undefined, startingUsec: number): FirstStart {
+function agentStart(
+  boot: NonNullable<BootDocument['boot']>,
+  latest: FirstStart | undefined,
+  startingUsec: number,
+): FirstStart {
   const execUsec = boot.timings[0]?.startUsec ?? boot.readyUsec;
-  if (latest !== undefined && latest.startUsec <= execUsec) return { startUsec: latest.startUsec, execUsec, endUsec: boot.readyUsec, restarted: false, byApply: false };
+  if (latest !== undefined && latest.startUsec <= execUsec)
+    return { startUsec: latest.startUsec, execUsec, endUsec: boot.readyUsec, restarted: false, byApply: false };
   const isOfUnit = startingUsec > 0 && startingUsec <= execUsec;
   // A unit that was never started, or by the journal only later, did not do it.
   const byApply = !isOfUnit && (latest === undefined || startingUsec > 0);
-  return { startUsec: isOfUnit ? startingUsec : execUsec, execUsec, endUsec: boot.readyUsec, restarted: !byApply, byApply };
+  return {
+    startUsec: isOfUnit ? startingUsec : execUsec,
+    execUsec,
+    endUsec: boot.readyUsec,
+    restarted: !byApply,
+    byApply,
+  };
 }

@@ -5,7 +5,9 @@ export function mountUnit(path: string): string {
   const escaped = [...Buffer.from(inner)].map((byte, index) => {
     const character = String.fromCharCode(byte);
     if (character === '/') return '-';
-    return /[A-Za-z0-9:_.]/.test(character) && !(index === 0 && character === '.') ? character : `\\x${byte.toString(16).padStart(2, '0')}`;
+    return /[A-Za-z0-9:_.]/.test(character) && !(index === 0 && character === '.')
+      ? character
+      : `\\x${byte.toString(16).padStart(2, '0')}`;
   });
   return `${escaped.join('')}.mount`;
 }

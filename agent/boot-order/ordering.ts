@@ -46,7 +46,7 @@ function wayTo(after: ReadonlyMap<string, readonly string[]>, start: string, tar
 
 function wayBack(cameFrom: ReadonlyMap<string, string>, start: string, last: string): string[] {
   const way = [last];
-  for (let id = last; id !== start; ) {
+  for (let id = last; id !== start;) {
     id = cameFrom.get(id) ?? start;
     way.unshift(id);
   }

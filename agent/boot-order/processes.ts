@@ -18,26 +18,30 @@ const TICK_USEC = 10_000;
 /** Processes of this system by the name of their program (15 characters of it); those in containers are others' systems. */
 export function processesNamed(...names: readonly string[]): Process[] {
   const bootOffsetUsec = bootTimeUsec() - monotonicUsec();
-  return namesIn('/proc').filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
-    try {
-      const read = (file: string): string => readTextIfThere(`/proc/${pid}/${file}`) ?? '';
-      if (!names.includes(read('comm').trimEnd())) return [];
-      // More than one number: it lives in a PID namespace below ours.
-      if (/^NSpid:\t\d+\t/m.test(read('status'))) return [];
-      const stat = read('stat');
-      const ticks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
-      if (!Number.isFinite(ticks)) return [];
-      return [{
-        pid: Number(pid),
-        argv: read('cmdline').split('\0'),
-        unit: unitOfProcess(pid),
-        startUsec: Math.max(0, Math.round(ticks * TICK_USEC - bootOffsetUsec)),
-      }];
-    } catch {
-      // Ended while we looked.
-      return [];
-    }
-  });
+  return namesIn('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const read = (file: string): string => readTextIfThere(`/proc/${pid}/${file}`) ?? '';
+        if (!names.includes(read('comm').trimEnd())) return [];
+        // More than one number: it lives in a PID namespace below ours.
+        if (/^NSpid:\t\d+\t/m.test(read('status'))) return [];
+        const stat = read('stat');
+        const ticks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+        if (!Number.isFinite(ticks)) return [];
+        return [
+          {
+            pid: Number(pid),
+            argv: read('cmdline').split('\0'),
+            unit: unitOfProcess(pid),
+            startUsec: Math.max(0, Math.round(ticks * TICK_USEC - bootOffsetUsec)),
+          },
+        ];
+      } catch {
+        // Ended while we looked.
+        return [];
+      }
+    });
 }
 
 /** CLOCK_BOOTTIME, by which processes' starts are counted: it goes on while a machine sleeps, CLOCK_MONOTONIC does not. */

@@ -20,18 +20,33 @@ export type JournalFacts = Pick<BootDocument, 'firstStarts' | 'cycleMessages'>;
 /** Reads this boot's entries of the service manager's. */
 export async function readJournal(notes: string[]): Promise<JournalFacts> {
   const answer = await ask('journalctl', [
-    '--boot', '--quiet', '--no-pager', '--output=json', '--output-fields=MESSAGE_ID,UNIT,MESSAGE',
-    '_PID=1', `MESSAGE_ID=${STARTING}`, `MESSAGE_ID=${STARTED}`, ...UNITS.map((unit) => `UNIT=${unit}`),
-    '+', '_PID=1', 'PRIORITY=3', 'PRIORITY=4',
+    '--boot',
+    '--quiet',
+    '--no-pager',
+    '--output=json',
+    '--output-fields=MESSAGE_ID,UNIT,MESSAGE',
+    '_PID=1',
+    `MESSAGE_ID=${STARTING}`,
+    `MESSAGE_ID=${STARTED}`,
+    ...UNITS.map((unit) => `UNIT=${unit}`),
+    '+',
+    '_PID=1',
+    'PRIORITY=3',
+    'PRIORITY=4',
     // What the manager says before journald runs goes through the kernel's log.
-    '+', '_TRANSPORT=kernel', 'SYSLOG_IDENTIFIER=systemd',
+    '+',
+    '_TRANSPORT=kernel',
+    'SYSLOG_IDENTIFIER=systemd',
   ]);
   if ('problem' in answer) {
     notes.push(`first starts and cycles: ${answer.problem}`);
     return { firstStarts: [], cycleMessages: [] };
   }
   // Without the right to read the system's journal it is empty, as journalctl has it.
-  if (answer.text === '') notes.push('first starts and cycles: the journal shows nothing of this boot: root, or the group systemd-journal, expected');
+  if (answer.text === '')
+    notes.push(
+      'first starts and cycles: the journal shows nothing of this boot: root, or the group systemd-journal, expected',
+    );
   return parseJournal(answer.text);
 }
 
@@ -41,14 +56,26 @@ export function parseJournal(text: string): JournalFacts {
   const started = new Map<string, number>();
   const cycleMessages = new Set<string>();
   for (const line of text.split('\n')) {
-    const { MESSAGE_ID: id, UNIT: unit, MESSAGE: message = '', __MONOTONIC_TIMESTAMP: time } = parseEntry(line) ?? { __MONOTONIC_TIMESTAMP: '' };
+    const {
+      MESSAGE_ID: id,
+      UNIT: unit,
+      MESSAGE: message = '',
+      __MONOTONIC_TIMESTAMP: time,
+    } = parseEntry(line) ?? { __MONOTONIC_TIMESTAMP: '' };
     const usec = Number(time);
     const times = id === STARTING ? starting : id === STARTED ? started : undefined;
     if (times !== undefined && unit !== undefined && !times.has(unit)) times.set(unit, usec);
     if (/ordering cycle/i.test(message) && cycleMessages.size < 100) cycleMessages.add(message.slice(0, 1000));
   }
   const units = [...new Set([...starting.keys(), ...started.keys()])];
-  return { firstStarts: units.map((unit) => ({ unit, startingUsec: starting.get(unit) ?? 0, startedUsec: started.get(unit) ?? 0 })), cycleMessages: [...cycleMessages] };
+  return {
+    firstStarts: units.map((unit) => ({
+      unit,
+      startingUsec: starting.get(unit) ?? 0,
+      startedUsec: started.get(unit) ?? 0,
+    })),
+    cycleMessages: [...cycleMessages],
+  };
 }
 
 function parseEntry(line: string): z.infer<typeof entry> | undefined {

@@ -13,7 +13,12 @@ export function startedElsewhere(document: BootDocument): Fault[] {
   };
   const socket = unitOf(document, DOCKER_SOCKET);
   for (const id of socket.triggers) {
-    if (id !== DOCKER && !waits(id)) faults.push({ code: 'STARTED_ELSEWHERE', message: `${DOCKER_SOCKET} starts ${id}, which does not wait for ${AGENT}: ${DOCKER} expected`, mend: `systemctl revert ${DOCKER_SOCKET} && systemctl daemon-reload && systemctl restart ${DOCKER_SOCKET}` });
+    if (id !== DOCKER && !waits(id))
+      faults.push({
+        code: 'STARTED_ELSEWHERE',
+        message: `${DOCKER_SOCKET} starts ${id}, which does not wait for ${AGENT}: ${DOCKER} expected`,
+        mend: `systemctl revert ${DOCKER_SOCKET} && systemctl daemon-reload && systemctl restart ${DOCKER_SOCKET}`,
+      });
   }
   for (const { pid, unit } of document.dockerds) {
     if (unit === DOCKER || waits(unit) || socket.triggers.includes(unit)) continue;
@@ -21,7 +26,9 @@ export function startedElsewhere(document: BootDocument): Fault[] {
     faults.push({
       code: 'STARTED_ELSEWHERE',
       message: `dockerd (PID ${pid}) was started by ${unit === '' ? 'no unit' : unit}, which does not wait for ${AGENT}`,
-      mend: isService ? `systemctl disable --now ${quoted(unit)} && systemctl enable --now docker` : `kill ${pid}; systemctl enable --now docker`,
+      mend: isService
+        ? `systemctl disable --now ${quoted(unit)} && systemctl enable --now docker`
+        : `kill ${pid}; systemctl enable --now docker`,
     });
   }
   return [...faults, ...passedOver(document)];
@@ -31,18 +38,39 @@ export function startedElsewhere(document: BootDocument): Fault[] {
 function passedOver(document: BootDocument): Fault[] {
   const docker = firstStart(document, DOCKER);
   const agent = firstStart(document, AGENT);
-  const isRight = isLoaded(document) && isWanted(unitOf(document, DOCKER)) && unitOf(document, DOCKER).after.includes(AGENT);
-  if (docker === undefined || !isRight || document.enabledUsec > docker.startUsec || findCycle(document).length > 0) return [];
+  const isRight =
+    isLoaded(document) && isWanted(unitOf(document, DOCKER)) && unitOf(document, DOCKER).after.includes(AGENT);
+  if (docker === undefined || !isRight || document.enabledUsec > docker.startUsec || findCycle(document).length > 0)
+    return [];
   if (agent !== undefined && agent.startUsec <= docker.startUsec) return [];
   const suspects = document.others.filter(({ execStart }) => startsDocker(execStart));
   const active = suspects.filter(({ unitFileState }) => unitFileState !== 'disabled').map(({ id }) => id);
   const who = suspects.length === 0 ? 'something' : suspects.map(({ id }) => id).join(', ');
   const message = `${who} started ${DOCKER} and passed over its dependencies, so that it did not wait for ${AGENT}`;
-  if (suspects.length > 0 && active.length === 0) return [{ code: 'STARTED_ELSEWHERE', message: `${message}; it is disabled now, the next boot shows whether that was all`, mend: 'systemctl reboot' }];
-  return [{ code: 'STARTED_ELSEWHERE', message, mend: active.length === 0 ? "grep -rn 'job-mode=ignore' /etc /usr/local" : `systemctl disable ${active.map(quoted).join(' ')}` }];
+  if (suspects.length > 0 && active.length === 0)
+    return [
+      {
+        code: 'STARTED_ELSEWHERE',
+        message: `${message}; it is disabled now, the next boot shows whether that was all`,
+        mend: 'systemctl reboot',
+      },
+    ];
+  return [
+    {
+      code: 'STARTED_ELSEWHERE',
+      message,
+      mend:
+        active.length === 0
+          ? "grep -rn 'job-mode=ignore' /etc /usr/local"
+          : `systemctl disable ${active.map(quoted).join(' ')}`,
+    },
+  ];
 }
 
 /** Whether a command line starts Docker through the service manager. */
 export function startsDocker(commandLine: string): boolean {
-  return /\bsystemctl\b.*\b(?:re)?start\b.*\bdocker\b/.test(commandLine) || /\bservice\s+docker\s+(?:re)?start\b/.test(commandLine);
+  return (
+    /\bsystemctl\b.*\b(?:re)?start\b.*\bdocker\b/.test(commandLine) ||
+    /\bservice\s+docker\s+(?:re)?start\b/.test(commandLine)
+  );
 }

@@ -17,7 +17,12 @@ const TICKS = 8;
 const MAX_ROWS = 400;
 
 const KINDS: readonly (readonly [kind: TimelineEntry['kind'], title: string])[] = [
-  ['stage', 'stage of the boot'], ['device', 'device'], ['unit', 'unit'], ['step', 'step of a unit'], ['mount', 'mount'], ['container', 'container'],
+  ['stage', 'stage of the boot'],
+  ['device', 'device'],
+  ['unit', 'unit'],
+  ['step', 'step of a unit'],
+  ['mount', 'mount'],
+  ['container', 'container'],
 ];
 
 /** Both schemes have a contrast of at least 4.5 to 1 for text. */
@@ -41,7 +46,9 @@ export function bootChart(document: BootDocument, times: Timeline): string {
   const entries = withCriticalPath(times);
   const shown = entries.slice(0, MAX_ROWS);
   const names = shown.map((entry) => cut(`${entry.of === undefined ? '' : '  '}${oneLine(entry.name)}`, MAX_NAME));
-  const reasons = shown.map((entry) => (entry.waitedFor === undefined ? '' : cut(`waited for ${oneLine(entry.waitedFor)}`, MAX_REASON)));
+  const reasons = shown.map((entry) =>
+    entry.waitedFor === undefined ? '' : cut(`waited for ${oneLine(entry.waitedFor)}`, MAX_REASON),
+  );
   const startUsec = Math.min(originUsec, ...shown.map((entry) => entry.startUsec));
   // What came long after Docker was up would press the boot into a few pixels.
   const docker = shown.find((entry) => entry.name === 'docker.service');
@@ -49,24 +56,30 @@ export function bootChart(document: BootDocument, times: Timeline): string {
   const endUsec = Math.max(startUsec + 1, ...shown.map((entry) => entry.endUsec).filter((usec) => usec <= limit));
 
   const nameWidth = Math.max(...names.map(width), width('step')) + MARGIN;
-  const durations = shown.map((entry) => `${entry.endUsec > entry.startUsec ? duration(entry.endUsec - entry.startUsec) : `at ${offset(entry.startUsec - originUsec)}`}${entry.startUsec > endUsec ? ' ▸' : ''}`);
+  const durations = shown.map(
+    (entry) =>
+      `${entry.endUsec > entry.startUsec ? duration(entry.endUsec - entry.startUsec) : `at ${offset(entry.startUsec - originUsec)}`}${entry.startUsec > endUsec ? ' ▸' : ''}`,
+  );
   const durationWidth = Math.max(0, ...durations.map(width)) + MARGIN * 2;
   const left = MARGIN + nameWidth;
   const right = left + CHART + durationWidth;
   const title = `Boot order of Linux ${cut(oneLine(document.system.kernel), 40)}, ${document.system.systemd === '' ? 'systemd' : `systemd ${cut(oneLine(document.system.systemd), 30)}`}`;
-  const total = Math.max(right + Math.max(0, ...reasons.map(width)), MARGIN + width(title), left + legendWidth()) + MARGIN;
+  const total =
+    Math.max(right + Math.max(0, ...reasons.map(width)), MARGIN + width(title), left + legendWidth()) + MARGIN;
   const top = MARGIN + ROW * 3;
   const height = top + ROW * shown.length + ROW * 2 + MARGIN;
-  const x = (usec: number): number => left + (Math.min(Math.max(usec, startUsec), endUsec) - startUsec) / (endUsec - startUsec) * CHART;
+  const x = (usec: number): number =>
+    left + ((Math.min(Math.max(usec, startUsec), endUsec) - startUsec) / (endUsec - startUsec)) * CHART;
 
   const rows = shown.map((entry, index) => {
     const y = top + ROW * index;
     const from = x(entry.startUsec);
     const to = x(entry.endUsec);
     const isLate = entry.startUsec > endUsec;
-    const shape = entry.endUsec > entry.startUsec || isLate
-      ? `<rect class="${entry.kind}" x="${round(from)}" y="${y + 4}" width="${round(Math.max(MIN_BAR, to - from))}" height="${ROW - 8}" rx="2"/>`
-      : `<path class="${entry.kind}" d="M${round(from)} ${y + 4} l6 8 l-6 8 l-6 -8 z"/>`;
+    const shape =
+      entry.endUsec > entry.startUsec || isLate
+        ? `<rect class="${entry.kind}" x="${round(from)}" y="${y + 4}" width="${round(Math.max(MIN_BAR, to - from))}" height="${ROW - 8}" rx="2"/>`
+        : `<path class="${entry.kind}" d="M${round(from)} ${y + 4} l6 8 l-6 8 l-6 -8 z"/>`;
     return `<g><title>${escaped(`${oneLine(entry.name)}: ${offset(entry.startUsec - originUsec)} to ${offset(entry.endUsec - originUsec)}${entry.waitedFor === undefined ? '' : `, waited for ${oneLine(entry.waitedFor)}`}`)}</title>
 ${text(MARGIN, y, names[index] ?? '', entry.critical ? 'critical' : '')}
 ${shape}${text(Math.max(to, from + MIN_BAR) + 10, y, durations[index] ?? '', 'faint')}
@@ -113,10 +126,15 @@ function legendWidth(): number {
 function axis(fromUsec: number, toUsec: number, x: (usec: number) => number, top: number, bottom: number): string {
   const raw = (toUsec - fromUsec) / TICKS;
   const power = 10 ** Math.floor(Math.log10(Math.max(1, raw)));
-  const step = Math.max(1, [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= raw) ?? power * 10);
+  const step = Math.max(
+    1,
+    [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= raw) ?? power * 10,
+  );
   const lines: string[] = [];
   for (let usec = Math.ceil(fromUsec / step) * step; usec <= toUsec && lines.length <= TICKS * 2; usec += step) {
-    lines.push(`<path class="grid" d="M${round(x(usec))} ${top - 4} V${bottom}"/>${text(x(usec), top - ROW, label(usec, step), 'faint', 'middle')}`);
+    lines.push(
+      `<path class="grid" d="M${round(x(usec))} ${top - 4} V${bottom}"/>${text(x(usec), top - ROW, label(usec, step), 'faint', 'middle')}`,
+    );
   }
   return lines.join('\n');
 }
@@ -152,5 +170,11 @@ function round(number: number): string {
 
 /** For text and attributes; half a surrogate pair and U+FFFE are no characters of XML. */
 function escaped(content: string): string {
-  return content.toWellFormed().replaceAll(/[\ufffe\uffff]/g, '\ufffd').replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+  return content
+    .toWellFormed()
+    .replaceAll(/[\ufffe\uffff]/g, '\ufffd')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;');
 }

@@ -6,17 +6,70 @@ import { unitFacts, type UnitFacts } from './boot-document.ts';
 
 /** What gives a unit a mount namespace of its own (systemd, src/core/execute.c, exec_needs_mount_namespace), with the value that does not. */
 const NAMESPACE_DIRECTIVES: Readonly<Record<string, string>> = {
-  PrivateTmp: 'no', PrivateDevices: 'no', PrivateMounts: 'no', PrivateNetwork: 'no', PrivateIPC: 'no', ProtectSystem: 'no', ProtectHome: 'no',
-  ProtectKernelTunables: 'no', ProtectKernelModules: 'no', ProtectKernelLogs: 'no', ProtectControlGroups: 'no', ProtectProc: 'default', ProcSubset: 'all',
-  DynamicUser: 'no', MountAPIVFS: 'no', ReadWritePaths: '', ReadOnlyPaths: '', InaccessiblePaths: '', ExecPaths: '', NoExecPaths: '', BindPaths: '',
-  BindReadOnlyPaths: '', TemporaryFileSystem: '', RootDirectory: '', RootImage: '', MountImages: '', ExtensionImages: '', ExtensionDirectories: '', LogNamespace: '',
+  PrivateTmp: 'no',
+  PrivateDevices: 'no',
+  PrivateMounts: 'no',
+  PrivateNetwork: 'no',
+  PrivateIPC: 'no',
+  ProtectSystem: 'no',
+  ProtectHome: 'no',
+  ProtectKernelTunables: 'no',
+  ProtectKernelModules: 'no',
+  ProtectKernelLogs: 'no',
+  ProtectControlGroups: 'no',
+  ProtectProc: 'default',
+  ProcSubset: 'all',
+  DynamicUser: 'no',
+  MountAPIVFS: 'no',
+  ReadWritePaths: '',
+  ReadOnlyPaths: '',
+  InaccessiblePaths: '',
+  ExecPaths: '',
+  NoExecPaths: '',
+  BindPaths: '',
+  BindReadOnlyPaths: '',
+  TemporaryFileSystem: '',
+  RootDirectory: '',
+  RootImage: '',
+  MountImages: '',
+  ExtensionImages: '',
+  ExtensionDirectories: '',
+  LogNamespace: '',
 };
 
-const MANAGER = ['Version', 'Virtualization', 'FirmwareTimestampMonotonic', 'LoaderTimestampMonotonic', 'InitRDTimestampMonotonic', 'UserspaceTimestampMonotonic', 'FinishTimestampMonotonic'];
-const OF_ALL_UNITS = ['Id', 'InactiveExitTimestampMonotonic', 'ActiveEnterTimestampMonotonic', 'InactiveEnterTimestampMonotonic', 'After', 'Wants', 'Requires', 'ExecStart', 'UnitFileState'];
+const MANAGER = [
+  'Version',
+  'Virtualization',
+  'FirmwareTimestampMonotonic',
+  'LoaderTimestampMonotonic',
+  'InitRDTimestampMonotonic',
+  'UserspaceTimestampMonotonic',
+  'FinishTimestampMonotonic',
+];
+const OF_ALL_UNITS = [
+  'Id',
+  'InactiveExitTimestampMonotonic',
+  'ActiveEnterTimestampMonotonic',
+  'InactiveEnterTimestampMonotonic',
+  'After',
+  'Wants',
+  'Requires',
+  'ExecStart',
+  'UnitFileState',
+];
 const OF_OUR_UNITS = [
-  ...OF_ALL_UNITS, 'LoadState', 'ActiveState', 'FragmentPath', 'SourcePath', 'MainPID', 'ExecMainStartTimestampMonotonic', 'WantedBy', 'RequiredBy', 'Triggers',
-  'ExecStartPre', ...Object.keys(NAMESPACE_DIRECTIVES),
+  ...OF_ALL_UNITS,
+  'LoadState',
+  'ActiveState',
+  'FragmentPath',
+  'SourcePath',
+  'MainPID',
+  'ExecMainStartTimestampMonotonic',
+  'WantedBy',
+  'RequiredBy',
+  'Triggers',
+  'ExecStartPre',
+  ...Object.keys(NAMESPACE_DIRECTIVES),
 ];
 
 /**
@@ -26,7 +79,11 @@ const OF_OUR_UNITS = [
  */
 export async function askManager(): Promise<Properties> {
   const answer = await ask('systemctl', ['show', ...properties(MANAGER)]);
-  if ('problem' in answer) throw new PreloaderError('NO_SYSTEMD', `a system that systemd has booted expected, found none (${answer.problem}); there is nothing to order here: run \`docker-preloader apply\` before dockerd, or give a FILE that \`boot-order --json\` wrote elsewhere`);
+  if ('problem' in answer)
+    throw new PreloaderError(
+      'NO_SYSTEMD',
+      `a system that systemd has booted expected, found none (${answer.problem}); there is nothing to order here: run \`docker-preloader apply\` before dockerd, or give a FILE that \`boot-order --json\` wrote elsewhere`,
+    );
   return parseShow(answer.text)[0] ?? new Map();
 }
 
@@ -49,7 +106,7 @@ export async function askAllUnits(notes: string[]): Promise<readonly UnitFacts[]
   };
   const units = await show('*.service', '*.socket', '*.target', '*.mount', '*.scope');
   const devices = new Set(units.flatMap(({ after }) => after.filter((id) => id.endsWith('.device'))));
-  return devices.size === 0 ? units : [...units, ...await show(...devices)];
+  return devices.size === 0 ? units : [...units, ...(await show(...devices))];
 }
 
 function properties(names: readonly string[]): string[] {
@@ -64,7 +121,10 @@ export function usecOf(of: Properties, name: string): number {
 
 /** What we need of a unit's properties. */
 export function toUnitFacts(of: Properties): UnitFacts {
-  const words = (name: string): string[] => valueOf(of, name).split(' ').filter((word) => word !== '');
+  const words = (name: string): string[] =>
+    valueOf(of, name)
+      .split(' ')
+      .filter((word) => word !== '');
   return unitFacts({
     id: valueOf(of, 'Id'),
     loadState: valueOf(of, 'LoadState'),
@@ -86,7 +146,13 @@ export function toUnitFacts(of: Properties): UnitFacts {
       const value = valueOf(of, name);
       return value === '' || value === harmless ? [] : [`${name}=${value.slice(0, 200)}`];
     }),
-    execStartPre: (of.get('ExecStartPre') ?? []).map((command) => ({ argv: parseExecStart(command).join(' ').slice(0, 1000), ignoreErrors: command.includes('; ignore_errors=yes ;') })),
-    execStart: (of.get('ExecStart') ?? []).map((command) => parseExecStart(command).join(' ')).join('; ').slice(0, 4000),
+    execStartPre: (of.get('ExecStartPre') ?? []).map((command) => ({
+      argv: parseExecStart(command).join(' ').slice(0, 1000),
+      ignoreErrors: command.includes('; ignore_errors=yes ;'),
+    })),
+    execStart: (of.get('ExecStart') ?? [])
+      .map((command) => parseExecStart(command).join(' '))
+      .join('; ')
+      .slice(0, 4000),
   });
 }

@@ -8,16 +8,36 @@ import type { Timeline, TimelineEntry } from './timeline.ts';
 const MIN_LAST_COLUMN = 16;
 
 /** The boot order as a person reads it: one table, the critical path, and what is wrong. */
-export function describeTimeline(document: BootDocument, { originUsec, entries, criticalPath }: Timeline, faults: readonly Fault[], terminal: Terminal): string {
+export function describeTimeline(
+  document: BootDocument,
+  { originUsec, entries, criticalPath }: Timeline,
+  faults: readonly Fault[],
+  terminal: Terminal,
+): string {
   const row = (entry: TimelineEntry, name: string): string[] => [
-    entry.critical ? '*' : '', offset(entry.startUsec - originUsec), entry.endUsec > entry.startUsec ? duration(entry.endUsec - entry.startUsec) : '', name, entry.waitedFor ?? '',
+    entry.critical ? '*' : '',
+    offset(entry.startUsec - originUsec),
+    entry.endUsec > entry.startUsec ? duration(entry.endUsec - entry.startUsec) : '',
+    name,
+    entry.waitedFor ?? '',
   ];
   const last = criticalPath.at(-1);
   const lines = [
-    ...table([['', 'OFFSET', 'DURATION', 'STEP', 'WAITED FOR'], ...entries.map((entry) => row(entry, entry.of === undefined ? entry.name : `  ${entry.name}`))], terminal),
+    ...table(
+      [
+        ['', 'OFFSET', 'DURATION', 'STEP', 'WAITED FOR'],
+        ...entries.map((entry) => row(entry, entry.of === undefined ? entry.name : `  ${entry.name}`)),
+      ],
+      terminal,
+    ),
     '',
-    last === undefined ? 'docker.service has not been started in this boot' : `Critical path to docker.service, up at ${offset(last.endUsec - originUsec)}:`,
-    ...table(criticalPath.map((entry) => row({ ...entry, critical: false }, entry.name)), terminal),
+    last === undefined
+      ? 'docker.service has not been started in this boot'
+      : `Critical path to docker.service, up at ${offset(last.endUsec - originUsec)}:`,
+    ...table(
+      criticalPath.map((entry) => row({ ...entry, critical: false }, entry.name)),
+      terminal,
+    ),
     ...(document.notes.length === 0 ? [] : ['', ...document.notes.map((note) => `not known: ${oneLine(note)}`)]),
     ...(faults.length === 0 ? [] : ['', ...faults.map(describeFault)]),
   ];
@@ -35,10 +55,16 @@ function table(rows: readonly (readonly string[])[], { columns, color }: Termina
   const widths = [0, 1, 2, 3].map((column) => Math.max(0, ...clean.map((row) => widthOf(row[column] ?? ''))));
   const fixed = (widths[0] ?? 0) + (widths[1] ?? 0) + (widths[2] ?? 0) + 8;
   // Of a narrow terminal the step has what the reason can do without.
-  if (columns !== undefined) widths[3] = Math.max(MIN_LAST_COLUMN, Math.min(widths[3] ?? 0, columns - fixed - MIN_LAST_COLUMN));
+  if (columns !== undefined)
+    widths[3] = Math.max(MIN_LAST_COLUMN, Math.min(widths[3] ?? 0, columns - fixed - MIN_LAST_COLUMN));
   return clean.map(([mark = '', start = '', took = '', name = '', reason = ''], index) => {
     const step = cutToWidth(name, widths[3] ?? 0);
-    const cells = [mark.padEnd(widths[0] ?? 0), start.padStart(widths[1] ?? 0), took.padStart(widths[2] ?? 0), `${step}${paddingOf(step, widths[3] ?? 0)}`].filter((_, column) => widths[column] !== 0);
+    const cells = [
+      mark.padEnd(widths[0] ?? 0),
+      start.padStart(widths[1] ?? 0),
+      took.padStart(widths[2] ?? 0),
+      `${step}${paddingOf(step, widths[3] ?? 0)}`,
+    ].filter((_, column) => widths[column] !== 0);
     const text = [...cells, reason].join('  ').trimEnd();
     const line = columns === undefined ? text : cutToWidth(text, columns);
     if (!color) return line;

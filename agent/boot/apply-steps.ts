@@ -7,19 +7,40 @@ import type { ImageID } from '../docker/ids.ts';
 import { OWN_IMAGE_SEC } from '../docker/image-config.ts';
 import { isDockerRunning, lastStarted } from '../docker/instance.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { ensureFolder, isDirectory, makeFolder, readIfThere, readTextIfThere, removeIfThere, replaceFile, replaceLink, writeNewFile } from '../system/files.ts';
+import {
+  ensureFolder,
+  isDirectory,
+  makeFolder,
+  readIfThere,
+  readTextIfThere,
+  removeIfThere,
+  replaceFile,
+  replaceLink,
+  writeNewFile,
+} from '../system/files.ts';
 import { readMounts, unmount, type MountPoint } from '../system/mount.ts';
 import { LayerRecords } from './layer-records.ts';
 import { removeLedger, writeLedger } from './ledger.ts';
 import type { Step } from './plan/steps.ts';
 
 /** Steps whose like a dockerd that runs does, too: what they replace, they replace by the same. */
-const adds: ReadonlySet<Step['do']> = new Set(['write-ledger', 'make-empty-layer', 'link-layer', 'record-layer', 'pin-layer', 'store-image', 'write-distribution']);
+const adds: ReadonlySet<Step['do']> = new Set([
+  'write-ledger',
+  'make-empty-layer',
+  'link-layer',
+  'record-layer',
+  'pin-layer',
+  'store-image',
+  'write-distribution',
+]);
 
 /** A plan is for the store as it was read; dockerd may have changed that since. */
 export class DockerStarted extends PreloaderError {
   constructor(dataRoot: string) {
-    super('DOCKER_RUNNING', `${dataRoot}: no dockerd that is started while the store is changed expected, found one that was; stop it, and try again`);
+    super(
+      'DOCKER_RUNNING',
+      `${dataRoot}: no dockerd that is started while the store is changed expected, found one that was; stop it, and try again`,
+    );
   }
 }
 
@@ -32,7 +53,11 @@ export class DockerStarted extends PreloaderError {
  * @param started when dockerd was last started, as of before the plan was made
  * @throws system errors, of the first step that fails; DiskFault where the fault is a disk's; DockerStarted
  */
-export function apply(dataRoot: string, steps: readonly Step[], started: number | undefined = lastStarted(dataRoot)): void {
+export function apply(
+  dataRoot: string,
+  steps: readonly Step[],
+  started: number | undefined = lastStarted(dataRoot),
+): void {
   if (steps.length === 0) return;
   // dockerd's own: without it, each file would need a call more for its mode.
   const umask = process.umask(0o022);
@@ -215,7 +240,10 @@ class Applier {
   #pinLayer({ chain, name }: Extract<Step, { do: 'pin-layer' }>): void {
     this.#ensure(this.#paths.containers, FOLDER);
     const folder = this.#paths.mount(name);
-    const files = [['mount-id', name], ['parent', chain]] as const;
+    const files = [
+      ['mount-id', name],
+      ['parent', chain],
+    ] as const;
     const isNew = makeFolder(folder, FOLDER);
     if (isNew) this.#added.push(() => rmSync(folder, { recursive: true, force: true }));
     for (const [file, content] of files) {
@@ -229,10 +257,16 @@ class Applier {
     const present = readIfThere(this.#paths.image(id));
     if (present === undefined) this.#added.push(() => this.#removeImage(id));
     if (metadata.size > 0) this.#ensure(folder, PRIVATE_FOLDER);
-    for (const [name, content] of metadata) replaceFile(`${folder}/${name}`, content, { mode: PRIVATE_FILE, durable: false });
+    for (const [name, content] of metadata)
+      replaceFile(`${folder}/${name}`, content, { mode: PRIVATE_FILE, durable: false });
     this.#ensure(this.#paths.images, PRIVATE_FOLDER);
     // The user may have the image already, only its metadata being new: his file is left alone.
-    if (present?.equals(config) !== true) replaceFile(this.#paths.image(id), config, { mode: PRIVATE_FILE, durable: false, ...(own ? { modifiedSec: OWN_IMAGE_SEC } : {}) });
+    if (present?.equals(config) !== true)
+      replaceFile(this.#paths.image(id), config, {
+        mode: PRIVATE_FILE,
+        durable: false,
+        ...(own ? { modifiedSec: OWN_IMAGE_SEC } : {}),
+      });
   }
 
   #removeImage(id: ImageID): void {
@@ -257,7 +291,8 @@ class Applier {
     // A dockerd that was killed while it saved an image, or built on one, leaves `merged` mounted (overlay.go, Get).
     this.#mounts ??= readMounts();
     const real = `${realpathSync(folder)}/`;
-    for (const { path } of this.#mounts.filter((mount) => mount.path.startsWith(real)).toReversed()) unmount(path, true);
+    for (const { path } of this.#mounts.filter((mount) => mount.path.startsWith(real)).toReversed())
+      unmount(path, true);
     // Removes the symlink `diff`, never what it points to.
     rmSync(folder, { recursive: true, force: true });
   }

@@ -19,7 +19,10 @@ export interface Expected {
  * @param store as it was read after the last change
  */
 export function checkResult(store: Store, expected: Expected): Finding[] {
-  return resultProblems(store, expected).map((problem) => ({ code: 'RESULT_WRONG', message: `after applying: ${problem}` }));
+  return resultProblems(store, expected).map((problem) => ({
+    code: 'RESULT_WRONG',
+    message: `after applying: ${problem}`,
+  }));
 }
 
 /** @returns what is wrong, a line each */
@@ -29,10 +32,12 @@ export function resultProblems(store: Store, { content, kept, pinned }: Expected
   for (const chain of content.layers.keys()) {
     if (kept.has(chain)) continue;
     if (store.ownership(chain) !== 'ours') problems.push(`layer ${chain} has no record`);
-    else if (statSync(overlay.link(ownLayerNames(chain).link), { throwIfNoEntry: false })?.isDirectory() !== true) problems.push(`the files of layer ${chain} are not there`);
+    else if (statSync(overlay.link(ownLayerNames(chain).link), { throwIfNoEntry: false })?.isDirectory() !== true)
+      problems.push(`the files of layer ${chain} are not there`);
   }
   for (const id of content.images.keys()) if (!store.images.has(id)) problems.push(`image ${id} is not there`);
-  for (const [reference, id] of content.references) if (store.referenceStore.references.get(reference) !== id) problems.push(`${reference} does not name ${id}`);
+  for (const [reference, id] of content.references)
+    if (store.referenceStore.references.get(reference) !== id) problems.push(`${reference} does not name ${id}`);
   for (const chain of pinned) if (!store.hasPin(chain, false)) problems.push(`the pin of layer ${chain} is not there`);
   return problems;
 }

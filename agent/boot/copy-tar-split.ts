@@ -84,7 +84,12 @@ function readSource(source: LabelledTarSplit, take: (piece: Buffer) => void): vo
     for (let offset = 0; offset < sizeBytes; offset += piece.length) {
       const part = piece.subarray(0, Math.min(piece.length, sizeBytes - offset));
       const length = ofDisk(source, () => readPiece(fd, part, offset));
-      if (length < part.length) throw new DiskFault(source.label, 'DISK_LAYOUT', `${path}: ${sizeBytes} bytes expected, found only ${offset + length}`);
+      if (length < part.length)
+        throw new DiskFault(
+          source.label,
+          'DISK_LAYOUT',
+          `${path}: ${sizeBytes} bytes expected, found only ${offset + length}`,
+        );
       hash?.update(part);
       take(part);
     }

@@ -48,7 +48,9 @@ export function labelFilter(config: Pick<Config, 'labels' | 'required'>): LabelF
   return {
     rank: (label) => {
       const named = config.labels.lastIndexOf(label);
-      return named === -1 ? patterns.findLastIndex((pattern) => pattern?.test(label) === true) : named + required.length;
+      return named === -1
+        ? patterns.findLastIndex((pattern) => pattern?.test(label) === true)
+        : named + required.length;
     },
     isNamed: (label) => entries.includes(label),
     hasNames: entries.some((entry) => !isGlob(entry)),
@@ -88,21 +90,36 @@ export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = 
     return ![...present].some((label) => pattern?.test(label));
   });
   // A device that cannot be read matters only where a disk is missed: it may be that one.
-  return { disks, refused, findings: missing.length === 0 ? findings.filter((finding) => finding.code !== 'DEVICE_UNREADABLE') : findings, missing };
+  return {
+    disks,
+    refused,
+    findings: missing.length === 0 ? findings.filter((finding) => finding.code !== 'DEVICE_UNREADABLE') : findings,
+    missing,
+  };
 }
 
 /** Whether two looks have found the same filesystem on the same device, as far as can be told without reading it. */
 export function isSameDisk(left: FoundDisk, right: FoundDisk): boolean {
-  const tell = ({ label, device, superblock }: FoundDisk): string => JSON.stringify([label, device.path, device.deviceNumber, device.sizeBytes, superblock]);
+  const tell = ({ label, device, superblock }: FoundDisk): string =>
+    JSON.stringify([label, device.path, device.deviceNumber, device.sizeBytes, superblock]);
   return tell(left) === tell(right);
 }
 
-function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[], present: Set<string>): FoundDisk | undefined {
+function examine(
+  device: BlockDevice,
+  filter: LabelFilter,
+  findings: Finding[],
+  present: Set<string>,
+): FoundDisk | undefined {
   let superblock: Superblock | undefined;
   try {
     superblock = readSuperblock(device.path);
   } catch (error) {
-    findings.push({ code: 'DEVICE_UNREADABLE', device: device.path, message: `${device.path}: its superblock cannot be read: ${messageOf(error)}` });
+    findings.push({
+      code: 'DEVICE_UNREADABLE',
+      device: device.path,
+      message: `${device.path}: its superblock cannot be read: ${messageOf(error)}`,
+    });
     return undefined;
   }
   if (superblock === undefined) return undefined;
@@ -118,7 +135,14 @@ function examine(device: BlockDevice, filter: LabelFilter, findings: Finding[], 
 /** A removable device that only a glob takes: nothing is missing, but somebody may wonder. */
 function passedOver({ path }: BlockDevice, label: string | undefined, filter: LabelFilter): Finding[] {
   if (label === undefined || !isLabel(label) || filter.rank(label) === -1) return [];
-  return [{ code: 'DISK_REMOVABLE', label, device: path, message: `disk ${label} (${path}) is left out: the device is removable, and such a label counts only where it is written out; add "${label}" to \`labels\` if it is meant` }];
+  return [
+    {
+      code: 'DISK_REMOVABLE',
+      label,
+      device: path,
+      message: `disk ${label} (${path}) is left out: the device is removable, and such a label counts only where it is written out; add "${label}" to \`labels\` if it is meant`,
+    },
+  ];
 }
 
 /** udev has read it already. Without udev a CD is left alone: to read it may take the seconds that its drive needs to spin up. */
@@ -134,14 +158,23 @@ function labelOfRemovable({ name, path, deviceNumber }: BlockDevice): string | u
 function problemOf(superblock: Superblock, device: BlockDevice): Pick<Finding, 'code' | 'message'> | undefined {
   const { label, sizeBytes } = superblock;
   if (!isLabel(label)) {
-    return { code: 'LABEL_INVALID', message: `${device.path}: label ${JSON.stringify(label)}: at most 16 letters, digits, dots, dashes and underscores expected; it is left out` };
+    return {
+      code: 'LABEL_INVALID',
+      message: `${device.path}: label ${JSON.stringify(label)}: at most 16 letters, digits, dots, dashes and underscores expected; it is left out`,
+    };
   }
   const disk = `disk ${label} (${device.path})`;
   if (superblock.dirty) {
-    return { code: 'DISK_DIRTY', message: `${disk}: a cleanly unmounted ext4 expected, found one with a journal to replay; run e2fsck on it where it was made` };
+    return {
+      code: 'DISK_DIRTY',
+      message: `${disk}: a cleanly unmounted ext4 expected, found one with a journal to replay; run e2fsck on it where it was made`,
+    };
   }
   if (sizeBytes > device.sizeBytes) {
-    return { code: 'DISK_TRUNCATED', message: `${disk}: a device of at least ${sizeBytes} bytes expected, found ${device.sizeBytes}; copy the disk again` };
+    return {
+      code: 'DISK_TRUNCATED',
+      message: `${disk}: a device of at least ${sizeBytes} bytes expected, found ${device.sizeBytes}; copy the disk again`,
+    };
   }
   return undefined;
 }

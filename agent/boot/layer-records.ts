@@ -4,7 +4,15 @@ import { TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
 import { FILE, FOLDER, PRIVATE_FOLDER } from '../docker/modes.ts';
 import { ownLayerNames } from '../docker/overlay2.ts';
 import { isENOTDIR } from '../system/errors.ts';
-import { moveTemp, namesIn, readTextIfThere, removeIfThere, replaceFile, withoutTemp, writeNewFile } from '../system/files.ts';
+import {
+  moveTemp,
+  namesIn,
+  readTextIfThere,
+  removeIfThere,
+  replaceFile,
+  withoutTemp,
+  writeNewFile,
+} from '../system/files.ts';
 import { copyTarSplit, isCopyOf } from './copy-tar-split.ts';
 import type { Step } from './plan/steps.ts';
 
@@ -52,10 +60,15 @@ export class LayerRecords {
     const folder = this.#paths.layer(chain);
     const tempPath = `${this.#paths.layersTemp}/${TEMP}mend`;
     for (const [name, content] of files) {
-      if (readTextIfThere(`${folder}/${name}`) !== content) replaceFile(`${folder}/${name}`, content, { mode: FILE, durable: false, tempPath });
+      if (readTextIfThere(`${folder}/${name}`) !== content)
+        replaceFile(`${folder}/${name}`, content, { mode: FILE, durable: false, tempPath });
     }
     const path = `${folder}/${TAR_SPLIT}`;
-    if (tarSplit === undefined || (tarSplit.digest === undefined && existsSync(path) && isCopyOf(path, { ...tarSplit, label }))) return;
+    if (
+      tarSplit === undefined ||
+      (tarSplit.digest === undefined && existsSync(path) && isCopyOf(path, { ...tarSplit, label }))
+    )
+      return;
     try {
       copyTarSplit({ ...tarSplit, label }, tempPath, FILE);
     } catch (error) {
@@ -94,7 +107,9 @@ export class LayerRecords {
     this.#orphans ??= namesIn(this.#paths.layers).filter((name) => name.endsWith('-removing'));
     for (const name of this.#orphans) {
       const folder = `${this.#paths.layers}/${name}`;
-      const isOurs = name.startsWith(`${hexOf(chain)}-`) && readTextIfThere(`${folder}/cache-id`)?.trim() === ownLayerNames(chain).cacheId;
+      const isOurs =
+        name.startsWith(`${hexOf(chain)}-`) &&
+        readTextIfThere(`${folder}/cache-id`)?.trim() === ownLayerNames(chain).cacheId;
       if (isOurs) rmSync(folder, { recursive: true, force: true });
     }
   }

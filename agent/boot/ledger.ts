@@ -106,7 +106,9 @@ export function hasLedger(dataRoot: string): boolean {
   return existsSync(ledgerPath(dataRoot));
 }
 
-export type LedgerState = { readonly state: 'read' | 'none'; readonly ledger: Ledger } | { readonly state: 'invalid'; readonly ledger: Ledger; readonly cause: unknown };
+export type LedgerState =
+  | { readonly state: 'read' | 'none'; readonly ledger: Ledger }
+  | { readonly state: 'invalid'; readonly ledger: Ledger; readonly cause: unknown };
 
 /**
  * Reads the ledger. One that is lost or damaged is taken as empty: the store itself tells which layers are ours.
@@ -120,7 +122,16 @@ export function readLedger(dataRoot: string): LedgerState {
     const document: unknown = JSON.parse(bytes);
     refuseNewerMajor(document, path, LEDGER_VERSION);
     checkShape(document, shape);
-    const { synced, next, removed = {}, displaced = {}, restored = {}, restoring, distribution = [], ...present } = document as LedgerDocument;
+    const {
+      synced,
+      next,
+      removed = {},
+      displaced = {},
+      restored = {},
+      restoring,
+      distribution = [],
+      ...present
+    } = document as LedgerDocument;
     return {
       state: 'read',
       ledger: {
@@ -131,12 +142,16 @@ export function readLedger(dataRoot: string): LedgerState {
         displaced: toMap(displaced),
         lent: lentIn(document as LedgerDocument),
         restored: new Map(Object.entries(restored) as [ImageID, number][]),
-        restoring: restoring === undefined ? undefined : { sinceMs: restoring.since, images: new Set(restoring.images as readonly ImageID[]) },
+        restoring:
+          restoring === undefined
+            ? undefined
+            : { sinceMs: restoring.since, images: new Set(restoring.images as readonly ImageID[]) },
         distribution: new Set(distribution),
       },
     };
   } catch (error) {
-    if (error instanceof PreloaderError) throw new PreloaderError('LEDGER_NEWER', `${error.message}; the store is left as it is`, { cause: error });
+    if (error instanceof PreloaderError)
+      throw new PreloaderError('LEDGER_NEWER', `${error.message}; the store is left as it is`, { cause: error });
     return { state: 'invalid', ledger: emptyLedger, cause: error };
   }
 }
@@ -190,7 +205,9 @@ export function serialiseLedger(ledger: Ledger): string {
     displaced: Object.fromEntries(ledger.displaced),
     lent: Object.fromEntries(ledger.lent),
     restored: Object.fromEntries(ledger.restored),
-    ...(ledger.restoring === undefined ? {} : { restoring: { since: ledger.restoring.sinceMs, images: [...ledger.restoring.images].toSorted() } }),
+    ...(ledger.restoring === undefined
+      ? {}
+      : { restoring: { since: ledger.restoring.sinceMs, images: [...ledger.restoring.images].toSorted() } }),
     distribution: [...ledger.distribution].toSorted(),
   };
   return `${JSON.stringify(document)}\n`;
@@ -214,7 +231,10 @@ export function settleReferences(ledger: Ledger, store: ReadonlyMap<string, Imag
 
 /** What of ours may be in the store: a run that was killed may have left what was there before, or what it was to add. */
 export function mayBeThere({ images, layers, next }: Ledger): Pick<LedgerContent, 'images' | 'layers'> {
-  return { images: new Map([...(next?.images ?? []), ...images]), layers: new Map([...(next?.layers ?? []), ...layers]) };
+  return {
+    images: new Map([...(next?.images ?? []), ...images]),
+    layers: new Map([...(next?.layers ?? []), ...layers]),
+  };
 }
 
 /** Whether two ledgers say the same. */
@@ -223,8 +243,13 @@ export function isSameLedger(left: Ledger, right: Ledger): boolean {
 }
 
 function sorted(ledger: Ledger): Ledger {
-  const sort = <Key extends string, Value>(map: ReadonlyMap<Key, Value>): Map<Key, Value> => new Map([...map].toSorted(([a], [b]) => (a < b ? -1 : 1)));
-  const sortContent = (content: LedgerContent): LedgerContent => ({ references: sort(content.references), images: sort(content.images), layers: sort(content.layers) });
+  const sort = <Key extends string, Value>(map: ReadonlyMap<Key, Value>): Map<Key, Value> =>
+    new Map([...map].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  const sortContent = (content: LedgerContent): LedgerContent => ({
+    references: sort(content.references),
+    images: sort(content.images),
+    layers: sort(content.layers),
+  });
   return {
     ...ledger,
     ...sortContent(ledger),

@@ -16,13 +16,20 @@ export interface FoundDisks {
 }
 
 /** Named labels should be there, required ones must: there and readable, with the pinned content. */
-export function findMissing({ required: entries, deviceTimeoutSec }: Config, { missing, disks, candidates, unlike }: FoundDisks): Finding[] {
+export function findMissing(
+  { required: entries, deviceTimeoutSec }: Config,
+  { missing, disks, candidates, unlike }: FoundDisks,
+): Finding[] {
   const findings: Finding[] = [];
   const required = entries.flatMap((entry) => parseRequired(entry) ?? []);
   const patterns = new Set(required.map((entry) => entry.pattern));
   for (const label of missing) {
     if (patterns.has(label)) continue;
-    findings.push({ code: 'DISK_MISSING', label, message: `disk ${label}: a device with this label within ${deviceTimeoutSec} s expected, found none; attach it, or take it out of \`labels\`` });
+    findings.push({
+      code: 'DISK_MISSING',
+      label,
+      message: `disk ${label}: a device with this label within ${deviceTimeoutSec} s expected, found none; attach it, or take it out of \`labels\``,
+    });
   }
   for (const { pattern, digest } of required) {
     const expression = labelPattern(pattern);
@@ -30,11 +37,22 @@ export function findMissing({ required: entries, deviceTimeoutSec }: Config, { m
     if (found.length === 0 && [...unlike].some((label) => expression?.test(label))) continue;
     if (found.length === 0) {
       const left = candidates.filter(({ label }) => expression?.test(label)).map(({ device }) => device.path);
-      const which = left.length === 0 ? `within ${deviceTimeoutSec} s expected, found none; attach it` : `expected, found only what is left out (${left.join(', ')}), with a finding of its own; mend that, or attach another`;
-      findings.push({ code: 'REQUIRED_MISSING', label: pattern, message: `required disk ${pattern}: a usable disk with this label ${which}` });
+      const which =
+        left.length === 0
+          ? `within ${deviceTimeoutSec} s expected, found none; attach it`
+          : `expected, found only what is left out (${left.join(', ')}), with a finding of its own; mend that, or attach another`;
+      findings.push({
+        code: 'REQUIRED_MISSING',
+        label: pattern,
+        message: `required disk ${pattern}: a usable disk with this label ${which}`,
+      });
     } else if (digest !== undefined && !found.some((disk) => disk.content.manifestDigest === digest)) {
       const digests = found.map((disk) => disk.content.manifestDigest ?? 'none').join(', ');
-      findings.push({ code: 'DISK_CONTENT', label: pattern, message: `required disk ${pattern}: a manifest with digest ${digest} expected, found ${digests}` });
+      findings.push({
+        code: 'DISK_CONTENT',
+        label: pattern,
+        message: `required disk ${pattern}: a manifest with digest ${digest} expected, found ${digests}`,
+      });
     }
   }
   return findings;

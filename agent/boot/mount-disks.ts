@@ -35,7 +35,11 @@ export interface MountOptions {
 }
 
 /** Mounts each disk in a folder of its label. What is mounted there already is used if it is the same device. */
-export function mountDisks(discovery: Discovery, mountRoot: string, { mayUnmount, pinned, pinnedDigest, tell }: MountOptions): Mounts {
+export function mountDisks(
+  discovery: Discovery,
+  mountRoot: string,
+  { mayUnmount, pinned, pinnedDigest, tell }: MountOptions,
+): Mounts {
   const disks: MountedDisk[] = [];
   const findings: Finding[] = [];
   if (discovery.disks.size === 0) return { disks, findings };
@@ -43,19 +47,31 @@ export function mountDisks(discovery: Discovery, mountRoot: string, { mayUnmount
   ensureFolder(mountRoot, 0o700);
   const present = readMounts();
   for (const [label, candidates] of discovery.disks) {
-    const place = { path: join(mountRoot, label), there: present.findLast((mount) => mount.path === join(mountRoot, label)) };
+    const place = {
+      path: join(mountRoot, label),
+      there: present.findLast((mount) => mount.path === join(mountRoot, label)),
+    };
     let device = candidates[0]?.device.path ?? '';
     try {
       const digests = pinned?.(label) ?? [];
-      const read = (path: string): string | undefined => (digests.length > 0 && pinnedDigest !== undefined ? pinnedDigest(label, path) : digestOn(path));
-      const disk = candidates.length === 1 ? candidates[0] : chooseDuplicate(label, candidates, place, { pinned: digests, read }, findings);
+      const read = (path: string): string | undefined =>
+        digests.length > 0 && pinnedDigest !== undefined ? pinnedDigest(label, path) : digestOn(path);
+      const disk =
+        candidates.length === 1
+          ? candidates[0]
+          : chooseDuplicate(label, candidates, place, { pinned: digests, read }, findings);
       if (disk === undefined) continue;
       device = disk.device.path;
       const mounted = mountDisk(disk, place, mayUnmount);
       tell?.(mounted);
       disks.push(mounted);
     } catch (error) {
-      findings.push({ code: isBusy(error) ? 'MOUNT_BUSY' : 'MOUNT_FAILED', label, device, message: `disk ${label} (${device}): ${messageOf(error)}` });
+      findings.push({
+        code: isBusy(error) ? 'MOUNT_BUSY' : 'MOUNT_FAILED',
+        label,
+        device,
+        message: `disk ${label} (${device}): ${messageOf(error)}`,
+      });
     }
   }
   return { disks, findings };
@@ -77,12 +93,14 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
     // A filesystem that no disk has is not ours to take away.
     const isDisk = there.filesystem === 'ext4' || there.filesystem === 'erofs';
     const cure = isDisk ? 'if the disk was replaced, run: systemctl restart docker' : 'unmount it';
-    if (!isDisk || !mayUnmount) throw new MountBusy(`nothing else mounted on ${path} expected, found device ${there.deviceNumber}; ${cure}`);
+    if (!isDisk || !mayUnmount)
+      throw new MountBusy(`nothing else mounted on ${path} expected, found device ${there.deviceNumber}; ${cure}`);
     if (isMountedOn(path, device.deviceNumber)) return { ...disk, path, adopted: true };
     unmount(path, true);
   }
   // The kernel would mount it where a symlink leads to, and list it there.
-  if (!makeFolder(path, 0o755) && !isDirectory(path)) throw new Error(`${path}: a folder expected, found something else; remove it`);
+  if (!makeFolder(path, 0o755) && !isDirectory(path))
+    throw new Error(`${path}: a folder expected, found something else; remove it`);
   for (let retries = BUSY_RETRIES; ; retries -= 1) {
     try {
       mountReadOnly(device.path, path, superblock.filesystem);
@@ -90,7 +108,11 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
     } catch (error) {
       if (!isEBUSY(error)) throw error;
       if (isMountedOn(path, device.deviceNumber)) return { ...disk, path, adopted: true };
-      if (retries === 0) throw new Error(`a device that nothing else uses expected, found one that is held exclusively or mounted writable (EBUSY); look at: lsblk ${device.path}; fuser -v ${device.path}`, { cause: error });
+      if (retries === 0)
+        throw new Error(
+          `a device that nothing else uses expected, found one that is held exclusively or mounted writable (EBUSY); look at: lsblk ${device.path}; fuser -v ${device.path}`,
+          { cause: error },
+        );
       pause(BUSY_RETRY_MS);
     }
   }
@@ -122,7 +144,13 @@ interface Digests {
  * whatever the others hold: images run from it. Where none is, the first, if the manifests of all say that their content is
  * the same; none otherwise, since which one was meant cannot be known.
  */
-function chooseDuplicate(label: string, candidates: readonly FoundDisk[], { path, there }: Place, { pinned, read }: Digests, findings: Finding[]): FoundDisk | undefined {
+function chooseDuplicate(
+  label: string,
+  candidates: readonly FoundDisk[],
+  { path, there }: Place,
+  { pinned, read }: Digests,
+  findings: Finding[],
+): FoundDisk | undefined {
   const isMounted = ({ device }: FoundDisk): boolean => device.deviceNumber === there?.deviceNumber;
   const digests = new Map(candidates.map((disk) => [disk, isMounted(disk) ? read(path) : digestOf(disk, path, read)]));
   const right = candidates.filter((disk) => pinned.includes(digests.get(disk) ?? ''));
@@ -135,13 +163,30 @@ function chooseDuplicate(label: string, candidates: readonly FoundDisk[], { path
   const names = (disks: readonly FoundDisk[]): string => disks.map((disk) => disk.device.path).join(', ');
   const found = `disk ${label}: one device expected, found ${names(candidates)} with different or unknown content`;
   if (!isMounted(first) && strange.some((disk) => meant.includes(disk))) {
-    findings.push({ code: 'LABEL_DUPLICATE', label, device: names(candidates), message: `${found}; all are left out: detach one, or give it another label` });
+    findings.push({
+      code: 'LABEL_DUPLICATE',
+      label,
+      device: names(candidates),
+      message: `${found}; all are left out: detach one, or give it another label`,
+    });
     return undefined;
   }
   const why = isMounted(first) ? 'which is mounted already, stays in use' : 'which has the pinned digest, is used';
-  if (strange.length > 0) findings.push({ code: 'LABEL_DUPLICATE', label, device: names(strange), message: `${found}; ${first.device.path}, ${why}, ${names(strange)} left out: detach it, or give it another label` });
+  if (strange.length > 0)
+    findings.push({
+      code: 'LABEL_DUPLICATE',
+      label,
+      device: names(strange),
+      message: `${found}; ${first.device.path}, ${why}, ${names(strange)} left out: detach it, or give it another label`,
+    });
   for (const disk of others) {
-    if (!strange.includes(disk)) findings.push({ code: 'DISK_TWICE', label, device: disk.device.path, message: `disk ${label}: ${disk.device.path} is left out: it holds the same as ${first.device.path}, which is used` });
+    if (!strange.includes(disk))
+      findings.push({
+        code: 'DISK_TWICE',
+        label,
+        device: disk.device.path,
+        message: `disk ${label}: ${disk.device.path} is left out: it holds the same as ${first.device.path}, which is used`,
+      });
   }
   return first;
 }
@@ -211,7 +256,11 @@ export function findLostDisks(mountRoot: string, options: { readonly mayUnmount:
     if (options.mayUnmount) unmount(path, true);
     else {
       const label = basename(path);
-      findings.push({ code: 'DISK_LOST', label, message: `disk ${label}: lost: its device was taken away while it was mounted on ${path}; attach it again, then run: systemctl restart docker` });
+      findings.push({
+        code: 'DISK_LOST',
+        label,
+        message: `disk ${label}: lost: its device was taken away while it was mounted on ${path}; attach it again, then run: systemctl restart docker`,
+      });
     }
   }
   return findings;
@@ -225,7 +274,9 @@ export function mountedPaths(): ReadonlySet<string> {
 /** Unmounts every disk below the mount root but those to keep; the folders go, too. Returns what could not be unmounted. */
 export function unmountDisks(mountRoot: string, keep: ReadonlySet<string>): string[] {
   const failures: string[] = [];
-  for (const { path } of readMounts().filter((mount) => mount.path.startsWith(`${mountRoot}/`)).toReversed()) {
+  for (const { path } of readMounts()
+    .filter((mount) => mount.path.startsWith(`${mountRoot}/`))
+    .toReversed()) {
     if (keep.has(path)) continue;
     try {
       unmount(path);

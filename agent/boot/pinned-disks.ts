@@ -33,11 +33,14 @@ export interface TarSplitsOptions {
  */
 export function checkTarSplits(pinned: readonly LoadedDisk[], { steps, willChange, compared }: TarSplitsOptions): void {
   const known = new Set(compared.map(({ content }) => content));
-  const copies = new Set(steps.flatMap((step) => (step.do === 'record-layer' && step.tarSplit !== undefined ? [step.tarSplit] : [])));
+  const copies = new Set(
+    steps.flatMap((step) => (step.do === 'record-layer' && step.tarSplit !== undefined ? [step.tarSplit] : [])),
+  );
   for (const { mounted, content } of pinned) {
     if (mounted.isUnlinked === true) continue;
     for (const { label, tarSplit } of content.layers.values()) {
-      if (tarSplit !== undefined && (copies.has(tarSplit) ? !willChange : !known.has(content))) checkTarSplit({ ...tarSplit, label });
+      if (tarSplit !== undefined && (copies.has(tarSplit) ? !willChange : !known.has(content)))
+        checkTarSplit({ ...tarSplit, label });
     }
   }
 }

@@ -18,7 +18,14 @@ import { discover, isSameDisk, labelFilter, type Discovery, type FoundDisk } fro
 import { hasLedger, ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
 import { findMissing } from './missing-disks.ts';
-import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountedDisk, type MountOptions } from './mount-disks.ts';
+import {
+  findHiddenMounts,
+  findLostDisks,
+  mountDisks,
+  mountedPaths,
+  type MountedDisk,
+  type MountOptions,
+} from './mount-disks.ts';
 import type { Plan } from './plan/make-plan.ts';
 import { planWithRoom } from './plan/plan-with-room.ts';
 import { requiredDigests } from '../config/required.ts';
@@ -116,11 +123,15 @@ class PreloadRun implements Preload {
     checkMountRoot(this.#config, dataRoot);
     this.isDockerRunning = isDockerRunning(dataRoot);
     this.#mayChange = this.#options.change === 'stopped' && !this.isDockerRunning;
-    const unsupported = await unsupportedStore(dataRoot, daemonConfig, async () => (await import('../docker/dockerd-version.ts')).installedVersion());
+    const unsupported = await unsupportedStore(dataRoot, daemonConfig, async () =>
+      (await import('../docker/dockerd-version.ts')).installedVersion(),
+    );
     if (unsupported !== undefined) throw leftAlone(dataRoot, unsupported);
 
     this.#begin('discover', 'looking for disks');
-    const discovery = this.#options.wait ? await discoverAwaited(this.#config, (what) => this.timings.waited(what)) : discover(labelFilter(this.#config));
+    const discovery = this.#options.wait
+      ? await discoverAwaited(this.#config, (what) => this.timings.waited(what))
+      : discover(labelFilter(this.#config));
     this.findings.push(...discovery.findings);
     this.candidates = [...[...discovery.disks.values()].flat(), ...discovery.refused];
 
@@ -141,7 +152,14 @@ class PreloadRun implements Preload {
     this.#begin('read', `reading ${plural(mounts.disks.length, 'disk')}`);
     for (const disk of mounts.disks) await this.#readDisk(disk);
     this.disks = [...this.disks, ...unlinked];
-    this.findings.push(...findMissing(this.#config, { missing: discovery.missing, disks: this.disks, candidates: this.candidates, unlike: this.#unlike }));
+    this.findings.push(
+      ...findMissing(this.#config, {
+        missing: discovery.missing,
+        disks: this.disks,
+        candidates: this.candidates,
+        unlike: this.#unlike,
+      }),
+    );
     // With links that lead into empty folders, dockerd would be worse off than without.
     if (hidden.length > 0) return;
     await this.#fillStore(dataRoot);
@@ -149,7 +167,9 @@ class PreloadRun implements Preload {
 
   /** Whether a device with a pinned label is whole shows only when all of it is read, and is asked only where there are several. */
   async #pinnedDigest({ disks }: Discovery): Promise<MountOptions['pinnedDigest']> {
-    const isAsked = [...disks].some(([label, { length }]) => length > 1 && requiredDigests(this.#config, label) !== undefined);
+    const isAsked = [...disks].some(
+      ([label, { length }]) => length > 1 && requiredDigests(this.#config, label) !== undefined,
+    );
     return isAsked ? (await import('./pinned-disks.ts')).pinnedDigestOn(this.#config) : undefined;
   }
 
@@ -160,13 +180,17 @@ class PreloadRun implements Preload {
     const present = mountedPaths();
     return before.flatMap(({ mounted, content }) => {
       const isThere = disks.get(mounted.label)?.some((found) => isSameDisk(found, mounted)) === true;
-      return isThere && !present.has(mounted.path) ? [{ mounted: { ...mounted, adopted: false, isUnlinked: true }, content }] : [];
+      return isThere && !present.has(mounted.path)
+        ? [{ mounted: { ...mounted, adopted: false, isUnlinked: true }, content }]
+        : [];
     });
   }
 
   async #readDisk(mounted: MountedDisk): Promise<void> {
     const { label, path } = mounted;
-    const before = this.#options.before?.disks.find((disk) => isSameDisk(disk.mounted, mounted) && disk.mounted.path === mounted.path);
+    const before = this.#options.before?.disks.find(
+      (disk) => isSameDisk(disk.mounted, mounted) && disk.mounted.path === mounted.path,
+    );
     if (before !== undefined && mounted.adopted) {
       this.findings.push(...before.content.findings);
       this.disks = [...this.disks, { mounted, content: before.content }];
@@ -174,7 +198,10 @@ class PreloadRun implements Preload {
     }
     try {
       const digests = requiredDigests(this.#config, label);
-      const content = digests === undefined ? readDisk(label, path) : (await import('../disk/pinned-tree.ts')).readPinnedDisk(label, path, digests);
+      const content =
+        digests === undefined
+          ? readDisk(label, path)
+          : (await import('../disk/pinned-tree.ts')).readPinnedDisk(label, path, digests);
       this.findings.push(...content.findings);
       this.disks = [...this.disks, { mounted, content }];
     } catch (error) {
@@ -185,7 +212,12 @@ class PreloadRun implements Preload {
   #leaveOut(mounted: MountedDisk, error: unknown): void {
     const { label, device } = mounted;
     const code = error instanceof PreloaderError ? error.code : 'DISK_LAYOUT';
-    this.findings.push({ code, label, device: device.path, message: `disk ${label} (${device.path}) is left out: ${messageOf(error)}` });
+    this.findings.push({
+      code,
+      label,
+      device: device.path,
+      message: `disk ${label} (${device.path}) is left out: ${messageOf(error)}`,
+    });
     if (code === 'DISK_CONTENT') this.#unlike.add(label);
     if (requiredDigests(this.#config, label) === undefined) return;
     // What stays in the store for a container has links to where the right disk would be: they must not lead to this one.
@@ -195,7 +227,10 @@ class PreloadRun implements Preload {
   async #fillStore(dataRoot: string): Promise<void> {
     this.#begin('plan', 'planning');
     // A host that never had a disk gets no folder of ours.
-    const lock = this.#mayChange && (this.disks.length > 0 || existsSync(ledgerFolder(dataRoot))) ? await takeLock(dataRoot) : undefined;
+    const lock =
+      this.#mayChange && (this.disks.length > 0 || existsSync(ledgerFolder(dataRoot)))
+        ? await takeLock(dataRoot)
+        : undefined;
     try {
       if (lock !== undefined) clearTrial(dataRoot);
       // Waiting for devices and the lock takes time in which somebody may have started it.
@@ -204,7 +239,11 @@ class PreloadRun implements Preload {
       for (const [index, finding] of this.findings.entries()) this.findings[index] = withImages(finding, ledger);
       this.findings.push(...ledgerFinding(ledger));
       // A disk may prove bad only when something of it is copied; then once more without it.
-      for (let fault = await this.#fillFrom(dataRoot, ledger); fault !== undefined; fault = await this.#fillFrom(dataRoot, readLedger(dataRoot))) {
+      for (
+        let fault = await this.#fillFrom(dataRoot, ledger);
+        fault !== undefined;
+        fault = await this.#fillFrom(dataRoot, readLedger(dataRoot))
+      ) {
         if (fault instanceof DockerStarted) {
           this.isDockerRunning = isDockerRunning(dataRoot);
           this.#begin('plan', 'planning anew: dockerd was started meanwhile');
@@ -227,14 +266,23 @@ class PreloadRun implements Preload {
     const known = this.findings.length;
     try {
       const started = lastStarted(dataRoot);
-      const { store, planned } = await planWithRoom(dataRoot, { ledger, disks: this.disks.map(({ content, mounted }) => ({ content, rank: mounted.rank })), config: this.#config });
+      const { store, planned } = await planWithRoom(dataRoot, {
+        ledger,
+        disks: this.disks.map(({ content, mounted }) => ({ content, rank: mounted.rank })),
+        config: this.#config,
+      });
       this.store = store;
       this.plan = planned;
       this.findings.push(...planned.findings);
       if (this.isDockerRunning && planned.steps.length > 0) this.findings.push(pendingFinding(planned));
       const willChange = this.#mayChange && !this.isDockerRunning;
       const pinned = this.disks.filter(({ content }) => content.pinned);
-      if (pinned.length > 0) (await import('./pinned-disks.ts')).checkTarSplits(pinned, { steps: planned.steps, willChange, compared: this.#options.before?.disks ?? [] });
+      if (pinned.length > 0)
+        (await import('./pinned-disks.ts')).checkTarSplits(pinned, {
+          steps: planned.steps,
+          willChange,
+          compared: this.#options.before?.disks ?? [],
+        });
       if (!willChange) {
         const { removedFindings, removedImages } = await import('./plan/removed-images.ts');
         this.removed = removedImages(planned, store, ledger.ledger, this.#options.before?.images);
@@ -268,30 +316,46 @@ function leftAlone(dataRoot: string, why: string): PreloaderError {
   return new PreloaderError('STORE_UNSUPPORTED', `${dataRoot} is left alone: ${why}`);
 }
 
-const isToRepeat = (error: unknown): error is DiskFault | DockerStarted => error instanceof DiskFault || error instanceof DockerStarted;
+const isToRepeat = (error: unknown): error is DiskFault | DockerStarted =>
+  error instanceof DiskFault || error instanceof DockerStarted;
 
 function applySteps(dataRoot: string, { steps }: Plan, started: number | undefined): void {
   try {
     apply(dataRoot, steps, started);
   } catch (error) {
     if (isToRepeat(error)) throw error;
-    throw new PreloaderError('STORE_WRITE', `${dataRoot}: ${messageOf(error)}: what was there before is still there, the rest is tried again at the next start`, { cause: error });
+    throw new PreloaderError(
+      'STORE_WRITE',
+      `${dataRoot}: ${messageOf(error)}: what was there before is still there, the rest is tried again at the next start`,
+      { cause: error },
+    );
   }
 }
 
 function ledgerFinding(ledger: LedgerState): Finding[] {
   if (ledger.state !== 'invalid') return [];
-  return [{ code: 'LEDGER_INVALID', message: `the ledger is made anew from the store and the disks: ${messageOf(ledger.cause)}` }];
+  return [
+    {
+      code: 'LEDGER_INVALID',
+      message: `the ledger is made anew from the store and the disks: ${messageOf(ledger.cause)}`,
+    },
+  ];
 }
 
 /** Of a disk that can no longer be read, the ledger knows what was on it. */
 function withImages(finding: Finding, { ledger }: LedgerState): Finding {
   if (finding.code !== 'DISK_LOST') return finding;
-  const names = [...ledger.references].filter(([, id]) => ledger.images.get(id) === finding.label).map(([reference]) => reference).toSorted();
+  const names = [...ledger.references]
+    .filter(([, id]) => ledger.images.get(id) === finding.label)
+    .map(([reference]) => reference)
+    .toSorted();
   if (names.length === 0) return finding;
   return { ...finding, message: `${finding.message}; on it stand ${listNames(names)}` };
 }
 
 function pendingFinding({ steps }: Plan): Finding {
-  return { code: 'DOCKER_RUNNING', message: `dockerd is running: ${plural(steps.length, 'change')} ${steps.length === 1 ? 'waits' : 'wait'} for its next start; run: systemctl restart docker` };
+  return {
+    code: 'DOCKER_RUNNING',
+    message: `dockerd is running: ${plural(steps.length, 'change')} ${steps.length === 1 ? 'waits' : 'wait'} for its next start; run: systemctl restart docker`,
+  };
 }

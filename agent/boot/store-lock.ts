@@ -17,14 +17,27 @@ export async function takeLock(dataRoot: string, timeoutUsec = LOCK_TIMEOUT_USEC
     ensureFolder(dataRoot, 0o710);
     ensureFolder(folder, 0o700);
   } catch (error) {
-    if (isENOSPC(error)) throw new PreloaderError('STORE_FULL', `${folder}: a folder expected, found no room for one: nothing was changed; free some, then run: systemctl restart docker`, { cause: error });
-    throw new PreloaderError('STORE_WRITE', `${dataRoot}: a data root that can be written to expected: ${messageOf(error)}`, { cause: error });
+    if (isENOSPC(error))
+      throw new PreloaderError(
+        'STORE_FULL',
+        `${folder}: a folder expected, found no room for one: nothing was changed; free some, then run: systemctl restart docker`,
+        { cause: error },
+      );
+    throw new PreloaderError(
+      'STORE_WRITE',
+      `${dataRoot}: a data root that can be written to expected: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
   const deadline = monotonicUsec() + timeoutUsec;
   for (;;) {
     const lock = tryLockFile(join(folder, 'lock'));
     if (lock !== 'held') return lock;
-    if (monotonicUsec() > deadline) throw new PreloaderError('LOCKED', `${folder}/lock: held by another docker-preloader for ${timeoutUsec / 1_000_000} s; look for one that hangs`);
+    if (monotonicUsec() > deadline)
+      throw new PreloaderError(
+        'LOCKED',
+        `${folder}/lock: held by another docker-preloader for ${timeoutUsec / 1_000_000} s; look for one that hangs`,
+      );
     notifyStatus('waiting for another docker-preloader');
     await delay(LOCK_POLL_MS);
   }

@@ -17,17 +17,32 @@ import { takeLock } from './store-lock.ts';
  * unmounts the disks that nothing needs any more.
  * @throws PreloaderError DOCKER_RUNNING and others; the store is then as it was
  */
-export async function unlinkStore(config: Config): Promise<{ readonly steps: number; readonly findings: readonly Finding[] }> {
+export async function unlinkStore(
+  config: Config,
+): Promise<{ readonly steps: number; readonly findings: readonly Finding[] }> {
   const dataRoot = config.dataRoot ?? (await readDaemonConfig(config.dockerConfig)).dataRoot;
-  if (isDockerRunning(dataRoot)) throw new PreloaderError('DOCKER_RUNNING', `dockerd is running on ${dataRoot}: a stopped one expected; run: systemctl stop docker.socket docker`);
+  if (isDockerRunning(dataRoot))
+    throw new PreloaderError(
+      'DOCKER_RUNNING',
+      `dockerd is running on ${dataRoot}: a stopped one expected; run: systemctl stop docker.socket docker`,
+    );
   if (!existsSync(dataRoot)) return { steps: 0, findings: [] };
   const lock = await takeLock(dataRoot);
   try {
     const started = lastStarted(dataRoot);
-    const { steps, findings, kept } = plan({ store: new Store(dataRoot), ledger: readLedger(dataRoot), disks: [], config, forget: true });
+    const { steps, findings, kept } = plan({
+      store: new Store(dataRoot),
+      ledger: readLedger(dataRoot),
+      disks: [],
+      config,
+      forget: true,
+    });
     apply(dataRoot, steps, started);
     const keep = new Set([...kept.values()].map((label) => join(config.mountRoot, label)));
-    const failures = unmountDisks(config.mountRoot, keep).map((failure): Finding => ({ code: 'MOUNT_BUSY', message: `a disk stays mounted: ${failure}` }));
+    const failures = unmountDisks(config.mountRoot, keep).map((failure): Finding => ({
+      code: 'MOUNT_BUSY',
+      message: `a disk stays mounted: ${failure}`,
+    }));
     return { steps: steps.length, findings: [...findings, ...failures] };
   } finally {
     lock.release();

@@ -37,7 +37,10 @@ export async function discoverAwaited(config: Config, tell: (what: string) => vo
         await emptyQueue(leftMs);
       } else {
         changes ??= await watchDevices();
-        await Promise.race([changes.next(), delay(Math.min(leftMs, isUdevRunning() && changes.isReady() ? WATCHED_POLL_MS : POLL_MS))]);
+        await Promise.race([
+          changes.next(),
+          delay(Math.min(leftMs, isUdevRunning() && changes.isReady() ? WATCHED_POLL_MS : POLL_MS)),
+        ]);
       }
     }
   } finally {
@@ -52,7 +55,10 @@ async function emptyQueue(limitMs: number): Promise<void> {
 
 function tellWaiting(discovery: Discovery, leftMs: number): string {
   const what = discovery.missing.length === 0 ? 'udev to handle all devices' : `disk ${discovery.missing.join(', ')}`;
-  notify(`STATUS=waiting for ${what}, at most ${Math.ceil(leftMs / 1000)} s`, `EXTEND_TIMEOUT_USEC=${Math.ceil(leftMs / 1000 + EXTRA_TIMEOUT_SEC) * 1_000_000}`);
+  notify(
+    `STATUS=waiting for ${what}, at most ${Math.ceil(leftMs / 1000)} s`,
+    `EXTEND_TIMEOUT_USEC=${Math.ceil(leftMs / 1000 + EXTRA_TIMEOUT_SEC) * 1_000_000}`,
+  );
   return what;
 }
 

@@ -8,8 +8,13 @@ import { inspectDisk } from '../verify/inspect-disk.ts';
  */
 export async function readBase(path: string): Promise<BaseDisk> {
   const { label, manifest, layers, problems } = await inspectDisk(path, false);
-  if (label === null) throw new PreloaderError('DISK_INVALID', `${path}: a disk with its label expected, found a folder`);
-  if (manifest === null) throw new PreloaderError('DISK_INVALID', `${path}: a disk that docker-preloader built expected, found one without a manifest`);
+  if (label === null)
+    throw new PreloaderError('DISK_INVALID', `${path}: a disk with its label expected, found a folder`);
+  if (manifest === null)
+    throw new PreloaderError(
+      'DISK_INVALID',
+      `${path}: a disk that docker-preloader built expected, found one without a manifest`,
+    );
   const [problem] = problems;
   if (problem !== undefined) throw new PreloaderError('DISK_INVALID', `${path}: ${problem}`);
   return { label, manifest: manifest.digest, layers: layers.map(({ chainId }) => chainId) };

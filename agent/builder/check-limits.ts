@@ -13,7 +13,11 @@ import type { Collection } from './collect.ts';
 export function checkLimits({ images, references }: Pick<Collection, 'images' | 'references'>): void {
   check('images', images.length, MAX_IMAGES);
   check('names of images', references.size, MAX_REFERENCES);
-  check('bytes of image configurations', images.reduce((sum, { config }) => sum + config.length, 0), MAX_HELD_BYTES);
+  check(
+    'bytes of image configurations',
+    images.reduce((sum, { config }) => sum + config.length, 0),
+    MAX_HELD_BYTES,
+  );
 }
 
 /** The same for the manifest, once it is there. @throws Error */
@@ -40,5 +44,6 @@ export function isListOfSources(text: string): boolean {
 }
 
 function check(what: string, found: number, limit: number): void {
-  if (found > limit) throw new Error(`at most ${limit} ${what} on a disk expected, found ${found}: make several disks of them`);
+  if (found > limit)
+    throw new Error(`at most ${limit} ${what} on a disk expected, found ${found}: make several disks of them`);
 }

@@ -65,7 +65,13 @@ export function collect(inputs: readonly InputImage[]): Collection {
 }
 
 /** Only where the archive has a registry's manifests: nothing is made up for the others. */
-function addRegistryFacts(input: InputImage, references: Map<string, ImageID>, manifests: Map<string, RegistryManifest>, blobs: Map<string, DiffID>, origins: Map<DiffID, Set<string>>): void {
+function addRegistryFacts(
+  input: InputImage,
+  references: Map<string, ImageID>,
+  manifests: Map<string, RegistryManifest>,
+  blobs: Map<string, DiffID>,
+  origins: Map<DiffID, Set<string>>,
+): void {
   if (input.manifests.length === 0) return;
   const repositories = new Set(input.references.map(repositoryOf));
   for (const manifest of input.manifests) {
@@ -84,7 +90,11 @@ function addRegistryFacts(input: InputImage, references: Map<string, ImageID>, m
 
 function claim(references: Map<string, ImageID>, reference: string, id: ImageID): void {
   const other = references.get(reference);
-  if (other !== undefined && other !== id) throw new PreloaderError('ARCHIVE_INVALID', `${reference}: one image of that name expected, found two: ${other} and ${id}`);
+  if (other !== undefined && other !== id)
+    throw new PreloaderError(
+      'ARCHIVE_INVALID',
+      `${reference}: one image of that name expected, found two: ${other} and ${id}`,
+    );
   references.set(reference, id);
 }
 

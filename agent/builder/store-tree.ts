@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import { FORMAT_VERSION, MANIFEST_NAME, type Manifest } from '../disk/manifest.ts';
-import { piecesWithin, READ_AHEAD_NAME, serialiseReadAhead, sizeOfList, type ReadAheadFile, type ReadAheadList } from '../disk/read-ahead-list.ts';
+import {
+  piecesWithin,
+  READ_AHEAD_NAME,
+  serialiseReadAhead,
+  sizeOfList,
+  type ReadAheadFile,
+  type ReadAheadList,
+} from '../disk/read-ahead-list.ts';
 import { hexOf, sha256, type ChainID } from '../docker/ids.ts';
 import { metadataPaths, recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
 import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/overlay2.ts';
@@ -34,7 +41,8 @@ export class DiskContent {
   readonly #readAhead: ReadAheadList['layers'][number][] = [];
 
   constructor(collection: Collection, store: ContentStore, filesystem: FilesystemWriter, readAhead?: ReadAheadList) {
-    this.#wanted = readAhead === undefined ? undefined : new Map(readAhead.layers.map(({ chainId, files }) => [chainId, files]));
+    this.#wanted =
+      readAhead === undefined ? undefined : new Map(readAhead.layers.map(({ chainId, files }) => [chainId, files]));
     this.#collection = collection;
     this.#store = store;
     this.#filesystem = filesystem;
@@ -42,14 +50,18 @@ export class DiskContent {
     this.#tree.setIno(this.#folder('overlay2', 0o710), filesystem.reserved);
     this.#folder('overlay2/l', 0o700);
     this.#folder('image', 0o700);
-    for (const path of ['imagedb/content/sha256', 'imagedb/metadata/sha256', 'layerdb/sha256', 'distribution']) this.#folder(`image/overlay2/${path}`, 0o700);
+    for (const path of ['imagedb/content/sha256', 'imagedb/metadata/sha256', 'layerdb/sha256', 'distribution'])
+      this.#folder(`image/overlay2/${path}`, 0o700);
   }
 
   /** Adds a layer; without `unpacked` it is on a base disk, and only its place in the chain is needed. */
   addLayer({ chain, diffID, parent }: CollectedLayer, unpacked: UnpackedLayer | undefined): void {
     const { cacheId, link } = ownLayerNames(chain);
     const parentLink = parent === undefined ? undefined : ownLayerNames(parent).link;
-    const lower = parent === undefined || parentLink === undefined ? undefined : lowerOf({ link: parentLink, lower: this.#lowers.get(parent) });
+    const lower =
+      parent === undefined || parentLink === undefined
+        ? undefined
+        : lowerOf({ link: parentLink, lower: this.#lowers.get(parent) });
     if (lower !== undefined) this.#lowers.set(chain, lower);
     if (unpacked === undefined) return;
 
@@ -61,24 +73,47 @@ export class DiskContent {
     const folder = tree.add({ kind: 'folder' }, ownedByRoot(0o710));
     tree.link(folder, 'diff', tree.root);
     if (lower !== undefined) tree.link(folder, 'work', tree.add({ kind: 'folder' }, ownedByRoot(0o700)));
-    const small = [['link', link, 0o644], ...(lower === undefined ? [] : [['lower', lower, 0o644] as const]), ['committed', '', 0o600]] as const;
-    for (const [name, content, mode] of small) tree.link(folder, name, this.#file(tree, `${layer}/${name}`, [Buffer.from(content)], mode));
+    const small = [
+      ['link', link, 0o644],
+      ...(lower === undefined ? [] : [['lower', lower, 0o644] as const]),
+      ['committed', '', 0o600],
+    ] as const;
+    for (const [name, content, mode] of small)
+      tree.link(folder, name, this.#file(tree, `${layer}/${name}`, [Buffer.from(content)], mode));
     const place = this.#tree.add({ kind: 'folder' }, ownedByRoot(0o710));
     this.#tree.setIno(place, this.#filesystem.write(tree, folder, this.#filesystem.reserved));
     this.#tree.link(this.#folder('overlay2', 0o710), cacheId, place);
     const target = Buffer.from(linkTargetOf(cacheId));
-    this.#tree.link(this.#folder('overlay2/l', 0o700), link, this.#tree.add({ kind: 'symlink', target }, ownedByRoot(0o777)));
+    this.#tree.link(
+      this.#folder('overlay2/l', 0o700),
+      link,
+      this.#tree.add({ kind: 'symlink', target }, ownedByRoot(0o777)),
+    );
 
     const record = metadataPaths('').layer(chain);
     const size = String(unpacked.sizeBytes);
-    for (const [name, content] of recordFiles({ chain, diffID, parent, size })) this.#addFile(`${record}/${name}`, content, 0o644);
+    for (const [name, content] of recordFiles({ chain, diffID, parent, size }))
+      this.#addFile(`${record}/${name}`, content, 0o644);
     this.#addFile(`${record}/cache-id`, cacheId, 0o644);
     this.#addFile(`${record}/${TAR_SPLIT}`, unpacked.tarSplit.pieces(), 0o644);
-    this.#layers.push({ chainId: chain, diffId: diffID, ...(parent === undefined ? {} : { parent }), cacheId, sizeBytes: unpacked.sizeBytes });
+    this.#layers.push({
+      chainId: chain,
+      diffId: diffID,
+      ...(parent === undefined ? {} : { parent }),
+      cacheId,
+      sizeBytes: unpacked.sizeBytes,
+    });
   }
 
   /** Adds images, names and the manifest. @returns the disk's tree, the manifest's digest, and how much of what to read ahead is there */
-  finish(priority: number, bases: readonly BaseDisk[]): { readonly tree: Tree; readonly manifestDigest: string; readonly readAhead: ReturnType<typeof sizeOfList> | undefined } {
+  finish(
+    priority: number,
+    bases: readonly BaseDisk[],
+  ): {
+    readonly tree: Tree;
+    readonly manifestDigest: string;
+    readonly readAhead: ReturnType<typeof sizeOfList> | undefined;
+  } {
     const paths = metadataPaths('');
     const { images, references, manifests, blobs, origins } = this.#collection;
     for (const { id, config, parent } of images) {
@@ -99,8 +134,14 @@ export class DiskContent {
     }
     for (const { digest, bytes } of manifests) this.#addFile(`manifests/sha256/${hexOf(digest)}`, bytes, 0o644);
 
-    const readAhead: ReadAheadList | undefined = this.#wanted === undefined ? undefined : { formatVersion: FORMAT_VERSION, layers: this.#readAhead };
-    if (readAhead !== undefined) this.#tree.link(this.#tree.root, READ_AHEAD_NAME, this.#file(this.#tree, READ_AHEAD_NAME, [Buffer.from(serialiseReadAhead(readAhead))], 0o644));
+    const readAhead: ReadAheadList | undefined =
+      this.#wanted === undefined ? undefined : { formatVersion: FORMAT_VERSION, layers: this.#readAhead };
+    if (readAhead !== undefined)
+      this.#tree.link(
+        this.#tree.root,
+        READ_AHEAD_NAME,
+        this.#file(this.#tree, READ_AHEAD_NAME, [Buffer.from(serialiseReadAhead(readAhead))], 0o644),
+      );
 
     const manifest: Manifest = {
       formatVersion: FORMAT_VERSION,
@@ -125,7 +166,11 @@ export class DiskContent {
   #addFile(path: string, content: string | Buffer | Iterable<Buffer>, mode: number): void {
     const slash = path.lastIndexOf('/');
     const pieces = typeof content === 'string' || Buffer.isBuffer(content) ? [Buffer.from(content)] : content;
-    this.#tree.link(this.#folder(path.slice(0, slash), 0o700), path.slice(slash + 1), this.#file(this.#tree, path, pieces, mode));
+    this.#tree.link(
+      this.#folder(path.slice(0, slash), 0o700),
+      path.slice(slash + 1),
+      this.#file(this.#tree, path, pieces, mode),
+    );
   }
 
   /** A file of metadata, which the manifest names. */
@@ -145,7 +190,10 @@ export class DiskContent {
       size += piece.length;
     }
     this.#store.end();
-    return { inode: tree.add({ kind: 'file', size, block: size === 0 ? 0 : block }, ownedByRoot(mode)), digest: `sha256:${hash.digest('hex')}` };
+    return {
+      inode: tree.add({ kind: 'file', size, block: size === 0 ? 0 : block }, ownedByRoot(mode)),
+      digest: `sha256:${hash.digest('hex')}`,
+    };
   }
 
   /** The folder at a path, made with its parents where it is not there. */
@@ -155,7 +203,8 @@ export class DiskContent {
       const entry = this.#tree.find(folder, name);
       if (entry === 0) this.#tree.link(folder, name, this.#tree.add({ kind: 'folder' }, ownedByRoot(mode)));
       folder = this.#tree.inodeOf(this.#tree.find(folder, name));
-      if (this.#tree.kind(folder) !== 'folder') throw new Error(`${path}: a folder expected, found a ${this.#tree.kind(folder)}`);
+      if (this.#tree.kind(folder) !== 'folder')
+        throw new Error(`${path}: a folder expected, found a ${this.#tree.kind(folder)}`);
     }
     return folder;
   }

@@ -33,7 +33,10 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   const settled = hasBeenReady(config);
   const result = await preload(config, { wait: !settled, change: 'stopped' });
   if (result.isDockerRunning && result.plan !== undefined && result.plan.steps.length > 0) {
-    throw new PreloaderError('DOCKER_RUNNING', `dockerd is running on ${result.dataRoot ?? ''}: a stopped one expected; stop it, or run: systemctl restart docker`);
+    throw new PreloaderError(
+      'DOCKER_RUNNING',
+      `dockerd is running on ${result.dataRoot ?? ''}: a stopped one expected; stop it, or run: systemctl restart docker`,
+    );
   }
   result.timings.begin('ready');
   const status = statusDocument(result, monotonicUsec());

@@ -39,7 +39,8 @@ export async function bootOrder(file: string | undefined, options: BootOrderOpti
   try {
     const document = await read(file, options);
     const faults = tell(document, options);
-    for (const reason of document.unchecked) process.stderr.write(`docker-preloader: not looked at: ${oneLine(reason)}\n`);
+    for (const reason of document.unchecked)
+      process.stderr.write(`docker-preloader: not looked at: ${oneLine(reason)}\n`);
     return faults > 0 ? FOUND_FAULTS : document.unchecked.length > 0 ? COULD_NOT_LOOK : 0;
   } catch (error) {
     process.stderr.write(`docker-preloader: ${messageOf(error)}\n`);
@@ -56,29 +57,41 @@ function tell(document: BootDocument, options: BootOrderOptions): number {
   const times = timeline(document);
   const faults = findFaults(document);
   if (options.svg !== undefined) writeChart(options.svg, bootChart(document, times));
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ ...document, timeline: times, faults }, undefined, 1)}\n`);
+  if (options.json === true)
+    process.stdout.write(`${JSON.stringify({ ...document, timeline: times, faults }, undefined, 1)}\n`);
   // A picture or a verdict that was asked for is the answer.
   else if (options.check === true) process.stdout.write(faults.map((fault) => `${describeFault(fault)}\n`).join(''));
-  else if (options.svg === undefined) process.stdout.write(describeTimeline(document, times, faults, terminalOf(process.stdout)));
+  else if (options.svg === undefined)
+    process.stdout.write(describeTimeline(document, times, faults, terminalOf(process.stdout)));
   return faults.length;
 }
 
 function readDocument(file: string): BootDocument {
   const name = file === '-' ? 'standard input' : file;
   try {
-    if (file !== '-' && statSync(file).size > MAX_DOCUMENT_BYTES) throw new Error(`at most ${MAX_DOCUMENT_BYTES} bytes expected`);
+    if (file !== '-' && statSync(file).size > MAX_DOCUMENT_BYTES)
+      throw new Error(`at most ${MAX_DOCUMENT_BYTES} bytes expected`);
     return parseBootDocument(readFileSync(file === '-' ? 0 : file, 'utf8'));
   } catch (error) {
-    throw new PreloaderError('DOCUMENT_INVALID', `${name}: what \`docker-preloader boot-order --json\` prints expected: ${messageOf(error)}`, { cause: error });
+    throw new PreloaderError(
+      'DOCUMENT_INVALID',
+      `${name}: what \`docker-preloader boot-order --json\` prints expected: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
 }
 
 function writeChart(file: string, svg: string): void {
   try {
     // Whole or not at all; what is no file, such as a pipe, cannot be replaced.
-    if (statSync(file, { throwIfNoEntry: false })?.isFile() === false) throw new Error('a file expected, found something else');
+    if (statSync(file, { throwIfNoEntry: false })?.isFile() === false)
+      throw new Error('a file expected, found something else');
     replaceFile(resolve(file), svg, { mode: PUBLIC_FILE, durable: false });
   } catch (error) {
-    throw new PreloaderError('OUTPUT_FAILED', `${file}: the chart cannot be written: ${messageOf(error)}; name a file in a folder that is there`, { cause: error });
+    throw new PreloaderError(
+      'OUTPUT_FAILED',
+      `${file}: the chart cannot be written: ${messageOf(error)}; name a file in a folder that is there`,
+      { cause: error },
+    );
   }
 }

@@ -124,7 +124,9 @@ async function inputsOf(
   { base = [], readAhead, vm }: BuildArguments,
 ): Promise<Input[]> {
   const guest =
-    vm === undefined ? [] : (await import('../builder/engine/docker-vm-engine.ts')).GUEST_FILES.map((name) => join(vm, name));
+    vm === undefined
+      ? []
+      : (await import('../builder/engine/docker-vm-engine.ts')).GUEST_FILES.map((name) => join(vm, name));
   return [
     ...archives.map(({ path }) => ({ role: 'the archive', path })),
     ...base.map((path) => ({ role: 'the base disk', path })),

@@ -7,33 +7,61 @@ import { tableSection, wrapped, type Cell, type Column } from '../text/table.ts'
 import { terminalOf, type Terminal } from '../text/terminal.ts';
 
 /** Prints what is on a disk. @returns the exit status: 1 where something on it is wrong */
-export async function inspect(disk: string, options: { readonly json?: boolean; readonly deep?: boolean }): Promise<number> {
+export async function inspect(
+  disk: string,
+  options: { readonly json?: boolean; readonly deep?: boolean },
+): Promise<number> {
   // Layer by layer on a terminal only: elsewhere the result is enough.
   const progress = makeProgress(process.stderr, !process.stderr.isTTY);
-  const found = await inspectDisk(disk, options.deep === true, (text) => progress.step(text)).finally(() => progress.end());
-  process.stdout.write(options.json === true ? `${JSON.stringify(found, undefined, 2)}\n` : inspectionTable(found, terminalOf(process.stdout)));
-  if (options.json !== true) for (const problem of found.problems) process.stderr.write(`docker-preloader: ${disk}: ${oneLine(problem)}\n`);
+  const found = await inspectDisk(disk, options.deep === true, (text) => progress.step(text)).finally(() =>
+    progress.end(),
+  );
+  process.stdout.write(
+    options.json === true
+      ? `${JSON.stringify(found, undefined, 2)}\n`
+      : inspectionTable(found, terminalOf(process.stdout)),
+  );
+  if (options.json !== true)
+    for (const problem of found.problems) process.stderr.write(`docker-preloader: ${disk}: ${oneLine(problem)}\n`);
   return found.problems.length === 0 ? 0 : 1;
 }
 
-const imageColumns: readonly Column[] = [{ title: 'IMAGE', least: 20 }, { title: 'ID', use: 1 }, { title: 'LAYERS', use: 2 }, { title: 'SIZE HERE' }];
+const imageColumns: readonly Column[] = [
+  { title: 'IMAGE', least: 20 },
+  { title: 'ID', use: 1 },
+  { title: 'LAYERS', use: 2 },
+  { title: 'SIZE HERE' },
+];
 const layerColumns: readonly Column[] = [{ title: 'LAYER' }, { title: 'SIZE' }, { title: 'IMAGES', use: 1 }];
 
 /** What is on a disk as a person reads it. Elsewhere than on a terminal, digests are there whole. */
 export function inspectionTable(found: Inspection, terminal: Terminal): string {
   const { manifest } = found;
-  const digest = (text: string): string => (terminal.columns === undefined ? text : text.replace(/^sha256:/, '').slice(0, 12));
+  const digest = (text: string): string =>
+    terminal.columns === undefined ? text : text.replace(/^sha256:/, '').slice(0, 12);
   const facts = [
-    found.filesystem === null ? 'a folder' : `label ${found.label ?? ''}, ${found.filesystem} in ${found.format}, ${megabytes(found.sizeBytes ?? 0)}`,
-    manifest === null ? 'no manifest: a dockerd filled this disk' : `manifest ${manifest.digest}, format ${manifest.formatVersion}, priority ${manifest.priority}, by ${manifest.createdBy}`,
-    ...(found.readAhead === null ? [] : [`read ahead after boot: ${megabytes(found.readAhead.bytes)} of ${plural(found.readAhead.files, 'file')}`]),
-    ...(manifest?.bases ?? []).map((base) => `stands on ${base.label} (${base.manifest}): ${plural(base.layers.length, 'layer')}`),
+    found.filesystem === null
+      ? 'a folder'
+      : `label ${found.label ?? ''}, ${found.filesystem} in ${found.format}, ${megabytes(found.sizeBytes ?? 0)}`,
+    manifest === null
+      ? 'no manifest: a dockerd filled this disk'
+      : `manifest ${manifest.digest}, format ${manifest.formatVersion}, priority ${manifest.priority}, by ${manifest.createdBy}`,
+    ...(found.readAhead === null
+      ? []
+      : [`read ahead after boot: ${megabytes(found.readAhead.bytes)} of ${plural(found.readAhead.files, 'file')}`]),
+    ...(manifest?.bases ?? []).map(
+      (base) => `stands on ${base.label} (${base.manifest}): ${plural(base.layers.length, 'layer')}`,
+    ),
   ];
   // As `docker images` has them: a line for each name.
   const images = found.images.flatMap((image) =>
-    (image.references.length === 0 ? ['<none>'] : image.references).map((name) => cells(name, digest(image.id), String(image.layers.length), megabytes(image.sizeBytes))),
+    (image.references.length === 0 ? ['<none>'] : image.references).map((name) =>
+      cells(name, digest(image.id), String(image.layers.length), megabytes(image.sizeBytes)),
+    ),
   );
-  const layers = found.layers.map((layer) => cells(digest(layer.chainId), megabytes(layer.sizeBytes), String(layer.usedBy)));
+  const layers = found.layers.map((layer) =>
+    cells(digest(layer.chainId), megabytes(layer.sizeBytes), String(layer.usedBy)),
+  );
   const sum = `${plural(found.images.length, 'image')}, ${plural(found.layers.length, 'layer')}, ${megabytes(found.sharedBytes)} of them shared${found.deep ? `, contents compared with their digests: ${found.problems.length === 0 ? 'right' : 'wrong'}` : ''}`;
   return [
     ...facts.flatMap((fact) => wrapped(fact, terminal)),

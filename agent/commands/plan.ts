@@ -9,7 +9,9 @@ import { oneLine } from '../text/one-line.ts';
 /** Prints what `run` would do now. Disks are mounted for that, but where nobody else sees it. @returns the exit status */
 export async function printPlan(options: { readonly config?: string; readonly json?: boolean }): Promise<number> {
   const config = await readConfig(options.config);
-  const result = await inPrivateMounts(config.mountRoot, () => preload(config, { wait: false, change: 'never', privateMounts: true }));
+  const result = await inPrivateMounts(config.mountRoot, () =>
+    preload(config, { wait: false, change: 'never', privateMounts: true }),
+  );
   const document = planDocument(result);
   if (options.json === true) {
     process.stdout.write(`${JSON.stringify(document)}\n`);

@@ -13,7 +13,7 @@ type Finish = (exitStatus: number) => void;
 /** The command line: names, options, help. Each command's code is loaded when it is called. */
 export function createProgram(finish: Finish): Command {
   const program = new Command('docker-preloader')
-    .description('Makes the images of attached preload disks part of dockerd\'s store before dockerd starts.')
+    .description("Makes the images of attached preload disks part of dockerd's store before dockerd starts.")
     .version(`docker-preloader ${VERSION} (disk format ${FORMAT_VERSION})`, '-V, --version')
     .exitOverride()
     .configureOutput(refusing('docker-preloader'));
@@ -24,35 +24,88 @@ export function createProgram(finish: Finish): Command {
       .allowExcessArguments(false)
       .exitOverride()
       .configureOutput(refusing(`docker-preloader ${name.split(' ')[0] ?? ''}`))
-      .option('--config <file>', `configuration file (default: ${DEFAULT_CONFIG_PATH}, all defaults where there is none)`)
-      .addHelpText('after', `\nExamples:\n${example}\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded`);
+      .option(
+        '--config <file>',
+        `configuration file (default: ${DEFAULT_CONFIG_PATH}, all defaults where there is none)`,
+      )
+      .addHelpText(
+        'after',
+        `\nExamples:\n${example}\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded`,
+      );
 
-  command('run', 'The daemon that the unit starts: fills the store, reports READY=1, then serves the status.', '  systemctl enable --now docker-preloader')
-    .action(async (options: { config?: string }) => (await import('./run.ts')).run(options.config));
-  command('apply', 'Fills the store once, without a daemon.', '  docker-preloader apply\n  docker-preloader apply --config /etc/docker-preloader/test.json')
+  command(
+    'run',
+    'The daemon that the unit starts: fills the store, reports READY=1, then serves the status.',
+    '  systemctl enable --now docker-preloader',
+  ).action(async (options: { config?: string }) => (await import('./run.ts')).run(options.config));
+  command(
+    'apply',
+    'Fills the store once, without a daemon.',
+    '  docker-preloader apply\n  docker-preloader apply --config /etc/docker-preloader/test.json',
+  )
     .option('--degraded-ok', 'exit status 0 instead of 3 when something was left out, as docker.service needs it')
-    .option('--timeout <seconds>', 'ends it, with what was there before still in place, this long after the wait for devices at the latest', wholeSeconds, APPLY_TIMEOUT_SEC)
-    .action(async (options: { config?: string; degradedOk?: boolean; timeout: number }) => finish(await (await import('./apply.ts')).applyOnce(options)));
-  command('plan', 'Prints what run would do now; changes nothing.', '  docker-preloader plan\n  docker-preloader plan --json')
+    .option(
+      '--timeout <seconds>',
+      'ends it, with what was there before still in place, this long after the wait for devices at the latest',
+      wholeSeconds,
+      APPLY_TIMEOUT_SEC,
+    )
+    .action(async (options: { config?: string; degradedOk?: boolean; timeout: number }) =>
+      finish(await (await import('./apply.ts')).applyOnce(options)),
+    );
+  command(
+    'plan',
+    'Prints what run would do now; changes nothing.',
+    '  docker-preloader plan\n  docker-preloader plan --json',
+  )
     .option('--json', 'as JSON, for programs')
-    .action(async (options: { config?: string; json?: boolean }) => finish(await (await import('./plan.ts')).printPlan(options)));
-  command('verify', 'Compares the store with the disks, and the disks with their manifests; reads only, also while dockerd runs.', '  docker-preloader verify\n  docker-preloader verify --deep\n  docker-preloader verify --json | jq -r .findings[].message')
+    .action(async (options: { config?: string; json?: boolean }) =>
+      finish(await (await import('./plan.ts')).printPlan(options)),
+    );
+  command(
+    'verify',
+    'Compares the store with the disks, and the disks with their manifests; reads only, also while dockerd runs.',
+    '  docker-preloader verify\n  docker-preloader verify --deep\n  docker-preloader verify --json | jq -r .findings[].message',
+  )
     .option('--deep', "compare every layer's content with its digest, too: reads all of the disks")
     .option('--json', 'as JSON, for programs')
-    .action(async (options: { config?: string; deep?: boolean; json?: boolean }) => finish(await (await import('./verify.ts')).verify(options)));
-  command('unlink', "Takes everything preloaded out of the store that nothing of the user's stands on; dockerd must be stopped.", '  systemctl stop docker.socket docker && docker-preloader unlink')
-    .action(async (options: { config?: string }) => finish(await (await import('./unlink.ts')).unlink(options)));
-  command('status', 'Asks the daemon for its status.', '  docker-preloader status\n  docker-preloader status --json | jq .state')
+    .action(async (options: { config?: string; deep?: boolean; json?: boolean }) =>
+      finish(await (await import('./verify.ts')).verify(options)),
+    );
+  command(
+    'unlink',
+    "Takes everything preloaded out of the store that nothing of the user's stands on; dockerd must be stopped.",
+    '  systemctl stop docker.socket docker && docker-preloader unlink',
+  ).action(async (options: { config?: string }) => finish(await (await import('./unlink.ts')).unlink(options)));
+  command(
+    'status',
+    'Asks the daemon for its status.',
+    '  docker-preloader status\n  docker-preloader status --json | jq .state',
+  )
     .option('--json', 'as JSON, for programs')
     .option('--watch', 'print again whenever it changes')
-    .action(async (options: { config?: string; json?: boolean; watch?: boolean }) => finish(await (await import('./status.ts')).printStatus(options)));
-  command('boot-order [file]', 'When each step and unit of this boot started and ended, and what waited for what; or of another, as --json printed it (- for standard input).', '  docker-preloader boot-order\n  docker-preloader boot-order --check\n  docker-preloader boot-order --svg boot.svg\n  docker-preloader boot-order --json > boot.json; docker-preloader boot-order boot.json')
+    .action(async (options: { config?: string; json?: boolean; watch?: boolean }) =>
+      finish(await (await import('./status.ts')).printStatus(options)),
+    );
+  command(
+    'boot-order [file]',
+    'When each step and unit of this boot started and ended, and what waited for what; or of another, as --json printed it (- for standard input).',
+    '  docker-preloader boot-order\n  docker-preloader boot-order --check\n  docker-preloader boot-order --svg boot.svg\n  docker-preloader boot-order --json > boot.json; docker-preloader boot-order boot.json',
+  )
     .option('--json', 'all of it, for programs and to send in')
-    .option('--check', 'only look whether the order is right: exit status 1 and a line for each fault, with what to type; 2 where there is none, but not all could be looked at')
+    .option(
+      '--check',
+      'only look whether the order is right: exit status 1 and a line for each fault, with what to type; 2 where there is none, but not all could be looked at',
+    )
     .option('--svg <file>', 'write a boot chart')
-    .action(async (file: string | undefined, options: BootOrderOptions) => finish(await (await import('./boot-order.ts')).bootOrder(file, options)));
-  command('record', "Prints which parts of the disks' layers are in memory now: a list for build --read-ahead.", '  docker-preloader record > app.read-ahead.json\n  docker-preloader build app.tar -o app.qcow2 --read-ahead app.read-ahead.json')
-    .action(async (options: { config?: string }) => finish(await (await import('./record.ts')).record(options)));
+    .action(async (file: string | undefined, options: BootOrderOptions) =>
+      finish(await (await import('./boot-order.ts')).bootOrder(file, options)),
+    );
+  command(
+    'record',
+    "Prints which parts of the disks' layers are in memory now: a list for build --read-ahead.",
+    '  docker-preloader record > app.read-ahead.json\n  docker-preloader build app.tar -o app.qcow2 --read-ahead app.read-ahead.json',
+  ).action(async (options: { config?: string }) => finish(await (await import('./record.ts')).record(options)));
   const build = command(
     'build <archive...>',
     'Makes a preload disk of image archives: no daemon, no root, no network. ARCHIVE=NAME:TAG names the image of one.',
@@ -61,9 +114,18 @@ export function createProgram(finish: Finish): Command {
       '  docker-preloader build app.tar -o - | ssh HOST dd of=/dev/vdb bs=1M',
   )
     .option('-o, --output <disk>', 'the disk, or - for standard output (raw); replaces what is there when it is whole')
-    .addOption(new Option('--format <format>', 'by default raw for .raw, .img and -, or qcow2').choices(['qcow2', 'raw']))
+    .addOption(
+      new Option('--format <format>', 'by default raw for .raw, .img and -, or qcow2').choices(['qcow2', 'raw']),
+    )
     .addOption(new Option('--filesystem <filesystem>', 'on the disk').choices(['ext4', 'erofs']).default('ext4'))
-    .addOption(new Option('--engine <engine>', 'who unpacks the archives; docker is a private dockerd, which needs root, docker-vm the same in a virtual machine, without root').choices(['built-in', 'docker', 'docker-vm']).default('built-in'))
+    .addOption(
+      new Option(
+        '--engine <engine>',
+        'who unpacks the archives; docker is a private dockerd, which needs root, docker-vm the same in a virtual machine, without root',
+      )
+        .choices(['built-in', 'docker', 'docker-vm'])
+        .default('built-in'),
+    )
     .option('--vm <dir>', 'for docker-vm: a folder with kernel, initrd and root.ext4 of the guest')
     .option('--size <bytes>', "the filesystem's size, also with K, M, G (default: as needed)")
     .option('--compress', 'compress the qcow2, by qemu-img')
@@ -71,22 +133,45 @@ export function createProgram(finish: Finish): Command {
     .option('--priority <number>', 'of two disks with one tag, that of the higher has it', '0')
     .option('--tag <name:tag>', 'the name of an image that has none in its archive')
     .option('--platform <os/arch>', "which image of a multi-platform one (default: this machine's)")
-    .option('--base <disk>', 'leave out the layers that this disk has; repeatable', (disk: string, before: readonly string[]) => [...before, disk], [])
-    .option('--read-ahead <list>', 'a list that record printed: what it names is read into memory right after boot, where it is on this disk')
+    .option(
+      '--base <disk>',
+      'leave out the layers that this disk has; repeatable',
+      (disk: string, before: readonly string[]) => [...before, disk],
+      [],
+    )
+    .option(
+      '--read-ahead <list>',
+      'a list that record printed: what it names is read into memory right after boot, where it is on this disk',
+    )
     .option('--dry-run', 'read all, and print what would be on the disk and its size; no disk is written')
     .option('--json', 'print what was made as JSON, for programs')
     .option('--quiet', 'no progress')
-    .action(async (archives: string[], options: BuildArguments) => finish(await (await import('./build.ts')).build(archives, options, (message) => build.error(`error: ${message}`))));
-  command('inspect <disk>', 'What is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.', '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]')
+    .action(async (archives: string[], options: BuildArguments) =>
+      finish(
+        await (await import('./build.ts')).build(archives, options, (message) => build.error(`error: ${message}`)),
+      ),
+    );
+  command(
+    'inspect <disk>',
+    'What is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.',
+    '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]',
+  )
     .option('--json', 'as JSON, for programs')
     .option('--deep', 'compare every layer with its digest, too')
-    .action(async (disk: string, options: { json?: boolean; deep?: boolean }) => finish(await (await import('./inspect.ts')).inspect(disk, options)));
+    .action(async (disk: string, options: { json?: boolean; deep?: boolean }) =>
+      finish(await (await import('./inspect.ts')).inspect(disk, options)),
+    );
   return program;
 }
 
 /** A wrong usage in one line, with whose help tells more. */
 function refusing(usage: string): OutputConfiguration {
-  const line = (text: string): string => text.replace(/^error: /, '').trim().replaceAll('\n', ' ').replace(/\.$/, '');
+  const line = (text: string): string =>
+    text
+      .replace(/^error: /, '')
+      .trim()
+      .replaceAll('\n', ' ')
+      .replace(/\.$/, '');
   return { outputError: (text, write) => write(`docker-preloader: ${line(text)}; ${usage} --help tells more\n`) };
 }
 

@@ -7,7 +7,13 @@ import type { LoadedDisk } from '../boot/loaded-disk.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
 import { makeProgress } from '../text/progress.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
-import { bytesOf, serialiseReadAhead, sizeOfList, type ReadAheadFile, type ReadAheadList } from '../disk/read-ahead-list.ts';
+import {
+  bytesOf,
+  serialiseReadAhead,
+  sizeOfList,
+  type ReadAheadFile,
+  type ReadAheadList,
+} from '../disk/read-ahead-list.ts';
 import type { DiskLayer } from '../disk/read-disk.ts';
 import { isENOSYS, messageOf, PreloaderError } from '../system/errors.ts';
 import { megabytes } from '../text/megabytes.ts';
@@ -27,7 +33,9 @@ export async function record(options: { readonly config?: string }): Promise<num
   }).finally(() => progress.end());
   const { files, bytes } = sizeOfList(list);
   process.stdout.write(textOf(list));
-  process.stderr.write(`docker-preloader: ${megabytes(bytes)} of ${plural(files, 'file')} in ${plural(list.layers.length, 'layer')} are in memory\n`);
+  process.stderr.write(
+    `docker-preloader: ${megabytes(bytes)} of ${plural(files, 'file')} in ${plural(list.layers.length, 'layer')} are in memory\n`,
+  );
   return 0;
 }
 
@@ -36,13 +44,21 @@ function textOf(list: ReadAheadList): string {
   try {
     return serialiseReadAhead(list);
   } catch (error) {
-    throw new PreloaderError('RECORD_FAILED', `${messageOf(error)}; record after a boot in which nothing else has read the disks`, { cause: error });
+    throw new PreloaderError(
+      'RECORD_FAILED',
+      `${messageOf(error)}; record after a boot in which nothing else has read the disks`,
+      { cause: error },
+    );
   }
 }
 
 /** @throws PreloaderError RECORD_FAILED, and system errors */
 export async function listOf(disks: readonly LoadedDisk[], onStep: (text: string) => void): Promise<ReadAheadList> {
-  if (disks.length === 0) throw new PreloaderError('RECORD_FAILED', 'a preload disk expected, found none that could be read; docker-preloader status tells why');
+  if (disks.length === 0)
+    throw new PreloaderError(
+      'RECORD_FAILED',
+      'a preload disk expected, found none that could be read; docker-preloader status tells why',
+    );
   const layers = new Map<string, readonly ReadAheadFile[]>();
   for (const layer of disks.flatMap(({ content }) => [...content.layers.values()])) {
     onStep(`layer ${layer.chain}`);
@@ -65,7 +81,11 @@ function filesInMemory({ diffPath }: DiskLayer): ReadAheadFile[] {
     }
   } catch (error) {
     if (!isENOSYS(error)) throw error;
-    throw new PreloaderError('RECORD_FAILED', `Linux 6.5 or later, which tells what is in memory, expected, found ${release()}; record on a machine that has it`, { cause: error });
+    throw new PreloaderError(
+      'RECORD_FAILED',
+      `Linux 6.5 or later, which tells what is in memory, expected, found ${release()}; record on a machine that has it`,
+      { cause: error },
+    );
   }
   return files;
 }

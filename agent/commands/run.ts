@@ -51,7 +51,13 @@ async function begin(configPath: string | undefined): Promise<Start> {
   // Who restarts what has crashed is no client, and one may wait all the same: he starts only what has ended by itself.
   const isByClient = hasClient && (isFirst ? change === 'never' : config.idleExitSec > 0);
   const before = isFirst ? {} : { before: { disks: [], images: await imagesBefore(config) } };
-  return { config, isConfigured: true, isFirst, isByClient, result: await preload(config, { wait: isFirst, change, ...before }) };
+  return {
+    config,
+    isConfigured: true,
+    isFirst,
+    isByClient,
+    result: await preload(config, { wait: isFirst, change, ...before }),
+  };
 }
 
 /** Images that dockerd had, as the daemon before this one has told. */
@@ -76,5 +82,14 @@ async function mayChange(isFirst: boolean, hasClient: boolean): Promise<boolean>
 function failure(error: PreloaderError): Preload {
   const timings = new Timings();
   timings.begin('config');
-  return { dataRoot: undefined, disks: [], candidates: [], plan: undefined, applied: false, isDockerRunning: false, findings: [{ code: error.code, message: messageOf(error) }], timings };
+  return {
+    dataRoot: undefined,
+    disks: [],
+    candidates: [],
+    plan: undefined,
+    applied: false,
+    isDockerRunning: false,
+    findings: [{ code: error.code, message: messageOf(error) }],
+    timings,
+  };
 }

@@ -37,7 +37,8 @@ export class StatusChanges {
    */
   async next(limitMs: number): Promise<boolean> {
     const timers: NodeJS.Timeout[] = [];
-    const wait = (milliseconds: number): Promise<boolean> => new Promise((resolve) => void timers.push(setTimeout(() => resolve(true), milliseconds)));
+    const wait = (milliseconds: number): Promise<boolean> =>
+      new Promise((resolve) => void timers.push(setTimeout(() => resolve(true), milliseconds)));
     const lost = new Promise<boolean>((resolve) => {
       if (!process.stdout.isTTY) timers.push(setInterval(() => hasReader() || resolve(false), READER_MS));
     });

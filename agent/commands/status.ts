@@ -24,7 +24,11 @@ const CLEAR = '\u001b[H\u001b[J';
  * Asks the daemon, or tells what `apply` has found, where that runs without one.
  * @returns the exit status: that of the state, or 1 when no daemon answers; of a watch that lost its reader 0
  */
-export async function printStatus(options: { readonly config?: string; readonly json?: boolean; readonly watch?: boolean }): Promise<number> {
+export async function printStatus(options: {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly watch?: boolean;
+}): Promise<number> {
   const config = await configOrDefault(options.config);
   const changes = options.watch === true ? new StatusChanges(dirname(config.statusSocket)) : undefined;
   let before = '';
@@ -46,7 +50,8 @@ export async function printStatus(options: { readonly config?: string; readonly 
     }
     if (answer !== undefined) {
       const text = options.json === true ? answer.text : statusTable(answer.status, terminalOf(process.stdout));
-      if (text !== before) await write(options.watch === true && options.json !== true && process.stdout.isTTY ? `${CLEAR}${text}` : text);
+      if (text !== before)
+        await write(options.watch === true && options.json !== true && process.stdout.isTTY ? `${CLEAR}${text}` : text);
       before = text;
       if (changes === undefined) return states[answer.status.state].exitStatus;
     }
@@ -76,8 +81,10 @@ function printLeft({ status, text }: Answer, asJson: boolean): number {
 
 /** What was expected, what was found, and how to look further. */
 function noAnswer(config: Config, error: unknown): string {
-  if (isEACCES(error)) return `the status socket ${config.statusSocket} answers root and members of the group docker: ${messageOf(error)}; run it as one of them`;
-  const more = publishedStatus(config) === undefined ? '' : `; what the last run found is in ${runtimePath(config, STATUS_FILE)}`;
+  if (isEACCES(error))
+    return `the status socket ${config.statusSocket} answers root and members of the group docker: ${messageOf(error)}; run it as one of them`;
+  const more =
+    publishedStatus(config) === undefined ? '' : `; what the last run found is in ${runtimePath(config, STATUS_FILE)}`;
   return `no daemon answers on ${config.statusSocket}: ${messageOf(error)}; look at: systemctl status docker-preloader, journalctl -b -x -u docker-preloader${more}`;
 }
 

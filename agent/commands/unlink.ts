@@ -16,7 +16,9 @@ export async function unlink(options: { readonly config?: string }): Promise<num
   const config = await readConfig(options.config);
   const { steps, findings } = await unlinkStore(config);
   logEvents(findings.map(findingEvent));
-  process.stdout.write(steps === 0 ? 'nothing to remove\n' : `removed what was preloaded: ${plural(steps, 'change')}\n`);
+  process.stdout.write(
+    steps === 0 ? 'nothing to remove\n' : `removed what was preloaded: ${plural(steps, 'change')}\n`,
+  );
   if (steps > 0 && lastStatus(config) !== undefined) await publishWhatIsLeft(config);
   return findings.length === 0 ? 0 : 3;
 }
@@ -26,12 +28,21 @@ async function publishWhatIsLeft(config: Config): Promise<void> {
   try {
     const last = lastStatus(config);
     const before = { disks: [], images: imagesOfStatus(last) };
-    const run = await inPrivateMounts(config.mountRoot, () => preload(config, { wait: false, change: 'never', quiet: true, before }));
+    const run = await inPrivateMounts(config.mountRoot, () =>
+      preload(config, { wait: false, change: 'never', quiet: true, before }),
+    );
     // What was mounted for the look is not there for others.
-    const disks = run.disks.map(({ mounted, content }) => ({ mounted: { ...mounted, isUnlinked: !mounted.adopted }, content }));
+    const disks = run.disks.map(({ mounted, content }) => ({
+      mounted: { ...mounted, isUnlinked: !mounted.adopted },
+      content,
+    }));
     const status = statusDocument({ ...run, disks }, monotonicUsec());
     // This boot's times stay.
-    publish(config, last === undefined ? status : { ...status, readyUsec: last.readyUsec, timings: last.timings }, 'apply');
+    publish(
+      config,
+      last === undefined ? status : { ...status, readyUsec: last.readyUsec, timings: last.timings },
+      'apply',
+    );
   } catch (error) {
     log('STATUS_NOT_WRITTEN', `the status files cannot be written anew, ignoring: ${messageOf(error)}`);
   }

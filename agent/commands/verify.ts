@@ -24,7 +24,13 @@ interface Verification {
   readonly dataRoot: string | null;
   readonly dockerRunning: boolean;
   readonly deep: boolean;
-  readonly disks: readonly { readonly label: string; readonly device: string; readonly manifestDigest: string | null; readonly images: number; readonly layers: number }[];
+  readonly disks: readonly {
+    readonly label: string;
+    readonly device: string;
+    readonly manifestDigest: string | null;
+    readonly images: number;
+    readonly layers: number;
+  }[];
   /** What was compared: files with the digests of manifests, layers and their bytes with their DiffIDs. */
   readonly compared: { readonly metadataFiles: number; readonly layers: number; readonly bytes: number };
   readonly findings: readonly Finding[];
@@ -48,7 +54,11 @@ const COPY_AGAIN = 'copy the disk again, or build it anew';
  * Compares the store with the disks, and the disks with themselves; changes nothing.
  * @returns the exit status: that of the state
  */
-export async function verify(options: { readonly config?: string; readonly deep?: boolean; readonly json?: boolean }): Promise<number> {
+export async function verify(options: {
+  readonly config?: string;
+  readonly deep?: boolean;
+  readonly json?: boolean;
+}): Promise<number> {
   const config = await readConfig(options.config);
   const result = await inPrivateMounts(config.mountRoot, () => verifyMounted(config, options.deep === true));
   process.stdout.write(options.json === true ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
@@ -72,8 +82,21 @@ async function verifyMounted(config: Config, deep: boolean): Promise<Verificatio
     dataRoot: run.dataRoot ?? null,
     dockerRunning: run.isDockerRunning,
     deep,
-    disks: run.disks.map(({ mounted, content: { label, manifestDigest, images, layers } }) => ({ label, device: mounted.device.path, manifestDigest: manifestDigest ?? null, images: images.size, layers: layers.size })),
-    compared: { metadataFiles: run.disks.reduce((sum, disk) => sum + Object.keys(disk.content.manifest?.metadata ?? {}).length, 0), layers: content.layers, bytes: content.bytes },
+    disks: run.disks.map(({ mounted, content: { label, manifestDigest, images, layers } }) => ({
+      label,
+      device: mounted.device.path,
+      manifestDigest: manifestDigest ?? null,
+      images: images.size,
+      layers: layers.size,
+    })),
+    compared: {
+      metadataFiles: run.disks.reduce(
+        (sum, disk) => sum + Object.keys(disk.content.manifest?.metadata ?? {}).length,
+        0,
+      ),
+      layers: content.layers,
+      bytes: content.bytes,
+    },
     findings: all,
   };
 }
@@ -84,7 +107,18 @@ async function look(config: Config): Promise<{ readonly run: Preload; readonly f
   const findings = run.findings.filter(({ code }) => code !== 'DOCKER_RUNNING' && code !== 'REMOVED');
   if (run.plan === undefined || run.dataRoot === undefined) return { run, findings };
   const cure = run.isDockerRunning ? 'systemctl restart docker' : 'docker-preloader apply';
-  return { run, findings: [...findings, ...differences({ store: new Store(run.dataRoot), plan: run.plan, disks: run.disks.map(({ mounted }) => mounted), cure })] };
+  return {
+    run,
+    findings: [
+      ...findings,
+      ...differences({
+        store: new Store(run.dataRoot),
+        plan: run.plan,
+        disks: run.disks.map(({ mounted }) => mounted),
+        cure,
+      }),
+    ],
+  };
 }
 
 const isFault = (finding: Finding): boolean => effectOf(finding) !== 'none';
@@ -102,7 +136,9 @@ export function metadataFaults({ mounted, content: { label, manifest } }: Loaded
   );
 }
 
-async function compareLayers(run: Preload): Promise<{ readonly findings: readonly Finding[]; readonly layers: number; readonly bytes: number }> {
+async function compareLayers(
+  run: Preload,
+): Promise<{ readonly findings: readonly Finding[]; readonly layers: number; readonly bytes: number }> {
   const places = [...run.disks.flatMap(layersOnDisk), ...usersLayers(run)];
   const progress = makeProgress(process.stderr, !process.stderr.isTTY);
   progress.expect(places.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
@@ -112,11 +148,19 @@ async function compareLayers(run: Preload): Promise<{ readonly findings: readonl
     for (const place of places) {
       progress.step(place.what);
       const { tarSplitPath } = place;
-      const problem = tarSplitPath === undefined ? `a ${TAR_SPLIT}, without which its content cannot be compared, expected, found none` : await layerProblem({ ...place, tarSplitPath }, (count) => {
-        bytes += count;
-        progress.read(count);
-      });
-      if (problem !== undefined) findings.push({ code: 'CONTENT_WRONG', message: `${place.what}: ${problem}; ${place.cure}`, ...(place.label === undefined ? {} : { label: place.label }) });
+      const problem =
+        tarSplitPath === undefined
+          ? `a ${TAR_SPLIT}, without which its content cannot be compared, expected, found none`
+          : await layerProblem({ ...place, tarSplitPath }, (count) => {
+              bytes += count;
+              progress.read(count);
+            });
+      if (problem !== undefined)
+        findings.push({
+          code: 'CONTENT_WRONG',
+          message: `${place.what}: ${problem}; ${place.cure}`,
+          ...(place.label === undefined ? {} : { label: place.label }),
+        });
     }
   } finally {
     progress.end();
@@ -165,7 +209,9 @@ function usersLayers({ dataRoot, plan }: Preload): Place[] {
 
 function describe({ state, dataRoot, deep, disks, compared, findings }: Verification): string {
   const faults = findings.filter(isFault).length;
-  const contents = deep ? `${plural(compared.layers, 'layer')} of ${megabytes(compared.bytes)} compared with their digests` : 'contents of layers not read, which --deep does';
+  const contents = deep
+    ? `${plural(compared.layers, 'layer')} of ${megabytes(compared.bytes)} compared with their digests`
+    : 'contents of layers not read, which --deep does';
   const summary = `${state}: ${faults === 0 ? 'no fault' : plural(faults, 'fault')}: ${dataRoot ?? 'no store'} against ${plural(disks.length, 'disk')}, ${plural(compared.metadataFiles, 'metadata file')} compared, ${contents}`;
   return `${[...findings.map(({ code, message }) => `${code}: ${message}`), summary].map(oneLine).join('\n')}\n`;
 }

@@ -6,16 +6,33 @@ import { defaultConfig, type Config } from './config.ts';
 import { parseRequired } from './required.ts';
 
 const defaults = defaultConfig();
-const absolutePath = z.string().check(z.refine((path) => isAbsolute(path), 'an absolute path'), z.overwrite((path) => normalize(path).replace(/(.)\/$/, '$1')));
-const label = z.string().check(z.refine((text) => labelPattern(text) !== undefined, 'a label of at most 16 letters, digits, dots, dashes and underscores, or a glob of such'));
-const required = z.string().check(
-  z.refine((text) => parseRequired(text) !== undefined, 'a label or glob, perhaps with @sha256:<64 hex digits> behind it'),
+const absolutePath = z.string().check(
+  z.refine((path) => isAbsolute(path), 'an absolute path'),
+  z.overwrite((path) => normalize(path).replace(/(.)\/$/, '$1')),
 );
+const label = z
+  .string()
+  .check(
+    z.refine(
+      (text) => labelPattern(text) !== undefined,
+      'a label of at most 16 letters, digits, dots, dashes and underscores, or a glob of such',
+    ),
+  );
+const required = z
+  .string()
+  .check(
+    z.refine(
+      (text) => parseRequired(text) !== undefined,
+      'a label or glob, perhaps with @sha256:<64 hex digits> behind it',
+    ),
+  );
 
 const dockerHost = z.string().check(z.refine((text) => /^unix:\/\/\/./.test(text), '`unix://` and an absolute path'));
 
 // The service manager gives up on a unit that starts more than five times in ten seconds, and on its socket with it.
-const idleExitSec = z.number().check(z.refine((sec) => sec === 0 || (sec >= 10 && sec <= 86_400), '0, or a time of 10 to 86400 seconds'));
+const idleExitSec = z
+  .number()
+  .check(z.refine((sec) => sec === 0 || (sec >= 10 && sec <= 86_400), '0, or a time of 10 to 86400 seconds'));
 
 export const configSchema = z.strictObject({
   labels: z._default(z.array(label), [...defaults.labels]),

@@ -18,6 +18,9 @@ export function isGlob(text: string): boolean {
 /** Compiles a label or glob (`*` any characters, `?` one), or undefined where it is neither. */
 export function labelPattern(text: string): RegExp | undefined {
   if (!GLOB.test(text) || (!isGlob(text) && !LABEL.test(text))) return undefined;
-  const source = text.replaceAll('.', String.raw`\.`).replaceAll('*', '.*').replaceAll('?', '.');
+  const source = text
+    .replaceAll('.', String.raw`\.`)
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.');
   return new RegExp(`^${source}$`, 's');
 }

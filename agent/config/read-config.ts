@@ -15,7 +15,8 @@ export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Co
     throw configInvalid(messageAt(path, error), error);
   }
   // A file that somebody named must be there; the default one need not.
-  if (text === undefined && path !== DEFAULT_CONFIG_PATH) throw configInvalid(`${path}: a configuration file expected, found none`);
+  if (text === undefined && path !== DEFAULT_CONFIG_PATH)
+    throw configInvalid(`${path}: a configuration file expected, found none`);
   if (text === undefined) return resolved(defaultConfig());
   const { parseConfig } = await import('./config-schema.ts');
   try {

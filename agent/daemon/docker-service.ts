@@ -1,7 +1,14 @@
 import type { Config } from '../config/config.ts';
 import type { Finding } from '../messages/finding.ts';
 import { dockerdInPath, versionOf } from '../docker/dockerd-version.ts';
-import { environmentFiles, parseEnvironment, parseEnvironmentFile, parseExecStart, storeOfService, type ServiceStore } from '../docker/service.ts';
+import {
+  environmentFiles,
+  parseEnvironment,
+  parseEnvironmentFile,
+  parseExecStart,
+  storeOfService,
+  type ServiceStore,
+} from '../docker/service.ts';
 import { commandOutput } from '../system/command-output.ts';
 import { isENOENT, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
@@ -17,7 +24,9 @@ const isSystemUnit = (): boolean => process.env['NOTIFY_SOCKET'] === '/run/syste
 /** Whether a start of docker.service is under way, which then waits for us. Where that cannot be asked, it may be. */
 export async function isDockerStarting(): Promise<boolean> {
   try {
-    return /\sdocker\.service\s+start\s/.test(await commandOutput('systemctl', ['list-jobs', '--no-legend', '--no-pager', UNIT], SYSTEMCTL_TIMEOUT_MS));
+    return /\sdocker\.service\s+start\s/.test(
+      await commandOutput('systemctl', ['list-jobs', '--no-legend', '--no-pager', UNIT], SYSTEMCTL_TIMEOUT_MS),
+    );
   } catch {
     return true;
   }
@@ -56,18 +65,25 @@ export async function isDockerStarted(): Promise<boolean> {
 
 /** Where docker.socket listens on dockerd's behalf, for `-H fd://`. */
 export async function pathsOfSocketUnit(): Promise<string[]> {
-  return ((await showUnit('docker.socket', 'Listen')).get('Listen') ?? []).flatMap((text) => /^(\/.+) \(Stream\)$/.exec(text)?.[1] ?? []);
+  return ((await showUnit('docker.socket', 'Listen')).get('Listen') ?? []).flatMap(
+    (text) => /^(\/.+) \(Stream\)$/.exec(text)?.[1] ?? [],
+  );
 }
 
 /** How what docker.service starts differs from an overlay2 store in `dataRoot`. */
 export function differenceOf(service: ServiceStore, dataRoot: string, dockerConfig: string): Finding | undefined {
   const problems = [
     realPathOf(service.dataRoot) === realPathOf(dataRoot) ? undefined : `data root ${service.dataRoot}`,
-    service.storageDriver === undefined || service.storageDriver === 'overlay2' ? undefined : `storage driver ${service.storageDriver}`,
+    service.storageDriver === undefined || service.storageDriver === 'overlay2'
+      ? undefined
+      : `storage driver ${service.storageDriver}`,
     service.usernsRemap === undefined ? undefined : `userns-remap ${service.usernsRemap}`,
   ].filter((problem) => problem !== undefined);
   if (problems.length === 0) return undefined;
-  return { code: 'DATA_ROOT_DIFFERS', message: `docker.service starts dockerd with ${problems.join(', ')}, but ${dataRoot} was filled for overlay2; set \`dataRoot\` in our configuration, or dockerd's options in ${dockerConfig}` };
+  return {
+    code: 'DATA_ROOT_DIFFERS',
+    message: `docker.service starts dockerd with ${problems.join(', ')}, but ${dataRoot} was filled for overlay2; set \`dataRoot\` in our configuration, or dockerd's options in ${dockerConfig}`,
+  };
 }
 
 /** The program that docker.service starts, once that was asked for. */
@@ -82,7 +98,8 @@ async function readService(config: Config): Promise<ServiceStore | undefined> {
     [dockerdPath] = argv;
     const environment = parseEnvironment(valueOf(properties, 'Environment'));
     // Of a name that several give, the last one counts, and files come after Environment=.
-    for (const path of environmentFiles(properties.get('EnvironmentFiles') ?? [])) Object.assign(environment, parseEnvironmentFile(readTextIfThere(path) ?? ''));
+    for (const path of environmentFiles(properties.get('EnvironmentFiles') ?? []))
+      Object.assign(environment, parseEnvironmentFile(readTextIfThere(path) ?? ''));
     return storeOfService(argv, environment, config.dockerConfig);
   } catch (error) {
     if (isENOENT(error)) return undefined;

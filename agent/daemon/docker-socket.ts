@@ -13,7 +13,9 @@ const DEFAULT_SOCKET = '/var/run/docker.sock';
  * @returns its path, or the hosts, where none of them is a unix socket; undefined while to connect could start a dockerd
  * @throws PreloaderError, Error
  */
-export async function dockerSocket(config: Config): Promise<{ readonly path: string } | { readonly hosts: string } | undefined> {
+export async function dockerSocket(
+  config: Config,
+): Promise<{ readonly path: string } | { readonly hosts: string } | undefined> {
   const isStarted = await isDockerStarted();
   const place = await placeOf(config);
   if (isStarted || 'hosts' in place) return place;

@@ -38,7 +38,11 @@ export async function followPrunes(options: FollowOptions): Promise<never> {
     if (instance !== undefined && (instance !== left?.instance || monotonicUsec() > left.untilUsec)) {
       try {
         const outcome = await follow(options, instance);
-        if (outcome !== 'not yet') left = { instance, untilUsec: outcome === 'never' ? Number.POSITIVE_INFINITY : monotonicUsec() + ENDING_USEC };
+        if (outcome !== 'not yet')
+          left = {
+            instance,
+            untilUsec: outcome === 'never' ? Number.POSITIVE_INFINITY : monotonicUsec() + ENDING_USEC,
+          };
         failures = 0;
       } catch (error) {
         // It starts, and does not listen yet, or never where we look.
@@ -53,7 +57,10 @@ export async function followPrunes(options: FollowOptions): Promise<never> {
 type Outcome = 'not yet' | 'never' | 'ended';
 
 function notFollowed({ removedImages }: Config, why: string): void {
-  const what = removedImages === 'respect' ? 'counts as removed (`removedImages`: respect)' : 'comes back when Docker next starts, and not before';
+  const what =
+    removedImages === 'respect'
+      ? 'counts as removed (`removedImages`: respect)'
+      : 'comes back when Docker next starts, and not before';
   log('PRUNES_NOT_FOLLOWED', `what a prune takes ${what}: ${why}`);
 }
 
@@ -63,7 +70,10 @@ async function follow({ config, dataRoot, socket }: FollowOptions, instance: str
   if (isNothing(readPresent(dataRoot))) return 'never';
   const place = await socket();
   if (place !== undefined && 'hosts' in place) {
-    notFollowed(config, `a unix socket of dockerd's expected, found ${place.hosts}; set \`dockerHost\` where there is one`);
+    notFollowed(
+      config,
+      `a unix socket of dockerd's expected, found ${place.hosts}; set \`dockerHost\` where there is one`,
+    );
     return 'never';
   }
   if (place === undefined || dockerInstance(dataRoot) !== instance) return 'not yet';
@@ -71,7 +81,10 @@ async function follow({ config, dataRoot, socket }: FollowOptions, instance: str
   try {
     const root = await docker.dataRoot();
     if (root === undefined || realPathOf(root) !== realPathOf(dataRoot)) {
-      notFollowed(config, `dockerd on ${dataRoot} expected at ${place.path}, found one on ${root ?? 'no data root'}; set \`dockerHost\``);
+      notFollowed(
+        config,
+        `dockerd on ${dataRoot} expected at ${place.path}, found one on ${root ?? 'no data root'}; set \`dockerHost\``,
+      );
       return 'never';
     }
     const early: ImageEvent[] = [];

@@ -25,10 +25,15 @@ export async function followStore(dataRoot: string, look: () => Promise<void>, e
     end?.addEventListener('abort', () => resolve());
   });
   let isTold = false;
-  const watchOrPoll = (): FolderWatch => watchOrPollFolders(folders, POLL_MS, (error) => {
-    if (!isTold) log('NOT_FOLLOWED', `${dataRoot}: what dockerd changes in its store cannot be watched, looking for changes every ${POLL_MS} ms instead: ${messageOf(error)}`);
-    isTold = true;
-  });
+  const watchOrPoll = (): FolderWatch =>
+    watchOrPollFolders(folders, POLL_MS, (error) => {
+      if (!isTold)
+        log(
+          'NOT_FOLLOWED',
+          `${dataRoot}: what dockerd changes in its store cannot be watched, looking for changes every ${POLL_MS} ms instead: ${messageOf(error)}`,
+        );
+      isTold = true;
+    });
   let watch = watchOrPoll();
   let lookedUsec = -Infinity;
   for (;;) {
@@ -42,7 +47,10 @@ export async function followStore(dataRoot: string, look: () => Promise<void>, e
     try {
       await look();
     } catch (error) {
-      log('NOT_FOLLOWED', `${dataRoot}: what dockerd has changed in its store could not be looked at, ignoring: ${messageOf(error)}`);
+      log(
+        'NOT_FOLLOWED',
+        `${dataRoot}: what dockerd has changed in its store could not be looked at, ignoring: ${messageOf(error)}`,
+      );
     }
   }
 }

@@ -27,7 +27,8 @@ export class Heard {
     if (!this.#isListening) return;
     if (action === 'load') this.#loads.set(id, (this.#loads.get(id) ?? 0) + 1);
     else if (action === 'pull') this.#pulls.add(id);
-    else if (action === 'tag' && name !== undefined) this.#tags.set(name, [...(this.#tags.get(name) ?? []), { id, timeMs }]);
+    else if (action === 'tag' && name !== undefined)
+      this.#tags.set(name, [...(this.#tags.get(name) ?? []), { id, timeMs }]);
   }
 
   begin(): void {
@@ -39,7 +40,9 @@ export class Heard {
 
   /** All that happened before the last of these loads and tags has been told then. */
   async until(images: readonly ImageID[], given: readonly GivenName[]): Promise<void> {
-    const hasAll = (): boolean => images.every((id) => this.#loads.has(id)) && given.every(({ name, id }) => this.#tags.get(name)?.some((tag) => tag.id === id) === true);
+    const hasAll = (): boolean =>
+      images.every((id) => this.#loads.has(id)) &&
+      given.every(({ name, id }) => this.#tags.get(name)?.some((tag) => tag.id === id) === true);
     for (let waited = 0; !hasAll() && waited < HEARD_MS; waited += LISTEN_MS) await delay(LISTEN_MS);
     // dockerd gives a name, writes the time, and then tells: who was first may be told of last.
     if (given.length > 0) await delay(LATE_MS);

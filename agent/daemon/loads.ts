@@ -29,7 +29,15 @@ function families(lost: ReadonlyMap<ImageID, DiskImage>): Family[] {
   };
   const placed = [...lost.values()].map((image) => ({ image, ...rootOf(image) }));
   return [...Map.groupBy(placed, ({ root }) => root).values()].map((family) =>
-    family.toSorted((a, b) => a.depth - b.depth).map(({ image }) => ({ id: image.id, config: image.config, layers: image.chains.length, parent: parentOf(image) })));
+    family
+      .toSorted((a, b) => a.depth - b.depth)
+      .map(({ image }) => ({
+        id: image.id,
+        config: image.config,
+        layers: image.chains.length,
+        parent: parentOf(image),
+      })),
+  );
 }
 
 function batches(all: readonly Family[]): Family[][] {

@@ -15,7 +15,15 @@ import { monotonicUsec } from '../system/clock.ts';
 import type { Start } from './start.ts';
 
 /** What only a run that changes the store finds out: it stays until the next one. */
-const FOUND_IN_A_RUN: readonly Code[] = ['STORE_WRITE', 'STORE_UNSUPPORTED', 'RESULT_WRONG', 'MOUNT_NAMESPACE', 'LEDGER_INVALID', 'LOCKED', 'INTERNAL'];
+const FOUND_IN_A_RUN: readonly Code[] = [
+  'STORE_WRITE',
+  'STORE_UNSUPPORTED',
+  'RESULT_WRONG',
+  'MOUNT_NAMESPACE',
+  'LEDGER_INVALID',
+  'LOCKED',
+  'INTERNAL',
+];
 
 /**
  * How the daemon looks again at devices and store, which it leaves alone: what it finds in them is published where it is
@@ -62,7 +70,10 @@ export class Look {
   /** What a run would do now. Between two states of the store: docker.service's `apply` may be at work on it just now. */
   async run(): Promise<Preload> {
     const dataRoot = this.#dataRoot;
-    const lock = dataRoot !== undefined && existsSync(ledgerFolder(dataRoot)) ? await takeLock(dataRoot).catch(() => undefined) : undefined;
+    const lock =
+      dataRoot !== undefined && existsSync(ledgerFolder(dataRoot))
+        ? await takeLock(dataRoot).catch(() => undefined)
+        : undefined;
     try {
       return await preload(this.#config, { wait: false, change: 'never', quiet: true, before: this.#before() });
     } finally {
@@ -83,9 +94,20 @@ export class Look {
     const before = this.#current.found;
     const kept = keptFindings(before, run);
     // Against what has made a run fail, another start of Docker does not help.
-    const findings = [...run.findings.filter(({ code }) => code !== 'DOCKER_RUNNING' || !kept.some((finding) => finding.label === undefined && effectOf(finding) !== 'none')), ...kept];
+    const findings = [
+      ...run.findings.filter(
+        ({ code }) =>
+          code !== 'DOCKER_RUNNING' ||
+          !kept.some((finding) => finding.label === undefined && effectOf(finding) !== 'none'),
+      ),
+      ...kept,
+    ];
     // This boot's times stay: a look is no start.
-    const status = { ...statusDocument({ ...run, findings }, monotonicUsec()), readyUsec: this.#first.readyUsec, timings: this.#first.timings };
+    const status = {
+      ...statusDocument({ ...run, findings }, monotonicUsec()),
+      readyUsec: this.#first.readyUsec,
+      timings: this.#first.timings,
+    };
     const isNew = describe(status) !== describe(before);
     if (!isNew && this.#current.isPublished) return;
     this.#current.setFound(isNew ? status : before, publish(this.#config, isNew ? status : before, 'run'));
@@ -97,7 +119,10 @@ function keptFindings({ findings }: StatusDocument, run: Preload): Preload['find
   const found = new Set<string>(run.findings.map(({ code, label }) => `${code} ${label ?? ''}`));
   const labels = new Set(run.disks.map(({ content }) => content.label));
   return (findings as Preload['findings']).filter(
-    ({ code, label }) => FOUND_IN_A_RUN.includes(code) && !found.has(`${code} ${label ?? ''}`) && (label === undefined || labels.has(label)),
+    ({ code, label }) =>
+      FOUND_IN_A_RUN.includes(code) &&
+      !found.has(`${code} ${label ?? ''}`) &&
+      (label === undefined || labels.has(label)),
   );
 }
 

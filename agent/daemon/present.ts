@@ -24,12 +24,22 @@ export function readPresent(dataRoot: string): Present {
   const isOurs = (id: ImageID): boolean => store.isOwnImage(id) || isRestored(id, store, ledger);
   const isLent = (id: ImageID): boolean => ledger.lent.has(id) && ledger.lent.get(id) === store.imageTime(id);
   const named = new Set(ledger.references.values());
-  const stillNamed = new Set([...ledger.references].flatMap(([name, id]) => (store.referenceStore.references.get(name) === id ? [id] : [])));
+  const stillNamed = new Set(
+    [...ledger.references].flatMap(([name, id]) => (store.referenceStore.references.get(name) === id ? [id] : [])),
+  );
   // One that has lost all its names goes with the last of them, a moment later.
-  const images = new Set([...ledger.images.keys()].filter((id) => store.images.has(id) && (!named.has(id) || stillNamed.has(id)) && isOurs(id)));
-  const names = [...ledger.references].filter(([name, id]) => store.referenceStore.references.get(name) === id && (images.has(id) || isLent(id)));
+  const images = new Set(
+    [...ledger.images.keys()].filter(
+      (id) => store.images.has(id) && (!named.has(id) || stillNamed.has(id)) && isOurs(id),
+    ),
+  );
+  const names = [...ledger.references].filter(
+    ([name, id]) => store.referenceStore.references.get(name) === id && (images.has(id) || isLent(id)),
+  );
   const ours = new Map(names);
-  const taken = [...ledger.references.keys()].filter((name) => store.referenceStore.references.has(name) && !ours.has(name));
+  const taken = [...ledger.references.keys()].filter(
+    (name) => store.referenceStore.references.has(name) && !ours.has(name),
+  );
   return { names: ours, images, taken: new Set(taken) };
 }
 

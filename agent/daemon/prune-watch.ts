@@ -56,7 +56,10 @@ export class PruneWatch {
       this.#pruningUntilMs = 0;
       this.#prunes += 1;
       this.#restoring += 1;
-      this.#restored = this.#restored.then(() => this.#settle(timeMs)).catch(() => undefined).finally(() => (this.#restoring -= 1));
+      this.#restored = this.#restored
+        .then(() => this.#settle(timeMs))
+        .catch(() => undefined)
+        .finally(() => (this.#restoring -= 1));
     } else if (this.#restoring === 0) {
       this.#add();
     }
@@ -68,7 +71,9 @@ export class PruneWatch {
   }
 
   #knows(id: string): boolean {
-    return this.#moments.some(({ present }) => [...present.images, ...present.names.values()].some((image) => image === id));
+    return this.#moments.some(({ present }) =>
+      [...present.images, ...present.names.values()].some((image) => image === id),
+    );
   }
 
   async #ask(): Promise<void> {
@@ -108,7 +113,9 @@ export class PruneWatch {
     if (isNothing(pruned)) return;
     const restored = await this.#options.restore(pruned);
     // A prune that was over meanwhile may have taken them again.
-    this.#moments = this.#moments.map((moment) => (moment.atMs === prunedMs ? { ...moment, present: unionOf(moment.present, restored) } : moment));
+    this.#moments = this.#moments.map((moment) =>
+      moment.atMs === prunedMs ? { ...moment, present: unionOf(moment.present, restored) } : moment,
+    );
     if (this.#restoring !== 1) return;
     this.#add();
     // And the user what came back first, which nobody has asked about; but the next prune may be under way.

@@ -1,7 +1,13 @@
 import { constants } from 'node:fs';
 import { lstat, open, type FileHandle } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
-import { MAX_READ_AHEAD_BYTES, parseReadAhead, piecesWithin, READ_AHEAD_NAME, type ReadAheadFile } from '../disk/read-ahead-list.ts';
+import {
+  MAX_READ_AHEAD_BYTES,
+  parseReadAhead,
+  piecesWithin,
+  READ_AHEAD_NAME,
+  type ReadAheadFile,
+} from '../disk/read-ahead-list.ts';
 import { DiskTree } from '../disk/mounted-tree.ts';
 import { sha256, type ChainID } from '../docker/ids.ts';
 import { monotonicUsec } from '../system/clock.ts';
@@ -26,7 +32,11 @@ const MEMORY_SHARE = 1 / 4;
  * @param linked layers that Docker has from a disk, with its label: another disk's copy is of no use
  * @param limitBytes of all disks together; it becomes a quarter of the available memory at most
  */
-export async function readAhead(disks: readonly LoadedDisk[], linked: ReadonlyMap<ChainID, string>, limitBytes: number): Promise<void> {
+export async function readAhead(
+  disks: readonly LoadedDisk[],
+  linked: ReadonlyMap<ChainID, string>,
+  limitBytes: number,
+): Promise<void> {
   let budget: Budget | undefined;
   for (const disk of disks) {
     const { label } = disk.content;
@@ -34,21 +44,30 @@ export async function readAhead(disks: readonly LoadedDisk[], linked: ReadonlyMa
       const start = monotonicUsec();
       budget ??= new Budget(Math.min(limitBytes, availableBytes() * MEMORY_SHARE));
       const done = await readDiskAhead(disk, linked, budget);
-      if (done !== undefined) log('READ_AHEAD', `disk ${label}: ${done}`, { LABEL: label, MS: Math.round((monotonicUsec() - start) / 1000) });
+      if (done !== undefined)
+        log('READ_AHEAD', `disk ${label}: ${done}`, { LABEL: label, MS: Math.round((monotonicUsec() - start) / 1000) });
     } catch (error) {
-      log('NOT_READ_AHEAD', `disk ${label}: nothing more is read ahead, ignoring: ${messageOf(error)}`, { LABEL: label });
+      log('NOT_READ_AHEAD', `disk ${label}: nothing more is read ahead, ignoring: ${messageOf(error)}`, {
+        LABEL: label,
+      });
     }
   }
 }
 
 /** @returns what was done, in words; undefined where the disk has no list @throws Error of a list that is none, and system errors */
-async function readDiskAhead({ mounted, content }: LoadedDisk, linked: ReadonlyMap<ChainID, string>, budget: Budget): Promise<string | undefined> {
+async function readDiskAhead(
+  { mounted, content }: LoadedDisk,
+  linked: ReadonlyMap<ChainID, string>,
+  budget: Budget,
+): Promise<string | undefined> {
   const bytes = new DiskTree(mounted.path).read(READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
   if (bytes === undefined) return undefined;
-  if (content.pinned && content.manifest?.metadata[READ_AHEAD_NAME] !== sha256(bytes)) throw new Error(`${READ_AHEAD_NAME}: content with the digest that the manifest has expected, found another`);
+  if (content.pinned && content.manifest?.metadata[READ_AHEAD_NAME] !== sha256(bytes))
+    throw new Error(`${READ_AHEAD_NAME}: content with the digest that the manifest has expected, found another`);
   const json = bytes.toString('utf8');
   const folders = new Map<string, string>();
-  for (const { chain, diffPath } of content.layers.values()) if (linked.get(chain) === content.label) folders.set(chain, diffPath);
+  for (const { chain, diffPath } of content.layers.values())
+    if (linked.get(chain) === content.label) folders.set(chain, diffPath);
   const wanted = parseReadAhead(json, READ_AHEAD_NAME).layers.flatMap(({ chainId, files }) => {
     const folder = folders.get(chainId);
     return folder === undefined ? [] : files.map((file) => ({ folder, file }));
@@ -57,7 +76,9 @@ async function readDiskAhead({ mounted, content }: LoadedDisk, linked: ReadonlyM
   const { bytes: asked, files, missing } = await new DiskReading(dev, budget).read(wanted);
   return [
     `${megabytes(asked)} of ${plural(files, 'file')} are read ahead`,
-    ...(missing > 0 ? [`${plural(missing, 'file')} of the list left out, which the disk has not as regular files`] : []),
+    ...(missing > 0
+      ? [`${plural(missing, 'file')} of the list left out, which the disk has not as regular files`]
+      : []),
     ...(budget.isEmpty ? ['the rest is left out, since no more memory may be filled'] : []),
   ].join('; ');
 }

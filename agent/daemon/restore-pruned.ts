@@ -37,8 +37,13 @@ export async function restorePruned(pruned: Present, context: RestoreContext): P
       lock.release();
     }
   } catch (error) {
-    const what = isRemoval(pruned, context) ? 'count as removed (`removedImages`: respect)' : 'come back when Docker next starts';
-    log('NOT_RESTORED', `${plural(pruned.images.size, 'image')} and ${plural(pruned.names.size, 'name')} that a prune took ${what}: ${messageOf(error)}`);
+    const what = isRemoval(pruned, context)
+      ? 'count as removed (`removedImages`: respect)'
+      : 'come back when Docker next starts';
+    log(
+      'NOT_RESTORED',
+      `${plural(pruned.images.size, 'image')} and ${plural(pruned.names.size, 'name')} that a prune took ${what}: ${messageOf(error)}`,
+    );
     return nothing;
   }
 }
@@ -79,9 +84,15 @@ class Restoration {
   #release(): Ledger {
     const { names } = this.#pruned;
     return this.#write(({ references, images, layers, next, ...rest }) => ({
-      ...rest, images, layers,
+      ...rest,
+      images,
+      layers,
       references: new Map([...references].filter(([name]) => !names.has(name))),
-      next: { references: new Map([...(next?.references ?? references), ...names]), images: next?.images ?? images, layers: next?.layers ?? layers },
+      next: {
+        references: new Map([...(next?.references ?? references), ...names]),
+        images: next?.images ?? images,
+        layers: next?.layers ?? layers,
+      },
     }));
   }
 
@@ -97,21 +108,37 @@ class Restoration {
     if (plan === undefined) throw new Error('the disks cannot be looked at');
     const before = new Store(dataRoot);
     const offered = [...this.#pruned.names].filter(([name, id]) => plan.catalogue.references.get(name)?.image === id);
-    const lost = this.#lostImages(plan, before, offered.map(([, id]) => id));
+    const lost = this.#lostImages(
+      plan,
+      before,
+      offered.map(([, id]) => id),
+    );
     const there = new Set([...before.images, ...lost.map(({ id }) => id)]);
     const names = offered.filter(([name, id]) => there.has(id) && tagOf(name) !== undefined);
 
     heard.begin();
-    if (lost.length > 0) this.#write((ledger) => ({ ...ledger, restoring: { sinceMs: Date.now(), images: new Set(lost.map(({ id }) => id)) } }));
+    if (lost.length > 0)
+      this.#write((ledger) => ({
+        ...ledger,
+        restoring: { sinceMs: Date.now(), images: new Set(lost.map(({ id }) => id)) },
+      }));
     await this.#load(lost);
     const loaded = this.#record(lost);
     const { given, taken, problem } = await this.#giveNames(names);
     await heard.until([...loaded], given);
     for (const name of await this.#giveBack(given)) taken.add(name);
     this.#disownOthers(loaded);
-    this.#tell(given.map(({ name }) => name).filter((name) => !taken.has(name)), [...loaded], problem);
+    this.#tell(
+      given.map(({ name }) => name).filter((name) => !taken.has(name)),
+      [...loaded],
+      problem,
+    );
     // Also what is not there: a prune that was under way meanwhile has taken it, and is yet to be told of.
-    return { names: new Map(names.filter(([name]) => !taken.has(name))), images: new Set([...lost.map(({ id }) => id), ...names.map(([, id]) => id)]), taken: new Set() };
+    return {
+      names: new Map(names.filter(([name]) => !taken.has(name))),
+      images: new Set([...lost.map(({ id }) => id), ...names.map(([, id]) => id)]),
+      taken: new Set(),
+    };
   }
 
   /** Images that were ours or had a name of ours, that a disk has, and whose layers dockerd has kept. */
@@ -138,7 +165,8 @@ class Restoration {
       if (problem === undefined || batch.length === 1) continue;
       // One that dockerd does not take is in nobody's way.
       const { images: there } = new Store(dataRoot);
-      for (const family of batch.filter((each) => !each.every(({ id }) => there.has(id)))) await docker.load(imageArchive(family));
+      for (const family of batch.filter((each) => !each.every(({ id }) => there.has(id))))
+        await docker.load(imageArchive(family));
     }
   }
 
@@ -160,7 +188,9 @@ class Restoration {
   }
 
   /** A name that dockerd does not take, since its image has gone again perhaps, is in no other's way. */
-  async #giveNames(names: readonly (readonly [string, ImageID])[]): Promise<{ readonly given: GivenName[]; readonly taken: Set<string>; readonly problem: string | undefined }> {
+  async #giveNames(
+    names: readonly (readonly [string, ImageID])[],
+  ): Promise<{ readonly given: GivenName[]; readonly taken: Set<string>; readonly problem: string | undefined }> {
     const { docker, dataRoot } = this.#context;
     const given: GivenName[] = [];
     const taken = new Set<string>();
@@ -192,7 +222,8 @@ class Restoration {
       const others = heard.othersUnder(each);
       if (others === undefined) continue;
       taken.push(each.name);
-      if (new Store(dataRoot).referenceStore.references.get(each.name) === each.id) await docker.tag(others, each.name).catch(() => undefined);
+      if (new Store(dataRoot).referenceStore.references.get(each.name) === each.id)
+        await docker.tag(others, each.name).catch(() => undefined);
     }
     return taken;
   }
@@ -201,19 +232,34 @@ class Restoration {
   #disownOthers(loaded: Set<ImageID>): void {
     const { references } = new Store(this.#context.dataRoot).referenceStore;
     const others = [...loaded].filter((id) => this.#context.heard.isOthers(id, references));
-    if (others.length > 0) this.#write((ledger) => ({ ...ledger, restored: new Map([...ledger.restored].filter(([id]) => !others.includes(id))) }));
+    if (others.length > 0)
+      this.#write((ledger) => ({
+        ...ledger,
+        restored: new Map([...ledger.restored].filter(([id]) => !others.includes(id))),
+      }));
   }
 
   #tell(given: readonly string[], loaded: readonly ImageID[], problem: string | undefined): void {
     const { names, images } = this.#pruned;
     const store = new Store(this.#context.dataRoot);
     const count = new Set([...loaded, ...given.flatMap((name) => names.get(name) ?? [])]).size;
-    if (count > 0) log('RESTORED', `${plural(count, 'image')} that a prune took ${count === 1 ? 'is' : 'are'} back${given.length === 0 ? '' : `: ${listNames(shortened(given))}`}`, { IMAGES: count });
+    if (count > 0)
+      log(
+        'RESTORED',
+        `${plural(count, 'image')} that a prune took ${count === 1 ? 'is' : 'are'} back${given.length === 0 ? '' : `: ${listNames(shortened(given))}`}`,
+        { IMAGES: count },
+      );
     const missing = [...images].filter((id) => !store.images.has(id));
     const unnamed = [...names.keys()].filter((name) => !store.referenceStore.references.has(name));
     if (missing.length + unnamed.length > 0) {
-      const what = missing.length === 0 ? listNames(shortened(unnamed)) : `${plural(missing.length, 'image')}${unnamed.length === 0 ? '' : ` (${listNames(shortened(unnamed))})`}`;
-      log('NOT_RESTORED', `${what}, which a prune took, ${missing.length + unnamed.length === 1 ? 'comes' : 'come'} back when Docker next starts, where a disk has it${problem === undefined ? '' : `: ${problem}`}`);
+      const what =
+        missing.length === 0
+          ? listNames(shortened(unnamed))
+          : `${plural(missing.length, 'image')}${unnamed.length === 0 ? '' : ` (${listNames(shortened(unnamed))})`}`;
+      log(
+        'NOT_RESTORED',
+        `${what}, which a prune took, ${missing.length + unnamed.length === 1 ? 'comes' : 'come'} back when Docker next starts, where a disk has it${problem === undefined ? '' : `: ${problem}`}`,
+      );
     }
   }
 }

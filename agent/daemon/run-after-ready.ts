@@ -64,9 +64,13 @@ export async function serve(start: Start, status: StatusDocument, written: strin
   void restoresPruned(start);
   void releaseProgramSoon();
   // Without a socket of the service manager's, nobody could start it again.
-  if (config.idleExitSec > 0 && listenFd() !== undefined) (await import('./idle.ts')).exitWhenIdle(server, config.idleExitSec, reading);
+  if (config.idleExitSec > 0 && listenFd() !== undefined)
+    (await import('./idle.ts')).exitWhenIdle(server, config.idleExitSec, reading);
   current.enter('watch');
-  await Promise.race([once(server, 'close'), isConfigured ? followDevices(start, look, current) : new Promise(() => undefined)]);
+  await Promise.race([
+    once(server, 'close'),
+    isConfigured ? followDevices(start, look, current) : new Promise(() => undefined),
+  ]);
 }
 
 function timeline(config: Config): string | undefined {
@@ -122,7 +126,8 @@ function planner({ isConfigured, result }: Start, current: CurrentStatus, look: 
   };
   return () => {
     const { looks } = look;
-    if (made === undefined || made.looks !== looks || monotonicUsec() - made.atUsec > PLAN_FRESH_USEC) made = { atUsec: monotonicUsec(), looks, text: make() };
+    if (made === undefined || made.looks !== looks || monotonicUsec() - made.atUsec > PLAN_FRESH_USEC)
+      made = { atUsec: monotonicUsec(), looks, text: make() };
     return made.text;
   };
 }

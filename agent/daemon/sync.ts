@@ -29,6 +29,9 @@ export async function syncStore(dataRoot: string): Promise<void> {
       lock.release();
     }
   } catch (error) {
-    log('NOT_SYNCED', `${dataRoot}: the store could not be synced, so the next start compares contents, ignoring: ${messageOf(error)}`);
+    log(
+      'NOT_SYNCED',
+      `${dataRoot}: the store could not be synced, so the next start compares contents, ignoring: ${messageOf(error)}`,
+    );
   }
 }

@@ -83,7 +83,8 @@ export class ErofsFiles implements DiskFiles {
     if (inode.size > limit) throw new Error(`a folder of at most ${limit} bytes expected, found one of ${inode.size}`);
     const content = Buffer.concat([...this.#content(inode)]);
     const entries = new Map<string, number>();
-    for (let start = 0; start < content.length; start += this.#blockBytes) readBlock(content.subarray(start, start + this.#blockBytes), entries);
+    for (let start = 0; start < content.length; start += this.#blockBytes)
+      readBlock(content.subarray(start, start + this.#blockBytes), entries);
     this.#folders.set(nid, entries);
     return entries;
   }
@@ -104,7 +105,10 @@ export class ErofsFiles implements DiskFiles {
   }
 
   *#content({ size, layout, block, tailAt }: Inode, start = 0, end = size): Generator<Buffer> {
-    if (layout !== 0 && layout !== 2) throw new Error('erofs without compression expected, found a compressed file: inspect the disk where it is mounted');
+    if (layout !== 0 && layout !== 2)
+      throw new Error(
+        'erofs without compression expected, found a compressed file: inspect the disk where it is mounted',
+      );
     const full = layout === 2 ? size - (size % this.#blockBytes) : size;
     // Uncompressed files have no holes.
     if (block * this.#blockBytes + full > this.#bytes.sizeBytes && full > 0)
@@ -122,11 +126,12 @@ export class ErofsFiles implements DiskFiles {
 function readBlock(block: Buffer, entries: Map<string, number>): void {
   if (block.length < DIRENT_BYTES) return;
   const count = block.readUInt16LE(8) / DIRENT_BYTES;
-  if (!Number.isInteger(count) || count < 1 || count * DIRENT_BYTES > block.length) throw new Error('a folder with valid entries expected, found a damaged one');
+  if (!Number.isInteger(count) || count < 1 || count * DIRENT_BYTES > block.length)
+    throw new Error('a folder with valid entries expected, found a damaged one');
   for (let index = 0; index < count; index += 1) {
     const start = block.readUInt16LE(index * DIRENT_BYTES + 8);
     const end = index + 1 < count ? block.readUInt16LE((index + 1) * DIRENT_BYTES + 8) : block.length;
-    const name = (block.toString('latin1', start, end).split('\0', 1)[0] ?? '');
+    const name = block.toString('latin1', start, end).split('\0', 1)[0] ?? '';
     if (name !== '.' && name !== '..') entries.set(name, Number(block.readBigUInt64LE(index * DIRENT_BYTES)));
   }
 }

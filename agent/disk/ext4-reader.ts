@@ -42,7 +42,8 @@ export class Ext4Files implements DiskFiles {
     this.#inodesPerGroup = superblock.readUInt32LE(0x28);
     this.#inodeBytes = superblock.readUInt16LE(0x58);
     this.#descriptorBytes = (incompatible & INCOMPAT_64BIT) === 0 ? 32 : superblock.readUInt16LE(0xfe);
-    if (this.#inodesPerGroup === 0 || this.#inodeBytes < 128 || this.#descriptorBytes < 32) throw new Error('a valid ext4 superblock expected, found something else');
+    if (this.#inodesPerGroup === 0 || this.#inodeBytes < 128 || this.#descriptorBytes < 32)
+      throw new Error('a valid ext4 superblock expected, found something else');
   }
 
   kindOf(path: string): ReturnType<DiskFiles['kindOf']> {
@@ -67,7 +68,8 @@ export class Ext4Files implements DiskFiles {
   *pieces(path: string, start = 0, end?: number): Generator<Buffer> {
     const ino = this.#find(path);
     const inode = ino === undefined ? undefined : this.#inode(ino);
-    if (inode === undefined || (inode.mode & 0o170000) !== 0o100000) throw new Error(`${path}: a regular file expected, found none`);
+    if (inode === undefined || (inode.mode & 0o170000) !== 0o100000)
+      throw new Error(`${path}: a regular file expected, found none`);
     yield* this.#content(inode, start, end);
   }
 
@@ -96,7 +98,7 @@ export class Ext4Files implements DiskFiles {
     if (inode.size > limit) throw new Error(`a folder of at most ${limit} bytes expected, found one of ${inode.size}`);
     const entries = new Map<string, number>();
     const content = Buffer.concat([...this.#content(inode)]);
-    for (let offset = 0; offset + 8 <= content.length; ) {
+    for (let offset = 0; offset + 8 <= content.length;) {
       const length = content.readUInt16LE(offset + 4);
       if (length < 8) throw new Error('a folder with valid entries expected, found a damaged one');
       const child = content.readUInt32LE(offset);
@@ -112,8 +114,12 @@ export class Ext4Files implements DiskFiles {
     const group = Math.floor((ino - 1) / this.#inodesPerGroup);
     const descriptors = this.#blockBytes === 1024 ? 2048 : this.#blockBytes;
     const descriptor = this.#bytes.read(descriptors + group * this.#descriptorBytes, this.#descriptorBytes);
-    const table = descriptor.readUInt32LE(8) + (this.#descriptorBytes >= 64 ? descriptor.readUInt32LE(0x28) * 2 ** 32 : 0);
-    const inode = this.#bytes.read(table * this.#blockBytes + ((ino - 1) % this.#inodesPerGroup) * this.#inodeBytes, 128);
+    const table =
+      descriptor.readUInt32LE(8) + (this.#descriptorBytes >= 64 ? descriptor.readUInt32LE(0x28) * 2 ** 32 : 0);
+    const inode = this.#bytes.read(
+      table * this.#blockBytes + ((ino - 1) % this.#inodesPerGroup) * this.#inodeBytes,
+      128,
+    );
     return {
       mode: inode.readUInt16LE(0),
       size: inode.readUInt32LE(0x6c) * 2 ** 32 + inode.readUInt32LE(4),
@@ -123,7 +129,8 @@ export class Ext4Files implements DiskFiles {
   }
 
   *#content(inode: Inode, start = 0, end = inode.size): Generator<Buffer> {
-    if ((inode.flags & EXTENTS_FLAG) === 0 && inode.size > 0) throw new Error('a file with extents expected, found one without');
+    if ((inode.flags & EXTENTS_FLAG) === 0 && inode.size > 0)
+      throw new Error('a file with extents expected, found one without');
     let position = start;
     for (const extent of inode.size === 0 ? [] : this.#extents(inode.area)) {
       const first = extent.block * this.#blockBytes;
@@ -158,7 +165,8 @@ export class Ext4Files implements DiskFiles {
   }
 
   *#extentsOf(node: Buffer, level: number): Generator<Extent> {
-    if (node.readUInt16LE(0) !== 0xf30a || level > MAX_DEPTH) throw new Error('a valid extent tree expected, found a damaged one');
+    if (node.readUInt16LE(0) !== 0xf30a || level > MAX_DEPTH)
+      throw new Error('a valid extent tree expected, found a damaged one');
     const depth = node.readUInt16LE(6);
     const count = Math.min(node.readUInt16LE(2), Math.floor((node.length - 12) / 12));
     if (depth > 0 && count === 0) throw new Error('a valid extent tree expected, found a damaged one');
@@ -167,7 +175,9 @@ export class Ext4Files implements DiskFiles {
       if (depth === 0) {
         const length = entry.readUInt16LE(4);
         const start = entry.readUInt16LE(6) * 2 ** 32 + entry.readUInt32LE(8);
-        yield length > 32_768 ? { block: entry.readUInt32LE(0), count: length - 32_768, start: undefined } : { block: entry.readUInt32LE(0), count: length, start };
+        yield length > 32_768
+          ? { block: entry.readUInt32LE(0), count: length - 32_768, start: undefined }
+          : { block: entry.readUInt32LE(0), count: length, start };
       } else {
         const child = entry.readUInt16LE(8) * 2 ** 32 + entry.readUInt32LE(4);
         const below = this.#bytes.read(child * this.#blockBytes, this.#blockBytes);

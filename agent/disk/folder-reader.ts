@@ -1,4 +1,14 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync, realpathSync, type Stats } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  realpathSync,
+  type Stats,
+} from 'node:fs';
 import { posix } from 'node:path';
 import { plural } from '../text/plural.ts';
 import type { DiskFiles } from './filesystem-reader.ts';
@@ -34,7 +44,7 @@ export class FolderFiles implements DiskFiles {
     const fd = openSync(this.#path(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       const until = end ?? fstatSync(fd).size;
-      for (let position = start; position < until; ) {
+      for (let position = start; position < until;) {
         const buffer = Buffer.alloc(Math.min(CHUNK_BYTES, until - position));
         const count = readSync(fd, buffer, 0, buffer.length, position);
         if (count === 0) throw new Error(`${path}: ${plural(until - position, 'more byte')} expected, found the end`);

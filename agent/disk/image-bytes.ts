@@ -31,7 +31,7 @@ export function openDiskBytes(path: string): DiskBytes {
     const storedBytes = stats.isFile() && stats.blocks > 0 ? Math.min(stats.blocks * 512, fileBytes) : fileBytes;
     const raw = (offset: number, length: number): Buffer => {
       const buffer = Buffer.alloc(length);
-      for (let done = 0; done < length; ) {
+      for (let done = 0; done < length;) {
         const count = readSync(fd, buffer, done, length - done, offset + done);
         if (count === 0) break;
         done += count;
@@ -81,22 +81,25 @@ class Qcow2 {
     this.#clusterBits = header.readUInt32BE(20);
     // Dirty and corrupt are only warnings to a reader; the compression type is read.
     const COMPRESSION_TYPE = 8n;
-    if (version < 2 || version > 3 || this.#clusterBits < 9 || this.#clusterBits > 21) throw new Error('a qcow2 of version 2 or 3 expected, found another');
+    if (version < 2 || version > 3 || this.#clusterBits < 9 || this.#clusterBits > 21)
+      throw new Error('a qcow2 of version 2 or 3 expected, found another');
     if (header.readBigUInt64BE(8) !== 0n) throw new Error('a qcow2 without backing file expected, found one with it');
     if (header.readUInt32BE(32) !== 0) throw new Error('a qcow2 without encryption expected, found one with it');
-    if ((features & ~(3n | COMPRESSION_TYPE)) !== 0n) throw new Error('a qcow2 without external data file and extended L2 entries expected, found one with them');
+    if ((features & ~(3n | COMPRESSION_TYPE)) !== 0n)
+      throw new Error('a qcow2 without external data file and extended L2 entries expected, found one with them');
     const compression = (features & COMPRESSION_TYPE) === 0n ? 0 : header.readUInt8(104);
     if (compression > 1) throw new Error(`a qcow2 compressed by deflate or zstd expected, found type ${compression}`);
     this.#zstd = compression === 1;
     const entries = header.readUInt32BE(36);
-    if (entries > 4 * 1024 * 1024) throw new Error('a qcow2 of at most 32 MiB of L1 table expected, found a larger one');
+    if (entries > 4 * 1024 * 1024)
+      throw new Error('a qcow2 of at most 32 MiB of L1 table expected, found a larger one');
     this.#l1 = raw(number(header.readBigUInt64BE(40)), entries * 8);
   }
 
   read(offset: number, length: number): Buffer {
     const size = 2 ** this.#clusterBits;
     const out = Buffer.alloc(length);
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const position = offset + done;
       const inside = position % size;
       const part = Math.min(size - inside, length - done);
@@ -151,6 +154,7 @@ const OFFSET_MASK = 0x00ff_ffff_ffff_fe00n;
 const COMPRESSED = 1n << 62n;
 
 function number(value: bigint): number {
-  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new Error('an offset within the file expected, found a larger one');
+  if (value > BigInt(Number.MAX_SAFE_INTEGER))
+    throw new Error('an offset within the file expected, found a larger one');
   return Number(value);
 }

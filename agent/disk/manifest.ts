@@ -20,7 +20,11 @@ export interface Manifest {
   /** Of two disks with one tag, that of the higher priority has it. */
   readonly priority: number;
   /** `layers`: ChainIDs, base first. */
-  readonly images: readonly { readonly id: string; readonly references: readonly string[]; readonly layers: readonly string[] }[];
+  readonly images: readonly {
+    readonly id: string;
+    readonly references: readonly string[];
+    readonly layers: readonly string[];
+  }[];
   readonly layers: readonly ManifestLayer[];
   /** Each metadata file of the disk by its path, with its sha256. */
   readonly metadata: Readonly<Record<string, string>>;
@@ -50,7 +54,9 @@ const shape = objectOf({
   createdBy: text,
   priority: optional(whole),
   images: listOf(objectOf({ id: digest, references: listOf(text), layers: listOf(digest) })),
-  layers: listOf(objectOf({ chainId: digest, diffId: digest, parent: optional(digest), cacheId: text, sizeBytes: whole })),
+  layers: listOf(
+    objectOf({ chainId: digest, diffId: digest, parent: optional(digest), cacheId: text, sizeBytes: whole }),
+  ),
   metadata: recordOf(digest),
   bases: optional(listOf(objectOf({ label: text, manifest: digest, layers: listOf(digest) }))),
 });
@@ -79,7 +85,10 @@ export function parseManifest(bytes: Buffer): FoundManifest {
     const document: unknown = JSON.parse(bytes.toString('utf8'));
     refuseNewerMajor(document, MANIFEST_NAME, FORMAT_VERSION);
     checkShape(document, shape);
-    return { manifest: { priority: 0, bases: [], ...(document as Omit<Manifest, 'priority' | 'bases'>) }, digest: sha256(bytes) };
+    return {
+      manifest: { priority: 0, bases: [], ...(document as Omit<Manifest, 'priority' | 'bases'>) },
+      digest: sha256(bytes),
+    };
   } catch (error) {
     if (error instanceof PreloaderError) throw error;
     throw new PreloaderError('MANIFEST_INVALID', `${MANIFEST_NAME}: ${messageOf(error)}`, { cause: error });
@@ -97,6 +106,9 @@ export function refuseNewerMajor(document: unknown, name: string, ours: string):
   if (match === null) throw new Error(`\`formatVersion\`: expected major.minor, found ${describeValue(version)}`);
   const [supported] = ours.split('.');
   if (Number(match[1]) > Number(supported)) {
-    throw new PreloaderError('FORMAT_NEWER', `${name}: format ${supported} expected, found ${String(version)}: a newer docker-preloader is needed`);
+    throw new PreloaderError(
+      'FORMAT_NEWER',
+      `${name}: format ${supported} expected, found ${String(version)}: a newer docker-preloader is needed`,
+    );
   }
 }

@@ -3,7 +3,10 @@ import { dirname } from 'node:path';
 import { readUntrusted } from '../system/files.ts';
 
 /** What the agent reads of a disk, mounted or not. */
-export interface ReadableTree extends Pick<DiskTree, 'capacity' | 'path' | 'isFolder' | 'names' | 'hasNames' | 'read' | 'readText' | 'sizeOf'> {
+export interface ReadableTree extends Pick<
+  DiskTree,
+  'capacity' | 'path' | 'isFolder' | 'names' | 'hasNames' | 'read' | 'readText' | 'sizeOf'
+> {
   /** What a file's content must have, where that is known. */
   digestOf?(relative: string): string | undefined;
 }
@@ -82,7 +85,8 @@ export class DiskTree {
   sizeOf(relative: string): number | undefined {
     if (!this.isFolder(dirname(relative))) return undefined;
     const stats = lstatSync(this.path(relative), { throwIfNoEntry: false });
-    if (stats !== undefined && !stats.isFile()) throw new Error(`${this.path(relative)}: a regular file expected, found something else`);
+    if (stats !== undefined && !stats.isFile())
+      throw new Error(`${this.path(relative)}: a regular file expected, found something else`);
     return stats?.size;
   }
 }

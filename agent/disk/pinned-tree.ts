@@ -15,7 +15,10 @@ export function readPinnedDisk(label: string, root: string, digests: readonly st
   const bytes = readManifestBytes(new DiskTree(root));
   const digest = bytes === undefined ? undefined : sha256(bytes);
   if (bytes === undefined || digest === undefined || !digests.includes(digest)) {
-    throw new PreloaderError('DISK_CONTENT', `a manifest with digest ${digests.join(' or ')} expected, found ${digest ?? 'none'}`);
+    throw new PreloaderError(
+      'DISK_CONTENT',
+      `a manifest with digest ${digests.join(' or ')} expected, found ${digest ?? 'none'}`,
+    );
   }
   const found = parseManifest(bytes);
   const tree = new PinnedTree(root, found.manifest);
@@ -45,9 +48,18 @@ class PinnedTree extends DiskTree {
   }
 
   /** @throws PreloaderError DISK_CONTENT where anything that was read is not as the manifest has it, or was left out */
-  check({ images, layers }: { readonly images: ReadonlyMap<string, unknown>; readonly layers: ReadonlyMap<string, unknown> }): void {
-    for (const { id } of this.#manifest.images) if (!images.has(id)) this.#report(`image ${id}, which the manifest lists, expected, found none that can be used`);
-    for (const { chainId } of this.#manifest.layers) if (!layers.has(chainId)) this.#report(`layer ${chainId}, which the manifest lists, expected, found none that can be used`);
+  check({
+    images,
+    layers,
+  }: {
+    readonly images: ReadonlyMap<string, unknown>;
+    readonly layers: ReadonlyMap<string, unknown>;
+  }): void {
+    for (const { id } of this.#manifest.images)
+      if (!images.has(id)) this.#report(`image ${id}, which the manifest lists, expected, found none that can be used`);
+    for (const { chainId } of this.#manifest.layers)
+      if (!layers.has(chainId))
+        this.#report(`layer ${chainId}, which the manifest lists, expected, found none that can be used`);
     if (this.#fault !== undefined) throw new PreloaderError('DISK_CONTENT', this.#fault);
   }
 
@@ -63,7 +75,8 @@ class PinnedTree extends DiskTree {
     const size = this.#noting(() => super.sizeOf(relative));
     const expected = this.digestOf(relative);
     // Its content is compared when it is copied.
-    if ((size === undefined) !== (expected === undefined)) this.#report(contentFault(relative, expected, size === undefined ? undefined : 'one'));
+    if ((size === undefined) !== (expected === undefined))
+      this.#report(contentFault(relative, expected, size === undefined ? undefined : 'one'));
     return size;
   }
 

@@ -32,10 +32,17 @@ const PATH = /^(?!\.{1,2}(?:\/|$))[^/\0]+(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)*$/;
 
 const shape = objectOf({
   formatVersion: text,
-  layers: listOf(objectOf({
-    chainId: matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'),
-    files: listOf(objectOf({ path: matching(PATH, 'a path below the root of a layer'), pieces: listOf(objectOf({ offset: whole, length: whole })) })),
-  })),
+  layers: listOf(
+    objectOf({
+      chainId: matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'),
+      files: listOf(
+        objectOf({
+          path: matching(PATH, 'a path below the root of a layer'),
+          pieces: listOf(objectOf({ offset: whole, length: whole })),
+        }),
+      ),
+    }),
+  ),
 });
 
 /** Parses a list that may come from anywhere. @throws Error naming it and the key; PreloaderError FORMAT_NEWER */
@@ -50,7 +57,9 @@ export function parseReadAhead(json: string, name: string): ReadAheadList {
     return list;
   } catch (error) {
     if (error instanceof PreloaderError) throw error;
-    throw new Error(`${name}: a list that docker-preloader record printed expected: ${messageOf(error)}`, { cause: error });
+    throw new Error(`${name}: a list that docker-preloader record printed expected: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -66,7 +75,10 @@ export function piecesWithin({ pieces }: ReadAheadFile, sizeBytes: number): Piec
 export function serialiseReadAhead(list: ReadAheadList): string {
   const json = `${JSON.stringify(list)}\n`;
   const { files } = sizeOfList(list);
-  if (files > MAX_FILES || Buffer.byteLength(json) > MAX_READ_AHEAD_BYTES) throw new Error(`a list of at most ${MAX_FILES} files and ${MAX_READ_AHEAD_BYTES} bytes expected, found ${files} files and ${Buffer.byteLength(json)} bytes`);
+  if (files > MAX_FILES || Buffer.byteLength(json) > MAX_READ_AHEAD_BYTES)
+    throw new Error(
+      `a list of at most ${MAX_FILES} files and ${MAX_READ_AHEAD_BYTES} bytes expected, found ${files} files and ${Buffer.byteLength(json)} bytes`,
+    );
   return json;
 }
 

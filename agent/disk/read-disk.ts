@@ -80,9 +80,16 @@ export function readDisk(label: string, root: string): DiskContent {
  * @param found its manifest, where that was read already
  * @throws PreloaderError where the disk as a whole cannot be used
  */
-export function readTree(label: string, tree: ReadableTree, found: FoundManifest | undefined = readManifest(tree)): DiskContent {
+export function readTree(
+  label: string,
+  tree: ReadableTree,
+  found: FoundManifest | undefined = readManifest(tree),
+): DiskContent {
   if (!tree.isFolder(IMAGE_ROOT) || !tree.isFolder('overlay2')) {
-    throw new PreloaderError('DISK_LAYOUT', 'the folders image/overlay2 and overlay2, as dockerd writes them, expected, found none');
+    throw new PreloaderError(
+      'DISK_LAYOUT',
+      'the folders image/overlay2 and overlay2, as dockerd writes them, expected, found none',
+    );
   }
   const reader = new DiskReader(label, tree, found?.manifest);
   reader.readImages();
@@ -124,20 +131,38 @@ class DiskReader {
 
   get findings(): Finding[] {
     if (this.#untold === 0) return this.#findings;
-    return [...this.#findings, { code: 'DISK_LAYOUT', label: this.#label, message: `disk ${this.#label}: ${plural(this.#untold, 'more fault')}` }];
+    return [
+      ...this.#findings,
+      {
+        code: 'DISK_LAYOUT',
+        label: this.#label,
+        message: `disk ${this.#label}: ${plural(this.#untold, 'more fault')}`,
+      },
+    ];
   }
 
   #report(code: Finding['code'], message: string, image?: string): void {
     if (this.#findings.length >= MAX_FINDINGS) this.#untold += 1;
-    else this.#findings.push({ code, label: this.#label, message: `disk ${this.#label}: ${oneLine(message)}`, ...(image === undefined ? {} : { image }) });
+    else
+      this.#findings.push({
+        code,
+        label: this.#label,
+        message: `disk ${this.#label}: ${oneLine(message)}`,
+        ...(image === undefined ? {} : { image }),
+      });
   }
 
   readImages(): void {
     const names = this.#tree.names(`${IMAGE_ROOT}/imagedb/content/sha256`);
-    if (names.length > MAX_IMAGES) this.#report('DISK_LAYOUT', `at most ${MAX_IMAGES} images expected, found ${names.length}: the others are left out`);
+    if (names.length > MAX_IMAGES)
+      this.#report(
+        'DISK_LAYOUT',
+        `at most ${MAX_IMAGES} images expected, found ${names.length}: the others are left out`,
+      );
     for (const name of names.slice(0, MAX_IMAGES)) {
       const id = asImageID(`sha256:${name}`);
-      if (id === undefined) this.#report('IMAGE_INVALID', `imagedb: names of 64 hex digits expected, found '${name.slice(0, 80)}'`);
+      if (id === undefined)
+        this.#report('IMAGE_INVALID', `imagedb: names of 64 hex digits expected, found '${name.slice(0, 80)}'`);
       else this.#readImage(id);
     }
   }
@@ -152,7 +177,8 @@ class DiskReader {
     try {
       const config = this.#tree.read(`${IMAGE_ROOT}/imagedb/content/sha256/${hexOf(id)}`, MAX_CONFIG_BYTES);
       if (config === undefined) return;
-      if (!this.#hold(config.length)) throw new Error(`at most ${MAX_HELD_BYTES} bytes of configurations expected on a disk, found more`);
+      if (!this.#hold(config.length))
+        throw new Error(`at most ${MAX_HELD_BYTES} bytes of configurations expected on a disk, found more`);
       const image = parseImageConfig(config, id);
       const metadata = new Map<string, Buffer>();
       for (const file of METADATA_FILES) {
@@ -175,9 +201,11 @@ class DiskReader {
     try {
       const { cacheId, size } = this.#readRecord(folder, chain, diffID, parent);
       if (!/^\d{1,15}$/.test(size)) throw new Error(`${folder}/size: a number of bytes expected, found something else`);
-      if (!isCacheId(cacheId)) throw new Error(`${folder}/cache-id: letters, digits and dashes expected, found something else`);
+      if (!isCacheId(cacheId))
+        throw new Error(`${folder}/cache-id: letters, digits and dashes expected, found something else`);
       const diff = `overlay2/${cacheId}/diff`;
-      if (!this.#tree.isFolder(diff)) throw new Error(`${diff}: a folder on the disk's own filesystem expected, found none`);
+      if (!this.#tree.isFolder(diff))
+        throw new Error(`${diff}: a folder on the disk's own filesystem expected, found none`);
       this.layers.set(chain, {
         chain,
         diffID,
@@ -197,14 +225,26 @@ class DiskReader {
    * What a layer's record says. Of a disk that has them in its manifest, the small files need not be opened: each is one
    * read of the device more. @throws Error where the record does not go with the image
    */
-  #readRecord(folder: string, chain: ChainID, diffID: DiffID, parent: ChainID | undefined): { readonly cacheId: string; readonly size: string } {
+  #readRecord(
+    folder: string,
+    chain: ChainID,
+    diffID: DiffID,
+    parent: ChainID | undefined,
+  ): { readonly cacheId: string; readonly size: string } {
     const read = (name: string): string => this.#tree.readText(`${folder}/${name}`, SMALL_FILE_BYTES) ?? '';
     const listed = this.#listed.get(chain);
-    const record = listed === undefined
-      ? { cacheId: read('cache-id').trim(), size: read('size'), diffID: read('diff'), parent: read('parent') }
-      : { cacheId: listed.cacheId, size: String(listed.sizeBytes), diffID: listed.diffId, parent: listed.parent ?? '' };
+    const record =
+      listed === undefined
+        ? { cacheId: read('cache-id').trim(), size: read('size'), diffID: read('diff'), parent: read('parent') }
+        : {
+            cacheId: listed.cacheId,
+            size: String(listed.sizeBytes),
+            diffID: listed.diffId,
+            parent: listed.parent ?? '',
+          };
     if (record.diffID !== diffID) throw new Error(`${folder}/diff: ${diffID} expected, found something else`);
-    if (asChainID(record.parent) !== parent || (parent === undefined && record.parent !== '')) throw new Error(`${folder}/parent: ${parent ?? 'none'} expected, found something else`);
+    if (asChainID(record.parent) !== parent || (parent === undefined && record.parent !== ''))
+      throw new Error(`${folder}/parent: ${parent ?? 'none'} expected, found something else`);
     return record;
   }
 
@@ -212,11 +252,16 @@ class DiskReader {
     const path = `${folder}/${TAR_SPLIT}`;
     const sizeBytes = this.#tree.sizeOf(path);
     if (sizeBytes === undefined) return undefined;
-    if (sizeBytes > MAX_TAR_SPLIT_BYTES) throw new Error(`${path}: at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found ${sizeBytes}`);
+    if (sizeBytes > MAX_TAR_SPLIT_BYTES)
+      throw new Error(`${path}: at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found ${sizeBytes}`);
     // They are copied: files that are mostly holes would fill the data root from a small disk.
     const names = Math.ceil((sizeBytes - FREE_TAR_SPLIT_BYTES) / TAR_SPLIT_BYTES_OF_NAME);
-    if (names > 0 && !this.#tree.hasNames(diff, names)) throw new Error(`${path}: of ${sizeBytes} bytes, it takes a layer of at least ${names} files, found fewer`);
-    if (this.#tarSplitBytes + sizeBytes > this.#capacity) throw new Error(`${path}: tar-splits of at most ${this.#capacity} bytes together expected, as large as the disk, found more`);
+    if (names > 0 && !this.#tree.hasNames(diff, names))
+      throw new Error(`${path}: of ${sizeBytes} bytes, it takes a layer of at least ${names} files, found fewer`);
+    if (this.#tarSplitBytes + sizeBytes > this.#capacity)
+      throw new Error(
+        `${path}: tar-splits of at most ${this.#capacity} bytes together expected, as large as the disk, found more`,
+      );
     this.#tarSplitBytes += sizeBytes;
     return { path: this.#tree.path(path), sizeBytes, digest: this.#tree.digestOf?.(path) };
   }
@@ -224,7 +269,10 @@ class DiskReader {
   #readSources(diffID: DiffID): string | undefined {
     if (!this.#hasSources) return undefined;
     try {
-      const text = this.#tree.readText(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256/${hexOf(diffID)}`, MAX_SOURCES_BYTES);
+      const text = this.#tree.readText(
+        `${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256/${hexOf(diffID)}`,
+        MAX_SOURCES_BYTES,
+      );
       return this.#hold(text?.length ?? 0) ? text : undefined;
     } catch {
       // Without it, a pull asks the registry for the layer again: no reason to leave the layer out.
@@ -244,23 +292,36 @@ class DiskReader {
     }
     const repositories = isRecord(document) ? document['Repositories'] : undefined;
     if (!isRecord(repositories)) {
-      this.#report('REFERENCE_INVALID', 'no name is taken from it: repositories.json: `Repositories`: an object expected, found something else');
+      this.#report(
+        'REFERENCE_INVALID',
+        'no name is taken from it: repositories.json: `Repositories`: an object expected, found something else',
+      );
       return;
     }
     const references: [repository: string, text: string, id: unknown][] = [];
     for (const [repository, entries] of Object.entries(repositories)) {
-      if (!isRecord(entries)) this.#report('REFERENCE_INVALID', `'${repository.slice(0, 300)}' is left out: an object with its references expected, found something else`);
+      if (!isRecord(entries))
+        this.#report(
+          'REFERENCE_INVALID',
+          `'${repository.slice(0, 300)}' is left out: an object with its references expected, found something else`,
+        );
       else for (const [text, id] of Object.entries(entries)) references.push([repository, text, id]);
     }
-    if (references.length > MAX_REFERENCES) this.#report('REFERENCE_INVALID', `at most ${MAX_REFERENCES} names expected, found ${references.length}: the others are left out`);
+    if (references.length > MAX_REFERENCES)
+      this.#report(
+        'REFERENCE_INVALID',
+        `at most ${MAX_REFERENCES} names expected, found ${references.length}: the others are left out`,
+      );
     for (const [repository, text, id] of references.slice(0, MAX_REFERENCES)) this.#readReference(repository, text, id);
   }
 
   #readReference(repository: string, text: string, id: unknown): void {
     const reference = parseReference(repository, text);
     const image = asImageID(id);
-    if (reference === undefined) this.#report('REFERENCE_INVALID', `'${text.slice(0, 300)}' is left out: a valid image reference expected`);
-    else if (image === undefined || !this.images.has(image)) this.#report('REFERENCE_INVALID', `${text} is left out: it names an image that is not on the disk`, text);
+    if (reference === undefined)
+      this.#report('REFERENCE_INVALID', `'${text.slice(0, 300)}' is left out: a valid image reference expected`);
+    else if (image === undefined || !this.images.has(image))
+      this.#report('REFERENCE_INVALID', `${text} is left out: it names an image that is not on the disk`, text);
     else this.references.set(text, image);
   }
 }

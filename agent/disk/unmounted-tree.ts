@@ -32,7 +32,10 @@ export class UnmountedTree implements ReadableTree {
   }
 
   names(relative: string): string[] {
-    return this.#files.list(relative).map((name) => Buffer.from(name, 'latin1').toString('utf8')).toSorted();
+    return this.#files
+      .list(relative)
+      .map((name) => Buffer.from(name, 'latin1').toString('utf8'))
+      .toSorted();
   }
 
   hasNames(relative: string, count: number): boolean {

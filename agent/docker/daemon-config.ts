@@ -22,12 +22,21 @@ export const DEFAULT_DATA_ROOT = '/var/lib/docker';
 export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
   try {
     const bytes = readIfThere(path);
-    if (bytes === undefined) return { dataRoot: DEFAULT_DATA_ROOT, storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined, hosts: [] };
+    if (bytes === undefined)
+      return {
+        dataRoot: DEFAULT_DATA_ROOT,
+        storageDriver: undefined,
+        usernsRemap: undefined,
+        containerdStore: undefined,
+        hosts: [],
+      };
     const { parseDaemonJson } = await import('./daemon-json.ts');
     const config = parseDaemonJson(bytes);
-    if (config['data-root'] !== '' && config.graph !== '') throw new Error('`graph`: expected none beside `data-root`, as it was called before');
+    if (config['data-root'] !== '' && config.graph !== '')
+      throw new Error('`graph`: expected none beside `data-root`, as it was called before');
     const dataRoot = config['data-root'] || config.graph || DEFAULT_DATA_ROOT;
-    if (!isAbsolute(dataRoot)) throw new Error(`\`data-root\`: an absolute path expected, found ${JSON.stringify(dataRoot)}`);
+    if (!isAbsolute(dataRoot))
+      throw new Error(`\`data-root\`: an absolute path expected, found ${JSON.stringify(dataRoot)}`);
     return {
       dataRoot: withoutSlash(dataRoot),
       storageDriver: config['storage-driver'] || undefined,
@@ -36,7 +45,9 @@ export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
       hosts: config.hosts,
     };
   } catch (error) {
-    throw new PreloaderError('DOCKER_CONFIG_INVALID', `${messageAt(path, error)}: the store is left alone`, { cause: error });
+    throw new PreloaderError('DOCKER_CONFIG_INVALID', `${messageAt(path, error)}: the store is left alone`, {
+      cause: error,
+    });
   }
 }
 

@@ -60,7 +60,8 @@ function storeOf(features: unknown, before: boolean | undefined): boolean | unde
 function decode(bytes: Buffer): string {
   const mark = bytes.toString('latin1', 0, 2);
   if (mark !== '\xFF\xFE' && mark !== '\xFE\xFF') return bytes.toString('utf8').replace(/^\uFEFF/, '');
-  if (bytes.length % 2 !== 0) throw new Error(`UTF-16, as its byte order mark says, of an even number of bytes expected, found ${bytes.length}`);
+  if (bytes.length % 2 !== 0)
+    throw new Error(`UTF-16, as its byte order mark says, of an even number of bytes expected, found ${bytes.length}`);
   const littleEndian = mark === '\xFF\xFE' ? bytes : Buffer.from(bytes).swap16();
   return littleEndian.toString('utf16le', 2);
 }

@@ -23,11 +23,16 @@ export async function installedVersion(): Promise<string | null> {
 
 async function programOfService(): Promise<string | undefined> {
   const properties = await showUnit('docker.service', 'ExecStart', 'LoadState');
-  return valueOf(properties, 'LoadState') === 'loaded' ? parseExecStart(valueOf(properties, 'ExecStart'))[0] : undefined;
+  return valueOf(properties, 'LoadState') === 'loaded'
+    ? parseExecStart(valueOf(properties, 'ExecStart'))[0]
+    : undefined;
 }
 
 export function dockerdInPath(): string | undefined {
-  return (process.env['PATH'] ?? '').split(':').map((folder) => join(folder, 'dockerd')).find((file) => existsSync(file));
+  return (process.env['PATH'] ?? '')
+    .split(':')
+    .map((folder) => join(folder, 'dockerd'))
+    .find((file) => existsSync(file));
 }
 
 let known: { readonly program: string; readonly version: Promise<string | null> } | undefined;

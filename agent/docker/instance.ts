@@ -28,9 +28,15 @@ export function dockerInstance(dataRoot: string): string | undefined {
   const stats = lstatSync(volumes(dataRoot), { throwIfNoEntry: false });
   if (stats === undefined) return undefined;
   // `1: FLOCK  ADVISORY  WRITE 1234 fe:00:3145 0 EOF`.
-  const holders = [...(readTextIfThere('/proc/locks') ?? '').matchAll(new RegExp(`^\\d+: FLOCK +ADVISORY +WRITE (\\d+) ([0-9a-f]+):([0-9a-f]+):${stats.ino} `, 'gm'))];
+  const holders = [
+    ...(readTextIfThere('/proc/locks') ?? '').matchAll(
+      new RegExp(`^\\d+: FLOCK +ADVISORY +WRITE (\\d+) ([0-9a-f]+):([0-9a-f]+):${stats.ino} `, 'gm'),
+    ),
+  ];
   const device = deviceNumberOf(stats.dev);
-  const exact = holders.find(([, , major = '', minor = '']) => `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}` === device);
+  const exact = holders.find(
+    ([, , major = '', minor = '']) => `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}` === device,
+  );
   if (exact !== undefined || !device.startsWith('0:')) return exact?.[1];
   // On btrfs the device's number is not that of stat(2). Another file of this number, in another filesystem, may be locked.
   return holders.length > 0 && isDockerRunning(dataRoot) ? holders[0]?.[1] : undefined;

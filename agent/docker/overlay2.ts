@@ -89,7 +89,11 @@ export function linkTargetOf(cacheId: string): string {
 }
 
 /** Paths below a data root. */
-export function overlayPaths(dataRoot: string): { readonly home: string; layer(cacheId: string): string; link(link: string): string } {
+export function overlayPaths(dataRoot: string): {
+  readonly home: string;
+  layer(cacheId: string): string;
+  link(link: string): string;
+} {
   const home = join(dataRoot, 'overlay2');
   return { home, layer: (cacheId) => `${home}/${cacheId}`, link: (link) => `${home}/l/${link}` };
 }

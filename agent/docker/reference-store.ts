@@ -28,7 +28,8 @@ export function parseReferenceStore(text: string): ReferenceStore {
   if (!isRecord(repositories)) throw new Error('`Repositories`: an object expected, found something else');
   const references = new Map<string, ImageID>();
   for (const entries of Object.values(repositories)) {
-    if (!isRecord(entries)) throw new Error('`Repositories`: an object for each repository expected, found something else');
+    if (!isRecord(entries))
+      throw new Error('`Repositories`: an object for each repository expected, found something else');
     for (const [reference, id] of Object.entries(entries)) {
       const image = asImageID(id);
       if (image !== undefined) references.set(reference, image);

@@ -25,7 +25,8 @@ const MAX_REPOSITORY_LENGTH = 255;
 export function parseReference(repository: string, text: string): Reference | undefined {
   if (!isRepository(repository) || !text.startsWith(repository)) return undefined;
   const rest = text.slice(repository.length);
-  const valid = (rest.startsWith(':') && TAG.test(rest.slice(1))) || (rest.startsWith('@') && DIGEST.test(rest.slice(1)));
+  const valid =
+    (rest.startsWith(':') && TAG.test(rest.slice(1))) || (rest.startsWith('@') && DIGEST.test(rest.slice(1)));
   return valid ? { repository, text } : undefined;
 }
 

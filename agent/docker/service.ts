@@ -15,7 +15,11 @@ export interface ServiceStore {
  * @param execStart argv of ExecStart=, with variables filled in
  * @throws PreloaderError DOCKER_CONFIG_INVALID
  */
-export async function storeOfService(execStart: readonly string[], environment: Readonly<Record<string, string>>, defaultConfigPath: string): Promise<ServiceStore> {
+export async function storeOfService(
+  execStart: readonly string[],
+  environment: Readonly<Record<string, string>>,
+  defaultConfigPath: string,
+): Promise<ServiceStore> {
   const argv = execStart.flatMap((word) => expand(word, environment));
   const option = (...names: readonly string[]): string | undefined => optionValue(argv, names);
   const config = await readDaemonConfig(option('--config-file') ?? defaultConfigPath);
@@ -32,7 +36,11 @@ export async function storeOfService(execStart: readonly string[], environment: 
 /** systemd splits `$NAME` into words and puts `${NAME}` in as it is (systemd.service(5), "Command lines"). */
 function expand(word: string, environment: Readonly<Record<string, string>>): string[] {
   const whole = /^\$(\w+)$/.exec(word);
-  if (whole !== null) return (environment[whole[1] ?? ''] ?? '').split(/\s+/).filter((part) => part !== '').map((part) => part.replaceAll(/^(['"])(.*)\1$/g, '$2'));
+  if (whole !== null)
+    return (environment[whole[1] ?? ''] ?? '')
+      .split(/\s+/)
+      .filter((part) => part !== '')
+      .map((part) => part.replaceAll(/^(['"])(.*)\1$/g, '$2'));
   return [word.replaceAll(/\$\{(\w+)\}/g, (_, name: string) => environment[name] ?? '')];
 }
 
@@ -42,10 +50,12 @@ function optionValue(argv: readonly string[], names: readonly string[]): string 
 }
 
 function optionValues(argv: readonly string[], names: readonly string[]): string[] {
-  return argv.flatMap((word, index) => names.flatMap((name) => {
-    if (word.startsWith(`${name}=`)) return [word.slice(name.length + 1).replaceAll(/^(['"])(.*)\1$/g, '$2')];
-    return word === name ? argv.slice(index + 1, index + 2) : [];
-  }));
+  return argv.flatMap((word, index) =>
+    names.flatMap((name) => {
+      if (word.startsWith(`${name}=`)) return [word.slice(name.length + 1).replaceAll(/^(['"])(.*)\1$/g, '$2')];
+      return word === name ? argv.slice(index + 1, index + 2) : [];
+    }),
+  );
 }
 
 /** Parses the argv of `systemctl show --property=ExecStart`: `{ path=… ; argv[]=/usr/bin/dockerd -H fd:// ; … }`. */

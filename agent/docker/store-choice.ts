@@ -10,7 +10,14 @@ import type { DaemonConfig } from './daemon-config.ts';
  * Drivers whose folder in the data root makes dockerd choose them (moby, graphdriver.HasPriorDriver and scanPriorDrivers),
  * and the version since when there is none of that name.
  */
-const OTHER_DRIVERS = { aufs: 24, btrfs: undefined, devicemapper: 25, 'fuse-overlayfs': undefined, overlay: 24, zfs: undefined } as const;
+const OTHER_DRIVERS = {
+  aufs: 24,
+  btrfs: undefined,
+  devicemapper: 25,
+  'fuse-overlayfs': undefined,
+  overlay: 24,
+  zfs: undefined,
+} as const;
 /** linux/magic.h: on these, dockerd before 23.0 prefers the driver of that name (moby, driver_linux.go, priority). */
 const NATIVE_DRIVERS = new Map([
   [0x9123683e, 'btrfs'],
@@ -24,15 +31,22 @@ const TRIAL = 'docker-preloader-trial';
  * containerd's store, would change its choice and hide what the user has.
  * @param dockerdVersion tells which dockerd will start; asked only where that decides
  */
-export async function unsupportedStore(dataRoot: string, config: DaemonConfig, dockerdVersion: () => Promise<string | null>): Promise<string | undefined> {
-  if (config.usernsRemap !== undefined) return `userns-remap is set to '${config.usernsRemap}': layers would have to belong to other users`;
+export async function unsupportedStore(
+  dataRoot: string,
+  config: DaemonConfig,
+  dockerdVersion: () => Promise<string | null>,
+): Promise<string | undefined> {
+  if (config.usernsRemap !== undefined)
+    return `userns-remap is set to '${config.usernsRemap}': layers would have to belong to other users`;
   if (config.containerdStore === true) return 'the containerd image store is in use (features.containerd-snapshotter)';
-  if (config.storageDriver !== undefined && config.storageDriver !== 'overlay2') return `the storage driver is '${config.storageDriver}', overlay2 expected`;
+  if (config.storageDriver !== undefined && config.storageDriver !== 'overlay2')
+    return `the storage driver is '${config.storageDriver}', overlay2 expected`;
   if (hasOverlay2(dataRoot)) return undefined;
   if (config.storageDriver === undefined) {
     const kept = await keptDriver(dataRoot, dockerdVersion);
     if (kept !== undefined) return kept;
-    if (config.containerdStore !== false && hasContainerdStore(dataRoot)) return `the containerd image store is in use (${dataRoot} is filled by it)`;
+    if (config.containerdStore !== false && hasContainerdStore(dataRoot))
+      return `the containerd image store is in use (${dataRoot} is filled by it)`;
     const native = NATIVE_DRIVERS.get(statfsSync(existingPart(dataRoot)).type);
     if (native !== undefined) return nativeChoice(native, await dockerdVersion());
   }
@@ -47,8 +61,10 @@ async function keptDriver(dataRoot: string, dockerdVersion: () => Promise<string
     const folder = join(dataRoot, driver);
     if (namesIn(folder).length === 0) continue;
     const version = goneSince === undefined ? null : await dockerdVersion();
-    if (goneSince === undefined || majorOf(version) < goneSince) return `dockerd would keep to the storage driver '${driver}', which ${folder} is filled by`;
-    if (Number.isNaN(majorOf(version))) return `dockerd before ${goneSince}.0 would keep to the storage driver '${driver}', which ${folder} is filled by, and which dockerd starts here is not known; ${CURE}`;
+    if (goneSince === undefined || majorOf(version) < goneSince)
+      return `dockerd would keep to the storage driver '${driver}', which ${folder} is filled by`;
+    if (Number.isNaN(majorOf(version)))
+      return `dockerd before ${goneSince}.0 would keep to the storage driver '${driver}', which ${folder} is filled by, and which dockerd starts here is not known; ${CURE}`;
   }
   return undefined;
 }
@@ -64,7 +80,8 @@ const OVERLAY2_FIRST_SINCE = 23;
 function nativeChoice(driver: string, version: string | null): string | undefined {
   const major = majorOf(version);
   if (major >= OVERLAY2_FIRST_SINCE) return undefined;
-  if (Number.isNaN(major)) return `dockerd before ${OVERLAY2_FIRST_SINCE}.0 chooses the storage driver '${driver}' on this filesystem, and which dockerd starts here is not known; ${CURE}`;
+  if (Number.isNaN(major))
+    return `dockerd before ${OVERLAY2_FIRST_SINCE}.0 chooses the storage driver '${driver}' on this filesystem, and which dockerd starts here is not known; ${CURE}`;
   return `dockerd ${version} chooses the storage driver '${driver}' on this filesystem; ${CURE}`;
 }
 
@@ -75,7 +92,9 @@ function hasOverlay2(dataRoot: string): boolean {
 
 /** Where dockerd keeps containers of the containerd store, and its own containerd's content. */
 function hasContainerdStore(dataRoot: string): boolean {
-  return ['rootfs/overlayfs', 'containerd/daemon/io.containerd.content.v1.content/blobs'].some((path) => namesIn(join(dataRoot, path)).length > 0);
+  return ['rootfs/overlayfs', 'containerd/daemon/io.containerd.content.v1.content/blobs'].some(
+    (path) => namesIn(join(dataRoot, path)).length > 0,
+  );
 }
 
 /**
@@ -93,7 +112,8 @@ export function overlayProblem(dataRoot: string): string | undefined {
   try {
     mkdirSync(folder);
     tryOverlay(folder);
-    if (!hasEntryTypes(folder)) return `overlay2 does not work on ${dataRoot}: its filesystem was made without d_type support; make it anew with it (ext4: mkfs.ext4 -O filetype, xfs: mkfs.xfs -n ftype=1)`;
+    if (!hasEntryTypes(folder))
+      return `overlay2 does not work on ${dataRoot}: its filesystem was made without d_type support; make it anew with it (ext4: mkfs.ext4 -O filetype, xfs: mkfs.xfs -n ftype=1)`;
     return undefined;
   } catch (error) {
     return `overlay2 does not work on ${dataRoot}: a trial mount failed: ${messageOf(error)}`;
@@ -115,7 +135,12 @@ function tryOverlay(folder: string): void {
 function mountAndUnmount(folder: string, kind: 'volatile' | 'plain'): void {
   const path = (name: string): string => join(folder, `${name}-${kind}`);
   for (const name of ['lower1', 'lower2', 'upper', 'work', MERGED]) mkdirSync(path(name));
-  mountOverlay(path(MERGED), { lower: [path('lower2'), path('lower1')], upper: path('upper'), work: path('work'), volatile: kind === 'volatile' });
+  mountOverlay(path(MERGED), {
+    lower: [path('lower2'), path('lower1')],
+    upper: path('upper'),
+    work: path('work'),
+    volatile: kind === 'volatile',
+  });
   unmount(path(MERGED), true);
 }
 
@@ -142,7 +167,9 @@ export function clearTrial(dataRoot: string): void {
  */
 function trialPlace(dataRoot: string): string {
   const overlay = statSync(join(dataRoot, 'overlay2'), { throwIfNoEntry: false });
-  return overlay?.isDirectory() === true && overlay.dev !== statSync(dataRoot).dev ? join(dataRoot, 'overlay2') : dataRoot;
+  return overlay?.isDirectory() === true && overlay.dev !== statSync(dataRoot).dev
+    ? join(dataRoot, 'overlay2')
+    : dataRoot;
 }
 
 function trialFolder(place: string): string {

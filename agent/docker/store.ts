@@ -5,7 +5,17 @@ import { asChainID, asImageID, type ChainID, type ImageID } from './ids.ts';
 import { OWN_IMAGE_SEC, parseImageConfig, readLayers, type ImageConfig } from './image-config.ts';
 import { isRecord } from './json.ts';
 import { metadataPaths, TAR_SPLIT, type MetadataPaths } from './layer-db.ts';
-import { emptyLayer, isCacheId, linksIn, linkTargetOf, overlayPaths, ownCacheId, ownLayerNames, pinName, type OwnLayerNames } from './overlay2.ts';
+import {
+  emptyLayer,
+  isCacheId,
+  linksIn,
+  linkTargetOf,
+  overlayPaths,
+  ownCacheId,
+  ownLayerNames,
+  pinName,
+  type OwnLayerNames,
+} from './overlay2.ts';
 import { emptyReferenceStore, parseReferenceStore, type ReferenceStore } from './reference-store.ts';
 
 /** How a layer of ours lies in the store now; each part may be missing or damaged. */
@@ -70,7 +80,11 @@ export class Store {
       const text = readTextIfThere(this.paths.repositories);
       this.referenceStore = text === undefined ? emptyReferenceStore : parseReferenceStore(text);
     } catch (error) {
-      throw new PreloaderError('STORE_INVALID', `${messageAt(this.paths.repositories, error)}: dockerd will not start with it; mend or remove it`, { cause: error });
+      throw new PreloaderError(
+        'STORE_INVALID',
+        `${messageAt(this.paths.repositories, error)}: dockerd will not start with it; mend or remove it`,
+        { cause: error },
+      );
     }
     this.images = new Set(namesIn(this.paths.images).flatMap((name) => asImageID(`sha256:${name}`) ?? []));
   }
@@ -125,7 +139,17 @@ export class Store {
     const record = this.paths.layer(chain);
     const hasRecord = this.ownership(chain) === 'ours';
     // The usual case at a first boot: nothing of it is there to be asked for.
-    if (!hasRecord && !this.#names().has(names.cacheId)) return { ...names, diff: undefined, linkFile: undefined, lower: undefined, committed: false, linkTarget: undefined, record: undefined, tarSplitBytes: undefined };
+    if (!hasRecord && !this.#names().has(names.cacheId))
+      return {
+        ...names,
+        diff: undefined,
+        linkFile: undefined,
+        lower: undefined,
+        committed: false,
+        linkTarget: undefined,
+        record: undefined,
+        tarSplitBytes: undefined,
+      };
     return {
       ...names,
       diff: linkTarget(`${folder}/diff`),
@@ -158,7 +182,12 @@ export class Store {
     if (!isCacheId(cacheId)) return undefined;
     const folder = this.#overlay.layer(cacheId);
     const link = readTextIfThere(`${folder}/link`);
-    if (link === undefined || linkTarget(this.#overlay.link(link)) !== linkTargetOf(cacheId) || !isDirectory(`${folder}/diff`)) return undefined;
+    if (
+      link === undefined ||
+      linkTarget(this.#overlay.link(link)) !== linkTargetOf(cacheId) ||
+      !isDirectory(`${folder}/diff`)
+    )
+      return undefined;
     return { link, lower: readTextIfThere(`${folder}/lower`) };
   }
 
@@ -175,7 +204,10 @@ export class Store {
 
   /** Whether anything of our empty layer is there. */
   hasTraceOfEmptyLayer(): boolean {
-    return isDirectory(this.#overlay.layer(emptyLayer.cacheId)) || linkTarget(this.#overlay.link(emptyLayer.link)) !== undefined;
+    return (
+      isDirectory(this.#overlay.layer(emptyLayer.cacheId)) ||
+      linkTarget(this.#overlay.link(emptyLayer.link)) !== undefined
+    );
   }
 
   /** An image's layers, or undefined where its configuration is not there or not valid. */
@@ -248,7 +280,10 @@ export class Store {
    */
   containerParents(): ReadonlyMap<string, ChainID> {
     this.#containerParents ??= new Map(
-      [...this.#parents()].filter(([name, parent]) => name !== pinName(parent) && existsSync(`${this.dataRoot}/containers/${name}/config.v2.json`)),
+      [...this.#parents()].filter(
+        ([name, parent]) =>
+          name !== pinName(parent) && existsSync(`${this.dataRoot}/containers/${name}/config.v2.json`),
+      ),
     );
     return this.#containerParents;
   }
@@ -262,7 +297,11 @@ export class Store {
   hasPin(chain: ChainID, whole: boolean): boolean {
     const name = pinName(chain);
     if (!this.mountNames.has(name)) return false;
-    return !whole || (readTextIfThere(`${this.paths.mount(name)}/mount-id`) === name && readTextIfThere(`${this.paths.mount(name)}/parent`) === chain);
+    return (
+      !whole ||
+      (readTextIfThere(`${this.paths.mount(name)}/mount-id`) === name &&
+        readTextIfThere(`${this.paths.mount(name)}/parent`) === chain)
+    );
   }
 
   /** Every link that a layer which is not in `ours` names in its `lower`, with that layer's cache-id. */
@@ -283,7 +322,8 @@ export class Store {
   #recordedFolders(): ReadonlySet<string> {
     const names = [...this.layers].map((chain) => this.#cacheId(chain)?.trim() ?? '');
     for (const container of this.containerParents().keys()) {
-      for (const file of ['mount-id', 'init-id']) names.push(readTextIfThere(`${this.paths.mount(container)}/${file}`)?.trim() ?? '');
+      for (const file of ['mount-id', 'init-id'])
+        names.push(readTextIfThere(`${this.paths.mount(container)}/${file}`)?.trim() ?? '');
     }
     return new Set(names);
   }

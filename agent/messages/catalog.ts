@@ -8,7 +8,8 @@ const NO_BREAK = '\u00a0';
 
 /** What each event means, in the words of the tables. */
 function meaningOf(name: EventName): string {
-  const { meaning }: { readonly meaning: string } = name in events ? events[name as keyof typeof events] : codes[name as keyof typeof codes];
+  const { meaning }: { readonly meaning: string } =
+    name in events ? events[name as keyof typeof events] : codes[name as keyof typeof codes];
   return meaning;
 }
 
@@ -41,6 +42,8 @@ function paragraph(text: string): string[] {
 
 /** The README's table of codes, in Markdown. */
 export function codeTable(): string {
-  const rows = Object.entries(codes).map(([code, { effect, meaning }]) => `| \`${code}\` | ${effect === 'none' ? '' : effect} | ${meaning} |`);
+  const rows = Object.entries(codes).map(
+    ([code, { effect, meaning }]) => `| \`${code}\` | ${effect === 'none' ? '' : effect} | ${meaning} |`,
+  );
   return ['| code | makes the result | meaning |', '|---|---|---|', ...rows].join('\n');
 }

@@ -4,26 +4,53 @@ export type Effect = 'none' | 'degraded' | 'failed';
 /** Every code that an error or a finding can carry: the one list, from which the README's table is made. */
 export const codes = {
   CONFIG_INVALID: { effect: 'failed', meaning: 'our configuration file is not valid; nothing was done' },
-  DOCKER_CONFIG_INVALID: { effect: 'degraded', meaning: "dockerd's own configuration file cannot be read; the store was not touched" },
-  DATA_ROOT_DIFFERS: { effect: 'degraded', meaning: 'docker.service uses another data root or driver than the one that was filled' },
-  STORE_UNSUPPORTED: { effect: 'degraded', meaning: 'dockerd uses, or would choose, another store than overlay2; it was not touched' },
+  DOCKER_CONFIG_INVALID: {
+    effect: 'degraded',
+    meaning: "dockerd's own configuration file cannot be read; the store was not touched",
+  },
+  DATA_ROOT_DIFFERS: {
+    effect: 'degraded',
+    meaning: 'docker.service uses another data root or driver than the one that was filled',
+  },
+  STORE_UNSUPPORTED: {
+    effect: 'degraded',
+    meaning: 'dockerd uses, or would choose, another store than overlay2; it was not touched',
+  },
   STORE_INVALID: { effect: 'failed', meaning: "the store's own metadata cannot be read; nothing was changed" },
   STORE_WRITE: { effect: 'failed', meaning: 'writing to the store failed' },
-  STORE_FULL: { effect: 'degraded', meaning: 'the data root has no room for what an image needs there; it was left out' },
+  STORE_FULL: {
+    effect: 'degraded',
+    meaning: 'the data root has no room for what an image needs there; it was left out',
+  },
   LEDGER_NEWER: { effect: 'degraded', meaning: 'a newer docker-preloader wrote the ledger; nothing was changed' },
-  LEDGER_INVALID: { effect: 'none', meaning: 'the ledger could not be read and was rebuilt from the store and the disks' },
+  LEDGER_INVALID: {
+    effect: 'none',
+    meaning: 'the ledger could not be read and was rebuilt from the store and the disks',
+  },
   LOCKED: { effect: 'failed', meaning: 'another docker-preloader holds the store' },
-  DOCKER_RUNNING: { effect: 'none', meaning: "dockerd is running; changes wait for its next start" },
-  MOUNT_NAMESPACE: { effect: 'failed', meaning: 'our mounts are not seen by PID 1, so dockerd would see empty folders' },
+  DOCKER_RUNNING: { effect: 'none', meaning: 'dockerd is running; changes wait for its next start' },
+  MOUNT_NAMESPACE: {
+    effect: 'failed',
+    meaning: 'our mounts are not seen by PID 1, so dockerd would see empty folders',
+  },
   DISK_MISSING: { effect: 'degraded', meaning: 'a named disk did not appear in time' },
   REQUIRED_MISSING: { effect: 'failed', meaning: 'a required disk did not appear in time, or could not be used' },
-  DISK_CONTENT: { effect: 'failed', meaning: 'a required disk holds other content than its pinned digest; it was left out' },
+  DISK_CONTENT: {
+    effect: 'failed',
+    meaning: 'a required disk holds other content than its pinned digest; it was left out',
+  },
   LABEL_INVALID: { effect: 'degraded', meaning: 'a filesystem label holds characters that no preload disk may have' },
-  LABEL_DUPLICATE: { effect: 'degraded', meaning: 'two devices carry one label and their content is not known to be the same' },
+  LABEL_DUPLICATE: {
+    effect: 'degraded',
+    meaning: 'two devices carry one label and their content is not known to be the same',
+  },
   DISK_TWICE: { effect: 'none', meaning: 'two devices hold the same disk; one of them is used' },
   DISK_REMOVABLE: { effect: 'none', meaning: 'a removable device has a label that only a glob takes; it is left out' },
   DEVICE_UNREADABLE: { effect: 'none', meaning: 'a block device could not be read' },
-  DISK_DIRTY: { effect: 'degraded', meaning: 'the filesystem was not unmounted cleanly; mounted read-only it would show only a part of its files' },
+  DISK_DIRTY: {
+    effect: 'degraded',
+    meaning: 'the filesystem was not unmounted cleanly; mounted read-only it would show only a part of its files',
+  },
   DISK_TRUNCATED: { effect: 'degraded', meaning: 'the filesystem is larger than its device' },
   MOUNT_FAILED: { effect: 'degraded', meaning: 'the disk could not be mounted' },
   MOUNT_BUSY: { effect: 'degraded', meaning: 'something else is mounted where the disk belongs' },
@@ -34,23 +61,54 @@ export const codes = {
   IMAGE_INVALID: { effect: 'degraded', meaning: "an image's configuration on a disk is not valid" },
   IMAGE_INCOMPLETE: { effect: 'degraded', meaning: 'an image lacks a layer that no attached disk and no store has' },
   LAYER_INVALID: { effect: 'degraded', meaning: 'a layer on a disk is not valid' },
-  REFERENCE_INVALID: { effect: 'degraded', meaning: 'a name on a disk is no valid image reference, or names an image that is not there' },
+  REFERENCE_INVALID: {
+    effect: 'degraded',
+    meaning: 'a name on a disk is no valid image reference, or names an image that is not there',
+  },
   TAG_CONFLICT: { effect: 'none', meaning: 'the user and a disk, or two disks, claim one tag' },
   TAG_REMOVED: { effect: 'none', meaning: 'the user removed a preloaded tag and `removedImages` is `respect`' },
-  REMOVED: { effect: 'degraded', meaning: "images of a disk were removed from dockerd's store while it was attached; they come back when Docker next starts" },
-  KEPT: { effect: 'degraded', meaning: "layers stay in the store without their disk, because a user's image or container stands on them" },
-  BUILD_CACHE: { effect: 'none', meaning: "layers stay in the store without their disk, because Docker's build cache stands on them" },
+  REMOVED: {
+    effect: 'degraded',
+    meaning:
+      "images of a disk were removed from dockerd's store while it was attached; they come back when Docker next starts",
+  },
+  KEPT: {
+    effect: 'degraded',
+    meaning: "layers stay in the store without their disk, because a user's image or container stands on them",
+  },
+  BUILD_CACHE: {
+    effect: 'none',
+    meaning: "layers stay in the store without their disk, because Docker's build cache stands on them",
+  },
   RESULT_WRONG: { effect: 'failed', meaning: 'after applying, the store is not what was planned' },
-  STORE_DIFFERS: { effect: 'degraded', meaning: '`verify`: what the disks have or had is not yet in the store, or still in it' },
-  STORE_DAMAGED: { effect: 'failed', meaning: '`verify`: what was preloaded is damaged in the store, or its disk is not mounted: images may not run' },
-  CONTENT_WRONG: { effect: 'failed', meaning: '`verify`: content of a disk, or of a layer, has not the digest that it should have' },
-  ARCHIVE_INVALID: { effect: 'failed', meaning: '`build`: an archive of images cannot be read, or its content contradicts itself' },
+  STORE_DIFFERS: {
+    effect: 'degraded',
+    meaning: '`verify`: what the disks have or had is not yet in the store, or still in it',
+  },
+  STORE_DAMAGED: {
+    effect: 'failed',
+    meaning: '`verify`: what was preloaded is damaged in the store, or its disk is not mounted: images may not run',
+  },
+  CONTENT_WRONG: {
+    effect: 'failed',
+    meaning: '`verify`: content of a disk, or of a layer, has not the digest that it should have',
+  },
+  ARCHIVE_INVALID: {
+    effect: 'failed',
+    meaning: '`build`: an archive of images cannot be read, or its content contradicts itself',
+  },
   BUILD_FAILED: { effect: 'failed', meaning: '`build`: the disk could not be made as asked for' },
   TOOL_MISSING: { effect: 'failed', meaning: 'a program that `build` or `inspect` needs is not installed' },
-  DISK_INVALID: { effect: 'failed', meaning: '`inspect`, `build --base`: the file is no preload disk, or a damaged one' },
+  DISK_INVALID: {
+    effect: 'failed',
+    meaning: '`inspect`, `build --base`: the file is no preload disk, or a damaged one',
+  },
   NO_SYSTEMD: { effect: 'failed', meaning: '`boot-order`: this system was not booted by systemd' },
   DOCUMENT_INVALID: { effect: 'failed', meaning: '`boot-order FILE`: the file is none that `boot-order --json` wrote' },
-  RECORD_FAILED: { effect: 'failed', meaning: '`record`: there is nothing to record, or this kernel does not tell what is in memory' },
+  RECORD_FAILED: {
+    effect: 'failed',
+    meaning: '`record`: there is nothing to record, or this kernel does not tell what is in memory',
+  },
   OUTPUT_FAILED: { effect: 'failed', meaning: '`boot-order --svg`: the file could not be written' },
   INTERNAL: { effect: 'failed', meaning: 'a fault of docker-preloader itself' },
 } as const satisfies Record<string, { readonly effect: Effect; readonly meaning: string }>;

@@ -4,9 +4,15 @@ import { codes, type Code } from './codes.ts';
 export const events = {
   DISK_FOUND: { priority: 'info', meaning: 'a device with a wanted label was found' },
   DISK_MOUNTED: { priority: 'info', meaning: 'a disk was mounted' },
-  DISK_ADOPTED: { priority: 'info', meaning: 'a disk was mounted already, by an earlier run in this boot, and is used as it is' },
+  DISK_ADOPTED: {
+    priority: 'info',
+    meaning: 'a disk was mounted already, by an earlier run in this boot, and is used as it is',
+  },
   DISK_GONE: { priority: 'notice', meaning: 'a disk that was there is no longer attached' },
-  LAYERS_ADOPTED: { priority: 'info', meaning: 'layers of a disk are used from where the user or another disk has them' },
+  LAYERS_ADOPTED: {
+    priority: 'info',
+    meaning: 'layers of a disk are used from where the user or another disk has them',
+  },
   READY: { priority: 'info', meaning: 'the run ended well: everything on the disks is in the store' },
   EMPTY: { priority: 'warning', meaning: 'the run ended well, but no preload disk is attached' },
   DEGRADED: { priority: 'warning', meaning: 'the run ended, but something was left out' },
@@ -16,11 +22,21 @@ export const events = {
   NOT_SYNCED: { priority: 'warning', meaning: 'the store could not be synced to its disk' },
   NOT_COMPARED: { priority: 'notice', meaning: 'docker.service could not be compared with the store that was filled' },
   NOT_FOLLOWED: { priority: 'warning', meaning: 'what dockerd changes in its store cannot be watched' },
-  READ_AHEAD: { priority: 'info', meaning: 'what a disk lists for it is being read into memory, ahead of the first containers' },
-  NOT_READ_AHEAD: { priority: 'notice', meaning: "a disk's list of what to read ahead could not be used; its images are as usable, their first containers only start more slowly" },
-  RESTORED: { priority: 'notice', meaning: 'what a prune of the user\'s took of the disks\' images is back' },
+  READ_AHEAD: {
+    priority: 'info',
+    meaning: 'what a disk lists for it is being read into memory, ahead of the first containers',
+  },
+  NOT_READ_AHEAD: {
+    priority: 'notice',
+    meaning:
+      "a disk's list of what to read ahead could not be used; its images are as usable, their first containers only start more slowly",
+  },
+  RESTORED: { priority: 'notice', meaning: "what a prune of the user's took of the disks' images is back" },
   NOT_RESTORED: { priority: 'warning', meaning: 'what a prune took could not be brought back at once' },
-  PRUNES_NOT_FOLLOWED: { priority: 'notice', meaning: "dockerd's API is not where it can be followed, or not to be reached" },
+  PRUNES_NOT_FOLLOWED: {
+    priority: 'notice',
+    meaning: "dockerd's API is not where it can be followed, or not to be reached",
+  },
 } as const satisfies Record<string, { readonly priority: Priority; readonly meaning: string }>;
 
 /** The priorities that we use, of syslog(3). */

@@ -21,10 +21,15 @@ export async function makePackages(root: string): Promise<string[]> {
   const { bundledPackages } = await build(root, path.join(root, 'dist'));
   const { version, description } = readPackageJson(root);
   const mtime = sourceDate(root);
-  const notice = { path: 'usr/share/doc/docker-preloader/copyright', mode: 0o644, content: Buffer.from(copyright(root, bundledPackages)) };
+  const notice = {
+    path: 'usr/share/doc/docker-preloader/copyright',
+    mode: 0o644,
+    content: Buffer.from(copyright(root, bundledPackages)),
+  };
   const files = [...readTree(root, packagedFiles), ...documentation(mtime), notice];
-  const scripts = readTree(root, [{ from: 'agent/packaging/deb/debian/{postinst,prerm,postrm}', to: './', mode: 0o755 }])
-    .map((script) => ({ ...script, path: path.basename(script.path) }));
+  const scripts = readTree(root, [
+    { from: 'agent/packaging/deb/debian/{postinst,prerm,postrm}', to: './', mode: 0o755 },
+  ]).map((script) => ({ ...script, path: path.basename(script.path) }));
   const data = await tarGz(files, mtime);
   const base = path.join(root, 'dist', `docker-preloader_${version}_amd64`);
   writeWhole(`${base}.tar.gz`, data);
@@ -46,7 +51,11 @@ function sourceDate(root: string): Date {
 
 function lastCommit(root: string): string | undefined {
   try {
-    return execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    return execFileSync('git', ['log', '-1', '--format=%ct'], {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
   } catch {
     return undefined; // no git, or an unpacked source archive
   }

@@ -11,7 +11,8 @@ export function generatedFiles(root: string): Readonly<Record<string, string>> {
   const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
   const [before, rest = ''] = readme.split(BEGIN);
   const after = rest.split(END)[1];
-  if (before === undefined || after === undefined) throw new Error(`Expected README.md to have the lines \`${BEGIN}\` and \`${END}\`, found none`);
+  if (before === undefined || after === undefined)
+    throw new Error(`Expected README.md to have the lines \`${BEGIN}\` and \`${END}\`, found none`);
   return {
     'units/docker-preloader.catalog': catalogText(),
     ...Object.fromEntries(Object.entries(jsonSchemas()).map(([name, text]) => [`agent/status/schemas/${name}`, text])),

@@ -34,12 +34,19 @@ export async function fetchStatus(socketPath: string): Promise<Answer> {
 
 async function askOnce(socketPath: string): Promise<string> {
   return new Promise<string>((resolve, reject) => {
-    const call = request({ socketPath, path: '/v1/status', timeout: TIMEOUT_MS, headers: { Connection: 'close' } }, (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (chunk: string) => (text += chunk));
-      response.on('end', () => (response.statusCode === 200 ? resolve(text) : reject(new Error(`status 200 expected, found ${response.statusCode ?? 'none'}: ${text.trim()}`))));
-    });
+    const call = request(
+      { socketPath, path: '/v1/status', timeout: TIMEOUT_MS, headers: { Connection: 'close' } },
+      (response) => {
+        let text = '';
+        response.setEncoding('utf8');
+        response.on('data', (chunk: string) => (text += chunk));
+        response.on('end', () =>
+          response.statusCode === 200
+            ? resolve(text)
+            : reject(new Error(`status 200 expected, found ${response.statusCode ?? 'none'}: ${text.trim()}`)),
+        );
+      },
+    );
     call.on('timeout', () => call.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)));
     call.on('error', reject);
     call.end();

@@ -12,7 +12,10 @@ import type { StatusDocument } from './schema.ts';
  */
 export class CurrentStatus {
   readonly #config: Config;
-  #own: { readonly status: StatusDocument; /** The file that it is newer than, or is. */ readonly over: string | undefined };
+  #own: {
+    readonly status: StatusDocument;
+    /** The file that it is newer than, or is. */ readonly over: string | undefined;
+  };
   #findings: readonly Finding[] = [];
   #phase: Pick<StatusDocument, 'phase' | 'phaseSince' | 'phaseSinceUsec'>;
   #dockerd: string | null = null;
@@ -70,7 +73,9 @@ export class CurrentStatus {
   }
 
   #foundIn(published: string | undefined): StatusDocument {
-    return published === undefined || published === this.#own.over ? this.#own.status : (parseStatus(published) ?? this.#own.status);
+    return published === undefined || published === this.#own.over
+      ? this.#own.status
+      : (parseStatus(published) ?? this.#own.status);
   }
 
   /** Made once for each status: clients may ask as often as they like. */
@@ -78,7 +83,11 @@ export class CurrentStatus {
     const from = publishedStatus(this.#config);
     if (this.#made === undefined || this.#made.from !== from) {
       const found = this.#foundIn(from);
-      const document = { ...withFindings(found, this.#findings), ...this.#phase, versions: { ...found.versions, dockerd: this.#dockerd } };
+      const document = {
+        ...withFindings(found, this.#findings),
+        ...this.#phase,
+        versions: { ...found.versions, dockerd: this.#dockerd },
+      };
       this.#made = { from, document, text: `${JSON.stringify(document)}\n` };
     }
     return this.#made;

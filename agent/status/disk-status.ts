@@ -9,17 +9,28 @@ import type { DiskStatus } from './schema.ts';
 import { runFailure } from './summary.ts';
 
 /** Findings about a disk that is not there at all, or no longer. */
-const ABSENT: Partial<Record<Code, DiskStatus['state']>> = { DISK_MISSING: 'missing', REQUIRED_MISSING: 'missing', DISK_LOST: 'lost', KEPT: 'missing' };
+const ABSENT: Partial<Record<Code, DiskStatus['state']>> = {
+  DISK_MISSING: 'missing',
+  REQUIRED_MISSING: 'missing',
+  DISK_LOST: 'lost',
+  KEPT: 'missing',
+};
 
 /** Every disk: those in use, those that were left out, and those that should be there. */
 export function diskStatuses(run: Preload): DiskStatus[] {
   const loaded = new Set(run.disks.map((disk) => disk.mounted.device.path));
   const left = run.candidates.filter((disk) => !loaded.has(disk.device.path));
   const labels = new Set([...run.disks.map((disk) => disk.content.label), ...left.map((disk) => disk.label)]);
-  const absent = run.findings.filter((finding) => ABSENT[finding.code] !== undefined && finding.label !== undefined && !labels.has(finding.label));
+  const absent = run.findings.filter(
+    (finding) => ABSENT[finding.code] !== undefined && finding.label !== undefined && !labels.has(finding.label),
+  );
   // A required one that is missing may also be named in `labels`, or needed by what is kept: one entry each.
   const once = absent.filter((finding, index) => absent.findIndex((other) => other.label === finding.label) === index);
-  return [...run.disks.map((disk) => loadedDisk(run, disk)), ...left.map((disk) => leftOutDisk(run, disk)), ...once.map(absentDisk)];
+  return [
+    ...run.disks.map((disk) => loadedDisk(run, disk)),
+    ...left.map((disk) => leftOutDisk(run, disk)),
+    ...once.map(absentDisk),
+  ];
 }
 
 function loadedDisk(run: Preload, { mounted, content }: LoadedDisk): DiskStatus {
@@ -28,7 +39,9 @@ function loadedDisk(run: Preload, { mounted, content }: LoadedDisk): DiskStatus 
   const isUnused = run.plan === undefined || runFailure(run) !== undefined;
   // Of two devices with its label, a finding may be about the other.
   const isIts = ({ device = mounted.device.path }: Finding): boolean => device === mounted.device.path;
-  const fault = run.findings.find((finding) => finding.label === content.label && isIts(finding) && effectOf(finding) !== 'none') ?? (isUnused ? runFailure(run) : undefined);
+  const fault =
+    run.findings.find((finding) => finding.label === content.label && isIts(finding) && effectOf(finding) !== 'none') ??
+    (isUnused ? runFailure(run) : undefined);
   return {
     label: content.label,
     device: mounted.device.path,
@@ -50,13 +63,25 @@ function loadedDisk(run: Preload, { mounted, content }: LoadedDisk): DiskStatus 
 function countShared(run: Preload, { content }: Pick<LoadedDisk, 'content'>): number {
   const { plan } = run;
   if (plan === undefined) return 0;
-  return [...content.layers.keys()].filter((chain) => plan.sharedWithUser.has(chain) || (plan.content.layers.get(chain) ?? content.label) !== content.label).length;
+  return [...content.layers.keys()].filter(
+    (chain) => plan.sharedWithUser.has(chain) || (plan.content.layers.get(chain) ?? content.label) !== content.label,
+  ).length;
 }
 
 function leftOutDisk({ findings }: Preload, { label, device, superblock }: FoundDisk): DiskStatus {
   // A duplicate's finding names all devices, one of a failed mount the first.
-  const fault = findings.find((finding) => finding.device === device.path) ?? findings.find((finding) => finding.label === label && effectOf(finding) !== 'none');
-  return { ...nothing, label: oneLine(label), device: device.path, filesystem: superblock.filesystem, sizeBytes: device.sizeBytes, state: 'refused', error: errorOf(fault) };
+  const fault =
+    findings.find((finding) => finding.device === device.path) ??
+    findings.find((finding) => finding.label === label && effectOf(finding) !== 'none');
+  return {
+    ...nothing,
+    label: oneLine(label),
+    device: device.path,
+    filesystem: superblock.filesystem,
+    sizeBytes: device.sizeBytes,
+    state: 'refused',
+    error: errorOf(fault),
+  };
 }
 
 function absentDisk(finding: Finding): DiskStatus {
@@ -64,7 +89,16 @@ function absentDisk(finding: Finding): DiskStatus {
 }
 
 const nothing = {
-  device: null, filesystem: null, sizeBytes: null, mountPoint: null, images: 0, layers: 0, layerBytes: 0, manifestDigest: null, adopted: false, sharedLayers: 0,
+  device: null,
+  filesystem: null,
+  sizeBytes: null,
+  mountPoint: null,
+  images: 0,
+  layers: 0,
+  layerBytes: 0,
+  manifestDigest: null,
+  adopted: false,
+  sharedLayers: 0,
 } as const satisfies Partial<DiskStatus>;
 
 function errorOf(finding: Finding | undefined): DiskStatus['error'] {

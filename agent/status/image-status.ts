@@ -18,7 +18,12 @@ export function imageStatuses(run: Preload): ImageStatus[] {
   return run.disks.flatMap((disk) => [...validImages(run, disk, byImage, names), ...invalidImages(run, disk)]);
 }
 
-function validImages(run: Preload, { content }: LoadedDisk, byImage: ReadonlyMap<string, Finding>, dockerd: ReadonlyMap<ImageID, readonly string[]>): ImageStatus[] {
+function validImages(
+  run: Preload,
+  { content }: LoadedDisk,
+  byImage: ReadonlyMap<string, Finding>,
+  dockerd: ReadonlyMap<ImageID, readonly string[]>,
+): ImageStatus[] {
   const names = Map.groupBy(content.references, ([, id]) => id);
   return [...content.images.values()].map((image) => {
     const { id } = image;
@@ -26,14 +31,24 @@ function validImages(run: Preload, { content }: LoadedDisk, byImage: ReadonlyMap
     const about = [id, ...references].flatMap((name) => byImage.get(`${content.label} ${name}`) ?? []);
     const fault = faultOf(run, image, about, content.label);
     const usable = fault === undefined;
-    return { id, references, disk: content.label, usable, code: fault?.code ?? null, reason: fault?.message ?? null, dockerReferences: usable ? (dockerd.get(id) ?? []).toSorted() : [] };
+    return {
+      id,
+      references,
+      disk: content.label,
+      usable,
+      code: fault?.code ?? null,
+      reason: fault?.message ?? null,
+      dockerReferences: usable ? (dockerd.get(id) ?? []).toSorted() : [],
+    };
   });
 }
 
 /** What dockerd calls each image: as it was found, or as the run has left it. */
 function dockerNames({ plan, store, applied }: Preload): Map<ImageID, string[]> {
   const references = new Map<string, ImageID | undefined>(store?.referenceStore.references);
-  if (applied) for (const step of plan?.steps ?? []) if (step.do === 'write-references') for (const [name, id] of step.changes) references.set(name, id);
+  if (applied)
+    for (const step of plan?.steps ?? [])
+      if (step.do === 'write-references') for (const [name, id] of step.changes) references.set(name, id);
   const names = new Map<ImageID, string[]>();
   for (const [name, id] of references) {
     if (id === undefined) continue;
@@ -52,11 +67,33 @@ function faultOf(run: Preload, image: DiskImage, about: readonly Finding[], labe
   const { id } = image;
   if (hasImage(run, image)) return undefined;
   const failure = runFailure(run);
-  if (plan === undefined) return failure ?? run.findings.find((finding) => finding.label === label) ?? { code: 'INTERNAL', message: 'the store could not be filled' };
-  if (!plan.catalogue.images.has(id)) return about.find((finding) => finding.code === 'IMAGE_INCOMPLETE') ?? about[0] ?? { code: 'IMAGE_INCOMPLETE', message: 'a layer of it is missing' };
-  if (!plan.wanted.has(id)) return about.find((finding) => finding.code !== 'IMAGE_INCOMPLETE') ?? { code: 'TAG_CONFLICT', message: 'all its names belong to another disk or to the user' };
+  if (plan === undefined)
+    return (
+      failure ??
+      run.findings.find((finding) => finding.label === label) ?? {
+        code: 'INTERNAL',
+        message: 'the store could not be filled',
+      }
+    );
+  if (!plan.catalogue.images.has(id))
+    return (
+      about.find((finding) => finding.code === 'IMAGE_INCOMPLETE') ??
+      about[0] ?? { code: 'IMAGE_INCOMPLETE', message: 'a layer of it is missing' }
+    );
+  if (!plan.wanted.has(id))
+    return (
+      about.find((finding) => finding.code !== 'IMAGE_INCOMPLETE') ?? {
+        code: 'TAG_CONFLICT',
+        message: 'all its names belong to another disk or to the user',
+      }
+    );
   if (!pendingImages(run).has(id)) return undefined;
-  if (failure === undefined && run.removed?.has(id) === true) return { code: 'REMOVED', message: 'dockerd had it, and it was removed; it comes back when Docker next starts; run: systemctl restart docker' };
+  if (failure === undefined && run.removed?.has(id) === true)
+    return {
+      code: 'REMOVED',
+      message:
+        'dockerd had it, and it was removed; it comes back when Docker next starts; run: systemctl restart docker',
+    };
   return failure ?? { code: 'PENDING', message: 'it comes when Docker next starts; run: systemctl restart docker' };
 }
 
@@ -64,7 +101,17 @@ function faultOf(run: Preload, image: DiskImage, about: readonly Finding[], labe
 function invalidImages(run: Preload, { content }: LoadedDisk): ImageStatus[] {
   return run.findings.flatMap((finding) =>
     finding.code === 'IMAGE_INVALID' && finding.label === content.label && finding.image !== undefined
-      ? [{ id: finding.image, references: [], disk: content.label, usable: false, code: finding.code, reason: finding.message, dockerReferences: [] }]
+      ? [
+          {
+            id: finding.image,
+            references: [],
+            disk: content.label,
+            usable: false,
+            code: finding.code,
+            reason: finding.message,
+            dockerReferences: [],
+          },
+        ]
       : [],
   );
 }

@@ -27,7 +27,13 @@ export function eventsOf(status: StatusDocument, before?: StatusDocument): Journ
 }
 
 /** A finding's own entry, searchable by its fields. */
-export function findingEvent({ code, message, label, device, image }: StatusDocument['findings'][number]): JournalEvent {
+export function findingEvent({
+  code,
+  message,
+  label,
+  device,
+  image,
+}: StatusDocument['findings'][number]): JournalEvent {
   return { name: code as Code, message, fields: { LABEL: label, DEVICE: device, IMAGE: image } };
 }
 
@@ -37,7 +43,11 @@ function diskEvents(disks: readonly DiskStatus[], before: readonly DiskStatus[])
   const known = new Map(before.map((disk) => [key(disk), disk]));
   const gone = before.filter((disk) => disk.device !== null && !present.has(key(disk)));
   return [
-    ...gone.map((disk): JournalEvent => ({ name: 'DISK_GONE', message: `disk ${disk.label} (${disk.device ?? ''}) is no longer there`, fields: fieldsOf(disk) })),
+    ...gone.map((disk): JournalEvent => ({
+      name: 'DISK_GONE',
+      message: `disk ${disk.label} (${disk.device ?? ''}) is no longer there`,
+      fields: fieldsOf(disk),
+    })),
     ...disks.flatMap((disk) => newsOf(disk, known.get(key(disk)))),
   ];
 }
@@ -45,18 +55,34 @@ function diskEvents(disks: readonly DiskStatus[], before: readonly DiskStatus[])
 function newsOf(disk: DiskStatus, before: DiskStatus | undefined): JournalEvent[] {
   const { label, device, mountPoint, layers, sharedLayers } = disk;
   const fields = fieldsOf(disk);
-  const found: JournalEvent = { name: 'DISK_FOUND', message: `disk ${label}: found on ${device ?? ''}, ${disk.filesystem ?? ''}, ${megabytes(disk.sizeBytes ?? 0)}`, fields };
+  const found: JournalEvent = {
+    name: 'DISK_FOUND',
+    message: `disk ${label}: found on ${device ?? ''}, ${disk.filesystem ?? ''}, ${megabytes(disk.sizeBytes ?? 0)}`,
+    fields,
+  };
   const events: JournalEvent[] = device === null || before !== undefined ? [] : [found];
   if (mountPoint !== null && (before?.mountPoint ?? null) === null) {
     const content = `${plural(disk.images, 'image')}, ${plural(layers, 'layer')}`;
     events.push(
       disk.adopted
-        ? { name: 'DISK_ADOPTED', message: `disk ${label}: ${device ?? ''} was mounted on ${mountPoint} already and is used as it is: ${content}`, fields }
-        : { name: 'DISK_MOUNTED', message: `disk ${label}: ${device ?? ''} mounted read-only on ${mountPoint}: ${content}`, fields },
+        ? {
+            name: 'DISK_ADOPTED',
+            message: `disk ${label}: ${device ?? ''} was mounted on ${mountPoint} already and is used as it is: ${content}`,
+            fields,
+          }
+        : {
+            name: 'DISK_MOUNTED',
+            message: `disk ${label}: ${device ?? ''} mounted read-only on ${mountPoint}: ${content}`,
+            fields,
+          },
     );
   }
   if (sharedLayers > 0 && sharedLayers !== before?.sharedLayers) {
-    events.push({ name: 'LAYERS_ADOPTED', message: `disk ${label}: ${sharedLayers} of ${plural(layers, 'layer')} used from where the user or another disk has them`, fields: { ...fields, LAYERS: sharedLayers } });
+    events.push({
+      name: 'LAYERS_ADOPTED',
+      message: `disk ${label}: ${sharedLayers} of ${plural(layers, 'layer')} used from where the user or another disk has them`,
+      fields: { ...fields, LAYERS: sharedLayers },
+    });
   }
   return events;
 }
@@ -67,19 +93,35 @@ function fieldsOf({ label, device }: DiskStatus): Fields {
 
 /** Where dockerd runs, a finding says so already. */
 function pendingEvents({ pending, findings }: StatusDocument, before: StatusDocument | undefined): JournalEvent[] {
-  if (pending.length === 0 || findings.some((finding) => finding.code === 'DOCKER_RUNNING') || before?.pending.join('\n') === pending.join('\n')) return [];
-  return [{ name: 'PENDING', message: `${plural(pending.length, 'change')} ${pending.length === 1 ? 'waits' : 'wait'} for Docker's next start; run: systemctl restart docker`, fields: { CHANGES: pending.length } }];
+  if (
+    pending.length === 0 ||
+    findings.some((finding) => finding.code === 'DOCKER_RUNNING') ||
+    before?.pending.join('\n') === pending.join('\n')
+  )
+    return [];
+  return [
+    {
+      name: 'PENDING',
+      message: `${plural(pending.length, 'change')} ${pending.length === 1 ? 'waits' : 'wait'} for Docker's next start; run: systemctl restart docker`,
+      fields: { CHANGES: pending.length },
+    },
+  ];
 }
 
 const summaries = { ok: 'READY', empty: 'EMPTY', degraded: 'DEGRADED', failed: 'FAILED' } as const;
 
 function summaryEvent({ state, summary, disks, images, changes, pending }: StatusDocument): JournalEvent {
   const used = disks.filter((disk) => disk.mountPoint !== null).length;
-  return { name: summaries[state], message: summary, fields: { STATE: state, DISKS: used, IMAGES: images.length, CHANGES: changes, PENDING: pending.length } };
+  return {
+    name: summaries[state],
+    message: summary,
+    fields: { STATE: state, DISKS: used, IMAGES: images.length, CHANGES: changes, PENDING: pending.length },
+  };
 }
 
 /** Sends entries to the journal; elsewhere, on a terminal say, only what asks for attention is told. */
 export function logEvents(events: readonly JournalEvent[]): void {
   const journal = isJournal();
-  for (const { name, message, fields } of events) if (journal || priorityOf(name) !== 'info') log(name, message, fields);
+  for (const { name, message, fields } of events)
+    if (journal || priorityOf(name) !== 'info') log(name, message, fields);
 }

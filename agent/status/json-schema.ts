@@ -3,7 +3,10 @@ import { planSchema, statusSchema } from './schema.ts';
 
 /** The JSON schemas of what the socket answers, by the file that each is written to. */
 export function jsonSchemas(): Readonly<Record<string, string>> {
-  return { 'status.schema.json': textOf(statusSchema, 'GET /v1/status of docker-preloader, and its status.json'), 'plan.schema.json': textOf(planSchema, 'GET /v1/plan of docker-preloader') };
+  return {
+    'status.schema.json': textOf(statusSchema, 'GET /v1/status of docker-preloader, and its status.json'),
+    'plan.schema.json': textOf(planSchema, 'GET /v1/plan of docker-preloader'),
+  };
 }
 
 function textOf(schema: z.ZodMiniType, title: string): string {

@@ -4,7 +4,14 @@ import { states } from './state.ts';
 /** OpenMetrics 1.0's own type; scrapers of Prometheus ask for it and understand it. */
 export const METRICS_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 
-const diskStates = ['in-use', 'pending', 'unused', 'refused', 'lost', 'missing'] as const satisfies readonly StatusDocument['disks'][number]['state'][];
+const diskStates = [
+  'in-use',
+  'pending',
+  'unused',
+  'refused',
+  'lost',
+  'missing',
+] as const satisfies readonly StatusDocument['disks'][number]['state'][];
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -17,23 +24,59 @@ export function metrics(status: StatusDocument): string {
   const gauge = (name: string, help: string, values: readonly (readonly [labels: Labels, value: number])[]): void => {
     const family = `docker_preloader_${name}`;
     const unit = /_(seconds|bytes)$/.exec(name)?.[1];
-    lines.push(`# TYPE ${family} gauge`, ...(unit === undefined ? [] : [`# UNIT ${family} ${unit}`]), `# HELP ${family} ${help}`);
+    lines.push(
+      `# TYPE ${family} gauge`,
+      ...(unit === undefined ? [] : [`# UNIT ${family} ${unit}`]),
+      `# HELP ${family} ${help}`,
+    );
     for (const [labels, value] of values) lines.push(`${family}${labelSet(labels)} ${value}`);
   };
   const used = status.disks.filter((disk) => disk.mountPoint !== null);
-  gauge('state', 'The state of the last run, 1 for the one that it is in.', Object.keys(states).map((state) => [{ state }, state === status.state ? 1 : 0]));
+  gauge(
+    'state',
+    'The state of the last run, 1 for the one that it is in.',
+    Object.keys(states).map((state) => [{ state }, state === status.state ? 1 : 0]),
+  );
   gauge('disks', 'Disks in use.', [[{}, used.length]]);
-  gauge('disk_states', 'Disks by state.', diskStates.map((state) => [{ state }, status.disks.filter((disk) => disk.state === state).length]));
+  gauge(
+    'disk_states',
+    'Disks by state.',
+    diskStates.map((state) => [{ state }, status.disks.filter((disk) => disk.state === state).length]),
+  );
   gauge('images', 'Images on all disks.', [[{}, status.images.length]]);
-  gauge('images_usable', 'Of these, images that dockerd has.', [[{}, status.images.filter((image) => image.usable).length]]);
-  gauge('layers', 'Layers of a disk.', used.map((disk) => [{ disk: disk.label }, disk.layers]));
-  gauge('layers_shared', 'Of these, layers that the store has from the user or another disk.', used.map((disk) => [{ disk: disk.label }, disk.sharedLayers]));
-  gauge('disk_size_bytes', 'Size of a disk.', used.map((disk) => [{ disk: disk.label }, disk.sizeBytes ?? 0]));
-  gauge('findings', 'What was left out or is in conflict, by code.', [...Map.groupBy(status.findings, ({ code }) => code)].map(([code, found]) => [{ code }, found.length]));
+  gauge('images_usable', 'Of these, images that dockerd has.', [
+    [{}, status.images.filter((image) => image.usable).length],
+  ]);
+  gauge(
+    'layers',
+    'Layers of a disk.',
+    used.map((disk) => [{ disk: disk.label }, disk.layers]),
+  );
+  gauge(
+    'layers_shared',
+    'Of these, layers that the store has from the user or another disk.',
+    used.map((disk) => [{ disk: disk.label }, disk.sharedLayers]),
+  );
+  gauge(
+    'disk_size_bytes',
+    'Size of a disk.',
+    used.map((disk) => [{ disk: disk.label }, disk.sizeBytes ?? 0]),
+  );
+  gauge(
+    'findings',
+    'What was left out or is in conflict, by code.',
+    [...Map.groupBy(status.findings, ({ code }) => code)].map(([code, found]) => [{ code }, found.length]),
+  );
   gauge('pending_changes', "Changes that wait for Docker's next start.", [[{}, status.pending.length]]);
   gauge('ready_seconds', 'CLOCK_MONOTONIC when the run was ready.', [[{}, status.readyUsec / 1_000_000]]);
-  gauge('phase_duration_seconds', 'How long each step of the run took.', status.timings.map(({ phase, durationUsec }) => [{ phase }, durationUsec / 1_000_000]));
-  gauge('version', 'Always 1; the versions are in the labels.', [[{ version: status.versions.agent, format: status.versions.format, dockerd: status.versions.dockerd ?? '' }, 1]]);
+  gauge(
+    'phase_duration_seconds',
+    'How long each step of the run took.',
+    status.timings.map(({ phase, durationUsec }) => [{ phase }, durationUsec / 1_000_000]),
+  );
+  gauge('version', 'Always 1; the versions are in the labels.', [
+    [{ version: status.versions.agent, format: status.versions.format, dockerd: status.versions.dockerd ?? '' }, 1],
+  ]);
   return `${lines.join('\n')}\n# EOF\n`;
 }
 

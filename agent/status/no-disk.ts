@@ -4,6 +4,9 @@ import { listNames } from '../text/plural.ts';
 /** That no disk was found, for whoever has just attached one. */
 export function noDisk({ labels, required }: Config): string {
   const wanted = [...required.map((entry) => entry.replace(/@.*/, '')), ...labels];
-  const which = wanted.length === 0 ? '`labels` is empty' : `no attached device has a label that matches ${listNames([...new Set(wanted)])}`;
+  const which =
+    wanted.length === 0
+      ? '`labels` is empty'
+      : `no attached device has a label that matches ${listNames([...new Set(wanted)])}`;
   return `no preload disk found: ${which}; look at: lsblk -o NAME,LABEL,SIZE`;
 }

@@ -43,7 +43,8 @@ function findWaiting({ plan, applied }: Preload): Waiting {
   for (const step of plan.steps) {
     if (step.do === 'link-layer' || step.do === 'record-layer') layers.add(step.chain);
     else if (step.do === 'store-image') images.add(step.id);
-    else if (step.do === 'write-references') for (const id of step.changes.values()) if (id !== undefined) images.add(id);
+    else if (step.do === 'write-references')
+      for (const id of step.changes.values()) if (id !== undefined) images.add(id);
   }
   const lacks = (image: DiskImage): boolean => image.chains.some((chain) => layers.has(chain));
   for (const image of plan.wanted.values()) if (lacks(image)) images.add(image.id);

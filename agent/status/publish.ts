@@ -23,13 +23,17 @@ export function publish(config: Config, status: StatusDocument, command: BootRec
   const text = `${JSON.stringify(status)}\n`;
   try {
     ensureFolder(realPathOf(dirname(config.statusSocket)), 0o755);
-    const write = (name: string, text: string): void => replaceFile(runtimePath(config, name), text, { mode: PUBLIC_FILE, durable: false });
+    const write = (name: string, text: string): void =>
+      replaceFile(runtimePath(config, name), text, { mode: PUBLIC_FILE, durable: false });
     write(STATUS_FILE, text);
     write(METRICS, metrics(status));
     const known = bootRecord(config);
     if (known === undefined || (known.command === 'apply' && command === 'run')) {
       const { readyUsec, timings, state } = known ?? status;
-      write(BOOT_RECORD, `${JSON.stringify({ readyUsec, timings, state, command, boot: bootId() } satisfies BootRecord)}\n`);
+      write(
+        BOOT_RECORD,
+        `${JSON.stringify({ readyUsec, timings, state, command, boot: bootId() } satisfies BootRecord)}\n`,
+      );
     }
     return text;
   } catch (error) {

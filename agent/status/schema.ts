@@ -29,7 +29,9 @@ const finding = z.object({
   conflict: z.optional(conflict),
 });
 
-const problem = z.nullable(z.object({ code: text('one of the codes in the README'), message: text('the same in words') }));
+const problem = z.nullable(
+  z.object({ code: text('one of the codes in the README'), message: text('the same in words') }),
+);
 
 const disk = z.object({
   label: text('the filesystem label; an entry of `required` where no such disk is there'),
@@ -42,9 +44,13 @@ const disk = z.object({
   layerBytes: count('their size, as image sizes are counted'),
   manifestDigest: textOrNull("of the disk's docker-preloader.json, which `required` can pin"),
   state: z._default(
-    z.enum(['in-use', 'pending', 'unused', 'refused', 'lost', 'missing']).check(
-      z.describe("in-use: its images are in the store; pending: they come when Docker next starts; unused: readable, but the store could not be filled; refused: left out; lost: pulled out while mounted; missing: not there"),
-    ),
+    z
+      .enum(['in-use', 'pending', 'unused', 'refused', 'lost', 'missing'])
+      .check(
+        z.describe(
+          'in-use: its images are in the store; pending: they come when Docker next starts; unused: readable, but the store could not be filled; refused: left out; lost: pulled out while mounted; missing: not there',
+        ),
+      ),
     'in-use',
   ),
   adopted: z._default(flag('mounted by an earlier run in this boot, and used as it is'), false),
@@ -59,7 +65,12 @@ const image = z.object({
   usable: flag('whether dockerd has it'),
   code: z._default(textOrNull('why not: a code, or PENDING'), null),
   reason: z._default(textOrNull('why not, in words'), null),
-  dockerReferences: z._default(z.nullable(z.array(z.string())).check(z.describe("names that dockerd has for it, the user's too; empty where it does not have it")), null),
+  dockerReferences: z._default(
+    z
+      .nullable(z.array(z.string()))
+      .check(z.describe("names that dockerd has for it, the user's too; empty where it does not have it")),
+    null,
+  ),
 });
 
 const timing = z.object({
@@ -67,7 +78,15 @@ const timing = z.object({
   startUsec: count('when it began, in microseconds of CLOCK_MONOTONIC'),
   durationUsec: z._default(count('how long it took, in microseconds'), 0),
   waitedFor: z.optional(text('what it had to wait for, in words')),
-  mounted: z.optional(z.array(z.object({ label: text('of the disk'), device: text('its node'), atUsec: count('when it was mounted, in microseconds of CLOCK_MONOTONIC') }))),
+  mounted: z.optional(
+    z.array(
+      z.object({
+        label: text('of the disk'),
+        device: text('its node'),
+        atUsec: count('when it was mounted, in microseconds of CLOCK_MONOTONIC'),
+      }),
+    ),
+  ),
 });
 
 /** `GET /v1/status`, status.json, `status --json`. */
@@ -86,11 +105,18 @@ export const statusSchema = z.object({
   findings: z.array(finding).check(z.describe('what was left out or is in conflict')),
   timings: z.array(timing),
   readyUsec: count('when READY was reported, in microseconds of CLOCK_MONOTONIC'),
-  phase: z._default(text('what the agent is at: ready, then sync while the store is written to its disk, then watch; ready for a run without a daemon'), 'ready'),
+  phase: z._default(
+    text(
+      'what the agent is at: ready, then sync while the store is written to its disk, then watch; ready for a run without a daemon',
+    ),
+    'ready',
+  ),
   phaseSince: z._default(text('since when, ISO 8601'), ''),
   phaseSinceUsec: z._default(count('since when, in microseconds of CLOCK_MONOTONIC'), 0),
   conflicts: z._default(
-    z.array(z.object({ reference: text('the tag'), ...conflict.shape, message: text('in words') })).check(z.describe('tags that more than one claims')),
+    z
+      .array(z.object({ reference: text('the tag'), ...conflict.shape, message: text('in words') }))
+      .check(z.describe('tags that more than one claims')),
     [],
   ),
   versions: z._default(
@@ -98,7 +124,9 @@ export const statusSchema = z.object({
       agent: text('of docker-preloader'),
       format: text('of the disks that it writes'),
       ledger: z._default(text('of the ledger that it writes'), ''),
-      dockerd: textOrNull("of the dockerd that docker.service starts; null until a client asks, and where there is none"),
+      dockerd: textOrNull(
+        'of the dockerd that docker.service starts; null until a client asks, and where there is none',
+      ),
     }),
     { agent: '', format: '', ledger: '', dockerd: null },
   ),
@@ -107,11 +135,17 @@ export const statusSchema = z.object({
 /** `GET /v1/plan`, `plan --json`. */
 export const planSchema = z.object({
   state,
-  steps: z.array(z.object({ do: text('the kind of change'), text: text('the change in one line') })).check(z.describe('what would be done to the store if Docker started now')),
+  steps: z
+    .array(z.object({ do: text('the kind of change'), text: text('the change in one line') }))
+    .check(z.describe('what would be done to the store if Docker started now')),
   findings: z.array(finding),
 });
 
-type DeepReadonly<Value> = Value extends readonly (infer Item)[] ? readonly DeepReadonly<Item>[] : Value extends object ? { readonly [Key in keyof Value]: DeepReadonly<Value[Key]> } : Value;
+type DeepReadonly<Value> = Value extends readonly (infer Item)[]
+  ? readonly DeepReadonly<Item>[]
+  : Value extends object
+    ? { readonly [Key in keyof Value]: DeepReadonly<Value[Key]> }
+    : Value;
 
 export type StatusDocument = DeepReadonly<z.infer<typeof statusSchema>>;
 export type DiskStatus = StatusDocument['disks'][number];

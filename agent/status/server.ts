@@ -20,7 +20,10 @@ const SOCKET_MODE = 0o660;
  * Serves the status over HTTP on a unix socket: the one at `path`, or the one that the service manager listens on and has
  * passed as `fd`. Only reads: a client cannot make the agent do anything.
  */
-export async function serveStatus(where: { readonly path: string; readonly fd: number | undefined }, routes: Routes): Promise<SocketServer> {
+export async function serveStatus(
+  where: { readonly path: string; readonly fd: number | undefined },
+  routes: Routes,
+): Promise<SocketServer> {
   const answered = new WeakSet<Socket>();
   const connections = new Map<Socket, Clock>();
   const http = createServer((request, response) => {
@@ -103,10 +106,21 @@ function limit(http: Server): void {
   http.keepAliveTimeout = REQUEST_TIMEOUT_MS;
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, routes: Routes, clock: Clock | undefined): Promise<void> {
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  routes: Routes,
+  clock: Clock | undefined,
+): Promise<void> {
   const [path = '/'] = (request.url ?? '/').split('?');
   const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
-  if (route === undefined) return send(response, 404, 'application/json', errorBody(`no such path: ${path}; there are ${Object.keys(routes).join(', ')}`));
+  if (route === undefined)
+    return send(
+      response,
+      404,
+      'application/json',
+      errorBody(`no such path: ${path}; there are ${Object.keys(routes).join(', ')}`),
+    );
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('Allow', 'GET, HEAD');
     return send(response, 405, 'application/json', errorBody(`GET expected, found ${request.method ?? 'nothing'}`));

@@ -27,12 +27,17 @@ export function statusDocument(run: Preload, readyUsec: number): StatusDocument 
     disks: diskStatuses(run),
     images: imageStatuses(run),
     findings: run.findings,
-    timings: run.timings.entries.map((entry, index, entries) => ({ ...entry, durationUsec: (entries[index + 1]?.startUsec ?? readyUsec) - entry.startUsec })),
+    timings: run.timings.entries.map((entry, index, entries) => ({
+      ...entry,
+      durationUsec: (entries[index + 1]?.startUsec ?? readyUsec) - entry.startUsec,
+    })),
     readyUsec,
     phase: 'ready',
     phaseSince: new Date().toISOString(),
     phaseSinceUsec: readyUsec,
-    conflicts: run.findings.flatMap(({ image, conflict, message }) => (image === undefined || conflict === undefined ? [] : [{ reference: image, ...conflict, message }])),
+    conflicts: run.findings.flatMap(({ image, conflict, message }) =>
+      image === undefined || conflict === undefined ? [] : [{ reference: image, ...conflict, message }],
+    ),
     versions: { agent: VERSION, format: FORMAT_VERSION, ledger: LEDGER_VERSION, dockerd: null },
   };
 }
@@ -40,7 +45,11 @@ export function statusDocument(run: Preload, readyUsec: number): StatusDocument 
 /** What `run` would do to the store now. */
 export function planDocument(run: Preload): PlanDocument {
   const steps = run.plan?.steps ?? [];
-  return { state: stateOf(run.findings, run.disks.length), steps: steps.map((step) => ({ do: step.do, text: describeStep(step) })), findings: run.findings };
+  return {
+    state: stateOf(run.findings, run.disks.length),
+    steps: steps.map((step) => ({ do: step.do, text: describeStep(step) })),
+    findings: run.findings,
+  };
 }
 
 /** The status with what was found out after READY. */
@@ -50,5 +59,10 @@ export function withFindings(status: StatusDocument, later: readonly Finding[]):
   const findings = [...status.findings, ...later];
   const state = worseState(status.state, stateOf(later, 1));
   if (state === status.state) return { ...status, findings };
-  return { ...status, state, findings, summary: summaryLine(state, first, findings.length - 1, status.summary.replace(/^\w+: /, '')) };
+  return {
+    ...status,
+    state,
+    findings,
+    summary: summaryLine(state, first, findings.length - 1, status.summary.replace(/^\w+: /, '')),
+  };
 }

@@ -19,12 +19,25 @@ const diskColumns: readonly Column[] = [
   // A disk's folder has the name of the disk, and findings tell more than a code.
   { title: 'MOUNTED ON', use: 2, least: 16, keepEnd: true },
 ];
-const imageColumns: readonly Column[] = [{ title: 'IMAGE', least: 20 }, { title: 'ID', use: 1 }, { title: 'DISK' }, { title: 'USABLE' }];
-const diskStyles = { 'in-use': 'green', pending: 'yellow', unused: 'yellow', refused: 'red', lost: 'red', missing: 'red' } as const;
+const imageColumns: readonly Column[] = [
+  { title: 'IMAGE', least: 20 },
+  { title: 'ID', use: 1 },
+  { title: 'DISK' },
+  { title: 'USABLE' },
+];
+const diskStyles = {
+  'in-use': 'green',
+  pending: 'yellow',
+  unused: 'yellow',
+  refused: 'red',
+  lost: 'red',
+  missing: 'red',
+} as const;
 
 /** The status as a person reads it. Names from disks are shown, whatever is in them, and never obeyed by the terminal. */
 export function statusTable(status: StatusDocument, terminal: Terminal): string {
-  const lines = (text: string, style?: Style): string[] => wrapped(text, terminal).map((line) => paint(line, style, terminal));
+  const lines = (text: string, style?: Style): string[] =>
+    wrapped(text, terminal).map((line) => paint(line, style, terminal));
   const { versions } = status;
   const facts = [
     status.phaseSince === '' ? '' : `${status.phase} since ${status.phaseSince}`,
@@ -60,7 +73,9 @@ function diskRow(disk: DiskStatus): Cell[] {
     { text: disk.sizeBytes === null ? '-' : megabytes(disk.sizeBytes) },
     { text: String(disk.images) },
     { text: layers },
-    disk.mountPoint === null && disk.error !== null ? { text: disk.error.code, style: 'red' } : { text: disk.mountPoint ?? '-' },
+    disk.mountPoint === null && disk.error !== null
+      ? { text: disk.error.code, style: 'red' }
+      : { text: disk.mountPoint ?? '-' },
   ];
 }
 
@@ -68,14 +83,26 @@ function imageRow(image: ImageStatus): Cell[] {
   const { references, dockerReferences } = image;
   // An older daemon does not tell.
   const names = references.filter((name) => dockerReferences === null || dockerReferences.includes(name)).length;
-  const yes: Cell = names === references.length ? { text: 'yes', style: 'green' } : { text: `yes: ${names} of ${plural(references.length, 'name')}`, style: 'yellow' };
-  const usable: Cell = image.usable ? yes : { text: `no${image.code === null ? '' : `: ${image.code}`}`, style: image.code === 'PENDING' ? 'yellow' : 'red' };
-  return [{ text: image.references.join(', ') || '<none>' }, { text: image.id.replace(/^sha256:/, '').slice(0, 12) }, { text: image.disk }, usable];
+  const yes: Cell =
+    names === references.length
+      ? { text: 'yes', style: 'green' }
+      : { text: `yes: ${names} of ${plural(references.length, 'name')}`, style: 'yellow' };
+  const usable: Cell = image.usable
+    ? yes
+    : { text: `no${image.code === null ? '' : `: ${image.code}`}`, style: image.code === 'PENDING' ? 'yellow' : 'red' };
+  return [
+    { text: image.references.join(', ') || '<none>' },
+    { text: image.id.replace(/^sha256:/, '').slice(0, 12) },
+    { text: image.disk },
+    usable,
+  ];
 }
 
 function pendingLines(pending: readonly string[]): string[] {
   const shown = pending.slice(0, MAX_PENDING).map((step) => `pending: ${step}`);
-  return pending.length > MAX_PENDING ? [...shown, `pending: ${pending.length - MAX_PENDING} more; docker-preloader plan lists all`] : shown;
+  return pending.length > MAX_PENDING
+    ? [...shown, `pending: ${pending.length - MAX_PENDING} more; docker-preloader plan lists all`]
+    : shown;
 }
 
 function paragraph(lines: readonly string[]): string[] {

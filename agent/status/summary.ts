@@ -7,7 +7,13 @@ import { stateOf, type State } from './state.ts';
 /** What kept a run as a whole from filling the store: a fault that is of no single disk, device or image. */
 export function runFailure(run: Preload): Finding | undefined {
   if (run.applied) return undefined;
-  return run.findings.find((finding) => effectOf(finding) !== 'none' && finding.label === undefined && finding.device === undefined && finding.image === undefined);
+  return run.findings.find(
+    (finding) =>
+      effectOf(finding) !== 'none' &&
+      finding.label === undefined &&
+      finding.device === undefined &&
+      finding.image === undefined,
+  );
 }
 
 /** A run in one line; the service manager gets it with READY, before the rest is made. */
@@ -19,14 +25,21 @@ export function summarise(run: Preload, readyUsec: number): string {
   const counts = `${plural(run.disks.length, 'disk')}, ${plural(run.plan?.catalogue.images.size ?? 0, 'image')}, ${plural(run.plan?.catalogue.layers.size ?? 0, 'layer')}`;
   const steps = run.plan?.steps.length ?? 0;
   const text = `${counts}, ${doneBy(run, steps)}, ${milliseconds} ms`;
-  return summaryLine(state, (state === 'degraded' || state === 'failed') ? worst : undefined, run.findings.length - 1, text);
+  return summaryLine(
+    state,
+    state === 'degraded' || state === 'failed' ? worst : undefined,
+    run.findings.length - 1,
+    text,
+  );
 }
 
 /** Another start of Docker does not help against what has made the whole run fail. */
 function doneBy(run: Preload, steps: number): string {
   if (run.applied) return steps === 0 ? 'nothing to change' : plural(steps, 'change');
   if (steps === 0) return 'nothing changed';
-  return runFailure(run) === undefined ? `${plural(steps, 'change')} pending: run systemctl restart docker` : `${plural(steps, 'change')} not made`;
+  return runFailure(run) === undefined
+    ? `${plural(steps, 'change')} pending: run systemctl restart docker`
+    : `${plural(steps, 'change')} not made`;
 }
 
 /** It goes to terminals and to the service manager as it is. */

@@ -24,7 +24,7 @@ export class ByteReader {
     const first = (await this.some(length)) ?? Buffer.alloc(0);
     if (first.length === length || first.length === 0) return first;
     const pieces = [first];
-    for (let missing = length - first.length; missing > 0; ) {
+    for (let missing = length - first.length; missing > 0;) {
       const piece = await this.some(missing);
       if (piece === undefined) break;
       pieces.push(piece);

@@ -8,7 +8,11 @@ export function bootId(): string {
   const id = textOf('/proc/sys/kernel/random/boot_id').trim();
   const stat = textOf('/proc/1/stat');
   // The name, in brackets, may hold spaces and brackets.
-  const start = stat.slice(stat.lastIndexOf(')') + 1).trim().split(' ')[22 - 3] ?? '';
+  const start =
+    stat
+      .slice(stat.lastIndexOf(')') + 1)
+      .trim()
+      .split(' ')[22 - 3] ?? '';
   return `${id} ${start}`;
 }
 

@@ -3,6 +3,8 @@ import { execFile } from 'node:child_process';
 /** Runs a program that prints little. Without execa, which takes longer to load than systemctl to answer. @throws */
 export function commandOutput(file: string, args: readonly string[], timeoutMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile(file, args, { timeout: timeoutMs, encoding: 'utf8' }, (error, stdout) => (error === null ? resolve(stdout) : reject(error)));
+    execFile(file, args, { timeout: timeoutMs, encoding: 'utf8' }, (error, stdout) =>
+      error === null ? resolve(stdout) : reject(error),
+    );
   });
 }

@@ -11,7 +11,9 @@ type BunHasher = new (algorithm: 'sha256') => Hash;
  */
 export function newSha256(): Hash {
   const { Bun: bun } = globalThis as { readonly Bun?: { readonly CryptoHasher: BunHasher } };
-  return bun === undefined ? process.getBuiltinModule('node:crypto').createHash('sha256') : new bun.CryptoHasher('sha256');
+  return bun === undefined
+    ? process.getBuiltinModule('node:crypto').createHash('sha256')
+    : new bun.CryptoHasher('sha256');
 }
 
 /** The sha256 of something small. */

@@ -20,7 +20,11 @@ function hasCode(error: unknown, code: string): boolean {
 }
 
 /** Whether a system call has failed: its error number is the code. */
-export const isSystemError = (error: unknown): boolean => error instanceof Error && !(error instanceof PreloaderError) && 'code' in error && /^E[A-Z0-9]+$/.test(String(error.code));
+export const isSystemError = (error: unknown): boolean =>
+  error instanceof Error &&
+  !(error instanceof PreloaderError) &&
+  'code' in error &&
+  /^E[A-Z0-9]+$/.test(String(error.code));
 export const isENOENT = (error: unknown): boolean => hasCode(error, 'ENOENT');
 export const isEEXIST = (error: unknown): boolean => hasCode(error, 'EEXIST');
 export const isEBUSY = (error: unknown): boolean => hasCode(error, 'EBUSY');

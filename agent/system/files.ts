@@ -1,4 +1,24 @@
-import { closeSync, constants, existsSync, fchmodSync, fstatSync, fsyncSync, futimesSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, renameSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  futimesSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { isEEXIST, isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
 import { plural } from '../text/plural.ts';
@@ -86,7 +106,8 @@ export function readUntrusted(path: string, limitBytes: number): Buffer | undefi
     if (stats.size > limitBytes) throw new Error(`${path}: at most ${limitBytes} bytes expected, found ${stats.size}`);
     const buffer = Buffer.allocUnsafe(stats.size);
     const length = readPiece(fd, buffer, 0);
-    if (length < buffer.length) throw new Error(`${path}: ${plural(buffer.length, 'byte')} expected, found only ${length}`);
+    if (length < buffer.length)
+      throw new Error(`${path}: ${plural(buffer.length, 'byte')} expected, found only ${length}`);
     return buffer;
   } finally {
     closeSync(fd);
@@ -109,7 +130,7 @@ export function readPiece(fd: number, piece: Buffer, offset: number): number {
 /** Writes all of it where the file stands. */
 export function writeAll(fd: number, content: string | Buffer): void {
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
-  for (let offset = 0; offset < bytes.length; ) offset += writeSync(fd, bytes, offset);
+  for (let offset = 0; offset < bytes.length;) offset += writeSync(fd, bytes, offset);
 }
 
 /**
@@ -142,9 +163,22 @@ export function makeFolder(path: string, mode: number): boolean {
  * temp file, fsync, rename, fsync of the folder. Without `durable` the two fsyncs are left out: for what can be derived
  * again. `content` leaves out the second: after a power cut it may be the old content that is there.
  */
-export function replaceFile(path: string, content: string | Buffer, options: { readonly mode: number; readonly durable: boolean | 'content'; readonly tempPath?: string; /** What its time of modification becomes, in seconds since 1970. */ readonly modifiedSec?: number }): void {
+export function replaceFile(
+  path: string,
+  content: string | Buffer,
+  options: {
+    readonly mode: number;
+    readonly durable: boolean | 'content';
+    readonly tempPath?: string;
+    /** What its time of modification becomes, in seconds since 1970. */ readonly modifiedSec?: number;
+  },
+): void {
   const temp = options.tempPath ?? `${path}.docker-preloader`;
-  const fd = openSync(temp, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW, options.mode);
+  const fd = openSync(
+    temp,
+    constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW,
+    options.mode,
+  );
   try {
     writeAll(fd, content);
     fchmodSync(fd, options.mode);

@@ -19,7 +19,12 @@ export type Fields = Readonly<Record<string, string | number | undefined>>;
  * becomes a structured entry through journald's native socket (systemd's "Native Journal Protocol"); otherwise a line on stderr, with sd-daemon(3)'s `<n>` in front unless it is a
  * terminal. Never spawns, never throws.
  */
-export function log(name: EventName, message: string, fields: Fields = {}, priority: Priority = priorityOf(name)): void {
+export function log(
+  name: EventName,
+  message: string,
+  fields: Fields = {},
+  priority: Priority = priorityOf(name),
+): void {
   const line = oneLine(message);
   if (isJournal() && sendEntry(name, line, fields, priority)) return;
   process.stderr.write(process.stderr.isTTY ? `${line}\n` : `<${levels[priority]}>${line}\n`);
@@ -41,13 +46,18 @@ let ownUnit: string | undefined;
 function sendEntry(name: EventName, message: string, fields: Fields, priority: Priority): boolean {
   const { id, file } = messages[name];
   const parts: Buffer[] = [
-    field('MESSAGE', message), field('MESSAGE_ID', id), field('PRIORITY', String(levels[priority])), field('SYSLOG_IDENTIFIER', 'docker-preloader'),
-    field('CODE_FILE', file), field('PRELOADER_CODE', name),
+    field('MESSAGE', message),
+    field('MESSAGE_ID', id),
+    field('PRIORITY', String(levels[priority])),
+    field('SYSLOG_IDENTIFIER', 'docker-preloader'),
+    field('CODE_FILE', file),
+    field('PRELOADER_CODE', name),
   ];
   // journald looks up the unit by our PID, and finds none once we have ended. For this field of root's, `journalctl -u` shows the entry all the same.
   ownUnit ??= unitOfProcess('self');
   if (ownUnit !== '') parts.push(field('OBJECT_SYSTEMD_UNIT', ownUnit));
-  for (const [key, value] of Object.entries(fields)) if (value !== undefined) parts.push(field(`PRELOADER_${key}`, String(value)));
+  for (const [key, value] of Object.entries(fields))
+    if (value !== undefined) parts.push(field(`PRELOADER_${key}`, String(value)));
   try {
     sendDatagram(JOURNAL_SOCKET, Buffer.concat(parts).subarray(0, MAX_ENTRY_BYTES));
     return true;

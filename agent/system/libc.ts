@@ -42,7 +42,10 @@ function libc(): Libc {
 
 /** What we use of `bun:ffi`; its types are not installed, since the sources also run under Node. */
 interface BunFfi {
-  dlopen(file: string, symbols: Record<string, { args: string[]; returns: string }>): { symbols: Record<string, (...args: readonly Argument[]) => number> };
+  dlopen(
+    file: string,
+    symbols: Record<string, { args: string[]; returns: string }>,
+  ): { symbols: Record<string, (...args: readonly Argument[]) => number> };
   read: { i32(pointer: number, offset: number): number };
 }
 
@@ -50,7 +53,12 @@ function bunLibc(): Libc {
   const names: Record<Type, string> = { int: 'i32', 'unsigned long': 'u64', pointer: 'ptr' };
   const ffi = createRequire(import.meta.url)('bun:ffi') as BunFfi;
   const { symbols } = ffi.dlopen('libc.so.6', {
-    ...Object.fromEntries(Object.entries(signatures).map(([name, types]) => [name, { args: types.map((type) => names[type]), returns: 'i32' }])),
+    ...Object.fromEntries(
+      Object.entries(signatures).map(([name, types]) => [
+        name,
+        { args: types.map((type) => names[type]), returns: 'i32' },
+      ]),
+    ),
     __errno_location: { args: [], returns: 'ptr' },
   });
   return {
@@ -61,7 +69,9 @@ function bunLibc(): Libc {
 
 /** What we use of koffi. */
 interface Koffi {
-  load(file: string): { func(name: string, result: string, parameters: string[]): (...args: readonly Argument[]) => number };
+  load(file: string): {
+    func(name: string, result: string, parameters: string[]): (...args: readonly Argument[]) => number;
+  };
   errno(): number;
 }
 
@@ -71,7 +81,13 @@ function koffiLibc(): Libc {
   const library = koffi.load('libc.so.6');
   const functions = new Map<string, (...args: readonly Argument[]) => number>();
   const bind = (name: keyof typeof signatures): ((...args: readonly Argument[]) => number) => {
-    const bound = functions.get(name) ?? library.func(name, 'int', signatures[name].map((type) => names[type]));
+    const bound =
+      functions.get(name) ??
+      library.func(
+        name,
+        'int',
+        signatures[name].map((type) => names[type]),
+      );
     functions.set(name, bound);
     return bound;
   };

@@ -24,7 +24,14 @@ export interface MountPoint {
  */
 export function mountReadOnly(device: string, path: string, filesystem: 'ext4' | 'erofs'): void {
   const flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  systemCall('mount', cString(device), cString(path), cString(filesystem), flags, filesystem === 'ext4' ? cString('noload,errors=continue') : null);
+  systemCall(
+    'mount',
+    cString(device),
+    cString(path),
+    cString(filesystem),
+    flags,
+    filesystem === 'ext4' ? cString('noload,errors=continue') : null,
+  );
 }
 
 /**
@@ -33,7 +40,15 @@ export function mountReadOnly(device: string, path: string, filesystem: 'ext4' |
  * @param options `lower`: the uppermost first
  * @throws a system error of mount(2)
  */
-export function mountOverlay(path: string, options: { readonly lower: readonly string[]; readonly upper: string; readonly work: string; readonly volatile: boolean }): void {
+export function mountOverlay(
+  path: string,
+  options: {
+    readonly lower: readonly string[];
+    readonly upper: string;
+    readonly work: string;
+    readonly volatile: boolean;
+  },
+): void {
   const data = `lowerdir=${options.lower.join(':')},upperdir=${options.upper},workdir=${options.work}${options.volatile ? ',volatile' : ''}`;
   systemCall('mount', cString('overlay'), cString(path), cString('overlay'), 0, cString(data));
 }
@@ -86,5 +101,7 @@ export function parseMountInfo(text: string): MountPoint[] {
 
 /** The kernel writes space, tab, newline and backslash as \ooo (fs/proc_namespace.c, mangle). */
 function unescapeOctal(text: string): string {
-  return text.includes('\\') ? text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))) : text;
+  return text.includes('\\')
+    ? text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+    : text;
 }

@@ -24,7 +24,10 @@ export function piecesInMemory(path: string): { readonly offset: number; readonl
     const { size } = fstatSync(fd);
     const runs: { first: number; end: number }[] = [];
     collect(fd, 0, Math.ceil(size / PAGE_BYTES), runs);
-    return runs.map(({ first, end }) => ({ offset: first * PAGE_BYTES, length: Math.min(end * PAGE_BYTES, size) - first * PAGE_BYTES }));
+    return runs.map(({ first, end }) => ({
+      offset: first * PAGE_BYTES,
+      length: Math.min(end * PAGE_BYTES, size) - first * PAGE_BYTES,
+    }));
   } finally {
     closeSync(fd);
   }

@@ -31,5 +31,8 @@ export async function runTool(tool: Tool, args: readonly string[], input?: 'inhe
 }
 
 export function toolMissing(tool: Tool): PreloaderError {
-  return new PreloaderError('TOOL_MISSING', `the program '${tool}' expected, found none: install the package ${packages[tool]}`);
+  return new PreloaderError(
+    'TOOL_MISSING',
+    `the program '${tool}' expected, found none: install the package ${packages[tool]}`,
+  );
 }

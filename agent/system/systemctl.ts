@@ -8,19 +8,30 @@ export type Properties = ReadonlyMap<string, readonly string[]>;
 
 /** Parses `systemctl show`: NAME=VALUE lines, an empty line between units; elements of a list of structures have a line each. */
 export function parseShow(text: string): Properties[] {
-  return text.split('\n\n').filter((block) => block.trim() !== '').map((block) => {
-    const found = new Map<string, string[]>();
-    for (const line of block.split('\n')) {
-      const at = line.indexOf('=');
-      if (at > 0) found.set(line.slice(0, at), [...(found.get(line.slice(0, at)) ?? []), line.slice(at + 1)]);
-    }
-    return found;
-  });
+  return text
+    .split('\n\n')
+    .filter((block) => block.trim() !== '')
+    .map((block) => {
+      const found = new Map<string, string[]>();
+      for (const line of block.split('\n')) {
+        const at = line.indexOf('=');
+        if (at > 0) found.set(line.slice(0, at), [...(found.get(line.slice(0, at)) ?? []), line.slice(at + 1)]);
+      }
+      return found;
+    });
 }
 
 /** Asks the service manager for properties of a unit; one that is not there has some, too. @throws */
 export async function showUnit(unit: string, ...names: readonly string[]): Promise<Properties> {
-  return parseShow(await commandOutput('systemctl', ['show', unit, ...names.map((name) => `--property=${name}`)], SYSTEMCTL_TIMEOUT_MS))[0] ?? new Map();
+  return (
+    parseShow(
+      await commandOutput(
+        'systemctl',
+        ['show', unit, ...names.map((name) => `--property=${name}`)],
+        SYSTEMCTL_TIMEOUT_MS,
+      ),
+    )[0] ?? new Map()
+  );
 }
 
 /** The first value of a property, or the empty string. */

@@ -42,7 +42,11 @@ export function watchFolders(folders: readonly string[]): FolderWatch {
 }
 
 /** Watches folders, or looks at them now and then where that is not to be had. @param tell is told why */
-export function watchOrPollFolders(folders: readonly string[], everyMs: number, tell: (error: unknown) => void = () => undefined): FolderWatch {
+export function watchOrPollFolders(
+  folders: readonly string[],
+  everyMs: number,
+  tell: (error: unknown) => void = () => undefined,
+): FolderWatch {
   try {
     return watchFolders(folders);
   } catch (error) {
@@ -69,14 +73,16 @@ export function pollFolders(folders: readonly string[], everyMs: number): Folder
 }
 
 function describeFolders(folders: readonly string[]): string {
-  return folders.map((folder) => {
-    try {
-      const { ino, ctimeNs } = statSync(folder, { bigint: true });
-      return `${ino} ${ctimeNs}`;
-    } catch (error) {
-      return messageOf(error);
-    }
-  }).join(', ');
+  return folders
+    .map((folder) => {
+      try {
+        const { ino, ctimeNs } = statSync(folder, { bigint: true });
+        return `${ino} ${ctimeNs}`;
+      } catch (error) {
+        return messageOf(error);
+      }
+    })
+    .join(', ');
 }
 
 function watchNearest(folder: string, tell: () => void): FSWatcher {

@@ -15,11 +15,15 @@ export function parseJson<Schema extends zod.ZodMiniType>(text: string, schema: 
 
 function describe(issue: zod.core.$ZodIssue, value: unknown): string {
   const key = issue.path.map(String).join('.');
-  const found = describeValue(issue.path.reduce<unknown>((inner, part) => (inner as Record<PropertyKey, unknown> | undefined)?.[part], value));
+  const found = describeValue(
+    issue.path.reduce<unknown>((inner, part) => (inner as Record<PropertyKey, unknown> | undefined)?.[part], value),
+  );
   const prefix = key === '' ? '' : `\`${key}\`: `;
-  if (issue.code === 'unrecognized_keys') return `${prefix}unknown key ${issue.keys.map((name) => `\`${name}\``).join(', ')}`;
+  if (issue.code === 'unrecognized_keys')
+    return `${prefix}unknown key ${issue.keys.map((name) => `\`${name}\``).join(', ')}`;
   if (issue.code === 'invalid_type') return `${prefix}expected ${issue.expected}, found ${found}`;
-  if (issue.code === 'invalid_value') return `${prefix}expected ${issue.values.map((one) => JSON.stringify(one)).join(' or ')}, found ${found}`;
+  if (issue.code === 'invalid_value')
+    return `${prefix}expected ${issue.values.map((one) => JSON.stringify(one)).join(' or ')}, found ${found}`;
   if (issue.code === 'too_big') return `${prefix}expected at most ${issue.maximum}, found ${found}`;
   if (issue.code === 'too_small') return `${prefix}expected at least ${issue.minimum}, found ${found}`;
   return `${prefix}expected ${issue.message}, found ${found}`;

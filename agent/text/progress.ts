@@ -12,7 +12,11 @@ export interface Progress {
 const REDRAW_MS = 200;
 
 /** On a terminal a line that changes, with rate and remaining time; otherwise a plain line for each step. */
-export function makeProgress(stream: NodeJS.WriteStream, quiet: boolean, now: () => number = () => performance.now()): Progress {
+export function makeProgress(
+  stream: NodeJS.WriteStream,
+  quiet: boolean,
+  now: () => number = () => performance.now(),
+): Progress {
   let total = 0;
   let done = 0;
   let step = '';
@@ -24,7 +28,8 @@ export function makeProgress(stream: NodeJS.WriteStream, quiet: boolean, now: ()
     const seconds = (drawn - start) / 1000;
     const rate = done / Math.max(seconds, 0.001);
     const rest = total > 0 && done > 0 ? `, ${Math.ceil((total - done) / rate)} s left` : '';
-    const share = total > 0 ? `${Math.floor((100 * done) / total)} % of ${megabytes(total)}, ${megabytes(rate)}/s${rest}: ` : '';
+    const share =
+      total > 0 ? `${Math.floor((100 * done) / total)} % of ${megabytes(total)}, ${megabytes(rate)}/s${rest}: ` : '';
     stream.write(`\r\u001b[K${`${share}${step}`.slice(0, Math.max((stream.columns ?? 80) - 1, 20))}`);
   };
   return {

@@ -29,12 +29,33 @@ const LEAST = 6;
  * the least use are cut, then left out; elsewhere all is there. Names are shown, whatever is in them, and never obeyed by
  * the terminal.
  */
-export function tableSection(columns: readonly Column[], rows: readonly (readonly Cell[])[], terminal: Terminal): string[] {
+export function tableSection(
+  columns: readonly Column[],
+  rows: readonly (readonly Cell[])[],
+  terminal: Terminal,
+): string[] {
   if (rows.length === 0) return [];
-  const all = [columns.map(({ title }): Cell => ({ text: title, style: 'bold' })), ...rows.map((row) => row.map((cell) => ({ ...cell, text: oneLine(cell.text) })))];
-  const places = columns.map((column, index) => ({ column, index, width: Math.max(...all.map((row) => widthOf(row[index]?.text ?? ''))) }));
+  const all = [
+    columns.map(({ title }): Cell => ({ text: title, style: 'bold' })),
+    ...rows.map((row) => row.map((cell) => ({ ...cell, text: oneLine(cell.text) }))),
+  ];
+  const places = columns.map((column, index) => ({
+    column,
+    index,
+    width: Math.max(...all.map((row) => widthOf(row[index]?.text ?? ''))),
+  }));
   const shown = fit(places, terminal.columns);
-  return ['', ...all.map((row) => shown.map(({ column, index, width }, place) => format(row[index] ?? { text: '' }, width, { ...column, isLast: place === shown.length - 1 }, terminal)).join(' '.repeat(GAP)).trimEnd())];
+  return [
+    '',
+    ...all.map((row) =>
+      shown
+        .map(({ column, index, width }, place) =>
+          format(row[index] ?? { text: '' }, width, { ...column, isLast: place === shown.length - 1 }, terminal),
+        )
+        .join(' '.repeat(GAP))
+        .trimEnd(),
+    ),
+  ];
 }
 
 interface Place {
@@ -43,7 +64,8 @@ interface Place {
   readonly width: number;
 }
 
-const totalOf = (places: readonly Place[]): number => places.reduce((sum, { width }) => sum + width, GAP * (places.length - 1));
+const totalOf = (places: readonly Place[]): number =>
+  places.reduce((sum, { width }) => sum + width, GAP * (places.length - 1));
 const useOf = ({ column }: Place): number => column.use ?? Infinity;
 
 function fit(places: readonly Place[], columns: number | undefined): readonly Place[] {
@@ -83,7 +105,12 @@ function cutEvenly(places: readonly Place[], columns: number): readonly Place[] 
   return cut;
 }
 
-function format({ text, style }: Cell, width: number, { keepEnd, isLast }: Column & { readonly isLast: boolean }, terminal: Terminal): string {
+function format(
+  { text, style }: Cell,
+  width: number,
+  { keepEnd, isLast }: Column & { readonly isLast: boolean },
+  terminal: Terminal,
+): string {
   const cut = cutToWidth(text, width, keepEnd === true ? 'start' : 'end');
   return paint(cut, style, terminal) + (isLast ? '' : paddingOf(cut, width));
 }

@@ -8,7 +8,10 @@ export interface Terminal {
 const DEFAULT_COLUMNS = 80;
 
 /** A terminal has a width, and colours unless NO_COLOR (no-color.org) is set; a pipe or a file has neither. */
-export function terminalOf(stream: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>, env: Readonly<Record<string, string | undefined>> = process.env): Terminal {
+export function terminalOf(
+  stream: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Terminal {
   if (!stream.isTTY) return { columns: undefined, color: false };
   const columns = stream.columns > 0 ? stream.columns : DEFAULT_COLUMNS;
   return { columns, color: (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb' };
@@ -16,7 +19,8 @@ export function terminalOf(stream: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>
 
 const segmenter = new Intl.Segmenter();
 /** Two cells wide: East Asian Wide and Fullwidth (Unicode, UAX #11), as far as scripts and emoji tell. */
-const WIDE = /^[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]|\ufe0f/u;
+const WIDE =
+  /^[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]|\ufe0f/u;
 const EMPTY = /^[\p{M}\p{Cf}]+$/u;
 
 /** How many cells of a terminal a text without control characters takes. */

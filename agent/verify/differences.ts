@@ -57,9 +57,15 @@ class Differences {
   constructor(input: DifferencesInput) {
     this.#input = input;
     const { store, plan } = input;
-    this.#settled = new Set([...plan.content.layers.keys(), ...plan.content.images.keys(), ...plan.content.references.keys()]);
+    this.#settled = new Set([
+      ...plan.content.layers.keys(),
+      ...plan.content.images.keys(),
+      ...plan.content.references.keys(),
+    ]);
     this.#named = new Set(store.referenceStore.references.values());
-    this.#needed = new Set([...store.images].flatMap((id) => store.imageConfig(id)?.chains ?? plan.catalogue.images.get(id)?.chains ?? []));
+    this.#needed = new Set(
+      [...store.images].flatMap((id) => store.imageConfig(id)?.chains ?? plan.catalogue.images.get(id)?.chains ?? []),
+    );
   }
 
   addStep(step: Step): void {
@@ -86,7 +92,8 @@ class Differences {
         this.#dueOf(undefined).layers += 1;
         return;
       case 'make-empty-layer':
-        if (this.#hasOwnLayer()) this.#damaged('the empty layer that base layers of disks stand on is missing or not whole', {});
+        if (this.#hasOwnLayer())
+          this.#damaged('the empty layer that base layers of disks stand on is missing or not whole', {});
         return;
       default:
         // The ledger and where registries have layers: told below where nothing else is due.
@@ -108,20 +115,24 @@ class Differences {
     const present = store.ownLayer(step.chain);
     const folder = `overlay2/${present.cacheId}`;
     const record = `image/overlay2/layerdb/sha256/${step.chain.slice('sha256:'.length)}`;
-    const parts: readonly (readonly [file: string, expected: string, found: string | undefined])[] = step.do === 'link-layer'
-      ? [
-          [`${folder}/diff`, step.diffPath, present.diff],
-          [`${folder}/link`, step.names.link, present.linkFile],
-          [`${folder}/lower`, step.lower, present.lower],
-          [`${folder}/committed`, 'a file', present.committed ? 'a file' : undefined],
-          [`overlay2/l/${present.link}`, linkTargetOf(present.cacheId), present.linkTarget],
-        ]
-      : [...step.files].map(([name, text]) => [`${record}/${name}`, text, present.record?.get(name)] as const);
+    const parts: readonly (readonly [file: string, expected: string, found: string | undefined])[] =
+      step.do === 'link-layer'
+        ? [
+            [`${folder}/diff`, step.diffPath, present.diff],
+            [`${folder}/link`, step.names.link, present.linkFile],
+            [`${folder}/lower`, step.lower, present.lower],
+            [`${folder}/committed`, 'a file', present.committed ? 'a file' : undefined],
+            [`overlay2/l/${present.link}`, linkTargetOf(present.cacheId), present.linkTarget],
+          ]
+        : [...step.files].map(([name, text]) => [`${record}/${name}`, text, present.record?.get(name)] as const);
     const wrong = parts.filter(([, expected, found]) => found !== expected);
     // Of a record all small files may be right: then it is its tar-split.
     const [file, expected, found] = wrong[0] ?? [`${record}/${TAR_SPLIT}`, 'that of the disk', 'another, or none'];
     const more = wrong.length > 1 ? `, and ${plural(wrong.length - 1, 'more file')}` : '';
-    this.#damaged(`layer ${step.chain} of disk ${step.label}: ${file}: ${cut(expected)} expected, found ${found === undefined ? 'nothing' : cut(found)}${more}`, { label: step.label });
+    this.#damaged(
+      `layer ${step.chain} of disk ${step.label}: ${file}: ${cut(expected)} expected, found ${found === undefined ? 'nothing' : cut(found)}${more}`,
+      { label: step.label },
+    );
   }
 
   #addImage({ id, label, config }: Extract<Step, { do: 'store-image' }>): void {
@@ -129,11 +140,22 @@ class Differences {
     this.#settled.delete(id);
     const isThere = store.images.has(id);
     if (isThere && store.readImage(id)?.equals(config) === true) {
-      this.#single.push(this.#differs(`image ${this.#nameOf(id)}: the disk ${label} knows more about it than the store`, { label, image: id }));
+      this.#single.push(
+        this.#differs(`image ${this.#nameOf(id)}: the disk ${label} knows more about it than the store`, {
+          label,
+          image: id,
+        }),
+      );
     } else if (isThere) {
-      this.#damaged(`image ${this.#nameOf(id)}: ${store.paths.image(id)}: the configuration with this digest expected, found something else`, { label, image: id });
+      this.#damaged(
+        `image ${this.#nameOf(id)}: ${store.paths.image(id)}: the configuration with this digest expected, found something else`,
+        { label, image: id },
+      );
     } else if (this.#named.has(id)) {
-      this.#damaged(`image ${this.#nameOf(id)}: ${store.paths.image(id)}: its configuration expected, found nothing`, { label, image: id });
+      this.#damaged(`image ${this.#nameOf(id)}: ${store.paths.image(id)}: its configuration expected, found nothing`, {
+        label,
+        image: id,
+      });
     } else {
       this.#dueOf(label).images += 1;
     }
@@ -143,10 +165,16 @@ class Differences {
     const { store, plan } = this.#input;
     this.#settled.delete(reference);
     if (image === undefined) this.#dueOf(undefined).references.push(reference);
-    else if (!store.images.has(image)) this.#dueOf(plan.catalogue.references.get(reference)?.label).references.push(reference);
+    else if (!store.images.has(image))
+      this.#dueOf(plan.catalogue.references.get(reference)?.label).references.push(reference);
     else {
       const now = store.referenceStore.references.get(reference);
-      this.#single.push(this.#differs(`${reference}: image ${image.slice(0, 19)} expected, found ${now === undefined ? 'no such name' : now.slice(0, 19)}`, { image: reference }));
+      this.#single.push(
+        this.#differs(
+          `${reference}: image ${image.slice(0, 19)} expected, found ${now === undefined ? 'no such name' : now.slice(0, 19)}`,
+          { image: reference },
+        ),
+      );
     }
   }
 
@@ -171,39 +199,76 @@ class Differences {
     });
     const all = [...grouped, ...this.#single, ...this.#pins()];
     if (plan.steps.length === 0 || all.length + this.damage.length > 0) return all;
-    return [this.#differs(plan.steps.every(({ do: what }) => what === 'write-ledger' || what === 'remove-ledger') ? 'the ledger does not say what is in the store' : `${plural(plan.steps.length, 'note')} of where registries have layers are due`, {})];
+    return [
+      this.#differs(
+        plan.steps.every(({ do: what }) => what === 'write-ledger' || what === 'remove-ledger')
+          ? 'the ledger does not say what is in the store'
+          : `${plural(plan.steps.length, 'note')} of where registries have layers are due`,
+        {},
+      ),
+    ];
   }
 
   /** Where a layer is due with its pin, or goes with it, that was told. */
   #pins(): Finding[] {
     const missing = [...this.#unpinned].filter((chain) => this.#input.store.layers.has(chain)).length;
     const stale = this.#input.plan.steps.some((step) => step.do === 'remove-layer') ? 0 : this.#staleCount;
-    const tell = (count: number, what: string): Finding[] => (count === 0 ? [] : [this.#differs(`${plural(count, 'pin')}, by which layers outlast a prune, ${what}`, {})]);
+    const tell = (count: number, what: string): Finding[] =>
+      count === 0 ? [] : [this.#differs(`${plural(count, 'pin')}, by which layers outlast a prune, ${what}`, {})];
     return [...tell(missing, 'should be there, and not whole'), ...tell(stale, 'should not be there any more')];
   }
 
   /** dockerd follows the links where PID 1 has the disks mounted. */
   mounts(): Finding[] {
     const { store, plan, disks } = this.#input;
-    const linked = disks.filter(({ path }) => [...plan.content.layers.keys()].some((chain) => store.ownLayer(chain).diff?.startsWith(`${path}/`) === true));
-    return findHiddenMounts(linked).map(({ label = '' }) => this.#damagedFinding(`disk ${label}: mounted where dockerd looks for its layers expected, found nothing mounted there`, { label }));
+    const linked = disks.filter(({ path }) =>
+      [...plan.content.layers.keys()].some((chain) => store.ownLayer(chain).diff?.startsWith(`${path}/`) === true),
+    );
+    return findHiddenMounts(linked).map(({ label = '' }) =>
+      this.#damagedFinding(
+        `disk ${label}: mounted where dockerd looks for its layers expected, found nothing mounted there`,
+        { label },
+      ),
+    );
   }
 
   /** What no step is for is to be as it was before READY, and with the contents of the disks. */
   contents(): Finding[] {
     const { store, plan } = this.#input;
-    const of = <Key extends string, Value>(map: ReadonlyMap<Key, Value>): Map<Key, Value> => new Map([...map].filter(([key]) => this.#settled.has(key)));
+    const of = <Key extends string, Value>(map: ReadonlyMap<Key, Value>): Map<Key, Value> =>
+      new Map([...map].filter(([key]) => this.#settled.has(key)));
     const { layers, images, references } = plan.content;
-    const problems = resultProblems(store, { content: { layers: of(layers), images: of(images), references: of(references) }, kept: plan.kept, pinned: new Set() }).map((problem) => this.#damagedFinding(problem, {}));
+    const problems = resultProblems(store, {
+      content: { layers: of(layers), images: of(images), references: of(references) },
+      kept: plan.kept,
+      pinned: new Set(),
+    }).map((problem) => this.#damagedFinding(problem, {}));
     for (const chain of of(layers).keys()) {
       const { diff } = store.ownLayer(chain);
       const source = plan.catalogue.layers.get(chain)?.find((layer) => layer.diffPath === diff);
       const file = join(store.paths.layer(chain), TAR_SPLIT);
-      if (source?.tarSplit === undefined || isCopyOf(file, { ...source.tarSplit, digest: undefined, label: source.label })) continue;
-      problems.push(this.#toReplace(`layer ${chain} of disk ${source.label}: ${file}: the same as on the disk expected, found another`, file, { label: source.label }));
+      if (
+        source?.tarSplit === undefined ||
+        isCopyOf(file, { ...source.tarSplit, digest: undefined, label: source.label })
+      )
+        continue;
+      problems.push(
+        this.#toReplace(
+          `layer ${chain} of disk ${source.label}: ${file}: the same as on the disk expected, found another`,
+          file,
+          { label: source.label },
+        ),
+      );
     }
     const unpinned = [...plan.pinned].filter((chain) => !this.#unpinned.has(chain) && !store.hasPin(chain, true));
-    for (const chain of unpinned) problems.push(this.#toReplace(`layer ${chain}: ${store.paths.mount(pinName(chain))}: a pin that dockerd can read expected, found another`, `-r ${store.paths.mount(pinName(chain))}`, {}));
+    for (const chain of unpinned)
+      problems.push(
+        this.#toReplace(
+          `layer ${chain}: ${store.paths.mount(pinName(chain))}: a pin that dockerd can read expected, found another`,
+          `-r ${store.paths.mount(pinName(chain))}`,
+          {},
+        ),
+      );
     for (const id of new Set([...images.keys(), ...plan.catalogue.images.keys()])) {
       const bytes = store.readImage(id);
       if (bytes === undefined || !store.images.has(id)) continue;
@@ -211,7 +276,10 @@ class Differences {
         parseImageConfig(bytes, id);
       } catch (error) {
         // Where a step is for it, that has told it.
-        if (this.#settled.has(id) || !images.has(id)) problems.push(this.#toReplace(`image ${this.#nameOf(id)}: ${messageOf(error)}`, store.paths.image(id), { image: id }));
+        if (this.#settled.has(id) || !images.has(id))
+          problems.push(
+            this.#toReplace(`image ${this.#nameOf(id)}: ${messageOf(error)}`, store.paths.image(id), { image: id }),
+          );
       }
     }
     return problems;
@@ -221,14 +289,28 @@ class Differences {
   leftOver(): Finding[] {
     const { store, plan, cure } = this.#input;
     const removed = new Set(plan.steps.flatMap((step) => (step.do === 'remove-layer' ? [step.chain] : [])));
-    const unknown = [...store.layers].filter((chain) => !plan.content.layers.has(chain) && !removed.has(chain) && readTextIfThere(`${store.paths.layer(chain)}/cache-id`)?.trim() === ownCacheId(chain));
+    const unknown = [...store.layers].filter(
+      (chain) =>
+        !plan.content.layers.has(chain) &&
+        !removed.has(chain) &&
+        readTextIfThere(`${store.paths.layer(chain)}/cache-id`)?.trim() === ownCacheId(chain),
+    );
     const unpinned = new Set(plan.steps.flatMap((step) => (step.do === 'unpin-layer' ? [step.chain] : [])));
     const strayPins = store.pinnedLayers().filter((chain) => !plan.pinned.has(chain) && !unpinned.has(chain));
-    const strays = strayPins.map((chain) => this.#damagedFinding(`layer ${chain}: no pin for it expected, found ${store.paths.mount(pinName(chain))}`, {}, `rm -r ${store.paths.mount(pinName(chain))}`));
-    return [...strays, ...unknown.map((chain): Finding => ({
-      code: 'STORE_DAMAGED',
-      message: `layer ${chain}: in the ledger expected, or on a disk, found in the store alone; run: rm ${join(ledgerFolder(store.dataRoot), 'ledger.json')} && ${cure}`,
-    }))];
+    const strays = strayPins.map((chain) =>
+      this.#damagedFinding(
+        `layer ${chain}: no pin for it expected, found ${store.paths.mount(pinName(chain))}`,
+        {},
+        `rm -r ${store.paths.mount(pinName(chain))}`,
+      ),
+    );
+    return [
+      ...strays,
+      ...unknown.map((chain): Finding => ({
+        code: 'STORE_DAMAGED',
+        message: `layer ${chain}: in the ledger expected, or on a disk, found in the store alone; run: rm ${join(ledgerFolder(store.dataRoot), 'ledger.json')} && ${cure}`,
+      })),
+    ];
   }
 
   #damaged(what: string, fields: Partial<Finding>): void {

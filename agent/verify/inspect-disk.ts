@@ -41,7 +41,13 @@ export interface Inspection {
   readonly uuid: string | null;
   readonly sizeBytes: number | null;
   /** Null where dockerd filled the disk, as in 2018. */
-  readonly manifest: { readonly digest: string; readonly formatVersion: string; readonly createdBy: string; readonly priority: number; readonly bases: Manifest['bases'] } | null;
+  readonly manifest: {
+    readonly digest: string;
+    readonly formatVersion: string;
+    readonly createdBy: string;
+    readonly priority: number;
+    readonly bases: Manifest['bases'];
+  } | null;
   readonly images: readonly InspectedImage[];
   readonly layers: readonly InspectedLayer[];
   /** What is read into memory right after boot; null where the disk has no list of it. */
@@ -58,7 +64,11 @@ export interface Inspection {
  * @param deep compares every layer's bytes with its DiffID, and all metadata with the manifest
  * @throws PreloaderError where it is no preload disk
  */
-export async function inspectDisk(path: string, deep: boolean, onStep: (text: string) => void = () => undefined): Promise<Inspection> {
+export async function inspectDisk(
+  path: string,
+  deep: boolean,
+  onStep: (text: string) => void = () => undefined,
+): Promise<Inspection> {
   try {
     const disk = openDisk(path);
     try {
@@ -67,7 +77,8 @@ export async function inspectDisk(path: string, deep: boolean, onStep: (text: st
       disk.files.close();
     }
   } catch (error) {
-    if (isENOENT(error)) throw new PreloaderError('DISK_INVALID', `${path}: a disk expected, found no such file`, { cause: error });
+    if (isENOENT(error))
+      throw new PreloaderError('DISK_INVALID', `${path}: a disk expected, found no such file`, { cause: error });
     if (error instanceof PreloaderError && error.code === 'FORMAT_NEWER') throw error;
     throw new PreloaderError('DISK_INVALID', `${path}: ${messageOf(error)}`, { cause: error });
   }
@@ -194,12 +205,19 @@ class Inspector {
   }
 
   /** Each image's layers must be here or on a base disk. */
-  #checkChains(images: readonly Omit<InspectedImage, 'sizeBytes'>[], layers: readonly InspectedLayer[], manifest: Manifest | undefined): void {
+  #checkChains(
+    images: readonly Omit<InspectedImage, 'sizeBytes'>[],
+    layers: readonly InspectedLayer[],
+    manifest: Manifest | undefined,
+  ): void {
     const there = new Set(layers.map(({ chainId }) => chainId));
     const onBases = new Set((manifest?.bases ?? []).flatMap((base) => base.layers));
     for (const image of images) {
       const missing = image.layers.filter((chain) => !there.has(chain) && !onBases.has(chain));
-      if (missing.length > 0) this.#problems.push(`image ${image.id}: ${missing.length} of its ${plural(image.layers.length, 'layer')} ${missing.length === 1 ? 'is' : 'are'} neither here nor on a base disk`);
+      if (missing.length > 0)
+        this.#problems.push(
+          `image ${image.id}: ${missing.length} of its ${plural(image.layers.length, 'layer')} ${missing.length === 1 ? 'is' : 'are'} neither here nor on a base disk`,
+        );
     }
   }
 

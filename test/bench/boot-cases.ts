@@ -14,10 +14,34 @@ export interface BootCase {
 }
 
 export type RivalName =
-  | NodeRuntime | 'agent' | 'agent, second boot' | 'agent, pinned' | 'agent, apply' | 'agent after READY' | 'recipe of 2018' | 'recipe by layers' | 'floor in C' | 'tar zstd' | 'tar lz4' | 'docker load' | 'bare Bun' | 'bare Node';
+  | NodeRuntime
+  | 'agent'
+  | 'agent, second boot'
+  | 'agent, pinned'
+  | 'agent, apply'
+  | 'agent after READY'
+  | 'recipe of 2018'
+  | 'recipe by layers'
+  | 'floor in C'
+  | 'tar zstd'
+  | 'tar lz4'
+  | 'docker load'
+  | 'bare Bun'
+  | 'bare Node';
 
 /** All but `load`, whose disk is of another kind. */
-export const groups = ['base', 'disks', 'layers', 'images', 'user', 'pinned', 'cold', 'memory', 'runtimes', 'load'] as const satisfies readonly BootCase['group'][];
+export const groups = [
+  'base',
+  'disks',
+  'layers',
+  'images',
+  'user',
+  'pinned',
+  'cold',
+  'memory',
+  'runtimes',
+  'load',
+] as const satisfies readonly BootCase['group'][];
 
 export function bootCases(chosen: readonly string[], isQuick: boolean): BootCase[] {
   const sizes: { readonly [Group in 'disks' | 'layers' | 'images']: readonly number[] } = isQuick
@@ -27,17 +51,70 @@ export function bootCases(chosen: readonly string[], isQuick: boolean): BootCase
   const runtimes: readonly RivalName[] = ['agent', ...nodeRuntimes, 'bare Bun', 'bare Node'];
   const growing: readonly RivalName[] = ['agent', 'recipe of 2018', 'floor in C'];
   const all: readonly BootCase[] = [
-    { ...one, group: 'base', name: '1 disk of 12 layers', rivals: ['agent', 'agent, second boot', 'agent, apply', 'recipe of 2018', 'recipe by layers', 'tar zstd', 'tar lz4', 'floor in C', 'bare Bun', 'bare Node'] },
-    ...sizes.disks.map((disks): BootCase => ({ ...one, group: 'disks', name: `${disks} disks of 12 layers`, disks, rivals: disks === 8 ? [...growing, 'recipe by layers'] : growing })),
-    ...sizes.layers.map((layers): BootCase => ({ ...one, group: 'layers', name: `1 disk of ${layers} layers`, layers, rivals: growing })),
-    ...sizes.images.map((images): BootCase => ({ ...one, group: 'images', name: `1 disk of ${images} images`, images, layers: 2, rivals: growing })),
+    {
+      ...one,
+      group: 'base',
+      name: '1 disk of 12 layers',
+      rivals: [
+        'agent',
+        'agent, second boot',
+        'agent, apply',
+        'recipe of 2018',
+        'recipe by layers',
+        'tar zstd',
+        'tar lz4',
+        'floor in C',
+        'bare Bun',
+        'bare Node',
+      ],
+    },
+    ...sizes.disks.map((disks): BootCase => ({
+      ...one,
+      group: 'disks',
+      name: `${disks} disks of 12 layers`,
+      disks,
+      rivals: disks === 8 ? [...growing, 'recipe by layers'] : growing,
+    })),
+    ...sizes.layers.map((layers): BootCase => ({
+      ...one,
+      group: 'layers',
+      name: `1 disk of ${layers} layers`,
+      layers,
+      rivals: growing,
+    })),
+    ...sizes.images.map((images): BootCase => ({
+      ...one,
+      group: 'images',
+      name: `1 disk of ${images} images`,
+      images,
+      layers: 2,
+      rivals: growing,
+    })),
     { ...one, group: 'user', name: '12 layers, none of the user', rivals: ['agent'] },
-    { ...one, group: 'user', name: '12 layers, 2,000 of the user', userLayers: 2000, rivals: ['agent', 'recipe of 2018'] },
+    {
+      ...one,
+      group: 'user',
+      name: '12 layers, 2,000 of the user',
+      userLayers: 2000,
+      rivals: ['agent', 'recipe of 2018'],
+    },
     ...[{ disks: 1 }, { disks: 8 }, { disks: 1, images: isQuick ? 100 : 500, layers: 2 }].map((size): BootCase => {
       const { disks, images, layers } = { ...one, ...size };
-      return { ...one, ...size, group: 'pinned', name: `pinned: ${disks} × ${images} × ${layers} layers`, rivals: ['agent', 'agent, pinned'] };
+      return {
+        ...one,
+        ...size,
+        group: 'pinned',
+        name: `pinned: ${disks} × ${images} × ${layers} layers`,
+        rivals: ['agent', 'agent, pinned'],
+      };
     }),
-    { ...one, group: 'cold', name: '1 disk of 12 layers, cold', isCold: true, rivals: ['agent', 'recipe of 2018', 'floor in C', 'bare Bun', 'bare Node'] },
+    {
+      ...one,
+      group: 'cold',
+      name: '1 disk of 12 layers, cold',
+      isCold: true,
+      rivals: ['agent', 'recipe of 2018', 'floor in C', 'bare Bun', 'bare Node'],
+    },
     { ...one, group: 'memory', name: 'memory after READY', rivals: ['agent after READY'] },
     { ...one, group: 'runtimes', name: 'runtimes', rivals: runtimes },
     { ...one, group: 'runtimes', name: 'runtimes, cold', isCold: true, rivals: runtimes },

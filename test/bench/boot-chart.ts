@@ -1,7 +1,18 @@
 import { agentPhases, type Sample } from './boot-report.ts';
 import { median } from './statistics.ts';
 
-const COLOURS: readonly string[] = ['#8c8c8c', '#bdbdbd', '#4e79a7', '#f28e2b', '#59a14f', '#e15759', '#76b7b2', '#edc948', '#b07aa1', '#9c755f'];
+const COLOURS: readonly string[] = [
+  '#8c8c8c',
+  '#bdbdbd',
+  '#4e79a7',
+  '#f28e2b',
+  '#59a14f',
+  '#e15759',
+  '#76b7b2',
+  '#edc948',
+  '#b07aa1',
+  '#9c755f',
+];
 const WIDTH = 860;
 const LEFT = 150;
 const ROW = 34;
@@ -12,7 +23,10 @@ export function bootChart(samples: readonly Sample[]): string | undefined {
   const phases = agentPhases(samples);
   if (phases.size === 0) return undefined;
   const rivals = [...new Set(base.map((sample) => sample.rival))]
-    .map((rival) => ({ rival, milliseconds: median(base.filter((sample) => sample.rival === rival).map((sample) => sample.milliseconds)) }))
+    .map((rival) => ({
+      rival,
+      milliseconds: median(base.filter((sample) => sample.rival === rival).map((sample) => sample.milliseconds)),
+    }))
     .toSorted((a, b) => a.milliseconds - b.milliseconds);
   const scale = (WIDTH - LEFT - 80) / Math.max(...rivals.map(({ milliseconds }) => milliseconds));
   const bars = rivals.map(({ rival, milliseconds }, row) => {

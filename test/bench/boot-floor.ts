@@ -14,7 +14,8 @@ export interface FloorDisk {
  */
 export function writeFloorList(dataRoot: string, disks: readonly FloorDisk[], list: string): void {
   const words: string[] = [];
-  for (const { device, mountPoint } of disks) words.push('folder', mountPoint, '755', 'mount', device, mountPoint, 'ext4', 'noload,errors=continue');
+  for (const { device, mountPoint } of disks)
+    words.push('folder', mountPoint, '755', 'mount', device, mountPoint, 'ext4', 'noload,errors=continue');
   const layers = path.join(dataRoot, 'image/overlay2/layerdb/sha256');
   const temp = path.join(dataRoot, 'image/overlay2/layerdb/tmp');
   const modeOf = (file: string): string => (lstatSync(file).mode & 0o7777).toString(8);
@@ -26,7 +27,15 @@ export function writeFloorList(dataRoot: string, disks: readonly FloorDisk[], li
     else if (stats.isFile()) {
       const durable = name === 'repositories.json' || name === 'ledger.json';
       const inPlace = as.startsWith(`${temp}/`);
-      for (let times = name === 'ledger.json' ? 2 : 1; times > 0; times -= 1) words.push('file', as, inPlace ? as : `${as}.new`, modeOf(file), durable ? 'durable' : 'derived', readFileSync(file, 'utf8'));
+      for (let times = name === 'ledger.json' ? 2 : 1; times > 0; times -= 1)
+        words.push(
+          'file',
+          as,
+          inPlace ? as : `${as}.new`,
+          modeOf(file),
+          durable ? 'durable' : 'derived',
+          readFileSync(file, 'utf8'),
+        );
     } else {
       words.push('folder', as, modeOf(file));
       for (const child of readdirSync(file).toSorted()) {
@@ -42,7 +51,13 @@ export function writeFloorList(dataRoot: string, disks: readonly FloorDisk[], li
   };
   add(dataRoot, dataRoot);
   words.push('ready', '');
-  writeFileSync(list, words.slice(0, -1).map((word) => `${word}\0`).join(''));
+  writeFileSync(
+    list,
+    words
+      .slice(0, -1)
+      .map((word) => `${word}\0`)
+      .join(''),
+  );
 }
 
 function sourceOf(file: string, dataRoot: string, disks: readonly FloorDisk[]): string {
@@ -54,6 +69,8 @@ function sourceOf(file: string, dataRoot: string, disks: readonly FloorDisk[]): 
 
 /** Fails where the C program has not made the same data root as the agent. */
 export async function checkFloor(agentRoot: string, floorRoot: string): Promise<void> {
-  const { exitCode, stdout } = await execa('diff', ['--recursive', '--no-dereference', agentRoot, floorRoot], { reject: false });
+  const { exitCode, stdout } = await execa('diff', ['--recursive', '--no-dereference', agentRoot, floorRoot], {
+    reject: false,
+  });
   if (exitCode !== 0) throw new Error(`the floor was to make what the agent makes, but: ${stdout.slice(0, 500)}`);
 }

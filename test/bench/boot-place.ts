@@ -63,12 +63,24 @@ export class Place {
     this.config = path.join(folder, 'config.json');
     this.pinnedConfig = path.join(folder, 'pinned.json');
     for (const dir of ['data', 'run', 'system']) mkdirSync(path.join(folder, dir), { recursive: true });
-    writeFileSync(this.config, JSON.stringify({ labels: [`${labelPrefix}*`], dataRoot: this.data, mountRoot: this.disks, statusSocket: path.join(this.run, 'status.sock'), dockerConfig: path.join(folder, 'daemon.json') }));
+    writeFileSync(
+      this.config,
+      JSON.stringify({
+        labels: [`${labelPrefix}*`],
+        dataRoot: this.data,
+        mountRoot: this.disks,
+        statusSocket: path.join(this.run, 'status.sock'),
+        dockerConfig: path.join(folder, 'daemon.json'),
+      }),
+    );
   }
 
   /** @param required label and manifest digest of each disk */
   pin(required: readonly string[]): void {
-    writeFileSync(this.pinnedConfig, JSON.stringify({ ...JSON.parse(readFileSync(this.config, 'utf8')) as object, required }));
+    writeFileSync(
+      this.pinnedConfig,
+      JSON.stringify({ ...(JSON.parse(readFileSync(this.config, 'utf8')) as object), required }),
+    );
   }
 
   /** Gives it a copy of a data root's filesystem, and of a system disk where there is one. */
@@ -94,18 +106,29 @@ export class Place {
    * systemd starts it. What a shell has of Node's variables would slow some runtimes down and others not.
    * @throws Error where it fails
    */
-  async time(command: readonly string[], { env = {}, group, settleMs = 0, devices = [] }: TimedOptions = {}): Promise<Timed> {
+  async time(
+    command: readonly string[],
+    { env = {}, group, settleMs = 0, devices = [] }: TimedOptions = {},
+  ): Promise<Timed> {
     const names = devices.map((device) => path.basename(device)).join(',') || '-';
-    const { stdout, stderr } = await execa(this.#stopwatch, [path.join(this.#folder, 'notify'), group ?? '-', String(settleMs), names, ...command], { env: { PATH: process.env['PATH'], ...env }, extendEnv: false, stdin: 'ignore', cwd: this.#folder });
+    const { stdout, stderr } = await execa(
+      this.#stopwatch,
+      [path.join(this.#folder, 'notify'), group ?? '-', String(settleMs), names, ...command],
+      { env: { PATH: process.env['PATH'], ...env }, extendEnv: false, stdin: 'ignore', cwd: this.#folder },
+    );
     const timed = JSON.parse(stdout.slice(stdout.lastIndexOf('{'))) as Timed;
     // An agent's SIGTERM comes when it is READY, so that it may end by the signal.
-    if (timed.exitStatus !== 0 && timed.readyUsec === 0) throw new Error(`${command.join(' ')}: exit status 0 expected, found ${timed.exitStatus}: ${stderr}`);
+    if (timed.exitStatus !== 0 && timed.readyUsec === 0)
+      throw new Error(`${command.join(' ')}: exit status 0 expected, found ${timed.exitStatus}: ${stderr}`);
     return timed;
   }
 
   /** What the agent that ran last has left of its timings. @throws Error where it did not do all of its work */
   agentTimings(): AgentTimings {
-    const status = JSON.parse(readFileSync(path.join(this.run, 'status.json'), 'utf8')) as AgentTimings & { readonly state: string; readonly summary: string };
+    const status = JSON.parse(readFileSync(path.join(this.run, 'status.json'), 'utf8')) as AgentTimings & {
+      readonly state: string;
+      readonly summary: string;
+    };
     if (status.state !== 'ok') throw new Error(`the agent: ok expected, found ${status.summary}`);
     return { timings: status.timings };
   }

@@ -30,10 +30,15 @@ export function bootTable(samples: readonly Sample[]): Readonly<Record<string, s
       const bytes = own.filter((sample) => sample.bytesToReady > 0).map((sample) => sample.bytesToReady / 1e6);
       const resident = own.filter((sample) => sample.residentKb > 0).map((sample) => sample.residentKb / 1024);
       return {
-        'case': name, rival,
-        'ms': spread(own.map((sample) => sample.milliseconds), 1),
+        case: name,
+        rival,
+        ms: spread(
+          own.map((sample) => sample.milliseconds),
+          1,
+        ),
         'CPU ms': median(own.map((sample) => (sample.userUsec + sample.systemUsec) / 1000)).toFixed(1),
-        'agent takes': ratios.length === 0 ? '' : `${spread(ratios, ratios.some((ratio) => ratio < 0.05) ? 4 : 2)} of it`,
+        'agent takes':
+          ratios.length === 0 ? '' : `${spread(ratios, ratios.some((ratio) => ratio < 0.05) ? 4 : 2)} of it`,
         'MB read': bytes.length === 0 ? '' : spread(bytes, 1),
         'resident MB': resident.length === 0 ? '' : spread(resident, 1),
         'MB shipped': own[0]?.shippedBytes === undefined ? '' : (own[0].shippedBytes / 1e6).toFixed(1),
@@ -48,28 +53,55 @@ export function bootSlopes(samples: readonly Sample[]): Readonly<Record<string, 
   for (const by of ['disks', 'layers', 'images'] as const) {
     const line = (rival: RivalName): ReturnType<typeof fitLine> => {
       const own = samples.filter((sample) => sample.group === by && sample.rival === rival);
-      return fitLine([...Map.groupBy(own, (sample) => sample[by])].map(([x, list]) => [x, median(list.map((sample) => sample.milliseconds))] as const));
+      return fitLine(
+        [...Map.groupBy(own, (sample) => sample[by])].map(
+          ([x, list]) => [x, median(list.map((sample) => sample.milliseconds))] as const,
+        ),
+      );
     };
     const [agent, recipe, floor] = [line('agent'), line('recipe of 2018'), line('floor in C')];
     if (Number.isNaN(agent.slope)) continue;
     rows.push({
-      'each further': by.slice(0, -1), 'agent ms': `${agent.slope.toFixed(3)} (R² ${agent.fit.toFixed(3)})`, 'recipe ms': recipe.slope.toFixed(3),
-      'floor ms': `${floor.slope.toFixed(3)} (R² ${floor.fit.toFixed(3)})`, 'agent / floor': (agent.slope / floor.slope).toFixed(2),
+      'each further': by.slice(0, -1),
+      'agent ms': `${agent.slope.toFixed(3)} (R² ${agent.fit.toFixed(3)})`,
+      'recipe ms': recipe.slope.toFixed(3),
+      'floor ms': `${floor.slope.toFixed(3)} (R² ${floor.fit.toFixed(3)})`,
+      'agent / floor': (agent.slope / floor.slope).toFixed(2),
     });
   }
-  const user = Map.groupBy(samples.filter((sample) => sample.group === 'user' && sample.rival === 'agent'), (sample) => sample.userLayers);
-  const [none, many] = [user.get(0) ?? [], user.get(2000) ?? []].map((list) => median(list.map((sample) => sample.milliseconds)));
-  if (user.size === 2) rows.push({ 'each further': 'layer of the user', 'agent ms': (((many ?? 0) - (none ?? 0)) / 2000).toFixed(4), 'recipe ms': '', 'floor ms': '', 'agent / floor': '' });
+  const user = Map.groupBy(
+    samples.filter((sample) => sample.group === 'user' && sample.rival === 'agent'),
+    (sample) => sample.userLayers,
+  );
+  const [none, many] = [user.get(0) ?? [], user.get(2000) ?? []].map((list) =>
+    median(list.map((sample) => sample.milliseconds)),
+  );
+  if (user.size === 2)
+    rows.push({
+      'each further': 'layer of the user',
+      'agent ms': (((many ?? 0) - (none ?? 0)) / 2000).toFixed(4),
+      'recipe ms': '',
+      'floor ms': '',
+      'agent / floor': '',
+    });
   return rows;
 }
 
 /** What the agent is at until READY, in milliseconds, medians of the base case. Empty where that was not measured. */
 export function agentPhases(samples: readonly Sample[]): ReadonlyMap<string, number> {
   const runs = samples.filter((sample) => sample.group === 'base' && sample.rival === 'agent');
-  const bare = median(samples.filter((sample) => sample.group === 'base' && sample.rival === 'bare Bun').map((sample) => sample.milliseconds));
+  const bare = median(
+    samples
+      .filter((sample) => sample.group === 'base' && sample.rival === 'bare Bun')
+      .map((sample) => sample.milliseconds),
+  );
   const phases = new Map<string, number[]>();
   for (const { startUsec, readyUsec, agent } of runs) {
-    const marks = [{ phase: 'runtime and modules', startUsec }, ...(agent?.timings ?? []), { phase: '', startUsec: readyUsec }];
+    const marks = [
+      { phase: 'runtime and modules', startUsec },
+      ...(agent?.timings ?? []),
+      { phase: '', startUsec: readyUsec },
+    ];
     for (const [index, { phase, startUsec: from }] of marks.slice(0, -1).entries()) {
       phases.set(phase, [...(phases.get(phase) ?? []), ((marks[index + 1]?.startUsec ?? from) - from) / 1000]);
     }

@@ -15,7 +15,15 @@ import { mountCopy, Place, type Timed } from './boot-place.ts';
 import type { Sample } from './boot-report.ts';
 import { makeImage } from './build.ts';
 import { attachCold, makeSystemDisk, throttledGroup } from './cold.ts';
-import { checkCompileCache, isNodeRuntime, makeRuntimes, type NodeRuntime, runtimeFiles, runtimeProgram, sizeOf } from './runtimes.ts';
+import {
+  checkCompileCache,
+  isNodeRuntime,
+  makeRuntimes,
+  type NodeRuntime,
+  runtimeFiles,
+  runtimeProgram,
+  sizeOf,
+} from './runtimes.ts';
 
 export interface BootOptions {
   readonly groups: readonly string[];
@@ -31,7 +39,10 @@ const LOAD_DATA_ROOT_MB = 6144;
 
 /** Runs all cases, each round over all of them and each case with its rivals in turns. */
 export async function benchBoot(options: BootOptions): Promise<Sample[]> {
-  await ensureDebianPackages(['e2fsprogs', 'gcc', 'libc6-dev', 'rsync', 'jq', 'zstd', 'lz4', 'diffutils', 'findutils'], { install: true });
+  await ensureDebianPackages(
+    ['e2fsprogs', 'gcc', 'libc6-dev', 'rsync', 'jq', 'zstd', 'lz4', 'diffutils', 'findutils'],
+    { install: true },
+  );
   await buildExecutables(root, path.join(root, 'dist'));
   const tree = await tempTree('dpl-boot');
   try {
@@ -41,8 +52,13 @@ export async function benchBoot(options: BootOptions): Promise<Sample[]> {
     const cases = bootCases(options.groups, options.quick);
     for (let round = 0; round < options.rounds; round += 1) {
       for (const one of cases) {
-        samples.push(...await bench.runCase(one, round));
-        console.error(`round ${round + 1} of ${options.rounds}: ${one.name}: ${samples.filter((sample) => sample.case === one.name && sample.round === round).map((sample) => `${sample.rival} ${sample.milliseconds.toFixed(0)}`).join(', ')} ms`);
+        samples.push(...(await bench.runCase(one, round)));
+        console.error(
+          `round ${round + 1} of ${options.rounds}: ${one.name}: ${samples
+            .filter((sample) => sample.case === one.name && sample.round === round)
+            .map((sample) => `${sample.rival} ${sample.milliseconds.toFixed(0)}`)
+            .join(', ')} ms`,
+        );
       }
     }
     return samples;
@@ -68,10 +84,21 @@ class BootBench {
   }
 
   async prepare(): Promise<void> {
-    for (const program of ['stopwatch', 'floor']) await execa('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', path.join(this.#temp, program), path.join(import.meta.dirname, `${program}.c`)]);
+    for (const program of ['stopwatch', 'floor'])
+      await execa('cc', [
+        '-O2',
+        '-Wall',
+        '-Wextra',
+        '-Werror',
+        '-o',
+        path.join(this.#temp, program),
+        path.join(import.meta.dirname, `${program}.c`),
+      ]);
     writeFileSync(path.join(this.#temp, 'empty.mjs'), '');
     const bun = path.join(root, 'node_modules/@oven/bun-linux-x64-baseline/bin/bun');
-    await execa(bun, ['build', '--compile', '--bytecode', '--format=esm', '--outfile=bare-bun', './empty.mjs'], { cwd: this.#temp });
+    await execa(bun, ['build', '--compile', '--bytecode', '--format=esm', '--outfile=bare-bun', './empty.mjs'], {
+      cwd: this.#temp,
+    });
     for (const script of ['recipe-2018.sh', '../store/fill-store.sh']) {
       await execa('cp', [path.join(import.meta.dirname, script), this.#temp]);
       chmodSync(path.join(this.#temp, path.basename(script)), 0o755);
@@ -88,11 +115,13 @@ class BootBench {
     if (group === 'load') return [(await this.#bigImage()).disk];
     const files: string[] = [];
     for (let number = 0; number < disks; number += 1) {
-      files.push(await this.#make(`disk ${number} ${images} ${layers}`, async () => {
-        const folder = path.join(this.#temp, `disks-${images}-${layers}`);
-        mkdirSync(folder, { recursive: true });
-        return makeDisk(this.#executable, folder, { number, images, layers });
-      }));
+      files.push(
+        await this.#make(`disk ${number} ${images} ${layers}`, async () => {
+          const folder = path.join(this.#temp, `disks-${images}-${layers}`);
+          mkdirSync(folder, { recursive: true });
+          return makeDisk(this.#executable, folder, { number, images, layers });
+        }),
+      );
     }
     return files;
   }
@@ -103,7 +132,17 @@ class BootBench {
       mkdirSync(folder);
       const { archive } = await makeImage(folder, this.#loadMb);
       const disk = path.join(folder, 'disk.ext4');
-      await execa(this.#executable, ['build', archive, '-o', disk, '--format', 'raw', '--label', `${labelPrefix}load`, '--quiet']);
+      await execa(this.#executable, [
+        'build',
+        archive,
+        '-o',
+        disk,
+        '--format',
+        'raw',
+        '--label',
+        `${labelPrefix}load`,
+        '--quiet',
+      ]);
       return { archive, disk };
     })();
     return this.#loadImage;
@@ -116,12 +155,18 @@ class BootBench {
     const devices = loops.map((loop) => loop.device);
     try {
       if (one.group === 'runtimes') await this.#make('runtimes', () => this.#makeRuntimes(one));
-      const system = one.isCold ? await this.#make(`system device ${one.group}`, async () => (await attachCold(await this.#systemDisk(one))).device) : undefined;
+      const system = one.isCold
+        ? await this.#make(
+            `system device ${one.group}`,
+            async () => (await attachCold(await this.#systemDisk(one))).device,
+          )
+        : undefined;
       // Who comes first changes from round to round.
       const turn = round % one.rivals.length;
       const order = [...one.rivals.slice(turn), ...one.rivals.slice(0, turn)];
       await this.#needFloorList(one, devices);
-      if (one.rivals.includes('agent, pinned')) this.#place.pin(await Promise.all(files.map((file) => this.#pinOf(file))));
+      if (one.rivals.includes('agent, pinned'))
+        this.#place.pin(await Promise.all(files.map((file) => this.#pinOf(file))));
       for (const rival of order) samples.push(await this.#sample(one, rival, round, devices, system));
     } finally {
       for (const loop of loops) await loop.detach();
@@ -130,7 +175,10 @@ class BootBench {
   }
 
   async #pinOf(disk: string): Promise<string> {
-    const { label, manifest } = JSON.parse((await execa(this.#executable, ['inspect', '--json', disk])).stdout) as { readonly label: string; readonly manifest: { readonly digest: string } };
+    const { label, manifest } = JSON.parse((await execa(this.#executable, ['inspect', '--json', disk])).stdout) as {
+      readonly label: string;
+      readonly manifest: { readonly digest: string };
+    };
     return `${label}@${manifest.digest}`;
   }
 
@@ -139,7 +187,11 @@ class BootBench {
     const folder = path.join(this.#temp, 'runtimes');
     await makeRuntimes(root, folder);
     await this.#place.boot(await this.#dataRootOf(one));
-    const { command, env } = runtimeProgram('Node 24 module, compile cache', folder, ['run', '--config', this.#place.config]);
+    const { command, env } = runtimeProgram('Node 24 module, compile cache', folder, [
+      'run',
+      '--config',
+      this.#place.config,
+    ]);
     await this.#place.time(command, { env, settleMs: SETTLE_MS });
     await this.#place.shutDown();
     await checkCompileCache(folder, path.join(this.#temp, 'elsewhere'));
@@ -153,15 +205,23 @@ class BootBench {
     mkdirSync(folder);
     return makeSystemDisk(folder, {
       ...Object.fromEntries(await Promise.all(tools.map(async (tool) => [tool, await which(tool)] as const))),
-      ...(group === 'runtimes' ? Object.fromEntries(runtimeFiles.map((name) => [name, path.join(this.#temp, 'runtimes', name)])) : {}),
-      'docker-preloader': this.#executable, 'floor': path.join(this.#temp, 'floor'), 'bare-bun': path.join(this.#temp, 'bare-bun'), 'node': process.execPath,
-      'recipe-2018.sh': path.join(this.#temp, 'recipe-2018.sh'), 'empty.mjs': path.join(this.#temp, 'empty.mjs'),
+      ...(group === 'runtimes'
+        ? Object.fromEntries(runtimeFiles.map((name) => [name, path.join(this.#temp, 'runtimes', name)]))
+        : {}),
+      'docker-preloader': this.#executable,
+      floor: path.join(this.#temp, 'floor'),
+      'bare-bun': path.join(this.#temp, 'bare-bun'),
+      node: process.execPath,
+      'recipe-2018.sh': path.join(this.#temp, 'recipe-2018.sh'),
+      'empty.mjs': path.join(this.#temp, 'empty.mjs'),
     });
   }
 
   #dataRootOf(one: BootCase): Promise<string> {
     const sizeMb = one.group === 'load' ? LOAD_DATA_ROOT_MB : DATA_ROOT_MB;
-    return this.#make(`data ${one.userLayers} ${sizeMb}`, () => makeDataRoot(this.#temp, { userLayers: one.userLayers, sizeMb }));
+    return this.#make(`data ${one.userLayers} ${sizeMb}`, () =>
+      makeDataRoot(this.#temp, { userLayers: one.userLayers, sizeMb }),
+    );
   }
 
   #floorList(one: BootCase): string {
@@ -177,7 +237,18 @@ class BootBench {
     const copy = path.join(this.#temp, 'agent-root');
     try {
       await place.time([this.#executable, 'run', '--config', place.config]);
-      writeFloorList(place.data, await Promise.all(devices.map(async (device) => ({ device, mountPoint: (await execa('findmnt', ['--noheadings', '--output', 'TARGET', '--source', device])).stdout.trim() }))), list);
+      writeFloorList(
+        place.data,
+        await Promise.all(
+          devices.map(async (device) => ({
+            device,
+            mountPoint: (
+              await execa('findmnt', ['--noheadings', '--output', 'TARGET', '--source', device])
+            ).stdout.trim(),
+          })),
+        ),
+        list,
+      );
       if (!this.#made.has(list)) await execa('cp', ['-a', place.data, copy]);
     } finally {
       await place.shutDown();
@@ -191,7 +262,13 @@ class BootBench {
     await execa('rm', ['-rf', copy]);
   }
 
-  async #sample(one: BootCase, rival: RivalName, round: number, devices: readonly string[], system: string | undefined): Promise<Sample> {
+  async #sample(
+    one: BootCase,
+    rival: RivalName,
+    round: number,
+    devices: readonly string[],
+    system: string | undefined,
+  ): Promise<Sample> {
     if (rival === 'docker load') return this.#toSample(one, rival, round, await this.#timeDockerLoad(one));
     const place = this.#place;
     await place.boot(await this.#dataRootOf(one), system);
@@ -205,29 +282,56 @@ class BootBench {
         await place.clearRun();
       }
       const packed = rival.startsWith('tar') ? await this.#packed(one, devices) : { zstd: '', lz4: '' };
-      const untar = (program: string, file: string): string[] => ['tar', '--extract', '--xattrs', '--use-compress-program', program, '--file', file, '--directory', place.data];
+      const untar = (program: string, file: string): string[] => [
+        'tar',
+        '--extract',
+        '--xattrs',
+        '--use-compress-program',
+        program,
+        '--file',
+        file,
+        '--directory',
+        place.data,
+      ];
       const commands: Readonly<Record<Exclude<RivalName, 'docker load' | NodeRuntime>, readonly string[]>> = {
-        'agent': run, 'agent, second boot': run, 'agent after READY': run,
+        agent: run,
+        'agent, second boot': run,
+        'agent after READY': run,
         'agent, pinned': [agent, 'run', '--config', place.pinnedConfig],
         'agent, apply': [agent, 'apply', '--config', place.config],
         'recipe of 2018': ['bash', path.join(programs, 'recipe-2018.sh'), place.data, place.disks, ...devices],
         'recipe by layers': ['bash', path.join(programs, 'fill-store.sh'), place.data, place.disks, ...devices],
         'floor in C': [path.join(programs, 'floor'), this.#floorList(one)],
-        'tar zstd': untar('zstd', packed.zstd), 'tar lz4': untar('lz4', packed.lz4),
+        'tar zstd': untar('zstd', packed.zstd),
+        'tar lz4': untar('lz4', packed.lz4),
         'bare Bun': [path.join(programs, 'bare-bun')],
-        'bare Node': [system === undefined ? process.execPath : path.join(programs, 'node'), path.join(programs, 'empty.mjs')],
+        'bare Node': [
+          system === undefined ? process.execPath : path.join(programs, 'node'),
+          path.join(programs, 'empty.mjs'),
+        ],
       };
       if (rival.startsWith('tar')) mkdirSync(place.data);
       const runtimes = system === undefined ? path.join(this.#temp, 'runtimes') : programs;
-      const { command, env, files } = isNodeRuntime(rival) ? runtimeProgram(rival, runtimes, run.slice(1)) : { command: commands[rival], env: {}, files: [agent] };
+      const { command, env, files } = isNodeRuntime(rival)
+        ? runtimeProgram(rival, runtimes, run.slice(1))
+        : { command: commands[rival], env: {}, files: [agent] };
       const isAgent = rival.startsWith('agent') || isNodeRuntime(rival);
       const isRuntime = one.group === 'runtimes' && isAgent;
       const timed = await place.time(command, {
         settleMs: rival === 'agent after READY' || isRuntime ? SETTLE_MS : 0,
-        env: { ...env, ...(system === undefined ? {} : { PATH: programs, LD_LIBRARY_PATH: path.join(place.system, 'lib') }) },
-        ...(system === undefined ? {} : { group: await throttledGroup([system, ...devices]), devices: [system, ...devices] }),
+        env: {
+          ...env,
+          ...(system === undefined ? {} : { PATH: programs, LD_LIBRARY_PATH: path.join(place.system, 'lib') }),
+        },
+        ...(system === undefined
+          ? {}
+          : { group: await throttledGroup([system, ...devices]), devices: [system, ...devices] }),
       });
-      return { ...this.#toSample(one, rival, round, timed), ...(isRuntime ? { shippedBytes: sizeOf(files) } : {}), ...(isAgent ? { agent: place.agentTimings() } : {}) };
+      return {
+        ...this.#toSample(one, rival, round, timed),
+        ...(isRuntime ? { shippedBytes: sizeOf(files) } : {}),
+        ...(isAgent ? { agent: place.agentTimings() } : {}),
+      };
     } finally {
       await place.shutDown();
     }
@@ -235,12 +339,25 @@ class BootBench {
 
   #toSample(one: BootCase, rival: RivalName, round: number, timed: Timed): Sample {
     const { group, disks, images, layers, userLayers, isCold } = one;
-    return { ...timed, group, case: one.name, disks, images, layers, userLayers, isCold, rival, round, milliseconds: ((timed.readyUsec > 0 ? timed.readyUsec : timed.endUsec) - timed.startUsec) / 1000 };
+    return {
+      ...timed,
+      group,
+      case: one.name,
+      disks,
+      images,
+      layers,
+      userLayers,
+      isCold,
+      rival,
+      round,
+      milliseconds: ((timed.readyUsec > 0 ? timed.readyUsec : timed.endUsec) - timed.startUsec) / 1000,
+    };
   }
 
   async #packed(one: BootCase, devices: readonly string[]): Promise<{ readonly zstd: string; readonly lz4: string }> {
     const folder = path.join(this.#temp, `packed-${one.group === 'load' ? 'load' : `${one.images}-${one.layers}`}`);
-    if (existsSync(folder)) return { zstd: path.join(folder, 'store.tar.zst'), lz4: path.join(folder, 'store.tar.lz4') };
+    if (existsSync(folder))
+      return { zstd: path.join(folder, 'store.tar.zst'), lz4: path.join(folder, 'store.tar.lz4') };
     mkdirSync(folder);
     const mounted = path.join(folder, 'disk');
     mkdirSync(mounted);
@@ -257,7 +374,10 @@ class BootBench {
     if (this.#dockerd === undefined) {
       mkdirSync(path.join(folder, 'data'), { recursive: true });
       await mountCopy(await this.#dataRootOf(one), path.join(folder, 'data.ext4'), path.join(folder, 'data'));
-      this.#dockerd = { dockerd: await startDockerd({ version: '28.5', dataRoot: path.join(folder, 'data/docker') }), cli: (await dockerdTree('28.5')).cli };
+      this.#dockerd = {
+        dockerd: await startDockerd({ version: '28.5', dataRoot: path.join(folder, 'data/docker') }),
+        cli: (await dockerdTree('28.5')).cli,
+      };
     }
     const { dockerd, cli } = this.#dockerd;
     const timed = await this.#place.time([cli, '--host', `unix://${dockerd.socket}`, 'load', '--input', archive]);

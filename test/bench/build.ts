@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  createReadStream,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
 import { build as buildExecutable } from '../../agent/packaging/build-program.ts';
@@ -62,7 +71,9 @@ async function compare(temp: string, options: BenchOptions): Promise<unknown> {
       await execa('rm', ['-rf', folder]);
     }
   }
-  const table = all.map(({ name, ours }) => summary(name, results.get(name) ?? [], ours === undefined ? undefined : results.get(ours), image.bytes / 1e6));
+  const table = all.map(({ name, ours }) =>
+    summary(name, results.get(name) ?? [], ours === undefined ? undefined : results.get(ours), image.bytes / 1e6),
+  );
   console.table(table);
   return { image, rounds: options.rounds, table, runs: Object.fromEntries(results) };
 }
@@ -71,19 +82,57 @@ async function rivals(archive: string): Promise<Rival[]> {
   const { bin, cliConfig } = await dockerdTree('28.5');
   const executable = path.join(root, 'dist/docker-preloader');
   const disk = (folder: string): string => path.join(folder, 'disk.qcow2');
-  const build = (folder: string, ...more: readonly string[]): readonly [string, ...string[]] => [executable, 'build', archive, '-o', disk(folder), '--quiet', ...more];
-  const shell = (folder: string, ...more: readonly string[]): readonly [string, ...string[]] => ['sh', '-euc', SHELL, 'sh', archive, folder, ...more];
+  const build = (folder: string, ...more: readonly string[]): readonly [string, ...string[]] => [
+    executable,
+    'build',
+    archive,
+    '-o',
+    disk(folder),
+    '--quiet',
+    ...more,
+  ];
+  const shell = (folder: string, ...more: readonly string[]): readonly [string, ...string[]] => [
+    'sh',
+    '-euc',
+    SHELL,
+    'sh',
+    archive,
+    folder,
+    ...more,
+  ];
   return [
     { name: 'build', ours: undefined, run: (folder) => measure(folder, build(folder), {}, true) },
-    { name: 'build on one core', ours: undefined, run: (folder) => measure(folder, ['taskset', '--cpu-list', '0', ...build(folder)], {}, true) },
-    { name: 'build --compress', ours: undefined, run: (folder) => measure(folder, build(folder, '--compress'), {}, false) },
+    {
+      name: 'build on one core',
+      ours: undefined,
+      run: (folder) => measure(folder, ['taskset', '--cpu-list', '0', ...build(folder)], {}, true),
+    },
+    {
+      name: 'build --compress',
+      ours: undefined,
+      run: (folder) => measure(folder, build(folder, '--compress'), {}, false),
+    },
     { name: 'tar + mke2fs', ours: 'build', run: (folder) => measure(folder, shell(folder), {}, false) },
-    { name: 'tar + mke2fs on one core', ours: 'build on one core', run: (folder) => measure(folder, ['taskset', '--cpu-list', '0', ...shell(folder)], {}, false) },
-    { name: 'tar + mke2fs, compressed', ours: 'build --compress', run: (folder) => measure(folder, shell(folder, '-c'), {}, false) },
+    {
+      name: 'tar + mke2fs on one core',
+      ours: 'build on one core',
+      run: (folder) => measure(folder, ['taskset', '--cpu-list', '0', ...shell(folder)], {}, false),
+    },
+    {
+      name: 'tar + mke2fs, compressed',
+      ours: 'build --compress',
+      run: (folder) => measure(folder, shell(folder, '-c'), {}, false),
+    },
     {
       name: 'engine docker',
       ours: 'build',
-      run: (folder) => measure(folder, build(folder, '--engine', 'docker'), { PATH: `${bin}:${process.env['PATH'] ?? ''}`, DOCKER_CONFIG: cliConfig }, false),
+      run: (folder) =>
+        measure(
+          folder,
+          build(folder, '--engine', 'docker'),
+          { PATH: `${bin}:${process.env['PATH'] ?? ''}`, DOCKER_CONFIG: cliConfig },
+          false,
+        ),
     },
   ];
 }
@@ -101,8 +150,14 @@ const SHELL = `
   mke2fs -q -t ext4 -b 4096 -m 0 -O ^has_journal -N $((inodes + 64)) -d "$2/tree" "$2/disk.raw"
   qemu-img convert \${3:-} -O qcow2 "$2/disk.raw" "$2/disk.qcow2"`;
 
-async function measure(folder: string, [program, ...args]: readonly [string, ...string[]], env: Readonly<Record<string, string>>, memory: boolean): Promise<Measured> {
-  const used = async (): Promise<number> => Number((await execa('df', ['--output=used', '--block-size=1', folder])).stdout.split('\n')[1]);
+async function measure(
+  folder: string,
+  [program, ...args]: readonly [string, ...string[]],
+  env: Readonly<Record<string, string>>,
+  memory: boolean,
+): Promise<Measured> {
+  const used = async (): Promise<number> =>
+    Number((await execa('df', ['--output=used', '--block-size=1', folder])).stdout.split('\n')[1]);
   const before = await used();
   const start = performance.now();
   const child = execa(program, args, { env, stdio: ['ignore', 'ignore', 'inherit'] });
@@ -123,7 +178,12 @@ async function measure(folder: string, [program, ...args]: readonly [string, ...
   const seconds = (performance.now() - start) / 1000;
   ended = true;
   await sampling;
-  return { seconds, peakMemoryMb: memory ? peakKb / 1024 : undefined, peakDiskMb: Math.max(peakDisk, (await used()) - before) / 1e6, diskMb: (statSync(path.join(folder, 'disk.qcow2')).blocks * 512) / 1e6 };
+  return {
+    seconds,
+    peakMemoryMb: memory ? peakKb / 1024 : undefined,
+    peakDiskMb: Math.max(peakDisk, (await used()) - before) / 1e6,
+    diskMb: (statSync(path.join(folder, 'disk.qcow2')).blocks * 512) / 1e6,
+  };
 }
 
 function residentKb(pid: number | undefined): number {
@@ -134,7 +194,12 @@ function residentKb(pid: number | undefined): number {
   }
 }
 
-function summary(name: string, runs: readonly Measured[], own: readonly Measured[] | undefined, imageMb: number): Readonly<Record<string, string>> {
+function summary(
+  name: string,
+  runs: readonly Measured[],
+  own: readonly Measured[] | undefined,
+  imageMb: number,
+): Readonly<Record<string, string>> {
   const seconds = (list: readonly Measured[]): number[] => list.map((run) => run.seconds).sort((a, b) => a - b);
   const times = seconds(runs);
   return {
@@ -142,14 +207,20 @@ function summary(name: string, runs: readonly Measured[], own: readonly Measured
     'median s': median(times).toFixed(1),
     'min–max s': `${(times[0] ?? 0).toFixed(1)}–${(times.at(-1) ?? 0).toFixed(1)}`,
     'ours takes': own === undefined ? '' : `${(median(seconds(own)) / median(times)).toFixed(2)} of it`,
-    'peak memory MB': runs.some((run) => run.peakMemoryMb === undefined) ? '–' : Math.max(...runs.map((run) => run.peakMemoryMb ?? 0)).toFixed(0),
+    'peak memory MB': runs.some((run) => run.peakMemoryMb === undefined)
+      ? '–'
+      : Math.max(...runs.map((run) => run.peakMemoryMb ?? 0)).toFixed(0),
     'disk / image': (Math.max(...runs.map((run) => run.diskMb)) / imageMb).toFixed(2),
     'peak disk / image': (Math.max(...runs.map((run) => run.peakDiskMb)) / imageMb).toFixed(2),
   };
 }
 
 /** An archive of `docker save` of this machine's own files under /usr, in layers of about one size, in the order of their names. @param below tars of layers below these */
-export async function makeImage(folder: string, sizeMb: number, below: readonly string[] = []): Promise<{ readonly archive: string; readonly bytes: number; readonly files: number }> {
+export async function makeImage(
+  folder: string,
+  sizeMb: number,
+  below: readonly string[] = [],
+): Promise<{ readonly archive: string; readonly bytes: number; readonly files: number }> {
   const stage = path.join(folder, 'image');
   mkdirSync(stage);
   const wanted = (sizeMb * 1e6) / LAYERS;
@@ -165,11 +236,18 @@ export async function makeImage(folder: string, sizeMb: number, below: readonly 
     inLayer += file.size;
     bytes += file.size;
   }
-  if (lists.length < LAYERS) throw new Error(`${sizeMb} MB of files in /usr expected, found ${(bytes / 1e6).toFixed(0)}: choose a smaller --size`);
+  if (lists.length < LAYERS)
+    throw new Error(
+      `${sizeMb} MB of files in /usr expected, found ${(bytes / 1e6).toFixed(0)}: choose a smaller --size`,
+    );
   const layers: string[] = [];
   for (const [index, list] of lists.entries()) {
     const layer = path.join(stage, `${index}.tar`);
-    await execa('tar', ['--create', '--file', layer, '--directory', '/', '--no-recursion', '--null', '--files-from', '-'], { input: list.map((file) => `${file.slice(1)}\0`).join('') });
+    await execa(
+      'tar',
+      ['--create', '--file', layer, '--directory', '/', '--no-recursion', '--null', '--files-from', '-'],
+      { input: list.map((file) => `${file.slice(1)}\0`).join('') },
+    );
     layers.push(layer);
   }
   const archive = await packImage(folder, 'bench:1', [...below, ...layers]);
@@ -189,10 +267,18 @@ export async function packImage(folder: string, tag: string, layers: readonly st
     diffIds.push(`sha256:${await sha256File(layer)}`);
     names.push(name);
   }
-  const config = JSON.stringify({ architecture: 'amd64', os: 'linux', config: {}, rootfs: { type: 'layers', diff_ids: diffIds } });
+  const config = JSON.stringify({
+    architecture: 'amd64',
+    os: 'linux',
+    config: {},
+    rootfs: { type: 'layers', diff_ids: diffIds },
+  });
   const id = createHash('sha256').update(config).digest('hex');
   writeFileSync(path.join(stage, `${id}.json`), config);
-  writeFileSync(path.join(stage, 'manifest.json'), JSON.stringify([{ Config: `${id}.json`, RepoTags: [tag], Layers: names }]));
+  writeFileSync(
+    path.join(stage, 'manifest.json'),
+    JSON.stringify([{ Config: `${id}.json`, RepoTags: [tag], Layers: names }]),
+  );
   const archive = path.join(folder, 'image.tar');
   await execa('tar', ['--create', '--file', `${archive}.part`, '--directory', stage, '.']);
   renameSync(`${archive}.part`, archive);

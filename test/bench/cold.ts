@@ -8,7 +8,11 @@ import type { LoopDevice } from '../support/loop-device.ts';
 const throttle = { bytesPerSec: 125_000_000, readsPerSec: 3000 } as const;
 
 const blkio = '/sys/fs/cgroup/blkio';
-const unified = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].find((folder) => existsSync(`${folder}/cgroup.controllers`) && readFileSync(`${folder}/cgroup.controllers`, 'utf8').split(/\s+/).includes('io'));
+const unified = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].find(
+  (folder) =>
+    existsSync(`${folder}/cgroup.controllers`) &&
+    readFileSync(`${folder}/cgroup.controllers`, 'utf8').split(/\s+/).includes('io'),
+);
 
 /**
  * A control group whose reads from the given devices are throttled.
@@ -20,9 +24,13 @@ export async function throttledGroup(devices: readonly string[]): Promise<string
   const group = path.join(parent, `dpl-bench-${process.pid}`);
   if (!existsSync(group)) {
     mkdirSync(group);
-    cleanUpLater(`control group ${group}`, async () => {
-      await execa('rmdir', [group]);
-    }, () => existsSync(group));
+    cleanUpLater(
+      `control group ${group}`,
+      async () => {
+        await execa('rmdir', [group]);
+      },
+      () => existsSync(group),
+    );
   }
   for (const device of devices) {
     const number = readFileSync(`/sys/block/${path.basename(device)}/dev`, 'utf8').trim();
@@ -53,7 +61,8 @@ export async function makeSystemDisk(folder: string, programs: Readonly<Record<s
   for (const [name, file] of Object.entries(programs)) {
     await execa('cp', ['--dereference', '--recursive', file, path.join(tree, 'bin', name)]);
     const { stdout } = await execa('ldd', [file], { reject: false });
-    for (const [, library] of stdout.matchAll(/=> (\/\S+)/g)) await execa('cp', ['--dereference', '--update', library ?? '', path.join(tree, 'lib')]);
+    for (const [, library] of stdout.matchAll(/=> (\/\S+)/g))
+      await execa('cp', ['--dereference', '--update', library ?? '', path.join(tree, 'lib')]);
   }
   const disk = path.join(folder, 'system.ext4');
   await execa('truncate', ['--size', '2G', disk]);

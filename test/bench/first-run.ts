@@ -62,7 +62,11 @@ export async function benchFirstRun(options: FirstRunOptions): Promise<unknown> 
   await buildExecutables(root, path.join(root, 'dist'));
   const tree = await tempTree('dpl-first');
   try {
-    const bench = new FirstRunBench(tree.path, await dockerdTree('28.5'), await makeDataRoot(tree.path, { userLayers: 0, sizeMb: DATA_ROOT_MB }));
+    const bench = new FirstRunBench(
+      tree.path,
+      await dockerdTree('28.5'),
+      await makeDataRoot(tree.path, { userLayers: 0, sizeMb: DATA_ROOT_MB }),
+    );
     await bench.prepare(options);
     const runs: FirstRun[] = [];
     for (let round = 0; round < options.rounds; round += 1) {
@@ -72,7 +76,9 @@ export async function benchFirstRun(options: FirstRunOptions): Promise<unknown> 
             // Who comes first changes from round to round.
             for (const readsAhead of round % 2 === 0 ? [false, true] : [true, false]) {
               const run = await bench.run({ image, speed, dockerd, readsAhead, round });
-              console.error(`round ${round + 1} of ${options.rounds}: ${image}, ${speed}, dockerd ${dockerd}, ${readsAhead ? 'read ahead' : 'not read ahead'}: ${run.runMs.toFixed(0)} ms, again ${run.againMs.toFixed(0)} ms, dockerd's start ${run.dockerdStartMs.toFixed(0)} ms`);
+              console.error(
+                `round ${round + 1} of ${options.rounds}: ${image}, ${speed}, dockerd ${dockerd}, ${readsAhead ? 'read ahead' : 'not read ahead'}: ${run.runMs.toFixed(0)} ms, again ${run.againMs.toFixed(0)} ms, dockerd's start ${run.dockerdStartMs.toFixed(0)} ms`,
+              );
               runs.push(run);
             }
           }
@@ -109,17 +115,37 @@ class FirstRunBench {
   /** Makes the disks, and records what a run of each image reads. */
   async prepare({ images, largeMb }: FirstRunOptions): Promise<void> {
     for (const program of ['stopwatch', 'slow-disk']) {
-      await execa('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-pthread', '-o', this.#file(program), path.join(import.meta.dirname, `${program}.c`)]);
+      await execa('cc', [
+        '-O2',
+        '-Wall',
+        '-Wextra',
+        '-Werror',
+        '-pthread',
+        '-o',
+        this.#file(program),
+        path.join(import.meta.dirname, `${program}.c`),
+      ]);
     }
     const system = this.#file('system');
     mkdirSync(system);
-    for (const [name, folder] of Object.entries(this.#programs())) await execa('cp', ['-a', folder, path.join(system, name)]);
+    for (const [name, folder] of Object.entries(this.#programs()))
+      await execa('cp', ['-a', folder, path.join(system, name)]);
     await this.#makeDisk('system', system);
     for (const image of images) {
       const folder = this.#file(`image-${image}`);
       mkdirSync(folder);
       const archive = await imageArchive(image, folder, largeMb);
-      const build = ['build', archive, '-o', this.#file(`${image}.ext4`), '--format', 'raw', '--label', `${labelPrefix}${image.slice(0, 6)}`, '--quiet'];
+      const build = [
+        'build',
+        archive,
+        '-o',
+        this.#file(`${image}.ext4`),
+        '--format',
+        'raw',
+        '--label',
+        `${labelPrefix}${image.slice(0, 6)}`,
+        '--quiet',
+      ];
       await execa(this.#executable, build);
       await this.run({ image, speed: 'full', dockerd: 'warm', readsAhead: false, round: RECORDING });
       console.error((await execa(this.#executable, [...build, '--read-ahead', this.#list(image)])).stdout);
@@ -134,8 +160,24 @@ class FirstRunBench {
 
   async #makeDisk(name: string, folder: string): Promise<void> {
     const { stdout } = await execa('du', ['-s', '--block-size=1M', folder]);
-    await execa('truncate', ['--size', `${Math.ceil(Number.parseInt(stdout, 10) * 1.2) + 64}M`, this.#file(`${name}.ext4`)]);
-    await execa('mke2fs', ['-q', '-F', '-t', 'ext4', '-b', '4096', '-O', '^has_journal', '-d', folder, this.#file(`${name}.ext4`)]);
+    await execa('truncate', [
+      '--size',
+      `${Math.ceil(Number.parseInt(stdout, 10) * 1.2) + 64}M`,
+      this.#file(`${name}.ext4`),
+    ]);
+    await execa('mke2fs', [
+      '-q',
+      '-F',
+      '-t',
+      'ext4',
+      '-b',
+      '4096',
+      '-O',
+      '^has_journal',
+      '-d',
+      folder,
+      this.#file(`${name}.ext4`),
+    ]);
     await execa('rm', ['-r', folder]);
   }
 
@@ -144,7 +186,8 @@ class FirstRunBench {
     const { image, speed, readsAhead } = one;
     const place = this.#place;
     await place.boot(this.#dataRoot);
-    const attach = (disk: string): Promise<LoopDevice> => attachSlow(this.#file('slow-disk'), this.#file(`${disk}.ext4`), this.#file(`slow/${disk}`), speeds[speed]);
+    const attach = (disk: string): Promise<LoopDevice> =>
+      attachSlow(this.#file('slow-disk'), this.#file(`${disk}.ext4`), this.#file(`slow/${disk}`), speeds[speed]);
     const disk = await attach(image);
     const system = one.dockerd === 'cold' ? await attach('system') : undefined;
     try {
@@ -155,7 +198,16 @@ class FirstRunBench {
       const dockerd = await startDockerd({ version: '28.5', dataRoot: place.data });
       try {
         const dockerdStartMs = performance.now() - ready;
-        const command = [this.#tree.cli, '--host', `unix://${dockerd.socket}`, 'run', '--rm', '--network', 'none', ...commands[image]];
+        const command = [
+          this.#tree.cli,
+          '--host',
+          `unix://${dockerd.socket}`,
+          'run',
+          '--rm',
+          '--network',
+          'none',
+          ...commands[image],
+        ];
         const first = await place.time(command);
         // Throws where not all of the disk is in the store.
         place.agentTimings();
@@ -184,13 +236,17 @@ class FirstRunBench {
   async #mountPrograms(device: string): Promise<void> {
     const mounted = this.#file('programs');
     await execa('mount', ['--mkdir', '-o', 'ro,noload', device, mounted]);
-    for (const [name, folder] of Object.entries(this.#programs())) await execa('mount', ['--bind', path.join(mounted, name), folder]);
+    for (const [name, folder] of Object.entries(this.#programs()))
+      await execa('mount', ['--bind', path.join(mounted, name), folder]);
   }
 
   /** Starts the daemon and waits until it is READY. */
   async #startAgent(readAheadMb: number): Promise<{ readonly readyMs: number; stop(): Promise<void> }> {
     const config = this.#file('first-run.json');
-    writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(this.#place.config, 'utf8')) as object, readAheadMb }));
+    writeFileSync(
+      config,
+      JSON.stringify({ ...(JSON.parse(readFileSync(this.#place.config, 'utf8')) as object), readAheadMb }),
+    );
     const socket = await notifySocket(this.#file('notify'));
     const daemon = execa(this.#executable, ['run', '--config', config], { env: { NOTIFY_SOCKET: socket.path } });
     const end = cleanUpLater('the agent', () => void daemon.kill());
@@ -202,7 +258,8 @@ class FirstRunBench {
         await socket.close();
         await end();
         const { stderr } = await daemon;
-        if (readAheadMb > 0 && !stderr.includes('are read ahead')) throw new Error(`reading ahead expected, found ${stderr}`);
+        if (readAheadMb > 0 && !stderr.includes('are read ahead'))
+          throw new Error(`reading ahead expected, found ${stderr}`);
       },
     };
   }
@@ -218,24 +275,49 @@ class FirstRunBench {
 }
 
 function bytesRead(device: string): number {
-  return Number(readFileSync(`/sys/block/${path.basename(device)}/stat`, 'utf8').trim().split(/\s+/)[2]) * SECTOR_BYTES;
+  return (
+    Number(
+      readFileSync(`/sys/block/${path.basename(device)}/stat`, 'utf8')
+        .trim()
+        .split(/\s+/)[2],
+    ) * SECTOR_BYTES
+  );
 }
 
 /** Two rows for each case, with how many times as long `docker run` takes without reading ahead, round by round. */
 function firstRunTable(runs: readonly FirstRun[]): Readonly<Record<string, string>>[] {
-  return [...Map.groupBy(runs, ({ image, speed, dockerd }) => `${image}, ${speed}, dockerd ${dockerd}`)].flatMap(([name, here]) =>
-    [false, true].map((readsAhead) => {
-      const own = here.filter((run) => run.readsAhead === readsAhead);
-      const times = (of: (run: FirstRun) => number): string => (readsAhead ? spread(own.flatMap((run) => here.filter((other) => other.round === run.round && !other.readsAhead).map((other) => of(other) / of(run))), 2) : '');
-      return {
-        'case': name, 'read ahead': readsAhead ? 'yes' : 'no',
-        'docker run ms': spread(own.map((run) => run.runMs), 0),
-        'times sooner': times((run) => run.runMs),
-        'from READY ms': spread(own.map((run) => run.fromReadyMs), 0),
-        'times sooner from READY': times((run) => run.fromReadyMs),
-        'again ms': median(own.map((run) => run.againMs)).toFixed(0),
-        'dockerd ms': median(own.map((run) => run.dockerdStartMs)).toFixed(0),
-        'MB read': median(own.map((run) => run.bytes / 1e6)).toFixed(1),
-      };
-    }));
+  return [...Map.groupBy(runs, ({ image, speed, dockerd }) => `${image}, ${speed}, dockerd ${dockerd}`)].flatMap(
+    ([name, here]) =>
+      [false, true].map((readsAhead) => {
+        const own = here.filter((run) => run.readsAhead === readsAhead);
+        const times = (of: (run: FirstRun) => number): string =>
+          readsAhead
+            ? spread(
+                own.flatMap((run) =>
+                  here
+                    .filter((other) => other.round === run.round && !other.readsAhead)
+                    .map((other) => of(other) / of(run)),
+                ),
+                2,
+              )
+            : '';
+        return {
+          case: name,
+          'read ahead': readsAhead ? 'yes' : 'no',
+          'docker run ms': spread(
+            own.map((run) => run.runMs),
+            0,
+          ),
+          'times sooner': times((run) => run.runMs),
+          'from READY ms': spread(
+            own.map((run) => run.fromReadyMs),
+            0,
+          ),
+          'times sooner from READY': times((run) => run.fromReadyMs),
+          'again ms': median(own.map((run) => run.againMs)).toFixed(0),
+          'dockerd ms': median(own.map((run) => run.dockerdStartMs)).toFixed(0),
+          'MB read': median(own.map((run) => run.bytes / 1e6)).toFixed(1),
+        };
+      }),
+  );
 }

@@ -45,30 +45,79 @@ first-run: the first docker run from a cold disk, with and without reading ahead
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    'size': { type: 'string', default: '850' }, 'load-size': { type: 'string', default: '850' }, 'rounds': { type: 'string' }, 'json': { type: 'string' }, 'svg': { type: 'string' },
-    'images': { type: 'string' }, 'speeds': { type: 'string' }, 'dockerd': { type: 'string' }, 'large-size': { type: 'string', default: '300' },
-    'files': { type: 'string', default: TESTS }, 'only': { type: 'string' }, 'from': { type: 'string' }, 'quick': { type: 'boolean', default: false }, 'help': { type: 'boolean', default: false },
+    size: { type: 'string', default: '850' },
+    'load-size': { type: 'string', default: '850' },
+    rounds: { type: 'string' },
+    json: { type: 'string' },
+    svg: { type: 'string' },
+    images: { type: 'string' },
+    speeds: { type: 'string' },
+    dockerd: { type: 'string' },
+    'large-size': { type: 'string', default: '300' },
+    files: { type: 'string', default: TESTS },
+    only: { type: 'string' },
+    from: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
   },
 });
 const [sizeMb, loadMb, rounds] = [Number(values.size), Number(values['load-size']), Number(values.rounds ?? 1)];
 const names = positionals.length > 0 ? positionals : ['boot', 'build'];
-const chosen = values.only?.split(',') ?? groups.filter((group) => !values.quick || (group !== 'load' && group !== 'runtimes'));
-const someOf = <Name extends string>(known: readonly Name[], asked: string | undefined): readonly Name[] | undefined => {
+const chosen =
+  values.only?.split(',') ?? groups.filter((group) => !values.quick || (group !== 'load' && group !== 'runtimes'));
+const someOf = <Name extends string>(
+  known: readonly Name[],
+  asked: string | undefined,
+): readonly Name[] | undefined => {
   const found = asked === undefined ? known : known.filter((name) => asked.split(',').includes(name));
   return asked === undefined || found.length === asked.split(',').length ? found : undefined;
 };
-const [images, speeds, dockerds] = [someOf(imageNames, values.images), someOf(speedNames, values.speeds), someOf(['cold', 'warm'] as const, values.dockerd)];
+const [images, speeds, dockerds] = [
+  someOf(imageNames, values.images),
+  someOf(speedNames, values.speeds),
+  someOf(['cold', 'warm'] as const, values.dockerd),
+];
 const largeMb = Number(values['large-size']);
-const isWrong = names.some((name) => !['boot', 'build', 'tests', 'first-run'].includes(name)) || images === undefined || speeds === undefined || dockerds === undefined || !(largeMb >= 1) || chosen.some((group) => !groups.some((known) => known === group)) || !(sizeMb >= 1) || !(loadMb >= 1) || !Number.isInteger(rounds) || rounds < 1;
+const isWrong =
+  names.some((name) => !['boot', 'build', 'tests', 'first-run'].includes(name)) ||
+  images === undefined ||
+  speeds === undefined ||
+  dockerds === undefined ||
+  !(largeMb >= 1) ||
+  chosen.some((group) => !groups.some((known) => known === group)) ||
+  !(sizeMb >= 1) ||
+  !(loadMb >= 1) ||
+  !Number.isInteger(rounds) ||
+  rounds < 1;
 
 if (values.help) console.log(HELP);
 else if (isWrong) {
-  console.error(`docker-preloader bench: 'boot', 'build', 'tests' or 'first-run' with its options expected, found '${process.argv.slice(2).join(' ')}'; --help tells more`);
+  console.error(
+    `docker-preloader bench: 'boot', 'build', 'tests' or 'first-run' with its options expected, found '${process.argv.slice(2).join(' ')}'; --help tells more`,
+  );
   process.exitCode = 2;
-} else if (((names.includes('boot') && values.from === undefined) || names.includes('first-run')) && process.pid !== 1) {
+} else if (
+  ((names.includes('boot') && values.from === undefined) || names.includes('first-run')) &&
+  process.pid !== 1
+) {
   // With mounts and processes of its own, of which it is the first: what else runs here neither holds its mounts nor sees them.
   // Not private: what others unmount must go here, too.
-  const { exitCode } = await execa('unshare', ['--mount', '--propagation', 'slave', '--pid', '--fork', '--kill-child', '--mount-proc', process.execPath, ...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit', reject: false });
+  const { exitCode } = await execa(
+    'unshare',
+    [
+      '--mount',
+      '--propagation',
+      'slave',
+      '--pid',
+      '--fork',
+      '--kill-child',
+      '--mount-proc',
+      process.execPath,
+      ...process.execArgv,
+      ...process.argv.slice(1),
+    ],
+    { stdio: 'inherit', reject: false },
+  );
   process.exitCode = exitCode ?? 1;
 } else {
   try {
@@ -80,26 +129,47 @@ else if (isWrong) {
 }
 
 async function bench(): Promise<void> {
-  const result: Record<string, unknown> = { machine: `${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}` };
+  const result: Record<string, unknown> = {
+    machine: `${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`,
+  };
   if (names.includes('boot')) {
-    const samples = values.from === undefined
-      ? await benchBoot({ groups: chosen, quick: values.quick, rounds: Number(values.rounds ?? (values.quick ? 3 : 7)), loadMb })
-      : (JSON.parse(readFileSync(values.from, 'utf8')) as { readonly boot: { readonly samples: readonly Sample[] } }).boot.samples;
+    const samples =
+      values.from === undefined
+        ? await benchBoot({
+            groups: chosen,
+            quick: values.quick,
+            rounds: Number(values.rounds ?? (values.quick ? 3 : 7)),
+            loadMb,
+          })
+        : (JSON.parse(readFileSync(values.from, 'utf8')) as { readonly boot: { readonly samples: readonly Sample[] } })
+            .boot.samples;
     const [table, slopes, phases] = [bootTable(samples), bootSlopes(samples), Object.fromEntries(agentPhases(samples))];
     console.table(table);
     if (slopes.length > 0) console.table(slopes);
-    console.log(`where the agent's time goes, ms: ${Object.entries(phases).map(([phase, value]) => `${phase} ${value.toFixed(1)}`).join(', ')}`);
+    console.log(
+      `where the agent's time goes, ms: ${Object.entries(phases)
+        .map(([phase, value]) => `${phase} ${value.toFixed(1)}`)
+        .join(', ')}`,
+    );
     const chart = bootChart(samples);
     if (values.svg !== undefined && chart !== undefined) writeFileSync(values.svg, chart);
     result['boot'] = { table, slopes, phases, samples };
   }
-  if (names.includes('build')) result['build'] = await benchBuild({ sizeMb, rounds: Number(values.rounds ?? (values.quick ? 1 : 3)) });
+  if (names.includes('build'))
+    result['build'] = await benchBuild({ sizeMb, rounds: Number(values.rounds ?? (values.quick ? 1 : 3)) });
   if (names.includes('tests')) {
     // A comma within braces is the pattern's own.
     const table = await testRuntimes(values.files.split(/,(?![^{]*\})/));
     console.table(table);
     result['tests'] = table;
   }
-  if (names.includes('first-run')) result['first run'] = await benchFirstRun({ images: images ?? [], speeds: speeds ?? [], dockerds: dockerds ?? [], largeMb, rounds: Number(values.rounds ?? 5) });
+  if (names.includes('first-run'))
+    result['first run'] = await benchFirstRun({
+      images: images ?? [],
+      speeds: speeds ?? [],
+      dockerds: dockerds ?? [],
+      largeMb,
+      rounds: Number(values.rounds ?? 5),
+    });
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, undefined, 1)}\n`);
 }

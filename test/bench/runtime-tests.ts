@@ -34,11 +34,26 @@ export async function testRuntimes(patterns: readonly string[]): Promise<Readonl
     ];
     for (const file of files) {
       for (const { name, program, env } of runtimes) {
-        const { stdout } = await execa(process.execPath, ['--disable-warning=ExperimentalWarning', '--test', '--test-reporter=tap', file], { cwd: root, reject: false, env: { ...env, DOCKER_PRELOADER_UNDER_TEST: program }, maxBuffer: 2 ** 28 });
-        const [passed, failed] = ['pass', 'fail'].map((word) => new RegExp(`^# ${word} (\\d+)$`, 'm').exec(stdout)?.[1]);
-        if (passed === undefined || failed === undefined) throw new Error(`${file} with ${name}: a count of its tests expected, found ${stdout.slice(-500)}`);
-        const row = { file, runtime: name, passed, failed, which: [...stdout.matchAll(/^ *not ok \d+ - (.*)$/gm)].map((match) => match[1]).join('; ') };
-        console.error(`${file}: ${name}: ${passed} passed, ${failed} failed${row.which === '' ? '' : `: ${row.which}`}`);
+        const { stdout } = await execa(
+          process.execPath,
+          ['--disable-warning=ExperimentalWarning', '--test', '--test-reporter=tap', file],
+          { cwd: root, reject: false, env: { ...env, DOCKER_PRELOADER_UNDER_TEST: program }, maxBuffer: 2 ** 28 },
+        );
+        const [passed, failed] = ['pass', 'fail'].map(
+          (word) => new RegExp(`^# ${word} (\\d+)$`, 'm').exec(stdout)?.[1],
+        );
+        if (passed === undefined || failed === undefined)
+          throw new Error(`${file} with ${name}: a count of its tests expected, found ${stdout.slice(-500)}`);
+        const row = {
+          file,
+          runtime: name,
+          passed,
+          failed,
+          which: [...stdout.matchAll(/^ *not ok \d+ - (.*)$/gm)].map((match) => match[1]).join('; '),
+        };
+        console.error(
+          `${file}: ${name}: ${passed} passed, ${failed} failed${row.which === '' ? '' : `: ${row.which}`}`,
+        );
         rows.push(row);
       }
     }

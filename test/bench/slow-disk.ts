@@ -25,14 +25,21 @@ export async function attachSlow(program: string, file: string, folder: string, 
   mkdirSync(folder);
   // The disk is slow, and not the file behind it.
   await execa('cat', [file], { stdout: 'ignore' });
-  const child = spawn(program, [file, folder, String(speed.bytesPerSec), String(speed.readsPerSec), String(speed.latencyUsec)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(
+    program,
+    [file, folder, String(speed.bytesPerSec), String(speed.readsPerSec), String(speed.latencyUsec)],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
   const remove = cleanUpLater(`slow disk ${folder}`, async () => {
     await unmountBelow(folder);
     rmdirSync(folder);
   });
-  await Promise.race([once(child.stdout, 'data'), once(child, 'exit').then(([code]) => {
-    throw new Error(`slow-disk: to be mounted on ${folder} expected, found exit status ${String(code)}`);
-  })]);
+  await Promise.race([
+    once(child.stdout, 'data'),
+    once(child, 'exit').then(([code]) => {
+      throw new Error(`slow-disk: to be mounted on ${folder} expected, found exit status ${String(code)}`);
+    }),
+  ]);
   const loop = await attachCold(path.join(folder, 'disk'));
   return {
     device: loop.device,

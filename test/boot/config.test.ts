@@ -72,10 +72,16 @@ describe('the configuration', () => {
     ['{"__proto__":{}}', /unknown key `__proto__`$/],
     ['{"labels":"dpl-*"}', /`labels`: expected array, found "dpl-\*"$/],
     ['{"labels":[7]}', /`labels\.0`: expected string, found 7$/],
-    ['{"labels":["ok","../x"]}', /`labels\.1`: expected a label of at most 16 letters, digits, dots, dashes and underscores, or a glob of such, found "\.\.\/x"$/],
+    [
+      '{"labels":["ok","../x"]}',
+      /`labels\.1`: expected a label of at most 16 letters, digits, dots, dashes and underscores, or a glob of such, found "\.\.\/x"$/,
+    ],
     ['{"labels":[""]}', /`labels\.0`: expected a label/],
     ['{"labels":["seventeen-letters"]}', /`labels\.0`: expected a label of at most 16/],
-    ['{"required":["x@sha256:short"]}', /`required\.0`: expected a label or glob, perhaps with @sha256:<64 hex digits> behind it, found "x@sha256:short"$/],
+    [
+      '{"required":["x@sha256:short"]}',
+      /`required\.0`: expected a label or glob, perhaps with @sha256:<64 hex digits> behind it, found "x@sha256:short"$/,
+    ],
     ['{"deviceTimeoutSec":"10"}', /`deviceTimeoutSec`: expected number, found "10"$/],
     ['{"deviceTimeoutSec":-1}', /`deviceTimeoutSec`: expected at least 0, found -1$/],
     ['{"idleExitSec":-1}', /`idleExitSec`: expected 0, or a time of 10 to 86400 seconds, found -1$/],
@@ -90,20 +96,32 @@ describe('the configuration', () => {
     ['{"removedImages":true}', /`removedImages`: expected "restore" or "respect", found true$/],
     [`{"conflicts":"${'x'.repeat(500)}"}`, /found "x{59}…$/],
   ] as const) {
-    it(`${text.slice(0, 60)} is refused, naming the key`, () => assert.rejects(readText(text), { code: 'CONFIG_INVALID', message: says }));
+    it(`${text.slice(0, 60)} is refused, naming the key`, () =>
+      assert.rejects(readText(text), { code: 'CONFIG_INVALID', message: says }));
   }
 
   it('that somebody named must be there', async (t) => {
     const folder = scratch(t);
-    await assert.rejects(readConfig(path.join(folder, 'none.json')), { code: 'CONFIG_INVALID', message: /none\.json: a configuration file expected, found none$/ });
+    await assert.rejects(readConfig(path.join(folder, 'none.json')), {
+      code: 'CONFIG_INVALID',
+      message: /none\.json: a configuration file expected, found none$/,
+    });
     mkdirSync(path.join(folder, 'folder.json'));
-    await assert.rejects(readConfig(path.join(folder, 'folder.json')), { code: 'CONFIG_INVALID', message: /^\S+folder\.json: EISDIR/ });
+    await assert.rejects(readConfig(path.join(folder, 'folder.json')), {
+      code: 'CONFIG_INVALID',
+      message: /^\S+folder\.json: EISDIR/,
+    });
   });
 
   it('may not put the mounts below the data root', () => {
     const config = { ...defaultConfig(), mountRoot: '/var/lib/docker/disks' };
-    assert.throws(() => checkMountRoot(config, '/var/lib/docker'), { code: 'CONFIG_INVALID', message: '`mountRoot`: a folder outside of the data root /var/lib/docker expected, found /var/lib/docker/disks' });
-    assert.throws(() => checkMountRoot({ ...config, mountRoot: '/var/lib/docker' }, '/var/lib/docker'), { code: 'CONFIG_INVALID' });
+    assert.throws(() => checkMountRoot(config, '/var/lib/docker'), {
+      code: 'CONFIG_INVALID',
+      message: '`mountRoot`: a folder outside of the data root /var/lib/docker expected, found /var/lib/docker/disks',
+    });
+    assert.throws(() => checkMountRoot({ ...config, mountRoot: '/var/lib/docker' }, '/var/lib/docker'), {
+      code: 'CONFIG_INVALID',
+    });
     checkMountRoot({ ...config, mountRoot: '/var/lib/docker-disks' }, '/var/lib/docker');
     checkMountRoot(defaultConfig(), '/var/lib/docker');
   });
@@ -111,32 +129,61 @@ describe('the configuration', () => {
   it('has its mounts where symlinks lead to, for the check, too', async (t) => {
     const folder = realpathSync(scratch(t));
     mkdirSync(path.join(folder, 'data/below'), { recursive: true });
-    for (const [target, name] of [['data', 'data-link'], ['data/below', 'mounts-link'], ['run', 'not-there-yet']] as const) symlinkSync(target, path.join(folder, name));
-    const read = (mountRoot: string): Promise<Config> => readText(JSON.stringify({ mountRoot: path.join(folder, mountRoot) }));
+    for (const [target, name] of [
+      ['data', 'data-link'],
+      ['data/below', 'mounts-link'],
+      ['run', 'not-there-yet'],
+    ] as const)
+      symlinkSync(target, path.join(folder, name));
+    const read = (mountRoot: string): Promise<Config> =>
+      readText(JSON.stringify({ mountRoot: path.join(folder, mountRoot) }));
     assert.equal((await read('not-there-yet/disks')).mountRoot, path.join(folder, 'run/disks'));
     for (const dataRoot of ['data', 'data-link']) {
       for (const mountRoot of ['data/disks', 'data-link/disks', 'mounts-link', 'mounts-link/disks']) {
         const config = await read(mountRoot);
-        assert.throws(() => checkMountRoot(config, path.join(folder, dataRoot)), { code: 'CONFIG_INVALID', message: new RegExp(`outside of the data root ${folder}/data expected, found ${folder}/data/`) }, `${mountRoot} and ${dataRoot}`);
+        assert.throws(
+          () => checkMountRoot(config, path.join(folder, dataRoot)),
+          {
+            code: 'CONFIG_INVALID',
+            message: new RegExp(`outside of the data root ${folder}/data expected, found ${folder}/data/`),
+          },
+          `${mountRoot} and ${dataRoot}`,
+        );
       }
       checkMountRoot(await read('not-there-yet/disks'), path.join(folder, dataRoot));
     }
   });
 
   it('is read or refused by name, whatever it is', async () => {
-    const near = fc.record({ labels: fc.jsonValue(), required: fc.jsonValue(), deviceTimeoutSec: fc.jsonValue(), dataRoot: fc.jsonValue(), conflicts: fc.jsonValue() }, { requiredKeys: [] });
+    const near = fc.record(
+      {
+        labels: fc.jsonValue(),
+        required: fc.jsonValue(),
+        deviceTimeoutSec: fc.jsonValue(),
+        dataRoot: fc.jsonValue(),
+        conflicts: fc.jsonValue(),
+      },
+      { requiredKeys: [] },
+    );
     await fc.assert(
-      fc.asyncProperty(fc.oneof(fc.json(), fc.string(), near.map((value) => JSON.stringify(value))), async (text) => {
-        try {
-          const { labels, deviceTimeoutSec, dataRoot = '/' } = await readText(text);
-          assert.ok(Array.isArray(labels) && deviceTimeoutSec >= 0 && path.isAbsolute(dataRoot));
-        } catch (error) {
-          assert.ok(error instanceof Error && 'code' in error, String(error));
-          assert.equal(error.code, 'CONFIG_INVALID');
-          // oxlint-disable-next-line no-control-regex -- none may be left
-          assert.doesNotMatch(error.message, /[\u0000-\u001f]/);
-        }
-      }),
+      fc.asyncProperty(
+        fc.oneof(
+          fc.json(),
+          fc.string(),
+          near.map((value) => JSON.stringify(value)),
+        ),
+        async (text) => {
+          try {
+            const { labels, deviceTimeoutSec, dataRoot = '/' } = await readText(text);
+            assert.ok(Array.isArray(labels) && deviceTimeoutSec >= 0 && path.isAbsolute(dataRoot));
+          } catch (error) {
+            assert.ok(error instanceof Error && 'code' in error, String(error));
+            assert.equal(error.code, 'CONFIG_INVALID');
+            // oxlint-disable-next-line no-control-regex -- none may be left
+            assert.doesNotMatch(error.message, /[\u0000-\u001f]/);
+          }
+        },
+      ),
     );
   });
 });
@@ -154,6 +201,7 @@ describe('a required entry', () => {
     [`base@${digest.toUpperCase()}`, undefined],
     ['../x', undefined],
   ] as const) {
-    it(`'${text.slice(0, 20)}' is ${expected === undefined ? 'refused' : 'taken'}`, () => assert.deepEqual(parseRequired(text), expected));
+    it(`'${text.slice(0, 20)}' is ${expected === undefined ? 'refused' : 'taken'}`, () =>
+      assert.deepEqual(parseRequired(text), expected));
   }
 });

@@ -2,8 +2,16 @@ import path from 'node:path';
 import type { FakeGuest } from './fake-guest.ts';
 import { loadImages, snapshot, type ImageSpec } from './fake-store.ts';
 
-export const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1', 'app:latest'], source: 'docker.io/library/app' };
-export const app2: ImageSpec = { layers: ['base', 'app 2'], references: ['app:latest'], source: 'docker.io/library/app' };
+export const app: ImageSpec = {
+  layers: ['base', 'app'],
+  references: ['app:1', 'app:latest'],
+  source: 'docker.io/library/app',
+};
+export const app2: ImageSpec = {
+  layers: ['base', 'app 2'],
+  references: ['app:latest'],
+  source: 'docker.io/library/app',
+};
 export const tool: ImageSpec = { layers: ['base', 'tool'], references: ['tool:1', 'tool:2'] };
 export const mine: ImageSpec = { layers: ['mine'], references: ['mine:1', 'tool:1'] };
 export const built: ImageSpec = { layers: ['base', 'app', 'built on it'], references: ['built:1'] };

@@ -13,7 +13,17 @@ import { Store } from '../../agent/docker/store.ts';
 import { scratch } from '../support/scratch.ts';
 import { app, app2, built, mine, tool, tree, withUser } from './crash-images.ts';
 import { FakeGuest } from './fake-guest.ts';
-import { addContainer, factsOf, imageProblems, loadImages, must, references, removeImage, snapshot, type ImageSpec } from './fake-store.ts';
+import {
+  addContainer,
+  factsOf,
+  imageProblems,
+  loadImages,
+  must,
+  references,
+  removeImage,
+  snapshot,
+  type ImageSpec,
+} from './fake-store.ts';
 
 /** What happens to the guest: the first part is done, then `change`, and the boot after that is the one that is killed. */
 interface Story {
@@ -27,9 +37,15 @@ interface Story {
 }
 
 const stories: readonly Story[] = [
-  { name: 'a first boot', before: withUser, change: (guest) => guest.attach('dpl-a', [app, tool]), layers: 3, always: [mine] },
   {
-    name: 'a first boot where the disk takes a tag of the user\'s',
+    name: 'a first boot',
+    before: withUser,
+    change: (guest) => guest.attach('dpl-a', [app, tool]),
+    layers: 3,
+    always: [mine],
+  },
+  {
+    name: "a first boot where the disk takes a tag of the user's",
     before: (guest) => {
       withUser(guest);
       guest.config = { conflicts: 'disk', removedImages: 'restore' };
@@ -39,7 +55,7 @@ const stories: readonly Story[] = [
     always: [mine],
   },
   {
-    name: 'an upgrade under an image of the user\'s',
+    name: "an upgrade under an image of the user's",
     before: (guest) => {
       guest.attach('dpl-a', [app, tool]);
       guest.boot();
@@ -112,11 +128,14 @@ describe('a boot that is killed after each of its steps', () => {
         const guest = new FakeGuest(path.join(scratch(t), 'guest'));
         before(guest);
         change(guest);
-        const userReferences = [...references(guest.dataRoot)].filter(([reference]) => always.some((spec) => spec.references?.[0] === reference));
+        const userReferences = [...references(guest.dataRoot)].filter(([reference]) =>
+          always.some((spec) => spec.references?.[0] === reference),
+        );
         const steps = guest.plan().steps.length;
         if (killedAfter !== undefined) {
           guest.boot(killedAfter);
-          for (const [reference, id] of userReferences) assert.equal(references(guest.dataRoot).get(reference), id, `${reference} after ${killedAfter} steps`);
+          for (const [reference, id] of userReferences)
+            assert.equal(references(guest.dataRoot).get(reference), id, `${reference} after ${killedAfter} steps`);
           for (const spec of always) assert.deepEqual(imageProblems(guest.dataRoot, spec), []);
         }
         guest.boot();
@@ -163,7 +182,11 @@ describe('a boot that is killed after each of its steps', () => {
       guest.boot();
       guest.detach('dpl-a');
       guest.boot();
-      assert.deepEqual(references(guest.dataRoot), new Map([['app:1', factsOf(app).id]]), `killed after ${killedAfter} steps`);
+      assert.deepEqual(
+        references(guest.dataRoot),
+        new Map([['app:1', factsOf(app).id]]),
+        `killed after ${killedAfter} steps`,
+      );
     }
   });
 
@@ -182,13 +205,24 @@ describe('a boot that is killed after each of its steps', () => {
         guest.attach('dpl-b', [tool]);
         guest.boot(second);
         guest.boot();
-        assert.deepEqual([...references(guest.dataRoot)], [['tool:1', factsOf(tool).id], ['tool:2', factsOf(tool).id]], `killed after ${first} and ${second} steps`);
-        assert.equal(readdirSync(metadataPaths(guest.dataRoot).layers).length, 2, `killed after ${first} and ${second} steps`);
+        assert.deepEqual(
+          [...references(guest.dataRoot)],
+          [
+            ['tool:1', factsOf(tool).id],
+            ['tool:2', factsOf(tool).id],
+          ],
+          `killed after ${first} and ${second} steps`,
+        );
+        assert.equal(
+          readdirSync(metadataPaths(guest.dataRoot).layers).length,
+          2,
+          `killed after ${first} and ${second} steps`,
+        );
       }
     }
   });
 
-  it('does not take its own unfinished removal for one of the user\'s', (t) => {
+  it("does not take its own unfinished removal for one of the user's", (t) => {
     const guest = new FakeGuest(scratch(t));
     guest.config = { conflicts: 'user', removedImages: 'respect' };
     guest.attach('dpl-a', [tool]);
@@ -204,7 +238,7 @@ describe('a boot that is killed after each of its steps', () => {
 });
 
 describe('a boot after a dockerd that was killed while it deleted a layer', () => {
-  it('leaves nothing by which that would finish once the layer is there again, and what is the user\'s as it is', (t) => {
+  it("leaves nothing by which that would finish once the layer is there again, and what is the user's as it is", (t) => {
     const guest = new FakeGuest(scratch(t));
     guest.attach('dpl-a', [app]);
     guest.boot();
@@ -215,7 +249,10 @@ describe('a boot after a dockerd that was killed while it deleted a layer', () =
     cpSync(aside('0123'), aside('4567'), { recursive: true });
     writeFileSync(`${aside('4567')}/cache-id`, '8'.repeat(64));
     guest.boot();
-    assert.deepEqual(readdirSync(paths.layers).filter((name) => name.endsWith('-removing')), [path.basename(aside('4567'))]);
+    assert.deepEqual(
+      readdirSync(paths.layers).filter((name) => name.endsWith('-removing')),
+      [path.basename(aside('4567'))],
+    );
     assert.deepEqual(imageProblems(guest.dataRoot, app), []);
   });
 });
@@ -230,12 +267,27 @@ describe('a boot on a store of which something cannot be read', () => {
     rmSync(file);
     mkdirSync(file);
     const found = snapshot(guest.dataRoot);
-    const config = { ...defaultConfig(), labels: ['none-of-these'], deviceTimeoutSec: 0, dataRoot: guest.dataRoot, dockerConfig: path.join(folder, 'none'), mountRoot: path.join(folder, 'mounts') };
+    const config = {
+      ...defaultConfig(),
+      labels: ['none-of-these'],
+      deviceTimeoutSec: 0,
+      dataRoot: guest.dataRoot,
+      dockerConfig: path.join(folder, 'none'),
+      mountRoot: path.join(folder, 'mounts'),
+    };
     const { findings, applied } = await preload(config, { wait: false, change: 'stopped', quiet: true });
     assert.equal(applied, false);
-    assert.deepEqual(findings.filter(({ code }) => code === 'STORE_INVALID' || code === 'INTERNAL').map(({ code, message }) => [code, message]), [
-      ['STORE_INVALID', `${guest.dataRoot} is left as it is: ${file}: EISDIR: illegal operation on a directory, read; mend what it names, or move it away`],
-    ]);
+    assert.deepEqual(
+      findings
+        .filter(({ code }) => code === 'STORE_INVALID' || code === 'INTERNAL')
+        .map(({ code, message }) => [code, message]),
+      [
+        [
+          'STORE_INVALID',
+          `${guest.dataRoot} is left as it is: ${file}: EISDIR: illegal operation on a directory, read; mend what it names, or move it away`,
+        ],
+      ],
+    );
     rmSync(`${guest.dataRoot}/docker-preloader/lock`);
     assert.deepEqual(snapshot(guest.dataRoot), found);
   });
@@ -255,11 +307,16 @@ describe('a boot that fails at a layer of a disk', () => {
         const file = record.tarSplit?.path ?? '';
         const content = readFileSync(file);
         truncateSync(file, 1);
-        assert.throws(() => apply(guest.dataRoot, steps), { code: 'DISK_LAYOUT', label: record.label, message: /tar-split\.json\.gz: \d+ bytes expected, found only 1$/ });
+        assert.throws(() => apply(guest.dataRoot, steps), {
+          code: 'DISK_LAYOUT',
+          label: record.label,
+          message: /tar-split\.json\.gz: \d+ bytes expected, found only 1$/,
+        });
         // Of a layer that stays, the link may lead to another disk by now.
         const now = filesIn(guest.dataRoot);
         assert.deepEqual([...now.keys()], [...found.keys()]);
-        for (const [entry, is] of found) if (!/^overlay2\/[^/]+\/diff$/.test(entry)) assert.equal(now.get(entry), is, entry);
+        for (const [entry, is] of found)
+          if (!/^overlay2\/[^/]+\/diff$/.test(entry)) assert.equal(now.get(entry), is, entry);
         writeFileSync(file, content);
         guest.boot();
         assert.deepEqual(guest.plan().steps, []);
@@ -276,15 +333,28 @@ describe('a boot that fails at a layer of a disk', () => {
     guest.attach('dpl-a', [app]);
     guest.boot();
     const content = readDisk('dpl-a', guest.diskPath('dpl-a'));
-    const input = { store: new Store(guest.dataRoot), ledger: readLedger(guest.dataRoot), disks: [{ content, rank: 0 }], config: defaultConfig() };
+    const input = {
+      store: new Store(guest.dataRoot),
+      ledger: readLedger(guest.dataRoot),
+      disks: [{ content, rank: 0 }],
+      config: defaultConfig(),
+    };
     assert.deepEqual(plan(input).steps, []);
     const record = metadataPaths(guest.diskPath('dpl-a')).layer(must(factsOf(app).chains[0]));
     truncateSync(`${record}/tar-split.json.gz`, 1);
-    assert.throws(() => plan({ ...input, store: new Store(guest.dataRoot) }), { code: 'DISK_LAYOUT', label: 'dpl-a', message: /tar-split\.json\.gz: \d+ bytes expected, found only 1$/ });
+    assert.throws(() => plan({ ...input, store: new Store(guest.dataRoot) }), {
+      code: 'DISK_LAYOUT',
+      label: 'dpl-a',
+      message: /tar-split\.json\.gz: \d+ bytes expected, found only 1$/,
+    });
   });
 
   /** Folders that hold nothing do not count, nor does the ledger. */
   function filesIn(dataRoot: string): Map<string, string> {
-    return new Map([...snapshot(dataRoot)].filter(([entry, is]) => !entry.startsWith('docker-preloader') && !is.startsWith('folder')));
+    return new Map(
+      [...snapshot(dataRoot)].filter(
+        ([entry, is]) => !entry.startsWith('docker-preloader') && !is.startsWith('folder'),
+      ),
+    );
   }
 });

@@ -28,7 +28,10 @@ describe('the labels that are looked for', () => {
   }
 
   it('are awaited where they are named or required', () => {
-    const filter = labelFilter({ labels: ['dpl-*', 'named', 'base'], required: [`base@sha256:${'a'.repeat(64)}`, 'must-*'] });
+    const filter = labelFilter({
+      labels: ['dpl-*', 'named', 'base'],
+      required: [`base@sha256:${'a'.repeat(64)}`, 'must-*'],
+    });
     assert.deepEqual(filter.awaited.toSorted(), ['base', 'must-*', 'named']);
     assert.ok(filter.isNamed('named') && filter.isNamed('base') && !filter.isNamed('dpl-a') && filter.hasNames);
     assert.equal(labelFilter({ labels: ['dpl-*'], required: ['must-*'] }).hasNames, false);
@@ -59,9 +62,17 @@ describe('discovery', () => {
     const loop = execFileSync('losetup', ['--find', '--show', '--read-only', file], { encoding: 'utf8' }).trim();
     loops.push(loop);
     const { size } = statSync(file);
-    return { name: path.basename(loop), path: loop, deviceNumber: deviceNumberOf(statSync(loop).rdev), sizeBytes: size, removable: false, holders: [] };
+    return {
+      name: path.basename(loop),
+      path: loop,
+      deviceNumber: deviceNumberOf(statSync(loop).rdev),
+      sizeBytes: size,
+      removable: false,
+      holders: [],
+    };
   };
-  const find = (devices: readonly BlockDevice[], labels: string[] = ['dpl-*'], required: string[] = []): Discovery => discover(labelFilter({ labels, required }), devices);
+  const find = (devices: readonly BlockDevice[], labels: string[] = ['dpl-*'], required: string[] = []): Discovery =>
+    discover(labelFilter({ labels, required }), devices);
 
   it('finds disks by label, and only those', () => {
     const [a, other] = [attach(filesystem('a', 'dpl-a')), attach(filesystem('other', 'other'))];
@@ -78,13 +89,24 @@ describe('discovery', () => {
     // Who attached one and wonders finds out why; of one that nothing takes there is nothing to tell.
     for (const labels of [['dpl-*'], ['dpl-b', 'dpl-*']]) {
       const { findings, refused } = find([removable, { ...other, removable: true }], labels);
-      assert.deepEqual([findings.map(({ code, label, device }) => [code, label, device]), refused], [[['DISK_REMOVABLE', 'dpl-a', a.path]], []]);
-      assert.match(findings[0]?.message ?? '', /^disk dpl-a \(\S+\) is left out: the device is removable, .*; add "dpl-a" to `labels` if it is meant$/);
+      assert.deepEqual(
+        [findings.map(({ code, label, device }) => [code, label, device]), refused],
+        [[['DISK_REMOVABLE', 'dpl-a', a.path]], []],
+      );
+      assert.match(
+        findings[0]?.message ?? '',
+        /^disk dpl-a \(\S+\) is left out: the device is removable, .*; add "dpl-a" to `labels` if it is meant$/,
+      );
     }
     assert.deepEqual(find([removable], ['dpl-a']).findings, []);
     // A CD is not read for that.
     assert.deepEqual(find([{ ...removable, name: 'sr0' }]).findings, []);
-    for (const odd of [{ ...a, holders: ['dm-0'] }, { ...a, path: '/dev/none/such' }, { ...a, deviceNumber: '1:1' }]) assert.equal(find([odd]).disks.size, 0);
+    for (const odd of [
+      { ...a, holders: ['dm-0'] },
+      { ...a, path: '/dev/none/such' },
+      { ...a, deviceNumber: '1:1' },
+    ])
+      assert.equal(find([odd]).disks.size, 0);
   });
 
   it('shows a label that is there twice', () => {
@@ -106,7 +128,11 @@ describe('discovery', () => {
     const odd = attach(filesystem('odd', 'dpl-\u001b[2J'));
     const found = find([attach(dirty), { ...short, sizeBytes: short.sizeBytes - 4096 }, odd]);
     assert.equal(found.disks.size, 0);
-    assert.deepEqual(found.findings.map((finding) => finding.code).toSorted(), ['DISK_DIRTY', 'DISK_TRUNCATED', 'LABEL_INVALID']);
+    assert.deepEqual(found.findings.map((finding) => finding.code).toSorted(), [
+      'DISK_DIRTY',
+      'DISK_TRUNCATED',
+      'LABEL_INVALID',
+    ]);
     for (const { message } of found.findings) {
       assert.match(message, /expected/);
       // oxlint-disable-next-line no-control-regex -- none may be left

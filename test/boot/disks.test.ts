@@ -37,7 +37,9 @@ describe('several disks', () => {
     guest.attach('dpl-a', [app]);
     guest.attach('dpl-b', [app]);
     guest.boot();
-    const diff = (): string => linkTarget(`${overlayPaths(guest.dataRoot).layer(ownLayerNames(must(factsOf(app).chains[0])).cacheId)}/diff`) ?? '';
+    const diff = (): string =>
+      linkTarget(`${overlayPaths(guest.dataRoot).layer(ownLayerNames(must(factsOf(app).chains[0])).cacheId)}/diff`) ??
+      '';
     const label = diff().includes('/dpl-a/') ? 'dpl-a' : 'dpl-b';
     guest.detach(label);
     const { steps, findings } = guest.boot();
@@ -58,7 +60,12 @@ describe('several disks', () => {
       guest.attach('dpl-b', [rival], b);
       const planned = guest.boot();
       assert.equal(references(guest.dataRoot).get('app:1'), factsOf(wins).id);
-      assert.match(messageOfCode(planned, 'TAG_CONFLICT'), wins === app ? /^app:1: claimed by disks dpl-b and dpl-a; dpl-a has it$/ : /^app:1: claimed by disks dpl-a and dpl-b; dpl-b has it$/);
+      assert.match(
+        messageOfCode(planned, 'TAG_CONFLICT'),
+        wins === app
+          ? /^app:1: claimed by disks dpl-b and dpl-a; dpl-a has it$/
+          : /^app:1: claimed by disks dpl-a and dpl-b; dpl-b has it$/,
+      );
       // The loser has no other name: it would be listed as <none>.
       assert.deepEqual(readdirSync(metadataPaths(guest.dataRoot).images), [factsOf(wins).id.slice(7)]);
       assert.deepEqual(guest.plan().steps, []);
@@ -82,9 +89,14 @@ describe('several disks', () => {
 
   it('of which one is missing: it is named, its images are left out, the others work', (t) => {
     const guest = new FakeGuest(scratch(t));
-    guest.attach('dpl-delta', [app, { layers: ['alone'], references: ['alone:1'] }], { bases: [{ label: 'dpl-base', spec: base }] });
+    guest.attach('dpl-delta', [app, { layers: ['alone'], references: ['alone:1'] }], {
+      bases: [{ label: 'dpl-base', spec: base }],
+    });
     const planned = guest.boot();
-    assert.match(messageOfCode(planned, 'IMAGE_INCOMPLETE'), /^disk dpl-delta: image app:1 is left out: 1 of its 2 layers is missing \(sha256:[0-9a-f]{12}…\); attach disk dpl-base, which has them$/);
+    assert.match(
+      messageOfCode(planned, 'IMAGE_INCOMPLETE'),
+      /^disk dpl-delta: image app:1 is left out: 1 of its 2 layers is missing \(sha256:[0-9a-f]{12}…\); attach disk dpl-base, which has them$/,
+    );
     assert.deepEqual([...references(guest.dataRoot).keys()], ['alone:1']);
     // And once it is attached all is well.
     guest.attach('dpl-base', [base]);
@@ -105,7 +117,10 @@ describe('several disks', () => {
 
   it('30 of them, with a layer in common', (t) => {
     const guest = new FakeGuest(scratch(t));
-    const specs = Array.from({ length: 30 }, (_, index): ImageSpec => ({ layers: ['base', `of ${index}`], references: [`image${index}:1`] }));
+    const specs = Array.from({ length: 30 }, (_, index): ImageSpec => ({
+      layers: ['base', `of ${index}`],
+      references: [`image${index}:1`],
+    }));
     for (const [index, spec] of specs.entries()) guest.attach(`dpl-${index}`, [spec]);
     assert.equal(guest.boot().content.layers.size, 31);
     for (const spec of specs) assert.deepEqual(imageProblems(guest.dataRoot, spec), []);
@@ -128,7 +143,7 @@ describe('an image', () => {
     assert.deepEqual([...references(guest.dataRoot).keys()], ['deep:1']);
   });
 
-  it('without layers comes and goes with its disk, but not one of the user\'s', (t) => {
+  it("without layers comes and goes with its disk, but not one of the user's", (t) => {
     const guest = new FakeGuest(scratch(t));
     const none: ImageSpec = { layers: [], references: ['none:1'] };
     loadImages(guest.dataRoot, [{ layers: [], note: 'mine', references: ['mine:1'] }]);
@@ -150,7 +165,7 @@ describe('an image', () => {
     assert.deepEqual(guest.plan().steps, []);
   });
 
-  it('that shares its layers with another of the user\'s is linked for nothing', (t) => {
+  it("that shares its layers with another of the user's is linked for nothing", (t) => {
     const guest = new FakeGuest(scratch(t));
     loadImages(guest.dataRoot, [{ ...app, references: ['app:1'] }]);
     guest.attach('dpl-a', [app, { ...app, note: 'another', references: ['other:1'] }]);
@@ -169,7 +184,10 @@ describe('a store that dockerd cannot read', () => {
     for (const text of ['', '{', '[]', '{"Repositories":[]}', '{"Repositories":{"a":1}}', '\0\0\0\0']) {
       writeFile(metadataPaths(guest.dataRoot).repositories, text);
       guest.attach('dpl-a', [app]);
-      assert.throws(() => guest.boot(), { code: 'STORE_INVALID', message: /repositories\.json: .*dockerd will not start with it; mend or remove it$/ });
+      assert.throws(() => guest.boot(), {
+        code: 'STORE_INVALID',
+        message: /repositories\.json: .*dockerd will not start with it; mend or remove it$/,
+      });
     }
     rmSync(metadataPaths(guest.dataRoot).repositories);
     assert.deepEqual(codesOf(guest.boot()), []);

@@ -19,7 +19,10 @@ export class FakeGuest {
   readonly dataRoot: string;
   readonly #disks: string;
   readonly #attached = new Map<string, number>();
-  config: Omit<PlanInput['config'], 'prunedImages'> & Partial<PlanInput['config']> = { conflicts: 'user', removedImages: 'restore' };
+  config: Omit<PlanInput['config'], 'prunedImages'> & Partial<PlanInput['config']> = {
+    conflicts: 'user',
+    removedImages: 'restore',
+  };
 
   constructor(folder: string) {
     this.dataRoot = path.join(folder, 'docker');
@@ -31,14 +34,33 @@ export class FakeGuest {
   }
 
   /** Attaches a disk that dockerd wrote, in place of one with the same label. */
-  attach(label: string, images: readonly ImageSpec[], options: DiskOptions & { readonly rank?: number; readonly salt?: string } = {}): void {
+  attach(
+    label: string,
+    images: readonly ImageSpec[],
+    options: DiskOptions & { readonly rank?: number; readonly salt?: string } = {},
+  ): void {
     const root = this.diskPath(label);
     rmSync(root, { recursive: true, force: true });
     loadImages(root, images, options.salt ?? label);
     for (const { spec } of options.bases ?? []) dropLayers(root, spec);
     if (options.priority !== undefined || options.bases !== undefined) {
-      const bases = (options.bases ?? []).map(({ label: base, spec }) => ({ label: base, manifest: `sha256:${'0'.repeat(64)}`, layers: factsOf(spec).chains }));
-      writeFile(path.join(root, 'docker-preloader.json'), JSON.stringify({ formatVersion: '1.0', createdBy: 'test', priority: options.priority ?? 0, images: [], layers: [], metadata: {}, bases }));
+      const bases = (options.bases ?? []).map(({ label: base, spec }) => ({
+        label: base,
+        manifest: `sha256:${'0'.repeat(64)}`,
+        layers: factsOf(spec).chains,
+      }));
+      writeFile(
+        path.join(root, 'docker-preloader.json'),
+        JSON.stringify({
+          formatVersion: '1.0',
+          createdBy: 'test',
+          priority: options.priority ?? 0,
+          images: [],
+          layers: [],
+          metadata: {},
+          bases,
+        }),
+      );
     }
     this.#attached.set(label, options.rank ?? 0);
   }
@@ -49,8 +71,16 @@ export class FakeGuest {
   }
 
   plan(): Plan {
-    const disks = [...this.#attached].map(([label, rank]) => ({ content: readDisk(label, this.diskPath(label)), rank }));
-    const planned = plan({ store: new Store(this.dataRoot), ledger: readLedger(this.dataRoot), disks, config: { prunedImages: 'restore', ...this.config } });
+    const disks = [...this.#attached].map(([label, rank]) => ({
+      content: readDisk(label, this.diskPath(label)),
+      rank,
+    }));
+    const planned = plan({
+      store: new Store(this.dataRoot),
+      ledger: readLedger(this.dataRoot),
+      disks,
+      config: { prunedImages: 'restore', ...this.config },
+    });
     return { ...planned, findings: [...disks.flatMap((disk) => disk.content.findings), ...planned.findings] };
   }
 
@@ -67,8 +97,10 @@ export class FakeGuest {
 }
 
 function dropLayers(root: string, spec: ImageSpec): void {
-  for (const chain of factsOf(spec).chains) rmSync(`${root}/image/overlay2/layerdb/sha256/${chain.slice(7)}`, { recursive: true, force: true });
+  for (const chain of factsOf(spec).chains)
+    rmSync(`${root}/image/overlay2/layerdb/sha256/${chain.slice(7)}`, { recursive: true, force: true });
 }
 
 export const codesOf = (planned: Plan): string[] => planned.findings.map((finding) => finding.code);
-export const messageOfCode = (planned: Plan, code: string): string => must(planned.findings.find((finding) => finding.code === code)).message;
+export const messageOfCode = (planned: Plan, code: string): string =>
+  must(planned.findings.find((finding) => finding.code === code)).message;

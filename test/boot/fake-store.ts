@@ -1,5 +1,16 @@
 import { createHash } from 'node:crypto';
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { asDiffID, asImageID, chainIDs, type ChainID, type DiffID, type ImageID } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
@@ -34,7 +45,12 @@ function diffIDOf(layer: string): DiffID {
 
 export function factsOf(spec: ImageSpec): ImageFacts {
   const diffIDs = spec.layers.map((layer) => diffIDOf(layer));
-  const config = JSON.stringify({ architecture: 'amd64', os: 'linux', comment: spec.note ?? '', rootfs: { type: 'layers', diff_ids: diffIDs } });
+  const config = JSON.stringify({
+    architecture: 'amd64',
+    os: 'linux',
+    comment: spec.note ?? '',
+    rootfs: { type: 'layers', diff_ids: diffIDs },
+  });
   return { id: must(asImageID(`sha256:${hexDigest(config)}`)), config, diffIDs, chains: chainIDs(diffIDs) };
 }
 
@@ -48,7 +64,12 @@ export function loadImages(dataRoot: string, specs: readonly ImageSpec[], salt =
   const paths = metadataPaths(dataRoot);
   for (const spec of specs) {
     const { id, config, diffIDs, chains } = factsOf(spec);
-    for (const [index, chain] of chains.entries()) addLayer(dataRoot, { chain, diffID: must(diffIDs[index]), parent: chains[index - 1], content: must(spec.layers[index]) }, salt);
+    for (const [index, chain] of chains.entries())
+      addLayer(
+        dataRoot,
+        { chain, diffID: must(diffIDs[index]), parent: chains[index - 1], content: must(spec.layers[index]) },
+        salt,
+      );
     writeFile(paths.image(id), config, 0o600);
     writeFile(`${paths.imageMetadata(id)}/lastUpdated`, '2026-01-02T03:04:05.678901234Z', 0o600);
     for (const reference of spec.references ?? []) setReference(dataRoot, reference, id);
@@ -65,12 +86,26 @@ export function registryDigest(diffID: DiffID, source: string): string {
 function addSource(dataRoot: string, diffID: DiffID, source: string): void {
   const paths = metadataPaths(dataRoot);
   const digest = registryDigest(diffID, source);
-  const before: unknown[] = existsSync(paths.metadataByDiffID(diffID)) ? (JSON.parse(readFileSync(paths.metadataByDiffID(diffID), 'utf8')) as unknown[]) : [];
-  writeFile(paths.metadataByDiffID(diffID), JSON.stringify([...before, { Digest: digest, SourceRepository: source, HMAC: '' }]));
+  const before: unknown[] = existsSync(paths.metadataByDiffID(diffID))
+    ? (JSON.parse(readFileSync(paths.metadataByDiffID(diffID), 'utf8')) as unknown[])
+    : [];
+  writeFile(
+    paths.metadataByDiffID(diffID),
+    JSON.stringify([...before, { Digest: digest, SourceRepository: source, HMAC: '' }]),
+  );
   writeFile(paths.diffIDByDigest(digest), diffID);
 }
 
-function addLayer(dataRoot: string, layer: { readonly chain: ChainID; readonly diffID: DiffID; readonly parent: ChainID | undefined; readonly content: string }, salt: string): void {
+function addLayer(
+  dataRoot: string,
+  layer: {
+    readonly chain: ChainID;
+    readonly diffID: DiffID;
+    readonly parent: ChainID | undefined;
+    readonly content: string;
+  },
+  salt: string,
+): void {
   const paths = metadataPaths(dataRoot);
   const record = paths.layer(layer.chain);
   if (existsSync(record)) return;
@@ -146,9 +181,15 @@ export function removeImage(dataRoot: string, reference: string): void {
 /** @param chains the topmost first */
 function releaseLayers(dataRoot: string, chains: readonly ChainID[]): void {
   const paths = metadataPaths(dataRoot);
-  const needed = new Set(readdirSync(paths.images).flatMap((name) => chainsOf(dataRoot, must(asImageID(`sha256:${name}`)))));
+  const needed = new Set(
+    readdirSync(paths.images).flatMap((name) => chainsOf(dataRoot, must(asImageID(`sha256:${name}`)))),
+  );
   for (const container of existsSync(paths.containers) ? readdirSync(paths.containers) : []) {
-    for (const chain of chainsBelow(dataRoot, readFileSync(`${paths.containers}/${container}/parent`, 'utf8') as ChainID)) needed.add(chain);
+    for (const chain of chainsBelow(
+      dataRoot,
+      readFileSync(`${paths.containers}/${container}/parent`, 'utf8') as ChainID,
+    ))
+      needed.add(chain);
   }
   for (const chain of chains) {
     if (needed.has(chain)) continue;
@@ -158,7 +199,10 @@ function releaseLayers(dataRoot: string, chains: readonly ChainID[]): void {
 }
 
 function chainsOf(dataRoot: string, id: ImageID): ChainID[] {
-  return chainIDs((JSON.parse(readFileSync(metadataPaths(dataRoot).image(id), 'utf8')) as { rootfs: { diff_ids: DiffID[] } }).rootfs.diff_ids);
+  return chainIDs(
+    (JSON.parse(readFileSync(metadataPaths(dataRoot).image(id), 'utf8')) as { rootfs: { diff_ids: DiffID[] } }).rootfs
+      .diff_ids,
+  );
 }
 
 /** A layer that is recorded and all below it, the topmost first. */
@@ -176,7 +220,9 @@ function removeOverlay(dataRoot: string, cacheId: string): void {
 /** `docker tag`, or untagging. */
 export function setReference(dataRoot: string, reference: string, id: ImageID | undefined): void {
   const file = metadataPaths(dataRoot).repositories;
-  const document = (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { Repositories: {} }) as { Repositories: Record<string, Record<string, string>> };
+  const document = (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { Repositories: {} }) as {
+    Repositories: Record<string, Record<string, string>>;
+  };
   const repository = repositoryOf(reference);
   const entries = (document.Repositories[repository] ??= {});
   if (id === undefined) delete entries[reference];
@@ -188,7 +234,9 @@ export function setReference(dataRoot: string, reference: string, id: ImageID | 
 export function references(dataRoot: string): Map<string, string> {
   const file = metadataPaths(dataRoot).repositories;
   if (!existsSync(file)) return new Map();
-  const { Repositories } = JSON.parse(readFileSync(file, 'utf8')) as { Repositories: Record<string, Record<string, string>> };
+  const { Repositories } = JSON.parse(readFileSync(file, 'utf8')) as {
+    Repositories: Record<string, Record<string, string>>;
+  };
   return new Map(Object.values(Repositories).flatMap((entries) => Object.entries(entries)));
 }
 
@@ -199,7 +247,8 @@ export function references(dataRoot: string): Map<string, string> {
 export function imageProblems(dataRoot: string, spec: ImageSpec): string[] {
   const { id, config, diffIDs, chains } = factsOf(spec);
   const paths = metadataPaths(dataRoot);
-  const text = (file: string): string | undefined => (statSync(file, { throwIfNoEntry: false })?.isFile() === true ? readFileSync(file, 'utf8') : undefined);
+  const text = (file: string): string | undefined =>
+    statSync(file, { throwIfNoEntry: false })?.isFile() === true ? readFileSync(file, 'utf8') : undefined;
   const problems: string[] = [];
   const expect = (good: boolean, what: string): void => void (good || problems.push(what));
   expect(text(paths.image(id)) === config, `configuration of ${id}`);
@@ -217,7 +266,8 @@ export function imageProblems(dataRoot: string, spec: ImageSpec): string[] {
     expect(link.length === 26, `${chain}: link`);
     const found = text(`${folder}/lower`);
     if (lower !== undefined) expect(found === lower, `${chain}: lower ${found ?? 'none'}, expected ${lower}`);
-    for (const entry of (found ?? '').split(':').filter((name) => name !== '')) expect(isFolder(path.join(dataRoot, 'overlay2', entry)), `${chain}: ${entry} of its lower`);
+    for (const entry of (found ?? '').split(':').filter((name) => name !== ''))
+      expect(isFolder(path.join(dataRoot, 'overlay2', entry)), `${chain}: ${entry} of its lower`);
     lower = `l/${link}${found === undefined ? '' : `:${found}`}`;
     const target = link === '' ? undefined : readLink(path.join(dataRoot, 'overlay2/l', link));
     expect(target === `../${cacheId}/diff`, `${chain}: l/${link} is ${target ?? 'none'}`);

@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { readLedger } from '../../agent/boot/ledger.ts';
@@ -9,7 +19,21 @@ import { emptyLayer, ownLayerNames } from '../../agent/docker/overlay2.ts';
 import { Store } from '../../agent/docker/store.ts';
 import { scratch } from '../support/scratch.ts';
 import { codesOf, FakeGuest, messageOfCode } from './fake-guest.ts';
-import { addContainer, containerConfig, factsOf, imageProblems, loadImages, must, references, registryDigest, removeContainer, removeImage, setReference, snapshot, type ImageSpec } from './fake-store.ts';
+import {
+  addContainer,
+  containerConfig,
+  factsOf,
+  imageProblems,
+  loadImages,
+  must,
+  references,
+  registryDigest,
+  removeContainer,
+  removeImage,
+  setReference,
+  snapshot,
+  type ImageSpec,
+} from './fake-store.ts';
 
 const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1', 'app:latest'] };
 const app2: ImageSpec = { layers: ['base', 'app of version 2'], references: ['app:latest'] };
@@ -21,17 +45,25 @@ function newGuest(t: TestContext): FakeGuest {
 }
 
 describe('the store over boots', () => {
-  it('gets what is on the disk, and keeps what is the user\'s', (t) => {
+  it("gets what is on the disk, and keeps what is the user's", (t) => {
     const guest = newGuest(t);
     loadImages(guest.dataRoot, [mine]);
     guest.attach('dpl-a', [app, tool]);
     const { steps, content } = guest.boot();
     for (const spec of [app, tool, mine]) assert.deepEqual(imageProblems(guest.dataRoot, spec), []);
-    assert.deepEqual([...references(guest.dataRoot).keys()].toSorted(), ['app:1', 'app:latest', 'mine:1', 'registry:5000/x/tool:3']);
+    assert.deepEqual([...references(guest.dataRoot).keys()].toSorted(), [
+      'app:1',
+      'app:latest',
+      'mine:1',
+      'registry:5000/x/tool:3',
+    ]);
     assert.equal(content.layers.size, 4);
     assert.equal(steps.at(-1)?.do, 'write-ledger');
     // The reference store comes after everything that it names.
-    assert.equal(steps.findIndex((step) => step.do === 'write-references'), steps.length - 2);
+    assert.equal(
+      steps.findIndex((step) => step.do === 'write-references'),
+      steps.length - 2,
+    );
   });
 
   it('does nothing on a second pass, whether the first has reached the disk or not', (t) => {
@@ -77,7 +109,12 @@ describe('the store over boots', () => {
     guest.boot();
     assert.deepEqual([...references(guest.dataRoot)], [['app:latest', factsOf(app2).id]]);
     assert.deepEqual(imageProblems(guest.dataRoot, app2), []);
-    assert.deepEqual(readdirSync(metadataPaths(guest.dataRoot).layers).toSorted(), factsOf(app2).chains.map((chain) => chain.slice(7)).toSorted());
+    assert.deepEqual(
+      readdirSync(metadataPaths(guest.dataRoot).layers).toSorted(),
+      factsOf(app2)
+        .chains.map((chain) => chain.slice(7))
+        .toSorted(),
+    );
     assert.deepEqual(guest.plan().steps, []);
   });
 
@@ -89,7 +126,10 @@ describe('the store over boots', () => {
     addContainer(guest.dataRoot, 'c', app);
     guest.attach('dpl-a', [app], { salt: 'another time' });
     const { steps } = guest.boot();
-    assert.deepEqual(steps.map((step) => step.do), ['write-ledger', 'link-layer', 'link-layer', 'write-ledger']);
+    assert.deepEqual(
+      steps.map((step) => step.do),
+      ['write-ledger', 'link-layer', 'link-layer', 'write-ledger'],
+    );
     assert.deepEqual(imageProblems(guest.dataRoot, app), []);
     for (const name of names) assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', name)));
   });
@@ -110,7 +150,10 @@ describe('the store over boots', () => {
   it('leaves a layer of the user alone whose files are not there, and with it the images on it', (t) => {
     const guest = newGuest(t);
     loadImages(guest.dataRoot, [app]);
-    const cacheId = readFileSync(`${metadataPaths(guest.dataRoot).layer(must(factsOf(app).chains[1]))}/cache-id`, 'utf8');
+    const cacheId = readFileSync(
+      `${metadataPaths(guest.dataRoot).layer(must(factsOf(app).chains[1]))}/cache-id`,
+      'utf8',
+    );
     rmSync(path.join(guest.dataRoot, 'overlay2', cacheId), { recursive: true });
     const before = snapshot(guest.dataRoot);
     guest.attach('dpl-a', [app]);
@@ -123,7 +166,8 @@ describe('the store over boots', () => {
     guest.attach('dpl-a', [app]);
     const paths = metadataPaths(guest.dataRoot);
     mkdirSync(paths.layers, { recursive: true });
-    for (const chain of factsOf(app).chains) symlinkSync(metadataPaths(guest.diskPath('dpl-a')).layer(chain), paths.layer(chain));
+    for (const chain of factsOf(app).chains)
+      symlinkSync(metadataPaths(guest.diskPath('dpl-a')).layer(chain), paths.layer(chain));
     guest.boot();
     assert.deepEqual(imageProblems(guest.dataRoot, app), []);
   });
@@ -140,7 +184,7 @@ describe('the store over boots', () => {
     assert.equal(existsSync(path.join(guest.dataRoot, 'docker-preloader/ledger.json')), false);
   });
 
-  it('treats an image that was removed and loaded as the user\'s', (t) => {
+  it("treats an image that was removed and loaded as the user's", (t) => {
     const guest = newGuest(t);
     guest.config = { conflicts: 'user', removedImages: 'restore', prunedImages: 'respect' };
     guest.attach('dpl-a', [app]);
@@ -155,7 +199,10 @@ describe('the store over boots', () => {
     assert.deepEqual([...references(guest.dataRoot).keys()], ['app:1', 'app:latest']);
   });
 
-  for (const [is, own] of [['a digest', `app@sha256:${'d'.repeat(64)}`], ['another tag', 'app:latest']] as const) {
+  for (const [is, own] of [
+    ['a digest', `app@sha256:${'d'.repeat(64)}`],
+    ['another tag', 'app:latest'],
+  ] as const) {
     it(`leaves the user his tag where a disk names the same image, and by ${is}, too`, (t) => {
       const guest = newGuest(t);
       const users: ImageSpec = { ...app, references: ['app:1'] };
@@ -225,8 +272,20 @@ describe('what the user stands on', () => {
     guest.attach('dpl-a', [app]);
     guest.boot();
     addContainer(guest.dataRoot, 'mine', app);
-    const unlinked = (): string => plan({ store: new Store(guest.dataRoot), ledger: readLedger(guest.dataRoot), disks: [], config: { prunedImages: 'restore', ...guest.config }, forget: true }).findings.map(({ code, message }) => `${code} ${message}`).join('\n');
-    assert.match(unlinked(), /^KEPT 2 layers of disk dpl-a stay in the store, since container mine stands on them; to let go of them, start Docker, remove what stands there; then stop Docker and run: docker-preloader unlink$/);
+    const unlinked = (): string =>
+      plan({
+        store: new Store(guest.dataRoot),
+        ledger: readLedger(guest.dataRoot),
+        disks: [],
+        config: { prunedImages: 'restore', ...guest.config },
+        forget: true,
+      })
+        .findings.map(({ code, message }) => `${code} ${message}`)
+        .join('\n');
+    assert.match(
+      unlinked(),
+      /^KEPT 2 layers of disk dpl-a stay in the store, since container mine stands on them; to let go of them, start Docker, remove what stands there; then stop Docker and run: docker-preloader unlink$/,
+    );
     loadImages(guest.dataRoot, [onApp]);
     assert.match(unlinked(), /since container mine, image built:1 stand on them; /);
   });
@@ -239,7 +298,10 @@ describe('what the user stands on', () => {
     guest.detach('dpl-a');
     const planned = guest.boot();
     assert.deepEqual(codesOf(planned), ['KEPT']);
-    assert.match(messageOfCode(planned, 'KEPT'), /^disk dpl-a no longer has 2 layers that image built:1 stands on; they stay/);
+    assert.match(
+      messageOfCode(planned, 'KEPT'),
+      /^disk dpl-a no longer has 2 layers that image built:1 stands on; they stay/,
+    );
     assert.deepEqual([...references(guest.dataRoot).keys()], ['built:1']);
     assert.deepEqual([...planned.kept.keys()].toSorted(), factsOf(app).chains.toSorted());
     // Nothing of it is lost, and as soon as the disk is there again it works.
@@ -292,7 +354,8 @@ describe('what the user stands on', () => {
     setReference(guest.dataRoot, 'built:1', undefined);
     guest.detach('dpl-a');
     assert.deepEqual(codesOf(guest.boot()), ['BUILD_CACHE']);
-    for (const chain of factsOf(app).chains) assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', ownLayerNames(chain).cacheId)));
+    for (const chain of factsOf(app).chains)
+      assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', ownLayerNames(chain).cacheId)));
     assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', emptyLayer.cacheId)));
     // What is left is a folder that no record of dockerd's has, as a dockerd leaves it that was killed while it loaded an image.
     rmSync(cacheFolder, { recursive: true });
@@ -320,13 +383,20 @@ describe('what the user stands on', () => {
     guest.boot();
     loadImages(guest.dataRoot, [onApp]);
     guest.detach('dpl-a');
-    guest.attach('dpl-b', [{ layers: [...app.layers, 'other'], references: ['other:1'] }], { bases: [{ label: 'dpl-base', spec: { layers: ['base'], references: [] } }] });
-    const [base, top] = factsOf(app).chains.map((chain) => path.join(guest.dataRoot, 'overlay2', ownLayerNames(chain).cacheId));
+    guest.attach('dpl-b', [{ layers: [...app.layers, 'other'], references: ['other:1'] }], {
+      bases: [{ label: 'dpl-base', spec: { layers: ['base'], references: [] } }],
+    });
+    const [base, top] = factsOf(app).chains.map((chain) =>
+      path.join(guest.dataRoot, 'overlay2', ownLayerNames(chain).cacheId),
+    );
     const lower = readFileSync(`${top ?? ''}/lower`, 'utf8');
     const planned = guest.boot();
     assert.deepEqual(codesOf(planned).toSorted(), ['IMAGE_INCOMPLETE', 'KEPT']);
     assert.match(messageOfCode(planned, 'KEPT'), /^disk dpl-a no longer has 1 layer that image built:1 stands on/);
-    assert.ok(!existsSync(`${base ?? ''}/diff`) && readlinkSync(`${base ?? ''}/diff`).startsWith(guest.diskPath('dpl-a')), 'kept as it was');
+    assert.ok(
+      !existsSync(`${base ?? ''}/diff`) && readlinkSync(`${base ?? ''}/diff`).startsWith(guest.diskPath('dpl-a')),
+      'kept as it was',
+    );
     assert.equal(readFileSync(`${top ?? ''}/diff/file`, 'utf8'), 'app', 'read from the other disk');
     assert.ok(readlinkSync(`${top ?? ''}/diff`).startsWith(guest.diskPath('dpl-b')));
     assert.equal(readFileSync(`${top ?? ''}/lower`, 'utf8'), lower, 'above the same layer');
@@ -358,7 +428,8 @@ describe('what the user stands on', () => {
     const step: ImageSpec = { layers: [...app.layers, 'copied'] };
     const built: ImageSpec = { layers: step.layers, note: 'a label', references: ['built:1'] };
     loadImages(guest.dataRoot, [step, built]);
-    const parentFile = (spec: ImageSpec): string => `${metadataPaths(guest.dataRoot).imageMetadata(factsOf(spec).id)}/parent`;
+    const parentFile = (spec: ImageSpec): string =>
+      `${metadataPaths(guest.dataRoot).imageMetadata(factsOf(spec).id)}/parent`;
     writeFileSync(parentFile(step), factsOf(app).id);
     writeFileSync(parentFile(built), factsOf(step).id);
     guest.detach('dpl-a');
@@ -391,7 +462,7 @@ describe('what the user stands on', () => {
     assert.deepEqual(imageProblems(guest.dataRoot, app), []);
   });
 
-  it('does not count where the record is the user\'s and only a folder of ours is left', (t) => {
+  it("does not count where the record is the user's and only a folder of ours is left", (t) => {
     const guest = newGuest(t);
     guest.attach('dpl-a', [app]);
     guest.boot(4);
@@ -400,20 +471,28 @@ describe('what the user stands on', () => {
     guest.detach('dpl-a');
     assert.deepEqual(codesOf(guest.boot()), []);
     assert.deepEqual(imageProblems(guest.dataRoot, app), []);
-    assert.equal(existsSync(path.join(guest.dataRoot, 'overlay2', ownLayerNames(must(factsOf(app).chains[0])).cacheId)), false);
+    assert.equal(
+      existsSync(path.join(guest.dataRoot, 'overlay2', ownLayerNames(must(factsOf(app).chains[0])).cacheId)),
+      false,
+    );
   });
 });
 
-describe('registries\' sources of layers', () => {
-  it('come with the disk, are united with the user\'s, and go with the layer', (t) => {
+describe("registries' sources of layers", () => {
+  it("come with the disk, are united with the user's, and go with the layer", (t) => {
     const guest = newGuest(t);
     const paths = metadataPaths(guest.dataRoot);
     loadImages(guest.dataRoot, [{ layers: ['base'], references: ['b:1'], source: 'mirror.example/base' }]);
     guest.attach('dpl-a', [{ ...app, source: 'docker.io/library/app' }]);
     guest.boot();
     const [base, top] = factsOf(app).diffIDs;
-    const sources = JSON.parse(readFileSync(paths.metadataByDiffID(must(base)), 'utf8')) as { SourceRepository: string }[];
-    assert.deepEqual(sources.map((source) => source.SourceRepository), ['docker.io/library/app', 'mirror.example/base']);
+    const sources = JSON.parse(readFileSync(paths.metadataByDiffID(must(base)), 'utf8')) as {
+      SourceRepository: string;
+    }[];
+    assert.deepEqual(
+      sources.map((source) => source.SourceRepository),
+      ['docker.io/library/app', 'mirror.example/base'],
+    );
     assert.equal(readFileSync(paths.diffIDByDigest(registryDigest(must(top), 'docker.io/library/app')), 'utf8'), top);
     guest.detach('dpl-a');
     guest.boot();
@@ -447,12 +526,21 @@ describe('registries\' sources of layers', () => {
       const before = [...snapshot(guest.dataRoot).keys()].filter((file) => file.startsWith('image/'));
       guest.attach('dpl-a', [{ ...app, source: 'docker.io/library/app' }]);
       guest.boot();
-      const empty = (folder: string): void => readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).forEach((entry) => writeFileSync(path.join(entry.parentPath, entry.name), ''));
+      const empty = (folder: string): void =>
+        readdirSync(folder, { recursive: true, withFileTypes: true })
+          .filter((entry) => entry.isFile())
+          .forEach((entry) => writeFileSync(path.join(entry.parentPath, entry.name), ''));
       empty(path.join(paths.root, 'distribution'));
       if (lost !== 'sources') for (const chain of factsOf(app).chains) empty(paths.layer(chain));
       guest.detach('dpl-a');
       guest.boot();
-      assert.deepEqual([...snapshot(guest.dataRoot).keys()].filter((file) => /^image\/.*distribution\/.*\/[0-9a-f]{64}$/.test(file) && !before.includes(file)), [], lost);
+      assert.deepEqual(
+        [...snapshot(guest.dataRoot).keys()].filter(
+          (file) => /^image\/.*distribution\/.*\/[0-9a-f]{64}$/.test(file) && !before.includes(file),
+        ),
+        [],
+        lost,
+      );
     }
   });
 });

@@ -9,7 +9,18 @@ import { Store } from '../../agent/docker/store.ts';
 import { scratch } from '../support/scratch.ts';
 import { app, app2, built, mine, tool, withUser } from './crash-images.ts';
 import { codesOf, FakeGuest } from './fake-guest.ts';
-import { addContainer, factsOf, imageProblems, loadImages, must, references, removeContainer, removeImage, setReference, type ImageSpec } from './fake-store.ts';
+import {
+  addContainer,
+  factsOf,
+  imageProblems,
+  loadImages,
+  must,
+  references,
+  removeContainer,
+  removeImage,
+  setReference,
+  type ImageSpec,
+} from './fake-store.ts';
 
 const pinOf = (spec: ImageSpec): string => pinName(must(factsOf(spec).chains.at(-1)));
 const mounts = (guest: FakeGuest): string[] => {
@@ -31,7 +42,7 @@ function synced(guest: FakeGuest): void {
 }
 
 describe('pins', () => {
-  it('are for the top layer of each image, as dockerd writes a container\'s, and change nothing at the next boot', (t) => {
+  it("are for the top layer of each image, as dockerd writes a container's, and change nothing at the next boot", (t) => {
     const guest = newGuest(t, app, tool);
     assert.deepEqual(mounts(guest), pins(app, tool));
     const folder = metadataPaths(guest.dataRoot).mount(pinOf(app));
@@ -51,7 +62,7 @@ describe('pins', () => {
     assert.deepEqual(store.pinnedLayers(), [factsOf(app).chains.at(-1)]);
   });
 
-  it('come after the layer\'s record, and go before it, also where one disk takes the place of another', (t) => {
+  it("come after the layer's record, and go before it, also where one disk takes the place of another", (t) => {
     const guest = newGuest(t, app, tool);
     guest.attach('dpl-a', [app2]);
     const steps = guest.plan().steps.map((step) => step.do);
@@ -75,14 +86,14 @@ describe('pins', () => {
     }
   });
 
-  it('keep no layer by themselves: with nothing of the user\'s on it, nothing stays', (t) => {
+  it("keep no layer by themselves: with nothing of the user's on it, nothing stays", (t) => {
     const guest = newGuest(t, app);
     guest.detach('dpl-a');
     assert.deepEqual(codesOf(guest.boot()), []);
     assert.deepEqual([...new Store(guest.dataRoot).layers], []);
   });
 
-  it('are not for a top layer of the user\'s', (t) => {
+  it("are not for a top layer of the user's", (t) => {
     const guest = new FakeGuest(path.join(scratch(t), 'guest'));
     loadImages(guest.dataRoot, [{ ...app, references: ['own:1'] }]);
     guest.attach('dpl-a', [app, tool]);
@@ -93,7 +104,10 @@ describe('pins', () => {
   it('are not there with `prunedImages: respect`, and go when that is set', (t) => {
     const guest = newGuest(t, app);
     guest.config = { conflicts: 'user', removedImages: 'restore', prunedImages: 'respect' };
-    assert.deepEqual(guest.boot().steps.map((step) => step.do), ['write-ledger', 'unpin-layer', 'write-ledger']);
+    assert.deepEqual(
+      guest.boot().steps.map((step) => step.do),
+      ['write-ledger', 'unpin-layer', 'write-ledger'],
+    );
     assert.deepEqual(mounts(guest), []);
     assert.deepEqual(guest.plan().steps, []);
   });
@@ -114,7 +128,10 @@ describe('pins', () => {
     const guest = newGuest(t, app);
     const parent = `${metadataPaths(guest.dataRoot).mount(pinOf(app))}/parent`;
     truncateSync(parent, 0);
-    assert.deepEqual(guest.boot().steps.map((step) => step.do), ['write-ledger', 'pin-layer', 'write-ledger']);
+    assert.deepEqual(
+      guest.boot().steps.map((step) => step.do),
+      ['write-ledger', 'pin-layer', 'write-ledger'],
+    );
     assert.equal(readFileSync(parent, 'utf8'), factsOf(app).chains.at(-1));
     synced(guest);
     rmSync(path.dirname(parent), { recursive: true });
@@ -122,7 +139,7 @@ describe('pins', () => {
     assert.deepEqual(mounts(guest), pins(app));
   });
 
-  it('leave to the user what he removed and loaded: it is his, stands on the disk\'s layers, and stays when that goes', (t) => {
+  it("leave to the user what he removed and loaded: it is his, stands on the disk's layers, and stays when that goes", (t) => {
     const guest = newGuest(t, app);
     for (const name of must(app.references)) removeImage(guest.dataRoot, name);
     loadImages(guest.dataRoot, [app]);

@@ -19,10 +19,21 @@ const damages: Readonly<Record<string, (file: string) => void>> = {
 
 /** Files of ours that were written without waiting for the disk. */
 function unsyncedFiles(guest: FakeGuest, userFiles: ReadonlySet<string>): string[] {
-  return [...snapshot(guest.dataRoot)].filter(([file, kind]) => !kind.startsWith('folder') && !userFiles.has(file) && !/repositories\.json$|ledger\.json$|\/diff\/file$/.test(file)).map(([file]) => file);
+  return [...snapshot(guest.dataRoot)]
+    .filter(
+      ([file, kind]) =>
+        !kind.startsWith('folder') &&
+        !userFiles.has(file) &&
+        !/repositories\.json$|ledger\.json$|\/diff\/file$/.test(file),
+    )
+    .map(([file]) => file);
 }
 
-function damaged(t: { after(done: () => void): void }): { readonly guest: FakeGuest; readonly files: readonly string[]; readonly expected: Map<string, string> } {
+function damaged(t: { after(done: () => void): void }): {
+  readonly guest: FakeGuest;
+  readonly files: readonly string[];
+  readonly expected: Map<string, string>;
+} {
   const guest = new FakeGuest(scratch(t));
   withUser(guest);
   const userFiles = new Set(snapshot(guest.dataRoot).keys());
@@ -50,16 +61,20 @@ describe('a power cut after the first boot', () => {
   it('leaves many files damaged in many ways: the next boot mends them all', (t) => {
     const { guest, files, expected } = damaged(t);
     fc.assert(
-      fc.property(fc.subarray([...files]), fc.array(fc.constantFrom(...Object.values(damages)), { minLength: 1 }), (names, hows) => {
-        for (const [index, name] of names.entries()) {
-          const file = path.join(guest.dataRoot, name);
-          const damage = hows[index % hows.length];
-          if (lstatSync(file).isSymbolicLink()) rmSync(file);
-          else damage?.(file);
-        }
-        guest.boot();
-        assert.deepEqual(tree(guest), expected);
-      }),
+      fc.property(
+        fc.subarray([...files]),
+        fc.array(fc.constantFrom(...Object.values(damages)), { minLength: 1 }),
+        (names, hows) => {
+          for (const [index, name] of names.entries()) {
+            const file = path.join(guest.dataRoot, name);
+            const damage = hows[index % hows.length];
+            if (lstatSync(file).isSymbolicLink()) rmSync(file);
+            else damage?.(file);
+          }
+          guest.boot();
+          assert.deepEqual(tree(guest), expected);
+        },
+      ),
       { numRuns: 60 },
     );
   });
@@ -79,7 +94,11 @@ describe('a power cut after the first boot', () => {
           else rmSync(file);
           again.detach('dpl-a');
           again.boot();
-          assert.deepEqual(readdirSync(metadataPaths(again.dataRoot).layers), factsOf(mine).chains.map((chain) => chain.slice(7)), `${name} ${how}`);
+          assert.deepEqual(
+            readdirSync(metadataPaths(again.dataRoot).layers),
+            factsOf(mine).chains.map((chain) => chain.slice(7)),
+            `${name} ${how}`,
+          );
           assert.deepEqual(imageProblems(again.dataRoot, mine), []);
         } finally {
           removeScratch(folder);
@@ -88,7 +107,7 @@ describe('a power cut after the first boot', () => {
     }
   });
 
-  it('does not touch what the user\'s dockerd wrote, however it looks', (t) => {
+  it("does not touch what the user's dockerd wrote, however it looks", (t) => {
     const guest = new FakeGuest(scratch(t));
     withUser(guest);
     loadImages(guest.dataRoot, [{ layers: ['base'], references: ['base:1'] }]);
@@ -101,7 +120,10 @@ describe('a power cut after the first boot', () => {
 });
 
 describe('the ledger', () => {
-  for (const [how, damage] of Object.entries({ ...damages, 'of another form': (file: string) => writeFileSync(file, '{"formatVersion":"1.0","layers":7}') })) {
+  for (const [how, damage] of Object.entries({
+    ...damages,
+    'of another form': (file: string) => writeFileSync(file, '{"formatVersion":"1.0","layers":7}'),
+  })) {
     it(`${how}: nothing is lost, and all is ours again`, (t) => {
       const guest = new FakeGuest(scratch(t));
       withUser(guest);
@@ -113,7 +135,10 @@ describe('the ledger', () => {
       assert.deepEqual(tree(guest), expected);
       guest.detach('dpl-a');
       guest.boot();
-      assert.deepEqual(readdirSync(metadataPaths(guest.dataRoot).layers), factsOf(mine).chains.map((chain) => chain.slice(7)));
+      assert.deepEqual(
+        readdirSync(metadataPaths(guest.dataRoot).layers),
+        factsOf(mine).chains.map((chain) => chain.slice(7)),
+      );
     });
   }
 
@@ -124,11 +149,15 @@ describe('the ledger', () => {
     writeFileSync(path.join(guest.dataRoot, 'docker-preloader/ledger.json'), '{"formatVersion":"3.0"}');
     guest.detach('dpl-a');
     const before = snapshot(guest.dataRoot);
-    assert.throws(() => guest.boot(), { code: 'LEDGER_NEWER', message: /ledger\.json: format 2 expected, found 3\.0: a newer docker-preloader is needed; the store is left as it is/ });
+    assert.throws(() => guest.boot(), {
+      code: 'LEDGER_NEWER',
+      message:
+        /ledger\.json: format 2 expected, found 3\.0: a newer docker-preloader is needed; the store is left as it is/,
+    });
     assert.deepEqual(snapshot(guest.dataRoot), before);
   });
 
-  it('lost while the disk is gone: what might be the user\'s stays', (t) => {
+  it("lost while the disk is gone: what might be the user's stays", (t) => {
     const guest = new FakeGuest(scratch(t));
     guest.attach('dpl-a', [app]);
     guest.boot();

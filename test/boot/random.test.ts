@@ -9,7 +9,18 @@ import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { ownLayerNames } from '../../agent/docker/overlay2.ts';
 import { makeScratch, removeScratch } from '../support/scratch.ts';
 import { FakeGuest } from './fake-guest.ts';
-import { addContainer, factsOf, imageProblems, loadImages, must, references, removeContainer, removeImage, setReference, type ImageSpec } from './fake-store.ts';
+import {
+  addContainer,
+  factsOf,
+  imageProblems,
+  loadImages,
+  must,
+  references,
+  removeContainer,
+  removeImage,
+  setReference,
+  type ImageSpec,
+} from './fake-store.ts';
 
 /** What disks have; layers are shared among them and with the user's. */
 const onDisks: readonly ImageSpec[] = [
@@ -29,7 +40,13 @@ const ofUser: readonly ImageSpec[] = [
 ];
 
 type Action =
-  | { readonly do: 'attach'; readonly label: string; readonly images: readonly ImageSpec[]; readonly rank: number; readonly salt: string }
+  | {
+      readonly do: 'attach';
+      readonly label: string;
+      readonly images: readonly ImageSpec[];
+      readonly rank: number;
+      readonly salt: string;
+    }
   | { readonly do: 'detach'; readonly label: string }
   | { readonly do: 'load'; readonly spec: ImageSpec }
   | { readonly do: 'build' | 'run' | 'tag' | 'rmi'; readonly pick: number }
@@ -40,16 +57,35 @@ type Action =
 const label = fc.constantFrom('dpl-a', 'dpl-b');
 const pick = fc.nat(20);
 const actions: fc.Arbitrary<Action> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ do: fc.constant('attach' as const), label, images: fc.subarray([...onDisks]), rank: fc.nat(2), salt: fc.constantFrom('one', 'two') }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('attach' as const),
+      label,
+      images: fc.subarray([...onDisks]),
+      rank: fc.nat(2),
+      salt: fc.constantFrom('one', 'two'),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('detach' as const), label }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('load' as const), spec: fc.constantFrom(...ofUser) }) },
-  { weight: 4, arbitrary: fc.record({ do: fc.constantFrom('build' as const, 'run' as const, 'tag' as const, 'rmi' as const), pick }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom('build' as const, 'run' as const, 'tag' as const, 'rmi' as const),
+      pick,
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('rm' as const), pick }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('sync' as const) }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('kill' as const), steps: fc.nat(30) }) },
 );
 
-const configs = fc.record({ conflicts: fc.constantFrom('user' as const, 'disk' as const), removedImages: fc.constantFrom('restore' as const, 'respect' as const), prunedImages: fc.constantFrom('restore' as const, 'respect' as const) });
+const configs = fc.record({
+  conflicts: fc.constantFrom('user' as const, 'disk' as const),
+  removedImages: fc.constantFrom('restore' as const, 'respect' as const),
+  prunedImages: fc.constantFrom('restore' as const, 'respect' as const),
+});
 
 class Life {
   readonly guest: FakeGuest;
@@ -77,7 +113,9 @@ class Life {
 
   #hasRecords(spec: ImageSpec): boolean {
     const paths = metadataPaths(this.guest.dataRoot);
-    return existsSync(paths.image(factsOf(spec).id)) && factsOf(spec).chains.every((chain) => existsSync(paths.layer(chain)));
+    return (
+      existsSync(paths.image(factsOf(spec).id)) && factsOf(spec).chains.every((chain) => existsSync(paths.layer(chain)))
+    );
   }
 
   do(action: Action): void {
@@ -98,7 +136,8 @@ class Life {
       this.#containers.delete(id);
     } else if (action.do === 'sync') {
       const file = path.join(dataRoot, 'docker-preloader/ledger.json');
-      if (existsSync(file) && !readFileSync(file, 'utf8').includes('"next"')) writeFileSync(file, readFileSync(file, 'utf8').replace('"synced":false', '"synced":true'));
+      if (existsSync(file) && !readFileSync(file, 'utf8').includes('"next"'))
+        writeFileSync(file, readFileSync(file, 'utf8').replace('"synced":false', '"synced":true'));
     } else if (action.do === 'kill') {
       this.guest.boot(action.steps);
     } else {
@@ -117,8 +156,10 @@ class Life {
     const { dataRoot } = this.guest;
     const isTaken = readLedger(dataRoot).ledger.displaced.has(reference) && this.#users.get(reference) !== spec;
     this.#count += 1;
-    if (what === 'build') this.#load({ layers: [...spec.layers, `built ${this.#count}`], references: [`built:${this.#count}`] });
-    else if (what === 'run' && spec.layers.length > 0) this.#containers.set(addContainer(dataRoot, String(this.#count), spec), spec);
+    if (what === 'build')
+      this.#load({ layers: [...spec.layers, `built ${this.#count}`], references: [`built:${this.#count}`] });
+    else if (what === 'run' && spec.layers.length > 0)
+      this.#containers.set(addContainer(dataRoot, String(this.#count), spec), spec);
     else if (what === 'tag') {
       setReference(dataRoot, `own:${this.#count}`, factsOf(spec).id);
       this.#users.set(`own:${this.#count}`, spec);
@@ -142,11 +183,15 @@ class Life {
       if (!taken) assert.equal(now.get(reference), factsOf(spec).id, `${reference} of the user's`);
       assert.ok(this.#hasRecords(spec), `the image of ${reference}, the user's`);
     }
-    for (const spec of this.#containers.values()) for (const chain of factsOf(spec).chains) assert.ok(existsSync(paths.layer(chain)), 'a layer under a container');
+    for (const spec of this.#containers.values())
+      for (const chain of factsOf(spec).chains) assert.ok(existsSync(paths.layer(chain)), 'a layer under a container');
   }
 
   #isOurs(chain: ChainID): boolean {
-    return readFileSync(`${metadataPaths(this.guest.dataRoot).layer(chain)}/cache-id`, 'utf8') === ownLayerNames(chain).cacheId;
+    return (
+      readFileSync(`${metadataPaths(this.guest.dataRoot).layer(chain)}/cache-id`, 'utf8') ===
+      ownLayerNames(chain).cacheId
+    );
   }
 
   /** Whether each layer of ours under an image leads to a disk that is attached. */
@@ -161,7 +206,8 @@ class Life {
     const claimed = new Set([...this.#disks.values()].flat().flatMap((spec) => spec.references ?? []));
     for (const reference of this.#taken) if (!claimed.has(reference)) this.#taken.delete(reference);
     this.checkUser();
-    for (const [reference, spec] of this.#users) if (this.#canWork(spec)) assert.deepEqual(imageProblems(this.guest.dataRoot, spec), [], reference);
+    for (const [reference, spec] of this.#users)
+      if (this.#canWork(spec)) assert.deepEqual(imageProblems(this.guest.dataRoot, spec), [], reference);
     const now = references(this.guest.dataRoot);
     for (const images of this.#disks.values()) {
       for (const spec of images) {
@@ -170,11 +216,22 @@ class Life {
           if (id === undefined && this.guest.config.removedImages === 'respect') continue;
           const winner = [...onDisks, ...this.#users.values()].find((one) => factsOf(one).id === must(id));
           assert.deepEqual(imageProblems(this.guest.dataRoot, must(winner)), [], reference);
-          if (!this.#users.has(reference)) assert.ok([...this.#disks.values()].flat().some((one) => one.references?.includes(reference) === true && factsOf(one).id === id), reference);
+          if (!this.#users.has(reference))
+            assert.ok(
+              [...this.#disks.values()]
+                .flat()
+                .some((one) => one.references?.includes(reference) === true && factsOf(one).id === id),
+              reference,
+            );
         }
       }
     }
-    for (const reference of now.keys()) assert.ok(this.#users.has(reference) || [...this.#disks.values()].flat().some((one) => one.references?.includes(reference)), `${reference}: nobody's`);
+    for (const reference of now.keys())
+      assert.ok(
+        this.#users.has(reference) ||
+          [...this.#disks.values()].flat().some((one) => one.references?.includes(reference)),
+        `${reference}: nobody's`,
+      );
     assert.deepEqual(this.guest.plan().steps, []);
   }
 
@@ -194,29 +251,38 @@ class Life {
     }
     this.boot();
     const home = path.join(this.guest.dataRoot, 'overlay2');
-    for (const spec of onDisks) for (const chain of factsOf(spec).chains) assert.ok(!existsSync(path.join(home, ownLayerNames(chain).cacheId)), 'a layer of ours is left');
+    for (const spec of onDisks)
+      for (const chain of factsOf(spec).chains)
+        assert.ok(!existsSync(path.join(home, ownLayerNames(chain).cacheId)), 'a layer of ours is left');
     // Only removals are kept in mind.
-    assert.ok(this.guest.config.removedImages === 'respect' || !existsSync(path.join(this.guest.dataRoot, 'docker-preloader/ledger.json')));
+    assert.ok(
+      this.guest.config.removedImages === 'respect' ||
+        !existsSync(path.join(this.guest.dataRoot, 'docker-preloader/ledger.json')),
+    );
   }
 }
 
 describe('any life of a store', () => {
-  it('keeps what is the user\'s, offers what the disks have, and ends without a trace', () => {
+  it("keeps what is the user's, offers what the disks have, and ends without a trace", () => {
     fc.assert(
-      fc.property(configs, fc.array(fc.tuple(actions, fc.boolean()), { minLength: 3, maxLength: 14 }), (config, list) => {
-        const folder = makeScratch();
-        try {
-          const life = new Life(folder, config);
-          for (const [action, boots] of list) {
-            life.do(action);
-            life.checkUser();
-            if (boots) life.boot();
+      fc.property(
+        configs,
+        fc.array(fc.tuple(actions, fc.boolean()), { minLength: 3, maxLength: 14 }),
+        (config, list) => {
+          const folder = makeScratch();
+          try {
+            const life = new Life(folder, config);
+            for (const [action, boots] of list) {
+              life.do(action);
+              life.checkUser();
+              if (boots) life.boot();
+            }
+            life.leave();
+          } finally {
+            removeScratch(folder);
           }
-          life.leave();
-        } finally {
-          removeScratch(folder);
-        }
-      }),
+        },
+      ),
       { numRuns: Number(process.env['DPL_RUNS'] ?? 40) },
     );
   });

@@ -8,7 +8,16 @@ import { Store } from '../../agent/docker/store.ts';
 import { scratch } from '../support/scratch.ts';
 import { app, mine, tool, tree, withUser } from './crash-images.ts';
 import { codesOf, FakeGuest } from './fake-guest.ts';
-import { factsOf, imageProblems, loadImages, must, references, removeImage, setReference, type ImageSpec } from './fake-store.ts';
+import {
+  factsOf,
+  imageProblems,
+  loadImages,
+  must,
+  references,
+  removeImage,
+  setReference,
+  type ImageSpec,
+} from './fake-store.ts';
 
 const { id } = factsOf(app);
 
@@ -23,8 +32,12 @@ function restored(t: TestContext): { readonly guest: FakeGuest; readonly time: n
   return { guest, time: statSync(metadataPaths(guest.dataRoot).image(id)).mtimeMs };
 }
 
-const withoutNames = ({ layers, source }: ImageSpec): ImageSpec => ({ layers, ...(source === undefined ? {} : { source }) });
-const note = (guest: FakeGuest, what: Partial<ReturnType<typeof readLedger>['ledger']>): void => writeLedger(guest.dataRoot, { ...readLedger(guest.dataRoot).ledger, ...what });
+const withoutNames = ({ layers, source }: ImageSpec): ImageSpec => ({
+  layers,
+  ...(source === undefined ? {} : { source }),
+});
+const note = (guest: FakeGuest, what: Partial<ReturnType<typeof readLedger>['ledger']>): void =>
+  writeLedger(guest.dataRoot, { ...readLedger(guest.dataRoot).ledger, ...what });
 const name = (guest: FakeGuest): void => {
   for (const reference of must(app.references)) setReference(guest.dataRoot, reference, id);
 };
@@ -45,11 +58,14 @@ describe('an image that dockerd has loaded for us after a prune', () => {
     note(guest, { restored: new Map([[id, time]]) });
     name(guest);
     assert.deepEqual(guest.plan().steps, []);
-    assert.deepEqual(guest.plan().findings.filter(({ code }) => code !== 'TAG_CONFLICT'), []);
+    assert.deepEqual(
+      guest.plan().findings.filter(({ code }) => code !== 'TAG_CONFLICT'),
+      [],
+    );
     leavesNothing(guest);
   });
 
-  it('is the user\'s once he has loaded or pulled it', (t) => {
+  it("is the user's once he has loaded or pulled it", (t) => {
     const { guest, time } = restored(t);
     note(guest, { restored: new Map([[id, time]]) });
     name(guest);
@@ -92,7 +108,7 @@ describe('an image that dockerd has loaded for us after a prune', () => {
       leavesNothing(guest);
     });
 
-    it('is the user\'s where he has named it, at whatever time', (t) => {
+    it("is the user's where he has named it, at whatever time", (t) => {
       const { guest, time } = restored(t);
       note(guest, { restoring: { sinceMs: time - 100, images: new Set([id]) } });
       setReference(guest.dataRoot, 'his:1', id);
@@ -102,7 +118,10 @@ describe('an image that dockerd has loaded for us after a prune', () => {
       assert.equal(references(guest.dataRoot).get('his:1'), id);
     });
 
-    for (const [is, sinceMs] of [['before', 1000], ['long after', -100_000]] as const) {
+    for (const [is, sinceMs] of [
+      ['before', 1000],
+      ['long after', -100_000],
+    ] as const) {
       it(`is the user's where dockerd has written it ${is}`, (t) => {
         const { guest, time } = restored(t);
         note(guest, { restoring: { sinceMs: time + sinceMs, images: new Set([id]) } });
@@ -131,9 +150,14 @@ describe('an image that dockerd has loaded for us after a prune', () => {
         const undisturbed = run();
         assert.ok(undisturbed.steps > 2);
         for (let killedAfter = 0; killedAfter < undisturbed.steps; killedAfter += 1) {
-          assert.deepEqual(tree(run(killedAfter).guest), tree(undisturbed.guest), `${change}, killed after ${killedAfter} steps`);
+          assert.deepEqual(
+            tree(run(killedAfter).guest),
+            tree(undisturbed.guest),
+            `${change}, killed after ${killedAfter} steps`,
+          );
         }
-        if (change === 'detach') assert.deepEqual([...new Store(undisturbed.guest.dataRoot).images], [factsOf(mine).id]);
+        if (change === 'detach')
+          assert.deepEqual([...new Store(undisturbed.guest.dataRoot).images], [factsOf(mine).id]);
       }
     });
 

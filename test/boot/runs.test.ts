@@ -29,9 +29,19 @@ describe('the runs of a boot', () => {
   before(() => ensureDebianPackages(['socat', 'e2fsprogs', 'systemd'], { install: true }));
   after(cleanUpAll);
   const below = (name: string): string => path.join(folder, name);
-  const configure = (more: Readonly<Record<string, unknown>> = {}): void => writeFileSync(configFile, JSON.stringify({
-    labels: [label], deviceTimeoutSec: 20, dataRoot: below('docker'), dockerConfig: below('daemon.json'), mountRoot: below('disks'), statusSocket: below('run/s.sock'), ...more,
-  }));
+  const configure = (more: Readonly<Record<string, unknown>> = {}): void =>
+    writeFileSync(
+      configFile,
+      JSON.stringify({
+        labels: [label],
+        deviceTimeoutSec: 20,
+        dataRoot: below('docker'),
+        dockerConfig: below('daemon.json'),
+        mountRoot: below('disks'),
+        statusSocket: below('run/s.sock'),
+        ...more,
+      }),
+    );
   beforeEach(async () => {
     folder = (await tempTree('dpl-runs')).path;
     label = `r${process.pid.toString(36)}-${count++}`;
@@ -42,13 +52,24 @@ describe('the runs of a boot', () => {
     await makeDiskFile(below('content'), disk, label);
   });
 
-  const run = (name: string, ...more: readonly string[]): Promise<AgentResult> => agent([name, '--config', configFile, ...more]);
+  const run = (name: string, ...more: readonly string[]): Promise<AgentResult> =>
+    agent([name, '--config', configFile, ...more]);
   const tags = (): string[] => (existsSync(below('docker/image')) ? [...references(below('docker')).keys()] : []);
   const status = (): StatusDocument => JSON.parse(readFileSync(below('run/status.json'), 'utf8')) as StatusDocument;
   /** A daemon until it is READY; `end` stops it. */
   const daemon = async (): Promise<() => Promise<void>> => {
     const running = await startDaemon(configFile, folder);
-    await execa('curl', ['-sf', '--retry', '20', '--retry-all-errors', '--retry-delay', '1', '--unix-socket', below('run/s.sock'), 'http://localhost/healthz']);
+    await execa('curl', [
+      '-sf',
+      '--retry',
+      '20',
+      '--retry-all-errors',
+      '--retry-delay',
+      '1',
+      '--unix-socket',
+      below('run/s.sock'),
+      'http://localhost/healthz',
+    ]);
     return async () => {
       assert.equal(await running.stop(), 0);
     };
@@ -58,7 +79,10 @@ describe('the runs of a boot', () => {
     await unmountBelow(below('disks'));
     await loop.detach();
     const record = JSON.parse(readFileSync(below('run/boot.json'), 'utf8')) as { boot: string };
-    writeFileSync(below('run/boot.json'), JSON.stringify({ ...record, boot: record.boot.replace(/^./, (digit) => (digit === '0' ? '1' : '0')) }));
+    writeFileSync(
+      below('run/boot.json'),
+      JSON.stringify({ ...record, boot: record.boot.replace(/^./, (digit) => (digit === '0' ? '1' : '0')) }),
+    );
   };
 
   it('with the status on storage that outlives it: the next boot waits for its disks again, and tells nothing of the one before', async () => {
@@ -67,10 +91,18 @@ describe('the runs of a boot', () => {
     const before = status();
     await reboot(loop);
     const { exitCode, stderr } = await run('status');
-    assert.deepEqual([exitCode, /no daemon answers/.test(stderr), /status\.json/.test(stderr)], [1, true, false], stderr);
+    assert.deepEqual(
+      [exitCode, /no daemon answers/.test(stderr), /status\.json/.test(stderr)],
+      [1, true, false],
+      stderr,
+    );
 
     const socket = await notifySocket(below('notify'));
-    const waiting = execa(command, [...args, 'apply', '--config', configFile], { env: { NOTIFY_SOCKET: socket.path }, reject: false, all: true });
+    const waiting = execa(command, [...args, 'apply', '--config', configFile], {
+      env: { NOTIFY_SOCKET: socket.path },
+      reject: false,
+      all: true,
+    });
     await socket.waitFor(`STATUS=waiting for disk ${label}`);
     assert.deepEqual(tags(), ['app:1']);
     const late = await attach(disk);
@@ -79,32 +111,46 @@ describe('the runs of a boot', () => {
     assert.equal(result.exitCode, 0, result.all);
     assert.deepEqual(tags(), ['app:1']);
     assert.ok(status().readyUsec > before.readyUsec);
-    assert.deepEqual((JSON.parse(readFileSync(below('run/boot.json'), 'utf8')) as StatusDocument).readyUsec, status().readyUsec);
+    assert.deepEqual(
+      (JSON.parse(readFileSync(below('run/boot.json'), 'utf8')) as StatusDocument).readyUsec,
+      status().readyUsec,
+    );
     await unmountBelow(below('disks'));
     await late.detach();
   });
 
   it('in a second one the daemon fills the store where Docker is stopped, waits for nothing, and keeps the times of the first', async () => {
     configure({ labels: [`${label}*`] });
-    await (await daemon())();
+    await (
+      await daemon()
+    )();
     assert.deepEqual([tags(), status().state], [[], 'empty']);
     const times = readFileSync(below('run/boot.json'), 'utf8');
     await attach(disk);
     configure({ labels: [label, 'nowhere'] });
-    await (await daemon())();
+    await (
+      await daemon()
+    )();
     assert.deepEqual([tags(), status().applied, status().pending], [['app:1'], true, []]);
-    assert.deepEqual(status().timings.filter(({ waitedFor }) => waitedFor !== undefined), []);
+    assert.deepEqual(
+      status().timings.filter(({ waitedFor }) => waitedFor !== undefined),
+      [],
+    );
     assert.equal(readFileSync(below('run/boot.json'), 'utf8'), times);
   });
 
   it('in a second one the daemon leaves the store alone while dockerd runs', async () => {
     configure({ labels: [`${label}*`] });
-    await (await daemon())();
+    await (
+      await daemon()
+    )();
     await attach(disk);
     mkdirSync(below('docker/volumes'), { recursive: true });
     writeFileSync(below('docker/volumes/metadata.db'), '');
     const lock = tryLockFile(below('docker/volumes/metadata.db'));
-    await (await daemon())();
+    await (
+      await daemon()
+    )();
     assert.deepEqual([tags(), status().applied, status().dockerRunning], [[], false, true]);
     assert.ok(lock !== 'held');
     lock.release();
@@ -112,14 +158,24 @@ describe('the runs of a boot', () => {
 
   it('in a second one that a client has started the store is left alone, and the changes are pending', async () => {
     configure({ labels: [`${label}*`] });
-    await (await daemon())();
+    await (
+      await daemon()
+    )();
     await attach(disk);
-    const running = execa('systemd-socket-activate', ['--listen', below('activated.sock'), command, ...args, 'run', '--config', configFile], { reject: false, env: { PATH: process.env['PATH'] ?? '' } });
+    const running = execa(
+      'systemd-socket-activate',
+      ['--listen', below('activated.sock'), command, ...args, 'run', '--config', configFile],
+      { reject: false, env: { PATH: process.env['PATH'] ?? '' } },
+    );
     await until('systemd listens', () => existsSync(below('activated.sock')));
     const answer = await new Promise<string>((resolve, reject) => {
       let text = '';
       const client = connect(below('activated.sock'), () => client.write('GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n'));
-      client.setEncoding('utf8').on('data', (chunk: string) => (text += chunk)).on('end', () => resolve(text)).on('error', reject);
+      client
+        .setEncoding('utf8')
+        .on('data', (chunk: string) => (text += chunk))
+        .on('end', () => resolve(text))
+        .on('error', reject);
     });
     running.kill('SIGTERM');
     await running;
@@ -132,7 +188,10 @@ describe('the runs of a boot', () => {
     assert.equal((await run('apply')).exitCode, 0);
     const told = await run('status');
     assert.deepEqual([told.exitCode, told.stderr], [0, '']);
-    assert.match(told.stdout, /^no daemon runs: this is what docker-preloader apply found at \d{4}-\d\d-\d\dT\S+Z\nok: 1 disk, 1 image, 2 layers, \d+ changes/);
+    assert.match(
+      told.stdout,
+      /^no daemon runs: this is what docker-preloader apply found at \d{4}-\d\d-\d\dT\S+Z\nok: 1 disk, 1 image, 2 layers, \d+ changes/,
+    );
     const json = await run('status', '--json');
     assert.equal(json.exitCode, 0);
     assert.deepEqual(JSON.parse(json.stdout), status());
@@ -143,7 +202,9 @@ describe('the runs of a boot', () => {
     assert.equal((await run('status')).exitCode, 3);
 
     // Once a daemon was there it should be there.
-    await (await daemon())();
+    await (
+      await daemon()
+    )();
     const gone = await run('status');
     assert.deepEqual([gone.exitCode, gone.stdout], [1, '']);
     assert.match(gone.stderr, /no daemon answers on .*; what the last run found is in \S+status\.json$/);
@@ -152,7 +213,10 @@ describe('the runs of a boot', () => {
   });
 
   it('after which the same disk was attached once more: nothing changes, and nothing is planned', async () => {
-    writeFileSync(below('content/docker-preloader.json'), JSON.stringify({ formatVersion: '1.0', createdBy: 'test', images: [], layers: [], metadata: {} }));
+    writeFileSync(
+      below('content/docker-preloader.json'),
+      JSON.stringify({ formatVersion: '1.0', createdBy: 'test', images: [], layers: [], metadata: {} }),
+    );
     await makeDiskFile(below('content'), disk, label);
     await attach(disk);
     assert.equal((await run('apply')).exitCode, 0);
@@ -160,7 +224,11 @@ describe('the runs of a boot', () => {
     for (let twins = 1; twins < 3; twins += 1) {
       await attach(disk);
       const planned = await run('plan');
-      assert.deepEqual([planned.exitCode, planned.stdout, [...planned.stderr.matchAll(/^DISK_TWICE: /gm)].length], [0, 'nothing to do', twins], planned.stderr);
+      assert.deepEqual(
+        [planned.exitCode, planned.stdout, [...planned.stderr.matchAll(/^DISK_TWICE: /gm)].length],
+        [0, 'nothing to do', twins],
+        planned.stderr,
+      );
       const applied = await run('apply');
       assert.equal(applied.exitCode, 0, applied.all);
       assert.match(applied.stdout, /^ok: 1 disk, 1 image, 2 layers, nothing to change, /);
@@ -187,7 +255,9 @@ describe('the runs of a boot', () => {
 
   it('without any disk: `plan` and `apply` say that none was found, and by which labels', async () => {
     configure({ labels: [`${label}*`], required: [] });
-    const none = new RegExp(`^no preload disk found: no attached device has a label that matches ${label}\\*; look at: lsblk -o NAME,LABEL,SIZE`);
+    const none = new RegExp(
+      `^no preload disk found: no attached device has a label that matches ${label}\\*; look at: lsblk -o NAME,LABEL,SIZE`,
+    );
     const planned = await run('plan');
     assert.deepEqual([planned.exitCode, planned.stderr], [0, '']);
     assert.match(planned.stdout, none);

@@ -17,7 +17,13 @@ const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1'], source:
 const built: ImageSpec = { layers: ['base', 'app', 'built'], references: ['built:1'] };
 const mine: ImageSpec = { layers: ['mine'], references: ['mine:1'] };
 
-const configOf = (guest: FakeGuest): Config => ({ ...defaultConfig(), labels: [], dataRoot: guest.dataRoot, mountRoot: path.dirname(guest.diskPath('x')), dockerConfig: '/nonexistent/daemon.json' });
+const configOf = (guest: FakeGuest): Config => ({
+  ...defaultConfig(),
+  labels: [],
+  dataRoot: guest.dataRoot,
+  mountRoot: path.dirname(guest.diskPath('x')),
+  dockerConfig: '/nonexistent/daemon.json',
+});
 
 /** As a running dockerd does: a lock on the volumes' database. */
 function runDockerd(dataRoot: string): { stop(): void } {
@@ -62,7 +68,7 @@ describe('syncing', () => {
 });
 
 describe('unlinking', () => {
-  it('takes out all that is ours, and keeps what the user stands on, with the disk\'s name', async (t) => {
+  it("takes out all that is ours, and keeps what the user stands on, with the disk's name", async (t) => {
     const guest = new FakeGuest(scratch(t));
     loadImages(guest.dataRoot, [mine]);
     guest.attach('dpl-a', [app]);
@@ -77,7 +83,10 @@ describe('unlinking', () => {
     guest.boot();
     loadImages(guest.dataRoot, [built]);
     const kept = await unlinkStore(configOf(guest));
-    assert.deepEqual(kept.findings.map((finding) => finding.code), ['KEPT']);
+    assert.deepEqual(
+      kept.findings.map((finding) => finding.code),
+      ['KEPT'],
+    );
     // The disk is still there: what stands on it works on.
     assert.deepEqual(imageProblems(guest.dataRoot, built), []);
     assert.deepEqual([...references(guest.dataRoot).keys()].toSorted(), ['built:1', 'mine:1']);
@@ -90,7 +99,10 @@ describe('unlinking', () => {
     loadImages(guest.dataRoot, [built]);
     rmSync(path.join(guest.dataRoot, 'docker-preloader/ledger.json'));
     const { findings } = await unlinkStore(configOf(guest));
-    assert.deepEqual(findings.map((finding) => [finding.code, finding.label]), [['KEPT', 'dpl-a']]);
+    assert.deepEqual(
+      findings.map((finding) => [finding.code, finding.label]),
+      [['KEPT', 'dpl-a']],
+    );
   });
 
   it('keeps no removals in mind', async (t) => {
@@ -106,7 +118,10 @@ describe('unlinking', () => {
     guest.boot();
     const dockerd = runDockerd(guest.dataRoot);
     const before = snapshot(guest.dataRoot);
-    await assert.rejects(unlinkStore(configOf(guest)), { code: 'DOCKER_RUNNING', message: /^dockerd is running on .*: a stopped one expected; run: systemctl stop docker\.socket docker$/ });
+    await assert.rejects(unlinkStore(configOf(guest)), {
+      code: 'DOCKER_RUNNING',
+      message: /^dockerd is running on .*: a stopped one expected; run: systemctl stop docker\.socket docker$/,
+    });
     assert.deepEqual(snapshot(guest.dataRoot), before);
     dockerd.stop();
   });
@@ -126,8 +141,14 @@ describe('a run', () => {
     const dockerd = runDockerd(guest.dataRoot);
     const before = snapshot(guest.dataRoot);
     const waiting = await preload(configOf(guest), { wait: false, change: 'stopped' });
-    assert.deepEqual([waiting.isDockerRunning, waiting.applied, waiting.findings.map((finding) => finding.code)], [true, false, ['DOCKER_RUNNING']]);
-    assert.match(waiting.plan?.steps.map((step) => describeStep(step)).join('\n') ?? '', /untag app:1\nremove distribution\/.*\nremove image sha256:[0-9a-f]{12}\nremove layer sha256:[0-9a-f]{12}\n.*remove the empty layer\nremove the ledger$/s);
+    assert.deepEqual(
+      [waiting.isDockerRunning, waiting.applied, waiting.findings.map((finding) => finding.code)],
+      [true, false, ['DOCKER_RUNNING']],
+    );
+    assert.match(
+      waiting.plan?.steps.map((step) => describeStep(step)).join('\n') ?? '',
+      /untag app:1\nremove distribution\/.*\nremove image sha256:[0-9a-f]{12}\nremove layer sha256:[0-9a-f]{12}\n.*remove the empty layer\nremove the ledger$/s,
+    );
     assert.deepEqual(snapshot(guest.dataRoot), before);
     dockerd.stop();
     assert.equal((await preload(configOf(guest), { wait: false, change: 'never' })).applied, false);
@@ -139,7 +160,10 @@ describe('a run', () => {
 
   it('turns what goes wrong into findings, each with what was expected', async (t) => {
     const guest = new FakeGuest(scratch(t));
-    const codes = async (change: Partial<Config>): Promise<string[]> => (await preload({ ...configOf(guest), ...change }, { wait: false, change: 'stopped' })).findings.map((finding) => finding.code).filter((code) => code !== 'DEVICE_UNREADABLE');
+    const codes = async (change: Partial<Config>): Promise<string[]> =>
+      (await preload({ ...configOf(guest), ...change }, { wait: false, change: 'stopped' })).findings
+        .map((finding) => finding.code)
+        .filter((code) => code !== 'DEVICE_UNREADABLE');
     assert.deepEqual(await codes({ mountRoot: path.join(guest.dataRoot, 'disks') }), ['CONFIG_INVALID']);
     assert.deepEqual(await codes({ labels: ['named'] }), ['DISK_MISSING']);
     assert.deepEqual(await codes({ required: ['base', 'must-*'] }), ['REQUIRED_MISSING', 'REQUIRED_MISSING']);

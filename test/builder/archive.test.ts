@@ -114,7 +114,8 @@ describe('build and archives of all kinds', () => {
   });
 
   it('says that a disk, a stream or a bomb is no archive before it has read it, and reads nothing behind the end of one', async (t) => {
-    const zeros = /: a tar of images expected, .*; found zeros: a tar without an entry, or a raw disk, for docker-preloader inspect$/;
+    const zeros =
+      /: a tar of images expected, .*; found zeros: a tar without an entry, or a raw disk, for docker-preloader inspect$/;
     truncateSync(write('disk.raw', ''), 8 * 2 ** 40);
     await refused(zeros, 1, at('disk.raw'));
     await refused(zeros, 1, '/dev/zero');
@@ -127,11 +128,19 @@ describe('build and archives of all kinds', () => {
 
   it('reads no layer of a layout whose size is not what its manifest says', async () => {
     const files = ociLayout([one], 'gzip');
-    const manifest = JSON.parse([...files.values()].find((content) => content.includes('"layers":'))?.toString() ?? '') as { readonly layers: readonly { readonly digest: string; readonly size: number }[] };
+    const manifest = JSON.parse(
+      [...files.values()].find((content) => content.includes('"layers":'))?.toString() ?? '',
+    ) as { readonly layers: readonly { readonly digest: string; readonly size: number }[] };
     const [layer = assert.fail()] = manifest.layers;
     const folder = writeFolder('sized', files);
     truncateSync(path.join(folder, 'blobs/sha256', layer.digest.slice('sha256:'.length)), 8 * 2 ** 40);
-    await refused(new RegExp(`sized: entry 'blobs/${layer.digest.replace(':', '/')}': ${layer.size} bytes expected, found ${8 * 2 ** 40}$`), 1, folder);
+    await refused(
+      new RegExp(
+        `sized: entry 'blobs/${layer.digest.replace(':', '/')}': ${layer.size} bytes expected, found ${8 * 2 ** 40}$`,
+      ),
+      1,
+      folder,
+    );
   });
 
   it('says what a folder is that is no archive, without looking through it', async () => {
@@ -169,8 +178,7 @@ describe('build and archives of all kinds', () => {
     symlinkSync('store', `${linked}/blobs`);
     assert.deepEqual((await built(linked)).names, ['one:1']);
 
-    const out =
-      /a file in the folder expected, found a symlink that leads out of it: copy the folder with cp -/;
+    const out = /a file in the folder expected, found a symlink that leads out of it: copy the folder with cp -/;
     for (const [name, link, target] of [
       ['folder', 'blobs', '../linked/store'],
       ['file', layer, '../../../linked/kept'],

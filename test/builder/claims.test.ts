@@ -141,10 +141,11 @@ describe('a disk of some 400 kB that claims', () => {
 
   /** A mount namespace that somebody has made meanwhile holds the disk, too: it is written out when the last one lets go. */
   async function letGo(disk: string): Promise<void> {
-    for (let tries = 0; (await execa('losetup', ['--associated', disk])).stdout !== '' && tries < 500; tries += 1) await delay(20);
+    for (let tries = 0; (await execa('losetup', ['--associated', disk])).stdout !== '' && tries < 500; tries += 1)
+      await delay(20);
   }
 
-  it('what the agent leaves out is found by inspect, in the agent\'s words', async () => {
+  it("what the agent leaves out is found by inspect, in the agent's words", async () => {
     const disk = at('limits.ext4');
     copyFileSync(at('claims.ext4'), disk);
     await execa('mount', ['-o', 'loop', disk, at('mounted')]);

@@ -37,11 +37,13 @@ describe('layers at the edges of what dockerd takes', () => {
       'utf8',
     ).trim();
     const facts = await treeFacts(path.join(root, 'overlay2', cacheId, 'diff'));
-    return Object.fromEntries(Object.entries(facts).map(([file, fact]) => {
-      const isWhiteout = fact['mode'] === '0o20000' && fact['device'] === 0;
-      const isNow = Number(fact['mtime']) > 1.7e18 && Number(fact['mtime']) < 9e18;
-      return [file, isWhiteout || isNow || fact['mtime'] === 0 ? { ...fact, mtime: 'unset' } : fact];
-    }));
+    return Object.fromEntries(
+      Object.entries(facts).map(([file, fact]) => {
+        const isWhiteout = fact['mode'] === '0o20000' && fact['device'] === 0;
+        const isNow = Number(fact['mtime']) > 1.7e18 && Number(fact['mtime']) < 9e18;
+        return [file, isWhiteout || isNow || fact['mtime'] === 0 ? { ...fact, mtime: 'unset' } : fact];
+      }),
+    );
   }
 
   it('are built into the trees that dockerd makes of them, and refused where it refuses them', async () => {

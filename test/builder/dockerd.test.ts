@@ -33,7 +33,10 @@ describe('a built disk and what dockerd makes of the same archive', () => {
     layout = path.join(tree.path, 'layout.tar');
     writeFileSync(saved, savedArchive(images));
     // As containerd names images.
-    const canonical = images.map(({ tags, layers }) => ({ tags: tags.map((tag) => (tag.includes('/') ? tag : `docker.io/library/${tag}`)), layers }));
+    const canonical = images.map(({ tags, layers }) => ({
+      tags: tags.map((tag) => (tag.includes('/') ? tag : `docker.io/library/${tag}`)),
+      layers,
+    }));
     writeFileSync(layout, tarOf(ociLayout(canonical, 'gzip')));
   });
   after(cleanUpAll);
@@ -51,8 +54,14 @@ describe('a built disk and what dockerd makes of the same archive', () => {
       await site.attach(disk);
       await site.apply();
       const dockerd = await site.start();
-      assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'odd:1', 'sh', '-c', observeOdd]), observedOdd);
-      assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'small:1', 'sh', '-c', 'wc -c < /small']), String(3 * mib + 17));
+      assert.equal(
+        await dockerd.cli(['run', '--rm', '--network', 'none', 'odd:1', 'sh', '-c', observeOdd]),
+        observedOdd,
+      );
+      assert.equal(
+        await dockerd.cli(['run', '--rm', '--network', 'none', 'small:1', 'sh', '-c', 'wc -c < /small']),
+        String(3 * mib + 17),
+      );
       for (const tag of ['odd:1', 'small:1', 'registry.example:5000/team/odd:two']) {
         const layers = await savedLayers(dockerd, tag);
         assert.equal(layers.length, tag === 'small:1' ? 2 : 8);
@@ -62,13 +71,16 @@ describe('a built disk and what dockerd makes of the same archive', () => {
       await dockerd.cli(['save', '--output', again, 'odd:1', 'registry.example:5000/team/odd:two', 'small:1']);
       await dockerd.stop();
       await build(`${disk}-again`, again);
-      assert.ok(readFileSync(`${disk}-again`).equals(readFileSync(disk)), 'the archive that it saves gives the same disk');
+      assert.ok(
+        readFileSync(`${disk}-again`).equals(readFileSync(disk)),
+        'the archive that it saves gives the same disk',
+      );
       await site.remove();
     });
   }
 
   // Since docker 25 the classic builder's cache has only what was built there (builtLocally), also after docker load.
-  it('keeps what images were built from, as a dockerd that loads them: history, and the builder\'s cache', async () => {
+  it("keeps what images were built from, as a dockerd that loads them: history, and the builder's cache", async () => {
     const version = '20.10';
     const dataRoot = path.join(tree.path, 'steps');
     mkdirSync(dataRoot);
@@ -91,17 +103,19 @@ describe('a built disk and what dockerd makes of the same archive', () => {
     await site.attach(disk);
     await site.apply();
     const starts = [startDockerd({ version, dataRoot: loadedRoot }), site.start()];
-    const told = await Promise.all(starts.map(async (starting, index) => {
-      const dockerd = await starting;
-      if (index === 0) await dockerd.cli(['load', '--input', archive]);
-      const format = (text: string): string[] => ['--no-trunc', '--format', text];
-      const steps = format('{{.ID}} {{.CreatedBy}} {{.Size}}');
-      const history = await Promise.all(tags.map((tag) => dockerd.cli(['history', ...steps, tag])));
-      const built = await buildImage(dockerd, 'again:1', dockerfile.join('\n'), 'classic');
-      const images = await dockerd.cli(['images', '--all', ...format('{{.ID}} {{.Repository}}:{{.Tag}}')]);
-      await dockerd.stop();
-      return { history, cached: built.split('Using cache').length - 1, images: images.split('\n').sort() };
-    }));
+    const told = await Promise.all(
+      starts.map(async (starting, index) => {
+        const dockerd = await starting;
+        if (index === 0) await dockerd.cli(['load', '--input', archive]);
+        const format = (text: string): string[] => ['--no-trunc', '--format', text];
+        const steps = format('{{.ID}} {{.CreatedBy}} {{.Size}}');
+        const history = await Promise.all(tags.map((tag) => dockerd.cli(['history', ...steps, tag])));
+        const built = await buildImage(dockerd, 'again:1', dockerfile.join('\n'), 'classic');
+        const images = await dockerd.cli(['images', '--all', ...format('{{.ID}} {{.Repository}}:{{.Tag}}')]);
+        await dockerd.stop();
+        return { history, cached: built.split('Using cache').length - 1, images: images.split('\n').sort() };
+      }),
+    );
     assert.deepEqual(told[1], told[0]);
     assert.equal(told[1]?.cached, 3);
     // Of small:1 the layers below the last are no images anywhere.
@@ -109,20 +123,35 @@ describe('a built disk and what dockerd makes of the same archive', () => {
     await site.remove();
   });
 
-  it('takes what dockerd with the containerd image store saves: the registry\'s compressed layers', async () => {
+  it("takes what dockerd with the containerd image store saves: the registry's compressed layers", async () => {
     const dataRoot = path.join(tree.path, 'containerd-store');
     mkdirSync(dataRoot);
-    const dockerd = await startDockerd({ version: '28.5', dataRoot, extraConfig: { features: { 'containerd-snapshotter': true } } });
+    const dockerd = await startDockerd({
+      version: '28.5',
+      dataRoot,
+      extraConfig: { features: { 'containerd-snapshotter': true } },
+    });
     await dockerd.cli(['load', '--input', layout]);
     const archive = path.join(tree.path, 'saved-by-containerd.tar');
     await dockerd.cli(['save', '--output', archive, 'odd:1', 'small:1']);
     await dockerd.stop();
     await build(path.join(tree.path, 'containerd.ext4'), archive);
-    const { exitCode, stdout, all } = await agent(['inspect', '--deep', '--json', path.join(tree.path, 'containerd.ext4')]);
+    const { exitCode, stdout, all } = await agent([
+      'inspect',
+      '--deep',
+      '--json',
+      path.join(tree.path, 'containerd.ext4'),
+    ]);
     assert.equal(exitCode, 0, all);
     const { images, layers } = JSON.parse(stdout) as { images: { references: string[] }[]; layers: unknown[] };
     assert.equal(layers.length, 9);
-    assert.match(images.map(({ references }) => references.join(' ')).sort().join(' '), /odd:1 odd@sha256:\w{64}.* small:1 small@sha256:\w{64}/);
+    assert.match(
+      images
+        .map(({ references }) => references.join(' '))
+        .sort()
+        .join(' '),
+      /odd:1 odd@sha256:\w{64}.* small:1 small@sha256:\w{64}/,
+    );
   });
 
   it('holds the same trees and the same records as a dockerd that loaded the archive', async () => {
@@ -145,11 +174,14 @@ describe('a built disk and what dockerd makes of the same archive', () => {
         const file = path.join(root, layerdb, chain, name);
         return existsSync(file) ? readFileSync(file, 'utf8') : 'none';
       };
-      for (const name of ['diff', 'size', 'parent']) assert.equal(record(site.dataRoot, name), record(loadedRoot, name), `${chain}/${name}`);
-      const facts = async (root: string): Promise<unknown> => withoutUnsetTimes(await treeFacts(path.join(root, 'overlay2', record(root, 'cache-id'), 'diff/')));
+      for (const name of ['diff', 'size', 'parent'])
+        assert.equal(record(site.dataRoot, name), record(loadedRoot, name), `${chain}/${name}`);
+      const facts = async (root: string): Promise<unknown> =>
+        withoutUnsetTimes(await treeFacts(path.join(root, 'overlay2', record(root, 'cache-id'), 'diff/')));
       assert.deepEqual(await facts(site.dataRoot), await facts(loadedRoot), chain);
     }
-    const repositories = (root: string): unknown => JSON.parse(readFileSync(path.join(root, 'image/overlay2/repositories.json'), 'utf8'));
+    const repositories = (root: string): unknown =>
+      JSON.parse(readFileSync(path.join(root, 'image/overlay2/repositories.json'), 'utf8'));
     assert.deepEqual(repositories(site.dataRoot), repositories(loadedRoot));
     await site.remove();
   });
@@ -165,22 +197,33 @@ describe('a built disk and what dockerd makes of the same archive', () => {
     await site.apply();
     const dockerd = await site.start();
     const [base, top] = await savedLayers(dockerd, 'fixture:1.0');
-    assert.deepEqual([base?.names, top?.names], [['format', 'gone/'], ['.wh.gone', 'hard', 'link']]);
+    assert.deepEqual(
+      [base?.names, top?.names],
+      [
+        ['format', 'gone/'],
+        ['.wh.gone', 'hard', 'link'],
+      ],
+    );
     assert.deepEqual([base?.digest, top?.digest], [base?.diffId, top?.diffId]);
     await dockerd.stop();
     await site.remove();
   });
 
-  it('keeps a registry\'s manifests, names and blobs of an OCI layout', async () => {
+  it("keeps a registry's manifests, names and blobs of an OCI layout", async () => {
     const site = await makeSite('28.5');
     const disk = path.join(tree.path, 'layout.ext4');
     await build(disk, layout);
     await site.attach(disk);
     await site.apply();
     const dockerd = await site.start();
-    const [{ RepoDigests: digests }] = JSON.parse(await dockerd.cli(['inspect', 'small:1'])) as [{ RepoDigests: string[] }];
+    const [{ RepoDigests: digests }] = JSON.parse(await dockerd.cli(['inspect', 'small:1'])) as [
+      { RepoDigests: string[] },
+    ];
     assert.match(digests.join(), /^small@sha256:[0-9a-f]{64}$/);
-    assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', digests[0] ?? '', 'cat', '/bin/../etc/passwd']), 'root:x:0:0:root:/root:/bin/sh');
+    assert.equal(
+      await dockerd.cli(['run', '--rm', '--network', 'none', digests[0] ?? '', 'cat', '/bin/../etc/passwd']),
+      'root:x:0:0:root:/root:/bin/sh',
+    );
     for (const { digest, diffId } of await savedLayers(dockerd, 'odd:1')) assert.equal(digest, diffId);
     assert.ok(readdirSync(path.join(site.dataRoot, 'image/overlay2/distribution/diffid-by-digest/sha256')).length > 0);
     await dockerd.stop();

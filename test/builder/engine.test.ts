@@ -30,8 +30,17 @@ describe('build --engine docker, the reference', () => {
     const { bin, cliConfig } = await dockerdTree('28.5');
     env = { PATH: `${bin}:${process.env['PATH'] ?? ''}`, DOCKER_CONFIG: cliConfig };
     archive = path.join(tree.path, 'saved.tar');
-    const many = Array.from({ length: MANY_LAYERS }, (_, index) => makeTar([{ name: `layer-${index}`, content: `${index}\n` }]));
-    writeFileSync(archive, savedArchive([...await oddImages(), { tags: ['many:1'], layers: many }, { tags: ['sparse:1'], layers: [await sparseLayer()] }]));
+    const many = Array.from({ length: MANY_LAYERS }, (_, index) =>
+      makeTar([{ name: `layer-${index}`, content: `${index}\n` }]),
+    );
+    writeFileSync(
+      archive,
+      savedArchive([
+        ...(await oddImages()),
+        { tags: ['many:1'], layers: many },
+        { tags: ['sparse:1'], layers: [await sparseLayer()] },
+      ]),
+    );
   });
   after(cleanUpAll);
 
@@ -44,8 +53,27 @@ describe('build --engine docker, the reference', () => {
   async function sparseLayer(): Promise<Buffer> {
     const folder = path.join(tree.path, 'sparse');
     mkdirSync(folder);
-    await execa('sh', ['-c', 'truncate --size 3M "$1" && printf data | dd of="$1" bs=1M seek=1 conv=notrunc status=none', 'sh', path.join(folder, 'holes')]);
-    const { stdout } = await execa('tar', ['--create', '--sparse', '--format=pax', '--owner=0', '--group=0', '--mtime=@1500000000', '--directory', folder, 'holes'], { encoding: 'buffer' });
+    await execa('sh', [
+      '-c',
+      'truncate --size 3M "$1" && printf data | dd of="$1" bs=1M seek=1 conv=notrunc status=none',
+      'sh',
+      path.join(folder, 'holes'),
+    ]);
+    const { stdout } = await execa(
+      'tar',
+      [
+        '--create',
+        '--sparse',
+        '--format=pax',
+        '--owner=0',
+        '--group=0',
+        '--mtime=@1500000000',
+        '--directory',
+        folder,
+        'holes',
+      ],
+      { encoding: 'buffer' },
+    );
     return Buffer.from(stdout);
   }
 
@@ -62,22 +90,52 @@ describe('build --engine docker, the reference', () => {
     await assertLikeBuiltIn(theirs);
   });
 
-  it('does so in a virtual machine, without root', { skip: torture ? false : 'emulated, it takes a minute: npm run test:torture' }, async () => {
-    await ensureDebianPackages(['qemu-system-x86', 'util-linux'], { install: true });
-    const root = await guestRoot('trixie');
-    // The cache may be in a folder that is for root alone.
-    const folder = path.join(tree.path, 'unprivileged');
-    mkdirSync(folder);
-    for (const [file, name] of [[root.kernel, 'kernel'], [root.initrd, 'initrd'], [root.disk, 'root.ext4'], [archive, 'saved.tar'], [agentCommand()[0], 'docker-preloader']] as const) {
-      await execa('cp', ['--sparse=always', file, path.join(folder, name)]);
-    }
-    await execa('chown', ['-R', '65534:65534', folder]);
-    chmodSync(tree.path, 0o755);
-    const theirs = path.join(folder, 'docker.ext4');
-    await execa('setpriv', ['--reuid', '65534', '--regid', '65534', '--clear-groups', path.join(folder, 'docker-preloader'),
-      'build', path.join(folder, 'saved.tar'), '-o', theirs, '--format', 'raw', '--engine', 'docker-vm', '--vm', folder], { timeout: 900_000, env: { TMPDIR: folder } });
-    await assertLikeBuiltIn(theirs);
-  });
+  it(
+    'does so in a virtual machine, without root',
+    { skip: torture ? false : 'emulated, it takes a minute: npm run test:torture' },
+    async () => {
+      await ensureDebianPackages(['qemu-system-x86', 'util-linux'], { install: true });
+      const root = await guestRoot('trixie');
+      // The cache may be in a folder that is for root alone.
+      const folder = path.join(tree.path, 'unprivileged');
+      mkdirSync(folder);
+      for (const [file, name] of [
+        [root.kernel, 'kernel'],
+        [root.initrd, 'initrd'],
+        [root.disk, 'root.ext4'],
+        [archive, 'saved.tar'],
+        [agentCommand()[0], 'docker-preloader'],
+      ] as const) {
+        await execa('cp', ['--sparse=always', file, path.join(folder, name)]);
+      }
+      await execa('chown', ['-R', '65534:65534', folder]);
+      chmodSync(tree.path, 0o755);
+      const theirs = path.join(folder, 'docker.ext4');
+      await execa(
+        'setpriv',
+        [
+          '--reuid',
+          '65534',
+          '--regid',
+          '65534',
+          '--clear-groups',
+          path.join(folder, 'docker-preloader'),
+          'build',
+          path.join(folder, 'saved.tar'),
+          '-o',
+          theirs,
+          '--format',
+          'raw',
+          '--engine',
+          'docker-vm',
+          '--vm',
+          folder,
+        ],
+        { timeout: 900_000, env: { TMPDIR: folder } },
+      );
+      await assertLikeBuiltIn(theirs);
+    },
+  );
 
   async function assertLikeBuiltIn(theirs: string): Promise<void> {
     const ours = `${theirs}-built-in`;
@@ -94,20 +152,41 @@ describe('build --engine docker, the reference', () => {
         const file = path.join(root, layerdb, chain, name);
         return existsSync(file) ? readFileSync(file, 'utf8') : 'none';
       };
-      for (const name of ['diff', 'size', 'parent']) assert.equal(...both((root) => record(root, name)), `${chain}/${name}`);
-      const facts = (root: string): ReturnType<typeof treeFacts> => treeFacts(path.join(root, 'overlay2', record(root, 'cache-id'), 'diff'));
+      for (const name of ['diff', 'size', 'parent'])
+        assert.equal(...both((root) => record(root, name)), `${chain}/${name}`);
+      const facts = (root: string): ReturnType<typeof treeFacts> =>
+        treeFacts(path.join(root, 'overlay2', record(root, 'cache-id'), 'diff'));
       const [mine, other] = await Promise.all(both(facts));
       assert.deepEqual(withoutUnsetTimes(mine), withoutUnsetTimes(other), chain);
     }
     assert.deepEqual(...both((root) => readdirSync(path.join(root, 'image/overlay2/imagedb/content/sha256')).sort()));
-    assert.deepEqual(...both((root) => JSON.parse(readFileSync(path.join(root, 'image/overlay2/repositories.json'), 'utf8')) as unknown));
+    assert.deepEqual(
+      ...both(
+        (root) => JSON.parse(readFileSync(path.join(root, 'image/overlay2/repositories.json'), 'utf8')) as unknown,
+      ),
+    );
   }
 
   it('says what it lacks: dockerd, root, an archive that docker takes', async () => {
     const output = path.join(tree.path, 'none.ext4');
     const [command, ...before] = agentCommand();
-    const run = async (prefix: readonly string[], environment: Readonly<Record<string, string>>, file = archive): Promise<string> => {
-      const [program, ...args] = [...prefix, command, ...before, 'build', file, '-o', output, '--engine', 'docker', '--quiet'];
+    const run = async (
+      prefix: readonly string[],
+      environment: Readonly<Record<string, string>>,
+      file = archive,
+    ): Promise<string> => {
+      const [program, ...args] = [
+        ...prefix,
+        command,
+        ...before,
+        'build',
+        file,
+        '-o',
+        output,
+        '--engine',
+        'docker',
+        '--quiet',
+      ];
       const { exitCode, stderr } = await execa(program ?? '', args, { reject: false, env: environment });
       assert.equal(exitCode, 1, stderr);
       assert.equal(stderr.split('\n').length, 1, stderr);
@@ -115,7 +194,10 @@ describe('build --engine docker, the reference', () => {
     };
     const empty = path.join(tree.path, 'empty-path');
     mkdirSync(empty);
-    assert.match(await run([], { PATH: empty }), /the program 'dockerd' expected, found none: install the package docker\.io/);
+    assert.match(
+      await run([], { PATH: empty }),
+      /the program 'dockerd' expected, found none: install the package docker\.io/,
+    );
     assert.match(await run(['setpriv', '--reuid', '65534', '--clear-groups'], env), /--engine docker: root expected/);
     const broken = path.join(tree.path, 'broken.tar');
     writeFileSync(broken, 'no archive');
@@ -123,7 +205,12 @@ describe('build --engine docker, the reference', () => {
     const vm = await agent(['build', archive, '-o', output, '--engine', 'docker-vm', '--vm', empty]);
     assert.equal(vm.exitCode, 1, vm.all);
     assert.match(vm.stderr, /the files kernel, initrd, root\.ext4 expected, found no kernel/);
-    for (const args of [['--engine', 'docker-vm'], ['--vm', empty], ['--engine', 'docker', '--priority', '1'], ['--engine', 'podman']]) {
+    for (const args of [
+      ['--engine', 'docker-vm'],
+      ['--vm', empty],
+      ['--engine', 'docker', '--priority', '1'],
+      ['--engine', 'podman'],
+    ]) {
       const wrong = await agent(['build', archive, '-o', output, ...args]);
       assert.equal(wrong.exitCode, 2, wrong.all);
     }
@@ -132,9 +219,14 @@ describe('build --engine docker, the reference', () => {
 
   it('leaves nothing behind when it is interrupted', async () => {
     const [command, ...before] = agentCommand();
-    const child = spawn(command, [...before, 'build', archive, '-o', path.join(tree.path, 'interrupted.ext4'), '--engine', 'docker'], {
-      env: { ...process.env, ...env, TMPDIR: tree.path }, stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    const child = spawn(
+      command,
+      [...before, 'build', archive, '-o', path.join(tree.path, 'interrupted.ext4'), '--engine', 'docker'],
+      {
+        env: { ...process.env, ...env, TMPDIR: tree.path },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
+    );
     child.stderr.on('data', (chunk: Buffer) => {
       if (chunk.toString().includes('loading')) child.kill('SIGTERM');
     });
@@ -145,6 +237,9 @@ describe('build --engine docker, the reference', () => {
   function assertNothingLeft(): void {
     const left = readdirSync(tree.path).filter((name) => /^\.|none|interrupted|docker-preloader-/.test(name));
     assert.deepEqual(left, []);
-    assert.deepEqual(mountsBelow(tree.path).filter((mount) => !mount.endsWith('-mounted')), []);
+    assert.deepEqual(
+      mountsBelow(tree.path).filter((mount) => !mount.endsWith('-mounted')),
+      [],
+    );
   }
 });

@@ -20,10 +20,10 @@ const folders: Readonly<Record<string, readonly string[]>> = {
   'one-block': numbered(10, (index) => `${index}`),
   'two-blocks': numbered(300, (index) => `file-${index}`),
   'not-ascii': numbered(1000, (index) => `\xff\xfe${index}\xe9`),
-  'long': numbered(600, (index) => long(`${index}`)),
+  long: numbered(600, (index) => long(`${index}`)),
   // More than 508 blocks of names: an index of two levels.
   'two-levels': numbered(8000, (index) => long(`${index}`)),
-  'collision': acrossBlocks(),
+  collision: acrossBlocks(),
 };
 
 function numbered(count: number, name: (index: number) => string): string[] {

@@ -28,9 +28,16 @@ function entryBlocks(entry: MadeEntry): Buffer[] {
   const { name, linkName = '', uid = 0, gid = 0, gnu = false } = entry;
   const records: Record<string, string> = { ...entry.pax };
   const blocks: Buffer[] = [];
-  for (const [type, key, text] of [['L', 'path', name], ['K', 'linkpath', linkName]] as const) {
+  for (const [type, key, text] of [
+    ['L', 'path', name],
+    ['K', 'linkpath', linkName],
+  ] as const) {
     if (text.length <= 100) continue;
-    if (gnu) blocks.push(header({ name: '././@LongLink', type }, text.length + 1, true), padded(Buffer.from(`${text}\0`, 'latin1')));
+    if (gnu)
+      blocks.push(
+        header({ name: '././@LongLink', type }, text.length + 1, true),
+        padded(Buffer.from(`${text}\0`, 'latin1')),
+      );
     else records[key] = text;
   }
   if (!gnu && uid > 0o7777777) records['uid'] = String(uid);

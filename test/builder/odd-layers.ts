@@ -10,14 +10,22 @@ const CAPABILITY = Buffer.from('0100000200200000000000000000000000000000', 'hex'
 
 /** Everything that a layer can have in it, as far as dockerd takes it. */
 const odd: readonly MadeEntry[] = [
-  { name: './' , type: '5', mode: 0o700, uid: 7 },
+  { name: './', type: '5', mode: 0o700, uid: 7 },
   { name: 'odd/', type: '5', mode: 0o751, uid: 3_000_000, gid: 3_000_001, pax: { mtime: '1600000000.123456789' } },
   { name: 'odd/file', content: 'file\n', mode: 0o640, pax: { mtime: '1500000000.000000001' } },
   { name: 'odd/hard', type: '1', linkName: 'odd/file', mode: 0o640, pax: { mtime: '1500000000.000000001' } },
   { name: 'odd/setuid', content: '#!/bin/sh\n', mode: 0o4755 },
   { name: 'odd/setgid', content: 'x', mode: 0o2755, uid: 33, gid: 33 },
   { name: 'odd/sticky/', type: '5', mode: 0o1777 },
-  { name: 'odd/symlink', type: '2', linkName: '../../../etc/passwd', mode: 0o777, uid: 5, gid: 6, pax: { mtime: '1400000000.5' } },
+  {
+    name: 'odd/symlink',
+    type: '2',
+    linkName: '../../../etc/passwd',
+    mode: 0o777,
+    uid: 5,
+    gid: 6,
+    pax: { mtime: '1400000000.5' },
+  },
   { name: 'odd/hard-to-symlink', type: '1', linkName: 'odd/symlink', uid: 5, gid: 6 },
   { name: 'odd/absolute', type: '2', linkName: '/odd/real', mode: 0o777 },
   { name: 'odd/real/', type: '5' },
@@ -28,7 +36,11 @@ const odd: readonly MadeEntry[] = [
   { name: 'odd/block', type: '4', deviceMajor: 7, deviceMinor: 1, mode: 0o660 },
   { name: 'odd/fifo', type: '6', mode: 0o600 },
   { name: 'odd/capable', content: 'capable\n', mode: 0o755, pax: { 'SCHILY.xattr.security.capability': CAPABILITY } },
-  { name: 'odd/user-xattr', content: 'x', pax: { 'SCHILY.xattr.user.note': 'a note', 'SCHILY.xattr.user.long': 'y'.repeat(900), 'SCHILY.xattr.user.a': 'b' } },
+  {
+    name: 'odd/user-xattr',
+    content: 'x',
+    pax: { 'SCHILY.xattr.user.note': 'a note', 'SCHILY.xattr.user.long': 'y'.repeat(900), 'SCHILY.xattr.user.a': 'b' },
+  },
   { name: 'odd/before-1970', content: 'old', pax: { mtime: '-86400.5' } },
   { name: 'odd/empty' },
   { name: 'odd/implied/parents/file', content: 'implied\n' },
@@ -68,11 +80,30 @@ const empty = makeTar([]);
 export async function oddImages(): Promise<readonly ArchiveImage[]> {
   const base = await layerTar(await busyboxRoot());
   return [
-    { tags: ['odd:1', 'registry.example:5000/team/odd:two'], layers: [base, makeTar(odd), makeTar(gnu), empty, makeTar(changes), makeTar(back), empty, makeTar([{ name: 'last', content: 'last\n' }], Buffer.alloc(0))] },
-    { tags: ['small:1'], layers: [base, makeTar([{ name: 'small', content: Buffer.alloc(3 * 1024 * 1024 + 17, 'small') }], Buffer.alloc(10_240))] },
+    {
+      tags: ['odd:1', 'registry.example:5000/team/odd:two'],
+      layers: [
+        base,
+        makeTar(odd),
+        makeTar(gnu),
+        empty,
+        makeTar(changes),
+        makeTar(back),
+        empty,
+        makeTar([{ name: 'last', content: 'last\n' }], Buffer.alloc(0)),
+      ],
+    },
+    {
+      tags: ['small:1'],
+      layers: [
+        base,
+        makeTar([{ name: 'small', content: Buffer.alloc(3 * 1024 * 1024 + 17, 'small') }], Buffer.alloc(10_240)),
+      ],
+    },
   ];
 }
 
 /** Prints what a container of `odd:1` sees of all that. */
-export const observeOdd = 'echo $(cat /odd/real/through-a-symlink) $(ls /gone 2>&1 | wc -l) [$(ls /covered)] [$(ls /turning)] $(cat /last) $(cat /odd/absolute-name)';
+export const observeOdd =
+  'echo $(cat /odd/real/through-a-symlink) $(ls /gone 2>&1 | wc -l) [$(ls /covered)] [$(ls /turning)] $(cat /last) $(cat /odd/absolute-name)';
 export const observedOdd = 'inside 1 [new] [again] last absolute';

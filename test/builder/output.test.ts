@@ -241,7 +241,10 @@ describe('build and its output', () => {
 
   it('needs a folder for temporary files where it has none of its own', async () => {
     const { stderr } = await shell('TMPDIR=$PWD/nowhere $build --quiet many.tar -o - > /dev/null');
-    assert.match(stderr, /^docker-preloader: \S+\/nowhere: a folder for temporary files expected: ENOENT.*: name another in TMPDIR$/);
+    assert.match(
+      stderr,
+      /^docker-preloader: \S+\/nowhere: a folder for temporary files expected: ENOENT.*: name another in TMPDIR$/,
+    );
   });
 
   it('is told as JSON', async () => {

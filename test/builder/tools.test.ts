@@ -14,14 +14,19 @@ import { oddImages } from './odd-layers.ts';
 
 const libraries = ['libgpgme11', 'libassuan0', 'libgpg-error0', 'libdevmapper1.02.1', 'libseccomp2'];
 
-describe('archives of other tools, from Debian\'s packages', () => {
+describe("archives of other tools, from Debian's packages", () => {
   let tree: TempTree;
   let images: readonly ArchiveImage[] = [];
   let packages = '';
   const at = (name: string): string => path.join(tree.path, name);
   const tool = async (name: string, ...args: readonly string[]): Promise<string> => {
     const lib = ['usr/lib', 'lib'].map((folder) => path.join(packages, folder, 'x86_64-linux-gnu')).join(':');
-    return (await execa(path.join(packages, 'usr/bin', name), args, { env: { LD_LIBRARY_PATH: lib, HOME: at('home') }, cwd: tree.path })).stdout;
+    return (
+      await execa(path.join(packages, 'usr/bin', name), args, {
+        env: { LD_LIBRARY_PATH: lib, HOME: at('home') },
+        cwd: tree.path,
+      })
+    ).stdout;
   };
   const built = async (archive: string, ...args: readonly string[]): Promise<Inspection> => {
     const { exitCode, all } = await agent(['build', archive, '-o', at('disk.qcow2'), ...args]);
@@ -45,11 +50,16 @@ describe('archives of other tools, from Debian\'s packages', () => {
   it('skopeo: an OCI layout as folder and as tar, with gzip and zstd layers, and a docker-archive', async () => {
     const small = images[1];
     assert.ok(small);
-    const copy = (...args: readonly string[]): Promise<string> => tool('skopeo', '--policy', at('policy.json'), 'copy', ...args);
+    const copy = (...args: readonly string[]): Promise<string> =>
+      tool('skopeo', '--policy', at('policy.json'), 'copy', ...args);
     await copy('docker-archive:saved.tar:small:1', 'oci:layout:small:2');
     await copy('--dest-compress-format', 'zstd', 'docker-archive:saved.tar:small:1', 'oci-archive:layout.tar:small:3');
     await copy('oci:layout:small:2', 'docker-archive:docker.tar:docker.io/library/small:4');
-    for (const [archive, tag] of [['layout', 2], ['layout.tar', 3], ['docker.tar', 4]] as const) {
+    for (const [archive, tag] of [
+      ['layout', 2],
+      ['layout.tar', 3],
+      ['docker.tar', 4],
+    ] as const) {
       const found = await built(at(archive));
       assert.ok(found.images[0]?.references.includes(`small:${tag}`), archive);
       assert.deepEqual(found.layers.map(({ diffId }) => diffId).sort(), diffIds(small), archive);
@@ -62,24 +72,42 @@ describe('archives of other tools, from Debian\'s packages', () => {
     await tool('umoci', 'init', '--layout', at('umoci'));
     await tool('umoci', 'new', '--image', `${at('umoci')}:v1`);
     const { exitCode, stderr } = await agent(['build', '--quiet', at('umoci'), '-o', at('empty.qcow2')]);
-    assert.match(stderr, /sha256:\w{64} of \S+ has no name on the disk, only the tag 'v1': build \S+=NAME:TAG names it/);
+    assert.match(
+      stderr,
+      /sha256:\w{64} of \S+ has no name on the disk, only the tag 'v1': build \S+=NAME:TAG names it/,
+    );
     assert.equal(exitCode, 0);
     await tool('umoci', 'raw', 'add-layer', '--image', `${at('umoci')}:v1`, at('layer.tar'));
     const found = await built(at('umoci'), '--tag', 'by/umoci:v1');
     assert.ok(found.images[0]?.references.includes('by/umoci:v1'));
-    assert.deepEqual(found.layers.map(({ diffId }) => diffId), [`sha256:${digestOf(layer)}`]);
+    assert.deepEqual(
+      found.layers.map(({ diffId }) => diffId),
+      [`sha256:${digestOf(layer)}`],
+    );
   });
 
   it('buildah: an image made from nothing', async () => {
-    const buildah = (...args: readonly string[]): Promise<string> => tool('buildah', '--storage-driver', 'vfs', '--root', at('storage'), '--runroot', at('run'), ...args);
+    const buildah = (...args: readonly string[]): Promise<string> =>
+      tool('buildah', '--storage-driver', 'vfs', '--root', at('storage'), '--runroot', at('run'), ...args);
     mkdirSync(at('content'));
     writeFileSync(at('content/file'), 'buildah\n');
     const container = await buildah('from', 'scratch');
     await buildah('add', container, at('content'), '/made');
-    await buildah('commit', '--signature-policy', at('policy.json'), container, `oci:${at('buildah')}:localhost/by-buildah:1`);
+    await buildah(
+      'commit',
+      '--signature-policy',
+      at('policy.json'),
+      container,
+      `oci:${at('buildah')}:localhost/by-buildah:1`,
+    );
     const found = await built(at('buildah'));
-    const [manifest] = (JSON.parse(readFileSync(at('buildah/index.json'), 'utf8')) as { manifests: { digest: string }[] }).manifests;
-    assert.deepEqual(found.images[0]?.references, ['localhost/by-buildah:1', `localhost/by-buildah@${manifest?.digest ?? ''}`]);
+    const [manifest] = (
+      JSON.parse(readFileSync(at('buildah/index.json'), 'utf8')) as { manifests: { digest: string }[] }
+    ).manifests;
+    assert.deepEqual(found.images[0]?.references, [
+      'localhost/by-buildah:1',
+      `localhost/by-buildah@${manifest?.digest ?? ''}`,
+    ]);
     assert.equal(found.layers.length, 1);
   });
 });

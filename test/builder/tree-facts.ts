@@ -40,8 +40,11 @@ print(json.dumps(facts))
 
 /** dockerd leaves whiteouts and the parents that it makes itself with the time of unpacking. */
 export function withoutUnsetTimes(facts: Awaited<ReturnType<typeof treeFacts>>): unknown {
-  return Object.fromEntries(Object.entries(facts).map(([name, fact]) => {
-    const unset = (fact['mode'] === '0o20000' && fact['device'] === 0) || /^b'odd\/implied(?:\/parents)?'$/.test(name);
-    return [name, unset ? { ...fact, mtime: 'unset' } : fact];
-  }));
+  return Object.fromEntries(
+    Object.entries(facts).map(([name, fact]) => {
+      const unset =
+        (fact['mode'] === '0o20000' && fact['device'] === 0) || /^b'odd\/implied(?:\/parents)?'$/.test(name);
+      return [name, unset ? { ...fact, mtime: 'unset' } : fact];
+    }),
+  );
 }

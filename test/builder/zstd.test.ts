@@ -59,7 +59,11 @@ describe('a zstd stream', () => {
       Buffer.concat([skippable(15, randomBytes(400_000)), small, skippable(7, Buffer.alloc(0))]),
       part,
     ],
-    ['with the largest window that dockerd takes, short', stored(part.subarray(0, 300_000), 29), part.subarray(0, 300_000)],
+    [
+      'with the largest window that dockerd takes, short',
+      stored(part.subarray(0, 300_000), 29),
+      part.subarray(0, 300_000),
+    ],
     ['with the largest window that dockerd takes, long', stored(large, 29), large],
     ['of nothing', skippable(3, Buffer.from('no content')), Buffer.alloc(0)],
   ] as const) {

@@ -5,12 +5,38 @@ import { inspectionTable } from '../../agent/commands/inspect.ts';
 import { widthOf } from '../../agent/text/terminal.ts';
 
 const digestOf = (digit: string): string => `sha256:${digit.repeat(64)}`;
-const layer = (digit: string, sizeBytes: number): Inspection['layers'][number] => ({ chainId: digestOf(digit), diffId: digestOf(digit), parent: null, cacheId: digit.repeat(64), sizeBytes, usedBy: 1 });
+const layer = (digit: string, sizeBytes: number): Inspection['layers'][number] => ({
+  chainId: digestOf(digit),
+  diffId: digestOf(digit),
+  parent: null,
+  cacheId: digit.repeat(64),
+  sizeBytes,
+  usedBy: 1,
+});
 const found: Inspection = {
-  format: 'qcow2', filesystem: 'ext4', label: 'dpl-a', uuid: null, sizeBytes: 2_500_000, readAhead: null, sharedBytes: 0, deep: false, problems: [],
-  manifest: { digest: digestOf('c'), formatVersion: '1.0', createdBy: 'docker-preloader \u001b[31m', priority: 0, bases: [] },
+  format: 'qcow2',
+  filesystem: 'ext4',
+  label: 'dpl-a',
+  uuid: null,
+  sizeBytes: 2_500_000,
+  readAhead: null,
+  sharedBytes: 0,
+  deep: false,
+  problems: [],
+  manifest: {
+    digest: digestOf('c'),
+    formatVersion: '1.0',
+    createdBy: 'docker-preloader \u001b[31m',
+    priority: 0,
+    bases: [],
+  },
   images: [
-    { id: digestOf('d'), references: ['registry.example.com/team/service:1.2.3', 'service:latest'], layers: [digestOf('a'), digestOf('b')], sizeBytes: 2_001_000 },
+    {
+      id: digestOf('d'),
+      references: ['registry.example.com/team/service:1.2.3', 'service:latest'],
+      layers: [digestOf('a'), digestOf('b')],
+      sizeBytes: 2_001_000,
+    },
     { id: digestOf('e'), references: [], layers: [digestOf('a')], sizeBytes: 2_000_000 },
   ],
   layers: [layer('a', 2_000_000), layer('b', 1000)],
@@ -41,7 +67,8 @@ describe('the tables of `inspect`', () => {
     for (const columns of [40, 60, 80, 120]) {
       const text = inspectionTable(found, { columns, color: false });
       // A digest stays whole, so that it can be copied.
-      for (const line of text.split('\n').filter((one) => !one.includes(digestOf('c')))) assert.ok(widthOf(line) <= columns, `${columns}: ${line}`);
+      for (const line of text.split('\n').filter((one) => !one.includes(digestOf('c'))))
+        assert.ok(widthOf(line) <= columns, `${columns}: ${line}`);
       assert.match(text, /^a{12} {2}2\.0 MB {2}1$/m);
       assert.match(text, /^registry\.example\.com\S* .* {2}2\.0 MB$|^registry\.example\.com\S* {2}2\.0 MB$/m);
       if (columns >= 80) assert.match(text, /^service:latest {27}d{12} {2}2 {7}2\.0 MB$/m);

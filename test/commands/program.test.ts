@@ -15,7 +15,11 @@ interface Result {
   readonly stderr: string;
 }
 
-const command = [process.execPath, '--disable-warning=ExperimentalWarning', path.resolve(import.meta.dirname, '../../agent/main.ts')] as const;
+const command = [
+  process.execPath,
+  '--disable-warning=ExperimentalWarning',
+  path.resolve(import.meta.dirname, '../../agent/main.ts'),
+] as const;
 const { JOURNAL_STREAM: _, NOTIFY_SOCKET: __, ...env } = process.env;
 
 /** Runs the command line as a process of its own: exit status and streams are what it promises. */
@@ -25,20 +29,37 @@ function run(...args: readonly string[]): Promise<Result> {
 
 /** The same where nothing is in /run: no daemon answers there. */
 function runAlone(...args: readonly string[]): Promise<Result> {
-  return resultOf(['unshare', '--mount', '--propagation', 'private', 'sh', '-c', 'mount -t tmpfs tmpfs /run && exec "$@"', 'sh', ...command, ...args]);
+  return resultOf([
+    'unshare',
+    '--mount',
+    '--propagation',
+    'private',
+    'sh',
+    '-c',
+    'mount -t tmpfs tmpfs /run && exec "$@"',
+    'sh',
+    ...command,
+    ...args,
+  ]);
 }
 
 function resultOf([program, ...args]: readonly [string, ...string[]]): Promise<Result> {
   return new Promise((resolve) => {
-    execFile(program, args, { env }, (error, stdout, stderr) => resolve({ status: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }));
+    execFile(program, args, { env }, (error, stdout, stderr) =>
+      resolve({ status: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
+    );
   });
 }
 
 const oneLine = /^(<3>)?docker-preloader: [^\n]+\n$/;
 
 describe('the command line', { concurrency: 2 }, () => {
-  it('tells its version and the format\'s', async () => {
-    assert.deepEqual(await run('--version'), { status: 0, stdout: `docker-preloader ${VERSION} (disk format 1.0)\n`, stderr: '' });
+  it("tells its version and the format's", async () => {
+    assert.deepEqual(await run('--version'), {
+      status: 0,
+      stdout: `docker-preloader ${VERSION} (disk format 1.0)\n`,
+      stderr: '',
+    });
   });
 
   it('tells its commands, each with an example and the exit statuses', async () => {
@@ -49,7 +70,10 @@ describe('the command line', { concurrency: 2 }, () => {
       const help: string[] = [];
       one.configureOutput({ writeOut: (text) => help.push(text) });
       one.outputHelp();
-      assert.match(help.join(''), /Examples:\n {2}(docker-preloader|docker save|systemctl) .*\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded/s);
+      assert.match(
+        help.join(''),
+        /Examples:\n {2}(docker-preloader|docker save|systemctl) .*\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded/s,
+      );
       assert.match(help.join(''), /--config <file>/);
     }
   });
@@ -57,12 +81,21 @@ describe('the command line', { concurrency: 2 }, () => {
   for (const { args, says } of [
     { args: ['frobnicate'], says: /unknown command 'frobnicate'; docker-preloader --help tells more$/m },
     { args: ['--frobnicate'], says: /unknown option '--frobnicate'; docker-preloader --help tells more$/m },
-    { args: ['apply', '--frobnicate'], says: /unknown option '--frobnicate'; docker-preloader apply --help tells more$/m },
-    { args: ['apply', 'too', 'much'], says: /too many arguments .*: too, much; docker-preloader apply --help tells more$/m },
+    {
+      args: ['apply', '--frobnicate'],
+      says: /unknown option '--frobnicate'; docker-preloader apply --help tells more$/m,
+    },
+    {
+      args: ['apply', 'too', 'much'],
+      says: /too many arguments .*: too, much; docker-preloader apply --help tells more$/m,
+    },
     { args: ['apply', '--config'], says: /argument missing; docker-preloader apply --help tells more$/m },
     { args: ['boot-order', 'a', 'b'], says: /too many arguments .*; docker-preloader boot-order --help tells more$/m },
     { args: ['inspect'], says: /missing required argument 'disk'; docker-preloader inspect --help tells more$/m },
-    { args: ['build', 'x', '-o', 'y', '--format', 'z'], says: /Allowed choices are qcow2, raw; docker-preloader build --help tells more$/m },
+    {
+      args: ['build', 'x', '-o', 'y', '--format', 'z'],
+      says: /Allowed choices are qcow2, raw; docker-preloader build --help tells more$/m,
+    },
     // What build itself refuses.
     { args: ['build', 'x'], says: /-o, --output DISK: .* found none; docker-preloader build --help tells more$/m },
   ]) {
@@ -85,7 +118,7 @@ describe('the command line', { concurrency: 2 }, () => {
     });
   }
 
-  it('\'status\' without a daemon fails and says where to look', async (t) => {
+  it("'status' without a daemon fails and says where to look", async (t) => {
     const folder = scratch(t);
     writeFileSync(path.join(folder, 'config.json'), JSON.stringify({ statusSocket: path.join(folder, 's.sock') }));
     const { status, stderr } = await run('status', '--config', path.join(folder, 'config.json'));
@@ -102,14 +135,25 @@ describe('the command line', { concurrency: 2 }, () => {
     };
     const unchecked = ['docker: not installed'];
     const faulty = aDocument({ boot: null });
-    assert.deepEqual(await check(aDocument({ notes: ['docker inspect: a container that is gone'] })), { status: 0, stdout: '', stderr: '' });
-    assert.deepEqual(await check(aDocument({ unchecked })), { status: 2, stdout: '', stderr: 'docker-preloader: not looked at: docker: not installed\n' });
+    assert.deepEqual(await check(aDocument({ notes: ['docker inspect: a container that is gone'] })), {
+      status: 0,
+      stdout: '',
+      stderr: '',
+    });
+    assert.deepEqual(await check(aDocument({ unchecked })), {
+      status: 2,
+      stdout: '',
+      stderr: 'docker-preloader: not looked at: docker: not installed\n',
+    });
     const both = await check({ ...faulty, unchecked });
     assert.deepEqual([both.status, both.stderr], [1, 'docker-preloader: not looked at: docker: not installed\n']);
     assert.match(both.stdout, /^STARTED_EARLY: [^\n]+\n$/);
     assert.equal((await check(faulty)).status, 1);
     writeFileSync(file, '{}');
-    for (const [options, status] of [[['--check'], 2], [[], 1]] as const) {
+    for (const [options, status] of [
+      [['--check'], 2],
+      [[], 1],
+    ] as const) {
       const result = await run('boot-order', ...options, file);
       assert.deepEqual([result.status, result.stdout], [status, '']);
       assert.match(result.stderr, oneLine);
@@ -117,14 +161,19 @@ describe('the command line', { concurrency: 2 }, () => {
     }
   });
 
-  it('\'apply\' on a store that is another\'s is degraded, with exit status 3, or 0 where Docker is to start all the same', async (t) => {
+  it("'apply' on a store that is another's is degraded, with exit status 3, or 0 where Docker is to start all the same", async (t) => {
     const folder = scratch(t);
     const file = (name: string, content: unknown): string => {
       writeFileSync(path.join(folder, name), JSON.stringify(content));
       return path.join(folder, name);
     };
     const dockerConfig = file('daemon.json', { 'data-root': path.join(folder, 'docker'), 'storage-driver': 'vfs' });
-    const config = file('config.json', { labels: [], dockerConfig, mountRoot: path.join(folder, 'disks'), statusSocket: path.join(folder, 'run/s.sock') });
+    const config = file('config.json', {
+      labels: [],
+      dockerConfig,
+      mountRoot: path.join(folder, 'disks'),
+      statusSocket: path.join(folder, 'run/s.sock'),
+    });
     const { status, stdout, stderr } = await run('apply', '--config', config);
     assert.equal(status, 3, stderr);
     assert.match(stdout, /^degraded: .*docker is left alone: the storage driver is 'vfs', overlay2 expected; 0 disks/);
@@ -133,24 +182,52 @@ describe('the command line', { concurrency: 2 }, () => {
 
   it('an output without room is told in a line', async (t) => {
     const config = path.join(scratch(t), 'config.json');
-    writeFileSync(config, JSON.stringify({ labels: [], dataRoot: path.join(path.dirname(config), 'docker'), mountRoot: path.join(path.dirname(config), 'disks'), statusSocket: path.join(path.dirname(config), 'run/s.sock') }));
+    writeFileSync(
+      config,
+      JSON.stringify({
+        labels: [],
+        dataRoot: path.join(path.dirname(config), 'docker'),
+        mountRoot: path.join(path.dirname(config), 'disks'),
+        statusSocket: path.join(path.dirname(config), 'run/s.sock'),
+      }),
+    );
     for (const args of [['apply', '--config', config], ['status', '--config', config], ['--version']]) {
       const full = openSync('/dev/full', 'w');
       t.after(() => closeSync(full));
       const [program, ...before] = command;
-      const { status, stderr } = spawnSync(program, [...before, ...args], { env, stdio: ['ignore', full, 'pipe'], encoding: 'utf8' });
+      const { status, stderr } = spawnSync(program, [...before, ...args], {
+        env,
+        stdio: ['ignore', full, 'pipe'],
+        encoding: 'utf8',
+      });
       assert.equal(status, 1, args.join(' '));
-      assert.match(stderr, /^(<4>[^\n]*\n)?docker-preloader: standard output: a place with room for it expected: ENOSPC[^\n]*\n$/, args.join(' '));
+      assert.match(
+        stderr,
+        /^(<4>[^\n]*\n)?docker-preloader: standard output: a place with room for it expected: ENOSPC[^\n]*\n$/,
+        args.join(' '),
+      );
     }
   });
 
-  it('\'apply\' and \'unlink\' without any disk do nothing, and say so', async (t) => {
+  it("'apply' and 'unlink' without any disk do nothing, and say so", async (t) => {
     const folder = scratch(t);
     const config = path.join(folder, 'config.json');
-    writeFileSync(config, JSON.stringify({ labels: [], dataRoot: path.join(folder, 'docker'), dockerConfig: path.join(folder, 'none.json'), mountRoot: path.join(folder, 'disks'), statusSocket: path.join(folder, 'run/s.sock') }));
+    writeFileSync(
+      config,
+      JSON.stringify({
+        labels: [],
+        dataRoot: path.join(folder, 'docker'),
+        dockerConfig: path.join(folder, 'none.json'),
+        mountRoot: path.join(folder, 'disks'),
+        statusSocket: path.join(folder, 'run/s.sock'),
+      }),
+    );
     const applied = await run('apply', '--config', config);
     assert.equal(applied.status, 0, applied.stderr);
-    assert.match(applied.stdout, /^no preload disk found: `labels` is empty; [^\n]*\nempty: 0 disks, 0 images, 0 layers, nothing to change, \d+ ms\n$/);
+    assert.match(
+      applied.stdout,
+      /^no preload disk found: `labels` is empty; [^\n]*\nempty: 0 disks, 0 images, 0 layers, nothing to change, \d+ ms\n$/,
+    );
     assert.deepEqual(await run('unlink', '--config', config), { status: 0, stdout: 'nothing to remove\n', stderr: '' });
   });
 });

@@ -41,7 +41,11 @@ class PretendedDocker {
   }
 
   #present(): Present {
-    return { names: new Map([...this.there].map((image) => [image.toLowerCase(), image as ImageID])), images: new Set([...this.there] as ImageID[]), taken: new Set() };
+    return {
+      names: new Map([...this.there].map((image) => [image.toLowerCase(), image as ImageID])),
+      images: new Set([...this.there] as ImageID[]),
+      taken: new Set(),
+    };
   }
 
   /** dockerd removes an image, and tells of it. */
@@ -99,7 +103,7 @@ describe('what a prune has taken', () => {
     assert.deepEqual(docker.restored, [['B'], ['B']]);
   });
 
-  it('is nothing where only the user\'s went', async () => {
+  it("is nothing where only the user's went", async () => {
     const docker = new PretendedDocker('A');
     docker.isPruning = true;
     docker.watch.take({ action: 'delete', id: 'his', timeMs: docker.nowMs });

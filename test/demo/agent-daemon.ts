@@ -38,7 +38,11 @@ export async function startAgent(folder: string, labels: readonly string[]): Pro
   await mkdir(dataRoot, { recursive: true });
   const dockerConfig = await writeDockerdConfig({ dataRoot, folder });
   const config = path.join(folder, 'docker-preloader.json');
-  const content = JSON.stringify({ labels, dockerConfig, mountRoot, statusSocket: path.join(folder, 'agent/status.sock') }, undefined, 2);
+  const content = JSON.stringify(
+    { labels, dockerConfig, mountRoot, statusSocket: path.join(folder, 'agent/status.sock') },
+    undefined,
+    2,
+  );
   announce(`cat > ${shellLine([config])} <<'EOF'\n${content}\nEOF`);
   await writeFile(config, content);
 
@@ -52,7 +56,11 @@ export async function startAgent(folder: string, labels: readonly string[]): Pro
   const logFile = path.join(folder, 'agent.log');
   const log = openSync(logFile, 'a');
   const start = performance.now();
-  const child = spawn('setpriv', argv, { stdio: ['ignore', log, log], detached: true, env: { ...process.env, NOTIFY_SOCKET: socketPath } });
+  const child = spawn('setpriv', argv, {
+    stdio: ['ignore', log, log],
+    detached: true,
+    env: { ...process.env, NOTIFY_SOCKET: socketPath },
+  });
   closeSync(log);
   const exited = once(child, 'exit');
   const end = cleanUpLater('the agent', async () => {
@@ -61,7 +69,10 @@ export async function startAgent(folder: string, labels: readonly string[]): Pro
   });
   const readyAt = await Promise.race([socket.waitFor('READY=1'), exited.then(() => undefined)]);
   output(readFileSync(logFile, 'utf8'));
-  if (readyAt === undefined) throw new Error(`READY=1 of the agent expected, but it ended with exit status ${String(child.exitCode ?? child.signalCode)}; what it said is above`);
+  if (readyAt === undefined)
+    throw new Error(
+      `READY=1 of the agent expected, but it ended with exit status ${String(child.exitCode ?? child.signalCode)}; what it said is above`,
+    );
   await socket.close();
   const own = (...args: readonly string[]): [string, ...string[]] => [program, ...before, ...args, '--config', config];
   return {
@@ -72,15 +83,19 @@ export async function startAgent(folder: string, labels: readonly string[]): Pro
       const argvOfStatus = own('status', '--json');
       announce(shellLine(argvOfStatus));
       const [command, ...args] = argvOfStatus;
-      const stdout = await said(shellLine(argvOfStatus), execa(command, args, { stdin: 'ignore', all: true }).then((ended) => ({ stdout: ended.stdout, all: '' })));
+      const stdout = await said(
+        shellLine(argvOfStatus),
+        execa(command, args, { stdin: 'ignore', all: true }).then((ended) => ({ stdout: ended.stdout, all: '' })),
+      );
       return JSON.parse(stdout) as AgentTimeline;
     },
     stop: async () => {
       announce(`kill -TERM ${String(child.pid)}`);
       child.kill('SIGTERM');
-      const [code, signal] = await exited as [number | null, string | null];
+      const [code, signal] = (await exited) as [number | null, string | null];
       await end();
-      if (code !== 0) throw new Error(`Exit status 0 of the agent after SIGTERM expected, found ${String(code ?? signal)}`);
+      if (code !== 0)
+        throw new Error(`Exit status 0 of the agent after SIGTERM expected, found ${String(code ?? signal)}`);
     },
   };
 }

@@ -40,7 +40,9 @@ describe('the demo', () => {
   /** Starts the demo; Ctrl-C is a SIGINT to its whole process group, once it has said a text. */
   function start(interruptAt?: string): { readonly closed: Promise<[number | null, string | null]>; said(): string } {
     const child: ChildProcess = spawn(process.execPath, [path.join(import.meta.dirname, 'main.ts'), '--no-install'], {
-      stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: { ...process.env, TMPDIR: tree.path },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      env: { ...process.env, TMPDIR: tree.path },
     });
     const closed = once(child, 'close') as Promise<[number | null, string | null]>;
     cleanUpLater('the demo', async () => {
@@ -67,7 +69,10 @@ describe('the demo', () => {
     assert.ok(!loops.includes(tree.path), loops);
     const { stdout: groups } = await execa('find', ['/sys/fs/cgroup', '-name', 'dpl-demo-*'], { reject: false });
     assert.equal(groups, '');
-    const users = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(commandLine).filter((line) => line.includes(`${tree.path}/`));
+    const users = readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map(commandLine)
+      .filter((line) => line.includes(`${tree.path}/`));
     assert.deepEqual(users, []);
   }
 });

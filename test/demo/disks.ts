@@ -8,10 +8,17 @@ import { run } from './transcript.ts';
  * @param format the disk's: raw for a loop device, qcow2 for a virtual machine
  * @returns the disk
  */
-export async function makeDisk(folder: string, image: DemoImage, label: string, format: 'raw' | 'qcow2'): Promise<string> {
+export async function makeDisk(
+  folder: string,
+  image: DemoImage,
+  label: string,
+  format: 'raw' | 'qcow2',
+): Promise<string> {
   const [command, ...before] = agentCommand();
   const disk = path.join(folder, `${image.name}.${format}`);
-  await run([command, ...before, 'build', image.archive, '-o', disk, '--format', format, '--label', label, '--quiet'], { what: 'building the disk' });
+  await run([command, ...before, 'build', image.archive, '-o', disk, '--format', format, '--label', label, '--quiet'], {
+    what: 'building the disk',
+  });
   await run([command, ...before, 'inspect', disk]);
   return disk;
 }

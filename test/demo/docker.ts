@@ -16,8 +16,12 @@ export interface DemoDocker {
 
 /** Unpacks dockerd and its companions into the cache, and says how to use them for the lines that follow. */
 export async function unpackDocker(): Promise<void> {
-  const { bin, cliConfig } = await working(`unpacking dockerd ${VERSION} and containerd into the cache (once)`, () => dockerdTree(VERSION));
-  say(`dockerd ${VERSION} of Debian, with its containerd and runc, is unpacked in the cache and not installed. To copy a line from below:`);
+  const { bin, cliConfig } = await working(`unpacking dockerd ${VERSION} and containerd into the cache (once)`, () =>
+    dockerdTree(VERSION),
+  );
+  say(
+    `dockerd ${VERSION} of Debian, with its containerd and runc, is unpacked in the cache and not installed. To copy a line from below:`,
+  );
   announce(`export PATH=${shellLine([bin])}:$PATH DOCKER_CONFIG=${shellLine([cliConfig])}`);
 }
 
@@ -30,15 +34,20 @@ export async function startDocker(folder: string): Promise<DemoDocker> {
   await mkdir(dataRoot, { recursive: true });
   const extraConfig = { 'cgroup-parent': `/${path.basename(path.dirname(folder))}` };
   announce(`setpriv --pdeathsig TERM dockerd --config-file ${shellLine([path.join(folder, 'daemon.json')])} &`);
-  const dockerd: Dockerd = await working('dockerd starts', () => startDockerd({ version: VERSION, dataRoot, folder, extraConfig }));
+  const dockerd: Dockerd = await working('dockerd starts', () =>
+    startDockerd({ version: VERSION, dataRoot, folder, extraConfig }),
+  );
   return {
     cli: (...args) => {
       const line = shellLine(['docker', '-H', `unix://${dockerd.socket}`, ...args]);
       announce(line);
-      return said(line, working(`docker ${args[0] ?? ''}`, async () => {
-        const stdout = await dockerd.cli(args);
-        return { stdout, all: stdout };
-      }));
+      return said(
+        line,
+        working(`docker ${args[0] ?? ''}`, async () => {
+          const stdout = await dockerd.cli(args);
+          return { stdout, all: stdout };
+        }),
+      );
     },
     stop: async () => {
       announce(`kill -TERM ${dockerd.pid}`);

@@ -31,14 +31,25 @@ const imagePackages = {
  */
 export async function demoImages(): Promise<readonly DemoImage[]> {
   const recipe = JSON.stringify([process.version, imagePackages, makeArchives.toString(), entriesOf.toString()]);
-  const folder = await cached(`demo-images-${createHash('sha256').update(recipe).digest('hex').slice(0, 12)}`, makeArchives);
+  const folder = await cached(
+    `demo-images-${createHash('sha256').update(recipe).digest('hex').slice(0, 12)}`,
+    makeArchives,
+  );
   const image = (name: 'node' | 'python', tag: string, about: string, command: readonly string[]): DemoImage => {
     const archive = path.join(folder, `${name}.tar`);
     return { name, tag, about, command, archive, archiveBytes: statSync(archive).size };
   };
   return [
-    image('node', 'demo/node:24', `Node ${process.version} on the base layer`, ['node', '--print', '`hello from Node ${process.version}, on ${os.release()}`']),
-    image('python', 'demo/python:3.11', 'Python 3.11 of Debian 12 on the same base layer', ['python3', '-c', 'import json, sys; print(json.dumps({"hello": "from Python " + sys.version.split()[0]}))']),
+    image('node', 'demo/node:24', `Node ${process.version} on the base layer`, [
+      'node',
+      '--print',
+      '`hello from Node ${process.version}, on ${os.release()}`',
+    ]),
+    image('python', 'demo/python:3.11', 'Python 3.11 of Debian 12 on the same base layer', [
+      'python3',
+      '-c',
+      'import json, sys; print(json.dumps({"hello": "from Python " + sys.version.split()[0]}))',
+    ]),
   ];
 }
 
@@ -48,17 +59,28 @@ export async function demoImages(): Promise<readonly DemoImage[]> {
  * @throws Error naming both
  */
 export function expectImages(printed: string, tags: readonly string[]): void {
-  const found = printed.trim().split('\n').slice(1).map((line) => line.split(/\s+/).slice(0, 2).join(':')).sort();
+  const found = printed
+    .trim()
+    .split('\n')
+    .slice(1)
+    .map((line) => line.split(/\s+/).slice(0, 2).join(':'))
+    .sort();
   if (found.join() !== tags.toSorted().join()) {
-    throw new Error(`Docker with the images ${tags.join(', ')} expected, found ${found.length === 0 ? 'none' : found.join(', ')}: \`docker-preloader status\` above tells what was left out, else report it with this output`);
+    throw new Error(
+      `Docker with the images ${tags.join(', ')} expected, found ${found.length === 0 ? 'none' : found.join(', ')}: \`docker-preloader status\` above tells what was left out, else report it with this output`,
+    );
   }
 }
 
 async function makeArchives(folder: string): Promise<void> {
-  const base = [...await busyboxRoot(), ...entriesOf(await fetchDebianPackage('bookworm', imagePackages.base))];
+  const base = [...(await busyboxRoot()), ...entriesOf(await fetchDebianPackage('bookworm', imagePackages.base))];
   const layers: Readonly<Record<string, readonly LayerEntry[]>> = {
     'node:24': [{ name: 'bin' }, { name: 'bin/node', content: readFileSync(process.execPath), mode: 0o755 }],
-    'python:3.11': [...entriesOf(await fetchDebianPackage('bookworm', imagePackages.python)), { name: 'bin' }, { name: 'bin/python3', linkTo: '/usr/bin/python3.11' }],
+    'python:3.11': [
+      ...entriesOf(await fetchDebianPackage('bookworm', imagePackages.python)),
+      { name: 'bin' },
+      { name: 'bin/python3', linkTo: '/usr/bin/python3.11' },
+    ],
   };
   for (const [name, layer] of Object.entries(layers)) {
     const archive = await dockerArchive([{ tags: [`demo/${name}`], layers: [unique(base), layer] }]);
@@ -68,7 +90,9 @@ async function makeArchives(folder: string): Promise<void> {
 
 /** Everything in a folder but its documentation, as a layer, sorted. */
 function entriesOf(tree: string): LayerEntry[] {
-  const names = readdirSync(tree, { recursive: true, encoding: 'utf8' }).filter((name) => !/^usr\/share\/(doc|man|lintian)(\/|$)/.test(name)).sort();
+  const names = readdirSync(tree, { recursive: true, encoding: 'utf8' })
+    .filter((name) => !/^usr\/share\/(doc|man|lintian)(\/|$)/.test(name))
+    .sort();
   return names.map((name) => {
     const file = path.join(tree, name);
     const stat = statSync(file, { throwIfNoEntry: false });

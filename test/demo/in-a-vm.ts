@@ -31,7 +31,11 @@ export async function demoInVirtualMachine(folder: string): Promise<void> {
   const archives = await makeArchiveDisk(folder, images);
 
   heading(`A virtual machine with Debian ${SUITE}, Docker and docker-preloader.deb`);
-  say(hasKvm() ? 'With KVM.' : 'Without KVM: the processor is emulated, and everything in it takes some ten times longer.');
+  say(
+    hasKvm()
+      ? 'With KVM.'
+      : 'Without KVM: the processor is emulated, and everything in it takes some ten times longer.',
+  );
   await working('making the root filesystem (once, minutes)', () => guestRoot(SUITE));
   const content = preloadedGuest();
   say('In its root filesystem, before it boots for the first time:');
@@ -47,9 +51,12 @@ export async function demoInVirtualMachine(folder: string): Promise<void> {
 
   heading('dockerd has the images of both disks');
   expectImages(await guest('docker images'), ['demo/node:24', 'demo/python:3.11']);
-  for (const { tag, command } of images) await guest(shellLine(['docker', 'run', '--rm', '--network', 'none', tag, ...command]));
+  for (const { tag, command } of images)
+    await guest(shellLine(['docker', 'run', '--rm', '--network', 'none', tag, ...command]));
   await guest('docker-preloader status');
-  await guest('journalctl --unit=docker-preloader --unit=docker --output=short-monotonic --no-pager --no-hostname | grep -e preloader -e Start');
+  await guest(
+    'journalctl --unit=docker-preloader --unit=docker --output=short-monotonic --no-pager --no-hostname | grep -e preloader -e Start',
+  );
   // The status is by now that of the drop-in's `apply`, which ran after it; this is what /v1/timeline serves.
   const timeline = JSON.parse(await guest('cat /run/docker-preloader/boot.json', { quiet: true })) as AgentTimeline;
   const preloadedBytes = bytes(await guest('du --summarize --block-size=1 /var/lib/docker'));
@@ -58,10 +65,13 @@ export async function demoInVirtualMachine(folder: string): Promise<void> {
   heading('For comparison: docker load of the same images into an empty Docker beside it');
   await guest('mount -o ro /dev/disk/by-label/archives /mnt');
   await guest('systemctl stop docker.socket docker');
-  await guest('systemd-run --unit=load dockerd --data-root /var/lib/load --exec-root /run/load --pidfile /run/load.pid -H unix:///run/load.sock');
+  await guest(
+    'systemd-run --unit=load dockerd --data-root /var/lib/load --exec-root /run/load --pidfile /run/load.pid -H unix:///run/load.sock',
+  );
   await working('dockerd starts', () => until(vm, 'docker -H unix:///run/load.sock info', BOOT_TIMEOUT_SEC));
   const start = performance.now();
-  for (const { name } of images) await guest(`docker -H unix:///run/load.sock load --input /mnt/${name}.tar`, { timeoutSec: LOAD_TIMEOUT_SEC });
+  for (const { name } of images)
+    await guest(`docker -H unix:///run/load.sock load --input /mnt/${name}.tar`, { timeoutSec: LOAD_TIMEOUT_SEC });
   const loadMs = performance.now() - start;
   const loadedBytes = bytes(await guest('du --summarize --block-size=1 /var/lib/load'));
   await guest('systemctl stop load; umount /mnt; systemctl start docker');
@@ -89,7 +99,10 @@ function printingGuest(vm: Guest) {
     announce(command, 'guest#');
     const { code, stdout, stderr } = await working(command.split(' ')[0] ?? '', () => vm.run(command, timeoutSec));
     if (!quiet || code !== 0) output(`${stdout}${stderr}`);
-    if (code !== 0) throw new Error(`\`${command}\` failed in the virtual machine: ${`${stdout}${stderr}`.trimEnd().split('\n').at(-1) ?? ''}`);
+    if (code !== 0)
+      throw new Error(
+        `\`${command}\` failed in the virtual machine: ${`${stdout}${stderr}`.trimEnd().split('\n').at(-1) ?? ''}`,
+      );
     return stdout.trimEnd();
   };
 }
@@ -106,7 +119,22 @@ async function makeArchiveDisk(folder: string, images: readonly DemoImage[]): Pr
   await run(['mkdir', content]);
   await run(['cp', ...images.map(({ archive }) => archive), content]);
   const sizeMiB = Math.ceil(images.reduce((sum, { archiveBytes }) => sum + archiveBytes, 0) / 2 ** 20) + 32;
-  await run(['mke2fs', '-q', '-t', 'ext4', '-m', '0', '-O', '^has_journal', '-L', 'archives', '-d', content, disk, `${sizeMiB}M`]);
+  await run([
+    'mke2fs',
+    '-q',
+    '-t',
+    'ext4',
+    '-m',
+    '0',
+    '-O',
+    '^has_journal',
+    '-L',
+    'archives',
+    '-d',
+    content,
+    disk,
+    `${sizeMiB}M`,
+  ]);
   await run(['rm', '-r', content]);
   return toQcow2(disk, 'archives');
 }
@@ -120,8 +148,11 @@ async function toQcow2(raw: string, id: string): Promise<VirtualDisk> {
 
 /** From the agent's start to its READY=1, by systemd's own clock. */
 async function readyMilliseconds(vm: Guest): Promise<number> {
-  const { ExecMainStartTimestampMonotonic: start, ActiveEnterTimestampMonotonic: active } =
-    await unitProperties(vm, 'docker-preloader.service', ['ExecMainStartTimestampMonotonic', 'ActiveEnterTimestampMonotonic']);
+  const { ExecMainStartTimestampMonotonic: start, ActiveEnterTimestampMonotonic: active } = await unitProperties(
+    vm,
+    'docker-preloader.service',
+    ['ExecMainStartTimestampMonotonic', 'ActiveEnterTimestampMonotonic'],
+  );
   return (Number(active) - Number(start)) / 1000;
 }
 
@@ -129,7 +160,8 @@ async function readyMilliseconds(vm: Guest): Promise<number> {
 function qemuCommand(folder: string): string {
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     const argv = commandLine(pid);
-    if (argv[0]?.startsWith('qemu-system') === true && argv.some((word) => word.includes(`${folder}/`))) return `${shellLine(argv)} &`;
+    if (argv[0]?.startsWith('qemu-system') === true && argv.some((word) => word.includes(`${folder}/`)))
+      return `${shellLine(argv)} &`;
   }
   throw new Error('A running QEMU expected, found none');
 }

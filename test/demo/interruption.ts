@@ -33,12 +33,16 @@ export async function leavingNothing(work: (folder: string) => Promise<void>): P
   // Registered first, so undone last. After a signal that is twice, as the folder is there still: what the work has
   // registered until it noticed is undone in between, by its own means, and only then what nobody has registered.
   let waited = false;
-  cleanUpLater(folder, async () => {
-    await Promise.resolve();
-    if (!interrupted || waited) return sweep(folder);
-    waited = true;
-    await Promise.race([settled.promise, setTimeout(SETTLE_MS, undefined, { ref: false })]);
-  }, () => existsSync(folder));
+  cleanUpLater(
+    folder,
+    async () => {
+      await Promise.resolve();
+      if (!interrupted || waited) return sweep(folder);
+      waited = true;
+      await Promise.race([settled.promise, setTimeout(SETTLE_MS, undefined, { ref: false })]);
+    },
+    () => existsSync(folder),
+  );
   // After cleanUpLater, whose own handlers replace those that are there. They clean up, and end the process by the signal.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
   process.env['TMPDIR'] = folder;
@@ -70,7 +74,11 @@ async function sweep(folder: string): Promise<void> {
     if (file.startsWith(`${folder}/`)) await execa('losetup', ['--detach', device], { reject: false });
   }
   await removeShimSockets(folder);
-  await execa('find', ['/sys/fs/cgroup', '-depth', '-type', 'd', '-path', `*/${path.basename(folder)}*`, '-exec', 'rmdir', '{}', '+'], { reject: false });
+  await execa(
+    'find',
+    ['/sys/fs/cgroup', '-depth', '-type', 'd', '-path', `*/${path.basename(folder)}*`, '-exec', 'rmdir', '{}', '+'],
+    { reject: false },
+  );
   await execa('rm', ['-rf', '--one-file-system', folder]);
 }
 
@@ -79,7 +87,20 @@ async function sweep(folder: string): Promise<void> {
  * folder of the system, and their addresses into a file of each container (containerd, runtime/v2/shim, SocketAddress).
  */
 async function removeShimSockets(folder: string): Promise<void> {
-  const { stdout: addresses } = await execa('find', [folder, '-path', '*/io.containerd.runtime.v2.task/*/address', '-type', 'f', '-exec', 'sed', '-s', '-n', '1p', '{}', '+']);
+  const { stdout: addresses } = await execa('find', [
+    folder,
+    '-path',
+    '*/io.containerd.runtime.v2.task/*/address',
+    '-type',
+    'f',
+    '-exec',
+    'sed',
+    '-s',
+    '-n',
+    '1p',
+    '{}',
+    '+',
+  ]);
   for (const address of addresses.split('\n')) {
     if (address.startsWith('unix:///run/containerd/s/')) await rm(address.slice('unix://'.length), { force: true });
   }

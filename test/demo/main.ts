@@ -29,7 +29,9 @@ const options = readOptions();
 const start = performance.now();
 try {
   await prepare(options);
-  const demo = options.vm ? (await import('./in-a-vm.ts')).demoInVirtualMachine : (await import('./on-this-machine.ts')).demoOnThisMachine;
+  const demo = options.vm
+    ? (await import('./in-a-vm.ts')).demoInVirtualMachine
+    : (await import('./on-this-machine.ts')).demoOnThisMachine;
   await leavingNothing(demo);
   console.log(`\nAll of it is gone again. The whole took ${((performance.now() - start) / 1000).toFixed(0)} s.`);
 } catch (error) {
@@ -39,14 +41,18 @@ try {
 
 function readOptions(): Options {
   try {
-    const { values } = parseArgs({ options: { 'vm': { type: 'boolean' }, 'no-install': { type: 'boolean' }, 'help': { type: 'boolean', short: 'h' } } });
+    const { values } = parseArgs({
+      options: { vm: { type: 'boolean' }, 'no-install': { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    });
     if (values.help === true) {
       process.stdout.write(help);
       process.exit(0);
     }
     return { vm: values.vm === true, install: values['no-install'] !== true };
   } catch (error) {
-    process.stderr.write(`docker-preloader demo: ${(error as Error).message.split('. ')[0] ?? ''}; \`npm start -- --help\` tells what there is\n`);
+    process.stderr.write(
+      `docker-preloader demo: ${(error as Error).message.split('. ')[0] ?? ''}; \`npm start -- --help\` tells what there is\n`,
+    );
     process.exit(2);
   }
 }
@@ -55,6 +61,9 @@ function readOptions(): Options {
 function report(error: unknown): void {
   const [what = '', ...detail] = (error instanceof Error ? error.message : String(error)).trim().split('\n');
   if (detail.length > 0) process.stderr.write(`${detail.map((line) => `  ${line}`).join('\n')}\n`);
-  const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message.split('\n')[0] ?? ''})` : '';
-  process.stderr.write(`docker-preloader demo: failed: ${what.replace(/[.:]$/, '')}${cause}. Correct that and run it again; nothing of this run is left\n`);
+  const cause =
+    error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message.split('\n')[0] ?? ''})` : '';
+  process.stderr.write(
+    `docker-preloader demo: failed: ${what.replace(/[.:]$/, '')}${cause}. Correct that and run it again; nothing of this run is left\n`,
+  );
 }

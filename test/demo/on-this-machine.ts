@@ -85,5 +85,10 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
   say('The agent from its first phase to READY=1 (GET /v1/status):');
   printTimeline(timeline);
   say('');
-  printComparison({ readyMs: agent.readyMs, loadMs, preloadedBytes, loadedBytes: await diskUsageBytes(path.join(other, 'data')) });
+  printComparison({
+    readyMs: agent.readyMs,
+    loadMs,
+    preloadedBytes,
+    loadedBytes: await diskUsageBytes(path.join(other, 'data')),
+  });
 }

@@ -19,7 +19,9 @@ export function printTimeline({ timings, readyUsec }: AgentTimeline): void {
   const widthUsec = Math.max(1, readyUsec - first.startUsec) / 40;
   const rows = timings.map(({ phase, startUsec }, index) => {
     const endUsec = timings[index + 1]?.startUsec ?? readyUsec;
-    const bar = ' '.repeat(Math.round((startUsec - first.startUsec) / widthUsec)) + '#'.repeat(Math.max(1, Math.round((endUsec - startUsec) / widthUsec)));
+    const bar =
+      ' '.repeat(Math.round((startUsec - first.startUsec) / widthUsec)) +
+      '#'.repeat(Math.max(1, Math.round((endUsec - startUsec) / widthUsec)));
     return [phase, milliseconds((startUsec - first.startUsec) / 1000), milliseconds((endUsec - startUsec) / 1000), bar];
   });
   table([['PHASE', 'STARTS AT', 'TAKES', ''], ...rows]);
@@ -32,7 +34,9 @@ export function printComparison({ readyMs, loadMs, preloadedBytes, loadedBytes }
     ['docker-preloader, start to READY=1', milliseconds(readyMs), megabytes(preloadedBytes)],
     ['docker load of the same images', milliseconds(loadMs), megabytes(loadedBytes)],
   ]);
-  say(`  READY came ${(loadMs / readyMs).toFixed(loadMs / readyMs < 10 ? 1 : 0)} times sooner, and took ${(100 * preloadedBytes / loadedBytes).toFixed(1)} % of the space; both measured in this run, dockerd's own files included.`);
+  say(
+    `  READY came ${(loadMs / readyMs).toFixed(loadMs / readyMs < 10 ? 1 : 0)} times sooner, and took ${((100 * preloadedBytes) / loadedBytes).toFixed(1)} % of the space; both measured in this run, dockerd's own files included.`,
+  );
 }
 
 /** What a folder takes on its filesystem, with what its symlinks point to not counted. */

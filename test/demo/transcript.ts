@@ -34,14 +34,25 @@ export function output(text: string): void {
  * @returns its stdout without the newline at its end
  * @throws Error of one line with the command and the last line that it said
  */
-export async function run(argv: readonly [string, ...string[]], options: { readonly what?: string } = {}): Promise<string> {
+export async function run(
+  argv: readonly [string, ...string[]],
+  options: { readonly what?: string } = {},
+): Promise<string> {
   announce(shellLine(argv));
   const [command, ...args] = argv;
-  return said(shellLine(argv), working(options.what ?? command, () => execa(command, args, { all: true, stdin: 'ignore' }).then(({ stdout, all }) => ({ stdout, all }))));
+  return said(
+    shellLine(argv),
+    working(options.what ?? command, () =>
+      execa(command, args, { all: true, stdin: 'ignore' }).then(({ stdout, all }) => ({ stdout, all })),
+    ),
+  );
 }
 
 /** Prints what a command, of which `line` is what was announced, says at its end; its failure becomes one line. */
-export async function said(line: string, ended: Promise<{ readonly stdout: string; readonly all: string }>): Promise<string> {
+export async function said(
+  line: string,
+  ended: Promise<{ readonly stdout: string; readonly all: string }>,
+): Promise<string> {
   try {
     const { stdout, all } = await ended;
     output(all);
@@ -78,7 +89,12 @@ export async function working<T>(what: string, work: () => Promise<T>): Promise<
 export function table(rows: readonly (readonly string[])[]): void {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   for (const [index, row] of rows.entries()) {
-    const line = row.map((cell, column) => (/^[\d.]+ \w+$/.test(cell) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join('  ').trimEnd();
+    const line = row
+      .map((cell, column) =>
+        /^[\d.]+ \w+$/.test(cell) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
+      .join('  ')
+      .trimEnd();
     print(`  ${index === 0 ? styled('bold', line) : line}`);
   }
 }

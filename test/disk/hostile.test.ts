@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { readDisk, type DiskContent } from '../../agent/disk/read-disk.ts';
@@ -37,57 +46,270 @@ const replace = (file: string, make: (file: string) => void): void => {
 };
 const fifo = (file: string): void => void execFileSync('mkfifo', [file]);
 const device = (file: string): void => void execFileSync('mknod', [file, 'c', '1', '5']);
-const recordFile = (name: string, text: string) => ({ paths }: Spoiled): void => writeFileSync(`${paths.layer(badTop)}/${name}`, text);
-const recordOdd = (name: string, make: (file: string) => void) => ({ paths }: Spoiled): void => replace(`${paths.layer(badTop)}/${name}`, make);
-const config = (make: (file: string) => void) => ({ paths }: Spoiled): void => replace(paths.image(badID), make);
-const repositories = (change: (all: Record<string, unknown>) => void) => ({ paths }: Spoiled): void => {
-  const document = JSON.parse(readFileSync(paths.repositories, 'utf8')) as { Repositories: Record<string, unknown> };
-  delete document.Repositories['bad'];
-  change(document.Repositories);
-  writeFileSync(paths.repositories, JSON.stringify(document));
-};
+const recordFile =
+  (name: string, text: string) =>
+  ({ paths }: Spoiled): void =>
+    writeFileSync(`${paths.layer(badTop)}/${name}`, text);
+const recordOdd =
+  (name: string, make: (file: string) => void) =>
+  ({ paths }: Spoiled): void =>
+    replace(`${paths.layer(badTop)}/${name}`, make);
+const config =
+  (make: (file: string) => void) =>
+  ({ paths }: Spoiled): void =>
+    replace(paths.image(badID), make);
+const repositories =
+  (change: (all: Record<string, unknown>) => void) =>
+  ({ paths }: Spoiled): void => {
+    const document = JSON.parse(readFileSync(paths.repositories, 'utf8')) as { Repositories: Record<string, unknown> };
+    delete document.Repositories['bad'];
+    change(document.Repositories);
+    writeFileSync(paths.repositories, JSON.stringify(document));
+  };
 
 /** Each costs the bad image, or its name, and never the good one. */
 const cases: readonly Case[] = [
-  { is: 'a layer\'s files are a symlink into the guest', spoil: ({ overlay, outside }) => replace(`${overlay}/diff`, (file) => symlinkSync(outside, file)), code: 'LAYER_INVALID', says: /diff: a folder on the disk's own filesystem expected, found none/ },
-  { is: 'a layer\'s folder is a symlink into the guest', spoil: ({ overlay, outside }) => { mkdirSync(`${outside}/diff`); replace(overlay, (file) => symlinkSync(outside, file)); }, code: 'LAYER_INVALID', says: /diff: a folder/ },
-  { is: 'a layer\'s files are a file', spoil: ({ overlay }) => replace(`${overlay}/diff`, (file) => writeFileSync(file, '')), code: 'LAYER_INVALID', says: /diff: a folder/ },
-  { is: 'a layer\'s files are not there', spoil: ({ overlay }) => rmSync(overlay, { recursive: true }), code: 'LAYER_INVALID', says: /diff: a folder/ },
-  { is: 'a layer\'s record is a symlink', spoil: ({ paths, outside }) => { renameSync(paths.layer(badTop), `${outside}/record`); symlinkSync(`${outside}/record`, paths.layer(badTop)); }, code: 'IMAGE_INCOMPLETE', says: /image bad:1 is left out: 1 of its 2 layers is missing/ },
-  { is: 'a layer has no record', spoil: ({ paths }) => rmSync(paths.layer(badTop), { recursive: true }), code: 'IMAGE_INCOMPLETE', says: /image bad:1 is left out: 1 of its 2 layers is missing/ },
-  { is: 'a cache-id climbs', spoil: recordFile('cache-id', '../../../../etc'), code: 'LAYER_INVALID', says: /cache-id: letters, digits and dashes expected/ },
-  { is: 'a cache-id is a path', spoil: recordFile('cache-id', 'a/b'), code: 'LAYER_INVALID', says: /cache-id: letters/ },
+  {
+    is: "a layer's files are a symlink into the guest",
+    spoil: ({ overlay, outside }) => replace(`${overlay}/diff`, (file) => symlinkSync(outside, file)),
+    code: 'LAYER_INVALID',
+    says: /diff: a folder on the disk's own filesystem expected, found none/,
+  },
+  {
+    is: "a layer's folder is a symlink into the guest",
+    spoil: ({ overlay, outside }) => {
+      mkdirSync(`${outside}/diff`);
+      replace(overlay, (file) => symlinkSync(outside, file));
+    },
+    code: 'LAYER_INVALID',
+    says: /diff: a folder/,
+  },
+  {
+    is: "a layer's files are a file",
+    spoil: ({ overlay }) => replace(`${overlay}/diff`, (file) => writeFileSync(file, '')),
+    code: 'LAYER_INVALID',
+    says: /diff: a folder/,
+  },
+  {
+    is: "a layer's files are not there",
+    spoil: ({ overlay }) => rmSync(overlay, { recursive: true }),
+    code: 'LAYER_INVALID',
+    says: /diff: a folder/,
+  },
+  {
+    is: "a layer's record is a symlink",
+    spoil: ({ paths, outside }) => {
+      renameSync(paths.layer(badTop), `${outside}/record`);
+      symlinkSync(`${outside}/record`, paths.layer(badTop));
+    },
+    code: 'IMAGE_INCOMPLETE',
+    says: /image bad:1 is left out: 1 of its 2 layers is missing/,
+  },
+  {
+    is: 'a layer has no record',
+    spoil: ({ paths }) => rmSync(paths.layer(badTop), { recursive: true }),
+    code: 'IMAGE_INCOMPLETE',
+    says: /image bad:1 is left out: 1 of its 2 layers is missing/,
+  },
+  {
+    is: 'a cache-id climbs',
+    spoil: recordFile('cache-id', '../../../../etc'),
+    code: 'LAYER_INVALID',
+    says: /cache-id: letters, digits and dashes expected/,
+  },
+  {
+    is: 'a cache-id is a path',
+    spoil: recordFile('cache-id', 'a/b'),
+    code: 'LAYER_INVALID',
+    says: /cache-id: letters/,
+  },
   { is: 'a cache-id is `.`', spoil: recordFile('cache-id', '.'), code: 'LAYER_INVALID', says: /cache-id: letters/ },
-  { is: 'a cache-id has a line break', spoil: recordFile('cache-id', 'a\nb'), code: 'LAYER_INVALID', says: /cache-id: letters/ },
+  {
+    is: 'a cache-id has a line break',
+    spoil: recordFile('cache-id', 'a\nb'),
+    code: 'LAYER_INVALID',
+    says: /cache-id: letters/,
+  },
   { is: 'a cache-id is empty', spoil: recordFile('cache-id', ''), code: 'LAYER_INVALID', says: /cache-id: letters/ },
-  { is: 'a cache-id is a symlink', spoil: recordOdd('cache-id', (file) => symlinkSync('/etc/hostname', file)), code: 'LAYER_INVALID', says: /cache-id: a regular file expected, found a symlink/ },
-  { is: 'a cache-id is a fifo', spoil: recordOdd('cache-id', fifo), code: 'LAYER_INVALID', says: /cache-id: a regular file expected, found something else/ },
-  { is: 'a cache-id is a folder', spoil: recordOdd('cache-id', (file) => mkdirSync(file)), code: 'LAYER_INVALID', says: /cache-id: a regular file expected, found something else/ },
-  { is: 'a cache-id is a device', spoil: recordOdd('cache-id', device), code: 'LAYER_INVALID', says: /cache-id: a regular file expected, found something else/ },
-  { is: 'a size is 10 GB of nothing', spoil: recordOdd('size', (file) => { writeFileSync(file, ''); truncateSync(file, 10e9); }), code: 'LAYER_INVALID', says: /size: at most 4096 bytes expected, found 10000000000/ },
-  { is: 'a size is no number', spoil: recordFile('size', '12\n'), code: 'LAYER_INVALID', says: /size: a number of bytes expected/ },
-  { is: 'a size is negative', spoil: recordFile('size', '-1'), code: 'LAYER_INVALID', says: /size: a number of bytes expected/ },
-  { is: 'a diffID is another', spoil: recordFile('diff', `sha256:${'a'.repeat(64)}`), code: 'LAYER_INVALID', says: /diff: sha256:[0-9a-f]{64} expected, found something else/ },
-  { is: 'a parent is another', spoil: recordFile('parent', `sha256:${'a'.repeat(64)}`), code: 'LAYER_INVALID', says: /parent: sha256:[0-9a-f]{64} expected, found something else/ },
-  { is: 'a parent is missing', spoil: ({ paths }) => rmSync(`${paths.layer(badTop)}/parent`), code: 'LAYER_INVALID', says: /parent: sha256:[0-9a-f]{64} expected/ },
-  { is: 'a parent is the layer itself', spoil: recordFile('parent', badTop), code: 'LAYER_INVALID', says: /parent: sha256:[0-9a-f]{64} expected/ },
-  { is: 'a tar-split is a symlink', spoil: recordOdd('tar-split.json.gz', (file) => symlinkSync('/etc/passwd', file)), code: 'LAYER_INVALID', says: /tar-split\.json\.gz: a regular file expected, found something else/ },
-  { is: 'a tar-split is a fifo', spoil: recordOdd('tar-split.json.gz', fifo), code: 'LAYER_INVALID', says: /tar-split\.json\.gz: a regular file expected, found something else/ },
-  { is: 'a tar-split is 10 GB of nothing', spoil: recordOdd('tar-split.json.gz', (file) => { writeFileSync(file, ''); truncateSync(file, 10e9); }), code: 'LAYER_INVALID', says: /tar-split\.json\.gz: at most 1073741824 bytes expected, found 10000000000/ },
-  { is: 'a configuration is another', spoil: config((file) => writeFileSync(file, '{"rootfs":{"diff_ids":[]}}')), code: 'IMAGE_INVALID', says: /a configuration with digest sha256:[0-9a-f]{64} expected, found sha256:/ },
-  { is: 'a configuration is a symlink', spoil: config((file) => symlinkSync('/etc/passwd', file)), code: 'IMAGE_INVALID', says: /a regular file expected, found a symlink/ },
-  { is: 'a configuration is a fifo', spoil: config(fifo), code: 'IMAGE_INVALID', says: /a regular file expected, found something else/ },
-  { is: 'a configuration is 10 GB of nothing', spoil: config((file) => { writeFileSync(file, ''); truncateSync(file, 10e9); }), code: 'IMAGE_INVALID', says: /at most 8388608 bytes expected, found 10000000000/ },
-  { is: 'a configuration is empty', spoil: config((file) => writeFileSync(file, '')), code: 'IMAGE_INVALID', says: /a configuration with digest/ },
-  { is: 'a configuration has a name that is no digest', spoil: ({ paths }) => renameSync(paths.image(badID), `${paths.images}/evil\u001b[31m`), code: 'IMAGE_INVALID', says: /names of 64 hex digits expected, found 'evil\\x1b\[31m'/ },
-  { is: 'metadata is a fifo', spoil: ({ paths }) => replace(`${paths.imageMetadata(badID)}/lastUpdated`, fifo), code: 'IMAGE_INVALID', says: /lastUpdated: a regular file expected/ },
-  { is: 'a name names what is not there', spoil: repositories((all) => (all['bad'] = { 'bad:1': `sha256:${'a'.repeat(64)}` })), code: 'REFERENCE_INVALID', says: /bad:1 is left out: it names an image that is not on the disk/ },
-  { is: 'a name names no digest', spoil: repositories((all) => (all['bad'] = { 'bad:1': '../../etc/passwd' })), code: 'REFERENCE_INVALID', says: /bad:1 is left out/ },
-  { is: 'a name names a list', spoil: repositories((all) => (all['bad'] = { 'bad:1': [[[]]] })), code: 'REFERENCE_INVALID', says: /bad:1 is left out/ },
-  { is: 'a name has terminal escapes', spoil: repositories((all) => (all['bad'] = { 'bad:\u001b[2J\u0007\n\u009b1': badID })), code: 'REFERENCE_INVALID', says: /'bad:\\x1b\[2J\\x07\\x0a\\x9b1' is left out: a valid image reference expected/ },
-  { is: 'a name is `__proto__`', spoil: repositories((all) => Object.defineProperty(all, '__proto__', { enumerable: true, value: { '__proto__:1': badID } })), code: 'REFERENCE_INVALID', says: /'__proto__:1' is left out/ },
-  { is: 'a name stands under another repository', spoil: repositories((all) => (all['good'] = { 'bad:1': badID, 'good:1': factsOf(good).id })), code: 'REFERENCE_INVALID', says: /'bad:1' is left out/ },
-  { is: 'a name is `sha256`', spoil: repositories((all) => (all['sha256'] = { 'sha256:1': badID })), code: 'REFERENCE_INVALID', says: /'sha256:1' is left out/ },
+  {
+    is: 'a cache-id is a symlink',
+    spoil: recordOdd('cache-id', (file) => symlinkSync('/etc/hostname', file)),
+    code: 'LAYER_INVALID',
+    says: /cache-id: a regular file expected, found a symlink/,
+  },
+  {
+    is: 'a cache-id is a fifo',
+    spoil: recordOdd('cache-id', fifo),
+    code: 'LAYER_INVALID',
+    says: /cache-id: a regular file expected, found something else/,
+  },
+  {
+    is: 'a cache-id is a folder',
+    spoil: recordOdd('cache-id', (file) => mkdirSync(file)),
+    code: 'LAYER_INVALID',
+    says: /cache-id: a regular file expected, found something else/,
+  },
+  {
+    is: 'a cache-id is a device',
+    spoil: recordOdd('cache-id', device),
+    code: 'LAYER_INVALID',
+    says: /cache-id: a regular file expected, found something else/,
+  },
+  {
+    is: 'a size is 10 GB of nothing',
+    spoil: recordOdd('size', (file) => {
+      writeFileSync(file, '');
+      truncateSync(file, 10e9);
+    }),
+    code: 'LAYER_INVALID',
+    says: /size: at most 4096 bytes expected, found 10000000000/,
+  },
+  {
+    is: 'a size is no number',
+    spoil: recordFile('size', '12\n'),
+    code: 'LAYER_INVALID',
+    says: /size: a number of bytes expected/,
+  },
+  {
+    is: 'a size is negative',
+    spoil: recordFile('size', '-1'),
+    code: 'LAYER_INVALID',
+    says: /size: a number of bytes expected/,
+  },
+  {
+    is: 'a diffID is another',
+    spoil: recordFile('diff', `sha256:${'a'.repeat(64)}`),
+    code: 'LAYER_INVALID',
+    says: /diff: sha256:[0-9a-f]{64} expected, found something else/,
+  },
+  {
+    is: 'a parent is another',
+    spoil: recordFile('parent', `sha256:${'a'.repeat(64)}`),
+    code: 'LAYER_INVALID',
+    says: /parent: sha256:[0-9a-f]{64} expected, found something else/,
+  },
+  {
+    is: 'a parent is missing',
+    spoil: ({ paths }) => rmSync(`${paths.layer(badTop)}/parent`),
+    code: 'LAYER_INVALID',
+    says: /parent: sha256:[0-9a-f]{64} expected/,
+  },
+  {
+    is: 'a parent is the layer itself',
+    spoil: recordFile('parent', badTop),
+    code: 'LAYER_INVALID',
+    says: /parent: sha256:[0-9a-f]{64} expected/,
+  },
+  {
+    is: 'a tar-split is a symlink',
+    spoil: recordOdd('tar-split.json.gz', (file) => symlinkSync('/etc/passwd', file)),
+    code: 'LAYER_INVALID',
+    says: /tar-split\.json\.gz: a regular file expected, found something else/,
+  },
+  {
+    is: 'a tar-split is a fifo',
+    spoil: recordOdd('tar-split.json.gz', fifo),
+    code: 'LAYER_INVALID',
+    says: /tar-split\.json\.gz: a regular file expected, found something else/,
+  },
+  {
+    is: 'a tar-split is 10 GB of nothing',
+    spoil: recordOdd('tar-split.json.gz', (file) => {
+      writeFileSync(file, '');
+      truncateSync(file, 10e9);
+    }),
+    code: 'LAYER_INVALID',
+    says: /tar-split\.json\.gz: at most 1073741824 bytes expected, found 10000000000/,
+  },
+  {
+    is: 'a configuration is another',
+    spoil: config((file) => writeFileSync(file, '{"rootfs":{"diff_ids":[]}}')),
+    code: 'IMAGE_INVALID',
+    says: /a configuration with digest sha256:[0-9a-f]{64} expected, found sha256:/,
+  },
+  {
+    is: 'a configuration is a symlink',
+    spoil: config((file) => symlinkSync('/etc/passwd', file)),
+    code: 'IMAGE_INVALID',
+    says: /a regular file expected, found a symlink/,
+  },
+  {
+    is: 'a configuration is a fifo',
+    spoil: config(fifo),
+    code: 'IMAGE_INVALID',
+    says: /a regular file expected, found something else/,
+  },
+  {
+    is: 'a configuration is 10 GB of nothing',
+    spoil: config((file) => {
+      writeFileSync(file, '');
+      truncateSync(file, 10e9);
+    }),
+    code: 'IMAGE_INVALID',
+    says: /at most 8388608 bytes expected, found 10000000000/,
+  },
+  {
+    is: 'a configuration is empty',
+    spoil: config((file) => writeFileSync(file, '')),
+    code: 'IMAGE_INVALID',
+    says: /a configuration with digest/,
+  },
+  {
+    is: 'a configuration has a name that is no digest',
+    spoil: ({ paths }) => renameSync(paths.image(badID), `${paths.images}/evil\u001b[31m`),
+    code: 'IMAGE_INVALID',
+    says: /names of 64 hex digits expected, found 'evil\\x1b\[31m'/,
+  },
+  {
+    is: 'metadata is a fifo',
+    spoil: ({ paths }) => replace(`${paths.imageMetadata(badID)}/lastUpdated`, fifo),
+    code: 'IMAGE_INVALID',
+    says: /lastUpdated: a regular file expected/,
+  },
+  {
+    is: 'a name names what is not there',
+    spoil: repositories((all) => (all['bad'] = { 'bad:1': `sha256:${'a'.repeat(64)}` })),
+    code: 'REFERENCE_INVALID',
+    says: /bad:1 is left out: it names an image that is not on the disk/,
+  },
+  {
+    is: 'a name names no digest',
+    spoil: repositories((all) => (all['bad'] = { 'bad:1': '../../etc/passwd' })),
+    code: 'REFERENCE_INVALID',
+    says: /bad:1 is left out/,
+  },
+  {
+    is: 'a name names a list',
+    spoil: repositories((all) => (all['bad'] = { 'bad:1': [[[]]] })),
+    code: 'REFERENCE_INVALID',
+    says: /bad:1 is left out/,
+  },
+  {
+    is: 'a name has terminal escapes',
+    spoil: repositories((all) => (all['bad'] = { 'bad:\u001b[2J\u0007\n\u009b1': badID })),
+    code: 'REFERENCE_INVALID',
+    says: /'bad:\\x1b\[2J\\x07\\x0a\\x9b1' is left out: a valid image reference expected/,
+  },
+  {
+    is: 'a name is `__proto__`',
+    spoil: repositories((all) =>
+      Object.defineProperty(all, '__proto__', { enumerable: true, value: { '__proto__:1': badID } }),
+    ),
+    code: 'REFERENCE_INVALID',
+    says: /'__proto__:1' is left out/,
+  },
+  {
+    is: 'a name stands under another repository',
+    spoil: repositories((all) => (all['good'] = { 'bad:1': badID, 'good:1': factsOf(good).id })),
+    code: 'REFERENCE_INVALID',
+    says: /'bad:1' is left out/,
+  },
+  {
+    is: 'a name is `sha256`',
+    spoil: repositories((all) => (all['sha256'] = { 'sha256:1': badID })),
+    code: 'REFERENCE_INVALID',
+    says: /'sha256:1' is left out/,
+  },
 ];
 
 function spoiled(folder: string, spoil: (disk: Spoiled) => void): string {
@@ -97,7 +319,12 @@ function spoiled(folder: string, spoil: (disk: Spoiled) => void): string {
   mkdirSync(outside);
   writeFileSync(`${outside}/file`, secret);
   const paths = metadataPaths(root);
-  spoil({ root, paths, outside, overlay: path.join(root, 'overlay2', readFileSync(`${paths.layer(badTop)}/cache-id`, 'utf8')) });
+  spoil({
+    root,
+    paths,
+    outside,
+    overlay: path.join(root, 'overlay2', readFileSync(`${paths.layer(badTop)}/cache-id`, 'utf8')),
+  });
   return root;
 }
 
@@ -125,7 +352,8 @@ describe('a disk where', () => {
 });
 
 describe('a disk as a whole', () => {
-  const read = (folder: string, spoil: (disk: Spoiled) => void): DiskContent => readDisk('dpl-bad', spoiled(folder, spoil));
+  const read = (folder: string, spoil: (disk: Spoiled) => void): DiskContent =>
+    readDisk('dpl-bad', spoiled(folder, spoil));
 
   for (const name of ['image', 'image/overlay2', 'overlay2'] as const) {
     it(`is left out where ${name} is a symlink`, (t) => {
@@ -133,7 +361,10 @@ describe('a disk as a whole', () => {
         renameSync(path.join(root, name), `${outside}/moved`);
         symlinkSync(`${outside}/moved`, path.join(root, name));
       };
-      assert.throws(() => read(scratch(t), move), { code: 'DISK_LAYOUT', message: /the folders image\/overlay2 and overlay2, as dockerd writes them, expected, found none/ });
+      assert.throws(() => read(scratch(t), move), {
+        code: 'DISK_LAYOUT',
+        message: /the folders image\/overlay2 and overlay2, as dockerd writes them, expected, found none/,
+      });
     });
   }
 
@@ -161,17 +392,27 @@ describe('a disk as a whole', () => {
     { is: 'nothing', make: (file: string) => rmSync(file) },
     { is: 'empty', make: (file: string) => writeFileSync(file, '') },
     { is: 'a list', make: (file: string) => writeFileSync(file, '[1]') },
-    { is: 'of wrong types', make: (file: string) => writeFileSync(file, '{"Repositories":{"good":7,"bad":[],"x":null}}') },
+    {
+      is: 'of wrong types',
+      make: (file: string) => writeFileSync(file, '{"Repositories":{"good":7,"bad":[],"x":null}}'),
+    },
     { is: 'a fifo', make: (file: string) => replace(file, fifo) },
     { is: 'a symlink', make: (file: string) => replace(file, (name) => symlinkSync('/etc/passwd', name)) },
-    { is: 'very deep', make: (file: string) => writeFileSync(file, `{"Repositories":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}}`) },
+    {
+      is: 'very deep',
+      make: (file: string) => writeFileSync(file, `{"Repositories":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}}`),
+    },
     { is: '10 GB of nothing', make: (file: string) => truncateSync(file, 10e9) },
   ]) {
     it(`keeps its images without names where repositories.json is ${is}`, (t) => {
       const { images, references: found, findings } = read(scratch(t), ({ paths }) => make(paths.repositories));
       assert.equal(images.size, 2);
       assert.equal(found.size, 0);
-      assert.ok(findings.every((finding) => finding.code === 'REFERENCE_INVALID' && finding.message.startsWith('disk dpl-bad: ')));
+      assert.ok(
+        findings.every(
+          (finding) => finding.code === 'REFERENCE_INVALID' && finding.message.startsWith('disk dpl-bad: '),
+        ),
+      );
       assert.equal(findings.length > 0, is !== 'nothing');
     });
   }

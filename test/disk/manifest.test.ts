@@ -29,14 +29,25 @@ describe('a manifest', () => {
   });
 
   it('of a newer minor version is read, with what it has more', () => {
-    const found = readText(JSON.stringify({ ...minimal, formatVersion: '1.7', priority: -3, more: [1], images: [{ id: digest, references: ['a:1'], layers: [digest], also: 1 }] }));
+    const found = readText(
+      JSON.stringify({
+        ...minimal,
+        formatVersion: '1.7',
+        priority: -3,
+        more: [1],
+        images: [{ id: digest, references: ['a:1'], layers: [digest], also: 1 }],
+      }),
+    );
     assert.equal(found?.manifest.priority, -3);
     assert.equal(found.manifest.images[0]?.id, digest);
   });
 
   it('of a newer major version is refused, whatever else it holds', () => {
     for (const formatVersion of ['2.0', '10.0', '999999.1']) {
-      assert.throws(() => readText(JSON.stringify({ formatVersion, images: 'what?' })), { code: 'FORMAT_NEWER', message: `docker-preloader.json: format 1 expected, found ${formatVersion}: a newer docker-preloader is needed` });
+      assert.throws(() => readText(JSON.stringify({ formatVersion, images: 'what?' })), {
+        code: 'FORMAT_NEWER',
+        message: `docker-preloader.json: format 1 expected, found ${formatVersion}: a newer docker-preloader is needed`,
+      });
     }
   });
 
@@ -52,47 +63,101 @@ describe('a manifest', () => {
     ['{"formatVersion":"1.0"}', /`createdBy`: expected string, found nothing/],
     [JSON.stringify({ ...minimal, priority: 1.5 }), /`priority`: expected int, found 1\.5/],
     [JSON.stringify({ ...minimal, images: {} }), /`images`: expected array, found \{\}/],
-    [JSON.stringify({ ...minimal, images: [{ id: 'x', references: [], layers: [] }] }), /`images\.0\.id`: expected a sha256 digest, found "x"/],
-    [JSON.stringify({ ...minimal, layers: [{ chainId: digest, diffId: digest, cacheId: 7, sizeBytes: 1 }] }), /`layers\.0\.cacheId`: expected string, found 7/],
-    [JSON.stringify({ ...minimal, metadata: { '\u001b[2J': 'no digest' } }), /`metadata\.\\x1b\[2J`: expected a sha256 digest/],
-    [JSON.stringify({ ...minimal, bases: [{ label: 'x', manifest: digest, layers: ['../..'] }] }), /`bases\.0\.layers\.0`: expected a sha256 digest/],
+    [
+      JSON.stringify({ ...minimal, images: [{ id: 'x', references: [], layers: [] }] }),
+      /`images\.0\.id`: expected a sha256 digest, found "x"/,
+    ],
+    [
+      JSON.stringify({ ...minimal, layers: [{ chainId: digest, diffId: digest, cacheId: 7, sizeBytes: 1 }] }),
+      /`layers\.0\.cacheId`: expected string, found 7/,
+    ],
+    [
+      JSON.stringify({ ...minimal, metadata: { '\u001b[2J': 'no digest' } }),
+      /`metadata\.\\x1b\[2J`: expected a sha256 digest/,
+    ],
+    [
+      JSON.stringify({ ...minimal, bases: [{ label: 'x', manifest: digest, layers: ['../..'] }] }),
+      /`bases\.0\.layers\.0`: expected a sha256 digest/,
+    ],
     [`{"formatVersion":${'['.repeat(100_000)}${']'.repeat(100_000)}}`, /docker-preloader\.json: /],
   ] as const) {
-    it(`${JSON.stringify(text.slice(0, 90))} is refused, naming the key`, () => assert.throws(() => readText(text), { code: 'MANIFEST_INVALID', message: says }));
+    it(`${JSON.stringify(text.slice(0, 90))} is refused, naming the key`, () =>
+      assert.throws(() => readText(text), { code: 'MANIFEST_INVALID', message: says }));
   }
 
   for (const [is, make] of [
     ['a symlink', (file: string) => symlinkSync('/etc/passwd', file)],
     ['a folder', (file: string) => mkdirSync(file)],
-    ['10 GB of nothing', (file: string) => { writeFileSync(file, ''); truncateSync(file, 10e9); }],
+    [
+      '10 GB of nothing',
+      (file: string) => {
+        writeFileSync(file, '');
+        truncateSync(file, 10e9);
+      },
+    ],
   ] as const) {
     it(`that is ${is} is refused: the disk is not one without manifest`, (t) => {
       const folder = scratch(t);
       make(path.join(folder, MANIFEST_NAME));
-      assert.throws(() => readManifest(new DiskTree(folder)), { code: 'MANIFEST_INVALID', message: /docker-preloader\.json: (a regular file|at most 16777216 bytes) expected/ });
+      assert.throws(() => readManifest(new DiskTree(folder)), {
+        code: 'MANIFEST_INVALID',
+        message: /docker-preloader\.json: (a regular file|at most 16777216 bytes) expected/,
+      });
     });
   }
 
   it('is read or refused by name, whatever it is', () => {
-    const near = fc.record({ formatVersion: fc.oneof(fc.constant('1.0'), fc.jsonValue()), createdBy: fc.oneof(fc.constant('x'), fc.jsonValue()), images: fc.jsonValue(), layers: fc.jsonValue(), metadata: fc.jsonValue(), bases: fc.jsonValue() }, { requiredKeys: [] });
+    const near = fc.record(
+      {
+        formatVersion: fc.oneof(fc.constant('1.0'), fc.jsonValue()),
+        createdBy: fc.oneof(fc.constant('x'), fc.jsonValue()),
+        images: fc.jsonValue(),
+        layers: fc.jsonValue(),
+        metadata: fc.jsonValue(),
+        bases: fc.jsonValue(),
+      },
+      { requiredKeys: [] },
+    );
     fc.assert(
-      fc.property(fc.oneof(fc.json(), fc.string(), near.map((value) => JSON.stringify(value))), (text) => {
-        try {
-          readText(text);
-        } catch (error) {
-          assert.ok(error instanceof Error && 'code' in error);
-          assert.match(String(error.code), /^(MANIFEST_INVALID|FORMAT_NEWER)$/);
-          // oxlint-disable-next-line no-control-regex -- none may be left
-          assert.doesNotMatch(error.message, /[\u0000-\u001f\u007f-\u009f]/);
-        }
-      }),
+      fc.property(
+        fc.oneof(
+          fc.json(),
+          fc.string(),
+          near.map((value) => JSON.stringify(value)),
+        ),
+        (text) => {
+          try {
+            readText(text);
+          } catch (error) {
+            assert.ok(error instanceof Error && 'code' in error);
+            assert.match(String(error.code), /^(MANIFEST_INVALID|FORMAT_NEWER)$/);
+            // oxlint-disable-next-line no-control-regex -- none may be left
+            assert.doesNotMatch(error.message, /[\u0000-\u001f\u007f-\u009f]/);
+          }
+        },
+      ),
     );
   });
 });
 
 describe('a label', () => {
-  for (const text of ['dpl-0123456789a', 'a', 'A.b_c-d', 'x'.repeat(16)]) it(`${text} is taken`, () => assert.ok(isLabel(text)));
-  for (const text of ['', '.', '..', '../x', 'a/b', '-a', '.hidden', 'a b', 'a\n', 'a\0', 'x'.repeat(17), 'ä', '\u001b[m']) {
+  for (const text of ['dpl-0123456789a', 'a', 'A.b_c-d', 'x'.repeat(16)])
+    it(`${text} is taken`, () => assert.ok(isLabel(text)));
+  for (const text of [
+    '',
+    '.',
+    '..',
+    '../x',
+    'a/b',
+    '-a',
+    '.hidden',
+    'a b',
+    'a\n',
+    'a\0',
+    'x'.repeat(17),
+    'ä',
+    '\u001b[m',
+  ]) {
     it(`${JSON.stringify(text)} is not`, () => {
       assert.ok(!isLabel(text));
       assert.equal(labelPattern(text), undefined);

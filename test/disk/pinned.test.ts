@@ -19,16 +19,38 @@ const config = at.image(facts.id);
 /** A disk as `build` makes it: its manifest lists all metadata. @returns the manifest's digest */
 function makePinned(root: string): string {
   loadImages(root, [app, tool], 'pinned');
-  const files = readdirSync(path.join(root, 'image'), { recursive: true, withFileTypes: true }).flatMap((entry) => (entry.isFile() ? [path.relative(root, path.join(entry.parentPath, entry.name))] : []));
-  const layers = [...new Map([app, tool].flatMap((spec) => {
-    const { chains, diffIDs } = factsOf(spec);
-    return chains.map((chain, index) => [chain, {
-      chainId: chain, diffId: must(diffIDs[index]), ...(index === 0 ? {} : { parent: must(chains[index - 1]) }),
-      cacheId: readFileSync(path.join(root, at.layer(chain), 'cache-id'), 'utf8'), sizeBytes: Number(readFileSync(path.join(root, at.layer(chain), 'size'), 'utf8')),
-    }] as const);
-  })).values()];
+  const files = readdirSync(path.join(root, 'image'), { recursive: true, withFileTypes: true }).flatMap((entry) =>
+    entry.isFile() ? [path.relative(root, path.join(entry.parentPath, entry.name))] : [],
+  );
+  const layers = [
+    ...new Map(
+      [app, tool].flatMap((spec) => {
+        const { chains, diffIDs } = factsOf(spec);
+        return chains.map(
+          (chain, index) =>
+            [
+              chain,
+              {
+                chainId: chain,
+                diffId: must(diffIDs[index]),
+                ...(index === 0 ? {} : { parent: must(chains[index - 1]) }),
+                cacheId: readFileSync(path.join(root, at.layer(chain), 'cache-id'), 'utf8'),
+                sizeBytes: Number(readFileSync(path.join(root, at.layer(chain), 'size'), 'utf8')),
+              },
+            ] as const,
+        );
+      }),
+    ).values(),
+  ];
   const manifest = JSON.stringify({
-    formatVersion: '1.0', createdBy: 'test', images: [app, tool].map((spec) => ({ id: factsOf(spec).id, references: spec.references ?? [], layers: factsOf(spec).chains })), layers,
+    formatVersion: '1.0',
+    createdBy: 'test',
+    images: [app, tool].map((spec) => ({
+      id: factsOf(spec).id,
+      references: spec.references ?? [],
+      layers: factsOf(spec).chains,
+    })),
+    layers,
     metadata: Object.fromEntries(files.map((file) => [file, sha256(readFileSync(path.join(root, file)))])),
   });
   writeFile(path.join(root, 'docker-preloader.json'), manifest);
@@ -45,31 +67,86 @@ describe('a disk whose manifest is pinned', () => {
     const { root, digest } = pinned(t);
     const content = readPinnedDisk('dpl-a', root, [`sha256:${'0'.repeat(64)}`, digest]);
     assert.deepEqual(content.findings, []);
-    assert.deepEqual([content.pinned, content.images.size, content.layers.size, [...content.references.keys()].toSorted()], [true, 2, 3, ['app:1', 'tool:1']]);
-    for (const { tarSplit } of content.layers.values()) assert.equal(tarSplit?.digest, sha256(readFileSync(tarSplit?.path ?? '')));
+    assert.deepEqual(
+      [content.pinned, content.images.size, content.layers.size, [...content.references.keys()].toSorted()],
+      [true, 2, 3, ['app:1', 'tool:1']],
+    );
+    for (const { tarSplit } of content.layers.values())
+      assert.equal(tarSplit?.digest, sha256(readFileSync(tarSplit?.path ?? '')));
   });
 
   it('is refused where that is another, and nothing else of it is read', (t) => {
     const { root, digest } = pinned(t);
     rmSync(path.join(root, 'image'), { recursive: true });
-    assert.throws(() => readPinnedDisk('dpl-a', root, [`sha256:${'0'.repeat(64)}`]), { code: 'DISK_CONTENT', message: `a manifest with digest sha256:${'0'.repeat(64)} expected, found ${digest}` });
+    assert.throws(() => readPinnedDisk('dpl-a', root, [`sha256:${'0'.repeat(64)}`]), {
+      code: 'DISK_CONTENT',
+      message: `a manifest with digest sha256:${'0'.repeat(64)} expected, found ${digest}`,
+    });
   });
 
   for (const [is, spoil, says] of [
-    ['other bytes in repositories.json', (root: string) => writeFileSync(path.join(root, at.repositories), '{"Repositories":{}}'), /^image\/overlay2\/repositories\.json: content with digest sha256:\w{64} expected, as the manifest has it, found sha256:\w{64}$/],
-    ['no repositories.json', (root: string) => rmSync(path.join(root, at.repositories)), /^image\/overlay2\/repositories\.json: content with digest .*, found no such file$/],
-    ['a symlink for it', (root: string) => {
-      rmSync(path.join(root, at.repositories));
-      symlinkSync('../../docker-preloader.json', path.join(root, at.repositories));
-    }, /a regular file expected, found a symlink$/],
-    ['an image less', (root: string) => rmSync(path.join(root, config)), /^image sha256:\w{64}, which the manifest lists, expected, found none that can be used$/],
-    ['an image more', (root: string) => loadImages(root, [{ layers: ['evil'] }], 'evil'), /: a file that the manifest lists expected, found one that it does not$/],
-    ['metadata more', (root: string) => writeFile(path.join(root, at.imageMetadata(facts.id), 'parent'), factsOf(tool).id), /parent: a file that the manifest lists expected/],
-    ['metadata of another time', (root: string) => writeFileSync(path.join(root, at.imageMetadata(facts.id), 'lastUpdated'), '2027-01-02T03:04:05Z'), /lastUpdated: content with digest/],
-    ['other registry sources', (root: string) => writeFileSync(path.join(root, at.metadataByDiffID(must(facts.diffIDs[0]))), '[]'), /v2metadata-by-diffid\/sha256\/\w{64}: content with digest/],
-    ['no tar-split', (root: string) => rmSync(path.join(root, top, 'tar-split.json.gz')), /tar-split\.json\.gz: content with digest .*, found no such file$/],
-    ['no record of a layer', (root: string) => rmSync(path.join(root, top), { recursive: true }), /^layer sha256:\w{64}, which the manifest lists, expected, found none that can be used$/],
-    ['no folder of a layer', (root: string) => rmSync(path.join(root, 'overlay2', readFileSync(path.join(root, top, 'cache-id'), 'utf8')), { recursive: true }), /^layer sha256:\w{64}, which the manifest lists, expected/],
+    [
+      'other bytes in repositories.json',
+      (root: string) => writeFileSync(path.join(root, at.repositories), '{"Repositories":{}}'),
+      /^image\/overlay2\/repositories\.json: content with digest sha256:\w{64} expected, as the manifest has it, found sha256:\w{64}$/,
+    ],
+    [
+      'no repositories.json',
+      (root: string) => rmSync(path.join(root, at.repositories)),
+      /^image\/overlay2\/repositories\.json: content with digest .*, found no such file$/,
+    ],
+    [
+      'a symlink for it',
+      (root: string) => {
+        rmSync(path.join(root, at.repositories));
+        symlinkSync('../../docker-preloader.json', path.join(root, at.repositories));
+      },
+      /a regular file expected, found a symlink$/,
+    ],
+    [
+      'an image less',
+      (root: string) => rmSync(path.join(root, config)),
+      /^image sha256:\w{64}, which the manifest lists, expected, found none that can be used$/,
+    ],
+    [
+      'an image more',
+      (root: string) => loadImages(root, [{ layers: ['evil'] }], 'evil'),
+      /: a file that the manifest lists expected, found one that it does not$/,
+    ],
+    [
+      'metadata more',
+      (root: string) => writeFile(path.join(root, at.imageMetadata(facts.id), 'parent'), factsOf(tool).id),
+      /parent: a file that the manifest lists expected/,
+    ],
+    [
+      'metadata of another time',
+      (root: string) =>
+        writeFileSync(path.join(root, at.imageMetadata(facts.id), 'lastUpdated'), '2027-01-02T03:04:05Z'),
+      /lastUpdated: content with digest/,
+    ],
+    [
+      'other registry sources',
+      (root: string) => writeFileSync(path.join(root, at.metadataByDiffID(must(facts.diffIDs[0]))), '[]'),
+      /v2metadata-by-diffid\/sha256\/\w{64}: content with digest/,
+    ],
+    [
+      'no tar-split',
+      (root: string) => rmSync(path.join(root, top, 'tar-split.json.gz')),
+      /tar-split\.json\.gz: content with digest .*, found no such file$/,
+    ],
+    [
+      'no record of a layer',
+      (root: string) => rmSync(path.join(root, top), { recursive: true }),
+      /^layer sha256:\w{64}, which the manifest lists, expected, found none that can be used$/,
+    ],
+    [
+      'no folder of a layer',
+      (root: string) =>
+        rmSync(path.join(root, 'overlay2', readFileSync(path.join(root, top, 'cache-id'), 'utf8')), {
+          recursive: true,
+        }),
+      /^layer sha256:\w{64}, which the manifest lists, expected/,
+    ],
   ] as const) {
     it(`costs itself with ${is}`, (t) => {
       const { root, digest } = pinned(t);
@@ -91,6 +168,7 @@ describe('the digest that a disk must have', () => {
     [[`dpl-*@${a}`, `dpl-b@${b}`], 'dpl-b', [b]],
     [[`dpl-*@${a}`, 'dpl-b'], 'dpl-b', [a]],
   ] as const satisfies readonly (readonly [readonly string[], string, readonly string[] | undefined])[]) {
-    it(`${label} under ${JSON.stringify(required).replaceAll(/(sha256:.)\w*/g, '$1…')}: ${digests === undefined ? 'any' : digests.length}`, () => assert.deepEqual(requiredDigests({ required }, label), digests));
+    it(`${label} under ${JSON.stringify(required).replaceAll(/(sha256:.)\w*/g, '$1…')}: ${digests === undefined ? 'any' : digests.length}`, () =>
+      assert.deepEqual(requiredDigests({ required }, label), digests));
   }
 });

@@ -18,10 +18,19 @@ interface ConfigCase {
 
 const cases: readonly ConfigCase[] = [
   { is: 'UTF-16', json: '{"data-root":"A"}', encode: (json) => Buffer.from(`\uFEFF${json}`, 'utf16le'), notEach: true },
-  { is: 'UTF-16, big end first', json: '{"data-root":"A"}', encode: (json) => Buffer.from(`\uFEFF${json}`, 'utf16le').swap16(), notEach: true },
+  {
+    is: 'UTF-16, big end first',
+    json: '{"data-root":"A"}',
+    encode: (json) => Buffer.from(`\uFEFF${json}`, 'utf16le').swap16(),
+    notEach: true,
+  },
   { is: 'UTF-8 with a mark', json: '{"data-root":"A"}', encode: (json) => Buffer.from(`\uFEFF${json}`), notEach: true },
   { is: 'UTF-16 without a mark', json: '{"data-root":"A"}', encode: (json) => Buffer.from(json, 'utf16le') },
-  { is: 'UTF-16 cut off', json: '{"data-root":"A"} ', encode: (json) => Buffer.from(`\uFEFF${json}`, 'utf16le').subarray(0, -1) },
+  {
+    is: 'UTF-16 cut off',
+    json: '{"data-root":"A"} ',
+    encode: (json) => Buffer.from(`\uFEFF${json}`, 'utf16le').subarray(0, -1),
+  },
   { is: 'other spaces around it', json: '\u00A0\u0085{"data-root":"A"}\u2003', notEach: true },
   { is: 'nulls', json: '{"data-root":"A","storage-driver":null,"userns-remap":null,"features":null}' },
   { is: 'a key twice', json: '{"data-root":"A","data-root":"B"}' },
@@ -55,7 +64,10 @@ for (const version of dockerdVersions) {
         const text = json.replaceAll('"A"', JSON.stringify(root('A'))).replaceAll('"B"', JSON.stringify(root('B')));
         writeFileSync(file, encode?.(text) ?? text);
         const theirs = await dockerdsRoot(tree, file);
-        const ours = await readDaemonConfig(file).then(({ dataRoot }) => path.basename(path.dirname(dataRoot)), () => 'refused');
+        const ours = await readDaemonConfig(file).then(
+          ({ dataRoot }) => path.basename(path.dirname(dataRoot)),
+          () => 'refused',
+        );
         assert.equal(ours, notEach === true && theirs === 'refused' ? 'is-A' : theirs);
       });
     }
@@ -65,9 +77,31 @@ for (const version of dockerdVersions) {
 /** Which of the data roots dockerd wants to make, or that it refuses the file. */
 async function dockerdsRoot({ dockerd, bin, lib }: DockerdTree, file: string): Promise<string> {
   const own = path.dirname(file);
-  const { all, exitCode } = await execa(dockerd, [
-    '--config-file', file, '--host', `unix://${own}/docker.sock`, '--exec-root', `${own}/exec`, '--pidfile', `${own}/docker.pid`, '--bridge=none', '--iptables=false',
-  ], { cwd: own, reject: false, all: true, timeout: 30_000, env: { PATH: `${bin}:${process.env['PATH'] ?? ''}`, ...(lib === undefined ? {} : { LD_LIBRARY_PATH: lib }) } });
+  const { all, exitCode } = await execa(
+    dockerd,
+    [
+      '--config-file',
+      file,
+      '--host',
+      `unix://${own}/docker.sock`,
+      '--exec-root',
+      `${own}/exec`,
+      '--pidfile',
+      `${own}/docker.pid`,
+      '--bridge=none',
+      '--iptables=false',
+    ],
+    {
+      cwd: own,
+      reject: false,
+      all: true,
+      timeout: 30_000,
+      env: { PATH: `${bin}:${process.env['PATH'] ?? ''}`, ...(lib === undefined ? {} : { LD_LIBRARY_PATH: lib }) },
+    },
+  );
   assert.equal(exitCode, 1, all);
-  return /(is-[AB])(?:\/docker)?: not a directory/.exec(all)?.[1] ?? (/unable to configure the Docker daemon/.test(all) ? 'refused' : assert.fail(all));
+  return (
+    /(is-[AB])(?:\/docker)?: not a directory/.exec(all)?.[1] ??
+    (/unable to configure the Docker daemon/.test(all) ? 'refused' : assert.fail(all))
+  );
 }

@@ -20,7 +20,10 @@ describe('an image configuration', () => {
 
   it('must have the digest that it is named by', () => {
     const { config } = factsOf({ layers: ['a'] });
-    assert.throws(() => parseImageConfig(Buffer.from(config), anyID), /^Error: a configuration with digest sha256:0{64} expected, found sha256:[0-9a-f]{64}$/);
+    assert.throws(
+      () => parseImageConfig(Buffer.from(config), anyID),
+      /^Error: a configuration with digest sha256:0{64} expected, found sha256:[0-9a-f]{64}$/,
+    );
   });
 
   for (const [text, says] of [
@@ -32,11 +35,15 @@ describe('an image configuration', () => {
     ['{"rootfs":{"diff_ids":["sha256:x"]}}', /`rootfs\.diff_ids`: sha256 digests expected/],
     ['{"rootfs":{"diff_ids":["../../etc"]}}', /`rootfs\.diff_ids`: sha256 digests expected/],
     ['{"rootfs":{"diff_ids":[null]}}', /`rootfs\.diff_ids`: sha256 digests expected/],
-    [JSON.stringify({ rootfs: { diff_ids: Array.from({ length: 126 }, () => `sha256:${'0'.repeat(64)}`) } }), /at most 125 layers expected, found 126/],
+    [
+      JSON.stringify({ rootfs: { diff_ids: Array.from({ length: 126 }, () => `sha256:${'0'.repeat(64)}`) } }),
+      /at most 125 layers expected, found 126/,
+    ],
     ['', /JSON/],
     ['\0'.repeat(64), /JSON/],
   ] as const) {
-    it(`${JSON.stringify(text.slice(0, 50))} is refused`, () => assert.throws(() => parseImageConfig(Buffer.from(text), idOf(text)), says));
+    it(`${JSON.stringify(text.slice(0, 50))} is refused`, () =>
+      assert.throws(() => parseImageConfig(Buffer.from(text), idOf(text)), says));
   }
 
   for (const text of ['{"rootfs":{}}', '{"rootfs":{"type":"layers","diff_ids":null}}', '{"rootfs":{"diff_ids":[]}}']) {
@@ -45,13 +52,23 @@ describe('an image configuration', () => {
 
   it('is parsed or refused, whatever it is', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.json(), fc.string(), fc.json().map((json) => `{"rootfs":{"diff_ids":${json}}}`)), (text) => {
-        try {
-          assert.deepEqual(parseImageConfig(Buffer.from(text), idOf(text)).chains.length, (JSON.parse(text) as { rootfs: { diff_ids?: unknown[] } }).rootfs.diff_ids?.length ?? 0);
-        } catch (error) {
-          assert.ok(error instanceof Error);
-        }
-      }),
+      fc.property(
+        fc.oneof(
+          fc.json(),
+          fc.string(),
+          fc.json().map((json) => `{"rootfs":{"diff_ids":${json}}}`),
+        ),
+        (text) => {
+          try {
+            assert.deepEqual(
+              parseImageConfig(Buffer.from(text), idOf(text)).chains.length,
+              (JSON.parse(text) as { rootfs: { diff_ids?: unknown[] } }).rootfs.diff_ids?.length ?? 0,
+            );
+          } catch (error) {
+            assert.ok(error instanceof Error);
+          }
+        },
+      ),
     );
   });
 
@@ -66,7 +83,23 @@ describe('a digest', () => {
   it('is sha256 and 64 lower-case hex digits, and nothing else', () => {
     for (const as of [asImageID, asChainID, asDiffID]) {
       assert.equal(as(good), good);
-      for (const bad of [good.toUpperCase(), `${good}\n`, ` ${good}`, good.slice(0, -1), `${good}0`, good.replace('sha256', 'sha512'), '', 'sha256:', 7, null, undefined, {}, [good], { toString: () => good }]) assert.equal(as(bad), undefined);
+      for (const bad of [
+        good.toUpperCase(),
+        `${good}\n`,
+        ` ${good}`,
+        good.slice(0, -1),
+        `${good}0`,
+        good.replace('sha256', 'sha512'),
+        '',
+        'sha256:',
+        7,
+        null,
+        undefined,
+        {},
+        [good],
+        { toString: () => good },
+      ])
+        assert.equal(as(bad), undefined);
     }
     assert.equal(hexOf(good), '0a'.repeat(32));
   });
@@ -77,7 +110,7 @@ describe('a digest', () => {
 describe('the names of a layer of ours', () => {
   const digests = fc.stringMatching(/^[0-9a-f]{64}$/).map((hex) => must(asChainID(`sha256:${hex}`)));
 
-  it('follow from its ChainID alone, in dockerd\'s form', () => {
+  it("follow from its ChainID alone, in dockerd's form", () => {
     fc.assert(
       fc.property(digests, (chain) => {
         const names = ownLayerNames(chain);
@@ -91,19 +124,30 @@ describe('the names of a layer of ours', () => {
   });
 
   it('differ from layer to layer', () => {
-    fc.assert(fc.property(fc.uniqueArray(digests, { minLength: 2, maxLength: 20 }), (chains) => {
-      assert.equal(new Set(chains.map((chain) => ownLayerNames(chain).cacheId)).size, chains.length);
-      assert.equal(new Set(chains.map((chain) => ownLayerNames(chain).link)).size, chains.length);
-    }));
+    fc.assert(
+      fc.property(fc.uniqueArray(digests, { minLength: 2, maxLength: 20 }), (chains) => {
+        assert.equal(new Set(chains.map((chain) => ownLayerNames(chain).cacheId)).size, chains.length);
+        assert.equal(new Set(chains.map((chain) => ownLayerNames(chain).link)).size, chains.length);
+      }),
+    );
   });
 
   it('stay what they were in earlier versions: containers name them', () => {
-    assert.deepEqual(ownLayerNames(must(asChainID(`sha256:${'0'.repeat(64)}`))), { cacheId: 'dd4743a6c0c9cd15c9d267c9383dc9757e8307249d5f94bd942d18a792424c0a', link: 'QKUKLV4LTD7OAIN34VQJYQDS7W' });
-    assert.deepEqual(emptyLayer, { cacheId: 'aa1b30efd4e77885168331c9ba7f149115fd7433ab5e7a32b89af025f31dd6ef', link: 'E3PNAYF24GRFOSBQILUJ2NXUYR' });
+    assert.deepEqual(ownLayerNames(must(asChainID(`sha256:${'0'.repeat(64)}`))), {
+      cacheId: 'dd4743a6c0c9cd15c9d267c9383dc9757e8307249d5f94bd942d18a792424c0a',
+      link: 'QKUKLV4LTD7OAIN34VQJYQDS7W',
+    });
+    assert.deepEqual(emptyLayer, {
+      cacheId: 'aa1b30efd4e77885168331c9ba7f149115fd7433ab5e7a32b89af025f31dd6ef',
+      link: 'E3PNAYF24GRFOSBQILUJ2NXUYR',
+    });
   });
 
   it('form a `lower` that reads back, nearest first', () => {
-    const lower = lowerOf({ link: 'C', lower: lowerOf({ link: 'B', lower: lowerOf({ link: 'A', lower: undefined }) }) });
+    const lower = lowerOf({
+      link: 'C',
+      lower: lowerOf({ link: 'B', lower: lowerOf({ link: 'A', lower: undefined }) }),
+    });
     assert.equal(lower, 'l/C:l/B:l/A');
     assert.equal(lowerOf({ link: 'C', lower: '' }), 'l/C');
     assert.deepEqual(linksIn(lower), ['C', 'B', 'A']);
@@ -114,6 +158,8 @@ describe('the names of a layer of ours', () => {
 });
 
 describe('a cache-id', () => {
-  for (const text of ['a'.repeat(64), 'abcdefghij0123456789vwxyz', 'A-b_c']) it(`${text} is taken`, () => assert.ok(isCacheId(text)));
-  for (const text of ['', '.', '..', '../x', 'a/b', '/etc', 'a\n', 'a\0', '-x', '_x', 'a'.repeat(129), 'ä']) it(`${JSON.stringify(text.slice(0, 20))} is not`, () => assert.ok(!isCacheId(text)));
+  for (const text of ['a'.repeat(64), 'abcdefghij0123456789vwxyz', 'A-b_c'])
+    it(`${text} is taken`, () => assert.ok(isCacheId(text)));
+  for (const text of ['', '.', '..', '../x', 'a/b', '/etc', 'a\n', 'a\0', '-x', '_x', 'a'.repeat(129), 'ä'])
+    it(`${JSON.stringify(text.slice(0, 20))} is not`, () => assert.ok(!isCacheId(text)));
 });

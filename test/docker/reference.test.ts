@@ -52,20 +52,36 @@ describe('a reference', () => {
     [`${'n'.repeat(256)}`, `${'n'.repeat(256)}:1`, 'a long name'],
   ];
   for (const [repository, text, why] of invalid) {
-    it(`${JSON.stringify(text.slice(0, 40))} is not: ${why}`, () => assert.equal(parseReference(repository, text), undefined));
+    it(`${JSON.stringify(text.slice(0, 40))} is not: ${why}`, () =>
+      assert.equal(parseReference(repository, text), undefined));
   }
 
   it('is parsed in a time that does not explode', () => {
     const start = performance.now();
-    for (const text of ['a-'.repeat(120), 'a.'.repeat(120), `${'a'.repeat(250)}!`, `${'a/'.repeat(120)}!`, `${'-a'.repeat(120)}`]) parseReference(text, `${text}:1`);
+    for (const text of [
+      'a-'.repeat(120),
+      'a.'.repeat(120),
+      `${'a'.repeat(250)}!`,
+      `${'a/'.repeat(120)}!`,
+      `${'-a'.repeat(120)}`,
+    ])
+      parseReference(text, `${text}:1`);
     assert.ok(performance.now() - start < 1000);
   });
 });
 
 describe('repositories.json', () => {
   it('is read over all repositories, and what is no image is passed over', () => {
-    const { references } = parseReferenceStore(JSON.stringify({ Repositories: { a: { 'a:1': id('1'), 'a:2': 7 }, 'b/c': { 'b/c:1': id('2') } } }));
-    assert.deepEqual([...references], [['a:1', id('1')], ['b/c:1', id('2')]]);
+    const { references } = parseReferenceStore(
+      JSON.stringify({ Repositories: { a: { 'a:1': id('1'), 'a:2': 7 }, 'b/c': { 'b/c:1': id('2') } } }),
+    );
+    assert.deepEqual(
+      [...references],
+      [
+        ['a:1', id('1')],
+        ['b/c:1', id('2')],
+      ],
+    );
   });
 
   for (const text of ['{}', '{"Repositories":{}}', '{"Repositories":null}']) {
@@ -83,7 +99,9 @@ describe('repositories.json', () => {
   }
 
   const repository = fc.constantFrom('alpine', 'x/y', 'registry:5000/z');
-  const reference = fc.tuple(repository, fc.constantFrom(':1', ':2', ':latest', `@sha256:${hex}`)).map(([name, rest]) => `${name}${rest}`);
+  const reference = fc
+    .tuple(repository, fc.constantFrom(':1', ':2', ':latest', `@sha256:${hex}`))
+    .map(([name, rest]) => `${name}${rest}`);
   const image = fc.constantFrom(id('1'), id('2'), id('3'));
   const changes = fc.array(fc.tuple(reference, fc.option(image, { nil: undefined }))).map((list) => new Map(list));
 
@@ -94,19 +112,27 @@ describe('repositories.json', () => {
         const after = parseReferenceStore(updateReferenceStore(before, second));
         const expected = new Map([...first, ...second].filter(([, value]) => value !== undefined));
         for (const [name, value] of second) if (value === undefined) expected.delete(name);
-        assert.deepEqual(new Map([...after.references].toSorted(([a], [b]) => (a < b ? -1 : 1))), new Map([...expected].toSorted(([a], [b]) => (a < b ? -1 : 1))));
-        for (const entries of Object.values(after.document['Repositories'] as Record<string, object>)) assert.ok(Object.keys(entries).length > 0);
+        assert.deepEqual(
+          new Map([...after.references].toSorted(([a], [b]) => (a < b ? -1 : 1))),
+          new Map([...expected].toSorted(([a], [b]) => (a < b ? -1 : 1))),
+        );
+        for (const entries of Object.values(after.document['Repositories'] as Record<string, object>))
+          assert.ok(Object.keys(entries).length > 0);
       }),
     );
   });
 
   it('keeps whatever else is in it, to the byte', () => {
     fc.assert(
-      fc.property(fc.dictionary(fc.string(), fc.dictionary(fc.string(), fc.string())), fc.dictionary(fc.string(), fc.jsonValue()), (repositories, rest) => {
-        const text = JSON.stringify({ ...rest, Repositories: repositories });
-        const before = JSON.parse(text) as unknown;
-        assert.deepEqual(JSON.parse(updateReferenceStore(parseReferenceStore(text), new Map())), before);
-      }),
+      fc.property(
+        fc.dictionary(fc.string(), fc.dictionary(fc.string(), fc.string())),
+        fc.dictionary(fc.string(), fc.jsonValue()),
+        (repositories, rest) => {
+          const text = JSON.stringify({ ...rest, Repositories: repositories });
+          const before = JSON.parse(text) as unknown;
+          assert.deepEqual(JSON.parse(updateReferenceStore(parseReferenceStore(text), new Map())), before);
+        },
+      ),
     );
   });
 
@@ -114,7 +140,8 @@ describe('repositories.json', () => {
     fc.assert(
       fc.property(fc.json(), (text) => {
         try {
-          for (const value of parseReferenceStore(text).references.values()) assert.match(value, /^sha256:[0-9a-f]{64}$/);
+          for (const value of parseReferenceStore(text).references.values())
+            assert.match(value, /^sha256:[0-9a-f]{64}$/);
         } catch (error) {
           assert.ok(error instanceof Error);
           assert.match(error.message, /expected|JSON/);

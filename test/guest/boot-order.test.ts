@@ -13,7 +13,11 @@ import { bootContainer, type Container } from '../support/nspawn.ts';
 interface BootOrder {
   readonly boot: { readonly readyUsec: number };
   readonly faults: readonly unknown[];
-  readonly timeline: { readonly originUsec: number; readonly entries: readonly Entry[]; readonly criticalPath: readonly Entry[] };
+  readonly timeline: {
+    readonly originUsec: number;
+    readonly entries: readonly Entry[];
+    readonly criticalPath: readonly Entry[];
+  };
 }
 
 interface Entry {
@@ -40,87 +44,138 @@ interface FaultCase {
 }
 
 const unitFile = '/etc/systemd/system/docker-preloader.service';
-const packaged = '$(ls /usr/lib/systemd/system/docker-preloader.service /lib/systemd/system/docker-preloader.service 2>/dev/null | head -n 1)';
-const service = (name: string, ...lines: readonly string[]): string => `printf '%s\\n' ${lines.map((line) => `'${line}'`).join(' ')} > /etc/systemd/system/${name}`;
-const dropIn = (unit: string, ...lines: readonly string[]): string => `mkdir -p /etc/systemd/system/${unit}.d && ${service(`${unit}.d/test.conf`, ...lines)}`;
-const otherDockerd = service('other-docker.service', '[Service]', 'Type=notify', 'ExecStart=/usr/sbin/dockerd', '[Install]', 'WantedBy=multi-user.target');
+const packaged =
+  '$(ls /usr/lib/systemd/system/docker-preloader.service /lib/systemd/system/docker-preloader.service 2>/dev/null | head -n 1)';
+const service = (name: string, ...lines: readonly string[]): string =>
+  `printf '%s\\n' ${lines.map((line) => `'${line}'`).join(' ')} > /etc/systemd/system/${name}`;
+const dropIn = (unit: string, ...lines: readonly string[]): string =>
+  `mkdir -p /etc/systemd/system/${unit}.d && ${service(`${unit}.d/test.conf`, ...lines)}`;
+const otherDockerd = service(
+  'other-docker.service',
+  '[Service]',
+  'Type=notify',
+  'ExecStart=/usr/sbin/dockerd',
+  '[Install]',
+  'WantedBy=multi-user.target',
+);
 
 const cases = {
   early: {
     about: 'dockerd that started before READY, as with a first `systemctl enable --now`',
     // Without the drop-in, too: its `apply` would have filled the store in time.
     make: 'systemctl disable docker-preloader.service docker-preloader.socket && mkdir -p /etc/systemd/system/docker.service.d && ln -s /dev/null /etc/systemd/system/docker.service.d/50-docker-preloader.conf',
-    later: 'rm /etc/systemd/system/docker.service.d/50-docker-preloader.conf && systemctl enable --now docker-preloader',
-    code: 'STARTED_EARLY', says: /dockerd started \S+ m?s before docker-preloader was READY; type: systemctl restart docker$/,
+    later:
+      'rm /etc/systemd/system/docker.service.d/50-docker-preloader.conf && systemctl enable --now docker-preloader',
+    code: 'STARTED_EARLY',
+    says: /dockerd started \S+ m?s before docker-preloader was READY; type: systemctl restart docker$/,
   },
   unwanted: {
     about: 'a unit that docker.service does not want',
     make: `systemctl disable docker-preloader && sed 's/^WantedBy=docker.service/WantedBy=multi-user.target/' ${packaged} > ${unitFile} && systemctl enable docker-preloader`,
-    code: 'NOT_WANTED', says: /docker-preloader\.service is wanted only by multi-user\.target: docker\.service expected to want it/, with: ['STARTED_EARLY'],
+    code: 'NOT_WANTED',
+    says: /docker-preloader\.service is wanted only by multi-user\.target: docker\.service expected to want it/,
+    with: ['STARTED_EARLY'],
   },
   unordered: {
     about: 'a unit that is not ordered before docker.service',
     make: `sed '/^Before=docker.service/d' ${packaged} > ${unitFile}`,
-    code: 'NOT_ORDERED', says: /docker-preloader\.service \(\/etc\/systemd\/system\/docker-preloader\.service\) is not ordered before docker\.service/, with: ['STARTED_EARLY'],
+    code: 'NOT_ORDERED',
+    says: /docker-preloader\.service \(\/etc\/systemd\/system\/docker-preloader\.service\) is not ordered before docker\.service/,
+    with: ['STARTED_EARLY'],
   },
   ignoring: {
     about: 'docker.service started by a unit that passes over dependencies',
     make: `${service('early.service', '[Unit]', 'DefaultDependencies=no', 'After=dbus.socket sysinit.target', 'Before=docker.socket docker-preloader.service', '[Service]', 'Type=oneshot', 'ExecStart=systemctl start --job-mode=ignore-dependencies docker.service', '[Install]', 'WantedBy=sysinit.target basic.target')} && systemctl enable early`,
-    code: 'STARTED_ELSEWHERE', says: /early\.service started docker\.service and passed over its dependencies/, with: ['STARTED_EARLY'],
+    code: 'STARTED_ELSEWHERE',
+    says: /early\.service started docker\.service and passed over its dependencies/,
+    with: ['STARTED_EARLY'],
   },
   otherUnit: {
     about: 'dockerd started by another unit',
     make: `${otherDockerd} && systemctl disable docker.service docker.socket && systemctl enable other-docker`,
-    code: 'STARTED_ELSEWHERE', says: /dockerd \(PID \d+\) was started by other-docker\.service, which does not wait for docker-preloader\.service/,
+    code: 'STARTED_ELSEWHERE',
+    says: /dockerd \(PID \d+\) was started by other-docker\.service, which does not wait for docker-preloader\.service/,
   },
   otherSocket: {
     about: 'docker.socket that starts another unit',
     make: `${otherDockerd} && ${dropIn('docker.socket', '[Socket]', 'Service=other-docker.service')} && systemctl disable docker.service`,
-    code: 'STARTED_ELSEWHERE', says: /docker\.socket starts other-docker\.service, which does not wait/, tidy: 'rm -f /etc/systemd/system/other-docker.service; systemctl enable docker.service',
+    code: 'STARTED_ELSEWHERE',
+    says: /docker\.socket starts other-docker\.service, which does not wait/,
+    tidy: 'rm -f /etc/systemd/system/other-docker.service; systemctl enable docker.service',
   },
   mountOrder: {
     about: 'a mount of the data root that the agent does not wait for',
     make: `mkdir -p /var/lib/docker/disk /srv/docker && echo '/var/lib/docker/disk /srv/docker none bind,nofail 0 0' > /etc/fstab
       mkdir -p /etc/docker && cp /etc/docker/daemon.json /etc/docker/daemon.json.before && sed 's|{|{ "data-root": "/srv/docker",|' /etc/docker/daemon.json.before > /etc/docker/daemon.json`,
-    code: 'MOUNT_ORDER', says: /does not wait for \/srv\/docker, which the data root \/srv\/docker is on/, with: ['OTHER_STORE'],
+    code: 'MOUNT_ORDER',
+    says: /does not wait for \/srv\/docker, which the data root \/srv\/docker is on/,
+    with: ['OTHER_STORE'],
     tidy: 'mv /etc/docker/daemon.json.before /etc/docker/daemon.json; : > /etc/fstab',
   },
   namespace: {
     about: 'a mount namespace of its own',
     make: dropIn('docker-preloader.service', '[Service]', 'PrivateTmp=yes', 'ReadOnlyPaths=/usr'),
-    code: 'OWN_NAMESPACE', says: /mount namespace of its own by PrivateTmp=yes, ReadOnlyPaths=\/usr: dockerd sees empty folders/,
+    code: 'OWN_NAMESPACE',
+    says: /mount namespace of its own by PrivateTmp=yes, ReadOnlyPaths=\/usr: dockerd sees empty folders/,
   },
   cycle: {
     about: 'an ordering cycle',
     make: `${service('circle.service', '[Unit]', 'After=docker.service', '[Service]', 'ExecStart=/bin/true', '[Install]', 'WantedBy=multi-user.target')} && systemctl enable circle && ${dropIn('docker-preloader.service', '[Unit]', 'After=circle.service')}`,
-    code: 'ORDERING_CYCLE', says: /an ordering cycle, each waits for the next: docker-preloader\.service → circle\.service → docker\.service → docker-preloader\.service;/, with: ['STARTED_EARLY'],
+    code: 'ORDERING_CYCLE',
+    says: /an ordering cycle, each waits for the next: docker-preloader\.service → circle\.service → docker\.service → docker-preloader\.service;/,
+    with: ['STARTED_EARLY'],
   },
   lenient: {
     about: 'a required label without the strict drop-in',
     make: `echo '{"required":["dpl-a"]}' > /etc/docker-preloader/config.json`,
-    code: 'NOT_STRICT', says: /dpl-a required, but Docker starts without: the strict drop-in expected, found the lenient drop-in/, tidy: 'echo {} > /etc/docker-preloader/config.json; rm /etc/systemd/system/docker.service.d/50-docker-preloader.conf',
+    code: 'NOT_STRICT',
+    says: /dpl-a required, but Docker starts without: the strict drop-in expected, found the lenient drop-in/,
+    tidy: 'echo {} > /etc/docker-preloader/config.json; rm /etc/systemd/system/docker.service.d/50-docker-preloader.conf',
   },
-  masked: { about: 'a unit that is enabled but masked', make: 'systemctl mask docker-preloader', code: 'MASKED', says: /docker-preloader\.service is enabled but masked: systemd does not start it; type: systemctl unmask docker-preloader$/ },
+  masked: {
+    about: 'a unit that is enabled but masked',
+    make: 'systemctl mask docker-preloader',
+    code: 'MASKED',
+    says: /docker-preloader\.service is enabled but masked: systemd does not start it; type: systemctl unmask docker-preloader$/,
+  },
   below: {
     about: 'a disk that is mounted below the data root',
     make: `mkdir -p /var/lib/docker/extra && ${service('extra.service', '[Unit]', 'Before=docker-preloader.service', '[Service]', 'Type=oneshot', 'ExecStart=sh -c "mount -o ro,noload $$(ls /dev/loop[0-9]* | head -n 1) /var/lib/docker/extra"', '[Install]', 'WantedBy=docker.service')} && systemctl enable extra`,
-    code: 'BELOW_DATA_ROOT', says: /disk dpl-a is mounted on \/var\/lib\/docker\/extra, below the data root \/var\/lib\/docker/, tidy: 'systemctl disable extra',
+    code: 'BELOW_DATA_ROOT',
+    says: /disk dpl-a is mounted on \/var\/lib\/docker\/extra, below the data root \/var\/lib\/docker/,
+    tidy: 'systemctl disable extra',
   },
   dataRoot: {
     about: "docker info's data root that was not filled",
-    make: dropIn('docker.service', '[Service]', 'ExecStart=', 'ExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock --data-root /var/lib/docker/elsewhere'),
-    code: 'OTHER_STORE', says: /docker info: data root \/var\/lib\/docker, which was filled, expected, found \/var\/lib\/docker\/elsewhere/, tidy: 'rm /etc/systemd/system/docker.service.d/test.conf; echo {} > /etc/docker-preloader/config.json',
+    make: dropIn(
+      'docker.service',
+      '[Service]',
+      'ExecStart=',
+      'ExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock --data-root /var/lib/docker/elsewhere',
+    ),
+    code: 'OTHER_STORE',
+    says: /docker info: data root \/var\/lib\/docker, which was filled, expected, found \/var\/lib\/docker\/elsewhere/,
+    tidy: 'rm /etc/systemd/system/docker.service.d/test.conf; echo {} > /etc/docker-preloader/config.json',
   },
   driver: {
     about: "docker info's storage driver that is not the one that is filled",
     make: `cp /etc/docker/daemon.json /etc/docker/daemon.json.before && sed 's|{|{ "storage-driver": "vfs",|' /etc/docker/daemon.json.before > /etc/docker/daemon.json`,
-    code: 'OTHER_STORE', says: /docker info: storage driver overlay2, the one that is filled, expected, found vfs/, tidy: 'mv /etc/docker/daemon.json.before /etc/docker/daemon.json',
+    code: 'OTHER_STORE',
+    says: /docker info: storage driver overlay2, the one that is filled, expected, found vfs/,
+    tidy: 'mv /etc/docker/daemon.json.before /etc/docker/daemon.json',
   },
 } as const satisfies Record<string, FaultCase>;
 
 /** Faults that can be there at the same time have one boot together. */
 const boots: readonly (readonly FaultCase[])[] = [
-  [cases.early], [cases.unwanted, cases.lenient], [cases.unordered, cases.below], [cases.ignoring], [cases.otherUnit], [cases.otherSocket, cases.masked], [cases.mountOrder, cases.namespace], [cases.cycle],
+  [cases.early],
+  [cases.unwanted, cases.lenient],
+  [cases.unordered, cases.below],
+  [cases.ignoring],
+  [cases.otherUnit],
+  [cases.otherSocket, cases.masked],
+  [cases.mountOrder, cases.namespace],
+  [cases.cycle],
   [cases.dataRoot, cases.driver],
 ];
 
@@ -137,8 +192,23 @@ describe(`boot-order on a booted Debian ${suite}`, () => {
   it('tells each step, what it waited for, and the critical path, and finds nothing wrong', async () => {
     const { timeline, boot } = await bootOrder(guest);
     const names = timeline.entries.map(({ name }) => name);
-    for (const name of ['userspace', 'docker-preloader.service', 'discover', 'plan', 'apply', 'READY (ok)', 'docker.socket', 'containerd.service', 'docker.service', 'dockerd']) assert.ok(names.includes(name), `${name} among ${names.join(', ')}`);
-    assert.ok(names.some((name) => /^mounted: dpl-a \(\/dev\/loop\d+\)$/.test(name)), names.join(', '));
+    for (const name of [
+      'userspace',
+      'docker-preloader.service',
+      'discover',
+      'plan',
+      'apply',
+      'READY (ok)',
+      'docker.socket',
+      'containerd.service',
+      'docker.service',
+      'dockerd',
+    ])
+      assert.ok(names.includes(name), `${name} among ${names.join(', ')}`);
+    assert.ok(
+      names.some((name) => /^mounted: dpl-a \(\/dev\/loop\d+\)$/.test(name)),
+      names.join(', '),
+    );
     const at = (name: string): Entry => timeline.entries.find((entry) => entry.name === name) ?? assert.fail(name);
     assert.equal(at('docker-preloader.service').endUsec, boot.readyUsec);
     assert.ok(at('docker-preloader.service').endUsec <= at('docker.service').startUsec);
@@ -152,8 +222,11 @@ describe(`boot-order on a booted Debian ${suite}`, () => {
       assert.ok(waitedFor?.startsWith(before.name), `${name} after ${before.name}: ${waitedFor ?? ''}`);
     }
     // Every microsecond of the agent belongs to one of its steps.
-    const steps = timeline.entries.filter((entry) => entry.of === 'docker-preloader.service' && entry.endUsec > entry.startUsec);
-    for (const [index, step] of steps.entries()) if (index > 0) assert.equal(step.startUsec, steps[index - 1]?.endUsec, step.name);
+    const steps = timeline.entries.filter(
+      (entry) => entry.of === 'docker-preloader.service' && entry.endUsec > entry.startUsec,
+    );
+    for (const [index, step] of steps.entries())
+      if (index > 0) assert.equal(step.startUsec, steps[index - 1]?.endUsec, step.name);
     assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
   });
 
@@ -162,22 +235,37 @@ describe(`boot-order on a booted Debian ${suite}`, () => {
     assert.ok(!piped.includes('\u001B'), piped);
     assert.match(piped, /^ +OFFSET +DURATION +STEP +WAITED FOR$/m);
     assert.match(piped, /^\* .* docker\.service .*$/m);
-    const user = await ok(guest, 'setpriv --reuid=65534 --regid=$(getent group docker | cut -d: -f3) --clear-groups docker-preloader boot-order');
+    const user = await ok(
+      guest,
+      'setpriv --reuid=65534 --regid=$(getent group docker | cut -d: -f3) --clear-groups docker-preloader boot-order',
+    );
     assert.match(user, /Critical path to docker\.service, up at \d+\.\d+ s:/);
     assert.match(user, /mounted: dpl-a/);
-    const checked = await guest.run('setpriv --reuid=65534 --regid=65534 --clear-groups docker-preloader boot-order --check');
+    const checked = await guest.run(
+      'setpriv --reuid=65534 --regid=65534 --clear-groups docker-preloader boot-order --check',
+    );
     assert.deepEqual([checked.code, checked.stdout], [2, ''], checked.stderr);
-    for (const unseen of [/docker info: .*group docker/, /first starts and cycles: /, /whether docker-preloader\.service sees the mounts of PID 1: root expected/]) {
+    for (const unseen of [
+      /docker info: .*group docker/,
+      /first starts and cycles: /,
+      /whether docker-preloader\.service sees the mounts of PID 1: root expected/,
+    ]) {
       assert.match(checked.stderr, new RegExp(`^docker-preloader: not looked at: ${unseen.source}`, 'm'));
     }
   });
 
   it('shows the first container, and reads what was captured elsewhere', async () => {
-    await ok(guest, 'docker run --detach --stop-signal KILL --name first --network none image-dpl-a:1 sleep 100000 && docker run --rm --network none image-dpl-a:1 true');
+    await ok(
+      guest,
+      'docker run --detach --stop-signal KILL --name first --network none image-dpl-a:1 sleep 100000 && docker run --rm --network none image-dpl-a:1 true',
+    );
     const { timeline } = await bootOrder(guest);
     const [container] = timeline.entries.filter(({ name }) => name === 'container first (image-dpl-a:1)');
     const docker = timeline.entries.find(({ name }) => name === 'docker.service');
-    assert.ok(container !== undefined && docker !== undefined && container.startUsec > docker.endUsec, JSON.stringify(timeline.entries));
+    assert.ok(
+      container !== undefined && docker !== undefined && container.startUsec > docker.endUsec,
+      JSON.stringify(timeline.entries),
+    );
     await ok(guest, 'docker-preloader boot-order --json > /root/boot.json');
     const here = await ok(guest, 'docker-preloader boot-order /root/boot.json');
     assert.equal(await ok(guest, 'docker-preloader boot-order - < /root/boot.json'), here);
@@ -187,10 +275,15 @@ describe(`boot-order on a booted Debian ${suite}`, () => {
 
   it("keeps the times of this boot's first READY when the agent and Docker are restarted, and when a client wakes the agent", async () => {
     const first = await bootOrder(guest);
-    const pick = ({ timeline }: BootOrder): readonly Entry[] => timeline.entries.filter(({ name, of }) => name === 'docker-preloader.service' || of === 'docker-preloader.service');
-    const docker = ({ timeline }: BootOrder): number => timeline.entries.find(({ name }) => name === 'docker.service')?.startUsec ?? assert.fail();
+    const pick = ({ timeline }: BootOrder): readonly Entry[] =>
+      timeline.entries.filter(
+        ({ name, of }) => name === 'docker-preloader.service' || of === 'docker-preloader.service',
+      );
+    const docker = ({ timeline }: BootOrder): number =>
+      timeline.entries.find(({ name }) => name === 'docker.service')?.startUsec ?? assert.fail();
     const disturbances = [
-      'systemctl restart docker-preloader', 'systemctl restart docker',
+      'systemctl restart docker-preloader',
+      'systemctl restart docker',
       'systemctl stop docker-preloader.service && systemctl start docker-preloader.socket && docker-preloader status --json',
       'systemctl kill --signal=KILL --kill-whom=main docker-preloader.service',
     ];
@@ -206,7 +299,10 @@ describe(`boot-order on a booted Debian ${suite}`, () => {
       assert.deepEqual(own(steps), own(stepsBefore), command);
       assert.equal(unit?.endUsec, unitBefore?.endUsec, command);
       assert.ok(Math.abs((unit?.startUsec ?? 0) - (unitBefore?.startUsec ?? 0)) < 1_000_000, command);
-      assert.ok(Math.abs(docker(now) - docker(first)) < 1_000_000, `${command}: docker.service at ${docker(now)}, before ${docker(first)}`);
+      assert.ok(
+        Math.abs(docker(now) - docker(first)) < 1_000_000,
+        `${command}: docker.service at ${docker(now)}, before ${docker(first)}`,
+      );
       assert.deepEqual(now.faults, [], command);
     }
   });
@@ -219,7 +315,7 @@ describe(`boot-order on a booted Debian ${suite}`, () => {
       const { code, stdout, stderr } = await guest.run('docker-preloader boot-order --check');
       assert.deepEqual([code, stderr], [1, ''], stdout);
       const lines = stdout.trimEnd().split('\n');
-      const expected = faults.flatMap((fault) => [fault.code, ...fault.with ?? []]);
+      const expected = faults.flatMap((fault) => [fault.code, ...(fault.with ?? [])]);
       for (const line of lines) {
         assert.match(line, /^[A-Z_]+: [^\n]+; type: \S[^\n]*$/);
         assert.ok(expected.includes(line.split(':')[0] ?? ''), stdout);
@@ -242,9 +338,12 @@ async function mend(guest: Guest, { code, says }: FaultCase, lines: readonly str
   const line = lines.find(isOf) ?? assert.fail(`${code}, ${says.source} expected, found:\n${lines.join('\n')}`);
   const command = line.slice(line.indexOf('; type: ') + '; type: '.length);
   await ok(guest, command);
-  const left = (await guest.run('docker-preloader boot-order --check')).stdout.split('\n').filter((one) => one.startsWith(`${code}:`) && (isOf(one) || one.includes('the next boot')));
+  const left = (await guest.run('docker-preloader boot-order --check')).stdout
+    .split('\n')
+    .filter((one) => one.startsWith(`${code}:`) && (isOf(one) || one.includes('the next boot')));
   // What order this boot had stays as it was; the line says so.
-  for (const one of left) assert.match(one, /the next boot shows .*; type: systemctl reboot$/, `\`${command}\` must mend it`);
+  for (const one of left)
+    assert.match(one, /the next boot shows .*; type: systemctl reboot$/, `\`${command}\` must mend it`);
 }
 
 async function bootOrder(guest: Guest): Promise<BootOrder> {

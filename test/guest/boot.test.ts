@@ -3,7 +3,13 @@ import { after, before, describe, it } from 'node:test';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ok, unitProperties, until } from '../support/guest.ts';
 import { type GuestDisks, guestDisks } from '../support/guest-disks.ts';
-import { agentStatus, dockerImages, nameInContainer, packageInGuest, preloadedGuest } from '../support/guest-package.ts';
+import {
+  agentStatus,
+  dockerImages,
+  nameInContainer,
+  packageInGuest,
+  preloadedGuest,
+} from '../support/guest-package.ts';
 import { chosenSuite } from '../support/guest-root.ts';
 import { attach } from '../support/loop-device.ts';
 import { bootContainer, type Container } from '../support/nspawn.ts';
@@ -21,20 +27,37 @@ describe('a boot with the unit enabled', () => {
   after(cleanUpAll);
 
   it('starts dockerd after READY, by the clock of systemd and by its rules', async () => {
-    const preloader = await unitProperties(guest, agent, ['ActiveState', 'ActiveEnterTimestampMonotonic', 'Before', 'Type', 'NRestarts']);
-    const docker = await unitProperties(guest, 'docker.service', ['ActiveState', 'ExecMainStartTimestampMonotonic', 'Requires', 'BindsTo']);
-    assert.deepEqual([preloader['ActiveState'], preloader['Type'], preloader['NRestarts'], docker['ActiveState']], ['active', 'notify', '0', 'active']);
+    const preloader = await unitProperties(guest, agent, [
+      'ActiveState',
+      'ActiveEnterTimestampMonotonic',
+      'Before',
+      'Type',
+      'NRestarts',
+    ]);
+    const docker = await unitProperties(guest, 'docker.service', [
+      'ActiveState',
+      'ExecMainStartTimestampMonotonic',
+      'Requires',
+      'BindsTo',
+    ]);
+    assert.deepEqual(
+      [preloader['ActiveState'], preloader['Type'], preloader['NRestarts'], docker['ActiveState']],
+      ['active', 'notify', '0', 'active'],
+    );
     assert.ok(preloader['Before']?.split(' ').includes('docker.service'), preloader['Before']);
     assert.ok(Number(preloader['ActiveEnterTimestampMonotonic']) > 0);
-    assert.ok(Number(preloader['ActiveEnterTimestampMonotonic']) <= Number(docker['ExecMainStartTimestampMonotonic']),
-      `READY at ${preloader['ActiveEnterTimestampMonotonic']} µs, dockerd started at ${docker['ExecMainStartTimestampMonotonic']} µs`);
+    assert.ok(
+      Number(preloader['ActiveEnterTimestampMonotonic']) <= Number(docker['ExecMainStartTimestampMonotonic']),
+      `READY at ${preloader['ActiveEnterTimestampMonotonic']} µs, dockerd started at ${docker['ExecMainStartTimestampMonotonic']} µs`,
+    );
     // What Docker requires, it is stopped and restarted with.
     assert.ok(!`${docker['Requires']} ${docker['BindsTo']}`.includes('docker-preloader'));
   });
 
   it('gives Docker the images of both disks, and containers of them run', async () => {
     assert.deepEqual(await dockerImages(guest), [disks('dpl-a').image, disks('dpl-b').image]);
-    for (const label of ['dpl-a', 'dpl-b']) assert.equal(await nameInContainer(guest, disks(label).image), disks(label).image);
+    for (const label of ['dpl-a', 'dpl-b'])
+      assert.equal(await nameInContainer(guest, disks(label).image), disks(label).image);
     assert.equal((await agentStatus(guest)).state, 'ok');
     assert.equal(await ok(guest, 'systemctl --failed --no-legend'), '');
   });
@@ -55,7 +78,11 @@ describe('a boot with the unit enabled', () => {
   for (const [name, command] of Object.entries(disturbances)) {
     it(`leaves a running container alone: ${name}`, async () => {
       const state = 'docker inspect --format "{{.State.Pid}} {{.State.StartedAt}}" steady';
-      if ((await guest.run(state)).code !== 0) await ok(guest, `docker run --detach --stop-signal KILL --name steady --network none ${disks('dpl-b').image} sleep 100000`);
+      if ((await guest.run(state)).code !== 0)
+        await ok(
+          guest,
+          `docker run --detach --stop-signal KILL --name steady --network none ${disks('dpl-b').image} sleep 100000`,
+        );
       const dockerd = await unitProperties(guest, 'docker.service', ['MainPID', 'InvocationID']);
       const before = await ok(guest, state);
       await ok(guest, command);
@@ -73,10 +100,19 @@ describe('a boot with the unit enabled', () => {
     const journal = await ok(guest, 'journalctl --boot=-1 --no-hostname --output=short-monotonic');
     const lines = journal.split('\n');
     const stopped = lines.findIndex((line) => line.includes('Stopped docker.service'));
-    const unmounted = ['dpl-a', 'dpl-b'].map((label) => lines.findIndex((line) => /systemd\[1\]: Unmounted /.test(line) && line.includes(label.replace('-', '\\x2d'))));
+    const unmounted = ['dpl-a', 'dpl-b'].map((label) =>
+      lines.findIndex((line) => /systemd\[1\]: Unmounted /.test(line) && line.includes(label.replace('-', '\\x2d'))),
+    );
     assert.ok(stopped >= 0, journal);
-    for (const index of unmounted) assert.ok(index > stopped, `Docker stopped at line ${stopped}, disks were unmounted at ${unmounted.join(' and ')}:\n${lines.slice(-60).join('\n')}`);
-    assert.deepEqual(lines.filter((line) => /fail(ed|ing|ure)? .*(umount|unmount)|target is busy|Result: timeout/i.test(line)), []);
+    for (const index of unmounted)
+      assert.ok(
+        index > stopped,
+        `Docker stopped at line ${stopped}, disks were unmounted at ${unmounted.join(' and ')}:\n${lines.slice(-60).join('\n')}`,
+      );
+    assert.deepEqual(
+      lines.filter((line) => /fail(ed|ing|ure)? .*(umount|unmount)|target is busy|Result: timeout/i.test(line)),
+      [],
+    );
     assert.doesNotMatch(guest.console(), /failed (to )?u(n)?mount/i);
     // A second boot on the same store.
     assert.deepEqual(await dockerImages(guest), [disks('dpl-a').image, disks('dpl-b').image]);
@@ -93,7 +129,9 @@ describe('a boot with the unit enabled', () => {
   });
 
   it('takes the images of a disk away with it, but for what a container stands on', async () => {
-    const [device = ''] = (await ok(guest, "for d in /dev/loop[0-9]*; do [ \"$(blkid -o value -s LABEL $d)\" = dpl-a ] && echo $d; done; true")).split('\n');
+    const [device = ''] = (
+      await ok(guest, 'for d in /dev/loop[0-9]*; do [ "$(blkid -o value -s LABEL $d)" = dpl-a ] && echo $d; done; true')
+    ).split('\n');
     await guest.unplug(device);
     await guest.reboot();
     assert.deepEqual(await dockerImages(guest), [disks('dpl-b').image]);

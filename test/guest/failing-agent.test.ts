@@ -24,26 +24,33 @@ describe('an agent that fails', () => {
     const guest = await bootContainer({
       suite: chosenSuite('trixie'),
       devices: [device],
-      ...preloadedGuest({}, {
-        files: {
-          '/etc/docker-preloader/config.json': '{ "lables": ["dpl-*"] }',
-          '/usr/local/bin/ask-status': askStatus,
-          // Four clients that ask as soon as the socket is there, before the agent has a chance to answer.
-          '/etc/systemd/system/client@.service': `[Unit]
+      ...preloadedGuest(
+        {},
+        {
+          files: {
+            '/etc/docker-preloader/config.json': '{ "lables": ["dpl-*"] }',
+            '/usr/local/bin/ask-status': askStatus,
+            // Four clients that ask as soon as the socket is there, before the agent has a chance to answer.
+            '/etc/systemd/system/client@.service': `[Unit]
 DefaultDependencies=no
 After=docker-preloader.socket
 [Service]
 Type=exec
 ExecStart=sh -c 'perl /usr/local/bin/ask-status > /run/client-%i.answer; touch /run/client-%i.done'
 `,
+          },
+          setup: 'for n in 1 2 3 4; do systemctl add-wants docker-preloader.socket client@$n.service; done',
         },
-        setup: 'for n in 1 2 3 4; do systemctl add-wants docker-preloader.socket client@$n.service; done',
-      }),
+      ),
     });
     await until(guest, 'ls /run/client-1.done /run/client-2.done /run/client-3.done /run/client-4.done');
     for (const client of [1, 2, 3, 4]) {
       const answer = await ok(guest, `cat /run/client-${client}.answer`);
-      assert.match(answer, /^HTTP\/1\.1 200 [^]*"state":"failed"[^]*lables/, 'each client must learn which key is wrong');
+      assert.match(
+        answer,
+        /^HTTP\/1\.1 200 [^]*"state":"failed"[^]*lables/,
+        'each client must learn which key is wrong',
+      );
     }
     // More clients later: they start nothing again.
     for (let count = 0; count < 6; count++) assert.match(await ok(guest, 'perl /usr/local/bin/ask-status'), /lables/);
@@ -51,7 +58,10 @@ ExecStart=sh -c 'perl /usr/local/bin/ask-status > /run/client-%i.answer; touch /
     const preloader = await unitProperties(guest, 'docker-preloader.service', ['NRestarts', 'ActiveState', 'Result']);
     assert.equal(preloader['NRestarts'], '0');
     assert.notEqual(preloader['Result'], 'start-limit-hit');
-    const starts = await ok(guest, 'journalctl --boot --output=cat _PID=1 UNIT=docker-preloader.service | grep -c "^Starting " ; true');
+    const starts = await ok(
+      guest,
+      'journalctl --boot --output=cat _PID=1 UNIT=docker-preloader.service | grep -c "^Starting " ; true',
+    );
     assert.equal(starts, '1', await ok(guest, 'journalctl --boot --unit=docker-preloader.service'));
     assert.equal(await ok(guest, 'systemctl is-active docker docker-preloader.socket'), 'active\nactive');
     assert.deepEqual(await dockerImages(guest), []);

@@ -23,26 +23,42 @@ describe('an agent that hangs', () => {
     const guest = await bootContainer({
       suite: chosenSuite('trixie'),
       devices: [device],
-      ...preloadedGuest({ dockerConfig: '/etc/docker/hangs.json', deviceTimeoutSec: DEVICES_SEC }, {
-        files: {
-          '/etc/systemd/system/docker-preloader.service.d/limits.conf': `[Service]\nTimeoutStartSec=${START_SEC}\nTimeoutStopSec=${STOP_SEC}\n`,
-          '/etc/systemd/system/docker.service.d/50-docker-preloader.conf': `[Service]\nExecStartPre=-/usr/bin/docker-preloader apply --degraded-ok --timeout ${APPLY_SEC}\n`,
+      ...preloadedGuest(
+        { dockerConfig: '/etc/docker/hangs.json', deviceTimeoutSec: DEVICES_SEC },
+        {
+          files: {
+            '/etc/systemd/system/docker-preloader.service.d/limits.conf': `[Service]\nTimeoutStartSec=${START_SEC}\nTimeoutStopSec=${STOP_SEC}\n`,
+            '/etc/systemd/system/docker.service.d/50-docker-preloader.conf': `[Service]\nExecStartPre=-/usr/bin/docker-preloader apply --degraded-ok --timeout ${APPLY_SEC}\n`,
+          },
+          // To open a fifo that nobody writes to never ends, like a read from a device that does not answer.
+          setup: 'mkdir -p /etc/docker && mkfifo /etc/docker/hangs.json',
         },
-        // To open a fifo that nobody writes to never ends, like a read from a device that does not answer.
-        setup: 'mkdir -p /etc/docker && mkfifo /etc/docker/hangs.json',
-      }),
+      ),
     });
     await until(guest, 'systemctl is-active docker');
-    assert.match(await ok(guest, 'journalctl --boot --output=cat --unit=docker-preloader'), /start operation timed out/);
+    assert.match(
+      await ok(guest, 'journalctl --boot --output=cat --unit=docker-preloader'),
+      /start operation timed out/,
+    );
     const apply = (await unitProperties(guest, 'docker.service', ['ExecStartPre']))['ExecStartPre'] ?? '';
     assert.match(apply, /docker-preloader apply.* code=killed ; status=14/, 'ended by SIGALRM');
 
     // By systemd's clock: from the agent's first start to dockerd's, less what a machine that is busy adds to all of it.
-    const started = Number((await ok(guest, 'journalctl --boot --output=json _PID=1 UNIT=docker-preloader.service'))
-      .split('\n').map((line) => JSON.parse(line) as Readonly<Record<string, string>>).find(({ JOB_TYPE }) => JOB_TYPE === 'start')?.['__MONOTONIC_TIMESTAMP']);
-    const dockerd = Number((await unitProperties(guest, 'docker.service', ['ExecMainStartTimestampMonotonic']))['ExecMainStartTimestampMonotonic']);
+    const started = Number(
+      (await ok(guest, 'journalctl --boot --output=json _PID=1 UNIT=docker-preloader.service'))
+        .split('\n')
+        .map((line) => JSON.parse(line) as Readonly<Record<string, string>>)
+        .find(({ JOB_TYPE }) => JOB_TYPE === 'start')?.['__MONOTONIC_TIMESTAMP'],
+    );
+    const dockerd = Number(
+      (await unitProperties(guest, 'docker.service', ['ExecMainStartTimestampMonotonic']))[
+        'ExecMainStartTimestampMonotonic'
+      ],
+    );
     const delaySec = (dockerd - started) / 1_000_000;
-    test.diagnostic(`Docker was delayed by ${delaySec.toFixed(1)} s, with limits of ${START_SEC} + ${STOP_SEC} s for the unit and ${APPLY_SEC} + ${DEVICES_SEC} s for apply`);
+    test.diagnostic(
+      `Docker was delayed by ${delaySec.toFixed(1)} s, with limits of ${START_SEC} + ${STOP_SEC} s for the unit and ${APPLY_SEC} + ${DEVICES_SEC} s for apply`,
+    );
     assert.ok(delaySec > START_SEC && delaySec < START_SEC + STOP_SEC + APPLY_SEC + DEVICES_SEC + 20, `${delaySec} s`);
     assert.deepEqual(await dockerImages(guest), []);
 

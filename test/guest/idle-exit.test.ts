@@ -17,8 +17,13 @@ describe('a daemon with idleExitSec', () => {
     const guest = await bootContainer({ suite: chosenSuite('trixie'), devices: [device], ...preloadedGuest() });
     await ok(guest, `mkdir -p /etc/docker-preloader && echo '{"idleExitSec":10}' > /etc/docker-preloader/config.json`);
     await guest.reboot();
-    const { ActiveEnterTimestampMonotonic: started } = await unitProperties(guest, 'docker-preloader.service', ['ActiveEnterTimestampMonotonic']);
-    const boot = JSON.parse(await ok(guest, 'cat /run/docker-preloader/boot.json')) as { readonly readyUsec: number; readonly timings: readonly unknown[] };
+    const { ActiveEnterTimestampMonotonic: started } = await unitProperties(guest, 'docker-preloader.service', [
+      'ActiveEnterTimestampMonotonic',
+    ]);
+    const boot = JSON.parse(await ok(guest, 'cat /run/docker-preloader/boot.json')) as {
+      readonly readyUsec: number;
+      readonly timings: readonly unknown[];
+    };
 
     await until(guest, '[ "$(systemctl is-active docker-preloader.service)" = inactive ]');
     const left = await unitProperties(guest, 'docker-preloader.service', ['Result', 'NRestarts', 'ExecMainStatus']);
@@ -27,13 +32,21 @@ describe('a daemon with idleExitSec', () => {
     assert.equal(await nameInContainer(guest, disk.image), disk.image);
 
     // Would it change the store, or apply anything, the listing would show it: times of change included.
-    const listing = 'find /var/lib/docker/image /var/lib/docker/docker-preloader /var/lib/docker/overlay2/l -printf "%p %c %l\\n" | sort | sha256sum';
+    const listing =
+      'find /var/lib/docker/image /var/lib/docker/docker-preloader /var/lib/docker/overlay2/l -printf "%p %c %l\\n" | sort | sha256sum';
     const before = await ok(guest, listing);
     const status = await agentStatus(guest);
     assert.equal(status.state, 'ok');
-    const raw = JSON.parse(await ok(guest, 'docker-preloader status --json')) as { readonly readyUsec: number; readonly timings: readonly unknown[]; readonly changes: number };
+    const raw = JSON.parse(await ok(guest, 'docker-preloader status --json')) as {
+      readonly readyUsec: number;
+      readonly timings: readonly unknown[];
+      readonly changes: number;
+    };
     assert.deepEqual([raw.readyUsec, raw.timings, raw.changes], [boot.readyUsec, boot.timings, 0]);
-    const back = await unitProperties(guest, 'docker-preloader.service', ['ActiveState', 'ActiveEnterTimestampMonotonic']);
+    const back = await unitProperties(guest, 'docker-preloader.service', [
+      'ActiveState',
+      'ActiveEnterTimestampMonotonic',
+    ]);
     assert.equal(back['ActiveState'], 'active');
     assert.ok(Number(back['ActiveEnterTimestampMonotonic']) > Number(started), JSON.stringify([back, started]));
     assert.equal(await ok(guest, listing), before);

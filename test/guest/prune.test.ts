@@ -13,7 +13,11 @@ describe('a night of `docker system prune -af`', () => {
   let disks: GuestDisks;
   before(async () => {
     disks = await guestDisks();
-    guest = await bootContainer({ suite: chosenSuite('trixie'), devices: [(await attach(disks('dpl-a').raw)).device], ...preloadedGuest() });
+    guest = await bootContainer({
+      suite: chosenSuite('trixie'),
+      devices: [(await attach(disks('dpl-a').raw)).device],
+      ...preloadedGuest(),
+    });
   });
   after(cleanUpAll);
 
@@ -27,14 +31,20 @@ describe('a night of `docker system prune -af`', () => {
       await until(guest, `[ "$(journalctl --boot --output=cat PRELOADER_CODE=RESTORED | wc -l)" = ${night} ]`);
     }
     assert.equal(await nameInContainer(guest, image), image);
-    assert.match(await ok(guest, 'journalctl --boot --output=cat PRELOADER_CODE=RESTORED | tail -n 1'), new RegExp(`^1 image that a prune took is back: ${image}$`));
+    assert.match(
+      await ok(guest, 'journalctl --boot --output=cat PRELOADER_CODE=RESTORED | tail -n 1'),
+      new RegExp(`^1 image that a prune took is back: ${image}$`),
+    );
     await ok(guest, 'docker-preloader verify');
   });
 
   it('does not start a Docker that is stopped while something is restored', async () => {
     await ok(guest, 'docker system prune -af; systemctl stop docker');
     await new Promise((resolve) => setTimeout(resolve, 4000));
-    assert.equal((await guest.run('systemctl is-active docker.service docker.socket')).stdout.trim(), 'inactive\nactive');
+    assert.equal(
+      (await guest.run('systemctl is-active docker.service docker.socket')).stdout.trim(),
+      'inactive\nactive',
+    );
     await ok(guest, 'systemctl start docker');
     assert.deepEqual(await dockerImages(guest), [disks('dpl-a').image]);
     await until(guest, '[ "$(docker info --format "{{.NEventsListener}}")" = 1 ]');
@@ -45,7 +55,10 @@ describe('a night of `docker system prune -af`', () => {
     // A dockerd that has the data root and does not answer yet; it ends before it does.
     await ok(guest, 'flock /var/lib/docker/volumes/metadata.db sleep 3');
     await new Promise((resolve) => setTimeout(resolve, 1000));
-    assert.equal((await guest.run('systemctl is-active docker.service docker.socket')).stdout.trim(), 'inactive\nactive');
+    assert.equal(
+      (await guest.run('systemctl is-active docker.service docker.socket')).stdout.trim(),
+      'inactive\nactive',
+    );
     await guest.poweroff();
   });
 });

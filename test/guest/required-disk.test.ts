@@ -23,7 +23,10 @@ describe('a required disk that is missing', () => {
     assert.equal((await unitProperties(guest, 'docker.service', ['ActiveState']))['ActiveState'], 'active');
     const status = await agentStatus(guest);
     assert.equal(status.state, 'failed');
-    assert.ok(status.findings.some(({ code, message }) => code === 'REQUIRED_MISSING' && message.includes('dpl-b')), JSON.stringify(status.findings));
+    assert.ok(
+      status.findings.some(({ code, message }) => code === 'REQUIRED_MISSING' && message.includes('dpl-b')),
+      JSON.stringify(status.findings),
+    );
 
     await guest.plug(b.device);
     await ok(guest, 'systemctl restart docker');
@@ -37,7 +40,11 @@ describe('a required disk that is missing', () => {
     const disks = await guestDisks();
     const b = await attach(disks('dpl-b').raw);
     const guest = await bootContainer({ suite: chosenSuite('trixie'), ...preloadedGuest(config, { setup: strict }) });
-    const docker = await unitProperties(guest, 'docker.service', ['ActiveState', 'SubState', 'ExecMainStartTimestampMonotonic']);
+    const docker = await unitProperties(guest, 'docker.service', [
+      'ActiveState',
+      'SubState',
+      'ExecMainStartTimestampMonotonic',
+    ]);
     assert.notEqual(docker['ActiveState'], 'active');
     assert.equal(docker['ExecMainStartTimestampMonotonic'], '0', 'dockerd must not have run');
     assert.match(await ok(guest, 'journalctl --boot --identifier=docker-preloader --output=cat'), /dpl-b/);

@@ -25,12 +25,18 @@ describe('a restart of Docker', () => {
     device = { a: a.device, b: b.device, newer: other.device };
     // A killed agent stays away until Docker starts, and Docker may be started as often as the test needs.
     guest = await bootContainer({
-      suite: chosenSuite('trixie'), devices: [device.a],
-      ...preloadedGuest({}, { files: {
-        '/etc/docker/daemon.json': '{ "live-restore": true }',
-        '/etc/systemd/system/docker-preloader.service.d/once.conf': '[Service]\nRestart=no\n',
-        '/etc/systemd/system/docker.service.d/often.conf': '[Unit]\nStartLimitIntervalSec=0\n',
-      } }),
+      suite: chosenSuite('trixie'),
+      devices: [device.a],
+      ...preloadedGuest(
+        {},
+        {
+          files: {
+            '/etc/docker/daemon.json': '{ "live-restore": true }',
+            '/etc/systemd/system/docker-preloader.service.d/once.conf': '[Service]\nRestart=no\n',
+            '/etc/systemd/system/docker.service.d/often.conf': '[Unit]\nStartLimitIntervalSec=0\n',
+          },
+        },
+      ),
     });
   });
   after(cleanUpAll);
@@ -57,8 +63,13 @@ describe('a restart of Docker', () => {
 
     await ok(guest, `systemctl stop ${agent}`);
     await guest.plug(device.b);
-    const { pending } = JSON.parse(await ok(guest, 'docker-preloader status --json')) as { readonly pending: readonly string[] };
-    assert.ok(pending.some((step) => step.includes(disks('dpl-b').image)), pending.join('\n'));
+    const { pending } = JSON.parse(await ok(guest, 'docker-preloader status --json')) as {
+      readonly pending: readonly string[];
+    };
+    assert.ok(
+      pending.some((step) => step.includes(disks('dpl-b').image)),
+      pending.join('\n'),
+    );
     assert.deepEqual(await names(), [disks('dpl-a').image]);
 
     await ok(guest, `systemctl restart ${agent}`);
@@ -69,13 +80,22 @@ describe('a restart of Docker', () => {
   });
 
   it('leaves running containers and their layers as they are with live-restore: nothing changed, another disk under the label, no disk', async () => {
-    await ok(guest, `docker run --detach --name steady --network none ${disks('dpl-b').image} sh -c 'while :; do cat /name > /new; mv /new /seen; sleep 0.1; done'`);
+    await ok(
+      guest,
+      `docker run --detach --name steady --network none ${disks('dpl-b').image} sh -c 'while :; do cat /name > /new; mv /new /seen; sleep 0.1; done'`,
+    );
     const pid = await ok(guest, 'docker inspect --format "{{.State.Pid}}" steady');
     const lower = await ok(guest, 'docker inspect --format "{{.GraphDriver.Data.LowerDir}}" steady');
     const layers = `ls -d ${lower.replaceAll(':', ' ')}`;
     const steady = async (): Promise<void> => {
-      assert.equal(await ok(guest, 'docker inspect --format "{{.State.Pid}} {{.State.Status}} {{.RestartCount}}" steady'), `${pid} running 0`);
-      assert.equal(await ok(guest, 'rm -f /proc/' + pid + '/root/seen; sleep 1; cat /proc/' + pid + '/root/seen'), disks('dpl-b').image);
+      assert.equal(
+        await ok(guest, 'docker inspect --format "{{.State.Pid}} {{.State.Status}} {{.RestartCount}}" steady'),
+        `${pid} running 0`,
+      );
+      assert.equal(
+        await ok(guest, 'rm -f /proc/' + pid + '/root/seen; sleep 1; cat /proc/' + pid + '/root/seen'),
+        disks('dpl-b').image,
+      );
       assert.equal(await ok(guest, 'docker exec steady cat /name'), disks('dpl-b').image);
       await ok(guest, layers);
     };
@@ -97,17 +117,25 @@ describe('a restart of Docker', () => {
   });
 
   it('picks up what went, also after the agent was stopped, and names what the container stands on', async () => {
-    await ok(guest, `systemctl reset-failed docker-preloader.socket ${agent} && systemctl start docker-preloader.socket ${agent} && systemctl stop docker-preloader.socket ${agent}`);
+    await ok(
+      guest,
+      `systemctl reset-failed docker-preloader.socket ${agent} && systemctl start docker-preloader.socket ${agent} && systemctl stop docker-preloader.socket ${agent}`,
+    );
     await guest.plug(device.b);
     await ok(guest, 'systemctl restart docker && docker rm --force steady');
     assert.equal(await nameInContainer(guest, disks('dpl-b').image), disks('dpl-b').image);
     await ok(guest, `docker create --name later --network none ${disks('dpl-b').image} cat /name`);
     await guest.unplug(device.b);
     await ok(guest, 'systemctl restart docker');
-    const names = new RegExp(`disk dpl-b .*container (later|${(await ok(guest, 'docker inspect --format "{{.Id}}" later')).slice(0, 12)}).*a disk that has it`);
+    const names = new RegExp(
+      `disk dpl-b .*container (later|${(await ok(guest, 'docker inspect --format "{{.Id}}" later')).slice(0, 12)}).*a disk that has it`,
+    );
     assert.match(await ok(guest, 'journalctl --boot --output=cat PRELOADER_CODE=KEPT | tail -n 1'), names);
     // On a fast machine these are more starts than systemd allows in ten seconds.
-    await ok(guest, `systemctl reset-failed docker-preloader.socket ${agent} && systemctl start docker-preloader.socket ${agent}`);
+    await ok(
+      guest,
+      `systemctl reset-failed docker-preloader.socket ${agent} && systemctl start docker-preloader.socket ${agent}`,
+    );
     const kept = (await agentStatus(guest)).findings.find(({ code }) => code === 'KEPT');
     assert.match(kept?.message ?? '', names);
     await guest.plug(device.b);

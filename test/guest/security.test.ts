@@ -22,7 +22,10 @@ interface Assessment {
 const MAX_EXPOSURE = 4.1;
 
 const unit = readFileSync(path.resolve(import.meta.dirname, '../../units/docker-preloader.service'), 'utf8');
-const comments = unit.split('\n').filter((line) => line.startsWith('#')).join('\n');
+const comments = unit
+  .split('\n')
+  .filter((line) => line.startsWith('#'))
+  .join('\n');
 
 describe('the hardening of the unit', () => {
   after(cleanUpAll);
@@ -31,15 +34,30 @@ describe('the hardening of the unit', () => {
     it(`is as far as mounting allows on Debian ${suite}, and gives the reason for each directive that is left out`, async (test) => {
       const disk = (await guestDisks())('dpl-a');
       const guest = await bootContainer({ suite, devices: [(await attach(disk.raw)).device], ...preloadedGuest() });
-      const exposed = (JSON.parse(await ok(guest, 'systemd-analyze security --json=short docker-preloader.service')) as Assessment[]).filter(({ exposure }) => exposure !== null);
-      const overall = Number(/exposure level for docker-preloader\.service: ([\d.]+)/.exec(await ok(guest, 'systemd-analyze security --no-pager docker-preloader.service'))?.[1]);
-      test.diagnostic(`${await ok(guest, 'systemd-analyze --version | head -n 1')}: exposure ${overall}, ${exposed.length} directives left out`);
-      assert.deepEqual(exposed.filter(({ name }) => !hasReason(name)).map(({ name }) => name), [], 'without a reason in the unit');
+      const exposed = (
+        JSON.parse(await ok(guest, 'systemd-analyze security --json=short docker-preloader.service')) as Assessment[]
+      ).filter(({ exposure }) => exposure !== null);
+      const overall = Number(
+        /exposure level for docker-preloader\.service: ([\d.]+)/.exec(
+          await ok(guest, 'systemd-analyze security --no-pager docker-preloader.service'),
+        )?.[1],
+      );
+      test.diagnostic(
+        `${await ok(guest, 'systemd-analyze --version | head -n 1')}: exposure ${overall}, ${exposed.length} directives left out`,
+      );
+      assert.deepEqual(
+        exposed.filter(({ name }) => !hasReason(name)).map(({ name }) => name),
+        [],
+        'without a reason in the unit',
+      );
       assert.ok(exposed.length > 20 && overall <= MAX_EXPOSURE, `${overall}`);
 
       // All of that leaves it working, in PID 1's mount namespace.
       assert.deepEqual(await dockerImages(guest), [disk.image]);
-      assert.equal(await ok(guest, 'readlink /proc/$(systemctl show --property=MainPID --value docker-preloader)/ns/mnt'), await ok(guest, 'readlink /proc/1/ns/mnt'));
+      assert.equal(
+        await ok(guest, 'readlink /proc/$(systemctl show --property=MainPID --value docker-preloader)/ns/mnt'),
+        await ok(guest, 'readlink /proc/1/ns/mnt'),
+      );
       assert.equal(await ok(guest, 'journalctl --boot --output=cat --unit=docker-preloader --priority=warning'), '');
       await guest.poweroff();
     });

@@ -21,12 +21,16 @@ describe('the unit', () => {
   after(cleanUpAll);
 
   it('leaves its result in /run and one summary in the journal, for machines that live too short to be asked', async () => {
-    for (const file of ['status.json', 'metrics.prom']) assert.equal(await ok(guest, `stat -c %a /run/docker-preloader/${file}`), '644');
+    for (const file of ['status.json', 'metrics.prom'])
+      assert.equal(await ok(guest, `stat -c %a /run/docker-preloader/${file}`), '644');
     const written = JSON.parse(await ok(guest, 'cat /run/docker-preloader/status.json')) as { state: string };
     assert.equal(written.state, 'ok');
-    const entries = (await ok(guest, 'journalctl --boot --output=json _SYSTEMD_UNIT=docker-preloader.service')).split('\n')
+    const entries = (await ok(guest, 'journalctl --boot --output=json _SYSTEMD_UNIT=docker-preloader.service'))
+      .split('\n')
       .map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>);
-    const summaries = entries.filter(({ MESSAGE }) => typeof MESSAGE === 'string' && MESSAGE.startsWith('ok: 1 disk, 1 image'));
+    const summaries = entries.filter(
+      ({ MESSAGE }) => typeof MESSAGE === 'string' && MESSAGE.startsWith('ok: 1 disk, 1 image'),
+    );
     assert.equal(summaries.length, 1, JSON.stringify(entries, null, 1));
     assert.equal(summaries[0]?.['_TRANSPORT'], 'journal', 'a structured entry');
     assert.equal(summaries[0]?.['PRELOADER_STATE'], 'ok', JSON.stringify(summaries[0]));
@@ -34,11 +38,15 @@ describe('the unit', () => {
 
   it('mounts read-only and gives nothing on the disk a way to act', async () => {
     const [options = ''] = (await ok(guest, `findmnt --noheadings --output OPTIONS ${mountPoint}`)).split('\n');
-    for (const option of ['ro', 'nodev', 'nosuid', 'noexec', 'norecovery']) assert.ok(options.split(',').includes(option), options);
+    for (const option of ['ro', 'nodev', 'nosuid', 'noexec', 'norecovery'])
+      assert.ok(options.split(',').includes(option), options);
   });
 
   it('asks the dockerd of docker.service for its version where that decides which driver it takes', async () => {
-    await ok(guest, `mkdir -p /root/other/aufs/x && echo '{ "dataRoot": "/root/other" }' > /root/other.json && test ! -e /usr/bin/dockerd`);
+    await ok(
+      guest,
+      `mkdir -p /root/other/aufs/x && echo '{ "dataRoot": "/root/other" }' > /root/other.json && test ! -e /usr/bin/dockerd`,
+    );
     const { stdout, stderr } = await guest.run('PATH=/usr/bin docker-preloader plan --config /root/other.json');
     const said = `${stdout}${stderr}`;
     const keepsToIt = /version 20\./.test(await ok(guest, 'dockerd --version'));
@@ -66,10 +74,16 @@ describe('the unit', () => {
   });
 
   it('says so and fails where PID 1 does not see its mounts, and the drop-in then does the work', async () => {
-    await ok(guest, `mkdir -p /etc/systemd/system/docker-preloader.service.d
-      printf '[Service]\\nPrivateMounts=yes\\n' > /etc/systemd/system/docker-preloader.service.d/private.conf`);
+    await ok(
+      guest,
+      `mkdir -p /etc/systemd/system/docker-preloader.service.d
+      printf '[Service]\\nPrivateMounts=yes\\n' > /etc/systemd/system/docker-preloader.service.d/private.conf`,
+    );
     await guest.reboot();
-    const journal = await ok(guest, 'journalctl --boot --output=cat _SYSTEMD_UNIT=docker-preloader.service PRELOADER_CODE=MOUNT_NAMESPACE');
+    const journal = await ok(
+      guest,
+      'journalctl --boot --output=cat _SYSTEMD_UNIT=docker-preloader.service PRELOADER_CODE=MOUNT_NAMESPACE',
+    );
     assert.match(journal, /PID 1/);
     // `apply` runs as a part of docker.service, in the namespace where dockerd runs.
     assert.equal(await nameInContainer(guest, disk.image), disk.image);
@@ -77,9 +91,12 @@ describe('the unit', () => {
   });
 
   it('finds out after READY that docker.service uses another data root', async () => {
-    await ok(guest, `mkdir -p /etc/systemd/system/docker.service.d
+    await ok(
+      guest,
+      `mkdir -p /etc/systemd/system/docker.service.d
       printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock --data-root /srv/docker\\n' \\
-        > /etc/systemd/system/docker.service.d/root.conf`);
+        > /etc/systemd/system/docker.service.d/root.conf`,
+    );
     await guest.reboot();
     await until(guest, 'docker-preloader status --json | grep DATA_ROOT_DIFFERS');
     const found = (await agentStatus(guest)).findings.find(({ code }) => code === 'DATA_ROOT_DIFFERS');

@@ -14,7 +14,15 @@ import type { Container, Guest } from './guest.ts';
 import { sorted, type Outcome } from './model.ts';
 
 /** What a status says of a run. */
-const allowed: ReadonlySet<string> = new Set(['TAG_CONFLICT', 'TAG_REMOVED', 'KEPT', 'IMAGE_INCOMPLETE', 'BUILD_CACHE', 'DISK_TWICE', 'LABEL_DUPLICATE']);
+const allowed: ReadonlySet<string> = new Set([
+  'TAG_CONFLICT',
+  'TAG_REMOVED',
+  'KEPT',
+  'IMAGE_INCOMPLETE',
+  'BUILD_CACHE',
+  'DISK_TWICE',
+  'LABEL_DUPLICATE',
+]);
 
 /** What was in a store before the agent ran. */
 export interface Before {
@@ -29,16 +37,22 @@ export function checkStore(guest: Guest, before: Before): void {
   for (const image of model.needed) {
     assert.ok(images.has(image), `image ${image} of the user's is not in the store`);
     const parent = store.parentOf(image);
-    assert.ok(parent === undefined || images.has(parent) || !before.images.has(parent), `image ${parent}, from which image ${image} of the user's was built, is not in the store`);
+    assert.ok(
+      parent === undefined || images.has(parent) || !before.images.has(parent),
+      `image ${parent}, from which image ${image} of the user's was built, is not in the store`,
+    );
   }
   const layers = store.layers();
   for (const [chain, layer] of before.layers) {
     if (layer.linkTo !== undefined) continue;
     assert.deepEqual(layers.get(chain), layer, `layer ${chain}, which dockerd has made`);
   }
-  for (const image of model.needed) for (const chain of store.chainsOf(image)) assert.ok(layers.has(chain), `layer ${chain} of image ${image}, the user's`);
+  for (const image of model.needed)
+    for (const chain of store.chainsOf(image))
+      assert.ok(layers.has(chain), `layer ${chain} of image ${image}, the user's`);
   for (const parent of store.containerParents()) {
-    for (let chain: string | undefined = parent; chain !== undefined; chain = layers.get(chain)?.parent) assert.ok(layers.has(chain), `layer ${chain} under a container`);
+    for (let chain: string | undefined = parent; chain !== undefined; chain = layers.get(chain)?.parent)
+      assert.ok(layers.has(chain), `layer ${chain} under a container`);
   }
 }
 
@@ -46,7 +60,12 @@ export function checkStore(guest: Guest, before: Before): void {
  * After a whole run: what is there of disks is offered by one, or something stands on it; the status and `verify` say so.
  * @param isOwnStatus whether nobody but that run writes the status
  */
-export async function checkRun(guest: Guest, exitCode: number | undefined, outcome: Outcome, isOwnStatus: boolean): Promise<void> {
+export async function checkRun(
+  guest: Guest,
+  exitCode: number | undefined,
+  outcome: Outcome,
+  isOwnStatus: boolean,
+): Promise<void> {
   const { store, model } = guest;
   const layers = store.layers();
   const disks = guest.attached();
@@ -54,16 +73,26 @@ export async function checkRun(guest: Guest, exitCode: number | undefined, outco
   const images = store.images();
   const tops = new Set(store.containerParents());
   const chains = new Map([...images.keys()].map((image) => [image, store.chainsOf(image)] as const));
-  const wanted = new Set([...model.names.values(), ...model.needed, ...[...images.keys()].flatMap((image) => store.parentOf(image) ?? [])]);
-  for (const [image, its] of chains) assert.ok(wanted.has(image) || tops.has(its.at(-1) ?? ''), `image ${image}: nobody's, and nothing stands on it`);
+  const wanted = new Set([
+    ...model.names.values(),
+    ...model.needed,
+    ...[...images.keys()].flatMap((image) => store.parentOf(image) ?? []),
+  ]);
+  for (const [image, its] of chains)
+    assert.ok(wanted.has(image) || tops.has(its.at(-1) ?? ''), `image ${image}: nobody's, and nothing stands on it`);
 
   const needed = new Set([...[...chains.values()].flat(), ...store.leftOver()]);
-  for (const parent of tops) for (let chain: string | undefined = parent; chain !== undefined; chain = layers.get(chain)?.parent) needed.add(chain);
+  for (const parent of tops)
+    for (let chain: string | undefined = parent; chain !== undefined; chain = layers.get(chain)?.parent)
+      needed.add(chain);
   if ([...layers.values()].some(({ linkTo }) => linkTo === undefined)) guest.hasSources = true;
   const lowers = store.lowersOfDockerd();
   const kept = [...layers].filter(([chain, { linkTo }]) => linkTo !== undefined && !offered.has(chain));
-  for (const [chain, { cacheId }] of kept) assert.ok(needed.has(chain) || lowers.has(cacheId), `layer ${chain}: no disk has it, and nothing stands on it`);
-  for (const [chain, { linkTo, isThere }] of layers) if (linkTo !== undefined && offered.has(chain)) assert.ok(isThere, `layer ${chain}: ${linkTo} is not there, though a disk has the layer`);
+  for (const [chain, { cacheId }] of kept)
+    assert.ok(needed.has(chain) || lowers.has(cacheId), `layer ${chain}: no disk has it, and nothing stands on it`);
+  for (const [chain, { linkTo, isThere }] of layers)
+    if (linkTo !== undefined && offered.has(chain))
+      assert.ok(isThere, `layer ${chain}: ${linkTo} is not there, though a disk has the layer`);
 
   const twins = guest.twins();
   const isDegraded = kept.some(([chain]) => needed.has(chain)) || outcome.incomplete.length + twins.other.length > 0;
@@ -72,7 +101,11 @@ export async function checkRun(guest: Guest, exitCode: number | undefined, outco
 
   const verified = await guest.agent('verify', '--json');
   const { findings: differences } = JSON.parse(verified.stdout) as { findings: readonly Finding[] };
-  assert.deepEqual(differences.filter(({ code }) => !allowed.has(code)).map(({ code, message }) => `${code}: ${message}`), [], '`verify` finds what `apply` left');
+  assert.deepEqual(
+    differences.filter(({ code }) => !allowed.has(code)).map(({ code, message }) => `${code}: ${message}`),
+    [],
+    '`verify` finds what `apply` left',
+  );
   assert.equal(verified.exitCode, exitCode, `\`verify\` says as \`apply\`: ${verified.all}`);
 }
 
@@ -80,12 +113,25 @@ function checkStatus(guest: Guest, { conflicts }: Outcome, expected: State): voi
   const { state, findings } = guest.site.status();
   const said = findings.map(({ code, message }) => `${code}: ${message}`).join('\n');
   assert.equal(state, expected, `state:\n${said}`);
-  for (const { code, message } of findings) assert.ok(allowed.has(code) && !/ {2}|undefined/.test(message), `a finding that nothing explains: ${code}: ${message}`);
-  for (const name of conflicts) assert.ok(findings.some(({ code, image }) => code === 'TAG_CONFLICT' && image === name), `a finding on ${name} expected:\n${said}`);
+  for (const { code, message } of findings)
+    assert.ok(
+      allowed.has(code) && !/ {2}|undefined/.test(message),
+      `a finding that nothing explains: ${code}: ${message}`,
+    );
+  for (const name of conflicts)
+    assert.ok(
+      findings.some(({ code, image }) => code === 'TAG_CONFLICT' && image === name),
+      `a finding on ${name} expected:\n${said}`,
+    );
   const { same, other } = guest.twins();
-  const told = (wanted: string): string[] => findings.flatMap(({ code, label = '' }) => (code === wanted ? [label] : [])).toSorted();
+  const told = (wanted: string): string[] =>
+    findings.flatMap(({ code, label = '' }) => (code === wanted ? [label] : [])).toSorted();
   const labels = (names: readonly string[]): string[] => names.map((name) => guest.site.labelOf(name)).toSorted();
-  assert.deepEqual([told('DISK_TWICE'), told('LABEL_DUPLICATE')], [labels(same), labels(other)], `second devices that are told of:\n${said}`);
+  assert.deepEqual(
+    [told('DISK_TWICE'), told('LABEL_DUPLICATE')],
+    [labels(same), labels(other)],
+    `second devices that are told of:\n${said}`,
+  );
 }
 
 /** What dockerd lists is what it should be, to the name. */
@@ -95,35 +141,53 @@ export async function checkListed(guest: Guest): Promise<void> {
   assert.deepEqual(sorted(names), sorted(model.names), 'names that dockerd lists');
   for (const image of model.needed) assert.ok(images.has(image), `image ${image} of the user's is not listed`);
   const listed = await guest.get<readonly { Names: readonly string[] }[]>('/containers/json?all=1');
-  assert.deepEqual(listed.flatMap(({ Names }) => Names.map((name) => name.slice(1))).toSorted(), [...containers.keys()].toSorted(), 'containers that dockerd lists');
+  assert.deepEqual(
+    listed.flatMap(({ Names }) => Names.map((name) => name.slice(1))).toSorted(),
+    [...containers.keys()].toSorted(),
+    'containers that dockerd lists',
+  );
   const { Volumes } = await guest.get<{ Volumes: readonly { Name: string }[] | null }>('/volumes');
   const volumes = new Set((Volumes ?? []).map(({ Name }) => Name));
   for (const [name, { volume, says, hasRun }] of containers) {
     assert.ok(volumes.has(volume), `volume ${volume} of ${name}`);
-    if (hasRun) assert.equal(readFileSync(path.join(guest.site.dataRoot, 'volumes', volume, '_data/file'), 'utf8').trim(), says, `what is in volume ${volume}`);
+    if (hasRun)
+      assert.equal(
+        readFileSync(path.join(guest.site.dataRoot, 'volumes', volume, '_data/file'), 'utf8').trim(),
+        says,
+        `what is in volume ${volume}`,
+      );
   }
 }
 
 /** All that has its layers works: each image shows its file, each container its own; one image is run, one container started, one image saved. */
 export async function checkWorks(guest: Guest, dice: Dice): Promise<void> {
   const able = new Set([...guest.store.images().keys()].filter((image) => guest.canRun(image)));
-  const known = [...new Set([...guest.model.names.values(), ...guest.model.images])].filter((image) => able.has(image) && guest.says.has(image));
+  const known = [...new Set([...guest.model.names.values(), ...guest.model.images])].filter(
+    (image) => able.has(image) && guest.says.has(image),
+  );
   for (const image of known) assert.equal(await fileOf(guest, image), guest.says.get(image), `/app of ${image}`);
   const image = dice.pick(known);
   if (image !== undefined) {
     assert.equal(await printed(guest, image), guest.says.get(image), `what ${image} prints`);
     await checkSaved(guest, dice.must(known));
   }
-  for (const [name, container] of guest.containers) if (guest.canStart(container)) await checkContainer(guest, name, container, dice);
+  for (const [name, container] of guest.containers)
+    if (guest.canStart(container)) await checkContainer(guest, name, container, dice);
 }
 
-async function checkContainer(guest: Guest, name: string, { says, hasRun, stays }: Container, dice: Dice): Promise<void> {
+async function checkContainer(
+  guest: Guest,
+  name: string,
+  { says, hasRun, stays }: Container,
+  dice: Dice,
+): Promise<void> {
   if (stays) {
     const { State } = await guest.get<{ State: { Running: boolean } }>(`/containers/${name}/json`);
     if (hasRun) assert.ok(State.Running, `${name} runs`);
     return;
   }
-  if (hasRun && !dice.once(3)) return assert.equal(await archived(guest, name, `/own-${name}`), says, `own file of ${name}`);
+  if (hasRun && !dice.once(3))
+    return assert.equal(await archived(guest, name, `/own-${name}`), says, `own file of ${name}`);
   assert.equal(await ran(guest, name), `${says}\n${says}`, `what ${name} prints`);
   guest.containers.set(name, { ...guest.containers.get(name), hasRun: true } as Container);
 }
@@ -157,7 +221,9 @@ async function ran(guest: Guest, container: string): Promise<string> {
   for (let tries = 1; ; tries += 1) {
     const before = (await output(guest, container)).length;
     await guest.tell('POST', `/containers/${container}/start`);
-    const { StatusCode } = JSON.parse((await guest.tell('POST', `/containers/${container}/wait`)).toString()) as { StatusCode: number };
+    const { StatusCode } = JSON.parse((await guest.tell('POST', `/containers/${container}/wait`)).toString()) as {
+      StatusCode: number;
+    };
     const lines = (await output(guest, container)).slice(before);
     assert.equal(StatusCode, 0, `exit status of ${container}, which printed: ${lines.join('; ')}`);
     if (lines.length > 0 || tries === 3) return lines.join('\n');
@@ -168,7 +234,8 @@ async function ran(guest: Guest, container: string): Promise<string> {
 async function output(guest: Guest, container: string): Promise<string[]> {
   let log = await guest.tell('GET', `/containers/${container}/logs?stdout=1&stderr=1`);
   const frames: string[] = [];
-  for (; log.length >= 8; log = log.subarray(8 + log.readUInt32BE(4))) frames.push(log.subarray(8, 8 + log.readUInt32BE(4)).toString());
+  for (; log.length >= 8; log = log.subarray(8 + log.readUInt32BE(4)))
+    frames.push(log.subarray(8, 8 + log.readUInt32BE(4)).toString());
   return frames.join('').split('\n').slice(0, -1);
 }
 
@@ -178,11 +245,19 @@ async function checkSaved(guest: Guest, image: string): Promise<void> {
   const files = new Map(archive.map(({ header, data }) => [header.name, { data, link: header.linkname }] as const));
   const read = (name: string): Buffer => {
     const { data, link } = files.get(name) ?? {};
-    return data !== undefined && data.length > 0 || link === undefined || link === '' ? Buffer.from(data ?? []) : read(path.join(path.dirname(name), link));
+    return (data !== undefined && data.length > 0) || link === undefined || link === ''
+      ? Buffer.from(data ?? [])
+      : read(path.join(path.dirname(name), link));
   };
-  const [{ Config, Layers }] = JSON.parse(read('manifest.json').toString()) as [{ Config: string; Layers: readonly string[] }];
+  const [{ Config, Layers }] = JSON.parse(read('manifest.json').toString()) as [
+    { Config: string; Layers: readonly string[] },
+  ];
   const { rootfs } = JSON.parse(read(Config).toString()) as { rootfs: { diff_ids: readonly string[] } };
-  assert.deepEqual(Layers.map((name) => `sha256:${createHash('sha256').update(read(name)).digest('hex')}`), rootfs.diff_ids, `layers of ${image} as saved`);
+  assert.deepEqual(
+    Layers.map((name) => `sha256:${createHash('sha256').update(read(name)).digest('hex')}`),
+    rootfs.diff_ids,
+    `layers of ${image} as saved`,
+  );
 }
 
 /** Nothing of ours is left. */
@@ -193,14 +268,24 @@ export function checkNoTrace(guest: Guest): void {
   const held = store.leftOver();
   const links = [...store.layers()].filter(([chain, { linkTo }]) => linkTo !== undefined && !held.has(chain));
   assert.deepEqual(links, [], 'layers of disks');
-  const chains = [...universe.images.values()].flatMap((image) => image.chains.flatMap((chain) => asChainID(chain) ?? []));
-  for (const chain of chains) assert.ok(!existsSync(path.join(site.dataRoot, 'image/overlay2/layerdb/mounts', pinName(chain))), `the pin of ${chain}`);
+  const chains = [...universe.images.values()].flatMap((image) =>
+    image.chains.flatMap((chain) => asChainID(chain) ?? []),
+  );
+  for (const chain of chains)
+    assert.ok(
+      !existsSync(path.join(site.dataRoot, 'image/overlay2/layerdb/mounts', pinName(chain))),
+      `the pin of ${chain}`,
+    );
   if (held.size > 0) return;
   for (const { cacheId, link } of [...chains.map(ownLayerNames), emptyLayer]) {
     assert.ok(!existsSync(path.join(site.dataRoot, 'overlay2', cacheId)), `overlay2/${cacheId}`);
     assert.ok(!readdirSync(path.join(site.dataRoot, 'overlay2/l')).includes(link), `overlay2/l/${link}`);
   }
-  assert.deepEqual(readdirSync(path.join(site.dataRoot, 'docker-preloader')).filter((name) => name !== 'lock'), [], 'our own folder');
+  assert.deepEqual(
+    readdirSync(path.join(site.dataRoot, 'docker-preloader')).filter((name) => name !== 'lock'),
+    [],
+    'our own folder',
+  );
   if (!guest.hasSources) assert.deepEqual(store.distribution(), [], 'sources of layers');
   assert.deepEqual(mountsBelow(site.mountRoot), [], 'disks that are mounted');
 }

@@ -28,14 +28,20 @@ export class DataRoot {
   names(): Map<string, string> {
     const file = path.join(this.#image, 'repositories.json');
     if (!existsSync(file)) return new Map();
-    const { Repositories } = JSON.parse(readFileSync(file, 'utf8')) as { Repositories: Record<string, Record<string, string>> };
+    const { Repositories } = JSON.parse(readFileSync(file, 'utf8')) as {
+      Repositories: Record<string, Record<string, string>>;
+    };
     return new Map(Object.values(Repositories).flatMap((references) => Object.entries(references)));
   }
 
   /** Each image's configuration, with the time at which it was written. */
   images(): Map<string, number> {
     const folder = path.join(this.#image, 'imagedb/content/sha256');
-    return new Map(list(folder).filter((name) => /^[0-9a-f]{64}$/.test(name)).map((name) => [`sha256:${name}`, statSync(path.join(folder, name)).mtimeMs]));
+    return new Map(
+      list(folder)
+        .filter((name) => /^[0-9a-f]{64}$/.test(name))
+        .map((name) => [`sha256:${name}`, statSync(path.join(folder, name)).mtimeMs]),
+    );
   }
 
   chainsOf(image: string): string[] {
@@ -51,14 +57,26 @@ export class DataRoot {
 
   layers(): Map<string, StoredLayer> {
     const folder = path.join(this.#image, 'layerdb/sha256');
-    return new Map(list(folder).flatMap((name): [string, StoredLayer][] => {
-      const record = path.join(folder, name);
-      const cacheId = text(path.join(record, 'cache-id'));
-      if (cacheId === undefined) return [];
-      const diff = path.join(this.path, 'overlay2', cacheId, 'diff');
-      const isLink = lstatSync(diff, { throwIfNoEntry: false })?.isSymbolicLink() === true;
-      return [[`sha256:${name}`, { cacheId, parent: text(path.join(record, 'parent')), linkTo: isLink ? readlinkSync(diff) : undefined, isThere: existsSync(diff) }]];
-    }));
+    return new Map(
+      list(folder).flatMap((name): [string, StoredLayer][] => {
+        const record = path.join(folder, name);
+        const cacheId = text(path.join(record, 'cache-id'));
+        if (cacheId === undefined) return [];
+        const diff = path.join(this.path, 'overlay2', cacheId, 'diff');
+        const isLink = lstatSync(diff, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+        return [
+          [
+            `sha256:${name}`,
+            {
+              cacheId,
+              parent: text(path.join(record, 'parent')),
+              linkTo: isLink ? readlinkSync(diff) : undefined,
+              isThere: existsSync(diff),
+            },
+          ],
+        ];
+      }),
+    );
   }
 
   /** The top layers that containers stand on. Of a container that was half made when dockerd was killed, a record without a container is left. */
@@ -74,12 +92,22 @@ export class DataRoot {
     const layers = this.layers();
     const below = (top: string): string[] => {
       const chains: string[] = [];
-      for (let chain: string | undefined = top; chain !== undefined && layers.has(chain); chain = layers.get(chain)?.parent) chains.push(chain);
+      for (
+        let chain: string | undefined = top;
+        chain !== undefined && layers.has(chain);
+        chain = layers.get(chain)?.parent
+      )
+        chains.push(chain);
       return chains;
     };
-    const used = new Set([...[...this.images().keys()].flatMap((image) => this.chainsOf(image)), ...this.containerParents().flatMap(below)]);
+    const used = new Set([
+      ...[...this.images().keys()].flatMap((image) => this.chainsOf(image)),
+      ...this.containerParents().flatMap(below),
+    ]);
     // BuildKit's have other names, and go with its cache.
-    const left = [...layers].filter(([chain, { linkTo, cacheId }]) => linkTo === undefined && cacheId.length === 64 && !used.has(chain));
+    const left = [...layers].filter(
+      ([chain, { linkTo, cacheId }]) => linkTo === undefined && cacheId.length === 64 && !used.has(chain),
+    );
     return new Set(left.flatMap(([chain]) => below(chain)));
   }
 
@@ -89,19 +117,24 @@ export class DataRoot {
 
   #containers(): string[] {
     const folder = path.join(this.#image, 'layerdb/mounts');
-    return list(folder).filter((name) => existsSync(path.join(this.path, 'containers', name, 'config.v2.json'))).map((name) => path.join(folder, name));
+    return list(folder)
+      .filter((name) => existsSync(path.join(this.path, 'containers', name, 'config.v2.json')))
+      .map((name) => path.join(folder, name));
   }
 
   /** Folders of overlay2 that the `lower` of one which dockerd knows names: a layer's, a container's, or one of BuildKit's. */
   lowersOfDockerd(): Set<string> {
     const home = path.join(this.path, 'overlay2');
     const named = new Set<string>();
-    const layers = [...this.layers().values()].filter(({ linkTo }) => linkTo === undefined).map(({ cacheId }) => cacheId);
+    const layers = [...this.layers().values()]
+      .filter(({ linkTo }) => linkTo === undefined)
+      .map(({ cacheId }) => cacheId);
     const containers = this.#containers().map((folder) => text(path.join(folder, 'mount-id')) ?? '');
     for (const folder of [...layers, ...containers, ...list(home).filter((name) => name.length === 25)]) {
       for (const link of (text(path.join(home, folder, 'lower')) ?? '').split(':')) {
         const target = link === '' ? undefined : lstatSync(path.join(home, link), { throwIfNoEntry: false });
-        if (target?.isSymbolicLink() === true) named.add(path.basename(path.dirname(readlinkSync(path.join(home, link)))));
+        if (target?.isSymbolicLink() === true)
+          named.add(path.basename(path.dirname(readlinkSync(path.join(home, link)))));
       }
     }
     return named;
@@ -110,7 +143,11 @@ export class DataRoot {
   /** Files of `distribution/`, which a pull writes, and what comes with a disk that knows its registry. */
   distribution(): string[] {
     const folder = path.join(this.#image, 'distribution');
-    return existsSync(folder) ? readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map(({ name }) => name) : [];
+    return existsSync(folder)
+      ? readdirSync(folder, { recursive: true, withFileTypes: true })
+          .filter((entry) => entry.isFile())
+          .map(({ name }) => name)
+      : [];
   }
 }
 

@@ -103,7 +103,8 @@ export class Guest {
 
   /** A daemon follows a dockerd that has anything of ours. */
   async follow(): Promise<void> {
-    this.#follows = this.#daemon !== undefined && this.settings.prunedImages === 'restore' && this.model.ofDisks().length > 0;
+    this.#follows =
+      this.#daemon !== undefined && this.settings.prunedImages === 'restore' && this.model.ofDisks().length > 0;
     if (this.#follows) await this.#daemon?.follows(this.dockerd);
   }
 
@@ -126,7 +127,9 @@ export class Guest {
       const { names } = await this.seen();
       missing = expected.filter(([name, image]) => names.get(name) !== image);
       return missing.length === 0;
-    }).catch((error: unknown) => assert.fail(`${missing.join(', ')} is not back after a prune: ${String(error)}\n${this.#daemon?.log() ?? ''}`));
+    }).catch((error: unknown) =>
+      assert.fail(`${missing.join(', ')} is not back after a prune: ${String(error)}\n${this.#daemon?.log() ?? ''}`),
+    );
     assert.ok(took < 5000, `what a prune took is back after ${took} ms`);
     // Nothing comes after that.
     if (took > 40) await new Promise((resolve) => setTimeout(resolve, 300));
@@ -159,9 +162,15 @@ export class Guest {
 
   /** What dockerd lists. */
   async seen(): Promise<Seen> {
-    const list = await this.get<readonly { Id: string; RepoTags: readonly string[] | null; RepoDigests: readonly string[] | null }[]>('/images/json?all=1');
+    const list =
+      await this.get<
+        readonly { Id: string; RepoTags: readonly string[] | null; RepoDigests: readonly string[] | null }[]
+      >('/images/json?all=1');
     const names = list.flatMap(({ Id, RepoTags, RepoDigests }) =>
-      [...(RepoTags ?? []), ...(RepoDigests ?? [])].filter((name) => !name.startsWith('<none>')).map((name) => [name, Id] as const));
+      [...(RepoTags ?? []), ...(RepoDigests ?? [])]
+        .filter((name) => !name.startsWith('<none>'))
+        .map((name) => [name, Id] as const),
+    );
     return { names: new Map(names), images: new Set(list.map(({ Id }) => Id)) };
   }
 
@@ -185,9 +194,14 @@ export class Guest {
   attached(): AttachedDisk[] {
     const { other } = this.twins();
     const mounted = mountsBelow(this.site.mountRoot);
-    const isMounted = (name: string): boolean => mounted.includes(path.join(this.site.mountRoot, this.site.labelOf(name)));
-    const all = [...this.#disks].filter(([name]) => !other.includes(name) || isMounted(name)).map(([name, disk]) => ({ label: this.site.labelOf(name), disk }));
-    return this.isGlob ? all.toSorted((a, b) => a.disk.priority - b.disk.priority || (a.label < b.label ? -1 : 1)) : all;
+    const isMounted = (name: string): boolean =>
+      mounted.includes(path.join(this.site.mountRoot, this.site.labelOf(name)));
+    const all = [...this.#disks]
+      .filter(([name]) => !other.includes(name) || isMounted(name))
+      .map(([name, disk]) => ({ label: this.site.labelOf(name), disk }));
+    return this.isGlob
+      ? all.toSorted((a, b) => a.disk.priority - b.disk.priority || (a.label < b.label ? -1 : 1))
+      : all;
   }
 
   async attach(name: string, disk: LifeDisk): Promise<void> {
@@ -219,7 +233,11 @@ export class Guest {
   /** Runs `apply` and kills it. @returns whether it had ended before */
   async killedApply(afterMs: number): Promise<boolean> {
     const [command, ...args] = agentCommand();
-    const running = execa(command, [...args, 'apply', '--config', path.join(this.site.folder, 'config.json')], { reject: false, all: true, stdin: 'ignore' });
+    const running = execa(command, [...args, 'apply', '--config', path.join(this.site.folder, 'config.json')], {
+      reject: false,
+      all: true,
+      stdin: 'ignore',
+    });
     const timer = setTimeout(() => running.kill('SIGKILL'), afterMs);
     const { signal } = await running;
     clearTimeout(timer);

@@ -28,16 +28,24 @@ export function chainsOf(diffIDs: readonly string[]): string[] {
 }
 
 /** @param note makes another image of the same layers */
-export async function lifeImage(name: string, layers: readonly (readonly LayerEntry[])[], note = ''): Promise<LifeImage> {
+export async function lifeImage(
+  name: string,
+  layers: readonly (readonly LayerEntry[])[],
+  note = '',
+): Promise<LifeImage> {
   const tars = await Promise.all(layers.map((entries) => layerTar(entries)));
   const diffIDs = tars.map(digestOf);
   const created = '2020-01-02T03:04:05Z';
-  const config = Buffer.from(JSON.stringify({
-    architecture: 'amd64', os: 'linux', created,
-    config: { Cmd: ['sh'], Env: ['PATH=/bin'], Labels: { note } },
-    history: diffIDs.map((_, number) => ({ created, created_by: `layer ${number + 1}` })),
-    rootfs: { type: 'layers', diff_ids: diffIDs },
-  }));
+  const config = Buffer.from(
+    JSON.stringify({
+      architecture: 'amd64',
+      os: 'linux',
+      created,
+      config: { Cmd: ['sh'], Env: ['PATH=/bin'], Labels: { note } },
+      history: diffIDs.map((_, number) => ({ created, created_by: `layer ${number + 1}` })),
+      rootfs: { type: 'layers', diff_ids: diffIDs },
+    }),
+  );
   return { name, id: digestOf(config), chains: chainsOf(diffIDs), config, layers: tars };
 }
 
@@ -55,7 +63,12 @@ export function savedArchive(images: readonly (readonly [image: LifeImage, tags:
     });
     return { Config: `${hexOf(image.id)}.json`, RepoTags: tags.length === 0 ? null : tags, Layers: layers };
   });
-  return makeTar([...files, ['manifest.json', Buffer.from(JSON.stringify(manifest))] as const].map(([name, content]) => ({ name, content })));
+  return makeTar(
+    [...files, ['manifest.json', Buffer.from(JSON.stringify(manifest))] as const].map(([name, content]) => ({
+      name,
+      content,
+    })),
+  );
 }
 
 /** What a registry has of an image: its manifest, and blobs by their digests. */
@@ -68,17 +81,22 @@ export interface Pushed {
 
 export function pushed(image: LifeImage): Pushed {
   const blobs = new Map<string, Buffer>();
-  const blob = (content: Buffer, mediaType: string): { readonly mediaType: string; readonly digest: string; readonly size: number } => {
+  const blob = (
+    content: Buffer,
+    mediaType: string,
+  ): { readonly mediaType: string; readonly digest: string; readonly size: number } => {
     blobs.set(digestOf(content), content);
     return { mediaType, digest: digestOf(content), size: content.length };
   };
   const mediaType = 'application/vnd.oci.image.manifest.v1+json';
-  const manifest = Buffer.from(JSON.stringify({
-    schemaVersion: 2,
-    mediaType,
-    config: blob(image.config, 'application/vnd.oci.image.config.v1+json'),
-    layers: image.layers.map((tar) => blob(gzipSync(tar), 'application/vnd.oci.image.layer.v1.tar+gzip')),
-  }));
+  const manifest = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType,
+      config: blob(image.config, 'application/vnd.oci.image.config.v1+json'),
+      layers: image.layers.map((tar) => blob(gzipSync(tar), 'application/vnd.oci.image.layer.v1.tar+gzip')),
+    }),
+  );
   return { manifest, mediaType, digest: digestOf(manifest), blobs };
 }
 
@@ -87,8 +105,14 @@ export function layoutArchive(images: readonly (readonly [image: LifeImage, tags
   const files = new Map<string, Buffer>([['oci-layout', Buffer.from('{"imageLayoutVersion":"1.0.0"}')]]);
   const manifests = images.flatMap(([image, tags]) => {
     const { manifest, mediaType, digest, blobs } = pushed(image);
-    for (const [name, content] of [...blobs, [digest, manifest] as const]) files.set(`blobs/sha256/${hexOf(name)}`, content);
-    return tags.map((tag) => ({ mediaType, digest, size: manifest.length, annotations: { 'io.containerd.image.name': tag } }));
+    for (const [name, content] of [...blobs, [digest, manifest] as const])
+      files.set(`blobs/sha256/${hexOf(name)}`, content);
+    return tags.map((tag) => ({
+      mediaType,
+      digest,
+      size: manifest.length,
+      annotations: { 'io.containerd.image.name': tag },
+    }));
   });
   files.set('index.json', Buffer.from(JSON.stringify({ schemaVersion: 2, manifests })));
   return tarOf(files);

@@ -20,7 +20,10 @@ export async function live(seed: number, version: DockerdVersion, universe: Univ
     await life.guest.site.remove();
   } catch (error) {
     const list = life.said.map((line, number) => `${String(number + 1).padStart(3)}. ${line}`).join('\n');
-    throw new Error(`life ${seed} on dockerd ${version}:\n${list}\nand then: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new Error(
+      `life ${seed} on dockerd ${version}:\n${list}\nand then: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
   }
 }
 
@@ -74,8 +77,12 @@ class Life {
   /** @param before when each image was written */
   #learn(seen: Seen, { did, says }: UserAction, before: ReadonlyMap<string, number>, wrote = did.wrote ?? []): void {
     const { model, store } = this.guest;
-    const isNew = ([image, timeMs]: readonly [string, number]): boolean => before.has(image) && before.get(image) !== timeMs && !wrote.includes(image);
-    const brought = did.comesBack === undefined || did.comesBack === false ? [] : [...store.images()].filter(isNew).map(([image]) => image);
+    const isNew = ([image, timeMs]: readonly [string, number]): boolean =>
+      before.has(image) && before.get(image) !== timeMs && !wrote.includes(image);
+    const brought =
+      did.comesBack === undefined || did.comesBack === false
+        ? []
+        : [...store.images()].filter(isNew).map(([image]) => image);
     model.learn(seen, { ...did, wrote, brought });
     const image = says === undefined ? undefined : model.names.get(says[0]);
     if (says !== undefined && image !== undefined && !this.guest.says.has(image)) this.guest.says.set(image, says[1]);
@@ -88,7 +95,11 @@ class Life {
     else {
       this.#say('Docker stops');
       await this.guest.stop();
-      assert.deepEqual([...this.guest.store.names()].length, this.guest.model.names.size, 'names that dockerd has left');
+      assert.deepEqual(
+        [...this.guest.store.names()].length,
+        this.guest.model.names.size,
+        'names that dockerd has left',
+      );
     }
     const isNew = dice.once(6);
     if (isNew) await this.#chooseSettings();
@@ -109,21 +120,36 @@ class Life {
     await delay(afterMs);
     await guest.kill();
     await doing;
-    this.#say(action === undefined ? 'dockerd is killed' : `${action.text}: dockerd is killed ${afterMs} ms after that`);
+    this.#say(
+      action === undefined ? 'dockerd is killed' : `${action.text}: dockerd is killed ${afterMs} ms after that`,
+    );
     if (action === undefined) return;
     for (const name of action.drops ?? []) guest.containers.delete(name);
     const now = guest.store.images();
     const meant = action.did.wrote ?? [];
     const wrote = meant.filter((image) => now.has(image) && times.get(image) !== now.get(image));
-    this.#learn(guest.onDisk(), { ...action, did: { ...action.did, ...(action.did.comesBack === true ? { comesBack: 'perhaps' } : {}) } }, times, wrote);
+    this.#learn(
+      guest.onDisk(),
+      { ...action, did: { ...action.did, ...(action.did.comesBack === true ? { comesBack: 'perhaps' } : {}) } },
+      times,
+      wrote,
+    );
   }
 
   async #chooseSettings(): Promise<void> {
     const { guest } = this;
-    guest.settings = { conflicts: this.#dice.must(['user', 'disk']), removedImages: this.#dice.must(['restore', 'respect']), prunedImages: this.#dice.must(['restore', 'restore', 'respect']) };
+    guest.settings = {
+      conflicts: this.#dice.must(['user', 'disk']),
+      removedImages: this.#dice.must(['restore', 'respect']),
+      prunedImages: this.#dice.must(['restore', 'restore', 'respect']),
+    };
     guest.isGlob = this.#dice.once(3);
     await guest.configure();
-    this.#say(`${Object.entries(guest.settings).map(([key, value]) => `${key}: ${value}`).join(', ')}, labels: ${guest.isGlob ? 'a glob' : 'in order'}`);
+    this.#say(
+      `${Object.entries(guest.settings)
+        .map(([key, value]) => `${key}: ${value}`)
+        .join(', ')}, labels: ${guest.isGlob ? 'a glob' : 'in order'}`,
+    );
   }
 
   /** One disk comes, goes, is built anew, or has another label. */
@@ -195,7 +221,9 @@ class Life {
   async #startDaemon(): Promise<number> {
     await this.guest.startDaemon();
     const { state, findings } = this.guest.site.status();
-    this.#say([`the daemon starts: ${state}`, ...findings.map(({ code, message }) => `       ${code}: ${message}`)].join('\n'));
+    this.#say(
+      [`the daemon starts: ${state}`, ...findings.map(({ code, message }) => `       ${code}: ${message}`)].join('\n'),
+    );
     return states[state].exitStatus;
   }
 
@@ -239,7 +267,8 @@ class Life {
   async #sweep(): Promise<void> {
     const { guest } = this;
     const listed = await guest.get<readonly { Id: string; Names: readonly string[] }[]>('/containers/json?all=1');
-    for (const { Id, Names } of listed) if (!guest.containers.has(Names[0]?.slice(1) ?? '')) await guest.tell('DELETE', `/containers/${Id}?force=1&v=1`);
+    for (const { Id, Names } of listed)
+      if (!guest.containers.has(Names[0]?.slice(1) ?? '')) await guest.tell('DELETE', `/containers/${Id}?force=1&v=1`);
   }
 
   /** All disks go, and all that is the user's; then nothing is left of us. */

@@ -9,15 +9,19 @@ import { makeUniverse, type Universe } from './universe.ts';
 
 const count = Number(process.env['DPL_RUNS'] ?? (torture ? 500 : 15));
 
-describe(`random lives from seed ${seed}: DPL_SEED=${seed} lives them again, DPL_RUNS=1 the first of them alone`, { concurrency: Math.min(2, availableParallelism()) }, () => {
-  let universe: Universe;
-  before(async () => {
-    universe = await makeUniverse();
-  });
-  after(cleanUpAll);
+describe(
+  `random lives from seed ${seed}: DPL_SEED=${seed} lives them again, DPL_RUNS=1 the first of them alone`,
+  { concurrency: Math.min(2, availableParallelism()) },
+  () => {
+    let universe: Universe;
+    before(async () => {
+      universe = await makeUniverse();
+    });
+    after(cleanUpAll);
 
-  for (let number = seed; number < seed + count; number += 1) {
-    const version = dockerdVersions[number % dockerdVersions.length] ?? '28.5';
-    it(`life ${number} on dockerd ${version}`, () => live(number, version, universe, 14));
-  }
-});
+    for (let number = seed; number < seed + count; number += 1) {
+      const version = dockerdVersions[number % dockerdVersions.length] ?? '28.5';
+      it(`life ${number} on dockerd ${version}`, () => live(number, version, universe, 14));
+    }
+  },
+);

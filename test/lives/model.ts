@@ -89,11 +89,18 @@ export class Model {
 
   /** What of images must be there: the user's own, and those that a name of his is on, or waits for, unless he has removed them. */
   get needed(): ReadonlySet<string> {
-    return new Set([...this.images, ...[...this.#users].flatMap((name) => this.names.get(name) ?? []), ...[...this.#waiting.values()].filter((image) => !this.#gone.has(image))]);
+    return new Set([
+      ...this.images,
+      ...[...this.#users].flatMap((name) => this.names.get(name) ?? []),
+      ...[...this.#waiting.values()].filter((image) => !this.#gone.has(image)),
+    ]);
   }
 
   /** dockerd has done what the user said, or a part of it where it was killed. */
-  learn(now: Seen, { gives = new Map(), takes = () => false, removes = false, comesBack = false, wrote = [], brought = [] }: Did): void {
+  learn(
+    now: Seen,
+    { gives = new Map(), takes = () => false, removes = false, comesBack = false, wrote = [], brought = [] }: Did,
+  ): void {
     for (const image of brought) {
       this.images.delete(image);
       this.#put.add(image);
@@ -108,7 +115,10 @@ export class Model {
         if (this.#half.has(name) || (comesBack === 'perhaps' && !isUsers)) this.#unsure.add(name);
         else if (comesBack === true && !isUsers) this.#left.delete(name);
       } else {
-        assert.ok(gives.has(name) && (gives.get(name) ?? after) === after, `${name} names ${after}, which nobody asked for`);
+        assert.ok(
+          gives.has(name) && (gives.get(name) ?? after) === after,
+          `${name} names ${after}, which nobody asked for`,
+        );
         // What the disk gave the name, it has again: as if nobody had touched it.
         if (after === this.#left.get(name) && !this.#again.has(after)) this.#users.delete(name);
         else this.#users.add(name);
@@ -142,13 +152,29 @@ export class Model {
     const respects = removedImages === 'respect';
     const images = store.images();
     const { claims, incomplete } = claimsOf(disks, store);
-    const out: Outcome = { names: new Map(), users: new Set(), left: new Map(), waiting: new Map(), removals: new Map(), conflicts: [], incomplete, either: new Map() };
-    for (const name of new Set([...this.names.keys(), ...claims.keys(), ...this.#left.keys(), ...this.#waiting.keys(), ...this.#removals.keys()])) {
+    const out: Outcome = {
+      names: new Map(),
+      users: new Set(),
+      left: new Map(),
+      waiting: new Map(),
+      removals: new Map(),
+      conflicts: [],
+      incomplete,
+      either: new Map(),
+    };
+    for (const name of new Set([
+      ...this.names.keys(),
+      ...claims.keys(),
+      ...this.#left.keys(),
+      ...this.#waiting.keys(),
+      ...this.#removals.keys(),
+    ])) {
       const [now, theirs, waits] = [this.names.get(name), claims.get(name), this.#waiting.get(name)];
       const waiting = waits !== undefined && images.has(waits) ? waits : undefined;
       const isUsers = this.#users.has(name);
       const removed = this.#removals.get(name) ?? this.#left.get(name);
-      if (now === undefined && this.#unsure.has(name)) out.either.set(name, theirs === undefined ? [undefined, waiting] : [theirs, ...(respects ? [undefined] : [])]);
+      if (now === undefined && this.#unsure.has(name))
+        out.either.set(name, theirs === undefined ? [undefined, waiting] : [theirs, ...(respects ? [undefined] : [])]);
       if (isUsers && now !== undefined) {
         const isConflict = theirs !== undefined && theirs !== now;
         if (isConflict) out.conflicts.push(name);
@@ -187,8 +213,14 @@ export class Model {
     const now = store.names();
     const isNew = isSame(now, outcome.names) || (outcome.either.size > 0 && !isSame(now, this.names));
     if (!isNew) assert.deepEqual(sorted(now), sorted(this.names), 'names after a killed agent');
-    for (const name of new Set([...this.names.keys(), ...outcome.names.keys(), ...this.#left.keys(), ...outcome.left.keys()])) {
-      const isSettled = this.names.get(name) === outcome.names.get(name) && this.#left.get(name) === outcome.left.get(name);
+    for (const name of new Set([
+      ...this.names.keys(),
+      ...outcome.names.keys(),
+      ...this.#left.keys(),
+      ...outcome.left.keys(),
+    ])) {
+      const isSettled =
+        this.names.get(name) === outcome.names.get(name) && this.#left.get(name) === outcome.left.get(name);
       if (isSettled) continue;
       if (now.has(name)) this.#half.add(name);
       // Removed by the user before: whether that is remembered, nobody can see. Else it is the run that removed it, or had yet to add it.
@@ -198,7 +230,8 @@ export class Model {
     for (const [name, image] of this.#waiting) if (this.#gone.has(image)) this.#unsure.add(name);
     const waiting = this.#waiting;
     if (isNew) this.#take(outcome, store);
-    for (const [name, image] of waiting) if (this.#gone.has(image) && !this.#waiting.has(name)) this.#waiting.set(name, image);
+    for (const [name, image] of waiting)
+      if (this.#gone.has(image) && !this.#waiting.has(name)) this.#waiting.set(name, image);
     this.#put = new Set([...store.images().keys()].filter((image) => !this.images.has(image)));
     return isNew;
   }
@@ -237,13 +270,19 @@ function give(out: Outcome, name: string, image: string, waiting: string | undef
 }
 
 /** What the disks claim together: of two that claim a name, the later has it. An image of which a layer is nowhere claims nothing. */
-function claimsOf(disks: readonly AttachedDisk[], store: DataRoot): { readonly claims: ReadonlyMap<string, string>; readonly incomplete: LifeImage[] } {
+function claimsOf(
+  disks: readonly AttachedDisk[],
+  store: DataRoot,
+): { readonly claims: ReadonlyMap<string, string>; readonly incomplete: LifeImage[] } {
   const layers = store.layers();
   const offered = new Set(disks.flatMap(({ disk }) => [...disk.layers]));
-  const isWhole = ({ chains }: LifeImage): boolean => chains.every((chain) => offered.has(chain) || (layers.has(chain) && layers.get(chain)?.linkTo === undefined));
+  const isWhole = ({ chains }: LifeImage): boolean =>
+    chains.every((chain) => offered.has(chain) || (layers.has(chain) && layers.get(chain)?.linkTo === undefined));
   const all = disks.flatMap(({ disk }) => disk.images);
   return {
-    claims: new Map(all.filter(([image]) => isWhole(image)).flatMap(([{ id }, names]) => names.map((name) => [name, id] as const))),
+    claims: new Map(
+      all.filter(([image]) => isWhole(image)).flatMap(([{ id }, names]) => names.map((name) => [name, id] as const)),
+    ),
     incomplete: all.map(([image]) => image).filter((image) => !isWhole(image)),
   };
 }

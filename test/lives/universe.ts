@@ -42,38 +42,106 @@ export async function makeUniverse(): Promise<Universe> {
     return image;
   };
   const pulls = new Map<string, { readonly image: LifeImage; readonly byDigest: string }>();
-  for (const [repository, tag, image] of [['pulled', '1', of('pulled')], ['pulled', '2', of('one')]] as const) {
-    pulls.set(`${address}/${repository}:${tag}`, { image, byDigest: `${address}/${repository}@${await push(address, repository, tag, image)}` });
+  for (const [repository, tag, image] of [
+    ['pulled', '1', of('pulled')],
+    ['pulled', '2', of('one')],
+  ] as const) {
+    pulls.set(`${address}/${repository}:${tag}`, {
+      image,
+      byDigest: `${address}/${repository}@${await push(address, repository, tag, image)}`,
+    });
   }
   const [first = '', second = ''] = pulls.keys();
 
   const disks: LifeDisk[] = [];
-  const add = async (name: string, saved: readonly Named[], layout: readonly Named[] = [], options: { readonly base?: LifeDisk; readonly priority?: number } = {}): Promise<LifeDisk> => {
+  const add = async (
+    name: string,
+    saved: readonly Named[],
+    layout: readonly Named[] = [],
+    options: { readonly base?: LifeDisk; readonly priority?: number } = {},
+  ): Promise<LifeDisk> => {
     const file = path.join(folder, `${name}.ext4`);
-    const at = (named: readonly Named[]): [LifeImage, readonly string[]][] => named.map(([image, tags]) => [of(image), tags]);
+    const at = (named: readonly Named[]): [LifeImage, readonly string[]][] =>
+      named.map(([image, tags]) => [of(image), tags]);
     const { base, priority = 0 } = options;
     await writeFile(`${file}.saved`, savedArchive(at(saved)));
     await writeFile(`${file}.layout`, layoutArchive(at(layout)));
     const archives = [...(saved.length > 0 ? [`${file}.saved`] : []), ...(layout.length > 0 ? [`${file}.layout`] : [])];
     const { exitCode, all } = await agent([
-      'build', ...archives, '-o', file, '--format', 'raw', '--quiet', '--priority', String(priority), ...(base === undefined ? [] : ['--base', base.file]),
+      'build',
+      ...archives,
+      '-o',
+      file,
+      '--format',
+      'raw',
+      '--quiet',
+      '--priority',
+      String(priority),
+      ...(base === undefined ? [] : ['--base', base.file]),
     ]);
     assert.equal(exitCode, 0, all);
-    const claims = [...at(saved), ...at(layout).map(([image, tags]) => [image, tags.flatMap((tag) => [tag, `${tag.replace(/:[^:/]*$/, '')}@${pushed(image).digest}`])] as const)];
-    const layers = new Set(claims.flatMap(([{ chains }]) => chains).filter((chain) => base?.layers.has(chain) !== true));
+    const claims = [
+      ...at(saved),
+      ...at(layout).map(
+        ([image, tags]) =>
+          [image, tags.flatMap((tag) => [tag, `${tag.replace(/:[^:/]*$/, '')}@${pushed(image).digest}`])] as const,
+      ),
+    ];
+    const layers = new Set(
+      claims.flatMap(([{ chains }]) => chains).filter((chain) => base?.layers.has(chain) !== true),
+    );
     const disk: LifeDisk = { name, file, priority, images: claims, layers };
     disks.push(disk);
     return disk;
   };
 
-  const main = await add('main-1', [['one', ['app:1', 'app:latest']], ['two', ['web:1']], ['solo', ['tool:1']]], [['pulled', [first]]]);
-  await add('main-2', [['three', ['app:latest']], ['one', ['app:1']], ['more', ['web:1']]]);
-  await add('main-3', [['two', ['app:1', 'app:latest']], ['other', ['web:1']], ['solo', ['tool:1', 'tool:2']]], [['one', [second, 'app:oci']]]);
-  await add('side-1', [['three', ['tool:1']]], [['one', ['app:1', 'side:1']], ['pulled', [first]]]);
-  await add('side-2', [['two', ['side:1', 'app:latest']], ['other', ['app:1']]], [['more', ['web:1', 'more:1']]]);
+  const main = await add(
+    'main-1',
+    [
+      ['one', ['app:1', 'app:latest']],
+      ['two', ['web:1']],
+      ['solo', ['tool:1']],
+    ],
+    [['pulled', [first]]],
+  );
+  await add('main-2', [
+    ['three', ['app:latest']],
+    ['one', ['app:1']],
+    ['more', ['web:1']],
+  ]);
+  await add(
+    'main-3',
+    [
+      ['two', ['app:1', 'app:latest']],
+      ['other', ['web:1']],
+      ['solo', ['tool:1', 'tool:2']],
+    ],
+    [['one', [second, 'app:oci']]],
+  );
+  await add(
+    'side-1',
+    [['three', ['tool:1']]],
+    [
+      ['one', ['app:1', 'side:1']],
+      ['pulled', [first]],
+    ],
+  );
+  await add(
+    'side-2',
+    [
+      ['two', ['side:1', 'app:latest']],
+      ['other', ['app:1']],
+    ],
+    [['more', ['web:1', 'more:1']]],
+  );
   await add('prior', [['three', ['app:latest', 'web:1']]], [], { priority: 5 });
   await add('based', [['more', ['more:1']]], [['two', ['two:1']]], { base: main });
-  return { images, disks, pulls, names: ['app:1', 'app:latest', 'web:1', 'tool:1', 'side:1', 'more:1', 'own:1', 'own:2', first] };
+  return {
+    images,
+    disks,
+    pulls,
+    names: ['app:1', 'app:latest', 'web:1', 'tool:1', 'side:1', 'more:1', 'own:1', 'own:2', first],
+  };
 }
 
 /** On one base but for `solo`; `more` stands on what `one` is, and `other` is of the same layers. */
@@ -105,10 +173,18 @@ async function push(address: string, repository: string, tag: string, image: Lif
     const started = await fetch(`${at}/blobs/uploads/`, { method: 'POST' });
     const place = new URL(started.headers.get('location') ?? '', at);
     place.searchParams.set('digest', name);
-    const { status } = await fetch(place, { method: 'PUT', headers: { 'content-type': 'application/octet-stream' }, body: new Uint8Array(content) });
+    const { status } = await fetch(place, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/octet-stream' },
+      body: new Uint8Array(content),
+    });
     assert.equal(status, 201);
   }
-  const { status } = await fetch(`${at}/manifests/${tag}`, { method: 'PUT', headers: { 'content-type': mediaType }, body: new Uint8Array(manifest) });
+  const { status } = await fetch(`${at}/manifests/${tag}`, {
+    method: 'PUT',
+    headers: { 'content-type': mediaType },
+    body: new Uint8Array(manifest),
+  });
   assert.equal(status, 201);
   return digest;
 }

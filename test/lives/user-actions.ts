@@ -23,7 +23,11 @@ type Maker = (guest: Guest, dice: Dice) => UserAction | undefined;
 
 const encoded = encodeURIComponent;
 const runnable = (guest: Guest, dice: Dice): [name: string, image: string] | undefined =>
-  dice.pick([...guest.model.names].filter(([name, image]) => !name.includes('@') && guest.says.has(image) && guest.canRun(image)));
+  dice.pick(
+    [...guest.model.names].filter(
+      ([name, image]) => !name.includes('@') && guest.says.has(image) && guest.canRun(image),
+    ),
+  );
 const repositoryOf = (name: string): string => name.replace(/@.*$|:[^:/]*$/, '');
 
 const load: Maker = (guest, dice) => {
@@ -44,10 +48,18 @@ const pull: Maker = (guest, dice) => {
     text: `docker pull ${isByDigest ? byDigest : reference} (${image.name})`,
     run: async () => {
       guest.hasSources = true;
-      await guest.tell('POST', isByDigest ? `/images/create?fromImage=${encoded(repositoryOf(byDigest))}&tag=${encoded(byDigest.replace(/^.*@/, ''))}` : `/images/create?fromImage=${encoded(repositoryOf(reference))}&tag=${reference.replace(/^.*:/, '')}`);
+      await guest.tell(
+        'POST',
+        isByDigest
+          ? `/images/create?fromImage=${encoded(repositoryOf(byDigest))}&tag=${encoded(byDigest.replace(/^.*@/, ''))}`
+          : `/images/create?fromImage=${encoded(repositoryOf(reference))}&tag=${reference.replace(/^.*:/, '')}`,
+      );
     },
     // What is there already, a pull does not write again.
-    did: { gives: new Map([...(isByDigest ? [] : [reference]), byDigest].map((name) => [name, image.id])), wrote: isThere ? [] : [image.id] },
+    did: {
+      gives: new Map([...(isByDigest ? [] : [reference]), byDigest].map((name) => [name, image.id])),
+      wrote: isThere ? [] : [image.id],
+    },
   };
 };
 
@@ -58,7 +70,11 @@ const tag: Maker = (guest, dice) => {
   const to = dice.must(guest.universe.names);
   return {
     text: `docker tag ${from} ${to}`,
-    run: async () => void (await guest.tell('POST', `/images/${from}/tag?repo=${encoded(repositoryOf(to))}&tag=${to.replace(/^.*:/, '')}`)),
+    run: async () =>
+      void (await guest.tell(
+        'POST',
+        `/images/${from}/tag?repo=${encoded(repositoryOf(to))}&tag=${to.replace(/^.*:/, '')}`,
+      )),
     did: { gives: new Map([[to, image]]) },
   };
 };
@@ -77,8 +93,13 @@ const untag: Maker = (guest, dice) => {
   if (found === undefined) return undefined;
   const [name, image] = found;
   // With its last tag in a repository an image loses the digests there.
-  const takes = (other: string): boolean => other === name || (other.includes('@') && guest.model.names.get(other) === image);
-  return { text: `docker rmi ${name}`, run: () => mayBeRefused(guest, 'DELETE', `/images/${name}`), did: { takes, removes: true } };
+  const takes = (other: string): boolean =>
+    other === name || (other.includes('@') && guest.model.names.get(other) === image);
+  return {
+    text: `docker rmi ${name}`,
+    run: () => mayBeRefused(guest, 'DELETE', `/images/${name}`),
+    did: { takes, removes: true },
+  };
 };
 
 const rmi: Maker = (guest, dice) => {
@@ -105,10 +126,19 @@ const systemPrune: Maker = (guest) => ({
   text: 'docker system prune -af',
   run: async () => {
     // One that stays runs, where it can: not even a prune takes it.
-    const running = new Set([...guest.containers].filter(([, container]) => container.stays && guest.canStart(container)).map(([name]) => name));
+    const running = new Set(
+      [...guest.containers]
+        .filter(([, container]) => container.stays && guest.canStart(container))
+        .map(([name]) => name),
+    );
     await guest.tell('POST', '/containers/prune');
-    const left = new Set((await guest.get<readonly { Names: readonly string[] }[]>('/containers/json?all=1')).flatMap(({ Names }) => Names.map((name) => name.slice(1))));
-    for (const name of guest.containers.keys()) if (!left.has(name) && !running.has(name)) guest.containers.delete(name);
+    const left = new Set(
+      (await guest.get<readonly { Names: readonly string[] }[]>('/containers/json?all=1')).flatMap(({ Names }) =>
+        Names.map((name) => name.slice(1)),
+      ),
+    );
+    for (const name of guest.containers.keys())
+      if (!left.has(name) && !running.has(name)) guest.containers.delete(name);
     await guest.prune(PRUNE_ALL);
     await guest.tell('POST', '/build/prune?all=1');
   },
@@ -127,7 +157,8 @@ const build: Maker = (guest, dice) => {
   ]);
   return {
     text: `docker build -t ${to}, from ${from[0]}: ${content}`,
-    run: async () => void (await guest.tell('POST', `/build?t=${encoded(to)}&networkmode=none&rm=1&forcerm=1`, context)),
+    run: async () =>
+      void (await guest.tell('POST', `/build?t=${encoded(to)}&networkmode=none&rm=1&forcerm=1`, context)),
     did: { gives: new Map([[to, undefined]]) },
     says: [to, content],
   };
@@ -142,11 +173,18 @@ const buildKit: Maker = (guest, dice) => {
   const isCopy = dice.once(3);
   return {
     text: `docker buildx build -t ${to}, ${isCopy ? `which copies from ${from[0]}` : `from ${from[0]}: ${content}`}`,
-    run: async () => void (await buildImage(
-      guest.dockerd, to, isCopy ? `FROM scratch\nCOPY --from=${from[0]} /app /app\nCOPY --from=${from[0]} /bin /bin\n` : `FROM ${from[0]}\nCOPY app /app\n`, 'buildkit', { app: `${content}\n` },
-    )),
+    run: async () =>
+      void (await buildImage(
+        guest.dockerd,
+        to,
+        isCopy
+          ? `FROM scratch\nCOPY --from=${from[0]} /app /app\nCOPY --from=${from[0]} /bin /bin\n`
+          : `FROM ${from[0]}\nCOPY app /app\n`,
+        'buildkit',
+        { app: `${content}\n` },
+      )),
     did: { gives: new Map([[to, undefined]]) },
-    says: [to, isCopy ? guest.says.get(from[1]) ?? '' : content],
+    says: [to, isCopy ? (guest.says.get(from[1]) ?? '') : content],
   };
 };
 
@@ -162,10 +200,20 @@ const run: Maker = (guest, dice) => {
     text: `docker ${what === 'create' ? 'create' : 'run'} --name ${name}${what === 'stay' ? ' --detach --restart always' : ''} --volume ${volume === '' ? '' : `${volume}:`}/volume ${from[0]}`,
     run: async () => {
       await guest.tell('POST', `/containers/create?name=${name}`, {
-        Image: from[0], Cmd: ['sh', '-c', script], NetworkDisabled: true, StopSignal: 'SIGKILL', Volumes: { '/volume': {} },
-        HostConfig: { NetworkMode: 'none', Binds: volume === '' ? [] : [`${volume}:/volume`], ...(what === 'stay' ? { RestartPolicy: { Name: 'always' } } : {}) },
+        Image: from[0],
+        Cmd: ['sh', '-c', script],
+        NetworkDisabled: true,
+        StopSignal: 'SIGKILL',
+        Volumes: { '/volume': {} },
+        HostConfig: {
+          NetworkMode: 'none',
+          Binds: volume === '' ? [] : [`${volume}:/volume`],
+          ...(what === 'stay' ? { RestartPolicy: { Name: 'always' } } : {}),
+        },
       });
-      const { Id, Mounts } = await guest.get<{ Id: string; Mounts: readonly { Name: string }[] }>(`/containers/${name}/json`);
+      const { Id, Mounts } = await guest.get<{ Id: string; Mounts: readonly { Name: string }[] }>(
+        `/containers/${name}/json`,
+      );
       const made = { id: Id, image: from[1], says, volume: Mounts[0]?.Name ?? '', stays: what === 'stay' };
       guest.containers.set(name, { ...made, hasRun: false });
       if (what === 'create') return;
@@ -180,18 +228,27 @@ const run: Maker = (guest, dice) => {
 
 /** What a container that stays has to say, it says at once. */
 async function untilItHasWritten(guest: Guest, name: string, says: string): Promise<void> {
-  const hasWritten = async (): Promise<boolean> => (await guest.tell('GET', `/containers/${name}/logs?stdout=1`)).toString('latin1').split(says).length > 2;
+  const hasWritten = async (): Promise<boolean> =>
+    (await guest.tell('GET', `/containers/${name}/logs?stdout=1`)).toString('latin1').split(says).length > 2;
   await until(`${name}: '${says}' twice in its output`, hasWritten, 10_000);
 }
 
 const commit: Maker = (guest, dice) => {
-  const found = dice.pick([...guest.containers].filter(([, container]) => guest.canStart(container)).filter(([, { image, stays }]) => guest.says.has(image) && !stays && guest.store.images().has(image)));
+  const found = dice.pick(
+    [...guest.containers]
+      .filter(([, container]) => guest.canStart(container))
+      .filter(([, { image, stays }]) => guest.says.has(image) && !stays && guest.store.images().has(image)),
+  );
   if (found === undefined) return undefined;
   const [name, { image }] = found;
   const to = dice.must(guest.universe.names);
   return {
     text: `docker commit ${name} ${to}`,
-    run: async () => void (await guest.tell('POST', `/commit?container=${name}&repo=${encoded(repositoryOf(to))}&tag=${to.replace(/^.*:/, '')}&comment=${guest.fresh()}`)),
+    run: async () =>
+      void (await guest.tell(
+        'POST',
+        `/commit?container=${name}&repo=${encoded(repositoryOf(to))}&tag=${to.replace(/^.*:/, '')}&comment=${guest.fresh()}`,
+      )),
     did: { gives: new Map([[to, undefined]]) },
     says: [to, guest.says.get(image) ?? ''],
   };
@@ -212,7 +269,18 @@ const remove: Maker = (guest, dice) => {
 };
 
 const makers: readonly (readonly [weight: number, make: Maker])[] = [
-  [6, load], [3, pull], [5, tag], [5, untag], [2, rmi], [2, prune], [1, systemPrune], [4, build], [2, buildKit], [5, run], [3, commit], [1, remove],
+  [6, load],
+  [3, pull],
+  [5, tag],
+  [5, untag],
+  [2, rmi],
+  [2, prune],
+  [1, systemPrune],
+  [4, build],
+  [2, buildKit],
+  [5, run],
+  [3, commit],
+  [1, remove],
 ];
 
 /** Something that can be done now. */

@@ -22,9 +22,18 @@ describe('npm run build', () => {
   after(() => folder.remove());
 
   /** The two files, each with how it is started: the executable gets no PATH, so no Node. */
-  const programs: readonly { name: string; run: (args: readonly string[], env?: Record<string, string>) => SpawnSyncReturns<string> }[] = [
-    { name: 'docker-preloader', run: (args, env = {}) => start(path.join(folder.path, 'dist/docker-preloader'), args, env) },
-    { name: 'docker-preloader.mjs', run: (args, env = {}) => start(process.execPath, [path.join(folder.path, 'alone.mjs'), ...args], env) },
+  const programs: readonly {
+    name: string;
+    run: (args: readonly string[], env?: Record<string, string>) => SpawnSyncReturns<string>;
+  }[] = [
+    {
+      name: 'docker-preloader',
+      run: (args, env = {}) => start(path.join(folder.path, 'dist/docker-preloader'), args, env),
+    },
+    {
+      name: 'docker-preloader.mjs',
+      run: (args, env = {}) => start(process.execPath, [path.join(folder.path, 'alone.mjs'), ...args], env),
+    },
   ];
 
   function start(file: string, args: readonly string[], env: Record<string, string>): SpawnSyncReturns<string> {
@@ -58,7 +67,14 @@ describe('npm run build', () => {
     // plan probes dockerd's flock, which is a call into libc: this shows that each file brings its own way there.
     it(`${name} calls libc`, () => {
       const config = path.join(folder.path, 'config.json');
-      writeFileSync(config, JSON.stringify({ labels: ['no-such-*'], dataRoot: path.join(folder.path, 'data'), dockerConfig: path.join(folder.path, 'daemon.json') }));
+      writeFileSync(
+        config,
+        JSON.stringify({
+          labels: ['no-such-*'],
+          dataRoot: path.join(folder.path, 'data'),
+          dockerConfig: path.join(folder.path, 'daemon.json'),
+        }),
+      );
       const { stdout, stderr, status } = run(['plan', '--config', config]);
       assert.equal(status, 0, stdout + stderr);
     });
@@ -66,9 +82,16 @@ describe('npm run build', () => {
 
   it('docker-preloader.mjs tells an older Node what it needs', () => {
     const older = `data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'20.20.2'}})`;
-    const { stdout, stderr, status } = start(process.execPath, ['--import', older, path.join(folder.path, 'alone.mjs'), '--version'], {});
+    const { stdout, stderr, status } = start(
+      process.execPath,
+      ['--import', older, path.join(folder.path, 'alone.mjs'), '--version'],
+      {},
+    );
     assert.deepEqual([status, stdout], [1, '']);
-    assert.match(stderr, /^docker-preloader: Node 24 or later expected, found 20\.20\.2: run this file with a newer one, or the executable, which needs none\n$/);
+    assert.match(
+      stderr,
+      /^docker-preloader: Node 24 or later expected, found 20\.20\.2: run this file with a newer one, or the executable, which needs none\n$/,
+    );
   });
 
   it('the executable stays itself whatever the environment and the folder say', () => {
@@ -79,7 +102,10 @@ describe('npm run build', () => {
     const run = programs[0]?.run ?? assert.fail();
     const plain = run(['--version']).stdout;
     for (const env of [
-      { BUN_BE_BUN: '1' }, { BUN_OPTIONS: `--preload=${preload}` }, { BUN_INSPECT_PRELOAD: preload }, { NODE_OPTIONS: `--require=${preload}` },
+      { BUN_BE_BUN: '1' },
+      { BUN_OPTIONS: `--preload=${preload}` },
+      { BUN_INSPECT_PRELOAD: preload },
+      { NODE_OPTIONS: `--require=${preload}` },
       { BUN_BYTECODE_ORDER_OUT: marker },
     ]) {
       assert.equal(run(['--version'], env).stdout, plain, JSON.stringify(env));
@@ -90,14 +116,28 @@ describe('npm run build', () => {
   describe('the executable stays itself', () => {
     let tools = '';
     before(async () => {
-      tools = await fetchDebianPackage('bookworm', ['binutils-x86-64-linux-gnu', 'libbinutils', 'libctf0', 'libctf-nobfd0', 'libjansson4', 'elfutils', 'libasm1', 'libdw1', 'libelf1', 'patchelf']);
+      tools = await fetchDebianPackage('bookworm', [
+        'binutils-x86-64-linux-gnu',
+        'libbinutils',
+        'libctf0',
+        'libctf-nobfd0',
+        'libjansson4',
+        'elfutils',
+        'libasm1',
+        'libdw1',
+        'libelf1',
+        'patchelf',
+      ]);
     });
 
     const loader = '/lib64/../lib64/ld-linux-x86-64.so.2';
     for (const commands of [
       ['x86_64-linux-gnu-strip'],
       // dh_strip's way, and what it puts into the file for a debugger.
-      ['x86_64-linux-gnu-strip --remove-section=.comment --remove-section=.note', `x86_64-linux-gnu-objcopy --add-gnu-debuglink=${import.meta.filename}`],
+      [
+        'x86_64-linux-gnu-strip --remove-section=.comment --remove-section=.note',
+        `x86_64-linux-gnu-objcopy --add-gnu-debuglink=${import.meta.filename}`,
+      ],
       ['x86_64-linux-gnu-strip --strip-debug', 'x86_64-linux-gnu-strip --strip-unneeded', 'x86_64-linux-gnu-strip'],
       ['x86_64-linux-gnu-objcopy --strip-debug'],
       ['eu-strip'],
@@ -106,12 +146,18 @@ describe('npm run build', () => {
       [`patchelf --set-interpreter ${loader}`, 'x86_64-linux-gnu-strip --strip-debug'],
       ['x86_64-linux-gnu-strip', `patchelf --set-interpreter ${loader}`],
     ]) {
-      it(`after ${commands.join(', then ').replaceAll('x86_64-linux-gnu-', '').replace(import.meta.filename, 'FILE')}`, () => {
+      it(`after ${commands
+        .join(', then ')
+        .replaceAll('x86_64-linux-gnu-', '')
+        .replace(import.meta.filename, 'FILE')}`, () => {
         const file = path.join(folder.path, 'packaged');
         copyFileSync(path.join(folder.path, 'dist/docker-preloader'), file);
         for (const command of commands) {
           const [tool = '', ...args] = command.split(' ');
-          execFileSync(path.join(tools, 'usr/bin', tool), [...args, file], { env: { LD_LIBRARY_PATH: path.join(tools, 'usr/lib/x86_64-linux-gnu') }, stdio: 'pipe' });
+          execFileSync(path.join(tools, 'usr/bin', tool), [...args, file], {
+            env: { LD_LIBRARY_PATH: path.join(tools, 'usr/lib/x86_64-linux-gnu') },
+            stdio: 'pipe',
+          });
         }
         assert.notDeepEqual(readFileSync(file), readFileSync(path.join(folder.path, 'dist/docker-preloader')));
         assert.equal(start(file, ['--version'], {}).stdout, programs[0]?.run(['--version']).stdout);

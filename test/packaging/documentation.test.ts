@@ -34,7 +34,11 @@ describe('man pages and completions', () => {
 
   for (const page of ['docker-preloader.8', 'docker-preloader-config.5']) {
     it(`${page}: neither mandoc nor groff nor man has anything against it`, async () => {
-      for (const [command, ...args] of [['mandoc', '-Tlint', '-Wwarning'], ['groff', '-man', '-ww', '-Tutf8', '-z'], ['man', '--warnings', '--local-file']] as const) {
+      for (const [command, ...args] of [
+        ['mandoc', '-Tlint', '-Wwarning'],
+        ['groff', '-man', '-ww', '-Tutf8', '-z'],
+        ['man', '--warnings', '--local-file'],
+      ] as const) {
         const { stdout, stderr } = await execa(command, [...args, at(page)], { env: { LC_ALL: 'C.UTF-8' } });
         assert.deepEqual([command === 'man' ? '' : stdout, stderr], ['', ''], command);
       }
@@ -50,16 +54,25 @@ describe('man pages and completions', () => {
     const text = await rendered('docker-preloader.8');
     assert.ok(help.commands.length >= 8);
     for (const { name, usage, description, options, examples } of help.commands) {
-      const words = [usage.replace(' [options]', ''), description, ...options.flatMap((option) => [option.term, option.description]), ...examples];
+      const words = [
+        usage.replace(' [options]', ''),
+        description,
+        ...options.flatMap((option) => [option.term, option.description]),
+        ...examples,
+      ];
       for (const word of words) assert.ok(text.includes(word.replaceAll(/ +/g, ' ')), `${name}: ${word}`);
     }
-    for (const word of [...Object.keys(states), ...Object.keys(codes)]) assert.match(text, new RegExp(`^ ${word}\\s`, 'm'));
+    for (const word of [...Object.keys(states), ...Object.keys(codes)])
+      assert.match(text, new RegExp(`^ ${word}\\s`, 'm'));
   });
 
   it('docker-preloader-config(5) and the README have every key of the schema, with default and meaning', async () => {
     const text = await rendered('docker-preloader-config.5');
     // A man page has no place to lead to.
-    const readme = readFileSync(path.resolve(import.meta.dirname, '../../README.md'), 'utf8').replaceAll(/, \[see below\]\(#[^)]*\)/g, '');
+    const readme = readFileSync(path.resolve(import.meta.dirname, '../../README.md'), 'utf8').replaceAll(
+      /, \[see below\]\(#[^)]*\)/g,
+      '',
+    );
     assert.ok(configKeys().length >= 9);
     for (const { key, type, defaultText, meaning } of configKeys()) {
       assert.ok(text.includes(`${key} (${type})`), key);
@@ -75,7 +88,9 @@ describe('man pages and completions', () => {
       assert.ok(row, `a row for ${name} expected in the README`);
       // build's have a table of their own.
       const where = name === 'build' ? readme : row[0];
-      for (const { long } of options) if (!['--config', '--help'].includes(long)) assert.ok(where.includes(long), `${name}: ${long} expected in the README`);
+      for (const { long } of options)
+        if (!['--config', '--help'].includes(long))
+          assert.ok(where.includes(long), `${name}: ${long} expected in the README`);
     }
   });
 
@@ -88,17 +103,30 @@ describe('man pages and completions', () => {
         read -ra COMP_WORDS <<< "$line"; [[ $line == *' ' ]] && COMP_WORDS+=('')
         COMP_CWORD=$(( \${#COMP_WORDS[@]} - 1 )); _docker_preloader; echo "\${COMPREPLY[*]}"
       done`;
-    const { stdout, stderr } = await execa('bash', ['--norc', '-c', script, 'bash', at(completions.bash), at('files')], { input: `${lines.join('\n')}\n` });
+    const { stdout, stderr } = await execa(
+      'bash',
+      ['--norc', '-c', script, 'bash', at(completions.bash), at('files')],
+      { input: `${lines.join('\n')}\n` },
+    );
     assert.equal(stderr, 'complete -F _docker_preloader docker-preloader');
     return stdout.split('\n').map((line) => line.split(' ').filter((word) => word !== ''));
   };
   const zsh: Complete = async (lines) => {
-    const { stdout } = await execa('zsh', ['-f', path.join(import.meta.dirname, 'complete.zsh'), folder, at('said'), at('files')], { input: `${lines.join('\n')}\n`, timeout: 120_000, env: { HOME: folder } });
-    return stdout.split('\n').map((line, index) => (line === lines[index] ? [] : [line.trim().split(' ').at(-1) ?? '']));
+    const { stdout } = await execa(
+      'zsh',
+      ['-f', path.join(import.meta.dirname, 'complete.zsh'), folder, at('said'), at('files')],
+      { input: `${lines.join('\n')}\n`, timeout: 120_000, env: { HOME: folder } },
+    );
+    return stdout
+      .split('\n')
+      .map((line, index) => (line === lines[index] ? [] : [line.trim().split(' ').at(-1) ?? '']));
   };
   const fish: Complete = async (lines) => {
     const script = `source ${at(completions.fish)}; cd ${at('files')}; while read --line line; complete -C "$line" | string replace --regex '\\t.*' '' | string join ' '; echo ===; end`;
-    const { stdout } = await execa('fish', ['--no-config', '-c', script], { input: `${lines.join('\n')}\n`, env: { HOME: folder, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder } });
+    const { stdout } = await execa('fish', ['--no-config', '-c', script], {
+      input: `${lines.join('\n')}\n`,
+      env: { HOME: folder, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder },
+    });
     return stdout.split(/\n?===\n?/).map((line) => line.split(' ').filter((word) => word !== ''));
   };
 
@@ -107,18 +135,29 @@ describe('man pages and completions', () => {
       const cut = (word: string): string => word.slice(0, -1);
       const cases: (readonly [line: string, expected: string | undefined])[] = [
         ...help.commands.map(({ name }) => [`docker-preloader ${cut(name)}`, name] as const),
-        ...help.commands.flatMap(({ name, options }) => options.flatMap(({ long, value }) => [
-          [`docker-preloader ${name} ${cut(long)}`, long] as const,
-          ...(value.kind === 'choice' ? value.choices.map((choice) => [`docker-preloader ${name} ${long} ${cut(choice)}`, choice] as const) : []),
-          ...(value.kind === 'file' ? [[`docker-preloader ${name} ${long} only`, 'only-here.qcow2'] as const] : []),
-        ])),
+        ...help.commands.flatMap(({ name, options }) =>
+          options.flatMap(({ long, value }) => [
+            [`docker-preloader ${name} ${cut(long)}`, long] as const,
+            ...(value.kind === 'choice'
+              ? value.choices.map((choice) => [`docker-preloader ${name} ${long} ${cut(choice)}`, choice] as const)
+              : []),
+            ...(value.kind === 'file' ? [[`docker-preloader ${name} ${long} only`, 'only-here.qcow2'] as const] : []),
+          ]),
+        ),
         ['docker-preloader inspect only', 'only-here.qcow2'],
         ['docker-preloader build -o out.qcow2 only', 'only-here.qcow2'],
         ['docker-preloader plan only', undefined],
         ['docker-preloader build --label only', undefined],
       ];
       // A third of a second a line in zsh: there, one option of each kind.
-      if (shell === 'zsh') cases.splice(0, cases.length, ...cases.filter(([line]) => !line.includes(' -') || / build (--quie$|--engine docker-v$|--output |--label |-o )/.test(line)));
+      if (shell === 'zsh')
+        cases.splice(
+          0,
+          cases.length,
+          ...cases.filter(
+            ([line]) => !line.includes(' -') || / build (--quie$|--engine docker-v$|--output |--label |-o )/.test(line),
+          ),
+        );
       const offered = await complete(cases.map(([line]) => line));
       for (const [index, [line, expected]] of cases.entries()) {
         const words = offered[index] ?? [];

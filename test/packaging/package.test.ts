@@ -38,7 +38,11 @@ describe('npm run package', () => {
   });
 
   it('depends on the glibc whose symbols the executable names', () => {
-    const needed = Math.max(...[...dynamicStrings(path.join(folder.path, 'dist/docker-preloader')).matchAll(/GLIBC_2\.(\d+)/g)].map((match) => Number(match[1])));
+    const needed = Math.max(
+      ...[...dynamicStrings(path.join(folder.path, 'dist/docker-preloader')).matchAll(/GLIBC_2\.(\d+)/g)].map((match) =>
+        Number(match[1]),
+      ),
+    );
     assert.match(run('dpkg-deb', '--field', debFile, 'Depends'), new RegExp(`^libc6 \\(>= 2\\.${needed}\\)$`, 'm'));
   });
 
@@ -50,7 +54,10 @@ describe('npm run package', () => {
       assert.ok(names.includes(`./${name}`), `${name} is missing`);
     }
     assert.deepEqual(names, names.toSorted());
-    assert.deepEqual(lines.filter((line) => !/^(d|-)rw[x-]r-[x-]r-[x-] root\/root +\d+ 2023-11-14 22:13 /.test(line)), []);
+    assert.deepEqual(
+      lines.filter((line) => !/^(d|-)rw[x-]r-[x-]r-[x-] root\/root +\d+ 2023-11-14 22:13 /.test(line)),
+      [],
+    );
     assert.match(lines.find((line) => line.endsWith(' ./usr/bin/docker-preloader')) ?? '', /^-rwxr-xr-x /);
   });
 
@@ -59,13 +66,22 @@ describe('npm run package', () => {
     const unpacked = await tempTree();
     t.after(() => unpacked.remove());
     run('dpkg-deb', '--extract', debFile, unpacked.path);
-    const man = (...args: readonly string[]): string => execFileSync('man', [`--manpath=${unpacked.path}/usr/share/man`, ...args], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C.UTF-8', MANWIDTH: '80' } });
-    assert.match(man('docker-preloader'), /^DOCKER-PRELOADER\(8\)[^]*docker-preloader verify[^]*2023-11-14 +DOCKER-PRELOADER\(8\)$/m);
+    const man = (...args: readonly string[]): string =>
+      execFileSync('man', [`--manpath=${unpacked.path}/usr/share/man`, ...args], {
+        encoding: 'utf8',
+        env: { ...process.env, LC_ALL: 'C.UTF-8', MANWIDTH: '80' },
+      });
+    assert.match(
+      man('docker-preloader'),
+      /^DOCKER-PRELOADER\(8\)[^]*docker-preloader verify[^]*2023-11-14 +DOCKER-PRELOADER\(8\)$/m,
+    );
     assert.match(man('5', 'docker-preloader-config'), /^ +labels \(array of strings\)$/m);
   });
 
   it('enables nothing: all units and drop-ins are below /usr, nothing is in /etc or /var', () => {
-    const outside = run('dpkg-deb', '--contents', debFile).split('\n').filter((line) => line !== '' && !line.includes(' ./usr/'));
+    const outside = run('dpkg-deb', '--contents', debFile)
+      .split('\n')
+      .filter((line) => line !== '' && !line.includes(' ./usr/'));
     assert.deepEqual(outside, []);
   });
 
@@ -85,9 +101,17 @@ describe('npm run package', () => {
   });
 
   it('names the licence of everything that the executable holds', () => {
-    const text = run('sh', '-c', `dpkg-deb --fsys-tarfile '${debFile}' | tar -xO ./usr/share/doc/docker-preloader/copyright`);
-    const sources = globSync('agent/!(packaging)/**/*.ts', { cwd: folder.path }).map((file) => readFileSync(path.join(folder.path, file), 'utf8')).join('');
-    const { dependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+    const text = run(
+      'sh',
+      '-c',
+      `dpkg-deb --fsys-tarfile '${debFile}' | tar -xO ./usr/share/doc/docker-preloader/copyright`,
+    );
+    const sources = globSync('agent/!(packaging)/**/*.ts', { cwd: folder.path })
+      .map((file) => readFileSync(path.join(folder.path, file), 'utf8'))
+      .join('');
+    const { dependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+      dependencies: Record<string, string>;
+    };
     const used = Object.keys(dependencies).filter((name) => new RegExp(`['"]${name}['"/]`).test(sources));
     assert.ok(used.includes('koffi'), 'koffi is in the bundle');
     for (const name of [...used, 'Bun', 'JavaScriptCore']) assert.ok(text.includes(name), `${name} is missing`);
@@ -103,7 +127,9 @@ describe('npm run package', () => {
 /** A copy of what the package is made of: it neither sees later changes nor touches the repository's own `dist`. */
 async function copyOf(repository: string): Promise<TempTree> {
   const copy = await tempTree();
-  for (const name of ['agent', 'units', 'package.json', 'LICENSE', 'README.md'].filter((name) => existsSync(path.join(repository, name)))) {
+  for (const name of ['agent', 'units', 'package.json', 'LICENSE', 'README.md'].filter((name) =>
+    existsSync(path.join(repository, name)),
+  )) {
     cpSync(path.join(repository, name), path.join(copy.path, name), { recursive: true });
   }
   // No symlink: bundlers name modules by their real path.

@@ -51,13 +51,18 @@ async function images(): Promise<Readonly<Record<'disk' | 'upgrade' | 'user', re
 /** Makes the content, or takes that of an earlier run: its key is what makes it. */
 export async function safetyContent(): Promise<Content> {
   const recipe = createHash('sha256');
-  for (const name of ['content.ts', '../support/docker-archive.ts', '../support/legacy-disk.ts']) recipe.update(readFileSync(path.join(import.meta.dirname, name)));
+  for (const name of ['content.ts', '../support/docker-archive.ts', '../support/legacy-disk.ts'])
+    recipe.update(readFileSync(path.join(import.meta.dirname, name)));
   const folder = await cached(`safety-content-${recipe.digest('hex').slice(0, 12)}`, async (made) => {
     const archives = await images();
     for (const name of ['disk', 'upgrade'] as const) await makeDisk(archives[name], path.join(made, `${name}.ext4`));
     writeFileSync(path.join(made, 'user.tar'), await dockerArchive(archives.user));
   });
-  return { disk: path.join(folder, 'disk.ext4'), upgrade: path.join(folder, 'upgrade.ext4'), userArchive: path.join(folder, 'user.tar') };
+  return {
+    disk: path.join(folder, 'disk.ext4'),
+    upgrade: path.join(folder, 'upgrade.ext4'),
+    userArchive: path.join(folder, 'user.tar'),
+  };
 }
 
 async function makeDisk(archive: readonly ArchiveImage[], disk: string): Promise<void> {
@@ -66,7 +71,11 @@ async function makeDisk(archive: readonly ArchiveImage[], disk: string): Promise
   const dockerd = await startDockerd({ version: '20.10', dataRoot });
   await dockerd.cli(['load'], await dockerArchive(archive));
   await dockerd.stop();
-  await makeLegacyDisk(dataRoot, disk, { label: 'unlabelled', dropTopCommitted: true, change: (root) => addMetadata(root) });
+  await makeLegacyDisk(dataRoot, disk, {
+    label: 'unlabelled',
+    dropTopCommitted: true,
+    change: (root) => addMetadata(root),
+  });
   await tree.remove();
 }
 
@@ -82,11 +91,15 @@ function addMetadata(root: string): void {
   }
   const layerdb = path.join(root, 'image/overlay2/layerdb/sha256');
   const distribution = path.join(root, 'image/overlay2/distribution');
-  for (const folder of ['v2metadata-by-diffid/sha256', 'diffid-by-digest/sha256']) mkdirSync(path.join(distribution, folder), { recursive: true });
+  for (const folder of ['v2metadata-by-diffid/sha256', 'diffid-by-digest/sha256'])
+    mkdirSync(path.join(distribution, folder), { recursive: true });
   for (const chain of readdirSync(layerdb)) {
     const diffId = readFileSync(path.join(layerdb, chain, 'diff'), 'utf8');
     const digest = createHash('sha256').update(`compressed ${diffId}`).digest('hex');
-    writeFileSync(path.join(distribution, 'v2metadata-by-diffid/sha256', diffId.slice(7)), JSON.stringify([{ Digest: `sha256:${digest}`, SourceRepository: 'registry.example/all', HMAC: '' }]));
+    writeFileSync(
+      path.join(distribution, 'v2metadata-by-diffid/sha256', diffId.slice(7)),
+      JSON.stringify([{ Digest: `sha256:${digest}`, SourceRepository: 'registry.example/all', HMAC: '' }]),
+    );
     writeFileSync(path.join(distribution, 'diffid-by-digest/sha256', digest), diffId);
   }
 }

@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, openSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -18,7 +28,7 @@ const DISKS = torture ? 2000 : 60;
 /** So many damaged disks are attached at once. */
 const AT_ONCE = 20;
 const SECONDS = 20;
-const userSpec: ImageSpec = { layers: ['the user\'s'], references: ['mine:1'] };
+const userSpec: ImageSpec = { layers: ["the user's"], references: ['mine:1'] };
 const goodSpec: ImageSpec = { layers: ['good base', 'good top'], references: ['good:1'] };
 
 /** Damages a filesystem: bytes flipped anywhere, in its metadata, or in its superblock; or its end cut off. */
@@ -31,7 +41,12 @@ function damage(file: string, next: (limit: number) => number): string {
     return `cut to ${left - (left % 512)}`;
   }
   // The magic number and the label stay, so that the disk is tried at all; groups and inode tables lie in the first 256 KiB.
-  const [start, end, what] = kind === 1 ? [1024, 2048, 'superblock'] : kind === 2 ? [4096, Math.min(size, 256 * 1024), 'metadata'] : [4096, size, 'anywhere'];
+  const [start, end, what] =
+    kind === 1
+      ? [1024, 2048, 'superblock']
+      : kind === 2
+        ? [4096, Math.min(size, 256 * 1024), 'metadata']
+        : [4096, size, 'anywhere'];
   const count = 1 + next(kind === 1 ? 4 : 200);
   const fd = openSync(file, 'r+');
   try {
@@ -56,7 +71,12 @@ describe('disks with random damage', () => {
     folder = (await memoryTree('dpl-damage')).path;
     const root = path.join(folder, 'tree');
     const specs: ImageSpec[] = [];
-    for (let number = 0; number < 8; number += 1) specs.push({ layers: ['base', `middle ${number % 3}`, `top ${number}`], references: [`app-${number}:1`], source: 'registry.example/app' });
+    for (let number = 0; number < 8; number += 1)
+      specs.push({
+        layers: ['base', `middle ${number % 3}`, `top ${number}`],
+        references: [`app-${number}:1`],
+        source: 'registry.example/app',
+      });
     loadImages(root, specs, 'disk');
     pristine = path.join(folder, 'pristine.ext4');
     await makeDiskFile(root, pristine, 'pristine');
@@ -90,7 +110,16 @@ describe('disks with random damage', () => {
         loadImages(dataRoot, [userSpec], 'user');
       }
       rmSync(path.join(folder, 'status'), { recursive: true, force: true });
-      writeFileSync(config, JSON.stringify({ labels: [`${prefix}-?*`, `${prefix}-good`], dataRoot, mountRoot, dockerConfig: path.join(folder, 'daemon.json'), statusSocket: path.join(folder, 'status/status.sock') }));
+      writeFileSync(
+        config,
+        JSON.stringify({
+          labels: [`${prefix}-?*`, `${prefix}-good`],
+          dataRoot,
+          mountRoot,
+          dockerConfig: path.join(folder, 'daemon.json'),
+          statusSocket: path.join(folder, 'status/status.sock'),
+        }),
+      );
       const start = performance.now();
       const { exitCode, all } = await agent(['apply', '--config', config]);
       const seconds = (performance.now() - start) / 1000;
@@ -102,12 +131,18 @@ describe('disks with random damage', () => {
       assert.deepEqual(imageProblems(dataRoot, userSpec), [], context);
       assert.deepEqual(imageProblems(dataRoot, goodSpec), [], context);
       assert.ok(references(dataRoot).has('mine:1'), context);
-      for (const code of all.match(/: (\w+): mount failed|clean|at least|layers? (?:is|are) missing|is left out|cannot be read/g) ?? ['no word']) outcomes.set(code, (outcomes.get(code) ?? 0) + 1);
-      for (const name of existsSync(mountRoot) ? readdirSync(mountRoot) : []) if (name !== `${prefix}-good`) await unmountBelow(path.join(mountRoot, name));
+      for (const code of all.match(
+        /: (\w+): mount failed|clean|at least|layers? (?:is|are) missing|is left out|cannot be read/g,
+      ) ?? ['no word'])
+        outcomes.set(code, (outcomes.get(code) ?? 0) + 1);
+      for (const name of existsSync(mountRoot) ? readdirSync(mountRoot) : [])
+        if (name !== `${prefix}-good`) await unmountBelow(path.join(mountRoot, name));
       for (const loop of loops) await loop.detach();
     }
     await unmountBelow(mountRoot);
     await good.detach();
-    test.diagnostic(`${DISKS} disks in runs of ${AT_ONCE}; slowest run ${slowest.toFixed(1)} s; said: ${[...outcomes].map(([what, count]) => `${what.trim()} ${count}`).join(', ')}`);
+    test.diagnostic(
+      `${DISKS} disks in runs of ${AT_ONCE}; slowest run ${slowest.toFixed(1)} s; said: ${[...outcomes].map(([what, count]) => `${what.trim()} ${count}`).join(', ')}`,
+    );
   });
 });

@@ -13,7 +13,20 @@ export async function makeDiskFile(root: string, file: string, label: string | B
   await truncate(file, (Number.parseInt(blocks, 10) + folders + Math.ceil(names / 8) + 1024) * 4096);
   await ensureDebianPackages(['e2fsprogs'], { install: true });
   // Without checksums, so that a label, and damage, can be written to it as they are.
-  const options = ['-q', '-F', '-t', 'ext4', '-b', '4096', '-O', '^has_journal,^metadata_csum', '-m', '0', '-N', String(Number.parseInt(inodes, 10) + 64)];
+  const options = [
+    '-q',
+    '-F',
+    '-t',
+    'ext4',
+    '-b',
+    '4096',
+    '-O',
+    '^has_journal,^metadata_csum',
+    '-m',
+    '0',
+    '-N',
+    String(Number.parseInt(inodes, 10) + 64),
+  ];
   // mke2fs looks through the whole folder for each name that it adds.
   if (names < 5000) await execa('mke2fs', [...options, '-d', root, file]);
   else {

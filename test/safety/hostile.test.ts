@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { execa } from 'execa';
@@ -17,7 +26,7 @@ import { memoryTree } from './memory-tree.ts';
 const PEAK_MB = 256;
 const SECONDS = 10;
 const goodSpec: ImageSpec = { layers: ['good base', 'good top'], references: ['good:1'] };
-const userSpec: ImageSpec = { layers: ['the user\'s'], references: ['mine:1'] };
+const userSpec: ImageSpec = { layers: ["the user's"], references: ['mine:1'] };
 const SECRET = 'what no disk may lead to\n';
 const prefix = `h${process.pid.toString(36)}`;
 
@@ -31,8 +40,16 @@ const figures: { readonly what: string; readonly result: Measured }[] = [];
 before(async () => {
   await ensureDebianPackages(['strace', 'perl'], { install: true });
   folder = (await memoryTree('dpl-hostile')).path;
-  [config, dataRoot, mountRoot, canary] = ['config.json', 'data', 'disks', 'canary'].map((name) => path.join(folder, name)) as [string, string, string, string];
-  for (const file of ['secret', 'layerdb/sha256/secret', 'overlay2/repositories.json', 'repositories.json', 'diff/secret']) {
+  [config, dataRoot, mountRoot, canary] = ['config.json', 'data', 'disks', 'canary'].map((name) =>
+    path.join(folder, name),
+  ) as [string, string, string, string];
+  for (const file of [
+    'secret',
+    'layerdb/sha256/secret',
+    'overlay2/repositories.json',
+    'repositories.json',
+    'diff/secret',
+  ]) {
     mkdirSync(path.dirname(path.join(canary, file)), { recursive: true });
     writeFileSync(path.join(canary, file), SECRET);
   }
@@ -47,7 +64,9 @@ after(async () => {
     const [first] = figures.toSorted((a, b) => of(b.result) - of(a.result));
     return first === undefined ? 'none' : `${of(first.result).toFixed(1)} (${first.what})`;
   };
-  console.log(`${figures.length} runs on hostile disks: at most ${worst(({ peakMb }) => peakMb)} MB, ${worst(({ seconds }) => seconds)} s`);
+  console.log(
+    `${figures.length} runs on hostile disks: at most ${worst(({ peakMb }) => peakMb)} MB, ${worst(({ seconds }) => seconds)} s`,
+  );
 });
 beforeEach(() => freshStore());
 
@@ -58,7 +77,17 @@ function freshStore(): void {
 }
 
 function writeConfig(labels: readonly string[]): void {
-  writeFileSync(config, JSON.stringify({ labels: [...labels, `${prefix}-good`], dataRoot, mountRoot, dockerConfig: path.join(folder, 'daemon.json'), statusSocket: path.join(folder, 'status/status.sock'), deviceTimeoutSec: 5 }));
+  writeFileSync(
+    config,
+    JSON.stringify({
+      labels: [...labels, `${prefix}-good`],
+      dataRoot,
+      mountRoot,
+      dockerConfig: path.join(folder, 'daemon.json'),
+      statusSocket: path.join(folder, 'status/status.sock'),
+      deviceTimeoutSec: 5,
+    }),
+  );
 }
 
 async function withDisk<T>(file: string, work: () => Promise<T>): Promise<T> {
@@ -66,16 +95,23 @@ async function withDisk<T>(file: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } finally {
-    for (const name of existsSync(mountRoot) ? readdirSync(mountRoot) : []) if (name !== `${prefix}-good`) await unmountBelow(path.join(mountRoot, name));
+    for (const name of existsSync(mountRoot) ? readdirSync(mountRoot) : [])
+      if (name !== `${prefix}-good`) await unmountBelow(path.join(mountRoot, name));
     await loop.detach();
   }
 }
 
 /** Runs `apply`, and checks what holds whatever the disks are. */
-async function applyWithin(what: string, limits: { readonly peakMb: number; readonly seconds: number } = { peakMb: PEAK_MB, seconds: SECONDS }): Promise<Measured> {
+async function applyWithin(
+  what: string,
+  limits: { readonly peakMb: number; readonly seconds: number } = { peakMb: PEAK_MB, seconds: SECONDS },
+): Promise<Measured> {
   const result = await measured(['apply', '--config', config], path.join(folder, 'time'));
   figures.push({ what, result });
-  assert.ok(result.exitCode === 0 || result.exitCode === 3, `exit status 0 or 3 expected, found ${String(result.exitCode)}: ${result.all.slice(0, 2000)}`);
+  assert.ok(
+    result.exitCode === 0 || result.exitCode === 3,
+    `exit status 0 or 3 expected, found ${String(result.exitCode)}: ${result.all.slice(0, 2000)}`,
+  );
   assert.ok(result.peakMb < limits.peakMb, `${result.peakMb.toFixed(0)} MB`);
   assert.ok(result.seconds < limits.seconds, `${result.seconds} s`);
   checkOutput(result.all);
@@ -100,10 +136,18 @@ function checkStore(): void {
     for (const entry of readdirSync(at, { withFileTypes: true })) {
       const file = path.join(at, entry.name);
       const stats = lstatSync(file);
-      if (entry.isSymbolicLink()) assert.match(readlinkSync(file), new RegExp(`^\\.\\./[^/]+/diff$|^${mountRoot}/[^/]+/overlay2/[A-Za-z0-9_-]+/diff$`), file);
+      if (entry.isSymbolicLink())
+        assert.match(
+          readlinkSync(file),
+          new RegExp(`^\\.\\./[^/]+/diff$|^${mountRoot}/[^/]+/overlay2/[A-Za-z0-9_-]+/diff$`),
+          file,
+        );
       else if (entry.isDirectory()) walk(file);
       else {
-        assert.ok(stats.isFile() && stats.size < 2 ** 20 * 33, `${file}: a file of common size expected, found mode ${stats.mode.toString(8)} of ${stats.size} bytes`);
+        assert.ok(
+          stats.isFile() && stats.size < 2 ** 20 * 33,
+          `${file}: a file of common size expected, found mode ${stats.mode.toString(8)} of ${stats.size} bytes`,
+        );
         if (stats.size < 4096) assert.ok(!readFileSync(file, 'utf8').includes(SECRET.trim()), file);
       }
     }
@@ -125,7 +169,10 @@ describe('a hostile disk', () => {
         const said = all.split('\n').filter((line) => line.includes(`disk ${label}`) && !/^(degraded|ok): /.test(line));
         if (disk.why === undefined) assert.equal(exitCode, 0, all.slice(0, 2000));
         else {
-          assert.ok(said.some((line) => disk.why?.test(line)), all.slice(0, 2000));
+          assert.ok(
+            said.some((line) => disk.why?.test(line)),
+            all.slice(0, 2000),
+          );
           assert.ok(said.length <= 51, `${said.length} lines`);
         }
         if (disk.spares) assert.deepEqual(imageProblems(dataRoot, spareSpec), []);
@@ -140,15 +187,24 @@ describe('a hostile disk', () => {
     return path.join(folder, `${name}.ext4`);
   };
 
-  for (const [number, label] of [`${prefix}-\u001B[2J\n`, `${prefix}-/../..`, `${prefix}-\u0000rest`, `${prefix} x`].entries()) {
+  for (const [number, label] of [
+    `${prefix}-\u001B[2J\n`,
+    `${prefix}-/../..`,
+    `${prefix}-\u0000rest`,
+    `${prefix} x`,
+  ].entries()) {
     it(`is left out by its label: ${JSON.stringify(label)}`, async () => {
       writeConfig([`${prefix}?*`]);
       const bytes = Buffer.from(label, 'latin1');
       await withDisk(await plain(`label-${number}`, bytes.subarray(0, 16)), async () => {
         const { all } = await applyWithin(`label ${JSON.stringify(label)}`);
         // A label ends at its first zero byte.
-        if (!label.includes('\0')) assert.match(all, /at most 16 letters, digits, dots, dashes and underscores expected; it is left out/);
-        assert.deepEqual(readdirSync(mountRoot).filter((name) => !/^[\w.-]+$/.test(name)), []);
+        if (!label.includes('\0'))
+          assert.match(all, /at most 16 letters, digits, dots, dashes and underscores expected; it is left out/);
+        assert.deepEqual(
+          readdirSync(mountRoot).filter((name) => !/^[\w.-]+$/.test(name)),
+          [],
+        );
       });
     });
   }
@@ -158,7 +214,7 @@ describe('a hostile disk', () => {
     for (const size of [0, 512, 2048, 1_048_576]) {
       const file = path.join(folder, `empty-${size}`);
       writeFileSync(file, Buffer.alloc(size));
-      await withDisk(file, async () => void await applyWithin(`an empty device of ${size} bytes`));
+      await withDisk(file, async () => void (await applyWithin(`an empty device of ${size} bytes`)));
     }
   });
 
@@ -168,7 +224,9 @@ describe('a hostile disk', () => {
     writeConfig([`${prefix}-panic`]);
     await withDisk(file, async () => {
       assert.equal((await applyWithin('errors=panic')).exitCode, 0);
-      const mounted = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').find((line) => line.includes(` ${mountRoot}/${prefix}-panic `));
+      const mounted = readFileSync('/proc/self/mountinfo', 'utf8')
+        .split('\n')
+        .find((line) => line.includes(` ${mountRoot}/${prefix}-panic `));
       assert.match(mounted ?? 'not mounted', /errors=continue/);
     });
   });
@@ -177,7 +235,12 @@ describe('a hostile disk', () => {
     const file = await plain('cut', `${prefix}-cut`);
     writeConfig([`${prefix}-cut`]);
     await execa('truncate', ['-s', '-64K', file]);
-    await withDisk(file, async () => assert.match((await applyWithin('a cut disk')).all, /a device of at least \d+ bytes expected, found \d+; copy the disk again/));
+    await withDisk(file, async () =>
+      assert.match(
+        (await applyWithin('a cut disk')).all,
+        /a device of at least \d+ bytes expected, found \d+; copy the disk again/,
+      ),
+    );
   });
 
   it('is one of fifty that are used at once', async (test) => {
@@ -196,7 +259,8 @@ describe('a hostile disk', () => {
     writeConfig([`${prefix}-f*`]);
     const result = await applyWithin('fifty disks');
     for (const spec of specs) assert.deepEqual(imageProblems(dataRoot, spec), []);
-    for (const name of readdirSync(mountRoot)) if (name !== `${prefix}-good`) await unmountBelow(path.join(mountRoot, name));
+    for (const name of readdirSync(mountRoot))
+      if (name !== `${prefix}-good`) await unmountBelow(path.join(mountRoot, name));
     for (const loop of loops) await loop.detach();
     test.diagnostic(`fifty disks: ${result.peakMb.toFixed(0)} MB, ${result.seconds} s`);
   });
@@ -208,9 +272,26 @@ describe('all hostile disks at once', () => {
     for (const number of hostileDisks.keys()) loops.push(await attach(path.join(folder, `${number}.ext4`)));
     writeConfig([`${prefix}-*`]);
     const log = path.join(folder, 'strace.log');
-    const { exitCode, all } = await execa('strace', ['--follow-forks', '--quiet=all', '--decode-fds=path', '--seccomp-bpf', '--string-limit=4096', '-o', log, '--trace=%file,ftruncate,fchmod,fchown', ...agentCommand(), 'apply', '--config', config],
-      { reject: false, all: true, stdin: 'ignore', timeout: 120_000, maxBuffer: 2 ** 26 });
-    for (const name of readdirSync(mountRoot)) if (name !== `${prefix}-good`) await unmountBelow(path.join(mountRoot, name));
+    const { exitCode, all } = await execa(
+      'strace',
+      [
+        '--follow-forks',
+        '--quiet=all',
+        '--decode-fds=path',
+        '--seccomp-bpf',
+        '--string-limit=4096',
+        '-o',
+        log,
+        '--trace=%file,ftruncate,fchmod,fchown',
+        ...agentCommand(),
+        'apply',
+        '--config',
+        config,
+      ],
+      { reject: false, all: true, stdin: 'ignore', timeout: 120_000, maxBuffer: 2 ** 26 },
+    );
+    for (const name of readdirSync(mountRoot))
+      if (name !== `${prefix}-good`) await unmountBelow(path.join(mountRoot, name));
     for (const loop of loops) await loop.detach();
     assert.equal(exitCode, 3, all.slice(0, 2000));
     checkOutput(all);
@@ -225,13 +306,22 @@ describe('all hostile disks at once', () => {
       calls += 1;
       const opened = /= \d+<([^>]*)>/.exec(line)?.[1] ?? '';
       if (opened.startsWith(canary) || opened === '/etc/shadow') strays.push(line);
-      const writes = name.startsWith('open') ? /O_WRONLY|O_RDWR|O_CREAT|O_TRUNC/.test(text) : !/^(access|faccessat2?|stat|lstat|newfstatat|statx|readlink|readlinkat|statfs|getcwd|execve|inotify_add_watch|chdir|getxattr|lgetxattr)$/.test(name);
+      const writes = name.startsWith('open')
+        ? /O_WRONLY|O_RDWR|O_CREAT|O_TRUNC/.test(text)
+        : !/^(access|faccessat2?|stat|lstat|newfstatat|statx|readlink|readlinkat|statfs|getcwd|execve|inotify_add_watch|chdir|getxattr|lgetxattr)$/.test(
+            name,
+          );
       const target = name.startsWith('open') ? opened : ([...text.matchAll(/["<](\/[^">]*)[">]/g)].at(-1)?.[1] ?? '');
-      if (writes && !isOwn(target) && !/^\/(dev|proc)\//.test(target) && !(name === 'mount' && text.includes(`"${mountRoot}/`))) strays.push(line);
+      if (
+        writes &&
+        !isOwn(target) &&
+        !/^\/(dev|proc)\//.test(target) &&
+        !(name === 'mount' && text.includes(`"${mountRoot}/`))
+      )
+        strays.push(line);
     }
     test.diagnostic(`${hostileDisks.length} disks, ${calls} calls with a path`);
     assert.ok(calls > 1000, String(calls));
     assert.deepEqual(strays, []);
   });
 });
-

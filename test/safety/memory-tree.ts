@@ -14,9 +14,13 @@ export async function memoryTree(prefix: string): Promise<TempTree> {
   const folder = await mkdtemp(path.join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), `${prefix}-`));
   return {
     path: folder,
-    remove: cleanUpLater(folder, async () => {
-      await unmountBelow(folder);
-      await execa('rm', ['-rf', '--one-file-system', folder]);
-    }, () => existsSync(folder)),
+    remove: cleanUpLater(
+      folder,
+      async () => {
+        await unmountBelow(folder);
+        await execa('rm', ['-rf', '--one-file-system', folder]);
+      },
+      () => existsSync(folder),
+    ),
   };
 }

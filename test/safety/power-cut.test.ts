@@ -46,14 +46,18 @@ describe('a power cut before what was written has reached the disk', () => {
   for (const [name, damage] of Object.entries(damages)) {
     it(`is mended by the next run: files ${name}`, async (test) => {
       const files = derived.filter((file) => name === 'removed' || whole.get(file)?.startsWith('file') === true);
-      const lots = torture ? files.map((file) => [file]) : Array.from({ length: LOTS }, (_, lot) => files.filter((_file, index) => index % LOTS === lot));
+      const lots = torture
+        ? files.map((file) => [file])
+        : Array.from({ length: LOTS }, (_, lot) => files.filter((_file, index) => index % LOTS === lot));
       const problems: string[] = [];
       for (const lot of lots) {
         await bench.restore(prepared);
         for (const file of lot) damage(path.join(bench.dataRoot, file));
         await bench.apply();
         const left = [...differences(whole, readTree(bench.dataRoot)), ...storeProblems(bench.dataRoot, scenario.user)];
-        problems.push(...left.map((problem) => `${lot.length === 1 ? lot.join() : `lot of ${lot.length}`}: ${problem}`));
+        problems.push(
+          ...left.map((problem) => `${lot.length === 1 ? lot.join() : `lot of ${lot.length}`}: ${problem}`),
+        );
       }
       test.diagnostic(`${files.length} files ${name}, in ${lots.length} runs`);
       assert.ok(files.length > 40, String(files.length));
@@ -61,13 +65,17 @@ describe('a power cut before what was written has reached the disk', () => {
     });
   }
 
-  it('costs nothing of the user\'s when the ledger itself is damaged', async () => {
+  it("costs nothing of the user's when the ledger itself is damaged", async () => {
     for (const [name, damage] of Object.entries(damages)) {
       await bench.restore(prepared);
       damage(path.join(bench.dataRoot, 'docker-preloader/ledger.json'));
       await bench.apply();
       assert.deepEqual(storeProblems(bench.dataRoot, scenario.user), [], name);
-      assert.deepEqual(differences(whole, readTree(bench.dataRoot)).filter((line) => !line.startsWith('docker-preloader/')), [], name);
+      assert.deepEqual(
+        differences(whole, readTree(bench.dataRoot)).filter((line) => !line.startsWith('docker-preloader/')),
+        [],
+        name,
+      );
     }
   });
 });
@@ -79,10 +87,19 @@ function derivedFiles(dataRoot: string, tree: Tree): string[] {
   const roots = [
     ...[...names, emptyLayer].flatMap(({ cacheId, link }) => [`overlay2/${cacheId}`, `overlay2/l/${link}`]),
     ...[...ledger.layers.keys()].map((chain) => `image/overlay2/layerdb/sha256/${chain.slice(7)}`),
-    ...[...ledger.images.keys()].flatMap((id) => ['content', 'metadata'].map((kind) => `image/overlay2/imagedb/${kind}/sha256/${id.slice(7)}`)),
+    ...[...ledger.images.keys()].flatMap((id) =>
+      ['content', 'metadata'].map((kind) => `image/overlay2/imagedb/${kind}/sha256/${id.slice(7)}`),
+    ),
     ...[...ledger.distribution].map((file) => `image/overlay2/${file}`),
   ];
-  return [...tree].filter(([file, entry]) => !entry.startsWith('folder') && roots.some((root) => file === root || file.startsWith(`${root}/`)))
-    // What the user's dockerd has written anew is not derived any more.
-    .filter(([file, entry]) => !file.endsWith('/lastUpdated') || entry.endsWith(DISK_UPDATED)).map(([file]) => file);
+  return (
+    [...tree]
+      .filter(
+        ([file, entry]) =>
+          !entry.startsWith('folder') && roots.some((root) => file === root || file.startsWith(`${root}/`)),
+      )
+      // What the user's dockerd has written anew is not derived any more.
+      .filter(([file, entry]) => !file.endsWith('/lastUpdated') || entry.endsWith(DISK_UPDATED))
+      .map(([file]) => file)
+  );
 }

@@ -46,9 +46,17 @@ export class Bench {
     const tree = await memoryTree('dpl-safety');
     const bench = new Bench(tree.path, () => tree.remove());
     const dockerConfig = await writeDockerdConfig({ dataRoot: bench.dataRoot, folder: bench.folder });
-    await writeFile(bench.config, JSON.stringify({
-      labels: [`${bench.#label}*`], dataRoot: bench.dataRoot, mountRoot: bench.#mountRoot, dockerConfig, statusSocket: path.join(bench.folder, 'status/status.sock'), deviceTimeoutSec: 5,
-    }));
+    await writeFile(
+      bench.config,
+      JSON.stringify({
+        labels: [`${bench.#label}*`],
+        dataRoot: bench.dataRoot,
+        mountRoot: bench.#mountRoot,
+        dockerConfig,
+        statusSocket: path.join(bench.folder, 'status/status.sock'),
+        deviceTimeoutSec: 5,
+      }),
+    );
     return bench;
   }
 
@@ -69,7 +77,9 @@ export class Bench {
     await this.#attached.loop.detach();
     this.#attached = undefined;
     // Whoever looks at all devices just now, or has a copy of our mounts in a namespace of his own, keeps it for a while.
-    const isInUse = (): boolean => existsSync(`/sys/block/${path.basename(device)}/loop/backing_file`) && readFileSync(`/sys/block/${path.basename(device)}/loop/backing_file`, 'utf8').startsWith(this.folder);
+    const isInUse = (): boolean =>
+      existsSync(`/sys/block/${path.basename(device)}/loop/backing_file`) &&
+      readFileSync(`/sys/block/${path.basename(device)}/loop/backing_file`, 'utf8').startsWith(this.folder);
     for (let tries = 0; isInUse(); tries += 1) {
       if (tries === 600) throw new Error(`${device}: expected to be free within 30 s of its detachment`);
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -95,7 +105,8 @@ export class Bench {
   async apply(): Promise<AgentResult> {
     await rm(path.join(this.folder, 'status'), { recursive: true, force: true });
     const result = await agent(['apply', '--config', this.config]);
-    if (result.exitCode !== 0 && result.exitCode !== 3) throw new Error(`apply: exit status 0 or 3 expected, found ${String(result.exitCode)}: ${result.all}`);
+    if (result.exitCode !== 0 && result.exitCode !== 3)
+      throw new Error(`apply: exit status 0 or 3 expected, found ${String(result.exitCode)}: ${result.all}`);
     return result;
   }
 
@@ -106,7 +117,9 @@ export class Bench {
 }
 
 /** Makes the scenarios' stores with a real dockerd. */
-export async function makeScenarios(bench: Bench): Promise<{ readonly content: Content; readonly scenarios: readonly Scenario[] }> {
+export async function makeScenarios(
+  bench: Bench,
+): Promise<{ readonly content: Content; readonly scenarios: readonly Scenario[] }> {
   const content = await safetyContent();
   const first = await fresh(bench, content);
   const used = await inUse(bench, content);
@@ -128,7 +141,17 @@ async function fresh(bench: Bench, content: Content): Promise<string> {
   mkdirSync(bench.dataRoot);
   const dockerd = await bench.start();
   await dockerd.cli(['load', '--input', content.userArchive]);
-  await dockerd.cli(['create', '--name', 'keeper', '--network', 'none', '--volume', `${VOLUME.name}:/volume`, 'mine:1', 'sh']);
+  await dockerd.cli([
+    'create',
+    '--name',
+    'keeper',
+    '--network',
+    'none',
+    '--volume',
+    `${VOLUME.name}:/volume`,
+    'mine:1',
+    'sh',
+  ]);
   return settle(bench, dockerd, 'prepared-first');
 }
 
@@ -141,7 +164,17 @@ async function inUse(bench: Bench, content: Content): Promise<string> {
   const dockerd = await bench.start();
   await buildImage(dockerd, 'built:1', 'FROM multi:1\nCOPY built /built\n', 'classic', { built: 'built\n' });
   await dockerd.cli(['tag', 'app:1', 'own/tag:1']);
-  await dockerd.cli(['create', '--name', 'stander', '--network', 'none', '--volume', `${VOLUME.name}:/volume`, 'tool:1', 'sh']);
+  await dockerd.cli([
+    'create',
+    '--name',
+    'stander',
+    '--network',
+    'none',
+    '--volume',
+    `${VOLUME.name}:/volume`,
+    'tool:1',
+    'sh',
+  ]);
   return settle(bench, dockerd, 'prepared-used');
 }
 
@@ -156,8 +189,13 @@ export async function dockerdProblems(bench: Bench, { user, containers }: Scenar
   const problems: string[] = [];
   const dockerd = await bench.start();
   try {
-    const images = new Map((await dockerd.cli(['images', '--no-trunc', '--format', '{{.Repository}}:{{.Tag}} {{.ID}}'])).split('\n').map((line) => line.split(' ') as [string, string]));
-    for (const [name, id] of user.references) if (images.get(name) !== id) problems.push(`image ${name}: ${id} expected, found ${images.get(name) ?? 'none'}`);
+    const images = new Map(
+      (await dockerd.cli(['images', '--no-trunc', '--format', '{{.Repository}}:{{.Tag}} {{.ID}}']))
+        .split('\n')
+        .map((line) => line.split(' ') as [string, string]),
+    );
+    for (const [name, id] of user.references)
+      if (images.get(name) !== id) problems.push(`image ${name}: ${id} expected, found ${images.get(name) ?? 'none'}`);
     const found = (await dockerd.cli(['ps', '--all', '--format', '{{.Names}}'])).split('\n');
     for (const name of containers) if (!found.includes(name)) problems.push(`container ${name} is gone`);
     await dockerd.cli(['volume', 'prune', '--force']);

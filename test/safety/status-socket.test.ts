@@ -28,11 +28,27 @@ describe('the status socket', () => {
     const label = `k${process.pid.toString(36)}`;
     const root = path.join(folder, 'tree');
     // As many images as make an answer that does not fit into a socket's buffer.
-    loadImages(root, Array.from({ length: 1000 }, (_, number) => ({ layers: ['base'], note: String(number), references: number < 400 ? [`image-${number}:1`] : [] })));
+    loadImages(
+      root,
+      Array.from({ length: 1000 }, (_, number) => ({
+        layers: ['base'],
+        note: String(number),
+        references: number < 400 ? [`image-${number}:1`] : [],
+      })),
+    );
     await makeDiskFile(root, path.join(folder, 'disk.ext4'), label);
     await attach(path.join(folder, 'disk.ext4'));
     socketPath = path.join(folder, 'status/status.sock');
-    writeFileSync(path.join(folder, 'config.json'), JSON.stringify({ labels: [label], dataRoot: path.join(folder, 'data'), mountRoot: path.join(folder, 'disks'), dockerConfig: path.join(folder, 'daemon.json'), statusSocket: socketPath }));
+    writeFileSync(
+      path.join(folder, 'config.json'),
+      JSON.stringify({
+        labels: [label],
+        dataRoot: path.join(folder, 'data'),
+        mountRoot: path.join(folder, 'disks'),
+        dockerConfig: path.join(folder, 'daemon.json'),
+        statusSocket: socketPath,
+      }),
+    );
     daemon = await startDaemon(path.join(folder, 'config.json'), folder);
     await untilItAnswers();
   });
@@ -43,7 +59,7 @@ describe('the status socket', () => {
     const asked = request({ socketPath, path: '/v1/status', timeout: timeoutMs, agent: false });
     asked.on('timeout', () => asked.destroy(new Error(`no answer within ${timeoutMs} ms`)));
     asked.end();
-    const [response] = await once(asked, 'response') as [import('node:http').IncomingMessage];
+    const [response] = (await once(asked, 'response')) as [import('node:http').IncomingMessage];
     let text = '';
     for await (const chunk of response) text += String(chunk);
     assert.equal(response.statusCode, 200);
@@ -54,7 +70,7 @@ describe('the status socket', () => {
   async function untilItAnswers(): Promise<void> {
     for (let tries = 0; ; tries += 1) {
       try {
-        return void await ask();
+        return void (await ask());
       } catch (error) {
         if (tries === 100) throw error;
         await new Promise((resolve) => setTimeout(resolve, 50));
@@ -88,7 +104,10 @@ describe('the status socket', () => {
 
   it('answers others while there are requests of 1 MB', async () => {
     const large = await open(20, `GET /v1/status HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(1_000_000)}`);
-    const bodies = await open(20, `POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n${'x'.repeat(1_000_000)}`);
+    const bodies = await open(
+      20,
+      `POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n${'x'.repeat(1_000_000)}`,
+    );
     const urls = await open(20, `GET /${'x'.repeat(1_000_000)} HTTP/1.1\r\nHost: x\r\n\r\n`);
     await ask();
     close([...large, ...bodies, ...urls]);
@@ -125,7 +144,9 @@ describe('the status socket', () => {
   });
 
   it(`took less than ${PEAK_MB} MB for all of this`, async (test) => {
-    test.diagnostic(`the daemon's peak: ${memory().toFixed(0)} MB (${peaks.join(', ')}); an answer takes ${(await ask()).toFixed(0)} ms`);
+    test.diagnostic(
+      `the daemon's peak: ${memory().toFixed(0)} MB (${peaks.join(', ')}); an answer takes ${(await ask()).toFixed(0)} ms`,
+    );
     assert.ok(memory() < PEAK_MB, `${memory().toFixed(0)} MB`);
   });
 });

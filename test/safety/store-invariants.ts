@@ -86,14 +86,18 @@ export function storeProblems(dataRoot: string, user: UserPart): string[] {
 export function userProblems(dataRoot: string, user: UserPart, tree: Tree = readTree(dataRoot)): string[] {
   const kept = new Map([...tree].filter(([file]) => user.entries.has(file)));
   const problems = differences(user.entries, kept);
-  for (const link of user.links) if (tree.get(link)?.startsWith('link ') !== true) problems.push(`${link}: a link expected, found ${tree.get(link) ?? 'nothing'}`);
+  for (const link of user.links)
+    if (tree.get(link)?.startsWith('link ') !== true)
+      problems.push(`${link}: a link expected, found ${tree.get(link) ?? 'nothing'}`);
   let references: ReadonlyMap<string, string>;
   try {
     references = referencesOf(dataRoot);
   } catch (error) {
     return [...problems, `repositories.json: ${String(error)}`];
   }
-  for (const [name, image] of user.references) if (references.get(name) !== image) problems.push(`${name}: ${image} expected, found ${references.get(name) ?? 'none'}`);
+  for (const [name, image] of user.references)
+    if (references.get(name) !== image)
+      problems.push(`${name}: ${image} expected, found ${references.get(name) ?? 'none'}`);
   return problems;
 }
 
@@ -103,13 +107,16 @@ function imageProblems(dataRoot: string, tree: Tree, name: string, image: string
   if (!tree.has(file)) return [`${name}: ${file} expected, found none`];
   const config = readFileSync(path.join(dataRoot, file));
   if (sha256(config) !== image) return [`${name}: a configuration with digest ${image} expected, found another`];
-  return chainsOf(config.toString('utf8')).filter((chain) => !tree.has(`${IMAGE}/layerdb/sha256/${hexOf(chain)}`)).map((chain) => `${name}: a record of layer ${chain} expected, found none`);
+  return chainsOf(config.toString('utf8'))
+    .filter((chain) => !tree.has(`${IMAGE}/layerdb/sha256/${hexOf(chain)}`))
+    .map((chain) => `${name}: a record of layer ${chain} expected, found none`);
 }
 
 /** No half record: each one that dockerd would see has its files, its parent and a folder in overlay2/. */
 function layerProblems(dataRoot: string, tree: Tree): string[] {
   const problems: string[] = [];
-  const text = (file: string): string => (tree.get(file)?.startsWith('file') === true ? readFileSync(path.join(dataRoot, file), 'utf8') : '');
+  const text = (file: string): string =>
+    tree.get(file)?.startsWith('file') === true ? readFileSync(path.join(dataRoot, file), 'utf8') : '';
   for (const [file, entry] of tree) {
     const hex = /^image\/overlay2\/layerdb\/sha256\/([0-9a-f]{64})$/.exec(file)?.[1];
     if (hex === undefined || !entry.startsWith('folder')) continue;
@@ -118,10 +125,12 @@ function layerProblems(dataRoot: string, tree: Tree): string[] {
     const cacheId = text(`${file}/cache-id`);
     if (diff === undefined) problems.push(`${file}/diff: a digest expected, found ${text(`${file}/diff`)}`);
     if (!/^\d+$/.test(text(`${file}/size`))) problems.push(`${file}/size: a number expected`);
-    if (diff !== `sha256:${hex}` && !tree.has(`${IMAGE}/layerdb/sha256/${parent.slice(7)}`)) problems.push(`${file}/parent: a recorded layer expected, found '${parent}'`);
+    if (diff !== `sha256:${hex}` && !tree.has(`${IMAGE}/layerdb/sha256/${parent.slice(7)}`))
+      problems.push(`${file}/parent: a recorded layer expected, found '${parent}'`);
     const link = text(`overlay2/${cacheId}/link`);
     if (cacheId === '' || link === '') problems.push(`${file}: overlay2/${cacheId}/link expected, found none`);
-    else if (tree.get(`overlay2/l/${link}`) !== `link ../${cacheId}/diff`) problems.push(`${file}: overlay2/l/${link} expected, found ${tree.get(`overlay2/l/${link}`) ?? 'none'}`);
+    else if (tree.get(`overlay2/l/${link}`) !== `link ../${cacheId}/diff`)
+      problems.push(`${file}: overlay2/l/${link} expected, found ${tree.get(`overlay2/l/${link}`) ?? 'none'}`);
   }
   return problems;
 }

@@ -28,7 +28,9 @@ export function readTree(root: string): Tree {
 
 /** Short files as they are, so that a difference can be read; of others the digest. */
 function shorten(content: Buffer): string {
-  return content.length <= 200 ? content.toString('latin1') : `${content.length} bytes ${createHash('sha256').update(content).digest('hex').slice(0, 16)}`;
+  return content.length <= 200
+    ? content.toString('latin1')
+    : `${content.length} bytes ${createHash('sha256').update(content).digest('hex').slice(0, 16)}`;
 }
 
 /** What differs, one line a path; nothing where the trees are the same. */

@@ -33,7 +33,8 @@ describe('the daemon follows the store', () => {
     }
   };
   const remove = (dataRoot: string): void => rmSync(metadataPaths(below(dataRoot)).image(factsOf(app).id));
-  const useDataRoot = (dataRoot: string): void => writeFileSync(below('daemon.json'), JSON.stringify({ 'data-root': below(dataRoot) }));
+  const useDataRoot = (dataRoot: string): void =>
+    writeFileSync(below('daemon.json'), JSON.stringify({ 'data-root': below(dataRoot) }));
 
   before(async () => {
     ({ path: folder } = await tempTree('dpl-follows'));
@@ -43,7 +44,15 @@ describe('the daemon follows the store', () => {
     await attach(below('disk.ext4'));
     config = below('config.json');
     useDataRoot('docker');
-    writeFileSync(config, JSON.stringify({ labels: [label], mountRoot: below('disks'), dockerConfig: below('daemon.json'), statusSocket: below('run/s.sock') }));
+    writeFileSync(
+      config,
+      JSON.stringify({
+        labels: [label],
+        mountRoot: below('disks'),
+        dockerConfig: below('daemon.json'),
+        statusSocket: below('run/s.sock'),
+      }),
+    );
     await startDaemon(config, folder);
     await until('the last phase', async () => (await status()).phase === 'watch');
   });
@@ -63,15 +72,24 @@ describe('the daemon follows the store', () => {
   });
 
   it('where they were removed or damaged, too, and mends them with the next change', async () => {
-    for (const spoil of [() => rmSync(below('run/status.json')), () => writeFileSync(below('run/status.json'), '{'), () => writeFileSync(below('run/boot.json'), '{')]) {
+    for (const spoil of [
+      () => rmSync(below('run/status.json')),
+      () => writeFileSync(below('run/status.json'), '{'),
+      () => writeFileSync(below('run/boot.json'), '{'),
+    ]) {
       spoil();
       assert.equal((await status()).state, 'degraded');
     }
     rmSync(path.join(metadataPaths(below('docker')).root, 'repositories.json'));
-    for (const end = performance.now() + WITHIN_MS; !readFileSync(below('run/status.json'), 'utf8').includes('REMOVED'); await delay(50)) assert.ok(performance.now() < end);
+    for (
+      const end = performance.now() + WITHIN_MS;
+      !readFileSync(below('run/status.json'), 'utf8').includes('REMOVED');
+      await delay(50)
+    )
+      assert.ok(performance.now() < end);
   });
 
-  it('that dockerd\'s configuration has named since, once that was filled', async () => {
+  it("that dockerd's configuration has named since, once that was filled", async () => {
     useDataRoot('other');
     const applied = await agent(['apply', '--config', config]);
     assert.equal(applied.exitCode, 0, applied.all);

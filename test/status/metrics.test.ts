@@ -18,7 +18,10 @@ json.dump(samples, sys.stdout)`;
 type Sample = readonly [name: string, labels: Readonly<Record<string, string>>, value: number];
 
 function samplesOf(text: string): readonly [openMetrics: readonly Sample[], older: readonly Sample[]] {
-  return JSON.parse(execFileSync('/usr/bin/python3', ['-c', parse], { input: text, encoding: 'utf8' })) as [Sample[], Sample[]];
+  return JSON.parse(execFileSync('/usr/bin/python3', ['-c', parse], { input: text, encoding: 'utf8' })) as [
+    Sample[],
+    Sample[],
+  ];
 }
 
 describe('the metrics', () => {
@@ -31,7 +34,14 @@ describe('the metrics', () => {
     assert.ok(text.endsWith('\n# EOF\n'));
     const [samples, older] = samplesOf(text);
     assert.deepEqual(older, samples);
-    const values = Object.fromEntries(samples.map(([name, labels, value]) => [`${name}${Object.values(labels).map((label) => ` ${label}`).join('')}`, value]));
+    const values = Object.fromEntries(
+      samples.map(([name, labels, value]) => [
+        `${name}${Object.values(labels)
+          .map((label) => ` ${label}`)
+          .join('')}`,
+        value,
+      ]),
+    );
     assert.partialDeepStrictEqual(values, {
       'docker_preloader_state ok': 0,
       'docker_preloader_state degraded': 1,

@@ -22,17 +22,31 @@ describe('the daemon', () => {
     await makeDiskFile(path.join(folder, 'tree'), path.join(folder, 'disk.ext4'), label);
     const config = path.join(folder, 'config.json');
     const statusSocket = path.join(folder, 'run/s.sock');
-    writeFileSync(config, JSON.stringify({ labels: [label], dataRoot: path.join(folder, 'docker'), mountRoot: path.join(folder, 'disks'), dockerConfig: path.join(folder, 'daemon.json'), statusSocket, deviceTimeoutSec: 60 }));
+    writeFileSync(
+      config,
+      JSON.stringify({
+        labels: [label],
+        dataRoot: path.join(folder, 'docker'),
+        mountRoot: path.join(folder, 'disks'),
+        dockerConfig: path.join(folder, 'daemon.json'),
+        statusSocket,
+        deviceTimeoutSec: 60,
+      }),
+    );
     const notify = await notifySocket(path.join(folder, 'notify'));
     const daemon = spawnDaemon(config, folder, { NOTIFY_SOCKET: notify.path });
     await notify.waitFor("STATUS=reading dockerd's configuration");
     await notify.waitFor('STATUS=looking for disks');
     await notify.waitFor(`STATUS=waiting for disk ${label}, at most`);
     await attach(path.join(folder, 'disk.ext4'));
-    for (const status of ['mounting 1 disk', 'reading 1 disk', 'planning', 'applying ', 'checking the result']) await notify.waitFor(`STATUS=${status}`);
+    for (const status of ['mounting 1 disk', 'reading 1 disk', 'planning', 'applying ', 'checking the result'])
+      await notify.waitFor(`STATUS=${status}`);
     await notify.waitFor('READY=1\nSTATUS=ok: 1 disk, 1 image, 2 layers, ');
     const { status } = await fetchStatus(statusSocket);
-    assert.deepEqual(status.timings.map(({ phase }) => phase), ['config', 'discover', 'mount', 'read', 'plan', 'apply', 'check', 'ready']);
+    assert.deepEqual(
+      status.timings.map(({ phase }) => phase),
+      ['config', 'discover', 'mount', 'read', 'plan', 'apply', 'check', 'ready'],
+    );
     assert.equal(await daemon.stop(), 0);
     await unmountBelow(folder);
     await notify.close();

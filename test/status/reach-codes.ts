@@ -63,11 +63,21 @@ async function thrown(action: () => unknown): Promise<Finding[]> {
 }
 
 function configOf({ folder, label }: Ground, change: Partial<Config> = {}): Config {
-  return { ...defaultConfig(), labels: [`${label}*`], deviceTimeoutSec: 0, dataRoot: path.join(folder, 'docker'), dockerConfig: path.join(folder, 'daemon.json'), mountRoot: path.join(folder, 'disks'), statusSocket: path.join(folder, 'run/s.sock'), ...change };
+  return {
+    ...defaultConfig(),
+    labels: [`${label}*`],
+    deviceTimeoutSec: 0,
+    dataRoot: path.join(folder, 'docker'),
+    dockerConfig: path.join(folder, 'daemon.json'),
+    mountRoot: path.join(folder, 'disks'),
+    statusSocket: path.join(folder, 'run/s.sock'),
+    ...change,
+  };
 }
 
 /** A whole run on the real disk. */
-const run = async (ground: Ground, change: Partial<Config> = {}): Promise<readonly Finding[]> => (await preload(configOf(ground, change), { wait: false, change: 'stopped', quiet: true })).findings;
+const run = async (ground: Ground, change: Partial<Config> = {}): Promise<readonly Finding[]> =>
+  (await preload(configOf(ground, change), { wait: false, change: 'stopped', quiet: true })).findings;
 const inRoot = ({ folder }: Ground, name: string): string => path.join(folder, 'docker', name);
 
 /** A disk as a plain folder, read. */
@@ -108,7 +118,12 @@ function verified(ground: Ground, story: (guest: FakeGuest) => void): readonly F
   const guest = new FakeGuest(ground.folder);
   guest.attach('dpl-a', [app]);
   story(guest);
-  return differences({ store: new Store(guest.dataRoot), plan: guest.plan(), disks: [{ ...foundDisk('dpl-a'), path: guest.diskPath('dpl-a'), adopted: true }], cure: 'docker-preloader apply' });
+  return differences({
+    store: new Store(guest.dataRoot),
+    plan: guest.plan(),
+    disks: [{ ...foundDisk('dpl-a'), path: guest.diskPath('dpl-a'), adopted: true }],
+    cure: 'docker-preloader apply',
+  });
 }
 
 async function withoutPrograms(action: () => Promise<unknown>): Promise<void> {
@@ -132,15 +147,25 @@ function mounted(file: string, type: string, options: readonly string[] = []): v
  * without a case does not compile.
  */
 export const reach: Readonly<Record<Code, Reach>> = {
-  CONFIG_INVALID: ({ folder }) => thrown(() => {
-    writeFileSync(path.join(folder, 'config.json'), '{"lables":[]}');
-    return readConfig(path.join(folder, 'config.json'));
-  }),
-  DOCKER_CONFIG_INVALID: ({ folder }) => thrown(() => {
-    writeFileSync(path.join(folder, 'daemon.json'), '{');
-    return readDaemonConfig(path.join(folder, 'daemon.json'));
-  }),
-  DATA_ROOT_DIFFERS: () => [must(differenceOf({ dataRoot: '/srv/docker', storageDriver: undefined, usernsRemap: undefined, hosts: [] }, '/var/lib/docker', '/etc/docker/daemon.json'))],
+  CONFIG_INVALID: ({ folder }) =>
+    thrown(() => {
+      writeFileSync(path.join(folder, 'config.json'), '{"lables":[]}');
+      return readConfig(path.join(folder, 'config.json'));
+    }),
+  DOCKER_CONFIG_INVALID: ({ folder }) =>
+    thrown(() => {
+      writeFileSync(path.join(folder, 'daemon.json'), '{');
+      return readDaemonConfig(path.join(folder, 'daemon.json'));
+    }),
+  DATA_ROOT_DIFFERS: () => [
+    must(
+      differenceOf(
+        { dataRoot: '/srv/docker', storageDriver: undefined, usernsRemap: undefined, hosts: [] },
+        '/var/lib/docker',
+        '/etc/docker/daemon.json',
+      ),
+    ),
+  ],
   STORE_UNSUPPORTED: (ground) => {
     writeFileSync(path.join(ground.folder, 'daemon.json'), '{"storage-driver":"vfs"}');
     return run(ground);
@@ -166,12 +191,13 @@ export const reach: Readonly<Record<Code, Reach>> = {
     writeFile(inRoot(ground, 'docker-preloader/ledger.json'), '{');
     return run(ground);
   },
-  LOCKED: (ground) => thrown(async () => {
-    writeFile(inRoot(ground, 'docker-preloader/lock'), '');
-    const lock = tryLockFile(inRoot(ground, 'docker-preloader/lock'));
-    ground.after(() => lock !== 'held' && lock.release());
-    await takeLock(inRoot(ground, ''), 1);
-  }),
+  LOCKED: (ground) =>
+    thrown(async () => {
+      writeFile(inRoot(ground, 'docker-preloader/lock'), '');
+      const lock = tryLockFile(inRoot(ground, 'docker-preloader/lock'));
+      ground.after(() => lock !== 'held' && lock.release());
+      await takeLock(inRoot(ground, ''), 1);
+    }),
   DOCKER_RUNNING: (ground) => {
     writeFile(inRoot(ground, 'volumes/metadata.db'), '');
     const lock = tryLockFile(inRoot(ground, 'volumes/metadata.db'));
@@ -182,28 +208,71 @@ export const reach: Readonly<Record<Code, Reach>> = {
   DISK_MISSING: (ground) => run(ground, { labels: ['nowhere'] }),
   REQUIRED_MISSING: (ground) => run(ground, { required: ['nowhere'] }),
   DISK_CONTENT: (ground) => run(ground, { required: [`${ground.label}@sha256:${'0'.repeat(64)}`] }),
-  LABEL_INVALID: async (ground) => found(ground, await copyOf(ground, (file) => execFileSync('tune2fs', ['-L', 'bad/label', file], { stdio: 'ignore' }))),
+  LABEL_INVALID: async (ground) =>
+    found(
+      ground,
+      await copyOf(ground, (file) => execFileSync('tune2fs', ['-L', 'bad/label', file], { stdio: 'ignore' })),
+    ),
   LABEL_DUPLICATE: async (ground) => {
     const second = await copyOf(ground, () => undefined);
-    const disks = [ground.device, second].map((device) => ({ ...foundDisk(ground.label), device, superblock: { ...foundDisk(ground.label).superblock, filesystem: 'ext4' } as const }));
-    return mountDisks({ disks: new Map([[ground.label, disks]]), refused: [], findings: [], missing: [] }, path.join(ground.folder, 'disks'), { mayUnmount: true }).findings;
+    const disks = [ground.device, second].map((device) => ({
+      ...foundDisk(ground.label),
+      device,
+      superblock: { ...foundDisk(ground.label).superblock, filesystem: 'ext4' } as const,
+    }));
+    return mountDisks(
+      { disks: new Map([[ground.label, disks]]), refused: [], findings: [], missing: [] },
+      path.join(ground.folder, 'disks'),
+      { mayUnmount: true },
+    ).findings;
   },
   DISK_TWICE: async (ground) => {
     const manifest = path.join(ground.folder, 'manifest');
-    writeFileSync(manifest, JSON.stringify({ formatVersion: '1.0', createdBy: 'test', images: [], layers: [], metadata: {} }));
-    const first = await copyOf(ground, (file) => execFileSync('debugfs', ['-w', '-R', `write ${manifest} docker-preloader.json`, file], { stdio: 'ignore' }));
-    const disks = [first, await ground.attach(path.join(ground.folder, 'copy'))].map((device) => ({ ...foundDisk(ground.label), device, superblock: { ...foundDisk(ground.label).superblock, filesystem: 'ext4' } as const }));
-    return mountDisks({ disks: new Map([[ground.label, disks]]), refused: [], findings: [], missing: [] }, path.join(ground.folder, 'disks'), { mayUnmount: true }).findings;
+    writeFileSync(
+      manifest,
+      JSON.stringify({ formatVersion: '1.0', createdBy: 'test', images: [], layers: [], metadata: {} }),
+    );
+    const first = await copyOf(ground, (file) =>
+      execFileSync('debugfs', ['-w', '-R', `write ${manifest} docker-preloader.json`, file], { stdio: 'ignore' }),
+    );
+    const disks = [first, await ground.attach(path.join(ground.folder, 'copy'))].map((device) => ({
+      ...foundDisk(ground.label),
+      device,
+      superblock: { ...foundDisk(ground.label).superblock, filesystem: 'ext4' } as const,
+    }));
+    return mountDisks(
+      { disks: new Map([[ground.label, disks]]), refused: [], findings: [], missing: [] },
+      path.join(ground.folder, 'disks'),
+      { mayUnmount: true },
+    ).findings;
   },
   DISK_REMOVABLE: (ground) => found(ground, { ...ground.device, removable: true }),
   DEVICE_UNREADABLE: ({ folder, device }) => {
     // A node without a driver behind it, while a disk is missed.
     execFileSync('mknod', [path.join(folder, 'node'), 'b', '240', '7']);
-    return discover(labelFilter({ labels: ['nowhere'], required: [] }), [{ ...device, path: path.join(folder, 'node'), deviceNumber: '240:7' }]).findings;
+    return discover(labelFilter({ labels: ['nowhere'], required: [] }), [
+      { ...device, path: path.join(folder, 'node'), deviceNumber: '240:7' },
+    ]).findings;
   },
-  DISK_DIRTY: async (ground) => found(ground, await copyOf(ground, (file) => execFileSync('debugfs', ['-w', '-R', 'feature needs_recovery', file], { stdio: 'ignore' }))),
+  DISK_DIRTY: async (ground) =>
+    found(
+      ground,
+      await copyOf(ground, (file) =>
+        execFileSync('debugfs', ['-w', '-R', 'feature needs_recovery', file], { stdio: 'ignore' }),
+      ),
+    ),
   DISK_TRUNCATED: async (ground) => found(ground, await copyOf(ground, (file) => truncateSync(file, 2 * 1024 * 1024))),
-  MOUNT_FAILED: (ground) => mountDisks({ disks: new Map([['dpl-a', [{ ...foundDisk('dpl-a'), device: { ...ground.device, path: '/dev/null' } }]]]), refused: [], findings: [], missing: [] }, path.join(ground.folder, 'disks'), { mayUnmount: true }).findings,
+  MOUNT_FAILED: (ground) =>
+    mountDisks(
+      {
+        disks: new Map([['dpl-a', [{ ...foundDisk('dpl-a'), device: { ...ground.device, path: '/dev/null' } }]]]),
+        refused: [],
+        findings: [],
+        missing: [],
+      },
+      path.join(ground.folder, 'disks'),
+      { mayUnmount: true },
+    ).findings,
   MOUNT_BUSY: (ground) => {
     mounted(path.join(ground.folder, 'disks', ground.label), 'tmpfs');
     return run(ground);
@@ -214,41 +283,53 @@ export const reach: Readonly<Record<Code, Reach>> = {
     return findLostDisks(path.join(ground.folder, 'disks'), { mayUnmount: false });
   },
   DISK_LAYOUT: (ground) => onDisk(ground, (root) => rmSync(path.join(root, 'overlay2'), { recursive: true })),
-  FORMAT_NEWER: (ground) => onDisk(ground, (root) => writeFileSync(path.join(root, 'docker-preloader.json'), '{"formatVersion":"9.0"}')),
+  FORMAT_NEWER: (ground) =>
+    onDisk(ground, (root) => writeFileSync(path.join(root, 'docker-preloader.json'), '{"formatVersion":"9.0"}')),
   MANIFEST_INVALID: (ground) => onDisk(ground, (root) => writeFileSync(path.join(root, 'docker-preloader.json'), '{')),
   IMAGE_INVALID: (ground) => onDisk(ground, (root) => writeFileSync(metadataPaths(root).image(factsOf(app).id), '{}')),
-  IMAGE_INCOMPLETE: (ground) => booted(ground, (guest) => rmSync(metadataPaths(guest.diskPath('dpl-a')).layer(must(factsOf(app).chains[0])), { recursive: true })),
-  LAYER_INVALID: (ground) => onDisk(ground, (root) => writeFileSync(`${metadataPaths(root).layer(must(factsOf(app).chains[0]))}/size`, 'many')),
+  IMAGE_INCOMPLETE: (ground) =>
+    booted(ground, (guest) =>
+      rmSync(metadataPaths(guest.diskPath('dpl-a')).layer(must(factsOf(app).chains[0])), { recursive: true }),
+    ),
+  LAYER_INVALID: (ground) =>
+    onDisk(ground, (root) => writeFileSync(`${metadataPaths(root).layer(must(factsOf(app).chains[0]))}/size`, 'many')),
   REFERENCE_INVALID: (ground) => onDisk(ground, (root) => writeFileSync(metadataPaths(root).repositories, '{')),
-  TAG_CONFLICT: (ground) => booted(ground, (guest) => loadImages(guest.dataRoot, [{ layers: ['mine'], references: ['app:1'] }])),
-  TAG_REMOVED: (ground) => booted(ground, (guest) => {
-    guest.config = { conflicts: 'user', removedImages: 'respect' };
-    guest.boot();
-    rmSync(metadataPaths(guest.dataRoot).repositories);
-  }),
+  TAG_CONFLICT: (ground) =>
+    booted(ground, (guest) => loadImages(guest.dataRoot, [{ layers: ['mine'], references: ['app:1'] }])),
+  TAG_REMOVED: (ground) =>
+    booted(ground, (guest) => {
+      guest.config = { conflicts: 'user', removedImages: 'respect' };
+      guest.boot();
+      rmSync(metadataPaths(guest.dataRoot).repositories);
+    }),
   REMOVED: async (ground) => {
     await run(ground);
     rmSync(metadataPaths(inRoot(ground, '')).image(factsOf(app).id));
     return (await preload(configOf(ground), { wait: false, change: 'never', quiet: true })).findings;
   },
-  KEPT: (ground) => booted(ground, (guest) => {
-    guest.boot();
-    loadImages(guest.dataRoot, [{ layers: [...app.layers, 'mine'], references: ['mine:1'] }]);
-    guest.detach('dpl-a');
-  }),
-  BUILD_CACHE: (ground) => booted(ground, (guest) => {
-    guest.boot();
-    // A layer that only BuildKit knows of: there is no image for it.
-    const cached = factsOf({ layers: [...app.layers, 'cached'] });
-    loadImages(guest.dataRoot, [{ layers: [...app.layers, 'cached'], references: ['cached:1'] }]);
-    rmSync(metadataPaths(guest.dataRoot).image(cached.id));
-    const record = metadataPaths(guest.dataRoot).layer(must(cached.chains[2]));
-    const overlay = path.join(guest.dataRoot, 'overlay2');
-    renameSync(path.join(overlay, readFileSync(`${record}/cache-id`, 'utf8')), path.join(overlay, 'abcdefghijklmnopqrstuvwxy'));
-    rmSync(record, { recursive: true });
-    setReference(guest.dataRoot, 'cached:1', undefined);
-    guest.detach('dpl-a');
-  }),
+  KEPT: (ground) =>
+    booted(ground, (guest) => {
+      guest.boot();
+      loadImages(guest.dataRoot, [{ layers: [...app.layers, 'mine'], references: ['mine:1'] }]);
+      guest.detach('dpl-a');
+    }),
+  BUILD_CACHE: (ground) =>
+    booted(ground, (guest) => {
+      guest.boot();
+      // A layer that only BuildKit knows of: there is no image for it.
+      const cached = factsOf({ layers: [...app.layers, 'cached'] });
+      loadImages(guest.dataRoot, [{ layers: [...app.layers, 'cached'], references: ['cached:1'] }]);
+      rmSync(metadataPaths(guest.dataRoot).image(cached.id));
+      const record = metadataPaths(guest.dataRoot).layer(must(cached.chains[2]));
+      const overlay = path.join(guest.dataRoot, 'overlay2');
+      renameSync(
+        path.join(overlay, readFileSync(`${record}/cache-id`, 'utf8')),
+        path.join(overlay, 'abcdefghijklmnopqrstuvwxy'),
+      );
+      rmSync(record, { recursive: true });
+      setReference(guest.dataRoot, 'cached:1', undefined);
+      guest.detach('dpl-a');
+    }),
   RESULT_WRONG: (ground) => {
     const guest = new FakeGuest(ground.folder);
     guest.attach('dpl-a', [app]);
@@ -256,38 +337,56 @@ export const reach: Readonly<Record<Code, Reach>> = {
     rmSync(metadataPaths(guest.dataRoot).repositories);
     return checkResult(new Store(guest.dataRoot), planned);
   },
-  ARCHIVE_INVALID: ({ folder }) => thrown(async () => {
-    writeFileSync(path.join(folder, 'archive.tar'), Buffer.alloc(10_240));
-    const archive = await openArchive(path.join(folder, 'archive.tar'), () => path.join(folder, 'spool'));
-    await readImages(archive, { platform: machinePlatform(), asked: false });
-  }),
+  ARCHIVE_INVALID: ({ folder }) =>
+    thrown(async () => {
+      writeFileSync(path.join(folder, 'archive.tar'), Buffer.alloc(10_240));
+      const archive = await openArchive(path.join(folder, 'archive.tar'), () => path.join(folder, 'spool'));
+      await readImages(archive, { platform: machinePlatform(), asked: false });
+    }),
   BUILD_FAILED: () => thrown(() => runTool('mke2fs', ['--no-such-option'])),
   TOOL_MISSING: () => thrown(() => withoutPrograms(() => runTool('xz', ['--version']))),
-  DISK_INVALID: ({ folder }) => thrown(async () => {
-    writeFileSync(path.join(folder, 'disk'), 'no disk');
-    await inspectDisk(path.join(folder, 'disk'), false);
-  }),
+  DISK_INVALID: ({ folder }) =>
+    thrown(async () => {
+      writeFileSync(path.join(folder, 'disk'), 'no disk');
+      await inspectDisk(path.join(folder, 'disk'), false);
+    }),
   STORE_DIFFERS: (ground) => verified(ground, () => undefined),
-  STORE_DAMAGED: (ground) => verified(ground, (guest) => {
-    guest.boot();
-    rmSync(metadataPaths(guest.dataRoot).image(factsOf(app).id));
-  }),
+  STORE_DAMAGED: (ground) =>
+    verified(ground, (guest) => {
+      guest.boot();
+      rmSync(metadataPaths(guest.dataRoot).image(factsOf(app).id));
+    }),
   CONTENT_WRONG: ({ folder }) => {
     const root = path.join(folder, 'tree');
     loadImages(root, [app]);
-    writeFileSync(path.join(root, 'docker-preloader.json'), JSON.stringify({ formatVersion: '1.0', createdBy: 'test', priority: 0, images: [], layers: [], metadata: { 'image/overlay2/repositories.json': `sha256:${'0'.repeat(64)}` } }));
-    return metadataFaults({ mounted: { ...foundDisk('dpl-a'), path: root, adopted: true }, content: readDisk('dpl-a', root) });
+    writeFileSync(
+      path.join(root, 'docker-preloader.json'),
+      JSON.stringify({
+        formatVersion: '1.0',
+        createdBy: 'test',
+        priority: 0,
+        images: [],
+        layers: [],
+        metadata: { 'image/overlay2/repositories.json': `sha256:${'0'.repeat(64)}` },
+      }),
+    );
+    return metadataFaults({
+      mounted: { ...foundDisk('dpl-a'), path: root, adopted: true },
+      content: readDisk('dpl-a', root),
+    });
   },
   NO_SYSTEMD: () => thrown(() => withoutPrograms(() => bootOrder(undefined, {}))),
-  DOCUMENT_INVALID: ({ folder }) => thrown(async () => {
-    writeFileSync(path.join(folder, 'boot.json'), '{}');
-    await bootOrder(path.join(folder, 'boot.json'), {});
-  }),
+  DOCUMENT_INVALID: ({ folder }) =>
+    thrown(async () => {
+      writeFileSync(path.join(folder, 'boot.json'), '{}');
+      await bootOrder(path.join(folder, 'boot.json'), {});
+    }),
   RECORD_FAILED: () => thrown(() => listOf([], () => undefined)),
-  OUTPUT_FAILED: ({ folder }) => thrown(async () => {
-    writeFileSync(path.join(folder, 'boot.json'), JSON.stringify(aDocument()));
-    await bootOrder(path.join(folder, 'boot.json'), { svg: path.join(folder, 'nowhere/boot.svg') });
-  }),
+  OUTPUT_FAILED: ({ folder }) =>
+    thrown(async () => {
+      writeFileSync(path.join(folder, 'boot.json'), JSON.stringify(aDocument()));
+      await bootOrder(path.join(folder, 'boot.json'), { svg: path.join(folder, 'nowhere/boot.svg') });
+    }),
   INTERNAL: (ground) => {
     // A folder where our lock belongs: nobody has foreseen that.
     mkdirSync(inRoot(ground, 'docker-preloader/lock'), { recursive: true });

@@ -22,9 +22,14 @@ interface Schema {
 /** Every field with its type: `disks[].label: string`. */
 function fieldsOf(schema: Schema, name = ''): string[] {
   const parts = schema.anyOf ?? [schema];
-  const type = parts.flatMap((part) => part.type ?? []).toSorted().join(' or ');
+  const type = parts
+    .flatMap((part) => part.type ?? [])
+    .toSorted()
+    .join(' or ');
   const inner = parts.flatMap((part) => [
-    ...Object.entries(part.properties ?? {}).flatMap(([key, value]) => fieldsOf(value, name === '' ? key : `${name}.${key}`)),
+    ...Object.entries(part.properties ?? {}).flatMap(([key, value]) =>
+      fieldsOf(value, name === '' ? key : `${name}.${key}`),
+    ),
     ...(part.items === undefined ? [] : fieldsOf(part.items, `${name}[]`)),
   ]);
   return [...(name === '' ? [] : [`${name}: ${type}`]), ...inner];
@@ -36,30 +41,55 @@ function schemaOf(name: string): Schema {
 
 describe('files that are made from the code', () => {
   for (const [name, text] of Object.entries(generatedFiles(root))) {
-    it(`${name} is as \`npm run generate\` makes it`, () => assert.equal(readFileSync(path.join(root, name), 'utf8'), text));
+    it(`${name} is as \`npm run generate\` makes it`, () =>
+      assert.equal(readFileSync(path.join(root, name), 'utf8'), text));
   }
 });
 
 describe('/v1', () => {
-  const frozen = readFileSync(path.join(import.meta.dirname, 'v1-fields.txt'), 'utf8').trimEnd().split('\n');
+  const frozen = readFileSync(path.join(import.meta.dirname, 'v1-fields.txt'), 'utf8')
+    .trimEnd()
+    .split('\n');
   const now = ['status', 'plan'].flatMap((name) => fieldsOf(schemaOf(name)).map((field) => `${name} ${field}`));
 
   it('only ever grows: every field that it had is there, with its type', () => {
-    assert.deepEqual(frozen.filter((field) => !now.includes(field)), [], 'a field is gone or has another type: clients rely on it');
+    assert.deepEqual(
+      frozen.filter((field) => !now.includes(field)),
+      [],
+      'a field is gone or has another type: clients rely on it',
+    );
   });
 
   it('grows on record: what is added stands in v1-fields.txt from then on', () => {
-    assert.deepEqual(now.filter((field) => !frozen.includes(field)), [], 'add these lines to test/status/v1-fields.txt');
+    assert.deepEqual(
+      now.filter((field) => !frozen.includes(field)),
+      [],
+      'add these lines to test/status/v1-fields.txt',
+    );
   });
 
   it('is what the code sends, no field more and none less', (t) => {
     for (const run of [
       aRun(t),
-      aRun(t, { applied: false, findings: [finding('DISK_DIRTY', 'why', { label: 'dpl-x', device: '/dev/vdx' })], candidates: [foundDisk('dpl-x', 'vdx')] }),
+      aRun(t, {
+        applied: false,
+        findings: [finding('DISK_DIRTY', 'why', { label: 'dpl-x', device: '/dev/vdx' })],
+        candidates: [foundDisk('dpl-x', 'vdx')],
+      }),
       aRun(t, {}, { user: [{ layers: ['mine'], references: ['app:1'] }] }),
-      aRun(t, { disks: [], candidates: [], plan: undefined, applied: false, dataRoot: undefined, findings: [finding('CONFIG_INVALID')] }),
+      aRun(t, {
+        disks: [],
+        candidates: [],
+        plan: undefined,
+        applied: false,
+        dataRoot: undefined,
+        findings: [finding('CONFIG_INVALID')],
+      }),
     ]) {
-      for (const [document, schema, name] of [[statusDocument(run, later(run, 3)), statusSchema, 'status'], [planDocument(run), planSchema, 'plan']] as const) {
+      for (const [document, schema, name] of [
+        [statusDocument(run, later(run, 3)), statusSchema, 'status'],
+        [planDocument(run), planSchema, 'plan'],
+      ] as const) {
         const sent: unknown = JSON.parse(JSON.stringify(document));
         // Parsing leaves out what the schema has not, and fills in what has a default.
         assert.deepEqual(schema.parse(sent), sent);
@@ -71,19 +101,33 @@ describe('/v1', () => {
   it('has its fields in the README', () => {
     const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
     const names = new Set(fieldsOf(schemaOf('status')).map((field) => /(\w+)(?:\[\])?: /.exec(field)?.[1] ?? ''));
-    assert.deepEqual([...names].filter((name) => !new RegExp(`\`${name}\`|\`${name}\`'s`).test(readme) && !['agent', 'format'].includes(name)), []);
-    for (const file of Object.keys(jsonSchemas())) assert.match(readFileSync(path.join(root, 'agent/packaging/deb/packaged-files.ts'), 'utf8'), new RegExp(`schemas/${file}'`));
+    assert.deepEqual(
+      [...names].filter(
+        (name) => !new RegExp(`\`${name}\`|\`${name}\`'s`).test(readme) && !['agent', 'format'].includes(name),
+      ),
+      [],
+    );
+    for (const file of Object.keys(jsonSchemas()))
+      assert.match(
+        readFileSync(path.join(root, 'agent/packaging/deb/packaged-files.ts'), 'utf8'),
+        new RegExp(`schemas/${file}'`),
+      );
   });
 });
 
 /** Required fields that a document lacks. */
 function missing(schema: Schema, value: unknown, name = ''): string[] {
   const parts = schema.anyOf ?? [schema];
-  if (Array.isArray(value)) return value.flatMap((item, index) => parts.flatMap((part) => (part.items === undefined ? [] : missing(part.items, item, `${name}[${index}]`))));
+  if (Array.isArray(value))
+    return value.flatMap((item, index) =>
+      parts.flatMap((part) => (part.items === undefined ? [] : missing(part.items, item, `${name}[${index}]`))),
+    );
   if (typeof value !== 'object' || value === null) return [];
   const fields = value as Readonly<Record<string, unknown>>;
-  return parts.filter((part) => part.properties !== undefined).flatMap((part) => [
-    ...(part.required ?? []).filter((key) => !(key in fields)).map((key) => `${name}.${key}`),
-    ...Object.entries(part.properties ?? {}).flatMap(([key, inner]) => missing(inner, fields[key], `${name}.${key}`)),
-  ]);
+  return parts
+    .filter((part) => part.properties !== undefined)
+    .flatMap((part) => [
+      ...(part.required ?? []).filter((key) => !(key in fields)).map((key) => `${name}.${key}`),
+      ...Object.entries(part.properties ?? {}).flatMap(([key, inner]) => missing(inner, fields[key], `${name}.${key}`)),
+    ]);
 }

@@ -34,7 +34,9 @@ writeLedger(dataRoot, emptyLedger);
 await syncStore(dataRoot);
 
 // What systemctl says when systemd does not answer.
-writeFileSync(path.join(folder, 'systemctl'), '#!/bin/sh\necho "Failed to connect to bus" >&2\nexit 1\n', { mode: 0o755 });
+writeFileSync(path.join(folder, 'systemctl'), '#!/bin/sh\necho "Failed to connect to bus" >&2\nexit 1\n', {
+  mode: 0o755,
+});
 process.env['PATH'] = `${folder}:${process.env['PATH'] ?? ''}`;
 process.env['NOTIFY_SOCKET'] = '/run/systemd/notify';
 await compareWithService(defaultConfig(), dataRoot);
@@ -43,7 +45,11 @@ for (const list of ['{"formatVersion":"1.0","layers":[]}', '{']) {
   const disk = path.join(folder, 'disk');
   loadImages(disk, [{ layers: ['base'], references: ['app:1'] }]);
   writeFileSync(path.join(disk, READ_AHEAD_NAME), list);
-  await readAhead([{ mounted: { ...foundDisk('dpl-a'), path: disk, adopted: false }, content: readDisk('dpl-a', disk) }], new Map(), 1);
+  await readAhead(
+    [{ mounted: { ...foundDisk('dpl-a'), path: disk, adopted: false }, content: readDisk('dpl-a', disk) }],
+    new Map(),
+    1,
+  );
 }
 
 // A name that no call of the system takes.

@@ -27,15 +27,28 @@ describe('the state', () => {
     { found: ['DISK_DIRTY'], disks: 0, state: 'degraded' },
     { found: ['IMAGE_INCOMPLETE', 'REQUIRED_MISSING'], disks: 1, state: 'failed' },
   ] as readonly { found: Code[]; disks: number; state: keyof typeof states }[]) {
-    it(`is ${state} with ${found.join(', ') || 'nothing found'} and ${disks} disks`, () => assert.equal(stateOf(found.map((code) => finding(code)), disks), state));
+    it(`is ${state} with ${found.join(', ') || 'nothing found'} and ${disks} disks`, () =>
+      assert.equal(
+        stateOf(
+          found.map((code) => finding(code)),
+          disks,
+        ),
+        state,
+      ));
   }
 
   it('of each code alone is what the code says', () => {
-    for (const code of Object.keys(codes) as Code[]) assert.equal(stateOf([finding(code)], 1), codes[code].effect === 'none' ? 'ok' : codes[code].effect);
+    for (const code of Object.keys(codes) as Code[])
+      assert.equal(stateOf([finding(code)], 1), codes[code].effect === 'none' ? 'ok' : codes[code].effect);
   });
 
   it('has the exit status that the documentation names', () => {
-    assert.deepEqual(Object.fromEntries(Object.entries(states).map(([state, { exitStatus }]) => [state, exitStatus])), { ok: 0, empty: 0, degraded: 3, failed: 1 });
+    assert.deepEqual(Object.fromEntries(Object.entries(states).map(([state, { exitStatus }]) => [state, exitStatus])), {
+      ok: 0,
+      empty: 0,
+      degraded: 3,
+      failed: 1,
+    });
   });
 });
 
@@ -44,9 +57,38 @@ describe('the status', () => {
     const run = aRun(t);
     const status = statusDocument(run, later(run, 42));
     assert.equal(status.summary, `ok: 1 disk, 1 image, 2 layers, ${run.plan?.steps.length ?? 0} changes, 42 ms`);
-    assert.deepEqual(status.disks, [{ label: 'dpl-a', device: '/dev/vdb', filesystem: 'erofs', sizeBytes: 8192, mountPoint: run.disks[0]?.mounted.path, images: 1, layers: 2, layerBytes: 'baseapp'.length, manifestDigest: null, state: 'in-use', adopted: false, sharedLayers: 0, error: null }]);
-    assert.deepEqual(status.images, [{ id: factsOf(app).id, references: ['app:1'], disk: 'dpl-a', usable: true, code: null, reason: null, dockerReferences: ['app:1'] }]);
-    assert.deepEqual([status.state, status.applied, status.pending, status.changes], ['ok', true, [], run.plan?.steps.length]);
+    assert.deepEqual(status.disks, [
+      {
+        label: 'dpl-a',
+        device: '/dev/vdb',
+        filesystem: 'erofs',
+        sizeBytes: 8192,
+        mountPoint: run.disks[0]?.mounted.path,
+        images: 1,
+        layers: 2,
+        layerBytes: 'baseapp'.length,
+        manifestDigest: null,
+        state: 'in-use',
+        adopted: false,
+        sharedLayers: 0,
+        error: null,
+      },
+    ]);
+    assert.deepEqual(status.images, [
+      {
+        id: factsOf(app).id,
+        references: ['app:1'],
+        disk: 'dpl-a',
+        usable: true,
+        code: null,
+        reason: null,
+        dockerReferences: ['app:1'],
+      },
+    ]);
+    assert.deepEqual(
+      [status.state, status.applied, status.pending, status.changes],
+      ['ok', true, [], run.plan?.steps.length],
+    );
   });
 
   it('lists as pending what was not done', (t) => {
@@ -54,18 +96,26 @@ describe('the status', () => {
     const status = statusDocument(run, later(run, 1));
     assert.equal(status.pending.length, run.plan?.steps.length);
     assert.equal(status.changes, 0);
-    assert.match(status.pending.join('\n'), /^note in the ledger what will be there\nmake the empty layer.*\nlink layer sha256:[0-9a-f]{12} to .*\nrecord layer/);
+    assert.match(
+      status.pending.join('\n'),
+      /^note in the ledger what will be there\nmake the empty layer.*\nlink layer sha256:[0-9a-f]{12} to .*\nrecord layer/,
+    );
     assert.match(status.summary, /changes pending: run systemctl restart docker/);
   });
 
   it('names the worst in its summary, in one line', (t) => {
-    const run = aRun(t, { findings: [finding('TAG_CONFLICT'), finding('IMAGE_INCOMPLETE', 'this is worse'), finding('DISK_DIRTY')] });
+    const run = aRun(t, {
+      findings: [finding('TAG_CONFLICT'), finding('IMAGE_INCOMPLETE', 'this is worse'), finding('DISK_DIRTY')],
+    });
     assert.match(statusDocument(run, later(run, 1)).summary, /^degraded: this is worse \(and 2 more\); 1 disk/);
     const empty = aRun(t, { disks: [], plan: undefined, applied: false, dataRoot: undefined });
-    assert.match(statusDocument(empty, later(empty, 1)).summary, /^empty: 0 disks, 0 images, 0 layers, nothing changed/);
+    assert.match(
+      statusDocument(empty, later(empty, 1)).summary,
+      /^empty: 0 disks, 0 images, 0 layers, nothing changed/,
+    );
   });
 
-  it('is published in files that everybody may read, and the boot\'s times stay', (t) => {
+  it("is published in files that everybody may read, and the boot's times stay", (t) => {
     const config = { ...defaultConfig(), statusSocket: path.join(scratch(t), 'run/status.sock') };
     const run = aRun(t);
     assert.equal(hasBeenReady(config), false);
@@ -74,8 +124,12 @@ describe('the status', () => {
     publish(config, statusDocument(run, 2_000_000), 'run');
     const folder = path.dirname(config.statusSocket);
     assert.equal((JSON.parse(publishedStatus(config) ?? '') as StatusDocument).readyUsec, 2_000_000);
-    assert.equal((JSON.parse(readFileSync(path.join(folder, 'boot.json'), 'utf8')) as StatusDocument).readyUsec, 1_000_000);
-    for (const name of ['status.json', 'metrics.prom', 'boot.json']) assert.equal(statSync(path.join(folder, name)).mode & 0o777, 0o644);
+    assert.equal(
+      (JSON.parse(readFileSync(path.join(folder, 'boot.json'), 'utf8')) as StatusDocument).readyUsec,
+      1_000_000,
+    );
+    for (const name of ['status.json', 'metrics.prom', 'boot.json'])
+      assert.equal(statSync(path.join(folder, name)).mode & 0o777, 0o644);
   });
 
   it('of an earlier boot is none of this one, and a damaged record neither', (t) => {
@@ -84,9 +138,21 @@ describe('the status', () => {
     const run = aRun(t);
     publish(config, statusDocument(run, 1_000_000), 'run');
     const record = JSON.parse(readFileSync(file, 'utf8')) as object;
-    for (const text of [JSON.stringify({ ...record, boot: 'another' }), JSON.stringify({ ...record, boot: undefined }), '', '{', 'null', '5', '\0\0']) {
+    for (const text of [
+      JSON.stringify({ ...record, boot: 'another' }),
+      JSON.stringify({ ...record, boot: undefined }),
+      '',
+      '{',
+      'null',
+      '5',
+      '\0\0',
+    ]) {
       writeFileSync(file, text);
-      assert.deepEqual([hasBeenReady(config), publishedStatus(config), lastStatus(config)], [false, undefined, undefined], text);
+      assert.deepEqual(
+        [hasBeenReady(config), publishedStatus(config), lastStatus(config)],
+        [false, undefined, undefined],
+        text,
+      );
       assert.equal(withBootTimes(config, statusDocument(run, 3_000_000)).readyUsec, 3_000_000);
       publish(config, statusDocument(run, 2_000_000), 'run');
       assert.equal((JSON.parse(readFileSync(file, 'utf8')) as StatusDocument).readyUsec, 2_000_000);
@@ -96,22 +162,50 @@ describe('the status', () => {
   it('notes that a daemon was there, once one was, and keeps the times of the first', (t) => {
     const config = { ...defaultConfig(), statusSocket: path.join(scratch(t), 'run/status.sock') };
     const told: unknown[] = [];
-    for (const [command, readyUsec] of [['apply', 1], ['apply', 2], ['run', 3], ['apply', 4], ['run', 5]] as const) {
+    for (const [command, readyUsec] of [
+      ['apply', 1],
+      ['apply', 2],
+      ['run', 3],
+      ['apply', 4],
+      ['run', 5],
+    ] as const) {
       publish(config, statusDocument(aRun(t), readyUsec), command);
       const record = bootRecord(config);
       told.push([record?.command, record?.readyUsec]);
     }
-    assert.deepEqual(told, [['apply', 1], ['apply', 1], ['run', 1], ['run', 1], ['run', 1]]);
+    assert.deepEqual(told, [
+      ['apply', 1],
+      ['apply', 1],
+      ['run', 1],
+      ['run', 1],
+      ['run', 1],
+    ]);
   });
 
   it('lists nothing as pending, and advises no restart of Docker, where that would not help', (t) => {
-    for (const [code, message] of [['STORE_WRITE', '/var/lib/docker: ENOSPC'], ['STORE_UNSUPPORTED', 'overlay2 cannot be used there']] as const) {
+    for (const [code, message] of [
+      ['STORE_WRITE', '/var/lib/docker: ENOSPC'],
+      ['STORE_UNSUPPORTED', 'overlay2 cannot be used there'],
+    ] as const) {
       const run = aRun(t, { applied: false, findings: [finding(code, message)] });
       const status = statusDocument(run, later(run, 1));
       assert.deepEqual([status.pending, status.applied, status.changes], [[], false, 0]);
-      assert.match(status.summary, new RegExp(`^\\w+: ${message}; 1 disk, 1 image, 2 layers, ${run.plan?.steps.length ?? 0} changes not made, 1 ms$`));
-      assert.deepEqual(eventsOf(status).map(({ name }) => name).filter((name) => name === 'PENDING'), []);
-      assert.deepEqual(status.images.map((image) => image.code), [code]);
+      assert.match(
+        status.summary,
+        new RegExp(
+          `^\\w+: ${message}; 1 disk, 1 image, 2 layers, ${run.plan?.steps.length ?? 0} changes not made, 1 ms$`,
+        ),
+      );
+      assert.deepEqual(
+        eventsOf(status)
+          .map(({ name }) => name)
+          .filter((name) => name === 'PENDING'),
+        [],
+      );
+      assert.deepEqual(
+        status.images.map((image) => image.code),
+        [code],
+      );
       assert.doesNotMatch(JSON.stringify(status), /restart docker/);
     }
   });
@@ -119,7 +213,11 @@ describe('the status', () => {
   it('that cannot be written is no failure', (t) => {
     const folder = scratch(t);
     writeFileSync(path.join(folder, 'run'), 'a file where a folder belongs');
-    publish({ ...defaultConfig(), statusSocket: path.join(folder, 'run/status.sock') }, statusDocument(aRun(t), 1), 'run');
+    publish(
+      { ...defaultConfig(), statusSocket: path.join(folder, 'run/status.sock') },
+      statusDocument(aRun(t), 1),
+      'run',
+    );
   });
 });
 
@@ -133,7 +231,10 @@ function ask(socketPath: string, method: string, url: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const call = request({ socketPath, method, path: url, headers: { Connection: 'close' } }, (response) => {
       let body = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => (body += chunk)).on('end', () => resolve({ status: response.statusCode, type: response.headers['content-type'], body }));
+      response
+        .setEncoding('utf8')
+        .on('data', (chunk: string) => (body += chunk))
+        .on('end', () => resolve({ status: response.statusCode, type: response.headers['content-type'], body }));
     });
     call.on('error', reject).end();
   });
@@ -150,10 +251,19 @@ describe('the status socket', () => {
 
   it('answers GET and HEAD, and nothing else', async (t) => {
     const socketPath = await serve(t, json('{"state":"ok"}'));
-    assert.deepEqual(await ask(socketPath, 'GET', '/v1/status'), { status: 200, type: 'application/json', body: '{"state":"ok"}' });
-    assert.deepEqual(await ask(socketPath, 'GET', '/v1/status?x=1'), { status: 200, type: 'application/json', body: '{"state":"ok"}' });
+    assert.deepEqual(await ask(socketPath, 'GET', '/v1/status'), {
+      status: 200,
+      type: 'application/json',
+      body: '{"state":"ok"}',
+    });
+    assert.deepEqual(await ask(socketPath, 'GET', '/v1/status?x=1'), {
+      status: 200,
+      type: 'application/json',
+      body: '{"state":"ok"}',
+    });
     assert.equal((await ask(socketPath, 'HEAD', '/v1/status')).body, '');
-    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) assert.equal((await ask(socketPath, method, '/v1/status')).status, 405, method);
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'])
+      assert.equal((await ask(socketPath, method, '/v1/status')).status, 405, method);
     for (const url of ['/', '/v1', '/v1/status/', '/__proto__', '/constructor', '/../etc/passwd', '/%00']) {
       const { status, body } = await ask(socketPath, 'GET', url);
       assert.equal(status, 404, url);
@@ -169,7 +279,10 @@ describe('the status socket', () => {
     for (const [sent, read] of [
       [status, status],
       [{ ...status, newField: [1] }, status],
-      [JSON.parse(JSON.stringify({ ...status, phase: undefined, conflicts: undefined })), { ...status, phase: 'ready', conflicts: [] }],
+      [
+        JSON.parse(JSON.stringify({ ...status, phase: undefined, conflicts: undefined })),
+        { ...status, phase: 'ready', conflicts: [] },
+      ],
     ] as const) {
       const socketPath = await serve(t, json(JSON.stringify(sent)));
       assert.deepEqual(await fetchStatus(socketPath), { status: read, text: JSON.stringify(sent) });
@@ -178,11 +291,18 @@ describe('the status socket', () => {
 
   it('answers what took longer than a client may take, and an error of its own in JSON', async (t) => {
     const socketPath = await serve(t, {
-      '/late': { type: 'text/plain', body: () => new Promise((resolve) => void setTimeout(() => resolve('at last'), 5500)) },
+      '/late': {
+        type: 'text/plain',
+        body: () => new Promise((resolve) => void setTimeout(() => resolve('at last'), 5500)),
+      },
       '/broken': { type: 'text/plain', body: () => Promise.reject(new Error('a\nfault')) },
     });
     assert.deepEqual(await ask(socketPath, 'GET', '/late'), { status: 200, type: 'text/plain', body: 'at last' });
-    assert.deepEqual(await ask(socketPath, 'GET', '/broken'), { status: 500, type: 'application/json', body: '{"error":"a fault"}\n' });
+    assert.deepEqual(await ask(socketPath, 'GET', '/broken'), {
+      status: 500,
+      type: 'application/json',
+      body: '{"error":"a fault"}\n',
+    });
   });
 
   it('says so while there is no status', async (t) => {
@@ -202,7 +322,12 @@ describe('the status socket', () => {
 
   it('lives on when a client sends nonsense or hangs up', async (t) => {
     const socketPath = await serve(t, json('{}'));
-    for (const bytes of ['\0\u0001\u0002\r\n\r\n', 'GET', 'GET / HTTP/9.9\r\n\r\n', `GET /${'x'.repeat(100_000)} HTTP/1.1\r\n\r\n`]) {
+    for (const bytes of [
+      '\0\u0001\u0002\r\n\r\n',
+      'GET',
+      'GET / HTTP/9.9\r\n\r\n',
+      `GET /${'x'.repeat(100_000)} HTTP/1.1\r\n\r\n`,
+    ]) {
       await new Promise<void>((resolve) => {
         const client = connect(socketPath, () => client.write(bytes, () => setTimeout(() => client.destroy(), 5)));
         client.on('error', () => undefined).on('close', () => resolve());
@@ -216,7 +341,10 @@ describe('the status socket', () => {
     const start = performance.now();
     await new Promise<void>((resolve) => {
       const client = connect(socketPath);
-      client.on('error', () => undefined).on('end', () => client.end()).on('close', () => resolve());
+      client
+        .on('error', () => undefined)
+        .on('end', () => client.end())
+        .on('close', () => resolve());
       setTimeout(() => client.destroy(), 12_000).unref();
     });
     assert.ok(performance.now() - start < 10_000);

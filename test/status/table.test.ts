@@ -14,7 +14,10 @@ const hostile = '\u001b[2J\u001b]0;x\u0007\u202e\r\n漢字👩‍👩‍👧é';
 function busy(t: Parameters<typeof aRun>[0]): StatusDocument {
   const run = aRun(t, {
     applied: false,
-    findings: [finding('DISK_DIRTY', 'disk dpl-x: why', { label: 'dpl-x', device: '/dev/vdx' }), finding('TAG_CONFLICT', 'app:\u001b[31m1')],
+    findings: [
+      finding('DISK_DIRTY', 'disk dpl-x: why', { label: 'dpl-x', device: '/dev/vdx' }),
+      finding('TAG_CONFLICT', 'app:\u001b[31m1'),
+    ],
     candidates: [foundDisk('dpl-x', 'vdx')],
   });
   return statusDocument(run, later(run, 42));
@@ -24,10 +27,19 @@ describe('the table of `status`', () => {
   it('tells the whole at a glance', (t) => {
     const lines = statusTable(busy(t), pipe).split('\n');
     // What is told below is not told on top.
-    assert.match(lines[0] ?? '', /^degraded: 1 disk, 1 image, 2 layers, \d+ changes pending: run systemctl restart docker, 42 ms$/);
-    assert.match(lines[1] ?? '', /^ready since \d{4}-.*; agent \d\S*, format 1\.0, dockerd unknown; store \/var\/lib\/docker$/);
+    assert.match(
+      lines[0] ?? '',
+      /^degraded: 1 disk, 1 image, 2 layers, \d+ changes pending: run systemctl restart docker, 42 ms$/,
+    );
+    assert.match(
+      lines[1] ?? '',
+      /^ready since \d{4}-.*; agent \d\S*, format 1\.0, dockerd unknown; store \/var\/lib\/docker$/,
+    );
     const at = (start: string): number => lines.findIndex((line) => line.startsWith(start));
-    assert.match(lines[at('DISK ')] ?? '', /^DISK {3}STATE {4}DEVICE {4}TYPE {3}SIZE {2}IMAGES {2}LAYERS {2}MOUNTED ON$/);
+    assert.match(
+      lines[at('DISK ')] ?? '',
+      /^DISK {3}STATE {4}DEVICE {4}TYPE {3}SIZE {2}IMAGES {2}LAYERS {2}MOUNTED ON$/,
+    );
     assert.match(lines[at('dpl-a')] ?? '', /^dpl-a {2}pending {2}\/dev\/vdb {2}erofs {2}9 kB {2}1 {7}2 {7}\//);
     assert.match(lines[at('dpl-x')] ?? '', /^dpl-x {2}refused {2}\/dev\/vdx {2}erofs {2}9 kB {2}0 {7}0 {7}DISK_DIRTY$/);
     assert.match(lines[at('IMAGE ')] ?? '', /^IMAGE {2}ID {12}DISK {3}USABLE$/);
@@ -38,7 +50,15 @@ describe('the table of `status`', () => {
   });
 
   it('is short where there is nothing to tell', (t) => {
-    const status = { ...busy(t), state: 'empty', summary: 'empty: nothing', disks: [], images: [], findings: [], pending: [] } as const;
+    const status = {
+      ...busy(t),
+      state: 'empty',
+      summary: 'empty: nothing',
+      disks: [],
+      images: [],
+      findings: [],
+      pending: [],
+    } as const;
     assert.equal(statusTable(status, pipe).trimEnd().split('\n').length, 2);
   });
 
@@ -50,7 +70,10 @@ describe('the table of `status`', () => {
 
   it('has colours on a terminal, which change nothing else', (t) => {
     const status = busy(t);
-    const [plain, colored] = [false, true].map((color) => statusTable(status, { columns: 200, color })) as [string, string];
+    const [plain, colored] = [false, true].map((color) => statusTable(status, { columns: 200, color })) as [
+      string,
+      string,
+    ];
     assert.equal(stripVTControlCharacters(colored), plain);
     assert.ok(colored.startsWith('\u001b[33mdegraded'));
     assert.ok(colored.includes('\u001b[31mrefused\u001b[39m'));
@@ -61,10 +84,30 @@ describe('the table of `status`', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 80 }), fc.integer({ min: 70, max: 160 }), (name, columns) => {
         const odd = name + hostile;
-        const text = statusTable({ ...status, disks: status.disks.map((disk) => ({ ...disk, label: odd, mountPoint: `/run/${odd}` })), images: [{ id: odd, references: [odd, odd], disk: odd, usable: false, code: 'IMAGE_INVALID', reason: odd, dockerReferences: [] }], findings: [], pending: [] }, { columns, color: false });
+        const text = statusTable(
+          {
+            ...status,
+            disks: status.disks.map((disk) => ({ ...disk, label: odd, mountPoint: `/run/${odd}` })),
+            images: [
+              {
+                id: odd,
+                references: [odd, odd],
+                disk: odd,
+                usable: false,
+                code: 'IMAGE_INVALID',
+                reason: odd,
+                dockerReferences: [],
+              },
+            ],
+            findings: [],
+            pending: [],
+          },
+          { columns, color: false },
+        );
         // oxlint-disable-next-line no-control-regex -- none may be left
         assert.doesNotMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/);
-        for (const line of text.split('\n').slice(2)) assert.ok(widthOf(line) <= columns, `${widthOf(line)} cells in ${columns}: ${line}`);
+        for (const line of text.split('\n').slice(2))
+          assert.ok(widthOf(line) <= columns, `${widthOf(line)} cells in ${columns}: ${line}`);
       }),
       { numRuns: 50 },
     );
@@ -74,21 +117,50 @@ describe('the table of `status`', () => {
     const status = busy(t);
     const [disk] = status.disks;
     assert.ok(disk);
-    const named = { ...status, disks: [{ ...disk, label: 'dpl-images-2026b', device: '/dev/loop21', mountPoint: '/run/docker-preloader/disks/dpl-images-2026b' }] };
+    const named = {
+      ...status,
+      disks: [
+        {
+          ...disk,
+          label: 'dpl-images-2026b',
+          device: '/dev/loop21',
+          mountPoint: '/run/docker-preloader/disks/dpl-images-2026b',
+        },
+      ],
+    };
     for (let columns = 40; columns <= 140; columns += 1) {
-      const line = statusTable(named, { columns, color: false }).split('\n').find((text) => text.startsWith('dpl-images'));
+      const line = statusTable(named, { columns, color: false })
+        .split('\n')
+        .find((text) => text.startsWith('dpl-images'));
       assert.match(line ?? '', /^dpl-images-2026b {2}pending {2}\/dev\/loop21(  |$)/, `${columns}: ${line}`);
       if (columns >= 118) assert.match(line ?? '', /\/run\/docker-preloader\/disks\/dpl-images-2026b$/);
     }
-    const at80 = statusTable({ ...named, disks: [{ ...disk, label: 'dpl-a', mountPoint: '/run/docker-preloader/disks/dpl-a' }] }, { columns: 80, color: false });
+    const at80 = statusTable(
+      { ...named, disks: [{ ...disk, label: 'dpl-a', mountPoint: '/run/docker-preloader/disks/dpl-a' }] },
+      { columns: 80, color: false },
+    );
     assert.match(at80, /^dpl-a {2}pending {2}\/dev\/vdb {2}erofs .* {2}….*\/disks\/dpl-a$/m);
   });
 
   it('tells of an image by its name, however narrow, and how many of its names dockerd has', (t) => {
     const status = busy(t);
-    const image = { id: `sha256:${'a'.repeat(64)}`, references: ['registry.example.com/team/service:1.2.3', 'service:2'], disk: 'dpl-images-2026b', usable: true, code: null, reason: null, dockerReferences: ['mine:1', 'service:2'] };
-    const lineAt = (columns: number | undefined, change: Partial<typeof image> = {}): string | undefined => statusTable({ ...status, images: [{ ...image, ...change }] }, { columns, color: false }).split('\n').find((line) => line.startsWith('registry'));
-    assert.match(lineAt(undefined) ?? '', /^registry.example.com\/team\/service:1.2.3, service:2 {2}a{12} {2}dpl-images-2026b {2}yes: 1 of 2 names$/);
+    const image = {
+      id: `sha256:${'a'.repeat(64)}`,
+      references: ['registry.example.com/team/service:1.2.3', 'service:2'],
+      disk: 'dpl-images-2026b',
+      usable: true,
+      code: null,
+      reason: null,
+      dockerReferences: ['mine:1', 'service:2'],
+    };
+    const lineAt = (columns: number | undefined, change: Partial<typeof image> = {}): string | undefined =>
+      statusTable({ ...status, images: [{ ...image, ...change }] }, { columns, color: false })
+        .split('\n')
+        .find((line) => line.startsWith('registry'));
+    assert.match(
+      lineAt(undefined) ?? '',
+      /^registry.example.com\/team\/service:1.2.3, service:2 {2}a{12} {2}dpl-images-2026b {2}yes: 1 of 2 names$/,
+    );
     assert.match(lineAt(60) ?? '', /^registry.example.c\S*… {2}dpl-images-2026b {2}yes: 1 of 2 names$/);
     assert.match(lineAt(undefined, { dockerReferences: image.references }) ?? '', / {2}yes$/);
     assert.match(statusTable({ ...status, images: [{ ...image, dockerReferences: null }] }, pipe), / {2}yes$/m);
@@ -98,36 +170,104 @@ describe('the table of `status`', () => {
     const status = busy(t);
     const [image] = status.images;
     assert.ok(image);
-    const text = statusTable({ ...status, images: [{ ...image, references: ['漢字:1'] }, { ...image, references: ['e\u0301:1'] }, { ...image, references: ['abcdef:1'] }], pending: [] }, pipe);
-    const starts = text.split('\n').filter((line) => line.includes(image.id.slice(7, 19))).map((line) => widthOf(line.slice(0, line.indexOf(image.id.slice(7, 19)))));
+    const text = statusTable(
+      {
+        ...status,
+        images: [
+          { ...image, references: ['漢字:1'] },
+          { ...image, references: ['e\u0301:1'] },
+          { ...image, references: ['abcdef:1'] },
+        ],
+        pending: [],
+      },
+      pipe,
+    );
+    const starts = text
+      .split('\n')
+      .filter((line) => line.includes(image.id.slice(7, 19)))
+      .map((line) => widthOf(line.slice(0, line.indexOf(image.id.slice(7, 19)))));
     assert.deepEqual(starts, ['abcdef:1'.length + 2, 'abcdef:1'.length + 2, 'abcdef:1'.length + 2]);
   });
 });
 
 describe('a terminal', () => {
   for (const { is, stream, env, expected } of [
-    { is: 'has colours and a width', stream: { isTTY: true, columns: 100 }, env: {}, expected: { columns: 100, color: true } },
-    { is: 'has no colours with NO_COLOR', stream: { isTTY: true, columns: 100 }, env: { NO_COLOR: '1' }, expected: { columns: 100, color: false } },
-    { is: 'has colours with an empty NO_COLOR', stream: { isTTY: true, columns: 100 }, env: { NO_COLOR: '' }, expected: { columns: 100, color: true } },
-    { is: 'may be dumb', stream: { isTTY: true, columns: 100 }, env: { TERM: 'dumb' }, expected: { columns: 100, color: false } },
-    { is: 'that does not know its width has 80', stream: { isTTY: true, columns: 0 }, env: {}, expected: { columns: 80, color: true } },
-    { is: 'is not what is no terminal', stream: { isTTY: false, columns: 100 }, env: {}, expected: { columns: undefined, color: false } },
+    {
+      is: 'has colours and a width',
+      stream: { isTTY: true, columns: 100 },
+      env: {},
+      expected: { columns: 100, color: true },
+    },
+    {
+      is: 'has no colours with NO_COLOR',
+      stream: { isTTY: true, columns: 100 },
+      env: { NO_COLOR: '1' },
+      expected: { columns: 100, color: false },
+    },
+    {
+      is: 'has colours with an empty NO_COLOR',
+      stream: { isTTY: true, columns: 100 },
+      env: { NO_COLOR: '' },
+      expected: { columns: 100, color: true },
+    },
+    {
+      is: 'may be dumb',
+      stream: { isTTY: true, columns: 100 },
+      env: { TERM: 'dumb' },
+      expected: { columns: 100, color: false },
+    },
+    {
+      is: 'that does not know its width has 80',
+      stream: { isTTY: true, columns: 0 },
+      env: {},
+      expected: { columns: 80, color: true },
+    },
+    {
+      is: 'is not what is no terminal',
+      stream: { isTTY: false, columns: 100 },
+      env: {},
+      expected: { columns: undefined, color: false },
+    },
   ]) {
     it(is, () => assert.deepEqual(terminalOf(stream, env), expected));
   }
 
-  for (const [text, width] of [['', 0], ['abc', 3], ['漢字', 4], ['한글', 4], ['ｆｕｌｌ', 8], ['e\u0301', 1], ['👩‍👩‍👧', 2], ['😀x', 3], ['…', 1], ['ä', 1]] as const) {
+  for (const [text, width] of [
+    ['', 0],
+    ['abc', 3],
+    ['漢字', 4],
+    ['한글', 4],
+    ['ｆｕｌｌ', 8],
+    ['e\u0301', 1],
+    ['👩‍👩‍👧', 2],
+    ['😀x', 3],
+    ['…', 1],
+    ['ä', 1],
+  ] as const) {
     it(`takes ${width} cells for ${JSON.stringify(text)}`, () => assert.equal(widthOf(text), width));
   }
 
   it('gets what was cut to a width, never more', () => {
-    assert.deepEqual([cutToWidth('abcdef', 6), cutToWidth('abcdef', 5), cutToWidth('漢字漢', 5), cutToWidth('漢字漢', 4)], ['abcdef', 'abcd…', '漢字…', '漢…']);
-    fc.assert(fc.property(fc.string({ unit: 'grapheme' }), fc.integer({ min: 1, max: 20 }), (text, width) => widthOf(cutToWidth(text, width)) <= width));
+    assert.deepEqual(
+      [cutToWidth('abcdef', 6), cutToWidth('abcdef', 5), cutToWidth('漢字漢', 5), cutToWidth('漢字漢', 4)],
+      ['abcdef', 'abcd…', '漢字…', '漢…'],
+    );
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'grapheme' }),
+        fc.integer({ min: 1, max: 20 }),
+        (text, width) => widthOf(cutToWidth(text, width)) <= width,
+      ),
+    );
   });
 
   it('gets lines broken between words', () => {
     assert.deepEqual(wrap('one two three', 8, '  '), ['one two', '  three']);
     assert.deepEqual(wrap('a-word-too-long x', 5, ''), ['a-word-too-long', 'x']);
-    fc.assert(fc.property(fc.array(fc.stringMatching(/^[a-z]{1,9}$/)), (words) => assert.equal(wrap(words.join(' '), 12, '').join(' '), words.join(' '))));
+    fc.assert(
+      fc.property(fc.array(fc.stringMatching(/^[a-z]{1,9}$/)), (words) =>
+        assert.equal(wrap(words.join(' '), 12, '').join(' '), words.join(' ')),
+      ),
+    );
   });
 });

@@ -31,7 +31,10 @@ describe('`status --watch`', () => {
 
   const printedOnce = async (what: string, look: (status: StatusDocument) => boolean): Promise<void> => {
     for (let tries = 0; !printed.some(look); tries += 1) {
-      if (tries > 200) assert.fail(`${what} expected, found ${printed.map(({ phase, summary }) => `${phase}: ${summary}`).join('\n')}`);
+      if (tries > 200)
+        assert.fail(
+          `${what} expected, found ${printed.map(({ phase, summary }) => `${phase}: ${summary}`).join('\n')}`,
+        );
       await delay(50);
     }
   };
@@ -43,9 +46,20 @@ describe('`status --watch`', () => {
     await makeDiskFile(path.join(folder, 'tree'), path.join(folder, 'disk.ext4'), label);
     await attach(path.join(folder, 'disk.ext4'));
     config = path.join(folder, 'config.json');
-    writeFileSync(config, JSON.stringify({ labels: [label], dataRoot: path.join(folder, 'docker'), mountRoot: path.join(folder, 'disks'), dockerConfig: path.join(folder, 'daemon.json'), statusSocket: path.join(folder, 'run/s.sock') }));
+    writeFileSync(
+      config,
+      JSON.stringify({
+        labels: [label],
+        dataRoot: path.join(folder, 'docker'),
+        mountRoot: path.join(folder, 'disks'),
+        dockerConfig: path.join(folder, 'daemon.json'),
+        statusSocket: path.join(folder, 'run/s.sock'),
+      }),
+    );
     daemon = await startDaemon(config, folder);
-    watcher = spawn(command, [...args, 'status', '--json', '--watch', '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+    watcher = spawn(command, [...args, 'status', '--json', '--watch', '--config', config], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     cleanUpLater('the watch', () => void watcher.kill('SIGKILL'));
     let text = '';
     watcher.stdout.setEncoding('utf8').on('data', (chunk: string) => {
@@ -61,16 +75,33 @@ describe('`status --watch`', () => {
     await cleanUpAll();
   });
 
-  it('prints until the daemon is at its last phase', () => printedOnce('the last phase', ({ phase }) => phase === 'watch'));
+  it('prints until the daemon is at its last phase', () =>
+    printedOnce('the last phase', ({ phase }) => phase === 'watch'));
 
   /** A watch of a status that answers with what it is made of, by the number of the request. @param before the command that runs it */
-  const watchOf = async (t: TestContext, name: string, make: (requests: number) => object, before: readonly string[] = []): Promise<{ readonly socketPath: string; readonly other: ChildProcessByStdio<null, Readable, null>; readonly requests: () => number }> => {
+  const watchOf = async (
+    t: TestContext,
+    name: string,
+    make: (requests: number) => object,
+    before: readonly string[] = [],
+  ): Promise<{
+    readonly socketPath: string;
+    readonly other: ChildProcessByStdio<null, Readable, null>;
+    readonly requests: () => number;
+  }> => {
     const socketPath = path.join(folder, name, 's.sock');
     let requests = 0;
     const body = (): string => JSON.stringify(make(++requests));
-    const server = await serveStatus({ path: socketPath, fd: undefined }, { '/v1/status': { type: 'application/json', body } });
+    const server = await serveStatus(
+      { path: socketPath, fd: undefined },
+      { '/v1/status': { type: 'application/json', body } },
+    );
     writeFileSync(path.join(folder, `${name}.json`), JSON.stringify({ statusSocket: socketPath }));
-    const other = spawn('env', [...before, command, ...args, 'status', '--json', '--watch', '--config', path.join(folder, `${name}.json`)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const other = spawn(
+      'env',
+      [...before, command, ...args, 'status', '--json', '--watch', '--config', path.join(folder, `${name}.json`)],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
     t.after(() => {
       other.kill('SIGKILL');
       server.close();
@@ -79,11 +110,27 @@ describe('`status --watch`', () => {
   };
 
   // Too much is watched already: in a user namespace of its own the kernel lets it watch nothing (inotify(7)).
-  const unwatched = ['unshare', '--user', '--map-root-user', 'sh', '-c', 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"', 'sh'] as const;
-  for (const [where, before] of [['', []], [', also where it can watch nothing', unwatched]] as const) {
+  const unwatched = [
+    'unshare',
+    '--user',
+    '--map-root-user',
+    'sh',
+    '-c',
+    'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"',
+    'sh',
+  ] as const;
+  for (const [where, before] of [
+    ['', []],
+    [', also where it can watch nothing', unwatched],
+  ] as const) {
     it(`asks nobody while nothing changes, and once for what is published${where}`, async (t) => {
       const run = aRun(t);
-      const { socketPath, other, requests } = await watchOf(t, `other-${before.length}`, () => ({ ...statusDocument(run, later(run, 1)), phase: 'watch' }), before);
+      const { socketPath, other, requests } = await watchOf(
+        t,
+        `other-${before.length}`,
+        () => ({ ...statusDocument(run, later(run, 1)), phase: 'watch' }),
+        before,
+      );
       await once(other.stdout, 'data');
       await delay(3000);
       assert.equal(requests(), 1);
@@ -96,7 +143,11 @@ describe('`status --watch`', () => {
 
   it('asks no more while its reader hangs', async (t) => {
     const run = aRun(t);
-    const { socketPath, other, requests } = await watchOf(t, 'hung', (number) => ({ ...statusDocument(run, later(run, number)), phase: 'watch', dataRoot: '/x'.repeat(500_000) }));
+    const { socketPath, other, requests } = await watchOf(t, 'hung', (number) => ({
+      ...statusDocument(run, later(run, number)),
+      phase: 'watch',
+      dataRoot: '/x'.repeat(500_000),
+    }));
     // What is read ahead of anybody who asks for it is less than one status.
     await once(other.stdout, 'readable');
     for (let change = 0; change < 20; change += 1) {

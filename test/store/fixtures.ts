@@ -45,8 +45,12 @@ export async function fixtures(): Promise<Fixtures> {
   const folder = await cached(`store-fixtures-${recipeDigest()}`, make);
   const file = (name: string): string => path.join(folder, name);
   return {
-    first: file('first.ext4'), second: file('second.ext4'), deep: file('deep.ext4'),
-    multiArchive: file('multi.tar'), userArchive: file('user.tar'), registry: file('registry'),
+    first: file('first.ext4'),
+    second: file('second.ext4'),
+    deep: file('deep.ext4'),
+    multiArchive: file('multi.tar'),
+    userArchive: file('user.tar'),
+    registry: file('registry'),
     images: JSON.parse(await readFile(file('images.json'), 'utf8')) as Fixtures['images'],
   };
 }
@@ -72,13 +76,20 @@ async function make(folder: string): Promise<void> {
   });
   const second = await produce('28.5', file('second.ext4'), async (dockerd) => {
     await dockerd.cli(['load', '--input', file('multi.tar')]);
-    await buildImage(dockerd, 'kit:1', 'FROM base:1\nCOPY kit /kit\nRUN rm /lower/deleted\n', 'buildkit', { kit: 'kit\n' });
+    await buildImage(dockerd, 'kit:1', 'FROM base:1\nCOPY kit /kit\nRUN rm /lower/deleted\n', 'buildkit', {
+      kit: 'kit\n',
+    });
     await dockerd.cli(['load'], await app('second\n'));
   });
   const deep = await produce('20.10', file('deep.ext4'), (dockerd) => loadManyLayers(dockerd, 'deep:1', 125));
   const user = await produce('20.10', undefined, async (dockerd) => {
     await dockerd.cli(['load'], await app('user\n'));
-    await dockerd.cli(['load'], await dockerArchive([{ tags: ['mine:1'], layers: [[...await busyboxRoot(), { name: 'mine', content: 'mine\n' }]] }]));
+    await dockerd.cli(
+      ['load'],
+      await dockerArchive([
+        { tags: ['mine:1'], layers: [[...(await busyboxRoot()), { name: 'mine', content: 'mine\n' }]] },
+      ]),
+    );
     await dockerd.cli(['save', '--output', file('user.tar'), 'app:1', 'mine:1']);
   });
   await writeFile(file('images.json'), JSON.stringify({ first, second, deep, user }, undefined, 2));
@@ -86,7 +97,9 @@ async function make(folder: string): Promise<void> {
 
 /** Runs a dockerd of its own for `work`, and makes a disk of what it leaves behind. */
 async function produce(
-  version: '20.10' | '28.5', disk: string | undefined, work: (dockerd: Dockerd) => Promise<void>,
+  version: '20.10' | '28.5',
+  disk: string | undefined,
+  work: (dockerd: Dockerd) => Promise<void>,
 ): Promise<Readonly<Record<string, ImageFacts>>> {
   const tree = await tempTree('dpl-made');
   const dataRoot = path.join(tree.path, 'data');
@@ -95,7 +108,12 @@ async function produce(
   const facts = await imageFacts(dockerd);
   await dockerd.stop();
   if (disk !== undefined) {
-    await makeLegacyDisk(dataRoot, disk, { label: 'unlabelled', dropTopCommitted: true, keepMounts: true, leftovers: true });
+    await makeLegacyDisk(dataRoot, disk, {
+      label: 'unlabelled',
+      dropTopCommitted: true,
+      keepMounts: true,
+      leftovers: true,
+    });
   }
   await tree.remove();
   return facts;
@@ -104,9 +122,13 @@ async function produce(
 /** What a dockerd says about every image that has a tag. */
 export async function imageFacts(dockerd: Dockerd): Promise<Readonly<Record<string, ImageFacts>>> {
   const facts: Record<string, ImageFacts> = {};
-  const tags = (await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').filter((tag) => tag !== '' && !tag.includes('<none>'));
+  const tags = (await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}']))
+    .split('\n')
+    .filter((tag) => tag !== '' && !tag.includes('<none>'));
   for (const tag of tags) {
-    const [inspected] = JSON.parse(await dockerd.cli(['inspect', tag])) as [{ Id: string; RootFS: { Layers: string[] } }];
+    const [inspected] = JSON.parse(await dockerd.cli(['inspect', tag])) as [
+      { Id: string; RootFS: { Layers: string[] } },
+    ];
     const history = await dockerd.cli(['history', '--quiet', tag]);
     facts[tag] = { id: inspected.Id, diffIds: inspected.RootFS.Layers, history: history.split('\n').length };
   }
@@ -126,7 +148,12 @@ async function push(dockerd: Dockerd, tag: string, folder: string): Promise<void
 
 function recipeDigest(): string {
   const recipe = createHash('sha256');
-  for (const name of ['fixtures.ts', '../support/images.ts', '../support/docker-archive.ts', '../support/legacy-disk.ts']) {
+  for (const name of [
+    'fixtures.ts',
+    '../support/images.ts',
+    '../support/docker-archive.ts',
+    '../support/legacy-disk.ts',
+  ]) {
     recipe.update(readFileSync(path.join(import.meta.dirname, name)));
   }
   return recipe.digest('hex').slice(0, 12);

@@ -18,7 +18,10 @@ import { attach } from '../support/loop-device.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
 import { makeSite, type Site } from './site.ts';
 
-type Place = Pick<Site, 'folder' | 'dataRoot' | 'attach' | 'detach' | 'labelOf' | 'configure' | 'agent' | 'apply' | 'status' | 'remove'> & { readonly start: () => Promise<Dockerd> };
+type Place = Pick<
+  Site,
+  'folder' | 'dataRoot' | 'attach' | 'detach' | 'labelOf' | 'configure' | 'agent' | 'apply' | 'status' | 'remove'
+> & { readonly start: () => Promise<Dockerd> };
 
 const MB = 1024 * 1024;
 const small: ImageSpec = { layers: ['of little'], references: ['small:1'] };
@@ -37,7 +40,10 @@ describe('a data root with little room', () => {
   /** Attaches a disk with images whose tar-splits are holes, and one that is as it should be. @param sizeBytes what each claims */
   async function attachHoles(place: Place, name: string, images: number, sizeBytes: number): Promise<void> {
     const root = path.join(tree.path, name);
-    const specs = Array.from({ length: images }, (_, index): ImageSpec => ({ layers: [`${name} ${index}`], references: [`${name}:${index}`] }));
+    const specs = Array.from({ length: images }, (_, index): ImageSpec => ({
+      layers: [`${name} ${index}`],
+      references: [`${name}:${index}`],
+    }));
     loadImages(root, [...specs, small], name);
     for (const spec of specs) {
       const record = metadataPaths(root).layer(must(factsOf(spec).chains[0]));
@@ -65,7 +71,12 @@ describe('a data root with little room', () => {
     const dataRoot = path.join(mountPoint, 'docker');
     const configure: Site['configure'] = (more) => site.configure({ dataRoot, ...more });
     await configure({});
-    const place = { ...site, dataRoot, configure, start: () => startDockerd({ version: '28.5', dataRoot, folder: site.folder }) };
+    const place = {
+      ...site,
+      dataRoot,
+      configure,
+      start: () => startDockerd({ version: '28.5', dataRoot, folder: site.folder }),
+    };
     const dockerd = await place.start();
     await dockerd.cli(['load'], users);
     await dockerd.stop();
@@ -81,7 +92,7 @@ describe('a data root with little room', () => {
     };
     const fd = openSync(path.join(dataRoot, 'filler'), 'a');
     try {
-      for (const piece = Buffer.alloc(64 * 1024, 1); free() > leave; ) writeSync(fd, piece);
+      for (const piece = Buffer.alloc(64 * 1024, 1); free() > leave;) writeSync(fd, piece);
     } catch (error) {
       // What ext4 keeps for itself counts as free.
       assert.ok(isENOSPC(error), String(error));
@@ -92,14 +103,21 @@ describe('a data root with little room', () => {
 
   async function startsWith(place: Place, ...names: readonly string[]): Promise<void> {
     const dockerd = await place.start();
-    assert.deepEqual((await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').toSorted(), [...names].toSorted());
-    if (roomIn(place.dataRoot).bytes >= 0) assert.equal(await dockerd.cli(['run', '--rm', '--network=none', 'mine:1', 'echo', 'runs']), 'runs');
+    assert.deepEqual(
+      (await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').toSorted(),
+      [...names].toSorted(),
+    );
+    if (roomIn(place.dataRoot).bytes >= 0)
+      assert.equal(await dockerd.cli(['run', '--rm', '--network=none', 'mine:1', 'echo', 'runs']), 'runs');
     await dockerd.stop();
   }
 
   /** No record, nothing of one that was begun, and no file that a run has left. */
   function nothingOf({ dataRoot }: Place, disk: string): void {
-    assert.deepEqual([...references(dataRoot).keys()].filter((name) => name.startsWith(disk)), []);
+    assert.deepEqual(
+      [...references(dataRoot).keys()].filter((name) => name.startsWith(disk)),
+      [],
+    );
     assert.deepEqual(readdirSync(path.join(dataRoot, 'image/overlay2/layerdb/tmp')), []);
   }
 
@@ -120,21 +138,42 @@ describe('a data root with little room', () => {
     await attachHoles(site, 'many', 5, 15 * MB);
     const label = site.labelOf('d');
     const first = await site.apply(3);
-    const left = new Set([...first.all.matchAll(new RegExp(`disk ${label}: image many:\\d is left out: 15\\.8 MB free in ${site.dataRoot} expected, found \\d+\\.\\d MB beside what is kept for Docker; free some, then run: systemctl restart docker`, 'g'))].map(([line]) => line));
+    const left = new Set(
+      [
+        ...first.all.matchAll(
+          new RegExp(
+            `disk ${label}: image many:\\d is left out: 15\\.8 MB free in ${site.dataRoot} expected, found \\d+\\.\\d MB beside what is kept for Docker; free some, then run: systemctl restart docker`,
+            'g',
+          ),
+        ),
+      ].map(([line]) => line),
+    );
     assert.ok(left.size >= 2 && left.size <= 4, first.all);
     const taken = 5 - left.size;
     assert.equal([...references(site.dataRoot).keys()].filter((name) => name.startsWith('many:')).length, taken);
     assert.deepEqual(imageProblems(site.dataRoot, small), []);
     const { images } = site.status();
-    assert.deepEqual(images.filter(({ usable }) => !usable).map(({ code }) => code), Array.from({ length: left.size }, () => 'STORE_FULL'));
+    assert.deepEqual(
+      images.filter(({ usable }) => !usable).map(({ code }) => code),
+      Array.from({ length: left.size }, () => 'STORE_FULL'),
+    );
     // plan, verify and the next run agree.
     for (const command of ['plan', 'verify', 'apply']) {
       const { all, exitCode } = await site.agent(command);
       assert.equal(exitCode, 3, `${command}: ${all}`);
-      assert.equal(new Set(all.match(/image many:\d is left out: 15\.8 MB free/g)).size, left.size, `${command}: ${all}`);
+      assert.equal(
+        new Set(all.match(/image many:\d is left out: 15\.8 MB free/g)).size,
+        left.size,
+        `${command}: ${all}`,
+      );
       assert.doesNotMatch(all, /STORE_D|^link layer/m);
     }
-    await startsWith(site, 'mine:1', 'small:1', ...[...references(site.dataRoot).keys()].filter((name) => name.startsWith('many:')));
+    await startsWith(
+      site,
+      'mine:1',
+      'small:1',
+      ...[...references(site.dataRoot).keys()].filter((name) => name.startsWith('many:')),
+    );
 
     await execa('rm', [path.join(site.dataRoot, 'filler')]);
     await site.apply();
@@ -169,14 +208,19 @@ describe('a data root with little room', () => {
     await site.attach(path.join(tree.path, 'gone.ext4'));
     await site.apply();
     fill(site, 0);
-    assert.throws(() => writeFileSync(path.join(site.dataRoot, 'more'), Buffer.alloc(64 * 1024, 1)), { code: 'ENOSPC' });
+    assert.throws(() => writeFileSync(path.join(site.dataRoot, 'more'), Buffer.alloc(64 * 1024, 1)), {
+      code: 'ENOSPC',
+    });
     await site.detach('gone');
     const next = path.join(tree.path, 'next');
     loadImages(next, [another], 'next');
     await makeDiskFile(next, path.join(tree.path, 'next.ext4'), 'next');
     await site.attach(path.join(tree.path, 'next.ext4'));
     const { all } = await site.apply(3);
-    assert.match(all, /image another:1 is left out: \d+ kB free in \S+ expected, found 0 kB beside what is kept for Docker/);
+    assert.match(
+      all,
+      /image another:1 is left out: \d+ kB free in \S+ expected, found 0 kB beside what is kept for Docker/,
+    );
     assert.deepEqual([...references(site.dataRoot).keys()], ['mine:1']);
     await startsWith(site, 'mine:1');
     await site.remove();

@@ -10,6 +10,9 @@ export function layerFolder(dataRoot: string, diffIds: readonly string[]): strin
 
 /** The ChainID of layers given by their diffIDs, the base first (image-spec, config.md, "Layer ChainID"). */
 function chainId(diffIds: readonly string[]): string {
-  return diffIds.reduce((chain, diffId) =>
-    (chain === '' ? diffId : `sha256:${createHash('sha256').update(`${chain} ${diffId}`).digest('hex')}`), '');
+  return diffIds.reduce(
+    (chain, diffId) =>
+      chain === '' ? diffId : `sha256:${createHash('sha256').update(`${chain} ${diffId}`).digest('hex')}`,
+    '',
+  );
 }

@@ -10,6 +10,14 @@ export async function leavesNothing(site: Site, ...disks: readonly string[]): Pr
   for (const disk of disks) await site.detach(disk);
   await site.apply();
   const paths = metadataPaths(site.dataRoot);
-  assert.deepEqual([...readdirSync(paths.containers), ...readdirSync(paths.images), ...site.layerFolders(), ...new Store(site.dataRoot).layers], []);
+  assert.deepEqual(
+    [
+      ...readdirSync(paths.containers),
+      ...readdirSync(paths.images),
+      ...site.layerFolders(),
+      ...new Store(site.dataRoot).layers,
+    ],
+    [],
+  );
   assert.equal(existsSync(path.join(site.dataRoot, 'docker-preloader/ledger.json')), false);
 }

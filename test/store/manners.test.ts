@@ -41,13 +41,27 @@ describe('the agent and its devices', () => {
 
   function writeConfig(more: Readonly<Record<string, unknown>>): Promise<void> {
     const below = (name: string): string => path.join(tree.path, name);
-    return writeFile(config, JSON.stringify({
-      labels: [label], dataRoot: below('data'), mountRoot: below('disks'), statusSocket: below('run/status.sock'), dockerConfig: below('daemon.json'), deviceTimeoutSec: 20, ...more,
-    }));
+    return writeFile(
+      config,
+      JSON.stringify({
+        labels: [label],
+        dataRoot: below('data'),
+        mountRoot: below('disks'),
+        statusSocket: below('run/status.sock'),
+        dockerConfig: below('daemon.json'),
+        deviceTimeoutSec: 20,
+        ...more,
+      }),
+    );
   }
 
-  async function apply(...more: readonly string[]): Promise<{ readonly exitCode: number | undefined; readonly all: string }> {
-    const { exitCode, all } = await execa(command, [...args, 'apply', '--config', config, ...more], { reject: false, all: true });
+  async function apply(
+    ...more: readonly string[]
+  ): Promise<{ readonly exitCode: number | undefined; readonly all: string }> {
+    const { exitCode, all } = await execa(command, [...args, 'apply', '--config', config, ...more], {
+      reject: false,
+      all: true,
+    });
     return { exitCode, all };
   }
 
@@ -63,7 +77,10 @@ describe('the agent and its devices', () => {
     for (let round = 0; round < 3; round += 1) {
       const file = await copy(`late-${round}.ext4`);
       const socket: NotifySocket = await notifySocket(path.join(tree.path, `notify-${round}`));
-      const waiting = execa(command, [...args, 'apply', '--config', config], { env: { NOTIFY_SOCKET: socket.path }, reject: false });
+      const waiting = execa(command, [...args, 'apply', '--config', config], {
+        env: { NOTIFY_SOCKET: socket.path },
+        reject: false,
+      });
       await socket.waitFor(`STATUS=waiting for disk ${label}`);
       const loop = await attach(file);
       const attached = performance.now();
@@ -98,7 +115,15 @@ describe('the agent and its devices', () => {
     const { exitCode, all } = await apply();
     for (const loop of loops) await loop.detach();
     assert.equal(exitCode, 3, all);
-    assert.match(all, new RegExp(`disk ${label}: one device expected, found ${loops.map(({ device }) => device).toSorted().join(', ')}`));
+    assert.match(
+      all,
+      new RegExp(
+        `disk ${label}: one device expected, found ${loops
+          .map(({ device }) => device)
+          .toSorted()
+          .join(', ')}`,
+      ),
+    );
   });
 
   it('refuses an ext4 with a journal to replay by name', async () => {
@@ -117,7 +142,10 @@ describe('the agent and its devices', () => {
     const whole = path.join(tree.path, 'whole.img');
     await execa('dd', [`if=${file}`, `of=${whole}`, 'bs=1M', 'seek=1', 'status=none']);
     const { stdout: device } = await execa('losetup', ['--find', '--show', '--read-only', '--partscan', whole]);
-    const detach = cleanUpLater(`loop device ${device}`, async () => void await execa('losetup', ['--detach', device]));
+    const detach = cleanUpLater(
+      `loop device ${device}`,
+      async () => void (await execa('losetup', ['--detach', device])),
+    );
     // Told to the kernel by number, since not every kernel reads partition tables.
     await execa('addpart', [device, '1', '2048', String(statSync(file).size / 512)]);
     const { exitCode, all } = await apply();
@@ -130,7 +158,11 @@ describe('the agent and its devices', () => {
 
   it('fails loudly, and leaves the store alone, where PID 1 does not see its mounts', async () => {
     const loop = await attach(await copy('hidden.ext4'));
-    const { exitCode, all } = await execa('unshare', ['--mount', '--propagation', 'private', command, ...args, 'apply', '--config', config], { reject: false, all: true });
+    const { exitCode, all } = await execa(
+      'unshare',
+      ['--mount', '--propagation', 'private', command, ...args, 'apply', '--config', config],
+      { reject: false, all: true },
+    );
     await loop.detach();
     assert.equal(exitCode, 1, all);
     assert.match(all, /a mount on .* that PID 1 sees expected/);
@@ -142,9 +174,15 @@ describe('the agent and its devices', () => {
     const loop = await attach(await copy('locked.ext4'));
     assert.equal((await apply()).exitCode, 0);
     const socket = await notifySocket(path.join(tree.path, 'notify'));
-    const holder = execa('flock', [path.join(tree.path, 'data/docker-preloader/lock'), 'sleep', '100'], { reject: false });
-    while (!readFileSync('/proc/locks', 'utf8').includes(`FLOCK  ADVISORY  WRITE ${holder.pid ?? 0}`)) await new Promise((resolve) => setTimeout(resolve, 20));
-    const second = execa(command, [...args, 'apply', '--config', config], { env: { NOTIFY_SOCKET: socket.path }, reject: false });
+    const holder = execa('flock', [path.join(tree.path, 'data/docker-preloader/lock'), 'sleep', '100'], {
+      reject: false,
+    });
+    while (!readFileSync('/proc/locks', 'utf8').includes(`FLOCK  ADVISORY  WRITE ${holder.pid ?? 0}`))
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    const second = execa(command, [...args, 'apply', '--config', config], {
+      env: { NOTIFY_SOCKET: socket.path },
+      reject: false,
+    });
     await socket.waitFor('STATUS=waiting for another docker-preloader');
     await execa('pkill', ['-P', String(holder.pid ?? 0)]);
     await holder;
@@ -186,15 +224,33 @@ describe('the agent and a running dockerd', () => {
       assert.match(result.stderr, /dockerd is running/);
     }
     const daemon = await startDaemon(site);
-    await execa('curl', ['-sf', '--retry', '20', '--retry-all-errors', '--retry-delay', '1', '--unix-socket', path.join(site.folder, 'status/status.sock'), 'http://localhost/healthz']);
+    await execa('curl', [
+      '-sf',
+      '--retry',
+      '20',
+      '--retry-all-errors',
+      '--retry-delay',
+      '1',
+      '--unix-socket',
+      path.join(site.folder, 'status/status.sock'),
+      'http://localhost/healthz',
+    ]);
     const status = await site.agent('status', '--json');
-    const { pending, applied, summary } = JSON.parse(status.stdout) as { pending: string[]; applied: boolean; summary: string };
+    const { pending, applied, summary } = JSON.parse(status.stdout) as {
+      pending: string[];
+      applied: boolean;
+      summary: string;
+    };
     assert.ok(pending.length > 12, status.stdout);
     assert.equal(applied, false);
     assert.match(summary, /systemctl restart docker/);
     assert.equal(await daemon.stop(), 0);
     // dockerd itself writes to its own files while it runs.
-    const ours = (text: string): string => text.split('\n').filter((line) => /^(overlay2|image|docker-preloader)/.test(line)).join('\n');
+    const ours = (text: string): string =>
+      text
+        .split('\n')
+        .filter((line) => /^(overlay2|image|docker-preloader)/.test(line))
+        .join('\n');
     assert.equal(ours(await site.snapshot()), ours(before));
     await dockerd.stop();
   });
@@ -204,7 +260,10 @@ describe('the agent and a running dockerd', () => {
     const again = await site.apply();
     assert.match(again.stdout, /nothing to change/);
     // The disks are mounted now: the plan finds them where they are, and leaves them there.
-    const mountsHere = (): string[] => readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => line.includes(`${site.folder}/`));
+    const mountsHere = (): string[] =>
+      readFileSync('/proc/self/mountinfo', 'utf8')
+        .split('\n')
+        .filter((line) => line.includes(`${site.folder}/`));
     const mounts = mountsHere();
     const planned = await site.agent('plan');
     assert.deepEqual([planned.exitCode, planned.all], [0, 'nothing to do']);

@@ -28,12 +28,23 @@ for (const version of dockerdVersions) {
       dockerd = await site.start();
       await dockerd.cli(['load', '--input', made.multiArchive]);
       await dockerd.cli(['load', '--input', made.userArchive]);
-      await dockerd.cli(['run', '--name', 'user', '--network', 'none', '--volume', 'user-volume:/volume', 'multi:1', 'sh', '-c',
-        'echo own > /lower/kept; test -f /volume/file && cat /volume/file || echo in-volume > /volume/file']);
+      await dockerd.cli([
+        'run',
+        '--name',
+        'user',
+        '--network',
+        'none',
+        '--volume',
+        'user-volume:/volume',
+        'multi:1',
+        'sh',
+        '-c',
+        'echo own > /lower/kept; test -f /volume/file && cat /volume/file || echo in-volume > /volume/file',
+      ]);
     });
     after(cleanUpAll);
 
-    it('adds the disks\' images and keeps the user\'s tags, layers and containers', async () => {
+    it("adds the disks' images and keeps the user's tags, layers and containers", async () => {
       await site.attach(made.first);
       await site.attach(made.second);
       const folders = site.layerFolders();
@@ -48,19 +59,37 @@ for (const version of dockerdVersions) {
         assert.ok(lstatSync(path.join(folder, 'diff')).isDirectory(), folder);
       }
       assert.equal(await dockerd.cli(['start', '--attach', 'user']), 'in-volume');
-      assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'multi:1', 'sh', '-c', observe]), changedFiles);
-      assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'left:1', 'cat', '/side', '/lower/kept']), 'left\nkept');
+      assert.equal(
+        await dockerd.cli(['run', '--rm', '--network', 'none', 'multi:1', 'sh', '-c', observe]),
+        changedFiles,
+      );
+      assert.equal(
+        await dockerd.cli(['run', '--rm', '--network', 'none', 'left:1', 'cat', '/side', '/lower/kept']),
+        'left\nkept',
+      );
       assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'app:1', 'cat', '/app']), 'user');
     });
 
     it('keeps repositories.json private to root', () => {
       const file = path.join(site.dataRoot, 'image/overlay2/repositories.json');
       assert.equal(lstatSync(file).mode & 0o777, 0o600);
-      assert.ok(Object.keys((JSON.parse(readFileSync(file, 'utf8')) as { Repositories: object }).Repositories).length > 0);
+      assert.ok(
+        Object.keys((JSON.parse(readFileSync(file, 'utf8')) as { Repositories: object }).Repositories).length > 0,
+      );
     });
 
     it('keeps, and names, what a container of the user stands on when its disk is gone, and has it back with the disk', async () => {
-      await dockerd.cli(['create', '--name', 'stander', '--network', 'none', 'twelve:1', 'sh', '-c', 'echo $(ls /layers)']);
+      await dockerd.cli([
+        'create',
+        '--name',
+        'stander',
+        '--network',
+        'none',
+        'twelve:1',
+        'sh',
+        '-c',
+        'echo $(ls /layers)',
+      ]);
       await dockerd.stop();
       await site.detach(made.first);
       const { all } = await site.agent('apply');
@@ -75,7 +104,7 @@ for (const version of dockerdVersions) {
       await dockerd.cli(['rm', 'stander']);
     });
 
-    it('has nothing but the user\'s once the disks are gone', async () => {
+    it("has nothing but the user's once the disks are gone", async () => {
       await dockerd.stop();
       await site.detach(made.first);
       await site.detach(made.second);
@@ -95,7 +124,7 @@ for (const version of dockerdVersions) {
 describe('a tag that the user and a disk claim, with `conflicts` set to `disk`', () => {
   after(cleanUpAll);
 
-  it('is the disk\'s', async () => {
+  it("is the disk's", async () => {
     const made = await fixtures();
     const site = await makeSite('28.5', { conflicts: 'disk' });
     const earlier = await site.start();

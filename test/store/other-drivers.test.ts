@@ -18,12 +18,15 @@ const hasBtrfs = async (): Promise<boolean> => {
   await execa('modprobe', ['btrfs'], { reject: false });
   return /\tbtrfs$/m.test(readFileSync('/proc/filesystems', 'utf8'));
 };
-const skip = await hasBtrfs() ? false : 'this kernel has no btrfs';
+const skip = (await hasBtrfs()) ? false : 'this kernel has no btrfs';
 
 /** `apply` in a guest whose only dockerd is this one. */
 const applyWith = async (version: DockerdVersion | undefined, { folder }: Site): Promise<AgentResult> => {
   const tree = version === undefined ? undefined : await dockerdTree(version);
-  return agent(['apply', '--config', path.join(folder, 'config.json')], { PATH: tree?.bin ?? '/nonexistent', ...(tree?.lib === undefined ? {} : { LD_LIBRARY_PATH: tree.lib }) });
+  return agent(['apply', '--config', path.join(folder, 'config.json')], {
+    PATH: tree?.bin ?? '/nonexistent',
+    ...(tree?.lib === undefined ? {} : { LD_LIBRARY_PATH: tree.lib }),
+  });
 };
 
 describe('a data root on btrfs', { skip }, () => {
@@ -32,7 +35,11 @@ describe('a data root on btrfs', { skip }, () => {
 
   const onBtrfs = (site: Site): Promise<() => Promise<void>> => mountOn(site, ['mkfs.btrfs', '-q'], 300);
 
-  for (const { version, takes } of [{ version: '20.10', takes: 'btrfs' }, { version: '26.1', takes: 'overlay2' }, { version: '28.5', takes: 'overlay2' }] as const) {
+  for (const { version, takes } of [
+    { version: '20.10', takes: 'btrfs' },
+    { version: '26.1', takes: 'overlay2' },
+    { version: '28.5', takes: 'overlay2' },
+  ] as const) {
     it(`that is empty is filled if dockerd takes overlay2 there: ${version} takes ${takes}`, async () => {
       const made = await fixtures();
       const site = await makeSite(version);
@@ -43,12 +50,16 @@ describe('a data root on btrfs', { skip }, () => {
       if (takes === 'overlay2') assert.equal(first.exitCode, 0, first.all);
       else {
         assert.equal(first.exitCode, 3, first.all);
-        assert.match(first.all, /is left alone: dockerd 20\.10\.\S+ chooses the storage driver 'btrfs' on this filesystem; set "storage-driver": "overlay2"/);
+        assert.match(
+          first.all,
+          /is left alone: dockerd 20\.10\.\S+ chooses the storage driver 'btrfs' on this filesystem; set "storage-driver": "overlay2"/,
+        );
         assert.equal(existsSync(path.join(site.dataRoot, 'overlay2')), false);
       }
       const dockerd = await site.start();
       assert.equal(await driverOf(dockerd), takes);
-      if (takes === 'overlay2') assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'base:1', 'cat', '/lower/kept']), 'kept');
+      if (takes === 'overlay2')
+        assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'base:1', 'cat', '/lower/kept']), 'kept');
       await dockerd.stop();
 
       // From then on it keeps to that, whoever is asked.
@@ -66,12 +77,18 @@ describe('a data root on btrfs', { skip }, () => {
     await onBtrfs(site);
     const { exitCode, all } = await applyWith(undefined, site);
     assert.equal(exitCode, 3, all);
-    assert.match(all, /dockerd before 23\.0 chooses the storage driver 'btrfs' .* is not known; set "storage-driver": "overlay2"/);
+    assert.match(
+      all,
+      /dockerd before 23\.0 chooses the storage driver 'btrfs' .* is not known; set "storage-driver": "overlay2"/,
+    );
     assert.deepEqual(readdirSync(site.dataRoot), []);
 
     // And what it says helps.
     const dockerConfig = path.join(site.folder, 'daemon.json');
-    await writeFile(dockerConfig, JSON.stringify({ ...JSON.parse(readFileSync(dockerConfig, 'utf8')) as object, 'storage-driver': 'overlay2' }));
+    await writeFile(
+      dockerConfig,
+      JSON.stringify({ ...(JSON.parse(readFileSync(dockerConfig, 'utf8')) as object), 'storage-driver': 'overlay2' }),
+    );
     assert.equal((await applyWith(undefined, site)).exitCode, 0);
     await site.remove();
   });
@@ -79,11 +96,24 @@ describe('a data root on btrfs', { skip }, () => {
   it('is filled from 23.0 on, and left alone before, or where the version is not known', async () => {
     const site = await makeSite('28.5');
     await onBtrfs(site);
-    const config: DaemonConfig = { dataRoot: site.dataRoot, storageDriver: undefined, usernsRemap: undefined, containerdStore: undefined, hosts: [] };
+    const config: DaemonConfig = {
+      dataRoot: site.dataRoot,
+      storageDriver: undefined,
+      usernsRemap: undefined,
+      containerdStore: undefined,
+      hosts: [],
+    };
     for (const [version, says] of [
-      ['23.0.0', undefined], ['24.0.9-1', undefined], ['28.5.2+dfsg4', undefined], ['100.0.0', undefined],
-      ['20.10.24+dfsg1', /^dockerd 20\.10\.24\+dfsg1 chooses/], ['22.06.0-beta.0', /chooses/], ['1.13.1', /chooses/], ['0.0.0-dev', /chooses/],
-      ['dev', /is not known/], [null, /is not known/],
+      ['23.0.0', undefined],
+      ['24.0.9-1', undefined],
+      ['28.5.2+dfsg4', undefined],
+      ['100.0.0', undefined],
+      ['20.10.24+dfsg1', /^dockerd 20\.10\.24\+dfsg1 chooses/],
+      ['22.06.0-beta.0', /chooses/],
+      ['1.13.1', /chooses/],
+      ['0.0.0-dev', /chooses/],
+      ['dev', /is not known/],
+      [null, /is not known/],
     ] as const) {
       const found = await unsupportedStore(site.dataRoot, config, () => Promise.resolve(version));
       if (says === undefined) assert.equal(found, undefined, String(version));
@@ -100,7 +130,8 @@ describe('a data root that a driver was used in which this dockerd no longer has
     const made = await fixtures();
     const site = await makeSite('28.5');
     await site.attach(made.first);
-    for (const driver of ['aufs', 'overlay', 'devicemapper']) await mkdir(path.join(site.dataRoot, driver, 'x'), { recursive: true });
+    for (const driver of ['aufs', 'overlay', 'devicemapper'])
+      await mkdir(path.join(site.dataRoot, driver, 'x'), { recursive: true });
     const unknown = await applyWith(undefined, site);
     assert.equal(unknown.exitCode, 3, unknown.all);
     assert.match(unknown.all, /which dockerd starts here is not known/);

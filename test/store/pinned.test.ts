@@ -37,11 +37,21 @@ describe('a disk with a pinned digest', () => {
 
   /** Both have an image `app:1`. */
   async function diskOf(name: string, content: string): Promise<MadeDisk> {
-    const archive = await dockerArchive([{ tags: ['app:1', `${name}:1`], layers: [await busyboxRoot(), [{ name: 'file', content }]] }]);
+    const archive = await dockerArchive([
+      { tags: ['app:1', `${name}:1`], layers: [await busyboxRoot(), [{ name: 'file', content }]] },
+    ]);
     const file = await makeDisk(path.join(tree.path, `${name}.ext4`), archive, '--label', 'pinned');
     const { stdout } = await agent(['inspect', '--json', file]);
-    const { manifest, images } = JSON.parse(stdout) as { manifest: { digest: string }; images: { id: string; layers: string[] }[] };
-    return { file, digest: manifest.digest, id: images[0]?.id.slice('sha256:'.length) ?? '', top: images[0]?.layers.at(-1)?.slice('sha256:'.length) ?? '' };
+    const { manifest, images } = JSON.parse(stdout) as {
+      manifest: { digest: string };
+      images: { id: string; layers: string[] }[];
+    };
+    return {
+      file,
+      digest: manifest.digest,
+      id: images[0]?.id.slice('sha256:'.length) ?? '',
+      top: images[0]?.layers.at(-1)?.slice('sha256:'.length) ?? '',
+    };
   }
 
   /** A copy of the right disk in which one file has other bytes. */
@@ -55,12 +65,14 @@ describe('a disk with a pinned digest', () => {
     return disk;
   }
 
-  const flipLast = (bytes: Buffer): Buffer => bytes.map((byte, index) => (index === bytes.length - 1 ? byte ^ 1 : byte)) as Buffer;
+  const flipLast = (bytes: Buffer): Buffer =>
+    bytes.map((byte, index) => (index === bytes.length - 1 ? byte ^ 1 : byte)) as Buffer;
   const named = ({ dataRoot }: Site): string => {
     const file = path.join(dataRoot, 'image/overlay2/repositories.json');
     return existsSync(file) ? readFileSync(file, 'utf8') : 'none';
   };
-  const isMounted = ({ mountRoot }: Site, label: string): boolean => readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${mountRoot}/${label} `);
+  const isMounted = ({ mountRoot }: Site, label: string): boolean =>
+    readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${mountRoot}/${label} `);
 
   /** `apply`, `plan` and `verify` say the same, and the status shows the disk as refused. */
   async function refused(site: Site, name: string, says: RegExp): Promise<void> {
@@ -74,14 +86,23 @@ describe('a disk with a pinned digest', () => {
     }
     const { state, disks } = site.status();
     assert.equal(state, 'failed');
-    assert.deepEqual(disks.filter((disk) => disk.label === label).map((disk) => [disk.state, disk.error?.code]), [['refused', 'DISK_CONTENT']]);
+    assert.deepEqual(
+      disks.filter((disk) => disk.label === label).map((disk) => [disk.state, disk.error?.code]),
+      [['refused', 'DISK_CONTENT']],
+    );
   }
 
   it('is left out where it has another one: Docker has none of its images', async () => {
     const site = await makeSite('28.5');
     await site.attach(wrong.file, 'd');
     await site.configure({ required: [`${site.labelOf('d')}@${right.digest}`] });
-    await refused(site, 'd', new RegExp(`disk ${site.labelOf('d')} \\(/dev/loop\\d+\\) is left out: a manifest with digest ${right.digest} expected, found ${wrong.digest}`));
+    await refused(
+      site,
+      'd',
+      new RegExp(
+        `disk ${site.labelOf('d')} \\(/dev/loop\\d+\\) is left out: a manifest with digest ${right.digest} expected, found ${wrong.digest}`,
+      ),
+    );
     const dockerd = await site.start();
     assert.equal(await dockerd.cli(['images', '--quiet']), '');
     await dockerd.stop();
@@ -133,9 +154,15 @@ describe('a disk with a pinned digest', () => {
 
   for (const what of ['repositories.json', 'tar-split.json.gz']) {
     it(`is used where its twin has another ${what}, whichever comes first`, async () => {
-      const file = what === 'repositories.json' ? `image/overlay2/${what}` : `image/overlay2/layerdb/sha256/${right.top}/${what}`;
-      const other = await tampered(`twin-${what}`, file, (bytes) => (what === 'repositories.json' ? Buffer.from(bytes.toString().replaceAll('right', 'other')) : flipLast(bytes)));
-      for (const disks of [[other, right.file], [right.file, other]] as (readonly [string, string])[]) {
+      const file =
+        what === 'repositories.json' ? `image/overlay2/${what}` : `image/overlay2/layerdb/sha256/${right.top}/${what}`;
+      const other = await tampered(`twin-${what}`, file, (bytes) =>
+        what === 'repositories.json' ? Buffer.from(bytes.toString().replaceAll('right', 'other')) : flipLast(bytes),
+      );
+      for (const disks of [
+        [other, right.file],
+        [right.file, other],
+      ] as (readonly [string, string])[]) {
         const site = await makeSite('28.5');
         await site.attach(disks[0], 'd');
         const twin = path.join(site.folder, 'twin.ext4');
@@ -156,13 +183,19 @@ describe('a disk with a pinned digest', () => {
     const site = await makeSite('28.5');
     const other = path.join(tree.path, 'same-digests.ext4');
     await cp(right.file, other);
-    const { stdout: cacheId } = await execa('debugfs', ['-R', `cat /image/overlay2/layerdb/sha256/${right.top}/cache-id`, other]);
+    const { stdout: cacheId } = await execa('debugfs', [
+      '-R',
+      `cat /image/overlay2/layerdb/sha256/${right.top}/cache-id`,
+      other,
+    ]);
     const file = `/overlay2/${cacheId.trim()}/diff/file`;
     writeFileSync(path.join(tree.path, 'strange'), 'strange\n');
     // It also says that the image was built from another one.
     const metadata = `/image/overlay2/imagedb/metadata/sha256/${right.id}`;
     writeFileSync(path.join(tree.path, 'parent'), `sha256:${'a'.repeat(64)}`);
-    await execa('debugfs', ['-w', '-f', '-', other], { input: `rm ${file}\nwrite ${path.join(tree.path, 'strange')} ${file}\nmkdir ${path.dirname(path.dirname(metadata))}\nmkdir ${path.dirname(metadata)}\nmkdir ${metadata}\nwrite ${path.join(tree.path, 'parent')} ${metadata}/parent\n` });
+    await execa('debugfs', ['-w', '-f', '-', other], {
+      input: `rm ${file}\nwrite ${path.join(tree.path, 'strange')} ${file}\nmkdir ${path.dirname(path.dirname(metadata))}\nmkdir ${path.dirname(metadata)}\nmkdir ${metadata}\nwrite ${path.join(tree.path, 'parent')} ${metadata}/parent\n`,
+    });
     await site.attach(right.file, 'd');
     // It takes precedence, and was there first.
     await site.attach(other, 'z');
@@ -191,7 +224,9 @@ describe('a disk with a pinned digest', () => {
     await first.stop();
 
     await site.detach('d');
-    const other = await tampered('other', 'docker-preloader.json', (bytes) => Buffer.from(bytes.toString().replace('"priority": 0', '"priority": 7')));
+    const other = await tampered('other', 'docker-preloader.json', (bytes) =>
+      Buffer.from(bytes.toString().replace('"priority": 0', '"priority": 7')),
+    );
     await site.attach(other, 'd');
     await refused(site, 'd', /is left out: a manifest with digest/);
     assert.doesNotMatch(named(site), /app:1/);
@@ -211,15 +246,27 @@ describe('a disk with a pinned digest', () => {
     await refused(site, 'd2', /is left out: a manifest with digest/);
     assert.match(named(site), /"right:1"/);
     assert.doesNotMatch(named(site), /"wrong:1"/);
-    await site.configure({ required: [`${site.labelOf('d*')}@${right.digest}`, `${site.labelOf('d2')}@${wrong.digest}`] });
+    await site.configure({
+      required: [`${site.labelOf('d*')}@${right.digest}`, `${site.labelOf('d2')}@${wrong.digest}`],
+    });
     await site.apply();
     assert.match(named(site), /"right:1".*"wrong:1"/);
     await site.remove();
   });
 
   for (const { what, file, change, says } of [
-    { what: 'a tar-split', file: () => `image/overlay2/layerdb/sha256/${right.top}/tar-split.json.gz`, change: flipLast, says: /tar-split\.json\.gz: content with digest sha256:[0-9a-f]{64} expected, as the manifest has it, found sha256:/ },
-    { what: 'repositories.json', file: () => 'image/overlay2/repositories.json', change: (bytes: Buffer) => Buffer.from(bytes.toString().replaceAll('right', 'other')), says: /repositories\.json: content with digest/ },
+    {
+      what: 'a tar-split',
+      file: () => `image/overlay2/layerdb/sha256/${right.top}/tar-split.json.gz`,
+      change: flipLast,
+      says: /tar-split\.json\.gz: content with digest sha256:[0-9a-f]{64} expected, as the manifest has it, found sha256:/,
+    },
+    {
+      what: 'repositories.json',
+      file: () => 'image/overlay2/repositories.json',
+      change: (bytes: Buffer) => Buffer.from(bytes.toString().replaceAll('right', 'other')),
+      says: /repositories\.json: content with digest/,
+    },
   ]) {
     it(`and ${what} that is not what the manifest says is left out, with all that was begun of it`, async () => {
       const disk = await tampered(path.basename(file()), file(), change);

@@ -16,7 +16,10 @@ import { makeSite, type Site } from './site.ts';
 let disk: string;
 
 before(async () => {
-  disk = await makeDisk(path.join((await tempTree('dpl-pins')).path, 'disk.ext4'), await archiveOf(image('one', 'app:1', 'app:latest'), image('two', 'app:2')));
+  disk = await makeDisk(
+    path.join((await tempTree('dpl-pins')).path, 'disk.ext4'),
+    await archiveOf(image('one', 'app:1', 'app:latest'), image('two', 'app:2')),
+  );
 });
 after(cleanUpAll);
 
@@ -67,7 +70,11 @@ for (const version of dockerdVersions) {
       truncateSync(`${paths.mount(pinName(second))}/mount-id`, 0);
       const stray = `sha256:${'5'.repeat(64)}` as typeof first;
       mkdirSync(paths.mount(pinName(stray)));
-      for (const [file, content] of [['mount-id', pinName(stray)], ['parent', stray]] as const) writeFileSync(`${paths.mount(pinName(stray))}/${file}`, content);
+      for (const [file, content] of [
+        ['mount-id', pinName(stray)],
+        ['parent', stray],
+      ] as const)
+        writeFileSync(`${paths.mount(pinName(stray))}/${file}`, content);
       mkdirSync(paths.mount('6'.repeat(64)));
 
       let dockerd = await site.start();
@@ -80,7 +87,10 @@ for (const version of dockerdVersions) {
 
       // What is the user's by now gets no pin: what he removes of it is deleted.
       await site.apply();
-      assert.deepEqual(mounts(site).filter((name) => [first, second].some((chain) => name === pinName(chain))).length, 1);
+      assert.deepEqual(
+        mounts(site).filter((name) => [first, second].some((chain) => name === pinName(chain))).length,
+        1,
+      );
       dockerd = await site.start();
       assert.equal(await says(dockerd, 'app:2'), 'two');
       await dockerd.cli(['rmi', 'mine:1', 'app:1', 'app:latest']);

@@ -57,15 +57,26 @@ export function preloadedStoreTests(version: DockerdVersion): void {
     });
 
     it('has a layer once that two disks have under different ids', () => {
-      const chains = new Set([made.images.first, made.images.second, made.images.deep].flatMap((images) =>
-        Object.values(images).flatMap(({ diffIds }) => diffIds.map((_, number) => diffIds.slice(0, number + 1).join(' ')))));
+      const chains = new Set(
+        [made.images.first, made.images.second, made.images.deep].flatMap((images) =>
+          Object.values(images).flatMap(({ diffIds }) =>
+            diffIds.map((_, number) => diffIds.slice(0, number + 1).join(' ')),
+          ),
+        ),
+      );
       // What is no layer of an image: the empty layer that base layers name in their `lower`.
       const extra = site.layerFolders().length - chains.size;
-      assert.ok(extra === 0 || extra === 1, `expected ${chains.size} layers and at most one helper, found ${site.layerFolders().length} folders`);
+      assert.ok(
+        extra === 0 || extra === 1,
+        `expected ${chains.size} layers and at most one helper, found ${site.layerFolders().length} folders`,
+      );
     });
 
     it('runs them, with whiteouts, opaque folders and files written over as they should be', async () => {
-      assert.equal(await run('base:1', observe.replace(' $(cat /added/file)', '')), 'kept before [changed deleted kept] [old sub]');
+      assert.equal(
+        await run('base:1', observe.replace(' $(cat /added/file)', '')),
+        'kept before [changed deleted kept] [old sub]',
+      );
       assert.equal(await run('multi:1', observe), changedFiles);
       assert.equal(await run('left:1', 'cat /side /lower/kept'), 'left\nkept');
       assert.equal(await run('right:1', 'cat /side /lower/kept'), 'right\nkept');
@@ -79,12 +90,25 @@ export function preloadedStoreTests(version: DockerdVersion): void {
     });
 
     it('writes over and deletes lower files in a container, and commits that', async () => {
-      await dockerd.cli(['run', '--name', 'changer', '--network', 'none', 'multi:1', 'sh', '-c',
-        'echo more >> /lower/changed && rm /lower/kept && rm -r /covered && mkdir /covered && echo own > /own']);
+      await dockerd.cli([
+        'run',
+        '--name',
+        'changer',
+        '--network',
+        'none',
+        'multi:1',
+        'sh',
+        '-c',
+        'echo more >> /lower/changed && rm /lower/kept && rm -r /covered && mkdir /covered && echo own > /own',
+      ]);
       const changes = (await dockerd.cli(['diff', 'changer'])).split('\n');
-      for (const change of ['A /own', 'C /lower/changed', 'D /lower/kept']) assert.ok(changes.includes(change), changes.join());
+      for (const change of ['A /own', 'C /lower/changed', 'D /lower/kept'])
+        assert.ok(changes.includes(change), changes.join());
       await dockerd.cli(['commit', 'changer', 'committed:1']);
-      assert.equal(await run('committed:1', 'echo $(cat /lower/changed) "[$(ls /lower)]" "[$(ls /covered)]" $(cat /own)'), 'after more [changed] [] own');
+      assert.equal(
+        await run('committed:1', 'echo $(cat /lower/changed) "[$(ls /lower)]" "[$(ls /covered)]" $(cat /own)'),
+        'after more [changed] [] own',
+      );
       await dockerd.cli(['rm', 'changer']);
     });
 
@@ -98,12 +122,26 @@ export function preloadedStoreTests(version: DockerdVersion): void {
       for (const base of ['base:1', 'multi:1']) {
         it(`builds on ${base} with the ${builder === 'classic' ? 'classic builder' : 'BuildKit'}, and records the change only`, async () => {
           const tag = `on-${base.replace(':1', '')}-${builder}:1`;
-          await buildImage(dockerd, tag, `FROM ${base}\nCOPY mine /mine\nRUN rm /lower/kept && echo built > /built\n`, builder, { mine: 'mine\n' });
-          assert.equal(await run(tag, 'cat /mine /built; ls /lower'), base === 'base:1' ? 'mine\nbuilt\nchanged\ndeleted' : 'mine\nbuilt\nchanged');
+          await buildImage(
+            dockerd,
+            tag,
+            `FROM ${base}\nCOPY mine /mine\nRUN rm /lower/kept && echo built > /built\n`,
+            builder,
+            { mine: 'mine\n' },
+          );
+          assert.equal(
+            await run(tag, 'cat /mine /built; ls /lower'),
+            base === 'base:1' ? 'mine\nbuilt\nchanged\ndeleted' : 'mine\nbuilt\nchanged',
+          );
           const layers = await savedLayers(dockerd, tag);
           const below = made.images.first[base]?.diffIds ?? [];
-          assert.deepEqual(layers.slice(0, below.length).map(({ diffId }) => diffId), below);
-          const names = layers.slice(below.length).map((layer) => layer.names.filter((name) => !/^(lower|dev|etc|proc|sys|run)\/?$/.test(name)).sort());
+          assert.deepEqual(
+            layers.slice(0, below.length).map(({ diffId }) => diffId),
+            below,
+          );
+          const names = layers
+            .slice(below.length)
+            .map((layer) => layer.names.filter((name) => !/^(lower|dev|etc|proc|sys|run)\/?$/.test(name)).sort());
           assert.deepEqual(names, [['mine'], ['built', 'lower/.wh.kept']]);
           for (const { diffId, digest } of layers) assert.equal(digest, diffId);
         });
@@ -133,8 +171,19 @@ export function preloadedStoreTests(version: DockerdVersion): void {
 
     it('keeps tags, containers and images of the user over a restart of dockerd with the agent before it', async () => {
       await dockerd.cli(['tag', 'left:1', 'user/tag:1']);
-      await dockerd.cli(['run', '--name', 'keeper', '--network', 'none', '--volume', 'kept-volume:/volume', 'multi:1', 'sh', '-c',
-        'echo in-container > /lower/kept; test -f /volume/file && cat /volume/file || echo in-volume > /volume/file']);
+      await dockerd.cli([
+        'run',
+        '--name',
+        'keeper',
+        '--network',
+        'none',
+        '--volume',
+        'kept-volume:/volume',
+        'multi:1',
+        'sh',
+        '-c',
+        'echo in-container > /lower/kept; test -f /volume/file && cat /volume/file || echo in-volume > /volume/file',
+      ]);
       const facts = await imageFacts(dockerd);
       const folders = site.layerFolders();
       await dockerd.stop();
@@ -143,7 +192,10 @@ export function preloadedStoreTests(version: DockerdVersion): void {
       dockerd = await site.start();
       assert.deepEqual(await imageFacts(dockerd), facts);
       assert.equal(await dockerd.cli(['start', '--attach', 'keeper']), 'in-volume');
-      assert.equal(await dockerd.cli(['cp', 'keeper:/lower/kept', '-'], undefined).then((tar) => tar.includes('in-container')), true);
+      assert.equal(
+        await dockerd.cli(['cp', 'keeper:/lower/kept', '-'], undefined).then((tar) => tar.includes('in-container')),
+        true,
+      );
       assert.equal(await run('on-multi-buildkit:1', 'cat /built'), 'built');
     });
 

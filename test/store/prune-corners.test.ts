@@ -24,14 +24,18 @@ let disk: string;
 
 before(async () => {
   folder = (await tempTree('dpl-corners')).path;
-  disk = await makeDisk(path.join(folder, 'disk.ext4'), await archiveOf(image('one', 'app:1', 'app:latest'), image('two', 'app:2')));
+  disk = await makeDisk(
+    path.join(folder, 'disk.ext4'),
+    await archiveOf(image('one', 'app:1', 'app:latest'), image('two', 'app:2')),
+  );
 });
 after(cleanUpAll);
 
 const ALL = ['app:1', 'app:2', 'app:latest'];
 
 /** @returns the status of the answer */
-const call = async (dockerd: Dockerd, method: string, at: string, body?: Uint8Array): Promise<number> => (await ask(dockerd.socket, method, at, body)).status;
+const call = async (dockerd: Dockerd, method: string, at: string, body?: Uint8Array): Promise<number> =>
+  (await ask(dockerd.socket, method, at, body)).status;
 
 describe('dockerd 28.5: a prune, and what else happens', () => {
   let site: Site;
@@ -63,7 +67,10 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
 
   it('a hundred images are back in time', async () => {
     const names = Array.from({ length: 100 }, (_, number) => `many:${number}`);
-    const many = await makeDisk(path.join(folder, 'many.ext4'), await archiveOf(...names.map((name) => image(name, name))));
+    const many = await makeDisk(
+      path.join(folder, 'many.ext4'),
+      await archiveOf(...names.map((name) => image(name, name))),
+    );
     await site.attach(many);
     await boot();
     assert.equal(await call(dockerd, 'POST', PRUNE_ALL), 200);
@@ -75,7 +82,7 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
     await ends(many);
   });
 
-  it('an `rmi` shortly before is none of the prune\'s', async () => {
+  it("an `rmi` shortly before is none of the prune's", async () => {
     await site.attach(disk);
     await boot();
     assert.equal(await call(dockerd, 'DELETE', '/images/app:2'), 200);
@@ -129,7 +136,7 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
     }
   });
 
-  it('dockerd\'s socket is left alone while it does not run, as docker.socket would start it', async () => {
+  it("dockerd's socket is left alone while it does not run, as docker.socket would start it", async () => {
     const place = path.join(site.folder, 'activated.sock');
     let connections = 0;
     let server: Server | undefined;
@@ -137,7 +144,10 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
       server = createServer((client) => {
         connections += 1;
         const through = createConnection(path.join(site.folder, 'run/docker.sock'));
-        for (const [from, to] of [[client, through], [through, client]] as const) {
+        for (const [from, to] of [
+          [client, through],
+          [through, client],
+        ] as const) {
           from.pipe(to);
           from.on('error', () => to.destroy());
         }
@@ -184,21 +194,37 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
     }
   });
 
-  it('an API that is not the store\'s, or no unix socket, is said, and the images come with Docker\'s next start', async () => {
+  it("an API that is not the store's, or no unix socket, is said, and the images come with Docker's next start", async () => {
     await site.attach(disk);
-    const other = await startDockerd({ version: '28.5', dataRoot: path.join(site.folder, 'other/data'), folder: path.join(site.folder, 'other') });
+    const other = await startDockerd({
+      version: '28.5',
+      dataRoot: path.join(site.folder, 'other/data'),
+      folder: path.join(site.folder, 'other'),
+    });
     await site.configure({ dockerHost: `unix://${other.socket}` });
     daemon = await startDaemon(site);
     dockerd = await site.start();
-    await until('a line about it', () => /what a prune takes comes back when Docker next starts, and not before: /.test(daemon.log()));
+    await until('a line about it', () =>
+      /what a prune takes comes back when Docker next starts, and not before: /.test(daemon.log()),
+    );
     assert.match(daemon.log(), /dockerd on \S+\/data expected at \S+, found one on \S+\/other\/data; set `dockerHost`/);
     await other.stop();
   });
 
   it('steps of classic builds come back with what was built on them', async () => {
-    const builder = await startDockerd({ version: '20.10', dataRoot: path.join(site.folder, 'builder/data'), folder: path.join(site.folder, 'builder') });
+    const builder = await startDockerd({
+      version: '20.10',
+      dataRoot: path.join(site.folder, 'builder/data'),
+      folder: path.join(site.folder, 'builder'),
+    });
     await builder.cli(['load'], await archiveOf(image('one', 'app:1')));
-    await buildImage(builder, 'built:1', 'FROM app:1\nRUN echo first > /first\nRUN echo second > /second', 'classic', {});
+    await buildImage(
+      builder,
+      'built:1',
+      'FROM app:1\nRUN echo first > /first\nRUN echo second > /second',
+      'classic',
+      {},
+    );
     await builder.stop();
     const legacy = path.join(site.folder, 'legacy.ext4');
     await makeLegacyDisk(path.join(site.folder, 'builder/data'), legacy, { label: 'dpl-legacy' });

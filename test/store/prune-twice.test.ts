@@ -22,7 +22,9 @@ const ALL = Array.from({ length: 40 }, (_, number) => `many:${number}`).toSorted
 let disk: string;
 
 before(async () => {
-  const archive = await dockerArchive(ALL.map((name) => ({ tags: [name], layers: [[{ name: 'app', content: name }]] })));
+  const archive = await dockerArchive(
+    ALL.map((name) => ({ tags: [name], layers: [[{ name: 'app', content: name }]] })),
+  );
   disk = await makeDisk(path.join((await tempTree('dpl-twice')).path, 'disk.ext4'), archive);
 });
 after(cleanUpAll);
@@ -35,7 +37,9 @@ async function call(dockerd: Dockerd, method: string, at: string): Promise<strin
 
 /** Images by their names, those without as `<none>`. */
 async function namesOf(dockerd: Dockerd): Promise<string[]> {
-  const images = JSON.parse(await call(dockerd, 'GET', '/images/json')) as { readonly RepoTags: readonly string[] | null }[];
+  const images = JSON.parse(await call(dockerd, 'GET', '/images/json')) as {
+    readonly RepoTags: readonly string[] | null;
+  }[];
   return images.flatMap(({ RepoTags: tags }) => (tags === null || tags.length === 0 ? ['<none>'] : tags)).toSorted();
 }
 
@@ -57,7 +61,8 @@ describe('dockerd 28.5: what a prune takes, and what happens while it comes back
     await site.remove();
   });
 
-  const back = (...names: readonly string[]): Promise<number> => until(`${names.length} names back`, async () => JSON.stringify(await namesOf(dockerd)) === JSON.stringify(names));
+  const back = (...names: readonly string[]): Promise<number> =>
+    until(`${names.length} names back`, async () => JSON.stringify(await namesOf(dockerd)) === JSON.stringify(names));
 
   it('is back, also where removals are respected, of which it is none', async () => {
     await call(dockerd, 'DELETE', '/images/many:0');
@@ -68,7 +73,10 @@ describe('dockerd 28.5: what a prune takes, and what happens while it comes back
     await daemon.stop();
     await site.apply();
     dockerd = await site.start();
-    assert.deepEqual(await namesOf(dockerd), ALL.filter((name) => name !== 'many:0'));
+    assert.deepEqual(
+      await namesOf(dockerd),
+      ALL.filter((name) => name !== 'many:0'),
+    );
   });
 
   it('is back as a whole when the next prune takes some of it before all have their names', async () => {
@@ -86,10 +94,22 @@ describe('dockerd 28.5: what a prune takes, and what happens while it comes back
     await leavesNothing(site, disk);
   });
 
-  it('comes with Docker\'s next start where dockerd or the agent is killed, and goes with the disk', async () => {
-    for (const [victim, afterMs] of sample([['dockerd', 0], ['agent', 300], ['dockerd', 150], ['agent', 150], ['dockerd', 400], ['agent', 500]] as const, 2)) {
+  it("comes with Docker's next start where dockerd or the agent is killed, and goes with the disk", async () => {
+    for (const [victim, afterMs] of sample(
+      [
+        ['dockerd', 0],
+        ['agent', 300],
+        ['dockerd', 150],
+        ['agent', 150],
+        ['dockerd', 400],
+        ['agent', 500],
+      ] as const,
+      2,
+    )) {
       await call(dockerd, 'POST', PRUNE_ALL);
-      await until('the agent is at work', () => readFileSync(path.join(site.dataRoot, 'docker-preloader/ledger.json'), 'utf8').includes('"next":'));
+      await until('the agent is at work', () =>
+        readFileSync(path.join(site.dataRoot, 'docker-preloader/ledger.json'), 'utf8').includes('"next":'),
+      );
       await delay(afterMs);
       await (victim === 'agent' ? daemon.stop('SIGKILL') : dockerd.kill());
       await (victim === 'agent' ? dockerd.stop() : delay(500));
@@ -107,7 +127,10 @@ describe('dockerd 28.5: what a prune takes, and what happens while it comes back
   });
 
   it('keeps no name that the user gives to something else in the same moment', async () => {
-    await dockerd.cli(['load'], await dockerArchive([{ tags: ['his:1'], layers: [[{ name: 'app', content: 'his' }]] }]));
+    await dockerd.cli(
+      ['load'],
+      await dockerArchive([{ tags: ['his:1'], layers: [[{ name: 'app', content: 'his' }]] }]),
+    );
     await dockerd.cli(['create', '--network', 'none', 'his:1', 'app']);
     const place = path.join(site.folder, 'between.sock');
     const wanted = new Set(['many:7', 'many:23']);
@@ -150,7 +173,10 @@ describe('dockerd 28.5: what a prune takes, and what happens while it comes back
     await execa('mount', ['-o', 'remount,bind,ro', folder]);
     await call(dockerd, 'POST', PRUNE_ALL);
     await until('a line about it', () => daemon.log().includes('that a prune took'));
-    assert.match(daemon.log(), /40 images and 40 names that a prune took count as removed \(`removedImages`: respect\): /);
+    assert.match(
+      daemon.log(),
+      /40 images and 40 names that a prune took count as removed \(`removedImages`: respect\): /,
+    );
     await execa('umount', [folder]);
     await dockerd.stop();
     await site.apply();

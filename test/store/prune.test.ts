@@ -20,16 +20,25 @@ let disk: string;
 
 before(async () => {
   const { path: folder } = await tempTree('dpl-prune');
-  disk = await makeDisk(path.join(folder, 'disk.ext4'), await archiveOf(image('one', 'app:1', 'app:latest'), image('two', 'app:2'), image('three', 'host.example:5000/tool:3')));
+  disk = await makeDisk(
+    path.join(folder, 'disk.ext4'),
+    await archiveOf(
+      image('one', 'app:1', 'app:latest'),
+      image('two', 'app:2'),
+      image('three', 'host.example:5000/tool:3'),
+    ),
+  );
 });
 after(cleanUpAll);
 
 const ALL = ['app:1', 'app:2', 'app:latest', 'host.example:5000/tool:3'];
-const idOf = (dockerd: Dockerd, tag: string): Promise<string> => dockerd.cli(['image', 'inspect', '--format', '{{.Id}}', tag]);
+const idOf = (dockerd: Dockerd, tag: string): Promise<string> =>
+  dockerd.cli(['image', 'inspect', '--format', '{{.Id}}', tag]);
 
 for (const version of dockerdVersions) {
   /** What depends on dockerd is tried on each, the rest on the newest. */
-  const on = (where: 'each' | 'newest'): boolean => torture || version === '28.5' || (where === 'each' && version === '20.10');
+  const on = (where: 'each' | 'newest'): boolean =>
+    torture || version === '28.5' || (where === 'each' && version === '20.10');
 
   describe(`dockerd ${version}: what a prune takes`, { skip: !on('each') }, () => {
     let site: Site;
@@ -70,7 +79,10 @@ for (const version of dockerdVersions) {
       await delay(700);
       const verified = await site.agent('verify', '--json');
       const { findings } = JSON.parse(verified.stdout) as { findings: readonly { code: string; message: string }[] };
-      assert.deepEqual(findings.filter(({ code }) => !['STORE_DIFFERS', 'TAG_CONFLICT', 'REMOVED'].includes(code)), []);
+      assert.deepEqual(
+        findings.filter(({ code }) => !['STORE_DIFFERS', 'TAG_CONFLICT', 'REMOVED'].includes(code)),
+        [],
+      );
     }
 
     async function verifies(): Promise<void> {
@@ -134,7 +146,7 @@ for (const version of dockerdVersions) {
       assert.deepEqual(await tagsOf(dockerd), ['app:2']);
     });
 
-    it('is the user\'s once he has loaded it himself, and survives the detach', { skip: !on('newest') }, async () => {
+    it("is the user's once he has loaded it himself, and survives the detach", { skip: !on('newest') }, async () => {
       await prune();
       await back(...ALL);
       await dockerd.cli(['load'], await archiveOf(image('one', 'app:1')));
@@ -154,7 +166,7 @@ for (const version of dockerdVersions) {
       assert.equal(await says(dockerd, 'app:1'), 'one');
     });
 
-    it('stays away where nobody was there, and comes with Docker\'s next start', { skip: !on('newest') }, async () => {
+    it("stays away where nobody was there, and comes with Docker's next start", { skip: !on('newest') }, async () => {
       await daemon.stop('SIGKILL');
       await prune();
       daemon = await startDaemon(site);

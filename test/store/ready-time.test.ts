@@ -48,7 +48,9 @@ describe('the agent against a shell script that does the same steps', () => {
       residentKb = Math.max(residentKb, run.residentKb);
     }
     const ratio = median(agentMs) / median(shellMs);
-    test.diagnostic(`12 layers: agent ${median(agentMs).toFixed(0)} ms, shell script ${median(shellMs).toFixed(0)} ms, ratio ${ratio.toFixed(2)}, resident ${(residentKb / 1024).toFixed(0)} MB`);
+    test.diagnostic(
+      `12 layers: agent ${median(agentMs).toFixed(0)} ms, shell script ${median(shellMs).toFixed(0)} ms, ratio ${ratio.toFixed(2)}, resident ${(residentKb / 1024).toFixed(0)} MB`,
+    );
     assert.ok(ratio < 1, `the agent takes ${ratio.toFixed(2)} of the shell script's time`);
     assert.ok(residentKb < MAX_RESIDENT_KB, `at most ${MAX_RESIDENT_KB} KB resident expected, found ${residentKb}`);
   });
@@ -56,7 +58,12 @@ describe('the agent against a shell script that does the same steps', () => {
   async function timeShell(round: number): Promise<number> {
     const folder = path.join(tree.path, `shell-${round}`);
     const start = performance.now();
-    await execa('bash', [path.join(import.meta.dirname, 'fill-store.sh'), path.join(folder, 'data'), path.join(folder, 'disks'), loop.device]);
+    await execa('bash', [
+      path.join(import.meta.dirname, 'fill-store.sh'),
+      path.join(folder, 'data'),
+      path.join(folder, 'disks'),
+      loop.device,
+    ]);
     const took = performance.now() - start;
     await unmountBelow(folder);
     await rm(folder, { recursive: true });
@@ -67,16 +74,33 @@ describe('the agent against a shell script that does the same steps', () => {
     const folder = path.join(tree.path, `agent-${round}`);
     await mkdir(folder);
     const config = path.join(folder, 'config.json');
-    await writeFile(config, JSON.stringify({
-      labels: [`rt${process.pid.toString(36)}*`], dataRoot: path.join(folder, 'data'), mountRoot: path.join(folder, 'disks'),
-      statusSocket: path.join(folder, 'run/status.sock'), dockerConfig: path.join(folder, 'daemon.json'), deviceTimeoutSec: 5,
-    }));
+    await writeFile(
+      config,
+      JSON.stringify({
+        labels: [`rt${process.pid.toString(36)}*`],
+        dataRoot: path.join(folder, 'data'),
+        mountRoot: path.join(folder, 'disks'),
+        statusSocket: path.join(folder, 'run/status.sock'),
+        dockerConfig: path.join(folder, 'daemon.json'),
+        deviceTimeoutSec: 5,
+      }),
+    );
     const socket = await notifySocket(path.join(folder, 'notify'));
     const start = performance.now();
     const daemon = spawnDaemon(config, folder, { NOTIFY_SOCKET: socket.path });
     const readyMs = (await socket.waitFor('READY=1')) - start;
     // The status is served by then, so everything that stays loaded is.
-    const { stdout } = await execa('curl', ['-s', '--retry', '20', '--retry-all-errors', '--retry-delay', '1', '--unix-socket', path.join(folder, 'run/status.sock'), 'http://localhost/v1/status']);
+    const { stdout } = await execa('curl', [
+      '-s',
+      '--retry',
+      '20',
+      '--retry-all-errors',
+      '--retry-delay',
+      '1',
+      '--unix-socket',
+      path.join(folder, 'run/status.sock'),
+      'http://localhost/v1/status',
+    ]);
     const status = JSON.parse(stdout) as { readonly state: string; readonly changes: number };
     assert.equal(status.state, 'ok', stdout);
     assert.ok(status.changes > 12, stdout);

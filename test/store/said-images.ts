@@ -18,7 +18,12 @@ let base: Promise<readonly LayerEntry[]> | undefined;
 /** As `docker save` writes it: all of them have their base in common. */
 export async function archiveOf(...images: readonly SaidImage[]): Promise<Uint8Array> {
   const root = await (base ??= busyboxRoot());
-  return dockerArchive(images.map(({ content, tags }): ArchiveImage => ({ tags, layers: [root, [{ name: 'app', content: `${content}\n` }]] })));
+  return dockerArchive(
+    images.map(({ content, tags }): ArchiveImage => ({
+      tags,
+      layers: [root, [{ name: 'app', content: `${content}\n` }]],
+    })),
+  );
 }
 
 export function says(dockerd: Dockerd, tag: string): Promise<string> {
@@ -26,10 +31,16 @@ export function says(dockerd: Dockerd, tag: string): Promise<string> {
 }
 
 export async function tagsOf(dockerd: Dockerd): Promise<string[]> {
-  return (await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').filter((tag) => tag !== '').toSorted();
+  return (await dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}']))
+    .split('\n')
+    .filter((tag) => tag !== '')
+    .toSorted();
 }
 
 /** Waits until dockerd has exactly these. @returns after how many milliseconds */
 export function untilTags(dockerd: Dockerd, ...tags: readonly string[]): Promise<number> {
-  return until(`${tags.join(', ')} back`, async () => JSON.stringify(await tagsOf(dockerd)) === JSON.stringify(tags.toSorted()));
+  return until(
+    `${tags.join(', ')} back`,
+    async () => JSON.stringify(await tagsOf(dockerd)) === JSON.stringify(tags.toSorted()),
+  );
 }

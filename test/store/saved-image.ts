@@ -24,15 +24,22 @@ export async function savedLayers(dockerd: Dockerd, tag: string): Promise<readon
     const read = (name: string): Promise<string> => readFile(path.join(tree.path, name), 'utf8');
     const [image] = JSON.parse(await read('manifest.json')) as [{ Config: string; Layers: string[] }];
     const { rootfs } = JSON.parse(await read(image.Config)) as { rootfs: { diff_ids: string[] } };
-    if (rootfs.diff_ids.length !== image.Layers.length) throw new Error(`Expected ${rootfs.diff_ids.length} layers in the archive of ${tag}, found ${image.Layers.length}`);
-    return await Promise.all(rootfs.diff_ids.map(async (diffId, number) => {
-      const file = path.join(tree.path, image.Layers[number] ?? '');
-      return {
-        diffId,
-        digest: `sha256:${createHash('sha256').update(await readFile(file)).digest('hex')}`,
-        names: (await execa('tar', ['-t', '-f', file])).stdout.split('\n').filter((name) => name !== ''),
-      };
-    }));
+    if (rootfs.diff_ids.length !== image.Layers.length)
+      throw new Error(
+        `Expected ${rootfs.diff_ids.length} layers in the archive of ${tag}, found ${image.Layers.length}`,
+      );
+    return await Promise.all(
+      rootfs.diff_ids.map(async (diffId, number) => {
+        const file = path.join(tree.path, image.Layers[number] ?? '');
+        return {
+          diffId,
+          digest: `sha256:${createHash('sha256')
+            .update(await readFile(file))
+            .digest('hex')}`,
+          names: (await execa('tar', ['-t', '-f', file])).stdout.split('\n').filter((name) => name !== ''),
+        };
+      }),
+    );
   } finally {
     await tree.remove();
   }

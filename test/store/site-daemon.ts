@@ -16,7 +16,10 @@ export async function startDaemon({ folder }: Site): Promise<SiteDaemon> {
   return {
     ...(await start(path.join(folder, 'config.json'), folder)),
     follows: async (dockerd) => {
-      await until('the agent follows dockerd', async () => Number(await dockerd.cli(['info', '--format', '{{.NEventsListener}}'])) > 0);
+      await until(
+        'the agent follows dockerd',
+        async () => Number(await dockerd.cli(['info', '--format', '{{.NEventsListener}}'])) > 0,
+      );
       // It looks at the store once dockerd tells it of events.
       await delay(200);
     },

@@ -59,14 +59,29 @@ export async function makeSite(version: DockerdVersion, config: Readonly<Record<
   const configFile = path.join(folder, 'config.json');
   await mkdir(dataRoot);
   const dockerConfig = await writeDockerdConfig({ dataRoot, folder });
-  const writeConfig = (): Promise<void> => writeFile(configFile, JSON.stringify({
-    labels: [...[...attached.values()].map(({ label }) => label), `${prefix}-none-*`],
-    dataRoot, mountRoot, dockerConfig, statusSocket: path.join(folder, 'status/status.sock'), deviceTimeoutSec: 5, ...further,
-  }, undefined, 2));
+  const writeConfig = (): Promise<void> =>
+    writeFile(
+      configFile,
+      JSON.stringify(
+        {
+          labels: [...[...attached.values()].map(({ label }) => label), `${prefix}-none-*`],
+          dataRoot,
+          mountRoot,
+          dockerConfig,
+          statusSocket: path.join(folder, 'status/status.sock'),
+          deviceTimeoutSec: 5,
+          ...further,
+        },
+        undefined,
+        2,
+      ),
+    );
   await writeConfig();
 
   const site: Site = {
-    folder, dataRoot, mountRoot,
+    folder,
+    dataRoot,
+    mountRoot,
     attach: async (disk, name = nameOf(disk)) => {
       const label = site.labelOf(name);
       const copy = path.join(folder, `${name}.ext4`);
@@ -93,13 +108,21 @@ export async function makeSite(version: DockerdVersion, config: Readonly<Record<
     agent: (command, ...args) => agent([command, '--config', configFile, ...args]),
     apply: async (expected = 0) => {
       const result = await site.agent('apply');
-      assert.equal(result.exitCode, expected, `apply: expected exit status ${expected}, got ${String(result.exitCode)}:\n${result.all}`);
+      assert.equal(
+        result.exitCode,
+        expected,
+        `apply: expected exit status ${expected}, got ${String(result.exitCode)}:\n${result.all}`,
+      );
       return result;
     },
     status: () => JSON.parse(readFileSync(path.join(folder, 'status/status.json'), 'utf8')) as StatusDocument,
     start: (options = {}) => startDockerd({ version, dataRoot, folder, ...options }),
-    layerFolders: () => readdirSync(path.join(dataRoot, 'overlay2')).filter((name) => name !== 'l').sort(),
-    snapshot: async () => (await execa('find', [dataRoot, '-printf', '%P %y %m %s %T@ %l\n'])).stdout.split('\n').sort().join('\n'),
+    layerFolders: () =>
+      readdirSync(path.join(dataRoot, 'overlay2'))
+        .filter((name) => name !== 'l')
+        .sort(),
+    snapshot: async () =>
+      (await execa('find', [dataRoot, '-printf', '%P %y %m %s %T@ %l\n'])).stdout.split('\n').sort().join('\n'),
     remove: async () => {
       await unmountBelow(folder);
       for (const { loop } of attached.values()) await loop.detach();

@@ -25,8 +25,11 @@ describe('a run during which dockerd is started', () => {
 
   before(async () => {
     const { path: folder } = await tempTree('dpl-started');
-    users = await dockerArchive([{ tags: ['mine:1'], layers: [[...await busyboxRoot(), { name: 'mine', content: 'mine\n' }]] }]);
-    for (const name of ['old', 'new']) disks.push(await makeDisk(path.join(folder, `${name}.ext4`), await archiveOf(image(name, `${name}:1`))));
+    users = await dockerArchive([
+      { tags: ['mine:1'], layers: [[...(await busyboxRoot()), { name: 'mine', content: 'mine\n' }]] },
+    ]);
+    for (const name of ['old', 'new'])
+      disks.push(await makeDisk(path.join(folder, `${name}.ext4`), await archiveOf(image(name, `${name}:1`))));
   });
   after(cleanUpAll);
 

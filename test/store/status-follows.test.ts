@@ -29,19 +29,29 @@ async function startStatusDaemon(site: Site): Promise<StatusDaemon> {
   const socketPath = path.join(site.folder, 'status/status.sock');
   const status = async (): Promise<StatusDocument> => (await fetchStatus(socketPath)).status;
   const daemon: StatusDaemon = {
-    ...started, status,
-    get: (url) => new Promise((resolve, reject) => {
-      request({ socketPath, path: url, agent: false }, (response) => {
-        let body = '';
-        response.setEncoding('utf8').on('data', (chunk: string) => (body += chunk)).on('end', () => resolve(body));
-      }).on('error', reject).end();
-    }),
+    ...started,
+    status,
+    get: (url) =>
+      new Promise((resolve, reject) => {
+        request({ socketPath, path: url, agent: false }, (response) => {
+          let body = '';
+          response
+            .setEncoding('utf8')
+            .on('data', (chunk: string) => (body += chunk))
+            .on('end', () => resolve(body));
+        })
+          .on('error', reject)
+          .end();
+      }),
     until: async (what, look) => {
       const end = performance.now() + WITHIN_MS;
       for (;;) {
         const now = await status();
         if (look(now)) return now;
-        if (performance.now() > end) assert.fail(`${what} within ${WITHIN_MS} ms expected, found ${JSON.stringify([now.state, now.images, now.pending, now.findings], undefined, 1)}`);
+        if (performance.now() > end)
+          assert.fail(
+            `${what} within ${WITHIN_MS} ms expected, found ${JSON.stringify([now.state, now.images, now.pending, now.findings], undefined, 1)}`,
+          );
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     },
@@ -52,8 +62,12 @@ async function startStatusDaemon(site: Site): Promise<StatusDaemon> {
 }
 
 /** What the status says of each image, by its first name. */
-const usable = ({ images }: StatusDocument): Record<string, string | null> => Object.fromEntries(images.map((image) => [image.references[0] ?? '', image.usable ? 'yes' : image.code]));
-const all = (value: string) => (status: StatusDocument): boolean => Object.values(usable(status)).every((one) => one === value);
+const usable = ({ images }: StatusDocument): Record<string, string | null> =>
+  Object.fromEntries(images.map((image) => [image.references[0] ?? '', image.usable ? 'yes' : image.code]));
+const all =
+  (value: string) =>
+  (status: StatusDocument): boolean =>
+    Object.values(usable(status)).every((one) => one === value);
 
 /** What is told in other ways is the same. */
 async function assertConsistent(daemon: StatusDaemon, site: Site, dockerd: Dockerd | undefined): Promise<void> {
@@ -72,21 +86,32 @@ async function assertConsistent(daemon: StatusDaemon, site: Site, dockerd: Docke
 async function assertConsistentNow(daemon: StatusDaemon, site: Site, dockerd: Dockerd | undefined): Promise<void> {
   const status = await daemon.status();
   const { steps } = JSON.parse(await daemon.get('/v1/plan')) as PlanDocument;
-  assert.deepEqual(status.pending, steps.map(({ text }) => text));
+  assert.deepEqual(
+    status.pending,
+    steps.map(({ text }) => text),
+  );
   const left = site.status();
   assert.deepEqual([left.state, left.images, left.pending], [status.state, status.images, status.pending]);
   const count = status.images.filter((image) => image.usable).length;
-  for (const text of [await daemon.get('/metrics'), readFileSync(path.join(site.folder, 'status/metrics.prom'), 'utf8')]) {
+  for (const text of [
+    await daemon.get('/metrics'),
+    readFileSync(path.join(site.folder, 'status/metrics.prom'), 'utf8'),
+  ]) {
     assert.match(text, new RegExp(`^docker_preloader_images_usable ${count}$`, 'm'));
     assert.match(text, new RegExp(`^docker_preloader_pending_changes ${steps.length}$`, 'm'));
   }
   assert.equal(await daemon.get('/healthz'), `${status.state}\n`);
   if (dockerd === undefined) return;
-  const listed = (await dockerd.cli(['images', '--no-trunc', '--format', '{{.ID}} {{.Repository}}:{{.Tag}}'])).split('\n').filter((line) => line !== '');
+  const listed = (await dockerd.cli(['images', '--no-trunc', '--format', '{{.ID}} {{.Repository}}:{{.Tag}}']))
+    .split('\n')
+    .filter((line) => line !== '');
   for (const image of status.images) {
     const names = new Set(listed.filter((line) => line.startsWith(image.id)).map((line) => line.split(' ')[1]));
     assert.deepEqual(new Set(image.dockerReferences), names);
-    assert.equal(image.usable, listed.some((line) => line.startsWith(image.id)));
+    assert.equal(
+      image.usable,
+      listed.some((line) => line.startsWith(image.id)),
+    );
   }
 }
 
@@ -118,7 +143,9 @@ function testsOn(version: DockerdVersion): void {
 
     it('when one name of two is removed: it is usable under the other', async () => {
       await dockerd.cli(['rmi', 'app:latest']);
-      const status = await daemon.until('the other name', ({ images }) => images.some(({ dockerReferences }) => dockerReferences?.join() === 'app:1'));
+      const status = await daemon.until('the other name', ({ images }) =>
+        images.some(({ dockerReferences }) => dockerReferences?.join() === 'app:1'),
+      );
       assert.deepEqual(usable(status), { 'app:1': 'yes', 'db:1': 'yes' });
       await assertConsistent(daemon, site, dockerd);
     });
@@ -127,7 +154,10 @@ function testsOn(version: DockerdVersion): void {
       await dockerd.cli(['rmi', 'db:1']);
       const status = await daemon.until('that db:1 is gone', (now) => usable(now)['db:1'] === 'REMOVED');
       assert.deepEqual([status.state, usable(status)], ['degraded', { 'app:1': 'yes', 'db:1': 'REMOVED' }]);
-      assert.match(status.summary, /^degraded: disk \S+: 1 image that dockerd had is no longer in its store \(db:1\); it comes back when Docker next starts; run: systemctl restart docker/);
+      assert.match(
+        status.summary,
+        /^degraded: disk \S+: 1 image that dockerd had is no longer in its store \(db:1\); it comes back when Docker next starts; run: systemctl restart docker/,
+      );
       await assertConsistent(daemon, site, dockerd);
     });
 
@@ -138,7 +168,10 @@ function testsOn(version: DockerdVersion): void {
       await assertConsistent(daemon, site, dockerd);
       await daemon.stop();
       daemon = await startStatusDaemon(site);
-      assert.deepEqual([(await daemon.status()).state, usable(await daemon.status())], ['degraded', { 'app:1': 'REMOVED', 'db:1': 'REMOVED' }]);
+      assert.deepEqual(
+        [(await daemon.status()).state, usable(await daemon.status())],
+        ['degraded', { 'app:1': 'REMOVED', 'db:1': 'REMOVED' }],
+      );
       await assertConsistent(daemon, site, dockerd);
     });
 
@@ -148,7 +181,10 @@ function testsOn(version: DockerdVersion): void {
       await assertConsistent(daemon, site, dockerd);
       await daemon.stop();
       daemon = await startStatusDaemon(site);
-      assert.deepEqual([(await daemon.status()).state, usable(await daemon.status())], ['ok', { 'app:1': 'yes', 'db:1': 'yes' }]);
+      assert.deepEqual(
+        [(await daemon.status()).state, usable(await daemon.status())],
+        ['ok', { 'app:1': 'yes', 'db:1': 'yes' }],
+      );
       await assertConsistent(daemon, site, dockerd);
     });
 
@@ -169,7 +205,10 @@ function testsOn(version: DockerdVersion): void {
       assert.equal(unlinked.exitCode, 0, unlinked.all);
       const status = await daemon.until('that all is gone', all('REMOVED'));
       assert.equal(status.state, 'degraded');
-      assert.deepEqual(status.disks.map(({ state, mountPoint }) => [state, mountPoint]), [['pending', null]]);
+      assert.deepEqual(
+        status.disks.map(({ state, mountPoint }) => [state, mountPoint]),
+        [['pending', null]],
+      );
       await assertConsistent(daemon, site, undefined);
       assert.ok(!readFileSync('/proc/self/mounts', 'utf8').includes(site.mountRoot));
     });

@@ -16,14 +16,17 @@ import { Story } from './story.ts';
 import { storyDisks } from './story-disks.ts';
 import { checkUserThings, everything, fileIn } from './user-things.ts';
 
-const tags = async (story: Story): Promise<readonly string[]> => (await story.dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n');
+const tags = async (story: Story): Promise<readonly string[]> =>
+  (await story.dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n');
 /** Names that the disk has, too, but that were the user's when he pruned them: to the disk they are free again. */
 const wereHis = ['gone:1', 'solo:1', 'tool:1'];
 const ofTheDisk = ['api:1', 'app:1', 'app:latest', 'gone:1', 'solo:1', 'tool:1', 'web:1'];
 
 /** The folder below overlay2 that we make for an image's topmost layer. */
 async function topFolder(story: Story, reference: string): Promise<string> {
-  const diffIDs = JSON.parse(await story.dockerd.cli(['image', 'inspect', '--format', '{{json .RootFS.Layers}}', reference])) as string[];
+  const diffIDs = JSON.parse(
+    await story.dockerd.cli(['image', 'inspect', '--format', '{{json .RootFS.Layers}}', reference]),
+  ) as string[];
   const top = chainIDs(diffIDs.flatMap((text) => asDiffID(text) ?? [])).at(-1);
   assert.ok(top);
   return path.join(story.site.dataRoot, 'overlay2', ownLayerNames(top).cacheId);
@@ -46,13 +49,29 @@ describe('dockerd 28.5: what the user removes, and what he leaves', () => {
     it(`\`docker system prune -af\`, with removedImages: ${removedImages}`, async () => {
       await story.reset({ removedImages });
       await story.boot();
-      await story.dockerd.cli(['run', '--detach', '--name', 'runner', '--network', 'none', '--volume', 'kept:/volume', 'built:1', 'sh', '-c', 'echo own > /volume/own; sleep 1000']);
+      await story.dockerd.cli([
+        'run',
+        '--detach',
+        '--name',
+        'runner',
+        '--network',
+        'none',
+        '--volume',
+        'kept:/volume',
+        'built:1',
+        'sh',
+        '-c',
+        'echo own > /volume/own; sleep 1000',
+      ]);
       await story.dockerd.cli(['system', 'prune', '--all', '--force']);
       await story.boot();
       // What ran is there with its image and its volume; what he pruned of his own does not come back.
       await story.dockerd.cli(['start', 'runner']);
       assert.equal(await story.dockerd.cli(['exec', 'runner', 'cat', '/built', '/volume/own']), 'built\nown');
-      assert.deepEqual((await tags(story)).toSorted(), ['built:1', ...(removedImages === 'restore' ? ofTheDisk : wereHis)].toSorted());
+      assert.deepEqual(
+        (await tags(story)).toSorted(),
+        ['built:1', ...(removedImages === 'restore' ? ofTheDisk : wereHis)].toSorted(),
+      );
       if (removedImages === 'restore') assert.equal(await fileIn(story.dockerd, 'web:1', '/web'), 'web 1');
     });
   }
@@ -66,17 +85,32 @@ describe('dockerd 28.5: what the user removes, and what he leaves', () => {
     assert.equal(await fileIn(story.dockerd, 'web:1', '/web'), 'web 1');
   });
 
-  it('`status` and the daemon\'s log name what a disk is missing for, and `attach` is all that it takes', async () => {
+  it("`status` and the daemon's log name what a disk is missing for, and `attach` is all that it takes", async () => {
     await story.reset();
     await story.detach('main');
     await rm(path.join(story.site.folder, 'status'), { recursive: true, force: true });
     const daemon = await startDaemon(story.site);
-    await execa('curl', ['-sf', '--retry', '20', '--retry-all-errors', '--retry-delay', '1', '--unix-socket', path.join(story.site.folder, 'status/status.sock'), 'http://localhost/healthz']);
+    await execa('curl', [
+      '-sf',
+      '--retry',
+      '20',
+      '--retry-all-errors',
+      '--retry-delay',
+      '1',
+      '--unix-socket',
+      path.join(story.site.folder, 'status/status.sock'),
+      'http://localhost/healthz',
+    ]);
     const { stdout, exitCode } = await story.site.agent('status');
     await daemon.stop();
     assert.equal(exitCode, 3);
     for (const text of [stdout, daemon.log()]) {
-      assert.match(text, new RegExp(`disk ${story.site.labelOf('main')} no longer has \\d layers that container on-disk, image .* stand on; .*attach a disk that has them, or remove and pull it`));
+      assert.match(
+        text,
+        new RegExp(
+          `disk ${story.site.labelOf('main')} no longer has \\d layers that container on-disk, image .* stand on; .*attach a disk that has them, or remove and pull it`,
+        ),
+      );
     }
   });
 
@@ -89,13 +123,25 @@ describe('dockerd 28.5: what the user removes, and what he leaves', () => {
     await story.stop();
     const left = await story.site.agent('unlink');
     assert.equal(left.exitCode, 3, left.all);
-    assert.match(left.stderr, new RegExp(`\\d layers of disk ${story.site.labelOf('main')} stay in the store, since container on-disk, image .*on-app:1, image gone:1, image own-name:1, image solo:1 stand on them; `));
+    assert.match(
+      left.stderr,
+      new RegExp(
+        `\\d layers of disk ${story.site.labelOf('main')} stay in the store, since container on-disk, image .*on-app:1, image gone:1, image own-name:1, image solo:1 stand on them; `,
+      ),
+    );
     assert.ok(!existsSync(web));
-    assert.deepEqual(readdirSync(story.site.mountRoot), [story.site.labelOf('main')], 'the disk under the user\'s things stays mounted');
+    assert.deepEqual(
+      readdirSync(story.site.mountRoot),
+      [story.site.labelOf('main')],
+      "the disk under the user's things stays mounted",
+    );
     // dockerd without the agent, as when the package has gone.
     await story.startAlone();
     await checkUserThings(story.dockerd, story.things, everything);
-    assert.deepEqual((await tags(story)).filter((tag) => tag !== '<none>:<none>').toSorted(), [...story.things.images.keys()].filter((name) => !name.includes('@')).toSorted());
+    assert.deepEqual(
+      (await tags(story)).filter((tag) => tag !== '<none>:<none>').toSorted(),
+      [...story.things.images.keys()].filter((name) => !name.includes('@')).toSorted(),
+    );
 
     await removeAll(story);
     await story.stop();
@@ -168,7 +214,10 @@ for (const version of torture ? dockerdVersions : (['28.5'] as const)) {
       const { findings } = await story.boot();
       // Of the newer build, which no image and no container stands on any more.
       const cache = findings.find(({ code }) => code === 'BUILD_CACHE');
-      assert.match(cache?.message ?? '', /no longer has \d layers? that Docker's build cache stands on; .* run: docker builder prune -a$/);
+      assert.match(
+        cache?.message ?? '',
+        /no longer has \d layers? that Docker's build cache stands on; .* run: docker builder prune -a$/,
+      );
       await build('web:1', '/web', 'web 1');
       await build('app:1', '/app', 'app 1');
 
@@ -193,13 +242,28 @@ describe('dockerd 28.5 with live-restore', () => {
     const web = await topFolder(story, 'web:1');
     const api = await topFolder(story, 'api:1');
     const before = { link: readlinkSync(`${web}/diff`), inode: lstatSync(web).ino };
-    await story.dockerd.cli(['run', '--detach', '--name', 'runner', '--network', 'none', 'web:1', 'sh', '-c', 'while cat /web > /seen && cat /bin/busybox > /dev/null; do echo x >> /count; sleep 0.1; done']);
+    await story.dockerd.cli([
+      'run',
+      '--detach',
+      '--name',
+      'runner',
+      '--network',
+      'none',
+      'web:1',
+      'sh',
+      '-c',
+      'while cat /web > /seen && cat /bin/busybox > /dev/null; do echo x >> /count; sleep 0.1; done',
+    ]);
     const pid = await story.dockerd.cli(['inspect', '--format', '{{.State.Pid}}', 'runner']);
     const runs = async (): Promise<void> => {
-      assert.equal(await story.dockerd.cli(['inspect', '--format', '{{.State.Pid}} {{.State.Running}}', 'runner']), `${pid} true`);
+      assert.equal(
+        await story.dockerd.cli(['inspect', '--format', '{{.State.Pid}} {{.State.Running}}', 'runner']),
+        `${pid} true`,
+      );
       assert.equal(await story.dockerd.cli(['exec', 'runner', 'cat', '/web']), 'web 1');
     };
-    const stays = (): void => assert.deepEqual({ link: readlinkSync(`${web}/diff`), inode: lstatSync(web).ino }, before);
+    const stays = (): void =>
+      assert.deepEqual({ link: readlinkSync(`${web}/diff`), inode: lstatSync(web).ino }, before);
 
     // The same disks.
     const folders = story.site.layerFolders();

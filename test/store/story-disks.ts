@@ -28,19 +28,34 @@ const file = (name: string, content: string): LayerEntry => ({ name, content: `$
 export async function storyDisks(): Promise<StoryDisks> {
   const tree = await tempTree('dpl-story');
   const base = await busyboxRoot();
-  const on = (tags: readonly string[], ...files: readonly LayerEntry[]): ArchiveImage => ({ tags, layers: [base, ...files.map((entry) => [entry])] });
+  const on = (tags: readonly string[], ...files: readonly LayerEntry[]): ArchiveImage => ({
+    tags,
+    layers: [base, ...files.map((entry) => [entry])],
+  });
   const alone = (tags: readonly string[], entry: LayerEntry): ArchiveImage => ({ tags, layers: [[...base, entry]] });
-  const build = async (name: string, images: readonly ArchiveImage[], ...args: readonly string[]): Promise<string> => makeDisk(path.join(tree.path, `${name}.ext4`), await dockerArchive(images), ...args);
+  const build = async (name: string, images: readonly ArchiveImage[], ...args: readonly string[]): Promise<string> =>
+    makeDisk(path.join(tree.path, `${name}.ext4`), await dockerArchive(images), ...args);
 
   const gone = on(['gone:1'], file('gone', 'gone'));
   const solo = alone(['solo:1'], file('solo', 'solo'));
   const tool = on(['tool:1'], file('tool', 'tool of the disk'));
   const app1 = on(['app:1', 'app:latest'], file('app', 'app 1'), file('app-more', 'more'));
   const first = [app1, on(['web:1'], file('web', 'web 1')), tool, on(['api:1'], file('api', 'api')), gone, solo];
-  const newer = [on(['app:2', 'app:latest'], file('app', 'app 2')), on(['web:1'], file('web', 'web 2')), tool, on(['api:1'], file('api', 'api 2'))];
+  const newer = [
+    on(['app:2', 'app:latest'], file('app', 'app 2')),
+    on(['web:1'], file('web', 'web 2')),
+    tool,
+    on(['api:1'], file('api', 'api 2')),
+  ];
   const other = [on(['app:latest'], file('app', 'app of another')), on(['tool:1'], file('tool', 'tool of another'))];
-  const pulled: ArchiveImage = { tags: ['pulled:1'], layers: [[...base, file('pulled', 'pulled')], [file('pulled-more', 'more')]] };
-  const repeat = [{ ...pulled, tags: ['repeat:1'], labels: { by: 'the disk' } }, { ...pulled, tags: ['repeat:2'], layers: [...pulled.layers, [file('repeat', 'repeat')]] }];
+  const pulled: ArchiveImage = {
+    tags: ['pulled:1'],
+    layers: [[...base, file('pulled', 'pulled')], [file('pulled-more', 'more')]],
+  };
+  const repeat = [
+    { ...pulled, tags: ['repeat:1'], labels: { by: 'the disk' } },
+    { ...pulled, tags: ['repeat:2'], layers: [...pulled.layers, [file('repeat', 'repeat')]] },
+  ];
   return {
     first: await build('first', first),
     newer: await build('newer', newer),

@@ -37,7 +37,11 @@ export class Story {
     this.disks = disks;
   }
 
-  static async begin(version: DockerdVersion, disks: StoryDisks, daemonConfig: Readonly<Record<string, unknown>> = {}): Promise<Story> {
+  static async begin(
+    version: DockerdVersion,
+    disks: StoryDisks,
+    daemonConfig: Readonly<Record<string, unknown>> = {},
+  ): Promise<Story> {
     const story = new Story(await makeSite(version), disks, daemonConfig);
     await story.attach(disks.first, 'main');
     await story.boot();
@@ -104,7 +108,10 @@ export class Story {
 
   async #apply(expected: readonly number[]): Promise<Boot> {
     const { exitCode, stderr, all } = await this.site.agent('apply');
-    assert.ok((expected.length === 0 ? [0] : expected).includes(exitCode ?? -1), `apply: exit status ${expected.join(' or ')} expected, got ${String(exitCode)}:\n${all}`);
+    assert.ok(
+      (expected.length === 0 ? [0] : expected).includes(exitCode ?? -1),
+      `apply: exit status ${expected.join(' or ')} expected, got ${String(exitCode)}:\n${all}`,
+    );
     return { findings: this.findings(), said: stderr };
   }
 
@@ -120,7 +127,11 @@ export class Story {
 
   /** What the newest status.json lists. */
   findings(): readonly Finding[] {
-    return (JSON.parse(readFileSync(path.join(this.site.folder, 'status/status.json'), 'utf8')) as { findings: readonly Finding[] }).findings;
+    return (
+      JSON.parse(readFileSync(path.join(this.site.folder, 'status/status.json'), 'utf8')) as {
+        findings: readonly Finding[];
+      }
+    ).findings;
   }
 
   /** Whether a layer of the store holds such a file. */

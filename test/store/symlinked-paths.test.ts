@@ -22,7 +22,11 @@ describe('paths that lead through symlinks', () => {
     await symlink('../tmp', at('var/run'));
     await symlink('tmp/later/status', at('status'));
     await symlink(site.dataRoot, at('data-link'));
-    await site.configure({ mountRoot: at('var/run/disks'), dataRoot: at('data-link'), statusSocket: at('status/status.sock') });
+    await site.configure({
+      mountRoot: at('var/run/disks'),
+      dataRoot: at('data-link'),
+      statusSocket: at('status/status.sock'),
+    });
     await site.attach(made.first);
     await site.apply();
     assert.deepEqual(site.status().findings, []);
@@ -72,7 +76,10 @@ describe('paths that lead through symlinks', () => {
     await mkdir(path.join(site.folder, 'elsewhere'));
     await symlink('../elsewhere', place);
     assert.match((await site.apply(3)).all, /a folder expected, found something else; remove it/);
-    assert.deepEqual(site.status().findings.map(({ code }) => code), ['MOUNT_FAILED']);
+    assert.deepEqual(
+      site.status().findings.map(({ code }) => code),
+      ['MOUNT_FAILED'],
+    );
     assert.deepEqual(mountsBelow(site.folder), []);
     assert.ok(lstatSync(place).isSymbolicLink());
     await site.remove();

@@ -19,7 +19,10 @@ export interface UserThings {
   /** By reference. */
   readonly images: ReadonlyMap<string, UserImage>;
   /** Container to what it prints when it is started: its own file, and one in its volume. */
-  readonly containers: ReadonlyMap<string, { readonly image: string; readonly prints: string; readonly standsOn: UserImage['standsOn'] }>;
+  readonly containers: ReadonlyMap<
+    string,
+    { readonly image: string; readonly prints: string; readonly standsOn: UserImage['standsOn'] }
+  >;
 }
 
 /** What stands on the first disk's layers that are wanted for it. */
@@ -33,7 +36,8 @@ const say = 'cat /own /volume/file 2>/dev/null; if [ ! -f /own ]; then echo own 
 export async function makeUserThings(dockerd: Dockerd, { archives }: StoryDisks, folder: string): Promise<UserThings> {
   const run = (...args: readonly string[]): Promise<string> => dockerd.cli(args);
   const references = new Map<string, Pick<UserImage, 'shows' | 'standsOn'>>();
-  const have = (reference: string, shows: UserImage['shows'], standsOn?: UserImage['standsOn']): void => void references.set(reference, { shows, standsOn });
+  const have = (reference: string, shows: UserImage['shows'], standsOn?: UserImage['standsOn']): void =>
+    void references.set(reference, { shows, standsOn });
 
   // A tag of his own in a repository that the disk has; a tag of the disk's that he has moved.
   await dockerd.cli(['load'], archives.mine);
@@ -59,7 +63,10 @@ export async function makeUserThings(dockerd: Dockerd, { archives }: StoryDisks,
   // Pulled by tag and by digest: one on his own layers, one on the disk's.
   const registry = await startRegistry(path.join(folder, 'registry'));
   await dockerd.cli(['load'], archives.pulled);
-  for (const [from, name] of [['pulled:1', 'pulled'], ['built:1', 'on-app']] as const) {
+  for (const [from, name] of [
+    ['pulled:1', 'pulled'],
+    ['built:1', 'on-app'],
+  ] as const) {
     const tag = `${registry.address}/${name}:1`;
     await run('tag', from, tag);
     const digest = /digest: (sha256:\w+)/.exec(await run('push', tag))?.[1] ?? '';
@@ -67,13 +74,21 @@ export async function makeUserThings(dockerd: Dockerd, { archives }: StoryDisks,
     if (name === 'pulled') await run('rmi', from);
     await run('pull', tag);
     await run('pull', `${registry.address}/${name}@${digest}`);
-    for (const reference of [tag, `${registry.address}/${name}@${digest}`]) have(reference, name === 'pulled' ? ['pulled', 'pulled'] : ['built', 'built'], name === 'pulled' ? undefined : 'app');
+    for (const reference of [tag, `${registry.address}/${name}@${digest}`])
+      have(
+        reference,
+        name === 'pulled' ? ['pulled', 'pulled'] : ['built', 'built'],
+        name === 'pulled' ? undefined : 'app',
+      );
   }
   await registry.stop();
 
   // Containers with a file and a nameless volume of their own.
   const containers = new Map<string, { image: string; prints: string; standsOn: UserImage['standsOn'] }>();
-  for (const [name, image, standsOn] of [['on-disk', 'app:1', 'app'], ['on-mine', 'mine:1', undefined]] as const) {
+  for (const [name, image, standsOn] of [
+    ['on-disk', 'app:1', 'app'],
+    ['on-mine', 'mine:1', undefined],
+  ] as const) {
     await run('run', '--name', name, '--network', 'none', '--volume', '/volume', image, 'sh', '-c', say);
     containers.set(name, { image: await idOf(dockerd, image), prints: 'own\nkept', standsOn });
   }
@@ -91,11 +106,31 @@ function idOf(dockerd: Dockerd, reference: string): Promise<string> {
  * take the volumes of containers that dockerd has forgotten.
  * @param except references that are no longer his
  */
-export async function checkUserThings(dockerd: Dockerd, things: UserThings, attached: Attached, except: readonly string[] = []): Promise<void> {
+export async function checkUserThings(
+  dockerd: Dockerd,
+  things: UserThings,
+  attached: Attached,
+  except: readonly string[] = [],
+): Promise<void> {
   const references = [...things.images].filter(([reference]) => !except.includes(reference));
-  const ids = await dockerd.cli(['image', 'inspect', '--format', '{{.Id}}', ...references.map(([reference]) => reference)]);
-  assert.deepEqual(ids.split('\n'), references.map(([, { id }]) => id));
-  const listed = await dockerd.cli(['images', '--no-trunc', '--digests', '--format', '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}']);
+  const ids = await dockerd.cli([
+    'image',
+    'inspect',
+    '--format',
+    '{{.Id}}',
+    ...references.map(([reference]) => reference),
+  ]);
+  assert.deepEqual(
+    ids.split('\n'),
+    references.map(([, { id }]) => id),
+  );
+  const listed = await dockerd.cli([
+    'images',
+    '--no-trunc',
+    '--digests',
+    '--format',
+    '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}',
+  ]);
   for (const [reference] of references) assert.ok(listed.split(/\s/).includes(reference), `${reference} is listed`);
 
   // 23.0 and later prune only nameless volumes, as all of these are.
@@ -104,10 +139,12 @@ export async function checkUserThings(dockerd: Dockerd, things: UserThings, atta
   const wrong: string[] = [];
   const each = new Map(references.map(([reference, image]) => [image.id, { reference, ...image }] as const));
   await Promise.all([
-    ...[...each.values()].filter(({ standsOn }) => works(standsOn)).map(async ({ reference, shows: [file, content] }) => {
-      const said = await fileIn(dockerd, reference, `/${file}`).catch(String);
-      if (said !== content) wrong.push(`${reference}: ${said}`);
-    }),
+    ...[...each.values()]
+      .filter(({ standsOn }) => works(standsOn))
+      .map(async ({ reference, shows: [file, content] }) => {
+        const said = await fileIn(dockerd, reference, `/${file}`).catch(String);
+        if (said !== content) wrong.push(`${reference}: ${said}`);
+      }),
     ...[...things.containers].map(async ([name, { image, prints, standsOn }]) => {
       assert.equal(await dockerd.cli(['inspect', '--format', '{{.Image}}', name]), image);
       const said = works(standsOn) ? await dockerd.cli(['start', '--attach', name]).catch(String) : prints;

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { cp } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -37,7 +46,8 @@ interface MadeDisk {
 /** Each of these layers gets a damage of its own. */
 const LAYERS = 14;
 const exitStatuses: Readonly<Record<string, number>> = { ok: 0, degraded: 3, failed: 1 };
-const messagesOf = ({ findings }: Verification): string => findings.map(({ code, message }) => `${code} ${message}`).join('\n');
+const messagesOf = ({ findings }: Verification): string =>
+  findings.map(({ code, message }) => `${code} ${message}`).join('\n');
 
 describe('verify', () => {
   let tree: TempTree;
@@ -49,7 +59,13 @@ describe('verify', () => {
     tree = await tempTree('dpl-verify');
     const base = await busyboxRoot();
     made = await diskOf('made', [
-      { tags: ['many:1'], layers: [base, ...Array.from({ length: LAYERS }, (_, index) => [{ name: `file-${index}`, content: `${index}\n` }])] },
+      {
+        tags: ['many:1'],
+        layers: [
+          base,
+          ...Array.from({ length: LAYERS }, (_, index) => [{ name: `file-${index}`, content: `${index}\n` }]),
+        ],
+      },
       { tags: ['app:1'], layers: [base, [{ name: 'file', content: 'first\n' }]] },
       { tags: ['app:2'], layers: [base, [{ name: 'file', content: 'second\n' }]] },
     ]);
@@ -63,9 +79,17 @@ describe('verify', () => {
   async function diskOf(name: string, images: readonly ArchiveImage[]): Promise<MadeDisk> {
     const file = await makeDisk(path.join(tree.path, `${name}.ext4`), await dockerArchive(images));
     const { stdout } = await agent(['inspect', '--json', file]);
-    const { images: found } = JSON.parse(stdout) as { images: { id: string; references: string[]; layers: ChainID[] }[] };
-    const image = (reference: string): { id: string; layers: ChainID[] } => found.find(({ references }) => references.includes(reference)) ?? assert.fail(reference);
-    return { file, archive: `${file}.tar`, chains: (reference) => image(reference).layers, id: (reference) => image(reference).id };
+    const { images: found } = JSON.parse(stdout) as {
+      images: { id: string; references: string[]; layers: ChainID[] }[];
+    };
+    const image = (reference: string): { id: string; layers: ChainID[] } =>
+      found.find(({ references }) => references.includes(reference)) ?? assert.fail(reference);
+    return {
+      file,
+      archive: `${file}.tar`,
+      chains: (reference) => image(reference).layers,
+      id: (reference) => image(reference).id,
+    };
   }
 
   /** Runs `verify`, which is to change nothing. */
@@ -86,25 +110,37 @@ describe('verify', () => {
     const commands = new Set(findings.flatMap(({ message }) => /; run: (.*)$/.exec(message)?.[1] ?? []));
     assert.ok(commands.size > 0);
     for (const command of commands) {
-      const [, file] = /^(?:rm (\S+) && )?docker-preloader apply$/.exec(command) ?? assert.fail(`unknown cure: ${command}`);
+      const [, file] =
+        /^(?:rm (\S+) && )?docker-preloader apply$/.exec(command) ?? assert.fail(`unknown cure: ${command}`);
       if (file !== undefined) unlinkSync(file);
     }
     await site.apply();
   }
 
   // How an overlay is shown depends on a parameter of its module, which another test changes.
-  const mountsBelow = ({ folder }: Site): string => readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => line.includes(folder)).map((line) => line.replace(/,redirect_dir=\w+/, '')).join('\n');
+  const mountsBelow = ({ folder }: Site): string =>
+    readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(folder))
+      .map((line) => line.replace(/,redirect_dir=\w+/, ''))
+      .join('\n');
   const inRoot = (...names: readonly string[]): string => path.join(site.dataRoot, ...names);
   const record = (chain: ChainID, name = ''): string => inRoot('image/overlay2/layerdb/sha256', chain.slice(7), name);
   const overlay = (chain: ChainID, name = ''): string => inRoot('overlay2', ownLayerNames(chain).cacheId, name);
   const link = (chain: ChainID): string => inRoot('overlay2/l', ownLayerNames(chain).link);
-  const config = (reference: string): string => inRoot('image/overlay2/imagedb/content/sha256', made.id(reference).slice(7));
+  const config = (reference: string): string =>
+    inRoot('image/overlay2/imagedb/content/sha256', made.id(reference).slice(7));
   const ledger = (): string => inRoot('docker-preloader/ledger.json');
   const repositories = (): string => inRoot('image/overlay2/repositories.json');
   /** Other content of the same size: what looking at sizes does not see. */
-  const change = (file: string): void => writeFileSync(file, readFileSync(file).map((byte, index) => (index === 5 ? byte ^ 1 : byte)));
+  const change = (file: string): void =>
+    writeFileSync(
+      file,
+      readFileSync(file).map((byte, index) => (index === 5 ? byte ^ 1 : byte)),
+    );
   /** From now on, the agent trusts sizes. */
-  const noteSynced = (): void => writeFileSync(ledger(), readFileSync(ledger(), 'utf8').replace('"synced":false', '"synced":true'));
+  const noteSynced = (): void =>
+    writeFileSync(ledger(), readFileSync(ledger(), 'utf8').replace('"synced":false', '"synced":true'));
 
   it('has no fault to tell of a store that was just filled, and reads every layer with --deep', async () => {
     const shallow = await verify();
@@ -127,8 +163,14 @@ describe('verify', () => {
     unlinkSync(overlay(made.chains('app:1')[1] ?? assert.fail(), 'lower'));
     const damaged = await verify();
     assert.equal(damaged.state, 'failed');
-    assert.match(messagesOf(damaged), /^STORE_DIFFERS disk \S+: 1 image and 0 layers \(app:2\) are not in the store yet; run: systemctl restart docker$/m);
-    assert.match(messagesOf(damaged), /^STORE_DAMAGED layer .* overlay2\/\w+\/lower: l\/\S+ expected, found nothing; run: systemctl restart docker$/m);
+    assert.match(
+      messagesOf(damaged),
+      /^STORE_DIFFERS disk \S+: 1 image and 0 layers \(app:2\) are not in the store yet; run: systemctl restart docker$/m,
+    );
+    assert.match(
+      messagesOf(damaged),
+      /^STORE_DAMAGED layer .* overlay2\/\w+\/lower: l\/\S+ expected, found nothing; run: systemctl restart docker$/m,
+    );
     await dockerd.cli(['rm', '--force', 'runs']);
     await dockerd.stop();
     await site.apply();
@@ -146,29 +188,104 @@ describe('verify', () => {
     symlinkSync(target, file);
   };
   const layerDamages: readonly Damage[] = [
-    { what: 'a link to the disk that is gone', damage: (chain) => unlinkSync(overlay(chain, 'diff')), says: /\/diff: \/\S+\/overlay2\/\w+\/diff expected, found nothing; run/ },
-    { what: 'a link that leads elsewhere', damage: (chain) => relink(overlay(chain, 'diff'), '/nowhere'), says: /\/diff: \S+ expected, found \/nowhere; run/ },
-    { what: 'a lower of another layer', damage: (chain) => writeFileSync(overlay(chain, 'lower'), `l/${emptyLayer.link}`), says: /\/lower: .* expected, found l\/\w+; run/ },
-    { what: 'an empty link file, as a power cut leaves it', damage: (chain) => writeFileSync(overlay(chain, 'link'), ''), says: /\/link: \w+ expected, found an empty file; run/ },
-    { what: 'a missing `committed`', damage: (chain) => unlinkSync(overlay(chain, 'committed')), says: /\/committed: a file expected, found nothing; run/ },
-    { what: 'a missing l/ link', damage: (chain) => unlinkSync(link(chain)), says: /overlay2\/l\/\w+: \.\.\/\w+\/diff expected, found nothing; run/ },
-    { what: 'a layer folder that is gone', damage: (chain) => rmSync(overlay(chain), { recursive: true }), says: / overlay2\/\w+\/diff: .* expected, found nothing, and 3 more files; run/ },
-    { what: 'a record that is gone', damage: (chain) => rmSync(record(chain), { recursive: true }), says: /layerdb\/sha256\/\w+\/\S+: .* expected, found nothing, and \d more files; run/ },
-    { what: 'a record with another size', damage: (chain) => writeFileSync(record(chain, 'size'), '1'), says: /\/size: \d+ expected, found 1; run/ },
-    { what: 'a record with another parent', damage: (chain) => writeFileSync(record(chain, 'parent'), chain), says: /\/parent: sha256:\w+ expected, found sha256:\w+; run/ },
-    { what: 'an empty cache-id', damage: (chain) => writeFileSync(record(chain, 'cache-id'), ''), says: /\/cache-id: \w+ expected, found an empty file; run/ },
-    { what: 'a missing tar-split', damage: (chain) => unlinkSync(record(chain, 'tar-split.json.gz')), says: /tar-split\.json\.gz: that of the disk expected, found another, or none; run/ },
-    { what: 'a tar-split of other content and the same size', damage: (chain) => change(record(chain, 'tar-split.json.gz')), says: /tar-split\.json\.gz: the same as on the disk expected, found another; run: rm \S+ && / },
+    {
+      what: 'a link to the disk that is gone',
+      damage: (chain) => unlinkSync(overlay(chain, 'diff')),
+      says: /\/diff: \/\S+\/overlay2\/\w+\/diff expected, found nothing; run/,
+    },
+    {
+      what: 'a link that leads elsewhere',
+      damage: (chain) => relink(overlay(chain, 'diff'), '/nowhere'),
+      says: /\/diff: \S+ expected, found \/nowhere; run/,
+    },
+    {
+      what: 'a lower of another layer',
+      damage: (chain) => writeFileSync(overlay(chain, 'lower'), `l/${emptyLayer.link}`),
+      says: /\/lower: .* expected, found l\/\w+; run/,
+    },
+    {
+      what: 'an empty link file, as a power cut leaves it',
+      damage: (chain) => writeFileSync(overlay(chain, 'link'), ''),
+      says: /\/link: \w+ expected, found an empty file; run/,
+    },
+    {
+      what: 'a missing `committed`',
+      damage: (chain) => unlinkSync(overlay(chain, 'committed')),
+      says: /\/committed: a file expected, found nothing; run/,
+    },
+    {
+      what: 'a missing l/ link',
+      damage: (chain) => unlinkSync(link(chain)),
+      says: /overlay2\/l\/\w+: \.\.\/\w+\/diff expected, found nothing; run/,
+    },
+    {
+      what: 'a layer folder that is gone',
+      damage: (chain) => rmSync(overlay(chain), { recursive: true }),
+      says: / overlay2\/\w+\/diff: .* expected, found nothing, and 3 more files; run/,
+    },
+    {
+      what: 'a record that is gone',
+      damage: (chain) => rmSync(record(chain), { recursive: true }),
+      says: /layerdb\/sha256\/\w+\/\S+: .* expected, found nothing, and \d more files; run/,
+    },
+    {
+      what: 'a record with another size',
+      damage: (chain) => writeFileSync(record(chain, 'size'), '1'),
+      says: /\/size: \d+ expected, found 1; run/,
+    },
+    {
+      what: 'a record with another parent',
+      damage: (chain) => writeFileSync(record(chain, 'parent'), chain),
+      says: /\/parent: sha256:\w+ expected, found sha256:\w+; run/,
+    },
+    {
+      what: 'an empty cache-id',
+      damage: (chain) => writeFileSync(record(chain, 'cache-id'), ''),
+      says: /\/cache-id: \w+ expected, found an empty file; run/,
+    },
+    {
+      what: 'a missing tar-split',
+      damage: (chain) => unlinkSync(record(chain, 'tar-split.json.gz')),
+      says: /tar-split\.json\.gz: that of the disk expected, found another, or none; run/,
+    },
+    {
+      what: 'a tar-split of other content and the same size',
+      damage: (chain) => change(record(chain, 'tar-split.json.gz')),
+      says: /tar-split\.json\.gz: the same as on the disk expected, found another; run: rm \S+ && /,
+    },
   ];
   const imageDamages: readonly Damage[] = [
-    { what: 'an image configuration of other content and the same size', damage: () => change(config('many:1')), says: /image many:1: a configuration with digest sha256:\w+ expected, found sha256:\w+; run: rm \S+ && / },
-    { what: 'a missing image configuration', damage: () => unlinkSync(config('app:1')), says: /image app:1: \S+: its configuration expected, found nothing; run/ },
-    { what: 'an image configuration cut short', damage: () => writeFileSync(config('app:2'), ''), says: /image app:2: \S+: the configuration with this digest expected, found something else; run/ },
-    { what: 'a missing empty layer', damage: () => rmSync(inRoot('overlay2', emptyLayer.cacheId), { recursive: true }), says: /the empty layer that base layers of disks stand on is missing or not whole; run/ },
-    { what: 'a disk that is not mounted', damage: () => unmountBelow(site.mountRoot), says: /disk \S+: mounted where dockerd looks for its layers expected, found nothing mounted there; run/ },
+    {
+      what: 'an image configuration of other content and the same size',
+      damage: () => change(config('many:1')),
+      says: /image many:1: a configuration with digest sha256:\w+ expected, found sha256:\w+; run: rm \S+ && /,
+    },
+    {
+      what: 'a missing image configuration',
+      damage: () => unlinkSync(config('app:1')),
+      says: /image app:1: \S+: its configuration expected, found nothing; run/,
+    },
+    {
+      what: 'an image configuration cut short',
+      damage: () => writeFileSync(config('app:2'), ''),
+      says: /image app:2: \S+: the configuration with this digest expected, found something else; run/,
+    },
+    {
+      what: 'a missing empty layer',
+      damage: () => rmSync(inRoot('overlay2', emptyLayer.cacheId), { recursive: true }),
+      says: /the empty layer that base layers of disks stand on is missing or not whole; run/,
+    },
+    {
+      what: 'a disk that is not mounted',
+      damage: () => unmountBelow(site.mountRoot),
+      says: /disk \S+: mounted where dockerd looks for its layers expected, found nothing mounted there; run/,
+    },
   ];
 
-  for (const [kind, damages] of [['layers', layerDamages], ['images and mounts', imageDamages]] as const) {
+  for (const [kind, damages] of [
+    ['layers', layerDamages],
+    ['images and mounts', imageDamages],
+  ] as const) {
     describe(`of damaged ${kind}`, () => {
       let found: Verification;
 
@@ -198,9 +315,22 @@ describe('verify', () => {
   }
 
   for (const { what, damage, says } of [
-    { what: 'a tag that is gone', damage: () => writeFileSync(repositories(), readFileSync(repositories(), 'utf8').replace(/"app:1":"[^"]+",?/, '')), says: /^STORE_DIFFERS app:1: image sha256:\w+ expected, found no such name; run/ },
-    { what: 'a lost ledger', damage: () => unlinkSync(ledger()), says: /^STORE_DIFFERS the ledger does not say what is in the store; run/ },
-    { what: 'a ledger that is no JSON', damage: () => writeFileSync(ledger(), '{'), says: /^LEDGER_INVALID .*\nSTORE_DIFFERS the ledger does not say what is in the store; run/ },
+    {
+      what: 'a tag that is gone',
+      damage: () =>
+        writeFileSync(repositories(), readFileSync(repositories(), 'utf8').replace(/"app:1":"[^"]+",?/, '')),
+      says: /^STORE_DIFFERS app:1: image sha256:\w+ expected, found no such name; run/,
+    },
+    {
+      what: 'a lost ledger',
+      damage: () => unlinkSync(ledger()),
+      says: /^STORE_DIFFERS the ledger does not say what is in the store; run/,
+    },
+    {
+      what: 'a ledger that is no JSON',
+      damage: () => writeFileSync(ledger(), '{'),
+      says: /^LEDGER_INVALID .*\nSTORE_DIFFERS the ledger does not say what is in the store; run/,
+    },
   ]) {
     it(`tells of ${what}, and what it says to do mends it`, async () => {
       damage();
@@ -214,28 +344,44 @@ describe('verify', () => {
 
   it('runs the images after all of that', async () => {
     const dockerd = await site.start();
-    for (const [image, command, expected] of [['app:1', 'cat /file', 'first'], ['app:2', 'cat /file', 'second'], ['own:1', 'cat /file', 'first'], ['many:1', 'cat /file-13', '13']] as const) {
+    for (const [image, command, expected] of [
+      ['app:1', 'cat /file', 'first'],
+      ['app:2', 'cat /file', 'second'],
+      ['own:1', 'cat /file', 'first'],
+      ['many:1', 'cat /file-13', '13'],
+    ] as const) {
       assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', image, 'sh', '-c', command]), expected);
     }
     await dockerd.stop();
   });
 
   it('tells of a disk that came and of one that went, and of layers that neither ledger nor disk knows', async () => {
-    const other = await diskOf('other', [{ tags: ['other:1'], layers: [await busyboxRoot(), [{ name: 'file', content: 'other\n' }]] }]);
+    const other = await diskOf('other', [
+      { tags: ['other:1'], layers: [await busyboxRoot(), [{ name: 'file', content: 'other\n' }]] },
+    ]);
     await site.attach(other.file);
     const came = await verify();
     assert.equal(came.state, 'degraded');
-    assert.match(messagesOf(came), /^STORE_DIFFERS disk \S+-other: 1 image and 1 layer \(other:1\) are not in the store yet; run: docker-preloader apply$/);
+    assert.match(
+      messagesOf(came),
+      /^STORE_DIFFERS disk \S+-other: 1 image and 1 layer \(other:1\) are not in the store yet; run: docker-preloader apply$/,
+    );
     const before = readFileSync(ledger());
     await cure(came);
     await site.detach(other.file);
     const went = await verify();
     assert.equal(went.state, 'degraded');
-    assert.match(messagesOf(went), /^STORE_DIFFERS 1 image and 1 layer \(other:1\) of disks that are not attached any more are still in the store; run: docker-preloader apply$/);
+    assert.match(
+      messagesOf(went),
+      /^STORE_DIFFERS 1 image and 1 layer \(other:1\) of disks that are not attached any more are still in the store; run: docker-preloader apply$/,
+    );
     writeFileSync(ledger(), before);
     const forgotten = await verify();
     assert.equal(forgotten.state, 'failed');
-    assert.match(messagesOf(forgotten), /^STORE_DAMAGED layer sha256:\w+: in the ledger expected, or on a disk, found in the store alone; run: rm \S+ && docker-preloader apply$/m);
+    assert.match(
+      messagesOf(forgotten),
+      /^STORE_DAMAGED layer sha256:\w+: in the ledger expected, or on a disk, found in the store alone; run: rm \S+ && docker-preloader apply$/m,
+    );
     // With the ledger lost, whose image it was cannot be known: it stays, and its disk is named.
     unlinkSync(ledger());
     await site.apply(3);
@@ -246,7 +392,7 @@ describe('verify', () => {
     assert.equal((await verify()).state, 'ok');
   });
 
-  it('finds damage in layers of the user that a disk\'s images stand on, with --deep', async () => {
+  it("finds damage in layers of the user that a disk's images stand on, with --deep", async () => {
     await site.attach(shared.file);
     await site.apply();
     assert.equal((await verify(site, '--deep')).state, 'ok');
@@ -256,17 +402,21 @@ describe('verify', () => {
     assert.equal((await verify()).state, 'ok');
     const found = await verify(site, '--deep');
     assert.equal(found.state, 'failed');
-    assert.match(messagesOf(found), /^CONTENT_WRONG layer sha256:\w+ of your own: content with digest sha256:\w+ expected, found sha256:\w+; remove the images that stand on it, then pull or load them again$/);
+    assert.match(
+      messagesOf(found),
+      /^CONTENT_WRONG layer sha256:\w+ of your own: content with digest sha256:\w+ expected, found sha256:\w+; remove the images that stand on it, then pull or load them again$/,
+    );
   });
 
-  it('tells of damage on a disk: of metadata always, of layers\' content with --deep', async () => {
+  it("tells of damage on a disk: of metadata always, of layers' content with --deep", async () => {
     const damaged = path.join(tree.path, 'damaged.ext4');
     await cp(made.file, damaged);
     const mounted = path.join(tree.path, 'mounted');
     mkdirSync(mounted);
     await execa('mount', ['-o', 'loop', damaged, mounted]);
     const layers = made.chains('many:1').slice(1);
-    const onDisk = (index: number, name: string): string => path.join(mounted, 'overlay2', ownLayerNames(layers[index] ?? assert.fail()).cacheId, name);
+    const onDisk = (index: number, name: string): string =>
+      path.join(mounted, 'overlay2', ownLayerNames(layers[index] ?? assert.fail()).cacheId, name);
     writeFileSync(onDisk(0, 'diff/file-0'), '9\n');
     truncateSync(onDisk(1, 'diff/file-1'), 0);
     unlinkSync(onDisk(2, 'diff/file-2'));
@@ -275,7 +425,10 @@ describe('verify', () => {
     const names = path.join(mounted, 'image/overlay2/repositories.json');
     writeFileSync(names, readFileSync(names, 'utf8').replace('app:1', 'app:9'));
     mkdirSync(path.join(mounted, 'image/overlay2/imagedb/metadata/sha256', made.id('app:1').slice(7)));
-    writeFileSync(path.join(mounted, 'image/overlay2/imagedb/metadata/sha256', made.id('app:1').slice(7), 'parent'), made.id('app:2'));
+    writeFileSync(
+      path.join(mounted, 'image/overlay2/imagedb/metadata/sha256', made.id('app:1').slice(7), 'parent'),
+      made.id('app:2'),
+    );
     await unmountBelow(mounted);
 
     const other = await makeSite('28.5');
@@ -304,8 +457,18 @@ describe('verify', () => {
 
     const { exitCode, stdout, stderr } = await other.agent('verify', '--deep');
     assert.deepEqual([exitCode, stderr], [1, '']);
-    assert.equal(stdout.split('\n').slice(0, -1).join('\n').replaceAll(/^CONTENT_WRONG:/gm, 'CONTENT_WRONG'), messagesOf(deep));
-    assert.match(stdout, /\nfailed: 8 faults: \S+ against 1 disk, \d+ metadata files compared, 17 layers of \d+\.\d MB compared with their digests$/);
+    assert.equal(
+      stdout
+        .split('\n')
+        .slice(0, -1)
+        .join('\n')
+        .replaceAll(/^CONTENT_WRONG:/gm, 'CONTENT_WRONG'),
+      messagesOf(deep),
+    );
+    assert.match(
+      stdout,
+      /\nfailed: 8 faults: \S+ against 1 disk, \d+ metadata files compared, 17 layers of \d+\.\d MB compared with their digests$/,
+    );
   });
 
   it('follows no tar-split out of its layer', async () => {
@@ -325,17 +488,37 @@ describe('verify', () => {
 
   it('shows on a terminal how far it is, and leaves nothing behind on Ctrl-C', async () => {
     await ensureDebianPackages(['bsdutils'], { install: true });
-    const large = await diskOf('large', [{ tags: ['large:1'], layers: [[{ name: 'zeros', content: Buffer.alloc(100 * 1024 * 1024) }]] }]);
+    const large = await diskOf('large', [
+      { tags: ['large:1'], layers: [[{ name: 'zeros', content: Buffer.alloc(100 * 1024 * 1024) }]] },
+    ]);
     const quiet = await makeSite('28.5', { mountRoot: path.join(tree.path, 'not/there') });
     await quiet.attach(large.file);
     const [command, ...args] = agentCommand();
     const before = await quiet.snapshot();
-    const child = spawn('script', ['--quiet', '--return', '--command', ['stty cols 200; exec', command, ...args, 'verify', '--deep', '--config', path.join(quiet.folder, 'config.json')].join(' '), '/dev/null'], { stdio: ['pipe', 'pipe', 'ignore'] });
+    const child = spawn(
+      'script',
+      [
+        '--quiet',
+        '--return',
+        '--command',
+        [
+          'stty cols 200; exec',
+          command,
+          ...args,
+          'verify',
+          '--deep',
+          '--config',
+          path.join(quiet.folder, 'config.json'),
+        ].join(' '),
+        '/dev/null',
+      ],
+      { stdio: ['pipe', 'pipe', 'ignore'] },
+    );
     let said = '';
     child.stdout.on('data', (chunk: Buffer) => {
       if (!said.includes(' % of ') && (said += chunk.toString()).includes(' % of ')) child.stdin.write('\u0003');
     });
-    const [status] = await once(child, 'exit') as [number | null];
+    const [status] = (await once(child, 'exit')) as [number | null];
     assert.match(said, /\d+ % of 104\.9 MB, .*: disk \S+-large: layer/);
     assert.equal(status, 128 + 2, said);
     assert.equal(await quiet.snapshot(), before);
@@ -345,8 +528,15 @@ describe('verify', () => {
 
   it('says that it needs root', async () => {
     const [command, ...args] = agentCommand();
-    const { exitCode, stderr } = await execa('setpriv', ['--reuid', '65534', '--clear-groups', command, ...args, 'verify'], { reject: false });
+    const { exitCode, stderr } = await execa(
+      'setpriv',
+      ['--reuid', '65534', '--clear-groups', command, ...args, 'verify'],
+      { reject: false },
+    );
     assert.equal(exitCode, 1);
-    assert.match(stderr, /^docker-preloader: root expected, who alone may mount disks to look at them; run it with sudo$/);
+    assert.match(
+      stderr,
+      /^docker-preloader: root expected, who alone may mount disks to look at them; run it with sudo$/,
+    );
   });
 });

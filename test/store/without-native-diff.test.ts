@@ -19,8 +19,13 @@ for (const version of dockerdVersions) {
     let dockerd: Dockerd;
     /** The names that a build on the single-layer `base:1` records. */
     const build = async (tag: string, builder: 'classic' | 'buildkit'): Promise<readonly (readonly string[])[]> => {
-      await buildImage(dockerd, tag, 'FROM base:1\nCOPY mine /mine\nRUN rm /lower/kept\n', builder, { mine: `${tag}\n` });
-      assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', tag, 'sh', '-c', 'cat /mine; ls /lower']), `${tag}\nchanged\ndeleted`);
+      await buildImage(dockerd, tag, 'FROM base:1\nCOPY mine /mine\nRUN rm /lower/kept\n', builder, {
+        mine: `${tag}\n`,
+      });
+      assert.equal(
+        await dockerd.cli(['run', '--rm', '--network', 'none', tag, 'sh', '-c', 'cat /mine; ls /lower']),
+        `${tag}\nchanged\ndeleted`,
+      );
       const [base, ...own] = await savedLayers(dockerd, tag);
       assert.equal(base?.diffId, made.images.first['base:1']?.diffIds[0]);
       return own.map(({ names }) => names.filter((name) => !/^(lower|dev|etc|proc|sys|run)\/?$/.test(name)).sort());
@@ -43,7 +48,10 @@ for (const version of dockerdVersions) {
     }
 
     it('runs, saves, removes and prunes', async () => {
-      assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'multi:1', 'sh', '-c', observe]), changedFiles);
+      assert.equal(
+        await dockerd.cli(['run', '--rm', '--network', 'none', 'multi:1', 'sh', '-c', observe]),
+        changedFiles,
+      );
       for (const tag of ['base:1', 'multi:1', 'buildkit:1']) {
         for (const { diffId, digest } of await savedLayers(dockerd, tag)) assert.equal(digest, diffId);
       }
@@ -59,7 +67,10 @@ for (const version of dockerdVersions) {
       await rm(path.join(base, 'lower'));
       dockerd = await withoutNativeDiff(() => site.start());
       const [copied] = await build('uncured:1', 'buildkit');
-      assert.ok(copied?.includes('bin/busybox'), `the fault that the cure is for does not show: ${String(copied?.join())}`);
+      assert.ok(
+        copied?.includes('bin/busybox'),
+        `the fault that the cure is for does not show: ${String(copied?.join())}`,
+      );
       await dockerd.stop();
       // The next start of Docker has the cure again.
       await site.apply();

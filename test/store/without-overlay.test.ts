@@ -24,7 +24,14 @@ describe('a data root on which overlay cannot be mounted', () => {
       // overlayfs refuses an upper folder that is on overlayfs itself.
       const [lower, upper, work] = ['lower', 'upper', 'work'].map((name) => path.join(site.folder, name));
       for (const folder of [lower, upper, work]) await mkdir(folder ?? '');
-      await execa('mount', ['-t', 'overlay', '-o', `lowerdir=${lower},upperdir=${upper},workdir=${work}`, 'overlay', site.dataRoot]);
+      await execa('mount', [
+        '-t',
+        'overlay',
+        '-o',
+        `lowerdir=${lower},upperdir=${upper},workdir=${work}`,
+        'overlay',
+        site.dataRoot,
+      ]);
 
       const { exitCode, all } = await site.agent('apply');
       assert.equal(existsSync(path.join(site.dataRoot, 'overlay2')), false);
@@ -49,8 +56,14 @@ describe('a data root whose filesystem does not tell the types of entries', () =
       const mountAgain = await mountOn(site, ['mkfs.ext4', '-q', '-O', '^filetype']);
 
       const { all } = await site.apply(3);
-      assert.match(all, /is left alone: overlay2 does not work on .*: its filesystem was made without d_type support; make it anew with it/);
-      assert.deepEqual(site.status().findings.map(({ code }) => code), ['STORE_UNSUPPORTED']);
+      assert.match(
+        all,
+        /is left alone: overlay2 does not work on .*: its filesystem was made without d_type support; make it anew with it/,
+      );
+      assert.deepEqual(
+        site.status().findings.map(({ code }) => code),
+        ['STORE_UNSUPPORTED'],
+      );
       assert.deepEqual(readdirSync(site.dataRoot).sort(), ['docker-preloader', 'lost+found']);
       const dockerd = await site.start();
       assert.equal(await driverOf(dockerd), 'vfs');
@@ -107,7 +120,10 @@ describe('a data root that cannot be written to', () => {
     await mountOn(site, ['mkfs.ext4', '-q']);
     await execa('mount', ['-o', 'remount,ro', site.dataRoot]);
     assert.match((await site.apply(1)).all, /a data root that can be written to expected: EROFS/);
-    assert.deepEqual(site.status().findings.map(({ code }) => code), ['STORE_WRITE']);
+    assert.deepEqual(
+      site.status().findings.map(({ code }) => code),
+      ['STORE_WRITE'],
+    );
     await site.remove();
   });
 });
@@ -124,7 +140,12 @@ describe('the trial of overlay on an empty data root', () => {
     await writeFile(path.join(site.dataRoot, 'waiting'), randomBytes(400e6));
     const trialMs = timeOf(() => assert.equal(overlayProblem(site.dataRoot), undefined));
     const afterTrial = writtenMb() - before;
-    const paths = ['lower', 'upper', 'work', 'merged'].map((name) => path.join(site.dataRoot, name)) as [string, string, string, string];
+    const paths = ['lower', 'upper', 'work', 'merged'].map((name) => path.join(site.dataRoot, name)) as [
+      string,
+      string,
+      string,
+      string,
+    ];
     for (const folder of paths) await mkdir(folder);
     const [lower, upper, work, merged] = paths;
     const plainMs = timeOf(() => {
@@ -132,7 +153,9 @@ describe('the trial of overlay on an empty data root', () => {
       unmount(merged);
     });
     const afterPlain = writtenMb() - before;
-    test.diagnostic(`400 MB to be written: trial ${trialMs.toFixed(1)} ms and ${afterTrial.toFixed(0)} MB written, as dockerd does it ${plainMs.toFixed(1)} ms and ${afterPlain.toFixed(0)} MB; ratio ${(trialMs / plainMs).toFixed(3)}`);
+    test.diagnostic(
+      `400 MB to be written: trial ${trialMs.toFixed(1)} ms and ${afterTrial.toFixed(0)} MB written, as dockerd does it ${plainMs.toFixed(1)} ms and ${afterPlain.toFixed(0)} MB; ratio ${(trialMs / plainMs).toFixed(3)}`,
+    );
     assert.ok(afterPlain > 300, 'nothing was left to be written: the test shows nothing');
     assert.ok(afterTrial < 100);
     assert.ok(trialMs < plainMs / 3);
@@ -146,7 +169,9 @@ describe('the trial of overlay on an empty data root', () => {
       const site = await makeSite('28.5');
       await site.attach(made.first);
       const trial = path.join(site.dataRoot, 'docker-preloader-trial');
-      const [lower, upper, work, merged] = ['lower1', 'upper', 'work', 'merged'].map((name) => path.join(trial, `${name}-${option}`)) as [string, string, string, string];
+      const [lower, upper, work, merged] = ['lower1', 'upper', 'work', 'merged'].map((name) =>
+        path.join(trial, `${name}-${option}`),
+      ) as [string, string, string, string];
       for (const folder of [lower, upper, work, merged]) await mkdir(folder, { recursive: true });
       mountOverlay(merged, { lower: [lower], upper, work, volatile: option === 'volatile' });
       await site.apply();

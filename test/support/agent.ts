@@ -26,6 +26,12 @@ export function agentCommand(): readonly [string, ...string[]] {
 /** Runs a command of the agent to its end; whatever exit status it has is returned, not thrown. */
 export async function agent(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<AgentResult> {
   const [command, ...before] = agentCommand();
-  const { exitCode, stdout, stderr, all } = await execa(command, [...before, ...args], { reject: false, all: true, stdin: 'ignore', timeout: 120_000, env });
+  const { exitCode, stdout, stderr, all } = await execa(command, [...before, ...args], {
+    reject: false,
+    all: true,
+    stdin: 'ignore',
+    timeout: 120_000,
+    env,
+  });
   return { exitCode, stdout, stderr, all };
 }

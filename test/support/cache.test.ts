@@ -34,11 +34,17 @@ describe('cached', () => {
   });
 
   it('leaves nothing behind when making fails, and tries again next time', async () => {
-    await assert.rejects(cached('two', async (dir) => {
-      writeFileSync(path.join(dir, 'half'), '');
-      throw new Error('no space');
-    }), /no space/);
-    assert.deepEqual((await readdir(folder)).filter((name) => name.startsWith('two') && !name.endsWith('.lock')), []);
+    await assert.rejects(
+      cached('two', async (dir) => {
+        writeFileSync(path.join(dir, 'half'), '');
+        throw new Error('no space');
+      }),
+      /no space/,
+    );
+    assert.deepEqual(
+      (await readdir(folder)).filter((name) => name.startsWith('two') && !name.endsWith('.lock')),
+      [],
+    );
     assert.ok(existsSync(await cached('two', async () => {})));
   });
 
@@ -51,6 +57,9 @@ describe('cached', () => {
   });
 
   it('refuses a key that would leave the cache', async () => {
-    await assert.rejects(cached('../x', async () => {}), /Expected a cache key/);
+    await assert.rejects(
+      cached('../x', async () => {}),
+      /Expected a cache key/,
+    );
   });
 });

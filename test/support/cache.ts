@@ -6,8 +6,10 @@ import { withFileLock } from './file-lock.ts';
 
 /** Where the tests keep what is expensive to make (extracted dockerds, guest roots, disks), between runs. */
 export function cacheDir(): string {
-  return process.env['DOCKER_PRELOADER_CACHE'] ??
-    path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'docker-preloader');
+  return (
+    process.env['DOCKER_PRELOADER_CACHE'] ??
+    path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'docker-preloader')
+  );
 }
 
 /**

@@ -11,10 +11,18 @@ import { mountsBelow, tempTree } from './temp-tree.ts';
 describe('cleanUpAll', () => {
   it('undoes the newest first, each once, and the others too when one fails', async () => {
     const undone: string[] = [];
-    cleanUpLater('first', () => { undone.push('first'); });
-    const undoSecond = cleanUpLater('second', () => { undone.push('second'); });
-    cleanUpLater('third', () => { throw new Error('busy'); });
-    cleanUpLater('fourth', async () => { undone.push('fourth'); });
+    cleanUpLater('first', () => {
+      undone.push('first');
+    });
+    const undoSecond = cleanUpLater('second', () => {
+      undone.push('second');
+    });
+    cleanUpLater('third', () => {
+      throw new Error('busy');
+    });
+    cleanUpLater('fourth', async () => {
+      undone.push('fourth');
+    });
     await undoSecond();
     await undoSecond();
     await assert.rejects(cleanUpAll(), /could not clean up third: busy/);
@@ -24,10 +32,14 @@ describe('cleanUpAll', () => {
 
   it('undoes what is registered meanwhile before what it may stand on', async () => {
     const undone: string[] = [];
-    cleanUpLater('folder', () => { undone.push('folder'); });
+    cleanUpLater('folder', () => {
+      undone.push('folder');
+    });
     cleanUpLater('dockerd', () => {
       undone.push('dockerd');
-      cleanUpLater('agent', () => { undone.push('agent'); });
+      cleanUpLater('agent', () => {
+        undone.push('agent');
+      });
     });
     await cleanUpAll();
     assert.deepEqual(undone, ['dockerd', 'agent', 'folder']);
@@ -53,8 +65,10 @@ describe('tempTree', () => {
         import { tempTree } from ${JSON.stringify(path.join(import.meta.dirname, 'temp-tree.ts'))};
         console.log((await tempTree()).path);
         setInterval(() => {}, 1000);`;
-      const child = spawn(process.execPath, ['--input-type=module', '--eval', script], { stdio: ['ignore', 'pipe', 'inherit'] });
-      const [line] = await once(child.stdout, 'data') as [Buffer];
+      const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      const [line] = (await once(child.stdout, 'data')) as [Buffer];
       const folder = line.toString().trim();
       assert.ok(existsSync(folder));
       child.kill(signal);

@@ -19,7 +19,9 @@ let watching = false;
  * @returns undoes it now
  */
 export function cleanUpLater(
-  what: string, undo: () => Promise<void> | void, isThere: () => boolean = () => false,
+  what: string,
+  undo: () => Promise<void> | void,
+  isThere: () => boolean = () => false,
 ): () => Promise<void> {
   watchSignals();
   const entry = { what, undo, isThere };
@@ -50,13 +52,18 @@ function next(): Entry | undefined {
 function run(entry: Entry): Promise<void> {
   if (entries.delete(entry)) {
     undone.push(entry);
-    undoing.set(entry, (async () => entry.undo())().finally(() => undoing.delete(entry)));
+    undoing.set(
+      entry,
+      (async () => entry.undo())().finally(() => undoing.delete(entry)),
+    );
   }
   return undoing.get(entry) ?? Promise.resolve();
 }
 
 function withCause(error: unknown): string {
-  return error instanceof Error ? `${error.message}${error.cause === undefined ? '' : `: ${withCause(error.cause)}`}` : String(error);
+  return error instanceof Error
+    ? `${error.message}${error.cause === undefined ? '' : `: ${withCause(error.cause)}`}`
+    : String(error);
 }
 
 /** Cleans up, and again what the work that was interrupted has brought back meanwhile. */

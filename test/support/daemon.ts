@@ -23,7 +23,12 @@ let daemons = 0;
 export async function startDaemon(configFile: string, folder: string): Promise<Daemon> {
   const socket = await notifySocket(path.join(folder, `notify-${daemons++}.sock`));
   const daemon = spawnDaemon(configFile, folder, { NOTIFY_SOCKET: socket.path });
-  await Promise.race([socket.waitFor('READY=1'), daemon.ended.then(() => Promise.reject(new Error(`READY=1 expected, found the end of the agent:\n${daemon.log()}`)))]);
+  await Promise.race([
+    socket.waitFor('READY=1'),
+    daemon.ended.then(() =>
+      Promise.reject(new Error(`READY=1 expected, found the end of the agent:\n${daemon.log()}`)),
+    ),
+  ]);
   await socket.close();
   return daemon;
 }
@@ -40,7 +45,10 @@ export function spawnDaemon(configFile: string, folder: string, env: Readonly<Re
   const config = openSync(configFile, 'r');
   const log = openSync(logFile, 'a');
   // setpriv: should the tests be killed outright, the kernel ends the agent.
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args, 'run', '--config', '/dev/fd/3'], { stdio: ['ignore', log, log, config], env: { ...process.env, ...env } });
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args, 'run', '--config', '/dev/fd/3'], {
+    stdio: ['ignore', log, log, config],
+    env: { ...process.env, ...env },
+  });
   for (const fd of [config, log]) closeSync(fd);
   const ended = once(child, 'exit').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
   const end = cleanUpLater(`the agent on ${folder}`, async () => {
@@ -48,7 +56,8 @@ export function spawnDaemon(configFile: string, folder: string, env: Readonly<Re
     await ended;
   });
   return {
-    pid: child.pid ?? 0, ended,
+    pid: child.pid ?? 0,
+    ended,
     log: () => readFileSync(logFile, 'utf8'),
     stop: async (signal = 'SIGTERM') => {
       child.kill(signal);

@@ -12,10 +12,10 @@ describe('ensureDebianPackages', () => {
   });
 
   it('names what is missing, and the command for it, when it must not install', async () => {
-    await assert.rejects(
-      ensureDebianPackages(['dpkg', 'no-such-package'], { install: false }),
-      { message: 'Missing Debian packages: no-such-package. Install them with `apt-get install --no-install-recommends no-such-package`' },
-    );
+    await assert.rejects(ensureDebianPackages(['dpkg', 'no-such-package'], { install: false }), {
+      message:
+        'Missing Debian packages: no-such-package. Install them with `apt-get install --no-install-recommends no-such-package`',
+    });
   });
 });
 

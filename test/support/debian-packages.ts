@@ -18,14 +18,18 @@ export type DebianSuite = 'bookworm' | 'trixie' | 'forky';
  * @throws Error naming the missing packages and the command that installs them
  */
 export async function ensureDebianPackages(
-  names: readonly string[], options: { readonly install: boolean },
+  names: readonly string[],
+  options: { readonly install: boolean },
 ): Promise<void> {
   const missing = await missingPackages(names);
   if (missing.length === 0) return;
   const byHand = `apt-get install --no-install-recommends ${missing.join(' ')}`;
-  if (!options.install) throw new Error(`Missing Debian packages: ${missing.join(', ')}. Install them with \`${byHand}\``);
+  if (!options.install)
+    throw new Error(`Missing Debian packages: ${missing.join(', ')}. Install them with \`${byHand}\``);
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
-    throw new Error(`Missing packages: ${missing.join(', ')}. Installing them takes root and apt-get; on Debian: \`${byHand}\``);
+    throw new Error(
+      `Missing packages: ${missing.join(', ')}. Installing them takes root and apt-get; on Debian: \`${byHand}\``,
+    );
   }
   process.stderr.write(`installing Debian packages: ${missing.join(' ')}\n`);
   await mkdir(cacheDir(), { recursive: true });
@@ -46,8 +50,17 @@ export async function ensureDebianPackages(
 
 /** Which of the packages are not installed, by dpkg's own word; all of them where there is no dpkg. */
 export async function missingPackages(names: readonly string[]): Promise<readonly string[]> {
-  const { stdout } = await execa('dpkg-query', ['--show', '--showformat', '${Package} ${db:Status-Status}\\n', ...names], { reject: false });
-  const installed = new Set((stdout ?? '').split('\n').filter((line) => line.endsWith(' installed')).map((line) => line.split(' ')[0]));
+  const { stdout } = await execa(
+    'dpkg-query',
+    ['--show', '--showformat', '${Package} ${db:Status-Status}\\n', ...names],
+    { reject: false },
+  );
+  const installed = new Set(
+    (stdout ?? '')
+      .split('\n')
+      .filter((line) => line.endsWith(' installed'))
+      .map((line) => line.split(' ')[0]),
+  );
   return names.filter((name) => !installed.has(name));
 }
 
@@ -83,18 +96,24 @@ export async function fetchDebianPackage(suite: DebianSuite, names: readonly str
 export async function debianMirror(): Promise<string> {
   const { stdout } = await execa('apt-get', ['indextargets', '--format', '$(REPO_URI) $(ORIGIN)'], { reject: false });
   const line = (stdout ?? '').split('\n').find((target) => /^\S+\/debian\/? Debian$/.test(target));
-  if (line === undefined) throw new Error('Expected a Debian source in apt\'s configuration, found none; add one to /etc/apt/sources.list');
+  if (line === undefined)
+    throw new Error("Expected a Debian source in apt's configuration, found none; add one to /etc/apt/sources.list");
   return (line.split(' ')[0] ?? '').replace(/\/$/, '');
 }
 
 /** Sets up an apt of its own in `folder`, and returns the options that make apt-get use it. */
 async function privateApt(suite: DebianSuite, folder: string): Promise<readonly string[]> {
   await rm(folder, { recursive: true, force: true });
-  for (const sub of ['state/lists/partial', 'cache/archives/partial', 'debs', 'parts']) await mkdir(path.join(folder, sub), { recursive: true });
+  for (const sub of ['state/lists/partial', 'cache/archives/partial', 'debs', 'parts'])
+    await mkdir(path.join(folder, sub), { recursive: true });
   const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
-  if (!existsSync(keyring)) throw new Error(`Expected ${keyring}; install it with \`apt-get install debian-archive-keyring\``);
+  if (!existsSync(keyring))
+    throw new Error(`Expected ${keyring}; install it with \`apt-get install debian-archive-keyring\``);
   // A suite that is not released yet has a Release file that expires within days, on mirrors that lag behind sooner.
-  await writeFile(path.join(folder, 'sources.list'), `deb [arch=amd64 check-valid-until=no signed-by=${keyring}] ${await debianMirror()} ${suite} main\n`);
+  await writeFile(
+    path.join(folder, 'sources.list'),
+    `deb [arch=amd64 check-valid-until=no signed-by=${keyring}] ${await debianMirror()} ${suite} main\n`,
+  );
   await writeFile(path.join(folder, 'state/status'), '');
   return Object.entries({
     'Dir::Etc::SourceList': `${folder}/sources.list`,
@@ -116,10 +135,18 @@ async function installQuietly(names: readonly string[]): Promise<void> {
 
 async function aptGet(args: readonly string[], cwd = '/'): Promise<void> {
   try {
-    await execa('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], { cwd, all: true, stdin: 'ignore', env: { DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' } });
+    await execa('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], {
+      cwd,
+      all: true,
+      stdin: 'ignore',
+      env: { DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' },
+    });
   } catch (error) {
     const said = (error as ExecaError).all;
-    throw new Error(`apt-get ${args.filter((arg) => !arg.includes('=') && arg !== '-o').join(' ')} failed: ${String(said).trim()}`, { cause: error });
+    throw new Error(
+      `apt-get ${args.filter((arg) => !arg.includes('=') && arg !== '-o').join(' ')} failed: ${String(said).trim()}`,
+      { cause: error },
+    );
   }
 }
 

@@ -33,7 +33,8 @@ export async function tell(socketPath: string, method: string, path: string, bod
   const answer = await ask(socketPath, method, path, body);
   const text = (): string => answer.body.subarray(-2000).toString();
   if (answer.status >= 300 && answer.status !== 304) throw new Refused(`${method} ${path}: ${answer.status} ${text()}`);
-  if (/^\{.*"error(Detail)?":/m.test(answer.body.subarray(0, 200_000).toString('latin1'))) throw new Refused(`${method} ${path}: ${text()}`);
+  if (/^\{.*"error(Detail)?":/m.test(answer.body.subarray(0, 200_000).toString('latin1')))
+    throw new Refused(`${method} ${path}: ${text()}`);
   return answer.body;
 }
 

@@ -35,14 +35,16 @@ export async function dockerArchive(images: readonly ArchiveImage[]): Promise<Ui
       layers.push(`${digest}/layer.tar`);
       diffIds.push(`sha256:${digest}`);
     }
-    const config = Buffer.from(JSON.stringify({
-      architecture: 'amd64',
-      os: 'linux',
-      created: '2020-01-02T03:04:05Z',
-      config: { Cmd: image.command ?? ['sh'], Env: ['PATH=/bin'], Labels: image.labels ?? {} },
-      history: diffIds.map((_, number) => ({ created: '2020-01-02T03:04:05Z', created_by: `layer ${number + 1}` })),
-      rootfs: { type: 'layers', diff_ids: diffIds },
-    }));
+    const config = Buffer.from(
+      JSON.stringify({
+        architecture: 'amd64',
+        os: 'linux',
+        created: '2020-01-02T03:04:05Z',
+        config: { Cmd: image.command ?? ['sh'], Env: ['PATH=/bin'], Labels: image.labels ?? {} },
+        history: diffIds.map((_, number) => ({ created: '2020-01-02T03:04:05Z', created_by: `layer ${number + 1}` })),
+        rootfs: { type: 'layers', diff_ids: diffIds },
+      }),
+    );
     const configName = `${sha256(config)}.json`;
     files.set(configName, config);
     manifest.push({ Config: configName, RepoTags: image.tags, Layers: layers });
@@ -53,12 +55,16 @@ export async function dockerArchive(images: readonly ArchiveImage[]): Promise<Ui
 
 /** One layer as a tar: entries owned by root, all of one time, in the order given. */
 export async function layerTar(entries: readonly LayerEntry[]): Promise<Uint8Array> {
-  return packTar(entries.map(({ name, content, linkTo, mode }) => {
-    if (linkTo !== undefined) return { header: { name, size: 0, type: 'symlink', linkname: linkTo, mode: 0o777, uid: 0, gid: 0, mtime } };
-    if (content === undefined) return { header: { name: `${name}/`, size: 0, type: 'directory', mode: mode ?? 0o755, uid: 0, gid: 0, mtime } };
-    const body = Buffer.from(content);
-    return { header: { name, size: body.length, type: 'file', mode: mode ?? 0o644, uid: 0, gid: 0, mtime }, body };
-  }));
+  return packTar(
+    entries.map(({ name, content, linkTo, mode }) => {
+      if (linkTo !== undefined)
+        return { header: { name, size: 0, type: 'symlink', linkname: linkTo, mode: 0o777, uid: 0, gid: 0, mtime } };
+      if (content === undefined)
+        return { header: { name: `${name}/`, size: 0, type: 'directory', mode: mode ?? 0o755, uid: 0, gid: 0, mtime } };
+      const body = Buffer.from(content);
+      return { header: { name, size: body.length, type: 'file', mode: mode ?? 0o644, uid: 0, gid: 0, mtime }, body };
+    }),
+  );
 }
 
 const mtime = new Date('2020-01-02T03:04:05Z');

@@ -29,9 +29,21 @@ interface Source {
 }
 
 const sources: Readonly<Record<DockerdVersion, Source>> = {
-  '20.10': { suite: 'bookworm', packages: ['docker.io', 'containerd', 'runc', 'libdevmapper1.02.1', 'libseccomp2'], newerLibc: false },
-  '26.1': { suite: 'trixie', packages: ['docker.io', 'docker-cli', 'docker-buildx', 'containerd', 'runc', 'libc6', 'libseccomp2'], newerLibc: true },
-  '28.5': { suite: 'forky', packages: ['docker.io', 'docker-cli', 'docker-buildx', 'containerd', 'runc', 'libc6', 'libseccomp2'], newerLibc: true },
+  '20.10': {
+    suite: 'bookworm',
+    packages: ['docker.io', 'containerd', 'runc', 'libdevmapper1.02.1', 'libseccomp2'],
+    newerLibc: false,
+  },
+  '26.1': {
+    suite: 'trixie',
+    packages: ['docker.io', 'docker-cli', 'docker-buildx', 'containerd', 'runc', 'libc6', 'libseccomp2'],
+    newerLibc: true,
+  },
+  '28.5': {
+    suite: 'forky',
+    packages: ['docker.io', 'docker-cli', 'docker-buildx', 'containerd', 'runc', 'libc6', 'libseccomp2'],
+    newerLibc: true,
+  },
 };
 
 /**
@@ -65,12 +77,19 @@ async function arrange(folder: string, place: string, packages: string, version:
     }
   }
   const loader = await linkLibraries(packages, path.join(folder, 'lib'));
-  const said = await execa(path.join(folder, 'bin/dockerd'), ['--version'], { env: { LD_LIBRARY_PATH: source.newerLibc ? '' : path.join(folder, 'lib') } });
+  const said = await execa(path.join(folder, 'bin/dockerd'), ['--version'], {
+    env: { LD_LIBRARY_PATH: source.newerLibc ? '' : path.join(folder, 'lib') },
+  });
   if (!said.stdout.startsWith(`Docker version ${version}.`)) {
-    throw new Error(`Expected dockerd ${version} in Debian ${source.suite}, found \`${said.stdout}\`: name the suite that has ${version} now`);
+    throw new Error(
+      `Expected dockerd ${version} in Debian ${source.suite}, found \`${said.stdout}\`: name the suite that has ${version} now`,
+    );
   }
   if (source.newerLibc) {
-    await symlink(path.join(packages, 'usr/libexec/docker/cli-plugins/docker-buildx'), path.join(folder, 'cli/cli-plugins/docker-buildx'));
+    await symlink(
+      path.join(packages, 'usr/libexec/docker/cli-plugins/docker-buildx'),
+      path.join(folder, 'cli/cli-plugins/docker-buildx'),
+    );
     if (loader === undefined) throw new Error(`Expected ld-linux-x86-64.so.2 among the packages in ${packages}`);
   }
   // runc starts itself again as /proc/self/exe, with an empty environment: neither a wrapper that calls the loader nor

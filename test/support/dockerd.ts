@@ -70,7 +70,10 @@ export async function startDockerd(options: DockerdOptions): Promise<Dockerd> {
   const logStart = readFileSync(logFile).length;
   // setpriv: should the tests be killed outright, the kernel ends dockerd. Detached: Ctrl-C is for the tests alone.
   const child = spawn('setpriv', ['--pdeathsig', 'TERM', tree.dockerd, '--config-file', configFile], {
-    stdio: ['ignore', output, output], detached: true, env, cwd: folder,
+    stdio: ['ignore', output, output],
+    detached: true,
+    env,
+    cwd: folder,
   });
   closeSync(output);
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
@@ -81,7 +84,8 @@ export async function startDockerd(options: DockerdOptions): Promise<Dockerd> {
     await killUsersOf(run);
     // The next dockerd in this folder would take whatever process has the number by then for its containerd (moby,
     // libcontainerd/supervisor/remote_daemon.go), or for itself.
-    for (const name of ['docker.pid', 'exec/containerd/containerd.pid']) await rm(path.join(run, name), { force: true });
+    for (const name of ['docker.pid', 'exec/containerd/containerd.pid'])
+      await rm(path.join(run, name), { force: true });
     await unmountBelow(run);
     await unmountBelow(options.dataRoot);
     await own?.remove();
@@ -92,13 +96,25 @@ export async function startDockerd(options: DockerdOptions): Promise<Dockerd> {
   } catch (error) {
     const said = log();
     await end();
-    throw new Error(`dockerd ${options.version} did not start on ${options.dataRoot}: ${(error as Error).message}\n${lastLines(said)}`);
+    throw new Error(
+      `dockerd ${options.version} did not start on ${options.dataRoot}: ${(error as Error).message}\n${lastLines(said)}`,
+    );
   }
   return {
-    version: options.version, pid: child.pid ?? 0, socket, configFile, dataRoot: options.dataRoot, log, kill: end,
+    version: options.version,
+    pid: child.pid ?? 0,
+    socket,
+    configFile,
+    dataRoot: options.dataRoot,
+    log,
+    kill: end,
     cli: async (args, input, { env: cliEnv, all } = {}) => {
       const result = await execa(tree.cli, ['-H', `unix://${socket}`, ...args], {
-        env: { ...env, ...cliEnv }, all: true, maxBuffer: 2 ** 26, timeout: 300_000, ...(input === undefined ? { stdin: 'ignore' } : { input }),
+        env: { ...env, ...cliEnv },
+        all: true,
+        maxBuffer: 2 ** 26,
+        timeout: 300_000,
+        ...(input === undefined ? { stdin: 'ignore' } : { input }),
       });
       return all === true ? result.all : result.stdout;
     },
@@ -111,7 +127,10 @@ export async function startDockerd(options: DockerdOptions): Promise<Dockerd> {
       const [code, signal] = await exited;
       const said = log();
       await end();
-      if (code !== 0) throw new Error(`Expected dockerd ${options.version} to end with 0, got ${String(code ?? signal)}\n${lastLines(said)}`);
+      if (code !== 0)
+        throw new Error(
+          `Expected dockerd ${options.version} to end with 0, got ${String(code ?? signal)}\n${lastLines(said)}`,
+        );
     },
   };
 }
@@ -125,19 +144,26 @@ export async function writeDockerdConfig(
 ): Promise<string> {
   const run = path.join(options.folder, 'run');
   const file = path.join(options.folder, 'daemon.json');
-  await writeFile(file, JSON.stringify({
-    'data-root': options.dataRoot,
-    'exec-root': path.join(run, 'exec'),
-    'pidfile': path.join(run, 'docker.pid'),
-    'hosts': [`unix://${path.join(run, 'docker.sock')}`],
-    // The machine's network and its cgroups by systemd are not for a private dockerd.
-    'bridge': 'none',
-    'iptables': false,
-    'ip6tables': false,
-    'ip-forward': false,
-    'exec-opts': ['native.cgroupdriver=cgroupfs'],
-    ...options.extraConfig,
-  }, undefined, 2));
+  await writeFile(
+    file,
+    JSON.stringify(
+      {
+        'data-root': options.dataRoot,
+        'exec-root': path.join(run, 'exec'),
+        pidfile: path.join(run, 'docker.pid'),
+        hosts: [`unix://${path.join(run, 'docker.sock')}`],
+        // The machine's network and its cgroups by systemd are not for a private dockerd.
+        bridge: 'none',
+        iptables: false,
+        ip6tables: false,
+        'ip-forward': false,
+        'exec-opts': ['native.cgroupdriver=cgroupfs'],
+        ...options.extraConfig,
+      },
+      undefined,
+      2,
+    ),
+  );
   return file;
 }
 
@@ -189,7 +215,7 @@ async function ping(socketPath: string, signal: AbortSignal): Promise<void> {
   asked.end();
   let response: IncomingMessage;
   try {
-    [response] = await once(asked, 'response') as [IncomingMessage];
+    [response] = (await once(asked, 'response')) as [IncomingMessage];
   } catch (error) {
     if (signal.aborted) throw error;
     // Bound and not yet listening, or just ending; of the latter its exit tells more than the connection.

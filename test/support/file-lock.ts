@@ -10,7 +10,9 @@ import { once } from 'node:events';
  * @param mode several may hold it `shared`, while nobody holds it `exclusive`
  */
 export async function withFileLock<T>(
-  file: string, work: () => Promise<T>, mode: 'exclusive' | 'shared' = 'exclusive',
+  file: string,
+  work: () => Promise<T>,
+  mode: 'exclusive' | 'shared' = 'exclusive',
 ): Promise<T> {
   // A process group of its own: Ctrl-C must not release the lock before the work has stopped.
   const holder = spawn('flock', [`--${mode}`, '--no-fork', file, 'sh', '-c', 'echo held; exec cat'], {

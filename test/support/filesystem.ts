@@ -6,7 +6,12 @@ import { execa } from 'execa';
  * @param mkfs the command that makes it, to which the file is added
  * @returns what mounts it again
  */
-export async function mountNew(file: string, sizeBytes: number, [program, ...options]: readonly [string, ...string[]], mountPoint: string): Promise<() => Promise<void>> {
+export async function mountNew(
+  file: string,
+  sizeBytes: number,
+  [program, ...options]: readonly [string, ...string[]],
+  mountPoint: string,
+): Promise<() => Promise<void>> {
   await writeFile(file, '');
   await truncate(file, sizeBytes);
   await execa(program, [...options, file], { env: { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` } });

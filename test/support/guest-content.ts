@@ -23,9 +23,22 @@ export async function putContent(folder: string, mountRoot: string, content: Gue
     steps.push(`install -D --mode=644 "$1/stage/${index}" "$1/root/${target}"`);
   }
   await writeFile(path.join(stage, 'setup'), content.setup ?? '');
-  steps.push('cp "$1/stage/setup" "$1/root/run/setup"', 'chroot "$1/root" sh -eux /run/setup', 'umount "$1/root/proc"', 'umount "$1/root"');
-  const result = await execa('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', steps.join('\n'), 'sh', folder], {
-    reject: false, all: true, stdin: 'ignore', timeout: 120_000, env: { LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
-  });
+  steps.push(
+    'cp "$1/stage/setup" "$1/root/run/setup"',
+    'chroot "$1/root" sh -eux /run/setup',
+    'umount "$1/root/proc"',
+    'umount "$1/root"',
+  );
+  const result = await execa(
+    'unshare',
+    ['--mount', '--propagation', 'private', 'sh', '-c', steps.join('\n'), 'sh', folder],
+    {
+      reject: false,
+      all: true,
+      stdin: 'ignore',
+      timeout: 120_000,
+      env: { LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
+    },
+  );
   if (result.failed) throw new Error(`Expected the guest's setup to succeed, got:\n${String(result.all)}`);
 }

@@ -60,7 +60,14 @@ export interface GuestControl {
 export function guestControl(socket: Socket, failure: (message: string) => Error): GuestControl {
   let boots = 0;
   let lastId = 0;
-  const waiting = new Map<string, { readonly resolve: (words: readonly string[]) => void; readonly reject: (error: Error) => void; readonly what: string }>();
+  const waiting = new Map<
+    string,
+    {
+      readonly resolve: (words: readonly string[]) => void;
+      readonly reject: (error: Error) => void;
+      readonly what: string;
+    }
+  >();
   socket.on('close', () => {
     for (const { reject, what } of waiting.values()) reject(failure(`Expected ${what}, but QEMU closed the port`));
   });

@@ -26,7 +26,10 @@ export interface GuestDisk {
 export type GuestDisks = (label: string) => GuestDisk;
 
 /** `dpl-01` to `dpl-28` fill a machine up to thirty disks, `late-disk` is no `dpl-*`, the last two are broken. */
-export const manyLabels: readonly string[] = Array.from({ length: 28 }, (_, index) => `dpl-${String(index + 1).padStart(2, '0')}`);
+export const manyLabels: readonly string[] = Array.from(
+  { length: 28 },
+  (_, index) => `dpl-${String(index + 1).padStart(2, '0')}`,
+);
 const labels: readonly string[] = ['dpl-a', 'dpl-b', 'late-disk', ...manyLabels];
 
 /** Has a list of what to read ahead: the file that its container reads. */
@@ -38,11 +41,20 @@ export const garbledLabel = 'dpl-garbled';
 
 /** Makes the disks that the guest tests attach, once for each version of the builder. */
 export async function guestDisks(): Promise<GuestDisks> {
-  const sources = globSync('agent/{builder,disk,docker}/*.ts', { cwd: root }).toSorted().map((name) => readFileSync(path.join(root, name)));
-  const recipe = createHash('sha256').update(JSON.stringify([labels, listedLabel, truncatedLabel, garbledLabel, makeDisks.toString(), listOfName.toString()]));
+  const sources = globSync('agent/{builder,disk,docker}/*.ts', { cwd: root })
+    .toSorted()
+    .map((name) => readFileSync(path.join(root, name)));
+  const recipe = createHash('sha256').update(
+    JSON.stringify([labels, listedLabel, truncatedLabel, garbledLabel, makeDisks.toString(), listOfName.toString()]),
+  );
   for (const source of sources) recipe.update(source);
   const folder = await cached(`guest-disks-${recipe.digest('hex').slice(0, 12)}`, makeDisks);
-  return (label) => ({ label, image: tagOf(label), raw: path.join(folder, `${label}.raw`), qcow2: path.join(folder, `${label}.qcow2`) });
+  return (label) => ({
+    label,
+    image: tagOf(label),
+    raw: path.join(folder, `${label}.raw`),
+    qcow2: path.join(folder, `${label}.qcow2`),
+  });
 }
 
 function tagOf(label: string): string {
@@ -53,10 +65,27 @@ async function makeDisks(folder: string): Promise<void> {
   await ensureDebianPackages(['qemu-utils', 'e2fsprogs'], { install: true });
   const base = await busyboxRoot();
   const make = async (label: string, image: string, change?: (raw: string) => Promise<void>): Promise<void> => {
-    const [archive, raw, qcow2] = ['tar', 'raw', 'qcow2'].map((kind) => path.join(folder, `${label}.${kind}`)) as [string, string, string];
-    await writeFile(archive, await dockerArchive([{ tags: [tagOf(image)], layers: [base, [{ name: 'name', content: `${tagOf(image)}\n` }]] }]));
+    const [archive, raw, qcow2] = ['tar', 'raw', 'qcow2'].map((kind) => path.join(folder, `${label}.${kind}`)) as [
+      string,
+      string,
+      string,
+    ];
+    await writeFile(
+      archive,
+      await dockerArchive([{ tags: [tagOf(image)], layers: [base, [{ name: 'name', content: `${tagOf(image)}\n` }]] }]),
+    );
     const build = async (...args: readonly string[]): Promise<void> => {
-      const { exitCode, all } = await agent(['build', archive, '-o', raw, '--format', 'raw', '--label', label, ...args]);
+      const { exitCode, all } = await agent([
+        'build',
+        archive,
+        '-o',
+        raw,
+        '--format',
+        'raw',
+        '--label',
+        label,
+        ...args,
+      ]);
       if (exitCode !== 0) throw new Error(`Expected \`build\` to make ${raw}, got:\n${all}`);
     };
     await build();
@@ -70,15 +99,21 @@ async function makeDisks(folder: string): Promise<void> {
   await make(garbledLabel, 'dpl-01', async (raw) => {
     const [name, garbled] = ['image/overlay2/repositories.json', path.join(folder, 'garbled.json')];
     await writeFile(garbled, '{"Repositories":');
-    for (const request of [`rm ${name}`, `write ${garbled} ${name}`]) await execa('debugfs', ['-w', '-R', request, raw]);
+    for (const request of [`rm ${name}`, `write ${garbled} ${name}`])
+      await execa('debugfs', ['-w', '-R', request, raw]);
     await rm(garbled);
   });
 }
 
 /** Lists the file /name of a disk's image. @returns the list */
 async function listOfName(disk: string, list: string): Promise<string> {
-  const { layers } = JSON.parse((await agent(['inspect', '--json', disk])).stdout) as { layers: readonly { chainId: string }[] };
+  const { layers } = JSON.parse((await agent(['inspect', '--json', disk])).stdout) as {
+    layers: readonly { chainId: string }[];
+  };
   const files = [{ path: 'name', pieces: [{ offset: 0, length: 4096 }] }];
-  await writeFile(list, JSON.stringify({ formatVersion: '1.0', layers: layers.map(({ chainId }) => ({ chainId, files })) }));
+  await writeFile(
+    list,
+    JSON.stringify({ formatVersion: '1.0', layers: layers.map(({ chainId }) => ({ chainId, files })) }),
+  );
   return list;
 }

@@ -8,7 +8,9 @@ const root = path.resolve(import.meta.dirname, '../..');
 export function packageFile(): string {
   const [found, ...more] = globSync('dist/docker-preloader_*_amd64.deb', { cwd: root });
   if (found === undefined || more.length > 0) {
-    throw new Error(`Expected one dist/docker-preloader_*_amd64.deb, found ${found === undefined ? 'none' : [found, ...more].join(', ')}: run \`npm run package\` before the tests`);
+    throw new Error(
+      `Expected one dist/docker-preloader_*_amd64.deb, found ${found === undefined ? 'none' : [found, ...more].join(', ')}: run \`npm run package\` before the tests`,
+    );
   }
   return path.join(root, found);
 }
@@ -33,7 +35,9 @@ export function preloadedGuest(config: Readonly<Record<string, unknown>> = {}, e
 
 /** What `docker images` lists in the guest, as NAME:TAG, sorted; what has no name is left out. */
 export async function dockerImages(guest: Guest): Promise<readonly string[]> {
-  return (await ok(guest, "docker images --filter dangling=false --format '{{.Repository}}:{{.Tag}}' | sort")).split('\n').filter((line) => line !== '');
+  return (await ok(guest, "docker images --filter dangling=false --format '{{.Repository}}:{{.Tag}}' | sort"))
+    .split('\n')
+    .filter((line) => line !== '');
 }
 
 /** Runs a container of a preloaded image and returns what its own layer has in /name: its tag. */
@@ -53,6 +57,8 @@ export async function agentStatus(guest: Guest): Promise<GuestStatus> {
   try {
     return JSON.parse(stdout) as GuestStatus;
   } catch (error) {
-    throw new Error(`Expected \`docker-preloader status --json\` to print JSON, it said: ${stdout}${stderr}`, { cause: error });
+    throw new Error(`Expected \`docker-preloader status --json\` to print JSON, it said: ${stdout}${stderr}`, {
+      cause: error,
+    });
   }
 }

@@ -48,16 +48,25 @@ while ! ( ${command}\n ) > /run/until.out 2>&1; do
   sleep 0.1
 done`;
   const { code, stdout, stderr } = await guest.run(script, timeoutSec + 30);
-  if (code !== 0) throw new Error(`Expected \`${command}\` to succeed in the guest within ${timeoutSec} s, it last said: ${stdout}${stderr}`);
+  if (code !== 0)
+    throw new Error(
+      `Expected \`${command}\` to succeed in the guest within ${timeoutSec} s, it last said: ${stdout}${stderr}`,
+    );
 }
 
 /** The properties of a unit, as `systemctl show` has them. */
-export async function unitProperties(guest: Guest, unit: string, names: readonly string[]): Promise<Readonly<Record<string, string>>> {
+export async function unitProperties(
+  guest: Guest,
+  unit: string,
+  names: readonly string[],
+): Promise<Readonly<Record<string, string>>> {
   const text = await ok(guest, `systemctl show ${unit} --property=${names.join(',')}`);
-  return Object.fromEntries(text.split('\n').map((line) => {
-    const at = line.indexOf('=');
-    return [line.slice(0, at), line.slice(at + 1)];
-  }));
+  return Object.fromEntries(
+    text.split('\n').map((line) => {
+      const at = line.indexOf('=');
+      return [line.slice(0, at), line.slice(at + 1)];
+    }),
+  );
 }
 
 /** The last lines of a text, for an error message. */

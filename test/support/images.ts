@@ -14,7 +14,10 @@ export async function busyboxRoot(): Promise<readonly LayerEntry[]> {
   return [
     { name: 'bin' },
     { name: 'bin/busybox', content: readFileSync(busybox), mode: 0o755 },
-    ...stdout.split('\n').filter((applet) => applet !== 'busybox').map((applet) => ({ name: `bin/${applet}`, linkTo: 'busybox' })),
+    ...stdout
+      .split('\n')
+      .filter((applet) => applet !== 'busybox')
+      .map((applet) => ({ name: `bin/${applet}`, linkTo: 'busybox' })),
     { name: 'etc' },
     { name: 'etc/passwd', content: 'root:x:0:0:root:/root:/bin/sh\n' },
     { name: 'root', mode: 0o700 },
@@ -36,7 +39,7 @@ const lowerFiles: readonly LayerEntry[] = [
 
 /** Imports a single-layer image of busybox and `lowerFiles` as `tag`. */
 export async function importBase(dockerd: Dockerd, tag: string): Promise<void> {
-  const root = await layerTar([...await busyboxRoot(), ...lowerFiles]);
+  const root = await layerTar([...(await busyboxRoot()), ...lowerFiles]);
   await dockerd.cli(['import', '--change', 'CMD ["sh"]', '--change', 'ENV PATH=/bin', '-', tag], root);
 }
 
@@ -56,7 +59,8 @@ export function changingDockerfile(base: string): string {
 export const changedFiles = 'kept after [changed kept] [new] added';
 
 /** A shell command that prints what is to be seen of `lowerFiles` and of what changed them. */
-export const observe = 'echo $(cat /lower/kept) $(cat /lower/changed) "[$(echo $(ls /lower))]" "[$(echo $(ls /covered))]" $(cat /added/file)';
+export const observe =
+  'echo $(cat /lower/kept) $(cat /lower/changed) "[$(echo $(ls /lower))]" "[$(echo $(ls /covered))]" $(cat /added/file)';
 
 /**
  * Builds an image from a Dockerfile, without network.
@@ -64,7 +68,10 @@ export const observe = 'echo $(cat /lower/kept) $(cat /lower/changed) "[$(echo $
  * @param files what COPY finds, by name
  */
 export async function buildImage(
-  dockerd: Dockerd, tag: string, dockerfile: string, builder: 'classic' | 'buildkit',
+  dockerd: Dockerd,
+  tag: string,
+  dockerfile: string,
+  builder: 'classic' | 'buildkit',
   files: Readonly<Record<string, string>> = {},
 ): Promise<string> {
   const context = await tempTree('dpl-context');
@@ -74,7 +81,8 @@ export async function buildImage(
       await writeFile(path.join(context.path, name), content);
     }
     return await dockerd.cli(['build', '--network', 'none', '--tag', tag, context.path], undefined, {
-      all: true, env: { DOCKER_BUILDKIT: builder === 'buildkit' ? '1' : '0' },
+      all: true,
+      env: { DOCKER_BUILDKIT: builder === 'buildkit' ? '1' : '0' },
     });
   } finally {
     await context.remove();

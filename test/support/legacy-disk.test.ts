@@ -22,8 +22,14 @@ describe('a disk made of a data root', () => {
     await importBase(dockerd, 'base:1');
     await buildImage(dockerd, 'multi:1', changingDockerfile('base:1'), 'classic');
     await loadManyLayers(dockerd, 'deep:1', 12);
-    assert.equal(await dockerd.cli(['run', '--name', 'one', '--network', 'none', 'multi:1', 'sh', '-c', observe]), changedFiles);
-    assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', 'deep:1', 'sh', '-c', 'echo $(ls /layers)']), '11 12');
+    assert.equal(
+      await dockerd.cli(['run', '--name', 'one', '--network', 'none', 'multi:1', 'sh', '-c', observe]),
+      changedFiles,
+    );
+    assert.equal(
+      await dockerd.cli(['run', '--rm', '--network', 'none', 'deep:1', 'sh', '-c', 'echo $(ls /layers)']),
+      '11 12',
+    );
     await dockerd.stop();
   });
   after(cleanUpAll);
@@ -31,7 +37,12 @@ describe('a disk made of a data root', () => {
   for (const filesystem of ['ext4', 'erofs'] as const) {
     it(`holds image/ and overlay2/ with whiteouts and opaque folders, on ${filesystem}`, async () => {
       const file = path.join(tree, `disk.${filesystem}`);
-      await makeLegacyDisk(dataRoot, file, { label: 'dpl-self-test', filesystem, dropTopCommitted: true, leftovers: true });
+      await makeLegacyDisk(dataRoot, file, {
+        label: 'dpl-self-test',
+        filesystem,
+        dropTopCommitted: true,
+        leftovers: true,
+      });
       const { device } = await attach(file);
       const { stdout: label } = await execa('blkid', ['--probe', '--output', 'value', '--match-tag', 'LABEL', device]);
       assert.equal(label, 'dpl-self-test');
@@ -39,10 +50,21 @@ describe('a disk made of a data root', () => {
       await mkdir(mountPoint);
       await execa('mount', ['-t', filesystem, '-o', 'ro', device, mountPoint]);
 
-      const whiteouts = (await execa('find', [path.join(mountPoint, 'overlay2'), '-type', 'c', '-path', '*/lower/deleted'])).stdout.split('\n');
+      const whiteouts = (
+        await execa('find', [path.join(mountPoint, 'overlay2'), '-type', 'c', '-path', '*/lower/deleted'])
+      ).stdout.split('\n');
       assert.equal(whiteouts.length, 1);
       const getfattr = path.join(await fetchDebianPackage('bookworm', ['attr']), 'usr/bin/getfattr');
-      const opaque = (await execa(getfattr, ['--recursive', '--physical', '--dump', '--absolute-names', '--match=trusted.overlay.opaque', path.join(mountPoint, 'overlay2')])).stdout;
+      const opaque = (
+        await execa(getfattr, [
+          '--recursive',
+          '--physical',
+          '--dump',
+          '--absolute-names',
+          '--match=trusted.overlay.opaque',
+          path.join(mountPoint, 'overlay2'),
+        ])
+      ).stdout;
       assert.match(opaque, /diff\/covered\ntrusted\.overlay\.opaque="y"/);
       const layerdb = path.join(mountPoint, 'image/overlay2/layerdb');
       const chains = readdirSync(path.join(layerdb, 'sha256'));
@@ -50,7 +72,14 @@ describe('a disk made of a data root', () => {
       assert.equal(chains.length, 4 + 12 + 1);
       assert.equal(existsSync(path.join(layerdb, 'mounts')), false);
       const committed = (chain: string): boolean =>
-        existsSync(path.join(mountPoint, 'overlay2', readFileSync(path.join(layerdb, 'sha256', chain, 'cache-id'), 'utf8'), 'committed'));
+        existsSync(
+          path.join(
+            mountPoint,
+            'overlay2',
+            readFileSync(path.join(layerdb, 'sha256', chain, 'cache-id'), 'utf8'),
+            'committed',
+          ),
+        );
       assert.equal(chains.filter((chain) => !chain.endsWith('-removing') && !committed(chain)).length, 2);
       await unmountBelow(mountPoint);
     });

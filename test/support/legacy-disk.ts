@@ -55,7 +55,24 @@ async function makeFilesystem(root: string, file: string, label: string, filesys
   const inodes = (await execa('find', [root, '-printf', '.'])).stdout.length;
   await writeFile(file, '');
   await truncate(file, (Number.parseInt(stdout, 10) + Math.ceil(inodes / 8) + 2048) * 4096);
-  await execa('mke2fs', ['-q', '-t', 'ext4', '-b', '4096', '-O', '^has_journal', '-m', '0', '-N', String(inodes + 64), '-L', label, '-d', root, file]);
+  await execa('mke2fs', [
+    '-q',
+    '-t',
+    'ext4',
+    '-b',
+    '4096',
+    '-O',
+    '^has_journal',
+    '-m',
+    '0',
+    '-N',
+    String(inodes + 64),
+    '-L',
+    label,
+    '-d',
+    root,
+    file,
+  ]);
 }
 
 /**
@@ -99,8 +116,13 @@ async function dropTopCommitted(root: string): Promise<void> {
 
 async function addLeftovers(layerdb: string): Promise<void> {
   const [chain] = await readdir(path.join(layerdb, 'sha256'));
-  if (chain === undefined || !existsSync(path.join(layerdb, 'sha256', chain))) throw new Error(`Expected layers in ${layerdb}`);
-  await execa('cp', ['-a', path.join(layerdb, 'sha256', chain), path.join(layerdb, 'sha256', `${chain}-0123456789-removing`)]);
+  if (chain === undefined || !existsSync(path.join(layerdb, 'sha256', chain)))
+    throw new Error(`Expected layers in ${layerdb}`);
+  await execa('cp', [
+    '-a',
+    path.join(layerdb, 'sha256', chain),
+    path.join(layerdb, 'sha256', `${chain}-0123456789-removing`),
+  ]);
   await mkdir(path.join(layerdb, 'tmp/write-set-1234567890'), { recursive: true });
   await writeFile(path.join(layerdb, 'tmp/write-set-1234567890/diff'), 'sha256:');
 }

@@ -18,7 +18,10 @@ export interface LoopDevice {
  */
 export async function attach(file: string, options: { readonly copy: boolean } = { copy: false }): Promise<LoopDevice> {
   const { stdout: device } = await execa('losetup', ['--find', '--show', '--read-only', file]);
-  return { device, detach: cleanUpLater(`loop device ${device}`, () => (options.copy ? discard(device, file) : detach(device))) };
+  return {
+    device,
+    detach: cleanUpLater(`loop device ${device}`, () => (options.copy ? discard(device, file) : detach(device))),
+  };
 }
 
 /**
@@ -43,7 +46,8 @@ async function detach(device: string): Promise<void> {
   await execa('losetup', ['--detach', device]);
   const deadline = performance.now() + GONE_WITHIN_MS;
   while (!mounted && existsSync(`/sys/block/${name}/loop/backing_file`)) {
-    if (performance.now() > deadline) throw new Error(`${device}: expected to be free within ${GONE_WITHIN_MS / 1000} s, but something still uses it`);
+    if (performance.now() > deadline)
+      throw new Error(`${device}: expected to be free within ${GONE_WITHIN_MS / 1000} s, but something still uses it`);
     await delay(20);
   }
 }

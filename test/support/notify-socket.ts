@@ -17,7 +17,11 @@ const LIMIT_SEC = 120;
 /** A service manager's notification socket (sd_notify(3)). socat receives, since Node has no datagram sockets of that kind. */
 export async function notifySocket(path: string): Promise<NotifySocket> {
   await ensureDebianPackages(['socat'], { install: true });
-  const socat = execa('socat', ['-u', `UNIX-RECV:${path}`, 'STDOUT'], { reject: false, buffer: false, stdio: ['ignore', 'pipe', 'inherit'] });
+  const socat = execa('socat', ['-u', `UNIX-RECV:${path}`, 'STDOUT'], {
+    reject: false,
+    buffer: false,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   // Datagrams come one behind the other with nothing between them, so the text as a whole is searched.
   let received = '';
   const waiting = new Map<string, (at: number) => void>();
@@ -32,14 +36,18 @@ export async function notifySocket(path: string): Promise<NotifySocket> {
   await waitForSocket(path, socat);
   return {
     path,
-    waitFor: (assignment) => new Promise((resolve, reject) => {
-      if (received.includes(assignment)) return resolve(performance.now());
-      const limit = setTimeout(() => reject(new Error(`${assignment} expected within ${LIMIT_SEC} s, found:\n${received}`)), LIMIT_SEC * 1000);
-      waiting.set(assignment, (at) => {
-        clearTimeout(limit);
-        resolve(at);
-      });
-    }),
+    waitFor: (assignment) =>
+      new Promise((resolve, reject) => {
+        if (received.includes(assignment)) return resolve(performance.now());
+        const limit = setTimeout(
+          () => reject(new Error(`${assignment} expected within ${LIMIT_SEC} s, found:\n${received}`)),
+          LIMIT_SEC * 1000,
+        );
+        waiting.set(assignment, (at) => {
+          clearTimeout(limit);
+          resolve(at);
+        });
+      }),
     close,
   };
 }
@@ -52,7 +60,8 @@ async function waitForSocket(path: string, socat: PromiseLike<unknown>): Promise
   ended.catch(() => undefined);
   const watcher = watch(path.slice(0, path.lastIndexOf('/')));
   try {
-    while (!existsSync(path)) await Promise.race([ended, once(watcher, 'change', { signal: AbortSignal.timeout(10_000) })]);
+    while (!existsSync(path))
+      await Promise.race([ended, once(watcher, 'change', { signal: AbortSignal.timeout(10_000) })]);
   } finally {
     watcher.close();
   }

@@ -72,8 +72,15 @@ export async function bootContainer(options: ContainerOptions): Promise<Containe
 
   const end = async (status: number): Promise<void> => {
     const { process, kill } = state();
-    await deadline(bootTimeoutSec, () => process.exitCode !== null || process.signalCode !== null, () => `the guest to shut down, its console ends:\n${tail(console())}`);
-    if (process.exitCode !== status) throw new Error(`Expected systemd-nspawn to end with ${status}, got ${process.exitCode ?? process.signalCode}:\n${tail(console())}`);
+    await deadline(
+      bootTimeoutSec,
+      () => process.exitCode !== null || process.signalCode !== null,
+      () => `the guest to shut down, its console ends:\n${tail(console())}`,
+    );
+    if (process.exitCode !== status)
+      throw new Error(
+        `Expected systemd-nspawn to end with ${status}, got ${process.exitCode ?? process.signalCode}:\n${tail(console())}`,
+      );
     await kill();
     running = undefined;
   };
@@ -125,24 +132,46 @@ export async function bootContainer(options: ContainerOptions): Promise<Containe
 
 function startNspawn(folder: string, mountRoot: string, devices: readonly string[], consoleFile: string): ChildProcess {
   const args = [
-    '--boot', '--quiet', '--register=no', '--keep-unit', '--private-network', '--capability=all', '--link-journal=no', '--console=pipe', '--machine=guest',
+    '--boot',
+    '--quiet',
+    '--register=no',
+    '--keep-unit',
+    '--private-network',
+    '--capability=all',
+    '--link-journal=no',
+    '--console=pipe',
+    '--machine=guest',
     `--directory=${folder}/root`,
     // dockerd's overlay2 cannot stand on the guest's root, which is an overlay itself.
     `--bind=${folder}/docker:/var/lib/docker`,
     ...devices.map((device) => `--bind=${device}`),
   ];
   const output = openSync(consoleFile, 'a');
-  const child = spawn('setpriv', [
-    // Should the tests be killed outright, systemd-nspawn shuts the guest down; killed itself, it would leave it running.
-    '--pdeathsig', 'TERM', 'unshare', '--mount', '--propagation', 'private',
-    // systemd-nspawn keeps a folder for each guest's name in /run/systemd, and these guests share one name.
-    'sh', '-ec', `${mountRoot}\nmkdir -p /run/systemd\nmount -t tmpfs tmpfs /run/systemd\nshift\nexec systemd-nspawn "$@"`, 'sh', folder, ...args,
-  ], {
-    // Without seccomp, as containers in containers need it; with cgroup 2 also on a machine that still has cgroup 1.
-    env: { ...process.env, SYSTEMD_SECCOMP: '0', SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
-    stdio: ['ignore', output, output],
-    detached: true,
-  });
+  const child = spawn(
+    'setpriv',
+    [
+      // Should the tests be killed outright, systemd-nspawn shuts the guest down; killed itself, it would leave it running.
+      '--pdeathsig',
+      'TERM',
+      'unshare',
+      '--mount',
+      '--propagation',
+      'private',
+      // systemd-nspawn keeps a folder for each guest's name in /run/systemd, and these guests share one name.
+      'sh',
+      '-ec',
+      `${mountRoot}\nmkdir -p /run/systemd\nmount -t tmpfs tmpfs /run/systemd\nshift\nexec systemd-nspawn "$@"`,
+      'sh',
+      folder,
+      ...args,
+    ],
+    {
+      // Without seccomp, as containers in containers need it; with cgroup 2 also on a machine that still has cgroup 1.
+      env: { ...process.env, SYSTEMD_SECCOMP: '0', SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
+      stdio: ['ignore', output, output],
+      detached: true,
+    },
+  );
   closeSync(output);
   return child;
 }
@@ -152,15 +181,20 @@ async function waitForBoot(running: Pick<Running, 'process' | 'leader'>, console
   const pid = running.process.pid;
   if (pid === undefined) throw new Error('Expected to start systemd-nspawn; is systemd-container installed?');
   let reached = '';
-  await deadline(bootTimeoutSec, async () => {
-    if (running.process.exitCode !== null) throw new Error(`systemd-nspawn ended with ${running.process.exitCode}, its console ends:\n${tail(console())}`);
-    const leader = children(pid).find(isInit);
-    if (leader === undefined) return false;
-    running.leader = leader;
-    const { stdout, stderr } = await enter(leader, 'systemctl is-system-running --wait', bootTimeoutSec);
-    reached = `${stdout}${stderr}`.trim();
-    return /^(running|degraded)$/.test(reached);
-  }, () => `the guest to boot (it says \`${reached}\`), its console ends:\n${tail(console())}`);
+  await deadline(
+    bootTimeoutSec,
+    async () => {
+      if (running.process.exitCode !== null)
+        throw new Error(`systemd-nspawn ended with ${running.process.exitCode}, its console ends:\n${tail(console())}`);
+      const leader = children(pid).find(isInit);
+      if (leader === undefined) return false;
+      running.leader = leader;
+      const { stdout, stderr } = await enter(leader, 'systemctl is-system-running --wait', bootTimeoutSec);
+      reached = `${stdout}${stderr}`.trim();
+      return /^(running|degraded)$/.test(reached);
+    },
+    () => `the guest to boot (it says \`${reached}\`), its console ends:\n${tail(console())}`,
+  );
 }
 
 /** PID 1 of a PID namespace below this one: NSpid in /proc/<pid>/status ends in 1. */
@@ -169,7 +203,10 @@ function isInit(pid: number): boolean {
 }
 
 function children(pid: number): readonly number[] {
-  return read(`/proc/${pid}/task/${pid}/children`).split(' ').filter((word) => word !== '').map(Number);
+  return read(`/proc/${pid}/task/${pid}/children`)
+    .split(' ')
+    .filter((word) => word !== '')
+    .map(Number);
 }
 
 /** What is in a file of /proc, empty where the process has just ended. */
@@ -182,17 +219,33 @@ function read(file: string): string {
 }
 
 async function enter(leader: number, command: string, timeoutSec: number): Promise<Finished> {
-  const result = await execa('nsenter', [
-    `--target=${leader}`, '--all', 'env', '-i', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root', 'LC_ALL=C.UTF-8', 'sh', '-c', command,
-  ], { reject: false, stdin: 'ignore', timeout: timeoutSec * 1000, stripFinalNewline: false });
-  if (result.timedOut) throw new Error(`Expected \`${command}\` to end within ${timeoutSec} s in the guest, it said: ${result.stdout}${result.stderr}`);
+  const result = await execa(
+    'nsenter',
+    [
+      `--target=${leader}`,
+      '--all',
+      'env',
+      '-i',
+      'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      'HOME=/root',
+      'LC_ALL=C.UTF-8',
+      'sh',
+      '-c',
+      command,
+    ],
+    { reject: false, stdin: 'ignore', timeout: timeoutSec * 1000, stripFinalNewline: false },
+  );
+  if (result.timedOut)
+    throw new Error(
+      `Expected \`${command}\` to end within ${timeoutSec} s in the guest, it said: ${result.stdout}${result.stderr}`,
+    );
   return { code: result.exitCode ?? 255, stdout: result.stdout, stderr: result.stderr };
 }
 
 /** Asks until `done` says true: neither nspawn nor the kernel has an event for what is waited for here. */
 async function deadline(seconds: number, done: () => Promise<boolean> | boolean, what: () => string): Promise<void> {
   const end = performance.now() + seconds * 1000;
-  while (!await done()) {
+  while (!(await done())) {
     if (performance.now() > end) throw new Error(`Expected within ${seconds} s ${what()}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

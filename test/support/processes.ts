@@ -5,7 +5,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
  * are gone. So the shims that outlive a killed dockerd are found, and the containers below them.
  */
 export async function killUsersOf(folder: string): Promise<void> {
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number);
+  const pids = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
   const users = pids.filter((pid) => pid !== process.pid && commandLine(pid).includes(`${folder}/`));
   const all = new Set(users.flatMap((pid) => [pid, ...descendants(pid)]));
   for (const pid of all) {
@@ -16,7 +18,8 @@ export async function killUsersOf(folder: string): Promise<void> {
     }
   }
   // The kernel reports no end of a process that is not one's child, so this one asks, for at most five seconds.
-  for (let tries = 0; tries < 500 && [...all].some(isAlive); tries++) await new Promise((resolve) => setTimeout(resolve, 10));
+  for (let tries = 0; tries < 500 && [...all].some(isAlive); tries++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
 }
 
 /** A dead process that nobody has waited for yet holds nothing any more: it counts as gone. */
@@ -25,7 +28,10 @@ function isAlive(pid: number): boolean {
 }
 
 function descendants(pid: number): number[] {
-  const children = read(`/proc/${pid}/task/${pid}/children`).split(' ').filter((word) => word !== '').map(Number);
+  const children = read(`/proc/${pid}/task/${pid}/children`)
+    .split(' ')
+    .filter((word) => word !== '')
+    .map(Number);
   return children.flatMap((child) => [child, ...descendants(child)]);
 }
 

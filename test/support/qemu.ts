@@ -99,7 +99,8 @@ export async function makeVirtualMachine(options: VirtualMachineOptions): Promis
       const timer = setTimeout(() => void kill(), bootTimeoutSec * 1000);
       await exited;
       clearTimeout(timer);
-      if (state().process.signalCode !== null) throw failure(`Expected the guest to switch itself off within ${bootTimeoutSec} s`);
+      if (state().process.signalCode !== null)
+        throw failure(`Expected the guest to switch itself off within ${bootTimeoutSec} s`);
       await kill();
       running = undefined;
     },
@@ -111,12 +112,20 @@ export async function makeVirtualMachine(options: VirtualMachineOptions): Promis
       const { qmp, freePorts } = state();
       const port = freePorts.shift();
       if (port === undefined) throw new Error(`Expected a free port for disk ${id}, all ${portCount} are taken`);
-      await qmp.execute('blockdev-add', { driver: 'qcow2', 'node-name': id, 'read-only': true, file: { driver: 'file', filename: file } });
+      await qmp.execute('blockdev-add', {
+        driver: 'qcow2',
+        'node-name': id,
+        'read-only': true,
+        file: { driver: 'file', filename: file },
+      });
       await qmp.execute('device_add', { driver: 'virtio-blk-pci', id: `dev-${id}`, drive: id, serial: id, bus: port });
     },
     unplug: async (id) => {
       const { qmp } = state();
-      await Promise.all([qmp.event('DEVICE_DELETED', { device: `dev-${id}` }, 60), qmp.execute('device_del', { id: `dev-${id}` })]);
+      await Promise.all([
+        qmp.event('DEVICE_DELETED', { device: `dev-${id}` }, 60),
+        qmp.execute('device_del', { id: `dev-${id}` }),
+      ]);
       await qmp.execute('blockdev-del', { 'node-name': id });
     },
   };
@@ -127,47 +136,96 @@ const portCount = 8;
 function machineArgs(sockets: string, consoleFile: string): readonly string[] {
   return [
     ...(hasKvm() ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=multi,tb-size=512', '-cpu', 'max']),
-    '-M', 'q35', '-smp', '2', '-m', '2048', '-boot', 'strict=on', '-nodefaults', '-no-user-config', '-display', 'none',
-    '-chardev', `file,id=console,path=${consoleFile},append=on`, '-serial', 'chardev:console',
-    '-chardev', `socket,id=control,path=${sockets}/control,server=on,wait=off`,
-    '-device', 'virtio-serial-pci,addr=3', '-device', `virtserialport,chardev=control,name=${controlPort}`,
-    '-qmp', `unix:${sockets}/qmp,server=on,wait=off`,
+    '-M',
+    'q35',
+    '-smp',
+    '2',
+    '-m',
+    '2048',
+    '-boot',
+    'strict=on',
+    '-nodefaults',
+    '-no-user-config',
+    '-display',
+    'none',
+    '-chardev',
+    `file,id=console,path=${consoleFile},append=on`,
+    '-serial',
+    'chardev:console',
+    '-chardev',
+    `socket,id=control,path=${sockets}/control,server=on,wait=off`,
+    '-device',
+    'virtio-serial-pci,addr=3',
+    '-device',
+    `virtserialport,chardev=control,name=${controlPort}`,
+    '-qmp',
+    `unix:${sockets}/qmp,server=on,wait=off`,
     // The root bus of q35 takes no disk while it runs; a port does.
-    ...Array.from({ length: portCount }, (_, index) =>
-      ['-device', `pcie-root-port,id=port${index},chassis=${index + 1},multifunction=on,addr=4.${index}`]).flat(),
+    ...Array.from({ length: portCount }, (_, index) => [
+      '-device',
+      `pcie-root-port,id=port${index},chassis=${index + 1},multifunction=on,addr=4.${index}`,
+    ]).flat(),
   ];
 }
 
 function bootArgs(root: { readonly kernel: string; readonly initrd: string }): readonly string[] {
-  return ['-kernel', root.kernel, '-initrd', root.initrd, '-append', [
-    'root=LABEL=guest-root', 'rw', 'console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'apparmor=0', 'net.ifnames=0', 'systemd.show_status=auto', 'systemd.getty_auto=no',
-    // What udev would load for an emulated processor, to no use here.
-    'modprobe.blacklist=kvm_amd,kvm_intel,aesni_intel,ghash_clmulni_intel,sha512_ssse3,sha256_ssse3,sha1_ssse3,crct10dif_pclmul,crc32_pclmul,qemu_fw_cfg,serio_raw',
-  ].join(' ')];
+  return [
+    '-kernel',
+    root.kernel,
+    '-initrd',
+    root.initrd,
+    '-append',
+    [
+      'root=LABEL=guest-root',
+      'rw',
+      'console=ttyS0',
+      'quiet',
+      'panic=-1',
+      'mitigations=off',
+      'apparmor=0',
+      'net.ifnames=0',
+      'systemd.show_status=auto',
+      'systemd.getty_auto=no',
+      // What udev would load for an emulated processor, to no use here.
+      'modprobe.blacklist=kvm_amd,kvm_intel,aesni_intel,ghash_clmulni_intel,sha512_ssse3,sha256_ssse3,sha1_ssse3,crct10dif_pclmul,crc32_pclmul,qemu_fw_cfg,serio_raw',
+    ].join(' '),
+  ];
 }
 
 /** Disks sit eight to a PCI slot from slot 5 on, so that more than thirty have room; pluggable ones sit in ports. */
 function diskArgs(disks: readonly VirtualDisk[], ports: string[], rootDisk: string): readonly string[] {
   const args = [
-    '-blockdev', `driver=raw,node-name=root,file.driver=file,file.filename=${rootDisk},file.cache.no-flush=on`,
-    '-device', 'virtio-blk-pci,drive=root,id=dev-root,addr=2',
+    '-blockdev',
+    `driver=raw,node-name=root,file.driver=file,file.filename=${rootDisk},file.cache.no-flush=on`,
+    '-device',
+    'virtio-blk-pci,drive=root,id=dev-root,addr=2',
   ];
   let fixed = 0;
   for (const { id, file, pluggable } of disks) {
-    const place = pluggable === true ? `bus=${ports.shift() ?? ''}` : `multifunction=on,addr=${5 + (fixed >> 3)}.${fixed++ & 7}`;
+    const place =
+      pluggable === true ? `bus=${ports.shift() ?? ''}` : `multifunction=on,addr=${5 + (fixed >> 3)}.${fixed++ & 7}`;
     args.push(
-      '-blockdev', `driver=qcow2,node-name=${id},read-only=on,file.driver=file,file.filename=${file}`,
-      '-device', `virtio-blk-pci,drive=${id},id=dev-${id},serial=${id},num-queues=1,${place}`,
+      '-blockdev',
+      `driver=qcow2,node-name=${id},read-only=on,file.driver=file,file.filename=${file}`,
+      '-device',
+      `virtio-blk-pci,drive=${id},id=dev-${id},serial=${id},num-queues=1,${place}`,
     );
   }
   return args;
 }
 
 async function startQemu(
-  args: readonly string[], sockets: string, consoleFile: string, freePorts: string[], failure: (message: string) => Error,
+  args: readonly string[],
+  sockets: string,
+  consoleFile: string,
+  freePorts: string[],
+  failure: (message: string) => Error,
 ): Promise<Running> {
   const output = openSync(`${consoleFile}.qemu`, 'a');
-  const process = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...args], { stdio: ['ignore', output, output], detached: true });
+  const process = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...args], {
+    stdio: ['ignore', output, output],
+    detached: true,
+  });
   closeSync(output);
   const exited = once(process, 'exit');
   const kill = cleanUpLater(`virtual machine ${sockets}`, async () => {

@@ -51,7 +51,11 @@ export async function connectQmp(socketFile: string): Promise<Qmp> {
       return value;
     },
     event: async (name, fields, timeoutSec) => {
-      await next(({ event, data }) => event === name && Object.entries(fields).every(([key, value]) => data?.[key] === value), timeoutSec, name);
+      await next(
+        ({ event, data }) => event === name && Object.entries(fields).every(([key, value]) => data?.[key] === value),
+        timeoutSec,
+        name,
+      );
     },
   };
   await qmp.execute('qmp_capabilities');

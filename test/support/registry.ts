@@ -20,8 +20,14 @@ export async function startRegistry(folder: string): Promise<Registry> {
   const program = path.join(await fetchDebianPackage('bookworm', ['docker-registry']), 'usr/bin/docker-registry');
   await mkdir(path.join(folder, 'storage'), { recursive: true });
   const config = path.join(folder, 'config.yml');
-  await writeFile(config, `version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: ${path.join(folder, 'storage')}}}\nhttp: {addr: "127.0.0.1:0"}\n`);
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', program, 'serve', config], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+  await writeFile(
+    config,
+    `version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: ${path.join(folder, 'storage')}}}\nhttp: {addr: "127.0.0.1:0"}\n`,
+  );
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', program, 'serve', config], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
+  });
   const exited = once(child, 'exit');
   const stop = cleanUpLater('docker-registry', async () => {
     child.kill('SIGKILL');

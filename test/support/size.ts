@@ -9,5 +9,7 @@ export function sample<T>(list: readonly T[], count: number): T[] {
 /** At most `count` of a list, spread evenly, the last included. */
 export function spread<T>(list: readonly T[], count: number): T[] {
   if (list.length <= count) return [...list];
-  return list.filter((_, index) => Math.floor(((index + 1) * count) / list.length) > Math.floor((index * count) / list.length));
+  return list.filter(
+    (_, index) => Math.floor(((index + 1) * count) / list.length) > Math.floor((index * count) / list.length),
+  );
 }

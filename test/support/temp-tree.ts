@@ -17,12 +17,16 @@ export async function tempTree(prefix = 'dpl'): Promise<TempTree> {
   const folder = await mkdtemp(path.join(await realpath(tmpdir()), `${prefix}-`));
   return {
     path: folder,
-    remove: cleanUpLater(folder, async () => {
-      await unmountBelow(folder);
-      // --one-file-system: a mount that appeared meanwhile must not be emptied.
-      await execa('rm', ['-rf', '--one-file-system', folder]);
-      await rm(folder, { recursive: true, force: true });
-    }, () => existsSync(folder)),
+    remove: cleanUpLater(
+      folder,
+      async () => {
+        await unmountBelow(folder);
+        // --one-file-system: a mount that appeared meanwhile must not be emptied.
+        await execa('rm', ['-rf', '--one-file-system', folder]);
+        await rm(folder, { recursive: true, force: true });
+      },
+      () => existsSync(folder),
+    ),
   };
 }
 
@@ -39,7 +43,12 @@ export async function unmountBelow(folder: string): Promise<void> {
 
 /** The mount points at and below `folder`, oldest first, as /proc/self/mountinfo has them. */
 export function mountsBelow(folder: string): string[] {
-  return readFileSync('/proc/self/mountinfo', 'utf8').split('\n')
-    .map((line) => (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))))
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) =>
+      (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, octal: string) =>
+        String.fromCharCode(Number.parseInt(octal, 8)),
+      ),
+    )
     .filter((mountPoint) => mountPoint === folder || mountPoint.startsWith(`${folder}/`));
 }

@@ -16,7 +16,21 @@ describe('the boot', () => {
 
   it('is another in a container that was started again on the same kernel', () => {
     const module = JSON.stringify(path.resolve(import.meta.dirname, '../../agent/system/boot-id.ts'));
-    const inside = (): string => execFileSync('unshare', ['--pid', '--fork', '--mount-proc', process.execPath, '--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', `const { bootId } = await import(${module}); process.stdout.write(bootId());`], { encoding: 'utf8' });
+    const inside = (): string =>
+      execFileSync(
+        'unshare',
+        [
+          '--pid',
+          '--fork',
+          '--mount-proc',
+          process.execPath,
+          '--disable-warning=ExperimentalWarning',
+          '--input-type=module',
+          '--eval',
+          `const { bootId } = await import(${module}); process.stdout.write(bootId());`,
+        ],
+        { encoding: 'utf8' },
+      );
     const [first, second] = [inside(), inside()];
     assert.equal(first.split(' ')[0], second.split(' ')[0]);
     assert.equal(new Set([first, second, bootId()]).size, 3);

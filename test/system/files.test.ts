@@ -1,10 +1,33 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { ensureFolder, foldersIn, isDirectory, linkTarget, namesIn, readIfThere, readTextIfThere, readUntrusted, removeIfThere, replaceFile, replaceLink } from '../../agent/system/files.ts';
+import {
+  ensureFolder,
+  foldersIn,
+  isDirectory,
+  linkTarget,
+  namesIn,
+  readIfThere,
+  readTextIfThere,
+  readUntrusted,
+  removeIfThere,
+  replaceFile,
+  replaceLink,
+} from '../../agent/system/files.ts';
 import { isFileLocked, tryLockFile } from '../../agent/system/lock.ts';
 import { messageOf } from '../../agent/system/errors.ts';
 import { oneLine } from '../../agent/text/one-line.ts';
@@ -14,7 +37,11 @@ describe('what may not be there', () => {
   it('reads as undefined or none, also below a file', (t) => {
     const folder = scratch(t);
     writeFileSync(path.join(folder, 'file'), 'text');
-    for (const missing of [path.join(folder, 'none'), path.join(folder, 'file/below'), path.join(folder, 'none/below')]) {
+    for (const missing of [
+      path.join(folder, 'none'),
+      path.join(folder, 'file/below'),
+      path.join(folder, 'none/below'),
+    ]) {
       assert.equal(readTextIfThere(missing), undefined);
       assert.equal(readIfThere(missing), undefined);
       assert.equal(linkTarget(missing), undefined);
@@ -50,7 +77,9 @@ describe('a file of somebody else', () => {
     assert.equal(readUntrusted(file, 4)?.toString(), 'four');
     assert.throws(() => readUntrusted(file, 3), { message: `${file}: at most 3 bytes expected, found 4` });
     truncateSync(file, 10e9);
-    assert.throws(() => readUntrusted(file, 4096), { message: `${file}: at most 4096 bytes expected, found 10000000000` });
+    assert.throws(() => readUntrusted(file, 4096), {
+      message: `${file}: at most 4096 bytes expected, found 10000000000`,
+    });
     truncateSync(file, 0);
     assert.equal(readUntrusted(file, 0)?.length, 0);
   });
@@ -61,9 +90,22 @@ describe('a file of somebody else', () => {
       action(path.join(folder, name));
       return path.join(folder, name);
     };
-    assert.throws(() => readUntrusted(make('link', (file) => symlinkSync('/etc/passwd', file)), 1e6), /link: a regular file expected, found a symlink$/);
-    for (const file of [make('fifo', (name) => void execFileSync('mkfifo', [name])), make('folder', (name) => mkdirSync(name)), '/dev/zero']) {
-      assert.throws(() => readUntrusted(file, 1e6), { message: `${file}: a regular file expected, found something else` });
+    assert.throws(
+      () =>
+        readUntrusted(
+          make('link', (file) => symlinkSync('/etc/passwd', file)),
+          1e6,
+        ),
+      /link: a regular file expected, found a symlink$/,
+    );
+    for (const file of [
+      make('fifo', (name) => void execFileSync('mkfifo', [name])),
+      make('folder', (name) => mkdirSync(name)),
+      '/dev/zero',
+    ]) {
+      assert.throws(() => readUntrusted(file, 1e6), {
+        message: `${file}: a regular file expected, found something else`,
+      });
     }
   });
 
@@ -171,9 +213,16 @@ describe('a lock', () => {
   it('of another process is seen, until that ends', (t) => {
     const file = path.join(scratch(t), 'lock');
     writeFileSync(file, '');
-    execFileSync('flock', ['--exclusive', file, process.execPath, '--input-type=module', '-e', `
+    execFileSync('flock', [
+      '--exclusive',
+      file,
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      `
       import { isFileLocked } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../agent/system/lock.ts'))};
-      process.exit(isFileLocked(${JSON.stringify(file)}) ? 0 : 1);`]);
+      process.exit(isFileLocked(${JSON.stringify(file)}) ? 0 : 1);`,
+    ]);
     assert.equal(isFileLocked(file), false);
   });
 });

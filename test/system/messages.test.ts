@@ -17,9 +17,15 @@ import { scratch } from '../support/scratch.ts';
 const agent = path.resolve(import.meta.dirname, '../../agent/system');
 
 /** Runs a script as a process of its own, for what depends on its environment and number. */
-function run(script: string, env: Readonly<Record<string, string>> = {}): { readonly stderr: string; readonly stdout: string } {
+function run(
+  script: string,
+  env: Readonly<Record<string, string>> = {},
+): { readonly stderr: string; readonly stdout: string } {
   const { JOURNAL_STREAM: _, NOTIFY_SOCKET: __, LISTEN_FDS: ___, ...rest } = process.env;
-  const { stdout, stderr, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { env: { ...rest, ...env }, encoding: 'utf8' });
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    env: { ...rest, ...env },
+    encoding: 'utf8',
+  });
   assert.equal(status, 0, stderr);
   return { stdout, stderr };
 }
@@ -62,9 +68,15 @@ describe('the service manager', () => {
 
 describe('a datagram', () => {
   it('goes nowhere without a reason', (t) => {
-    assert.throws(() => sendDatagram(path.join(scratch(t), 'none'), Buffer.from('x')), { code: 'ENOENT', syscall: 'sendto' });
+    assert.throws(() => sendDatagram(path.join(scratch(t), 'none'), Buffer.from('x')), {
+      code: 'ENOENT',
+      syscall: 'sendto',
+    });
     assert.throws(() => sendDatagram('@dpl-unit-nobody-listens', Buffer.from('x')), { code: 'ECONNREFUSED' });
-    assert.throws(() => sendDatagram('/'.padEnd(108, 'x'), Buffer.from('x')), { name: 'RangeError', message: 'a socket path of at most 108 bytes expected, found 109' });
+    assert.throws(() => sendDatagram('/'.padEnd(108, 'x'), Buffer.from('x')), {
+      name: 'RangeError',
+      message: 'a socket path of at most 108 bytes expected, found 109',
+    });
   });
 });
 
@@ -91,7 +103,9 @@ describe('the journal', () => {
     const entry = readFileSync(path.join(folder, 'entry'));
     const length = Buffer.from([9, 0, 0, 0, 0, 0, 0, 0]);
     const expected = Buffer.concat([
-      Buffer.from(`MESSAGE=a message\\x1b[2J\nMESSAGE_ID=${messages.DISK_DIRTY.id}\nPRIORITY=4\nSYSLOG_IDENTIFIER=docker-preloader\nCODE_FILE=agent/boot/discover.ts\nPRELOADER_CODE=DISK_DIRTY\nPRELOADER_COUNT=7\nPRELOADER_IMAGE\n`),
+      Buffer.from(
+        `MESSAGE=a message\\x1b[2J\nMESSAGE_ID=${messages.DISK_DIRTY.id}\nPRIORITY=4\nSYSLOG_IDENTIFIER=docker-preloader\nCODE_FILE=agent/boot/discover.ts\nPRELOADER_CODE=DISK_DIRTY\nPRELOADER_COUNT=7\nPRELOADER_IMAGE\n`,
+      ),
       length,
       Buffer.from('two\nlines\n'),
     ]);
@@ -103,12 +117,17 @@ describe('the journal', () => {
   it('is stderr with a level elsewhere', () => {
     assert.equal(run(script).stderr, '<4>a message\\x1b[2J\n');
     const levels = `import { log } from ${JSON.stringify(`${agent}/journal.ts`)}; for (const name of ['FAILED', 'DISK_DIRTY', 'TAG_CONFLICT', 'READY', 'STORE_WRITE']) log(name, name); log('DOCKER_RUNNING', 'more urgent', {}, 'error');`;
-    assert.equal(run(levels).stderr, '<3>FAILED\n<4>DISK_DIRTY\n<5>TAG_CONFLICT\n<6>READY\n<3>STORE_WRITE\n<3>more urgent\n');
+    assert.equal(
+      run(levels).stderr,
+      '<3>FAILED\n<4>DISK_DIRTY\n<5>TAG_CONFLICT\n<6>READY\n<3>STORE_WRITE\n<3>more urgent\n',
+    );
   });
 
   it('is stderr, too, where no journald listens', () => {
     const shell = 'mount -t tmpfs tmpfs /run && JOURNAL_STREAM=1:2 exec "$0" --input-type=module -e "$1"';
-    const { stderr, status } = spawnSync('unshare', ['--mount', 'sh', '-c', shell, process.execPath, script], { encoding: 'utf8' });
+    const { stderr, status } = spawnSync('unshare', ['--mount', 'sh', '-c', shell, process.execPath, script], {
+      encoding: 'utf8',
+    });
     assert.equal(status, 0);
     assert.equal(stderr, '<4>a message\\x1b[2J\n');
   });
@@ -116,8 +135,15 @@ describe('the journal', () => {
 
 describe('a system call', () => {
   it('that fails is an error as node:fs has them', () => {
-    assert.throws(() => systemCall('close', 987_654), { code: 'EBADF', syscall: 'close', message: 'EBADF: close failed' });
-    assert.throws(() => systemCall('umount2', Buffer.from('/nonexistent\0'), 0), { code: 'ENOENT', syscall: 'umount2' });
+    assert.throws(() => systemCall('close', 987_654), {
+      code: 'EBADF',
+      syscall: 'close',
+      message: 'EBADF: close failed',
+    });
+    assert.throws(() => systemCall('umount2', Buffer.from('/nonexistent\0'), 0), {
+      code: 'ENOENT',
+      syscall: 'umount2',
+    });
   });
 
   it('reads the clock of systemd', () => {

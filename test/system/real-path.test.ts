@@ -11,7 +11,17 @@ describe('the real path', () => {
     const at = (...parts: readonly string[]): string => path.join(folder, ...parts);
     mkdirSync(at('run/deep'), { recursive: true });
     writeFileSync(at('file'), '');
-    for (const [target, link] of [['../run', 'run/up'], [at('run'), 'absolute'], ['run', 'relative'], ['run/none/disks', 'dangling'], ['dangling/more', 'chain'], ['loop', 'loop'], ['run/deep', 'deep'], ['../beside', 'run/deep/aside']] as const) symlinkSync(target, at(link));
+    for (const [target, link] of [
+      ['../run', 'run/up'],
+      [at('run'), 'absolute'],
+      ['run', 'relative'],
+      ['run/none/disks', 'dangling'],
+      ['dangling/more', 'chain'],
+      ['loop', 'loop'],
+      ['run/deep', 'deep'],
+      ['../beside', 'run/deep/aside'],
+    ] as const)
+      symlinkSync(target, at(link));
     for (const [given, expected] of [
       ['run', 'run'],
       ['run/none/disks', 'run/none/disks'],
@@ -25,7 +35,8 @@ describe('the real path', () => {
       // Nothing that could be resolved: who uses it fails and says why.
       ['loop/x', 'loop/x'],
       ['file/x', 'file/x'],
-    ] as const) assert.equal(realPathOf(at(given)), at(expected), given);
+    ] as const)
+      assert.equal(realPathOf(at(given)), at(expected), given);
     assert.equal(realPathOf('/'), '/');
   });
 });

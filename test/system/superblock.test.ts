@@ -43,7 +43,13 @@ describe('a superblock', () => {
   ]) {
     it(`of ext4 with ${is} is read`, async () => {
       const file = await image(`ext4-${is}`, 16 * MIB, 'mkfs.ext4', '-q', '-F', '-U', uuid, ...args);
-      assert.deepEqual(readSuperblock(file), { filesystem: 'ext4', label, uuid: hex, sizeBytes: 16 * MIB, dirty: false });
+      assert.deepEqual(readSuperblock(file), {
+        filesystem: 'ext4',
+        label,
+        uuid: hex,
+        sizeBytes: 16 * MIB,
+        dirty: false,
+      });
       assert.equal((16 * MIB) % blockBytes, 0);
     });
   }
@@ -68,7 +74,10 @@ describe('a superblock', () => {
   });
 
   it('of an external journal is none', async () => {
-    assert.equal(readSuperblock(await image('journal', 16 * MIB, 'mke2fs', '-q', '-F', '-O', 'journal_dev', '-L', 'x')), undefined);
+    assert.equal(
+      readSuperblock(await image('journal', 16 * MIB, 'mke2fs', '-q', '-F', '-O', 'journal_dev', '-L', 'x')),
+      undefined,
+    );
   });
 
   it('of erofs is read', async () => {
@@ -88,7 +97,11 @@ describe('a superblock', () => {
   });
 
   it('is none in a file that is empty, short, zero or of another filesystem', async () => {
-    for (const [name, bytes] of [['empty', 0], ['short', SUPERBLOCK_BYTES - 1], ['zero', SUPERBLOCK_BYTES]] as const) {
+    for (const [name, bytes] of [
+      ['empty', 0],
+      ['short', SUPERBLOCK_BYTES - 1],
+      ['zero', SUPERBLOCK_BYTES],
+    ] as const) {
       const file = path.join(folder, `none-${name}`);
       writeFileSync(file, Buffer.alloc(bytes));
       assert.equal(readSuperblock(file), undefined);
@@ -122,6 +135,10 @@ describe('a superblock', () => {
       }),
       { numRuns: 200 },
     );
-    fc.assert(fc.property(fc.uint8Array({ maxLength: SUPERBLOCK_BYTES - 1 }), (short) => assert.equal(parseSuperblock(Buffer.from(short)), undefined)));
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: SUPERBLOCK_BYTES - 1 }), (short) =>
+        assert.equal(parseSuperblock(Buffer.from(short)), undefined),
+      ),
+    );
   });
 });

@@ -13,18 +13,47 @@ async function isTold(changed: Promise<void>): Promise<boolean> {
 }
 
 describe('a watch of folders', () => {
-  const cases: readonly { readonly of: string; readonly before?: readonly string[]; readonly change: (root: string) => void; readonly told: boolean }[] = [
+  const cases: readonly {
+    readonly of: string;
+    readonly before?: readonly string[];
+    readonly change: (root: string) => void;
+    readonly told: boolean;
+  }[] = [
     { of: 'nothing', change: () => undefined, told: false },
-    { of: 'a file that is replaced', before: ['a/b'], change: (root) => {
-      writeFileSync(path.join(root, 'new'), '');
-      renameSync(path.join(root, 'new'), path.join(root, 'a/b/file'));
-    }, told: true },
-    { of: 'a folder that goes', before: ['a/b/c'], change: (root) => rmSync(path.join(root, 'a/b/c'), { recursive: true }), told: true },
-    { of: 'the folder itself', before: ['a/b'], change: (root) => rmSync(path.join(root, 'a'), { recursive: true }), told: true },
-    { of: 'the folder, when it comes', change: (root) => mkdirSync(path.join(root, 'a/b'), { recursive: true }), told: true },
+    {
+      of: 'a file that is replaced',
+      before: ['a/b'],
+      change: (root) => {
+        writeFileSync(path.join(root, 'new'), '');
+        renameSync(path.join(root, 'new'), path.join(root, 'a/b/file'));
+      },
+      told: true,
+    },
+    {
+      of: 'a folder that goes',
+      before: ['a/b/c'],
+      change: (root) => rmSync(path.join(root, 'a/b/c'), { recursive: true }),
+      told: true,
+    },
+    {
+      of: 'the folder itself',
+      before: ['a/b'],
+      change: (root) => rmSync(path.join(root, 'a'), { recursive: true }),
+      told: true,
+    },
+    {
+      of: 'the folder, when it comes',
+      change: (root) => mkdirSync(path.join(root, 'a/b'), { recursive: true }),
+      told: true,
+    },
     { of: 'the folder above it, when that comes', change: (root) => mkdirSync(path.join(root, 'a')), told: true },
     { of: 'another name beside one that may come', change: (root) => mkdirSync(path.join(root, 'other')), told: false },
-    { of: 'what lies deeper', before: ['a/b/c'], change: (root) => writeFileSync(path.join(root, 'a/b/c/file'), ''), told: false },
+    {
+      of: 'what lies deeper',
+      before: ['a/b/c'],
+      change: (root) => writeFileSync(path.join(root, 'a/b/c/file'), ''),
+      told: false,
+    },
   ];
   for (const { of, before = [], change, told } of cases) {
     it(`tells ${told ? 'of' : 'nothing of'} ${of}`, async (t) => {
@@ -44,13 +73,14 @@ describe('a watch of folders', () => {
 
   it('holds nothing open once it has told, or was closed', async (t) => {
     const root = scratch(t);
-    const count = (): number => readdirSync('/proc/self/fd').filter((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`).includes('inotify');
-      } catch {
-        return false;
-      }
-    }).length;
+    const count = (): number =>
+      readdirSync('/proc/self/fd').filter((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`).includes('inotify');
+        } catch {
+          return false;
+        }
+      }).length;
     watchFolders([root]).close();
     const before = count();
     for (let round = 0; round < 50; round += 1) {
@@ -69,12 +99,16 @@ describe('who follows a store', () => {
     const looks: number[] = [];
     const start = performance.now();
     const end = new AbortController();
-    const followed = followStore(root, async () => {
-      looks.push(performance.now() - start);
-      await delay(20);
-      // What goes wrong once is no reason to look no more.
-      if (looks.length === 1) throw new Error('a look that fails');
-    }, end.signal);
+    const followed = followStore(
+      root,
+      async () => {
+        looks.push(performance.now() - start);
+        await delay(20);
+        // What goes wrong once is no reason to look no more.
+        if (looks.length === 1) throw new Error('a look that fails');
+      },
+      end.signal,
+    );
     await change(path.join(root, 'image/overlay2/imagedb/content/sha256'));
     await delay(2000);
     end.abort();

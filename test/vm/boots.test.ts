@@ -13,7 +13,11 @@ const suite = chosenSuite('trixie');
 describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
   let vm: VirtualMachine;
   let disks: GuestDisks;
-  const attached = (label: string, pluggable = false): VirtualDisk => ({ id: label, file: disks(label).qcow2, pluggable });
+  const attached = (label: string, pluggable = false): VirtualDisk => ({
+    id: label,
+    file: disks(label).qcow2,
+    pluggable,
+  });
   const settled = (): Promise<void> => until(vm, 'systemctl is-active docker', 240);
 
   before(async () => {
@@ -29,20 +33,35 @@ describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
     assert.equal(await nameInContainer(vm, disks('dpl-a').image), disks('dpl-a').image);
     const { state, findings } = await agentStatus(vm);
     assert.equal(state, 'degraded');
-    assert.deepEqual(findings.filter(({ code }) => code === 'DISK_TRUNCATED').map(({ label }) => label), [truncatedLabel]);
-    assert.ok(findings.some(({ label }) => label === garbledLabel), JSON.stringify(findings));
+    assert.deepEqual(
+      findings.filter(({ code }) => code === 'DISK_TRUNCATED').map(({ label }) => label),
+      [truncatedLabel],
+    );
+    assert.ok(
+      findings.some(({ label }) => label === garbledLabel),
+      JSON.stringify(findings),
+    );
 
     const preloader = await unitProperties(vm, 'docker-preloader.service', ['ActiveEnterTimestampMonotonic']);
     const docker = await unitProperties(vm, 'docker.service', ['ExecMainStartTimestampMonotonic']);
     assert.ok(Number(preloader['ActiveEnterTimestampMonotonic']) <= Number(docker['ExecMainStartTimestampMonotonic']));
-    await ok(vm, `docker run --detach --stop-signal KILL --name steady --network none ${disks('dpl-b').image} sh -c 'echo mine > /mine; exec sleep 100000'`);
+    await ok(
+      vm,
+      `docker run --detach --stop-signal KILL --name steady --network none ${disks('dpl-b').image} sh -c 'echo mine > /mine; exec sleep 100000'`,
+    );
     await ok(vm, `docker tag ${disks('dpl-a').image} user:1`);
   });
 
   it('tells the order of its boot, with the kernel and udev, and finds nothing wrong with it', async () => {
-    const { timeline, faults, notes } = JSON.parse(await ok(vm, 'docker-preloader boot-order --json', 240)) as { timeline: { entries: readonly { name: string; startUsec: number; endUsec: number }[] }; faults: readonly unknown[]; notes: readonly string[] };
+    const { timeline, faults, notes } = JSON.parse(await ok(vm, 'docker-preloader boot-order --json', 240)) as {
+      timeline: { entries: readonly { name: string; startUsec: number; endUsec: number }[] };
+      faults: readonly unknown[];
+      notes: readonly string[];
+    };
     assert.deepEqual([faults, notes], [[], []]);
-    const at = (name: RegExp): { startUsec: number; endUsec: number } => timeline.entries.find((entry) => name.test(entry.name)) ?? assert.fail(`${name.source} among ${timeline.entries.map((entry) => entry.name).join(', ')}`);
+    const at = (name: RegExp): { startUsec: number; endUsec: number } =>
+      timeline.entries.find((entry) => name.test(entry.name)) ??
+      assert.fail(`${name.source} among ${timeline.entries.map((entry) => entry.name).join(', ')}`);
     assert.equal(at(/^kernel$/).startUsec, 0);
     for (const label of ['dpl-a', 'dpl-b']) {
       const seen = at(new RegExp(`^udev: /dev/vd[a-z] \\(${label}\\)$`)).startUsec;
@@ -60,10 +79,19 @@ describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
     const lines = (await ok(vm, 'journalctl --boot=-1 --output=short-monotonic')).split('\n');
     const stopped = lines.findIndex((line) => line.includes('Stopped docker.service'));
     const unmounted = lines.findIndex((line) => /systemd\[1\]: Unmounted .*dpl\\x2da/.test(line));
-    assert.ok(stopped >= 0 && unmounted > stopped, `Docker stopped at line ${stopped}, dpl-a unmounted at ${unmounted}:\n${lines.slice(-60).join('\n')}`);
-    assert.deepEqual(lines.filter((line) => /failed unmounting|failed to unmount|target is busy/i.test(line)), []);
+    assert.ok(
+      stopped >= 0 && unmounted > stopped,
+      `Docker stopped at line ${stopped}, dpl-a unmounted at ${unmounted}:\n${lines.slice(-60).join('\n')}`,
+    );
+    assert.deepEqual(
+      lines.filter((line) => /failed unmounting|failed to unmount|target is busy/i.test(line)),
+      [],
+    );
     assert.doesNotMatch(vm.console(), /failed to unmount/i);
-    await ok(vm, 'echo \'{ "labels": ["dpl-*", "late-disk"], "deviceTimeoutSec": 200 }\' > /etc/docker-preloader/config.json');
+    await ok(
+      vm,
+      'echo \'{ "labels": ["dpl-*", "late-disk"], "deviceTimeoutSec": 200 }\' > /etc/docker-preloader/config.json',
+    );
     await vm.poweroff();
   });
 
@@ -77,8 +105,12 @@ describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
     const all = ['dpl-b', 'late-disk', ...manyLabels].map((label) => disks(label).image).sort();
     assert.equal(all.length, 30);
     // The user's tag of an image whose disk is gone stays only as far as its layers do: they are kept under it.
-    assert.deepEqual((await dockerImages(vm)).filter((image) => image !== 'user:1'), all);
-    for (const label of ['late-disk', 'dpl-28']) assert.equal(await nameInContainer(vm, disks(label).image), disks(label).image);
+    assert.deepEqual(
+      (await dockerImages(vm)).filter((image) => image !== 'user:1'),
+      all,
+    );
+    for (const label of ['late-disk', 'dpl-28'])
+      assert.equal(await nameInContainer(vm, disks(label).image), disks(label).image);
     await ok(vm, 'docker start steady');
     assert.equal(await ok(vm, 'docker exec steady cat /name'), disks('dpl-b').image);
   });

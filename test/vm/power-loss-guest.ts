@@ -24,16 +24,22 @@ export const userArchive = '/root/user.tar';
 const AGENT_ONLY = 'agent-';
 
 /** Makes the two disks. @returns them as they are attached for a whole boot, and for one of the agent alone */
-export async function powerLossDisks(folder: string): Promise<Readonly<Record<'whole' | 'agentOnly', readonly VirtualDisk[]>>> {
+export async function powerLossDisks(
+  folder: string,
+): Promise<Readonly<Record<'whole' | 'agentOnly', readonly VirtualDisk[]>>> {
   const content = await safetyContent();
   const files: string[] = [];
-  for (const [label, source] of [['dpl-old', content.disk], ['dpl-new', content.upgrade]] as const) {
+  for (const [label, source] of [
+    ['dpl-old', content.disk],
+    ['dpl-new', content.upgrade],
+  ] as const) {
     const [raw, qcow2] = [path.join(folder, `${label}.raw`), path.join(folder, `${label}.qcow2`)];
     await copyWithLabel(source, raw, label);
     await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, qcow2]);
     files.push(qcow2);
   }
-  const attached = (prefix: string): readonly VirtualDisk[] => files.map((file) => ({ id: `${prefix}${path.basename(file, '.qcow2')}`, file }));
+  const attached = (prefix: string): readonly VirtualDisk[] =>
+    files.map((file) => ({ id: `${prefix}${path.basename(file, '.qcow2')}`, file }));
   return { whole: attached(''), agentOnly: attached(AGENT_ONLY) };
 }
 
@@ -122,7 +128,9 @@ ExecStart=/bin/sh -c 'while [ ! -e /run/looked ]; do sleep 0.1; done'
 
 /** A guest whose store can be looked at before the agent runs, and that can run the agent without systemd and Docker. */
 export async function powerLossGuest(): Promise<GuestContent> {
-  const configs = Object.entries(changes).map(([name, config]) => [`/etc/power-loss/${name}.json`, JSON.stringify(config)] as const);
+  const configs = Object.entries(changes).map(
+    ([name, config]) => [`/etc/power-loss/${name}.json`, JSON.stringify(config)] as const,
+  );
   return preloadedGuest(changes.old, {
     files: {
       ...Object.fromEntries(configs),

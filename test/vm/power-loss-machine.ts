@@ -52,7 +52,9 @@ export class PowerLossMachine {
       const { stdout } = await this.vm.run('systemctl is-active docker');
       if (stdout.trim() === 'active') return;
       if (stdout.trim() === 'failed' || performance.now() > end) {
-        throw new Error(`Expected Docker to start, it is ${stdout}: ${(await this.vm.run('journalctl -b -u docker -u docker-preloader -n 40')).stdout}`);
+        throw new Error(
+          `Expected Docker to start, it is ${stdout}: ${(await this.vm.run('journalctl -b -u docker -u docker-preloader -n 40')).stdout}`,
+        );
       }
     }
   }
@@ -78,14 +80,24 @@ export class PowerLossMachine {
 
   /** Waits until something is said in this boot. */
   async heard(text: string, timeoutSec: number): Promise<void> {
-    for (const end = performance.now() + timeoutSec * 1000; !this.said().some((line) => line.includes(text)); await delay(50)) {
-      if (performance.now() > end) throw new Error(`Expected to hear '${text}' within ${timeoutSec} s, heard: ${this.said().join('; ')}`);
+    for (
+      const end = performance.now() + timeoutSec * 1000;
+      !this.said().some((line) => line.includes(text));
+      await delay(50)
+    ) {
+      if (performance.now() > end)
+        throw new Error(`Expected to hear '${text}' within ${timeoutSec} s, heard: ${this.said().join('; ')}`);
     }
   }
 
   /** What the loops in the guest have said in this boot. */
   said(): readonly string[] {
-    return [...this.vm.console().slice(this.#consoleAtBoot).matchAll(/^power-loss: (.*?)\r?$/gm)].map(([, line = '']) => line);
+    return [
+      ...this.vm
+        .console()
+        .slice(this.#consoleAtBoot)
+        .matchAll(/^power-loss: (.*?)\r?$/gm),
+    ].map(([, line = '']) => line);
   }
 }
 

@@ -19,7 +19,11 @@ const pick = <const T>(list: readonly [T, ...T[]]): T => list[next(list.length)]
 
 /** What goes on when the power is cut: the agent alone, over and over; the boot to Docker; or Docker with containers. */
 type Kind = 'agent' | 'start' | 'docker';
-const rounds = shuffled(Array.from({ length: Number(process.env['DPL_RUNS'] ?? 25) }, (_, index): Kind => (index % 3 === 1 ? 'docker' : index % 8 === 0 ? 'start' : 'agent')));
+const rounds = shuffled(
+  Array.from({ length: Number(process.env['DPL_RUNS'] ?? 25) }, (_, index): Kind =>
+    index % 3 === 1 ? 'docker' : index % 8 === 0 ? 'start' : 'agent',
+  ),
+);
 /**
  * The cut comes at a random moment within so many runs of the agent, starts of Docker, or runs of a container, as long as
  * they took on this machine just now.
@@ -66,8 +70,14 @@ describe('power cuts in a virtual machine', () => {
    */
   function withoutHistory(change: Change, tree: Tree): Tree {
     if (change === 'old' || change === 'new') return tree;
-    const isKnown = (file: string, entry: string): boolean => file.endsWith('/diff') && [...undisturbed.values()].some((other) => other.get(file) === entry);
-    return new Map([...tree].map(([file, entry]) => [file, isKnown(file, entry) ? (undisturbed.get(change)?.get(file) ?? entry) : entry]));
+    const isKnown = (file: string, entry: string): boolean =>
+      file.endsWith('/diff') && [...undisturbed.values()].some((other) => other.get(file) === entry);
+    return new Map(
+      [...tree].map(([file, entry]) => [
+        file,
+        isKnown(file, entry) ? (undisturbed.get(change)?.get(file) ?? entry) : entry,
+      ]),
+    );
   }
 
   async function cutAfter(kind: Kind, moment: number): Promise<void> {
@@ -84,7 +94,8 @@ describe('power cuts in a virtual machine', () => {
     return result;
   }
 
-  const configure = (change: Change): Promise<string> => ok(machine.vm, `cp /etc/power-loss/${change}.json /etc/docker-preloader/config.json`);
+  const configure = (change: Change): Promise<string> =>
+    ok(machine.vm, `cp /etc/power-loss/${change}.json /etc/docker-preloader/config.json`);
 
   /** Of the user's, as dockerd sees it; and that preloaded images run. */
   async function checkInDocker(change: Change): Promise<void> {
@@ -93,16 +104,26 @@ describe('power cuts in a virtual machine', () => {
     figures.dockerStarts += 1;
     // A container that dockerd had forgotten would lose its volume by this.
     await ok(vm, 'docker volume prune --all --force', 300);
-    const images = new Map((await ok(vm, "docker images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'")).split('\n').map((line) => line.split(' ') as [string, string]));
+    const images = new Map(
+      (await ok(vm, "docker images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'"))
+        .split('\n')
+        .map((line) => line.split(' ') as [string, string]),
+    );
     for (const [name, id] of user.references) assert.equal(images.get(name), id, name);
     assert.equal(await ok(vm, 'docker start --attach keeper', 300), 'of the user');
     assert.equal(await ok(vm, 'docker start --attach stander', 300), 'tool');
-    assert.equal(await timed('docker', () => ok(vm, 'docker run --rm --network none built:1 cat /built', 300)), 'built');
-    assert.equal(await ok(vm, 'docker run --rm --network none multi:1 cat /top', 300), change === 'both' ? 'second' : 'first');
+    assert.equal(
+      await timed('docker', () => ok(vm, 'docker run --rm --network none built:1 cat /built', 300)),
+      'built',
+    );
+    assert.equal(
+      await ok(vm, 'docker run --rm --network none multi:1 cat /top', 300),
+      change === 'both' ? 'second' : 'first',
+    );
     assert.notEqual((await agentStatus(vm)).state, 'failed');
   }
 
-  it('begins with what is the user\'s: images, tags, containers with volumes, on layers of his own and of a disk', async () => {
+  it("begins with what is the user's: images, tags, containers with volumes, on layers of his own and of a disk", async () => {
     await machine.boot('whole');
     await timed('start', () => machine.startDocker());
     const { vm } = machine;
@@ -112,11 +133,18 @@ describe('power cuts in a virtual machine', () => {
       `docker run --name ${name} --network none --volume ${name}:/volume ${image} sh -c '[ -e /volume/file ] || ${line} > /volume/file; cat /volume/file'`;
     await ok(vm, container('keeper', 'mine:1', 'echo of the user'), 300);
     await ok(vm, container('stander', 'tool:1', 'cat /tool'), 300);
-    await ok(vm, "docker run --name builder --network none multi:1 sh -c 'echo built > /built' && docker commit builder built:1 && docker rm builder", 300);
+    await ok(
+      vm,
+      "docker run --name builder --network none multi:1 sh -c 'echo built > /built' && docker commit builder built:1 && docker rm builder",
+      300,
+    );
     await ok(vm, 'systemctl stop docker.socket docker && sync', 300);
     await machine.look();
     user = lastingPartOf(machine.store, ['mine:1', 'app:1', 'built:1', 'own/tag:1'], ['keeper', 'stander']);
-    assert.ok(user.entries.size > 50 && user.links.length >= 4, `${user.entries.size} entries, ${user.links.length} links`);
+    assert.ok(
+      user.entries.size > 50 && user.links.length >= 4,
+      `${user.entries.size} entries, ${user.links.length} links`,
+    );
     await machine.cut();
   });
 
@@ -135,22 +163,40 @@ describe('power cuts in a virtual machine', () => {
   const runs: Readonly<Record<Kind, () => Promise<void>>> = {
     agent: async () => {
       const check = pick(changeNames);
-      const words = Array.from({ length: 40 }, () => (next(6) === 0 ? 'unlink' : `${pick(changeNames)}${next(2) === 0 ? '+sync' : ''}`));
+      const words = Array.from({ length: 40 }, () =>
+        next(6) === 0 ? 'unlink' : `${pick(changeNames)}${next(2) === 0 ? '+sync' : ''}`,
+      );
       const isEager = next(2) === 0;
       const moment = momentOf('agent');
       await boot('agentOnly');
-      await timed('agent', () => ok(machine.vm, `docker-preloader apply --degraded-ok --config /etc/power-loss/${check}.json`));
-      assert.match(await ok(machine.vm, `docker-preloader apply --degraded-ok --config /etc/power-loss/${check}.json`), /nothing to change/);
+      await timed('agent', () =>
+        ok(machine.vm, `docker-preloader apply --degraded-ok --config /etc/power-loss/${check}.json`),
+      );
+      assert.match(
+        await ok(machine.vm, `docker-preloader apply --degraded-ok --config /etc/power-loss/${check}.json`),
+        /nothing to change/,
+      );
       await machine.look();
       assert.deepEqual(storeProblems(machine.store, user), []);
-      assert.deepEqual(differences(undisturbed.get(check) ?? new Map(), withoutHistory(check, agentsPartOf(machine.store, isPassing))), [], check);
+      assert.deepEqual(
+        differences(undisturbed.get(check) ?? new Map(), withoutHistory(check, agentsPartOf(machine.store, isPassing))),
+        [],
+        check,
+      );
       figures.mended += 1;
       // In every other round the kernel writes soon, bit by bit; otherwise after seconds, or when told to.
-      if (isEager) await ok(machine.vm, 'echo 20 > /proc/sys/vm/dirty_expire_centisecs && echo 10 > /proc/sys/vm/dirty_writeback_centisecs && mount -o remount,commit=1 /');
+      if (isEager)
+        await ok(
+          machine.vm,
+          'echo 20 > /proc/sys/vm/dirty_expire_centisecs && echo 10 > /proc/sys/vm/dirty_writeback_centisecs && mount -o remount,commit=1 /',
+        );
       await ok(machine.vm, `setsid sh /usr/local/lib/power-loss-agent ${words.join(' ')} > /dev/null 2>&1 &`);
       await machine.heard('starting run 1,', 60);
       await cutAfter('agent', moment);
-      assert.deepEqual(machine.said().filter((line) => line.includes('failed')), []);
+      assert.deepEqual(
+        machine.said().filter((line) => line.includes('failed')),
+        [],
+      );
     },
     start: async () => {
       const change = pick(changeNames);
@@ -175,7 +221,11 @@ describe('power cuts in a virtual machine', () => {
       await vm.run('docker rm --force writer', 300);
       await ok(vm, `docker tag built:1 ${name} && sync`);
       user = { ...user, references: new Map([...user.references, [name, user.references.get('built:1') ?? '']]) };
-      await ok(vm, "docker run --detach --name writer --network none --volume writer:/volume multi:1 sh -c 'i=0; while :; do i=$((i+1)); echo $i >> /volume/log; echo $i > /own; busybox dd if=/dev/zero of=/volume/data bs=64k count=8 conv=fsync 2> /dev/null; done'", 300);
+      await ok(
+        vm,
+        "docker run --detach --name writer --network none --volume writer:/volume multi:1 sh -c 'i=0; while :; do i=$((i+1)); echo $i >> /volume/log; echo $i > /own; busybox dd if=/dev/zero of=/volume/data bs=64k count=8 conv=fsync 2> /dev/null; done'",
+        300,
+      );
       if (isRestarted) {
         await configure(after);
         await ok(vm, 'setsid sh /usr/local/lib/power-loss-boot > /dev/null 2>&1 & systemctl --no-block restart docker');
@@ -206,9 +256,12 @@ describe('power cuts in a virtual machine', () => {
     assert.match(await fails(machine.vm, 'docker inspect no-such-thing'), /no such/i);
     await machine.cut();
     test.diagnostic(`seed ${seed}: DPL_SEED=${seed} cuts at the same moments`);
-    for (const [index, cut] of cuts.entries()) test.diagnostic(`${String(index + 1).padStart(2)} ${describeCut(cut)}; then: ${cut.found ?? ''}`);
+    for (const [index, cut] of cuts.entries())
+      test.diagnostic(`${String(index + 1).padStart(2)} ${describeCut(cut)}; then: ${cut.found ?? ''}`);
     const count = (kind: Kind): number => cuts.filter((cut) => cut.kind === kind).length;
-    test.diagnostic(`${cuts.length} cuts: ${count('agent')} of the agent, ${count('start')} of a boot, ${count('docker')} of Docker with containers; ${figures.boots} boots found all of the user's and a valid repositories.json, ${figures.mended} times the next run made the store of an undisturbed one, ${figures.dockerStarts} times dockerd had everything and ran it`);
+    test.diagnostic(
+      `${cuts.length} cuts: ${count('agent')} of the agent, ${count('start')} of a boot, ${count('docker')} of Docker with containers; ${figures.boots} boots found all of the user's and a valid repositories.json, ${figures.mended} times the next run made the store of an undisturbed one, ${figures.dockerStarts} times dockerd had everything and ran it`,
+    );
     assert.equal(cuts.length, rounds.length);
   });
 });
@@ -227,5 +280,8 @@ function isPassing(reference: string): boolean {
 }
 
 function shuffled<T>(list: readonly T[]): T[] {
-  return list.map((item) => ({ item, rank: next(2 ** 30) })).toSorted((left, right) => left.rank - right.rank).map(({ item }) => item);
+  return list
+    .map((item) => ({ item, rank: next(2 ** 30) }))
+    .toSorted((left, right) => left.rank - right.rank)
+    .map(({ item }) => item);
 }

@@ -11,23 +11,35 @@ import { fits, folders, isEnough, needOfStep, nothing, shares, sum, type Room, t
  * The images that are to be left out so that the rest has room: of those that the store has already as few as possible,
  * then as many of the others as fit, the smallest first. Each with the finding that says so.
  */
-export function imagesBeyond({ steps, wanted, catalogue }: Plan, room: Room, store: Pick<Store, 'dataRoot' | 'images'>): ReadonlyMap<ImageID, Finding> {
+export function imagesBeyond(
+  { steps, wanted, catalogue }: Plan,
+  room: Room,
+  store: Pick<Store, 'dataRoot' | 'images'>,
+): ReadonlyMap<ImageID, Finding> {
   const layers = new Map<ChainID, Room>();
   const images = new Map<ImageID, Room>();
   let used = folders;
   for (const step of steps) {
     const need = needOfStep(step);
-    if (step.do === 'link-layer' || step.do === 'record-layer') layers.set(step.chain, sum(layers.get(step.chain) ?? nothing, need));
+    if (step.do === 'link-layer' || step.do === 'record-layer')
+      layers.set(step.chain, sum(layers.get(step.chain) ?? nothing, need));
     else if (step.do === 'store-image') images.set(step.id, need);
     // A pin goes with its layer where that is new; one for what is there already costs no image its place.
-    else if (step.do === 'pin-layer' && layers.has(step.chain)) layers.set(step.chain, sum(layers.get(step.chain) ?? nothing, need));
+    else if (step.do === 'pin-layer' && layers.has(step.chain))
+      layers.set(step.chain, sum(layers.get(step.chain) ?? nothing, need));
     else used = sum(used, need);
   }
   const counted = new Set<ChainID>();
   const needOfImage = ({ id, chains }: DiskImage): Room =>
-    chains.flatMap((chain) => (counted.has(chain) ? [] : (layers.get(chain) ?? []))).reduce(sum, images.get(id) ?? nothing);
+    chains
+      .flatMap((chain) => (counted.has(chain) ? [] : (layers.get(chain) ?? [])))
+      .reduce(sum, images.get(id) ?? nothing);
   const alone = new Map([...wanted.values()].map((image) => [image.id, needOfImage(image).bytes] as const));
-  const rank = ({ id }: DiskImage): readonly [number, number, string] => [store.images.has(id) ? 0 : 1, alone.get(id) ?? 0, id];
+  const rank = ({ id }: DiskImage): readonly [number, number, string] => [
+    store.images.has(id) ? 0 : 1,
+    alone.get(id) ?? 0,
+    id,
+  ];
   const beyond = new Map<ImageID, Finding>();
   for (const image of [...wanted.values()].toSorted((a, b) => compare(rank(a), rank(b)))) {
     const need = needOfImage(image);
@@ -47,9 +59,10 @@ function leftOut({ label }: DiskImage, name: string, need: Room, room: Room, use
   const full = shares(sum(used, need), room).findIndex((share) => !isEnough(share));
   const [before, alone] = [shares(used, room)[full], shares(need, room)[full]] as [Share, Share];
   const left = (what: 'bytes' | 'inodes'): number => Math.max(before.room[what] - before.need[what], 0);
-  const [expected, found] = before.need.inodes + alone.need.inodes > before.room.inodes
-    ? [`${alone.need.inodes} free inodes`, `${left('inodes')}`]
-    : [`${megabytes(alone.need.bytes)} free`, megabytes(left('bytes'))];
+  const [expected, found] =
+    before.need.inodes + alone.need.inodes > before.room.inodes
+      ? [`${alone.need.inodes} free inodes`, `${left('inodes')}`]
+      : [`${megabytes(alone.need.bytes)} free`, megabytes(left('bytes'))];
   return {
     code: 'STORE_FULL',
     label,

@@ -13,7 +13,11 @@ const MAX_SOURCES = 50;
  * Where registries have the layers, so that a pull says "Already exists" instead of downloading: both maps of
  * `distribution/`, merged by union over all disks that have a layer, and with what the store has.
  */
-export function distributionSteps(store: Store, layers: ReadonlyMap<ChainID, readonly DiskLayer[]>, ownPaths: ReadonlySet<string>): { readonly steps: readonly Step[]; readonly written: readonly string[] } {
+export function distributionSteps(
+  store: Store,
+  layers: ReadonlyMap<ChainID, readonly DiskLayer[]>,
+  ownPaths: ReadonlySet<string>,
+): { readonly steps: readonly Step[]; readonly written: readonly string[] } {
   const steps: Step[] = [];
   const written = new Set<string>();
   const write = (path: string, content: string, isNew: boolean): void => {
@@ -29,7 +33,9 @@ export function distributionSteps(store: Store, layers: ReadonlyMap<ChainID, rea
     // What cannot be read, as a power cut may leave it, is nobody's.
     const present = parseSources(readTextIfThere(path));
     const known = new Set(present.map((source) => keyOf(source)));
-    const added = [...new Map(sources.map((source) => [keyOf(source), source] as const)).values()].filter((source) => !known.has(keyOf(source)));
+    const added = [...new Map(sources.map((source) => [keyOf(source), source] as const)).values()].filter(
+      (source) => !known.has(keyOf(source)),
+    );
     // The newest stand last, and those are the user's.
     if (added.length > 0) write(path, JSON.stringify([...added, ...present].slice(-MAX_SOURCES)), present.length === 0);
     for (const { Digest } of sources) {
@@ -59,7 +65,9 @@ function parseSources(text: string | undefined): Source[] {
 function toSource(entry: unknown): Source | undefined {
   if (!isRecord(entry)) return undefined;
   const { Digest, SourceRepository, HMAC } = entry;
-  return isDigest(Digest) && typeof SourceRepository === 'string' ? { Digest, SourceRepository, HMAC: typeof HMAC === 'string' ? HMAC : '' } : undefined;
+  return isDigest(Digest) && typeof SourceRepository === 'string'
+    ? { Digest, SourceRepository, HMAC: typeof HMAC === 'string' ? HMAC : '' }
+    : undefined;
 }
 
 function keyOf(source: Source): string {

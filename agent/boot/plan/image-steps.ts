@@ -15,15 +15,29 @@ interface ImageStepOptions {
  * Images whose configuration or metadata is missing in the store, or damaged. Metadata that the user's dockerd has changed
  * (`lastUpdated` after a `docker tag`) stays.
  */
-export function imageSteps(store: Store, images: ReadonlyMap<ImageID, DiskImage>, { synced, isOurs }: ImageStepOptions): Step[] {
+export function imageSteps(
+  store: Store,
+  images: ReadonlyMap<ImageID, DiskImage>,
+  { synced, isOurs }: ImageStepOptions,
+): Step[] {
   const steps: Step[] = [];
   for (const image of images.values()) {
     const isNew = !store.images.has(image.id);
     const whole = !isNew && isWhole(store, image, synced);
     // A disk that came later may know the step that an image of ours was built from: without that link, it is <none>.
     const mayBeMissing = (name: string): boolean => isNew || !synced || (name === 'parent' && isOurs(image.id));
-    const metadata = new Map([...image.metadata].filter(([name]) => mayBeMissing(name) && isDamaged(store, image.id, name)));
-    if (!whole || metadata.size > 0) steps.push({ do: 'store-image', id: image.id, label: image.label, own: isNew || isOurs(image.id), config: image.config, metadata });
+    const metadata = new Map(
+      [...image.metadata].filter(([name]) => mayBeMissing(name) && isDamaged(store, image.id, name)),
+    );
+    if (!whole || metadata.size > 0)
+      steps.push({
+        do: 'store-image',
+        id: image.id,
+        label: image.label,
+        own: isNew || isOurs(image.id),
+        config: image.config,
+        metadata,
+      });
   }
   return steps;
 }
@@ -42,5 +56,10 @@ const FORMS: Readonly<Record<string, RegExp>> = {
 /** Missing, or what a power cut leaves: empty, zeros, or cut short. */
 function isDamaged(store: Store, id: ImageID, name: string): boolean {
   const content = readIfThere(`${store.paths.imageMetadata(id)}/${name}`);
-  return content === undefined || content.length === 0 || content.includes(0) || FORMS[name]?.test(content.toString('latin1')) === false;
+  return (
+    content === undefined ||
+    content.length === 0 ||
+    content.includes(0) ||
+    FORMS[name]?.test(content.toString('latin1')) === false
+  );
 }

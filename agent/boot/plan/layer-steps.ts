@@ -51,7 +51,9 @@ export class LayerPlanner {
   }
 
   #canHave(chain: ChainID): boolean {
-    return this.#store.ownership(chain) === 'user' ? this.#store.userLayer(chain) !== undefined : this.#offer.has(chain);
+    return this.#store.ownership(chain) === 'user'
+      ? this.#store.userLayer(chain) !== undefined
+      : this.#offer.has(chain);
   }
 
   #wantLayer(chain: ChainID, below: NamedLayer | undefined): NamedLayer {
@@ -65,7 +67,8 @@ export class LayerPlanner {
       this.#named.set(chain, user);
       return user;
     }
-    if (first === undefined) throw new Error(`layer ${chain}: a disk or a user's layer expected, as the catalogue said, found none`);
+    if (first === undefined)
+      throw new Error(`layer ${chain}: a disk or a user's layer expected, as the catalogue said, found none`);
     const names = ownLayerNames(chain);
     const present = this.#store.ownLayer(chain);
     // A link that holds stays: of two disks with the layer, the one that is there already.
@@ -80,12 +83,29 @@ export class LayerPlanner {
 
   #compare(layer: DiskLayer, names: OwnLayerNames, present: OwnLayer, lower: string): void {
     const { chain, label, diffPath, tarSplit } = layer;
-    const whole = present.linkFile === names.link && present.lower !== undefined && present.committed && present.linkTarget === linkTargetOf(names.cacheId);
+    const whole =
+      present.linkFile === names.link &&
+      present.lower !== undefined &&
+      present.committed &&
+      present.linkTarget === linkTargetOf(names.cacheId);
     const linked = whole && present.diff === diffPath && present.lower === lower;
-    if (!linked) this.#steps.push({ do: 'link-layer', chain, names, diffPath, lower, label, replaces: whole && present.diff !== undefined });
+    if (!linked)
+      this.#steps.push({
+        do: 'link-layer',
+        chain,
+        names,
+        diffPath,
+        lower,
+        label,
+        replaces: whole && present.diff !== undefined,
+      });
     const files = new Map([...recordFiles(layer), ['cache-id', names.cacheId] as const]);
-    const recorded = present.record !== undefined && [...files].every(([name, text]) => present.record?.get(name) === text) && this.#hasTarSplit(layer, present);
-    if (!recorded) this.#steps.push({ do: 'record-layer', chain, label, files, tarSplit, mend: this.#store.hasLayer(chain) });
+    const recorded =
+      present.record !== undefined &&
+      [...files].every(([name, text]) => present.record?.get(name) === text) &&
+      this.#hasTarSplit(layer, present);
+    if (!recorded)
+      this.#steps.push({ do: 'record-layer', chain, label, files, tarSplit, mend: this.#store.hasLayer(chain) });
   }
 
   #hasTarSplit({ chain, label, tarSplit }: DiskLayer, present: OwnLayer): boolean {
@@ -99,7 +119,9 @@ export class LayerPlanner {
 
   /** Base layers first, for each its folder in overlay2/ and then its record, which makes it known to dockerd. */
   steps(): Step[] {
-    return this.#needsEmptyLayer && !this.#store.hasEmptyLayer() ? [{ do: 'make-empty-layer' }, ...this.#steps] : this.#steps;
+    return this.#needsEmptyLayer && !this.#store.hasEmptyLayer()
+      ? [{ do: 'make-empty-layer' }, ...this.#steps]
+      : this.#steps;
   }
 
   /** Wanted layers with what each disk has of them. */

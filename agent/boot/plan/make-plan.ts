@@ -10,7 +10,14 @@ import type { Config } from '../../config/config.ts';
 import { distributionSteps } from './distribution-steps.ts';
 import { imageSteps } from './image-steps.ts';
 import { LayerPlanner } from './layer-steps.ts';
-import { isSameLedger, mayBeThere, settleReferences, type Ledger, type LedgerContent, type LedgerState } from '../ledger.ts';
+import {
+  isSameLedger,
+  mayBeThere,
+  settleReferences,
+  type Ledger,
+  type LedgerContent,
+  type LedgerState,
+} from '../ledger.ts';
 import { pinSteps } from './pin-steps.ts';
 import { mergeReferences } from './merge-references.ts';
 import { findRemovals } from './removals.ts';
@@ -49,7 +56,14 @@ export interface Plan {
  * What is to be done so that the store holds what the disks offer and loses nothing of the user's. Reads the store,
  * changes nothing.
  */
-export function plan({ store, ledger: { state, ledger: written }, disks, config, forget = false, beyond = new Map() }: PlanInput): Plan {
+export function plan({
+  store,
+  ledger: { state, ledger: written },
+  disks,
+  config,
+  forget = false,
+  beyond = new Map(),
+}: PlanInput): Plan {
   const ledger = settleReferences(written, store.referenceStore.references);
   const noted = mayBeThere(ledger);
   const offer = catalogue(disks, store, beyond);
@@ -76,7 +90,17 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
   const distribution = distributionSteps(store, layers.wantedCopies(), ledger.distribution);
 
   const known = state === 'read' ? noted : contentByStore(store, offer);
-  const removals = findRemovals({ store, known, wantedImages: images, wantedLayers: layers.own, changes: merge.changes, displaced: merge.displaced, isOurs, planner: layers, forget });
+  const removals = findRemovals({
+    store,
+    known,
+    wantedImages: images,
+    wantedLayers: layers.own,
+    changes: merge.changes,
+    displaced: merge.displaced,
+    isOurs,
+    planner: layers,
+    forget,
+  });
 
   const pins = pinSteps({
     store,
@@ -88,14 +112,24 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
 
   const content: LedgerContent = {
     references: merge.own,
-    images: new Map([...[...images.values()].filter(({ id }) => !store.images.has(id) || isOurs(id)).map((image) => [image.id, image.label] as const), ...removals.keptImages]),
+    images: new Map([
+      ...[...images.values()]
+        .filter(({ id }) => !store.images.has(id) || isOurs(id))
+        .map((image) => [image.id, image.label] as const),
+      ...removals.keptImages,
+    ]),
     layers: new Map([...layers.ownLabels(), ...removals.keptLayers]),
   };
   // A run that was killed has removed some, perhaps.
-  const ownFiles = [...ledger.distribution].filter((path) => ledger.next === undefined || existsSync(join(store.paths.root, path)));
+  const ownFiles = [...ledger.distribution].filter(
+    (path) => ledger.next === undefined || existsSync(join(store.paths.root, path)),
+  );
   const stale = removals.staleDistribution(ownFiles);
   const restored = restoredNow(store, ledger);
-  const isMended = (id: ImageID): boolean => imageChanges.some((step) => step.do === 'store-image' && step.id === id && store.readImage(id)?.equals(step.config) !== true);
+  const isMended = (id: ImageID): boolean =>
+    imageChanges.some(
+      (step) => step.do === 'store-image' && step.id === id && store.readImage(id)?.equals(step.config) !== true,
+    );
   const final: Ledger = {
     ...content,
     synced: false,
@@ -105,17 +139,40 @@ export function plan({ store, ledger: { state, ledger: written }, disks, config,
     // One that is mended gets our mark.
     restored: new Map([...restored].filter(([id]) => content.images.has(id) && !isMended(id))),
     restoring: undefined,
-    lent: timesOf(store, [...merge.own.values()].filter((id) => !isOurs(id))),
+    lent: timesOf(
+      store,
+      [...merge.own.values()].filter((id) => !isOurs(id)),
+    ),
     distribution: new Set([...ownFiles, ...distribution.written].filter((path) => !stale.includes(path))),
   };
 
   const ledgerNow: Ledger = { ...ledger, restored, restoring: undefined };
   const build: Step[] = [...layers.steps(), ...pins.add, ...imageChanges, ...distribution.steps];
-  if (merge.changes.size > 0) build.push({ do: 'write-references', text: updateReferenceStore(store.referenceStore, merge.changes), changes: merge.changes });
+  if (merge.changes.size > 0)
+    build.push({
+      do: 'write-references',
+      text: updateReferenceStore(store.referenceStore, merge.changes),
+      changes: merge.changes,
+    });
   build.push(...stale.map((path): Step => ({ do: 'remove-distribution', path })), ...pins.remove, ...removals.steps);
-  if (content.layers.size === 0 && layers.own.size === 0 && store.hasTraceOfEmptyLayer() && !removals.isEmptyLayerInUse()) build.push({ do: 'remove-empty-layer' });
+  if (
+    content.layers.size === 0 &&
+    layers.own.size === 0 &&
+    store.hasTraceOfEmptyLayer() &&
+    !removals.isEmptyLayerInUse()
+  )
+    build.push({ do: 'remove-empty-layer' });
 
-  return { steps: withLedger(build, { state, written, ledger: ledgerNow, reclaimed: merge.reclaimed }, final), findings: [...beyond.values(), ...offer.findings, ...merge.findings, ...removals.findings], catalogue: offer, content, pinned: pins.pinned, wanted: images, kept: removals.keptLayers, sharedWithUser: layers.sharedWithUser };
+  return {
+    steps: withLedger(build, { state, written, ledger: ledgerNow, reclaimed: merge.reclaimed }, final),
+    findings: [...beyond.values(), ...offer.findings, ...merge.findings, ...removals.findings],
+    catalogue: offer,
+    content,
+    pinned: pins.pinned,
+    wanted: images,
+    kept: removals.keptLayers,
+    sharedWithUser: layers.sharedWithUser,
+  };
 }
 
 interface Before {
@@ -133,7 +190,8 @@ function withLedger(build: readonly Step[], before: Before, final: Ledger): Step
     if (isSameLedger({ ...final, synced: written.synced }, written)) return [];
     if (state === 'none' && isEmpty(final)) return [];
   }
-  if (isEmpty(final) && final.removed.size === 0) return [...begin(build, before, final), ...build, { do: 'remove-ledger' }];
+  if (isEmpty(final) && final.removed.size === 0)
+    return [...begin(build, before, final), ...build, { do: 'remove-ledger' }];
   return [...begin(build, before, final), ...build, { do: 'write-ledger', ledger: final, final: true }];
 }
 
@@ -166,15 +224,22 @@ function isEmpty(content: LedgerContent): boolean {
  * for and that nothing was built on, and the steps of classic builds that lead to any of them. One whose tags all went to
  * others, or a step without what was built on it, would be listed as <none>.
  */
-function wantedImages(offer: Catalogue, changes: ReadonlyMap<string, ImageID | undefined>, store: Store, isOurs: (id: ImageID) => boolean): Map<ImageID, DiskImage> {
+function wantedImages(
+  offer: Catalogue,
+  changes: ReadonlyMap<string, ImageID | undefined>,
+  store: Store,
+  isOurs: (id: ImageID) => boolean,
+): Map<ImageID, DiskImage> {
   const parentOf = (image: DiskImage): ImageID | undefined =>
-    store.images.has(image.id) && !isOurs(image.id) ? store.imageParent(image.id) : asImageID(image.metadata.get('parent')?.toString());
+    store.images.has(image.id) && !isOurs(image.id)
+      ? store.imageParent(image.id)
+      : asImageID(image.metadata.get('parent')?.toString());
   const parents = new Set([...offer.images.values()].map(parentOf));
   const held = new Set(new Map([...store.referenceStore.references, ...changes]).values());
   const wanted = new Map<ImageID, DiskImage>();
   for (const image of offer.images.values()) {
     if (!held.has(image.id) && (offer.named.has(image.id) || parents.has(image.id))) continue;
-    for (let step: DiskImage | undefined = image; step !== undefined && !wanted.has(step.id); ) {
+    for (let step: DiskImage | undefined = image; step !== undefined && !wanted.has(step.id);) {
       wanted.set(step.id, step);
       const parent = parentOf(step);
       step = parent === undefined ? undefined : offer.images.get(parent);
@@ -184,10 +249,12 @@ function wantedImages(offer: Catalogue, changes: ReadonlyMap<string, ImageID | u
 }
 
 function timesOf(store: Store, images: readonly ImageID[]): Map<ImageID, number> {
-  return new Map(images.flatMap((id) => {
-    const time = store.imageTime(id);
-    return time === undefined ? [] : [[id, time] as const];
-  }));
+  return new Map(
+    images.flatMap((id) => {
+      const time = store.imageTime(id);
+      return time === undefined ? [] : [[id, time] as const];
+    }),
+  );
 }
 
 /**
@@ -197,9 +264,14 @@ function timesOf(store: Store, images: readonly ImageID[]): Map<ImageID, number>
 function contentByStore(store: Store, offer: Catalogue): Pick<LedgerContent, 'images' | 'layers'> {
   const layers = new Map<ChainID, string>();
   for (const chain of store.layersInOurFolders()) {
-    if (store.ownership(chain) === 'ours') layers.set(chain, offer.layers.get(chain)?.[0]?.label ?? labelInLink(store.ownLayer(chain).diff) ?? '');
+    if (store.ownership(chain) === 'ours')
+      layers.set(chain, offer.layers.get(chain)?.[0]?.label ?? labelInLink(store.ownLayer(chain).diff) ?? '');
   }
-  const images = new Map([...store.images].filter((id) => store.isOwnImage(id)).map((id) => [id, labelOfImage(id, store, offer, layers)] as const));
+  const images = new Map(
+    [...store.images]
+      .filter((id) => store.isOwnImage(id))
+      .map((id) => [id, labelOfImage(id, store, offer, layers)] as const),
+  );
   return { images, layers };
 }
 

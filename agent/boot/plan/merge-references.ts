@@ -47,7 +47,12 @@ export interface ReferenceMergeInput {
  */
 export function mergeReferences(input: ReferenceMergeInput): ReferenceMerge {
   const merge = new Merge(input);
-  const names = new Set([...input.disks.keys(), ...input.ledger.references.keys(), ...(input.ledger.next?.references.keys() ?? []), ...input.ledger.displaced.keys()]);
+  const names = new Set([
+    ...input.disks.keys(),
+    ...input.ledger.references.keys(),
+    ...(input.ledger.next?.references.keys() ?? []),
+    ...input.ledger.displaced.keys(),
+  ]);
   for (const name of [...names].toSorted()) merge.settle(name);
   merge.keepTombstones();
   return merge;
@@ -69,7 +74,8 @@ class Merge implements ReferenceMerge {
   settle(name: string): void {
     const now = this.#input.store.get(name);
     const theirs = this.#input.disks.get(name);
-    if (now !== undefined && now === this.#input.ledger.references.get(name) && !this.#isUntouched(name, now)) this.reclaimed.add(name);
+    if (now !== undefined && now === this.#input.ledger.references.get(name) && !this.#isUntouched(name, now))
+      this.reclaimed.add(name);
     if (now === undefined) this.#settleMissing(name, theirs);
     else if (now === theirs?.image) this.#settleEqual(name, now);
     else if (this.#isUntouched(name, now)) this.#follow(name, theirs);
@@ -92,7 +98,12 @@ class Merge implements ReferenceMerge {
     const tombstone = ledger.removed.get(name) ?? ledger.references.get(name);
     if (config.removedImages === 'respect' && tombstone === theirs.image) {
       this.removed.set(name, tombstone);
-      this.findings.push({ code: 'TAG_REMOVED', label: theirs.label, image: name, message: `${name}: stays removed, as the user left it; disk ${theirs.label} has it` });
+      this.findings.push({
+        code: 'TAG_REMOVED',
+        label: theirs.label,
+        image: name,
+        message: `${name}: stays removed, as the user left it; disk ${theirs.label} has it`,
+      });
       return;
     }
     this.#take(name, theirs.image);
@@ -102,7 +113,8 @@ class Merge implements ReferenceMerge {
   keepTombstones(): void {
     const { config, disks, ledger, store } = this.#input;
     if (config.removedImages !== 'respect') return;
-    for (const [name, image] of ledger.removed) if (!disks.has(name) && !store.has(name) && this.changes.get(name) === undefined) this.removed.set(name, image);
+    for (const [name, image] of ledger.removed)
+      if (!disks.has(name) && !store.has(name) && this.changes.get(name) === undefined) this.removed.set(name, image);
   }
 
   /** Names the disk's image already: by us, or by the user, who then keeps it when the disk goes or has another. */
@@ -129,7 +141,8 @@ class Merge implements ReferenceMerge {
     const { ledger, hasImage } = this.#input;
     const before = ledger.displaced.get(name);
     if (before === undefined || ledger.references.get(name) !== now || !hasImage(before)) return;
-    const message = `${name}: the disk's image was loaded again, so the user has it; ` +
+    const message =
+      `${name}: the disk's image was loaded again, so the user has it; ` +
       `to have his former image under this name, run: docker tag ${before.slice(0, 'sha256:'.length + 12)} ${name}`;
     this.findings.push({ code: 'TAG_CONFLICT', image: name, message });
   }
@@ -155,7 +168,13 @@ class Merge implements ReferenceMerge {
     const byDisk = this.#input.config.conflicts === 'disk';
     const winner = byDisk ? `disk ${theirs.label} takes it` : 'the user keeps it';
     const message = `${name}: claimed by the user and by disk ${theirs.label}; ${winner} (\`conflicts\`: ${this.#input.config.conflicts})`;
-    this.findings.push({ code: 'TAG_CONFLICT', label: theirs.label, image: name, message, conflict: { disks: [theirs.label], user: true, winner: byDisk ? theirs.label : null } });
+    this.findings.push({
+      code: 'TAG_CONFLICT',
+      label: theirs.label,
+      image: name,
+      message,
+      conflict: { disks: [theirs.label], user: true, winner: byDisk ? theirs.label : null },
+    });
     if (!byDisk) return;
     this.#take(name, theirs.image);
     this.displaced.set(name, now);

@@ -28,13 +28,18 @@ export interface Catalogue {
  * Of two disks with one tag, the later in `labels` has it, then the higher priority, then the greater label.
  * @param beyond images that there is no room for
  */
-export function catalogue(disks: readonly RankedDisk[], store: Store, beyond: ReadonlyMap<ImageID, unknown>): Catalogue {
+export function catalogue(
+  disks: readonly RankedDisk[],
+  store: Store,
+  beyond: ReadonlyMap<ImageID, unknown>,
+): Catalogue {
   const findings: Finding[] = [];
   const ordered = disks.toSorted(byPrecedence).map((disk) => disk.content);
   const layers = new Map<ChainID, DiskLayer[]>();
   const pinned = new Set(ordered.flatMap((disk) => (disk.pinned ? [...disk.layers.keys()] : [])));
   for (const disk of ordered.toReversed()) {
-    for (const [chain, layer] of disk.layers) if (disk.pinned || !pinned.has(chain)) layers.set(chain, [...(layers.get(chain) ?? []), layer]);
+    for (const [chain, layer] of disk.layers)
+      if (disk.pinned || !pinned.has(chain)) layers.set(chain, [...(layers.get(chain) ?? []), layer]);
   }
   const pinnedImages = new Set(ordered.flatMap((disk) => (disk.pinned ? [...disk.images.keys()] : [])));
   const images = new Map<ImageID, DiskImage>();
@@ -42,10 +47,13 @@ export function catalogue(disks: readonly RankedDisk[], store: Store, beyond: Re
   for (const disk of ordered) {
     for (const image of disk.images.values()) {
       if (beyond.has(image.id)) continue;
-      const missing = image.chains.filter((chain) => (store.ownership(chain) === 'user' ? store.userLayer(chain) === undefined : !layers.has(chain)));
+      const missing = image.chains.filter((chain) =>
+        store.ownership(chain) === 'user' ? store.userLayer(chain) === undefined : !layers.has(chain),
+      );
       // What an image was built from says its metadata, and not its digest.
       const metadata = disk.pinned || !pinnedImages.has(image.id) ? image.metadata : [];
-      if (missing.length === 0) images.set(image.id, { ...image, metadata: new Map([...(images.get(image.id)?.metadata ?? []), ...metadata]) });
+      if (missing.length === 0)
+        images.set(image.id, { ...image, metadata: new Map([...(images.get(image.id)?.metadata ?? []), ...metadata]) });
       else findings.push(incomplete(disk, image, missing));
     }
     for (const [name, image] of disk.references) {
@@ -53,7 +61,13 @@ export function catalogue(disks: readonly RankedDisk[], store: Store, beyond: Re
       const before = references.get(name);
       if (before !== undefined && before.image !== image) {
         const conflict = { disks: [before.label, disk.label], user: false, winner: disk.label };
-        findings.push({ code: 'TAG_CONFLICT', label: disk.label, image: name, message: `${name}: claimed by disks ${before.label} and ${disk.label}; ${disk.label} has it`, conflict });
+        findings.push({
+          code: 'TAG_CONFLICT',
+          label: disk.label,
+          image: name,
+          message: `${name}: claimed by disks ${before.label} and ${disk.label}; ${disk.label} has it`,
+          conflict,
+        });
       }
       references.set(name, { image, label: disk.label });
     }
@@ -69,8 +83,14 @@ function byPrecedence(a: RankedDisk, b: RankedDisk): number {
 
 function incomplete(disk: DiskContent, image: DiskImage, missing: readonly ChainID[]): Finding {
   const name = [...disk.references].find(([, id]) => id === image.id)?.[0] ?? image.id;
-  const bases = (disk.manifest?.bases ?? []).filter((base) => base.layers.some((chain) => (missing as readonly string[]).includes(chain))).map((base) => base.label).filter(isLabel);
-  const cure = bases.length === 0 ? 'neither an attached disk nor the store has them whole' : `attach disk ${bases.join(', ')}, which has them`;
+  const bases = (disk.manifest?.bases ?? [])
+    .filter((base) => base.layers.some((chain) => (missing as readonly string[]).includes(chain)))
+    .map((base) => base.label)
+    .filter(isLabel);
+  const cure =
+    bases.length === 0
+      ? 'neither an attached disk nor the store has them whole'
+      : `attach disk ${bases.join(', ')}, which has them`;
   return {
     code: 'IMAGE_INCOMPLETE',
     label: disk.label,

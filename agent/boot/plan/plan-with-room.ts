@@ -13,13 +13,20 @@ export interface Planned {
  * A plan for the store as it is now, for which there is room in the data root.
  * @throws PreloaderError STORE_INVALID where the store cannot be read: of a disk, that is a DiskFault
  */
-export async function planWithRoom(dataRoot: string, offer: Omit<PlanInput, 'store' | 'beyond' | 'forget'>): Promise<Planned> {
+export async function planWithRoom(
+  dataRoot: string,
+  offer: Omit<PlanInput, 'store' | 'beyond' | 'forget'>,
+): Promise<Planned> {
   try {
     const input = { ...offer, store: new Store(dataRoot) };
     return { store: input.store, planned: await withRoom(input) };
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    throw new PreloaderError('STORE_INVALID', `${dataRoot} is left as it is: ${messageOf(error)}; mend what it names, or move it away`, { cause: error });
+    throw new PreloaderError(
+      'STORE_INVALID',
+      `${dataRoot} is left as it is: ${messageOf(error)}; mend what it names, or move it away`,
+      { cause: error },
+    );
   }
 }
 

@@ -65,29 +65,35 @@ class RemovalPlanner implements Removals {
     const { known } = input;
     this.#names = namesAfter(input.store, input.changes);
     this.#sortImages(known.images);
-    this.#candidates = new Map([...known.layers].filter(([chain]) => !input.wantedLayers.has(chain) && this.#isOurs(chain)));
+    this.#candidates = new Map(
+      [...known.layers].filter(([chain]) => !input.wantedLayers.has(chain) && this.#isOurs(chain)),
+    );
     if (this.#candidates.size > 0) this.#sortLayers();
     for (const id of this.#removedImages) this.steps.push({ do: 'remove-image', id });
-    for (const chain of this.#removedLayers) this.steps.push({ do: 'remove-layer', chain, names: ownLayerNames(chain) });
+    for (const chain of this.#removedLayers)
+      this.steps.push({ do: 'remove-layer', chain, names: ownLayerNames(chain) });
   }
 
   #isOurs(chain: ChainID): boolean {
     const { store } = this.#input;
     const ownership = store.ownership(chain);
     // A folder of ours without a record is what an interrupted run left.
-    return ownership === 'ours' || (isDirectory(overlayPaths(store.dataRoot).layer(ownLayerNames(chain).cacheId)));
+    return ownership === 'ours' || isDirectory(overlayPaths(store.dataRoot).layer(ownLayerNames(chain).cacheId));
   }
 
   #sortImages(candidates: ReadonlyMap<ImageID, string>): void {
     const { store, wantedImages, displaced } = this.#input;
-    const unwanted = [...candidates].filter(([id]) => !wantedImages.has(id) && store.images.has(id) && this.#input.isOurs(id));
+    const unwanted = [...candidates].filter(
+      ([id]) => !wantedImages.has(id) && store.images.has(id) && this.#input.isOurs(id),
+    );
     // The usual case, in which no container has to be read.
     if (unwanted.length === 0) return;
     const containerTops = new Set(store.containerParents().values());
     const waiting = new Set(displaced.values());
     for (const [id, label] of unwanted) {
       const top = store.imageConfig(id)?.chains.at(-1);
-      if (this.#names.has(id) || waiting.has(id) || (top !== undefined && containerTops.has(top))) this.keptImages.set(id, label);
+      if (this.#names.has(id) || waiting.has(id) || (top !== undefined && containerTops.has(top)))
+        this.keptImages.set(id, label);
       else this.#removedImages.add(id);
     }
     if (this.#removedImages.size > 0) this.#keepParents(candidates);
@@ -101,7 +107,11 @@ class RemovalPlanner implements Removals {
     const { store } = this.#input;
     for (const id of store.images) {
       if (this.#removedImages.has(id)) continue;
-      for (let parent = store.imageParent(id); parent !== undefined && this.#removedImages.delete(parent); parent = store.imageParent(parent)) {
+      for (
+        let parent = store.imageParent(id);
+        parent !== undefined && this.#removedImages.delete(parent);
+        parent = store.imageParent(parent)
+      ) {
         this.keptImages.set(parent, candidates.get(parent) ?? '');
       }
     }
@@ -128,8 +138,11 @@ class RemovalPlanner implements Removals {
     for (const id of store.images) {
       if (this.#removedImages.has(id) || wantedImages.has(id)) continue;
       // One of ours that has lost its names stays for a container or for an image built on it, which is named.
-      const name = this.#names.get(id)?.[0] ?? (this.keptImages.has(id) && !waiting.has(id) ? undefined : `sha256:${hexOf(id).slice(0, 12)}`);
-      for (const chain of store.imageConfig(id)?.chains ?? []) this.#needRecord(chain, name === undefined ? undefined : `image ${name}`);
+      const name =
+        this.#names.get(id)?.[0] ??
+        (this.keptImages.has(id) && !waiting.has(id) ? undefined : `sha256:${hexOf(id).slice(0, 12)}`);
+      for (const chain of store.imageConfig(id)?.chains ?? [])
+        this.#needRecord(chain, name === undefined ? undefined : `image ${name}`);
     }
     for (const [container, parent] of store.containerParents()) {
       const name = `container ${store.containerName(container) ?? container.slice(0, 12)}`;
@@ -138,7 +151,8 @@ class RemovalPlanner implements Removals {
     const byLink = new Map([...this.#candidates.keys()].map((chain) => [ownLayerNames(chain).link, chain] as const));
     for (const [link, cacheId] of this.#foreignLinks()) {
       const chain = byLink.get(link);
-      if (chain !== undefined && !this.#needs.has(chain)) this.#need(chain, isBuildCache(cacheId) ? BUILD_CACHE : `layer folder ${cacheId}`);
+      if (chain !== undefined && !this.#needs.has(chain))
+        this.#need(chain, isBuildCache(cacheId) ? BUILD_CACHE : `layer folder ${cacheId}`);
     }
     for (const chain of this.#needs.keys()) for (const below of this.#ancestors(chain)) this.#need(below, undefined);
   }
@@ -158,13 +172,20 @@ class RemovalPlanner implements Removals {
   /** The layers below, nearest first; dockerd allows 125. */
   #ancestors(chain: ChainID): ChainID[] {
     const chains: ChainID[] = [];
-    for (let below = this.#input.store.parentOf(chain); below !== undefined && chains.length < 128; below = this.#input.store.parentOf(below)) chains.push(below);
+    for (
+      let below = this.#input.store.parentOf(chain);
+      below !== undefined && chains.length < 128;
+      below = this.#input.store.parentOf(below)
+    )
+      chains.push(below);
     return chains;
   }
 
   #foreignLinks(): ReadonlyMap<string, string> {
     const { store, wantedLayers } = this.#input;
-    const ours = new Set([...this.#candidates.keys(), ...wantedLayers.keys()].map((chain) => ownLayerNames(chain).cacheId));
+    const ours = new Set(
+      [...this.#candidates.keys(), ...wantedLayers.keys()].map((chain) => ownLayerNames(chain).cacheId),
+    );
     return store.foreignLinks(ours.add(emptyLayer.cacheId));
   }
 
@@ -180,8 +201,18 @@ class RemovalPlanner implements Removals {
       const names = [...who].filter((name) => name !== BUILD_CACHE).toSorted();
       if (who.has(BUILD_CACHE)) names.push(BUILD_CACHE);
       const onlyCache = names.length === 1 && who.has(BUILD_CACHE);
-      const text = { label: label === '' ? '(unknown)' : label, layers, stand: `${listNames(names)} ${names.length === 1 ? 'stands' : 'stand'} on`, cache: who.has(BUILD_CACHE), onlyCache };
-      this.findings.push({ code: onlyCache ? 'BUILD_CACHE' : 'KEPT', label, message: this.#input.forget ? leftMessage(text) : keptMessage(text) });
+      const text = {
+        label: label === '' ? '(unknown)' : label,
+        layers,
+        stand: `${listNames(names)} ${names.length === 1 ? 'stands' : 'stand'} on`,
+        cache: who.has(BUILD_CACHE),
+        onlyCache,
+      };
+      this.findings.push({
+        code: onlyCache ? 'BUILD_CACHE' : 'KEPT',
+        label,
+        message: this.#input.forget ? leftMessage(text) : keptMessage(text),
+      });
     }
   }
 
@@ -194,10 +225,15 @@ class RemovalPlanner implements Removals {
     const { store, planner } = this.#input;
     const stale = new Set(paths);
     const keep = (diffID: DiffID, digests: readonly string[]): void => {
-      for (const path of [store.paths.metadataByDiffID(diffID), ...digests.map((digest) => store.paths.diffIDByDigest(digest))]) stale.delete(relative(store.paths.root, path));
+      for (const path of [
+        store.paths.metadataByDiffID(diffID),
+        ...digests.map((digest) => store.paths.diffIDByDigest(digest)),
+      ])
+        stale.delete(relative(store.paths.root, path));
     };
     // Not by what layers that go have: after a power cut their records and these files may be empty, and would stay for ever.
-    for (const copies of planner.wantedCopies().values()) for (const { diffID, registrySources } of copies) keep(diffID, digestsIn(registrySources));
+    for (const copies of planner.wantedCopies().values())
+      for (const { diffID, registrySources } of copies) keep(diffID, digestsIn(registrySources));
     if (stale.size === 0) return [];
     // The user may have pulled such a layer since, or something of his stands on it.
     const gone = new Set(this.#removedLayers);
@@ -230,7 +266,9 @@ function keptMessage({ label, layers, stand, cache, onlyCache }: KeptLayers): st
 function leftMessage({ label, layers, stand, cache, onlyCache }: KeptLayers): string {
   const what = `${plural(layers, 'layer')} of disk ${label} ${layers === 1 ? 'stays' : 'stay'} in the store, since ${stand} ${layers === 1 ? 'it' : 'them'}`;
   const prune = 'run: docker builder prune -a';
-  const cure = onlyCache ? `start Docker, ${prune}` : `start Docker, remove what stands there${cache ? `, for the cache ${prune}` : ''}`;
+  const cure = onlyCache
+    ? `start Docker, ${prune}`
+    : `start Docker, remove what stands there${cache ? `, for the cache ${prune}` : ''}`;
   return `${what}; to let go of ${layers === 1 ? 'it' : 'them'}, ${cure}; then stop Docker and run: docker-preloader unlink`;
 }
 
@@ -241,7 +279,10 @@ function isBuildCache(cacheId: string): boolean {
   return /^[0-9a-z]{25}$/.test(cacheId);
 }
 
-function namesAfter(store: Store, changes: ReadonlyMap<string, ImageID | undefined>): ReadonlyMap<ImageID, readonly string[]> {
+function namesAfter(
+  store: Store,
+  changes: ReadonlyMap<string, ImageID | undefined>,
+): ReadonlyMap<ImageID, readonly string[]> {
   const names = new Map<ImageID, string[]>();
   for (const [name, id] of new Map<string, ImageID | undefined>([...store.referenceStore.references, ...changes])) {
     if (id !== undefined) names.set(id, [...(names.get(id) ?? []), name]);
@@ -252,7 +293,9 @@ function namesAfter(store: Store, changes: ReadonlyMap<string, ImageID | undefin
 function digestsIn(text: string | undefined): string[] {
   try {
     const list: unknown = JSON.parse(text ?? '[]');
-    return Array.isArray(list) ? list.flatMap((entry: unknown) => (isRecord(entry) && isDigest(entry['Digest']) ? [entry['Digest']] : [])) : [];
+    return Array.isArray(list)
+      ? list.flatMap((entry: unknown) => (isRecord(entry) && isDigest(entry['Digest']) ? [entry['Digest']] : []))
+      : [];
   } catch {
     return [];
   }

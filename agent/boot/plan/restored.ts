@@ -19,15 +19,18 @@ export function isRestored(id: ImageID, store: Store, { restored, restoring }: L
   const time = store.imageTime(id);
   if (time === undefined) return false;
   if (restored.get(id) === time) return true;
-  if (restoring?.images.has(id) !== true || time < restoring.sinceMs - TICK_MS || time > restoring.sinceMs + LOAD_MS) return false;
+  if (restoring?.images.has(id) !== true || time < restoring.sinceMs - TICK_MS || time > restoring.sinceMs + LOAD_MS)
+    return false;
   return ![...store.referenceStore.references.values()].includes(id);
 }
 
 /** The images that are there by us, with the times of their configurations. */
 export function restoredNow(store: Store, ledger: Ledger): Map<ImageID, number> {
   const images = new Set([...ledger.restored.keys(), ...(ledger.restoring?.images ?? [])]);
-  return new Map([...images].flatMap((id) => {
-    const time = store.imageTime(id);
-    return time !== undefined && isRestored(id, store, ledger) ? [[id, time] as const] : [];
-  }));
+  return new Map(
+    [...images].flatMap((id) => {
+      const time = store.imageTime(id);
+      return time !== undefined && isRestored(id, store, ledger) ? [[id, time] as const] : [];
+    }),
+  );
 }

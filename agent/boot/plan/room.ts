@@ -44,7 +44,10 @@ function roomOf(path: string): Room {
   const { bsize, blocks, bfree, files, ffree } = statfsSync(path);
   const reserve = Math.min(RESERVE_BYTES, blocks * bsize * RESERVE_SHARE);
   // A tmpfs without limits has no blocks (mm/shmem.c, shmem_statfs); btrfs makes inodes as it needs them, and says that it has none.
-  return { bytes: blocks === 0 ? Number.POSITIVE_INFINITY : bfree * bsize - reserve, inodes: files === 0 ? Number.POSITIVE_INFINITY : ffree - RESERVE_INODES };
+  return {
+    bytes: blocks === 0 ? Number.POSITIVE_INFINITY : bfree * bsize - reserve,
+    inodes: files === 0 ? Number.POSITIVE_INFINITY : ffree - RESERVE_INODES,
+  };
 }
 
 /** What the steps write, rounded up; what others of them remove is not counted, since it goes last. */
@@ -67,7 +70,10 @@ export interface Share {
 export function shares(need: Room, room: Room): readonly Share[] {
   const { layers = nothing } = need;
   if (room.layers === undefined) return [{ folder: '', need, room }];
-  return [{ folder: 'overlay2', need: layers, room: room.layers }, { folder: '', need: { bytes: need.bytes - layers.bytes, inodes: need.inodes - layers.inodes }, room }];
+  return [
+    { folder: 'overlay2', need: layers, room: room.layers },
+    { folder: '', need: { bytes: need.bytes - layers.bytes, inodes: need.inodes - layers.inodes }, room },
+  ];
 }
 
 export function isEnough({ need, room }: Share): boolean {
@@ -76,7 +82,10 @@ export function isEnough({ need, room }: Share): boolean {
 
 /** Both together. */
 export function sum(a: Room, b: Room): Room {
-  const add = (left: Room, right: Room): Room => ({ bytes: left.bytes + right.bytes, inodes: left.inodes + right.inodes });
+  const add = (left: Room, right: Room): Room => ({
+    bytes: left.bytes + right.bytes,
+    inodes: left.inodes + right.inodes,
+  });
   return { ...add(a, b), layers: add(a.layers ?? nothing, b.layers ?? nothing) };
 }
 
@@ -90,18 +99,32 @@ function needOfFiles(step: Step): Room {
   switch (step.do) {
     case 'make-empty-layer':
       // overlay2, l, its folder, diff, work; link, and the symlink in l.
-      return ofFiles(Array.from({ length: 7 }, () => BLOCK_BYTES), 1);
+      return ofFiles(
+        Array.from({ length: 7 }, () => BLOCK_BYTES),
+        1,
+      );
     case 'link-layer':
       // One file after the other is replaced, of a disk that has another label now: that is not more than before.
       if (step.replaces) return nothing;
       // Its folder, work, diff, link, lower, and the symlink in l: paths of more than 59 bytes take a block.
-      return ofFiles([BLOCK_BYTES, BLOCK_BYTES, step.diffPath.length, step.names.link.length, step.lower.length, BLOCK_BYTES], 1);
+      return ofFiles(
+        [BLOCK_BYTES, BLOCK_BYTES, step.diffPath.length, step.names.link.length, step.lower.length, BLOCK_BYTES],
+        1,
+      );
     case 'record-layer':
-      return ofFiles([BLOCK_BYTES, ...[...step.files.values()].map((text) => text.length), step.tarSplit?.sizeBytes ?? 0]);
+      return ofFiles([
+        BLOCK_BYTES,
+        ...[...step.files.values()].map((text) => text.length),
+        step.tarSplit?.sizeBytes ?? 0,
+      ]);
     case 'pin-layer':
       return ofFiles([BLOCK_BYTES, step.name.length, step.chain.length]);
     case 'store-image':
-      return ofFiles([step.config.length, ...(step.metadata.size === 0 ? [] : [BLOCK_BYTES]), ...[...step.metadata.values()].map((bytes) => bytes.length)]);
+      return ofFiles([
+        step.config.length,
+        ...(step.metadata.size === 0 ? [] : [BLOCK_BYTES]),
+        ...[...step.metadata.values()].map((bytes) => bytes.length),
+      ]);
     case 'write-distribution':
       return ofFiles([step.content.length]);
     case 'write-references':
@@ -121,10 +144,35 @@ function needOfFiles(step: Step): Room {
 /** @param empty how many files of no bytes there are besides */
 function ofFiles(sizes: readonly number[], empty = 0): Room {
   const inodes = sizes.length + empty;
-  return { bytes: sizes.reduce((total, size) => total + Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES, inodes * ENTRY_BYTES), inodes };
+  return {
+    bytes: sizes.reduce((total, size) => total + Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES, inodes * ENTRY_BYTES),
+    inodes,
+  };
 }
 
-function ledgerBytes({ references, images, layers, next, removed, displaced, lent, restored, distribution }: Ledger): number {
-  const parts = [references, images, layers, next?.references, next?.images, next?.layers, removed, displaced, lent, restored, distribution];
+function ledgerBytes({
+  references,
+  images,
+  layers,
+  next,
+  removed,
+  displaced,
+  lent,
+  restored,
+  distribution,
+}: Ledger): number {
+  const parts = [
+    references,
+    images,
+    layers,
+    next?.references,
+    next?.images,
+    next?.layers,
+    removed,
+    displaced,
+    lent,
+    restored,
+    distribution,
+  ];
   return parts.reduce((total, part) => total + (part?.size ?? 0), 1) * LEDGER_ENTRY_BYTES;
 }

@@ -6,7 +6,15 @@ import type { Ledger } from '../ledger.ts';
 /** One change to the store. A plan is a list of these; apply.ts is the only place that carries them out. */
 export type Step =
   | { readonly do: 'make-empty-layer' }
-  | { readonly do: 'link-layer'; readonly chain: ChainID; readonly names: OwnLayerNames; readonly diffPath: string; readonly lower: string; readonly label: string; /** Its folder is whole, and only leads elsewhere. */ readonly replaces: boolean }
+  | {
+      readonly do: 'link-layer';
+      readonly chain: ChainID;
+      readonly names: OwnLayerNames;
+      readonly diffPath: string;
+      readonly lower: string;
+      readonly label: string;
+      /** Its folder is whole, and only leads elsewhere. */ readonly replaces: boolean;
+    }
   | {
       readonly do: 'record-layer';
       readonly chain: ChainID;
@@ -20,9 +28,20 @@ export type Step =
   /** Its layer stays when no image stands on it any more. */
   | { readonly do: 'pin-layer'; readonly chain: ChainID; readonly name: string }
   | { readonly do: 'unpin-layer'; readonly chain: ChainID; readonly name: string }
-  | { readonly do: 'store-image'; readonly id: ImageID; readonly label: string; /** Not the user's, whose file is mended only. */ readonly own: boolean; readonly config: Buffer; readonly metadata: ReadonlyMap<string, Buffer> }
+  | {
+      readonly do: 'store-image';
+      readonly id: ImageID;
+      readonly label: string;
+      /** Not the user's, whose file is mended only. */ readonly own: boolean;
+      readonly config: Buffer;
+      readonly metadata: ReadonlyMap<string, Buffer>;
+    }
   | { readonly do: 'write-distribution'; readonly path: string; readonly content: string }
-  | { readonly do: 'write-references'; readonly text: string; readonly changes: ReadonlyMap<string, ImageID | undefined> }
+  | {
+      readonly do: 'write-references';
+      readonly text: string;
+      readonly changes: ReadonlyMap<string, ImageID | undefined>;
+    }
   | { readonly do: 'remove-image'; readonly id: ImageID }
   | { readonly do: 'remove-layer'; readonly chain: ChainID; readonly names: OwnLayerNames }
   | { readonly do: 'remove-empty-layer' }
@@ -48,7 +67,11 @@ export function describeStep(step: Step): string {
     case 'write-distribution':
       return `note where registries have a layer: ${step.path}`;
     case 'write-references':
-      return [...step.changes].map(([reference, image]) => (image === undefined ? `untag ${reference}` : `tag ${reference} as ${short(image)}`)).join('; ');
+      return [...step.changes]
+        .map(([reference, image]) =>
+          image === undefined ? `untag ${reference}` : `tag ${reference} as ${short(image)}`,
+        )
+        .join('; ');
     case 'remove-image':
       return `remove image ${short(step.id)}`;
     case 'remove-layer':

@@ -13,7 +13,9 @@ export function checkTimes(config: Buffer): void {
   check('created', document['created']);
   const { history } = document;
   if (!Array.isArray(history)) return;
-  history.forEach((step: unknown, index) => check(`history[${index}].created`, isRecord(step) ? step['created'] : null));
+  history.forEach((step: unknown, index) =>
+    check(`history[${index}].created`, isRecord(step) ? step['created'] : null),
+  );
 }
 
 function check(what: string, time: unknown): void {

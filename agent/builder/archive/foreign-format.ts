@@ -25,7 +25,8 @@ export function foreignFormat(start: Buffer): string | undefined {
   });
   if (known !== undefined) return known[1];
   if (start.length === 0) return 'nothing';
-  if (start.every((byte) => byte === 0)) return 'zeros: a tar without an entry, or a raw disk, for docker-preloader inspect';
+  if (start.every((byte) => byte === 0))
+    return 'zeros: a tar without an entry, or a raw disk, for docker-preloader inspect';
   // The last character may be cut off.
   return TEXT.test(start.toString('utf8').replace(/\ufffd{1,3}$/, '')) ? 'text' : undefined;
 }

@@ -17,7 +17,8 @@ export function familiarReference(text: string): string {
 
 function familiarName(name: string): string {
   const [first = '', ...rest] = name.split('/');
-  if ((first !== 'docker.io' && first !== 'index.docker.io') || rest.length === 0) return rest.length > 0 || first === '' ? name : first;
+  if ((first !== 'docker.io' && first !== 'index.docker.io') || rest.length === 0)
+    return rest.length > 0 || first === '' ? name : first;
   return rest.length === 2 && rest[0] === 'library' ? (rest[1] ?? '') : rest.join('/');
 }
 

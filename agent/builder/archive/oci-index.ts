@@ -96,7 +96,8 @@ export async function readBlob(archive: Archive, descriptor: Descriptor, limitBy
 
 /** @throws PreloaderError where a blob has not the size that its descriptor says */
 export function checkSize(archive: Archive, { digest, size }: Descriptor, found: number): void {
-  if (found !== size) throw archiveError(archive.name, `entry '${blobEntry(digest)}': ${plural(size, 'byte')} expected, found ${found}`);
+  if (found !== size)
+    throw archiveError(archive.name, `entry '${blobEntry(digest)}': ${plural(size, 'byte')} expected, found ${found}`);
 }
 
 export function blobEntry(blobDigest: string): string {

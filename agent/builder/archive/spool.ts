@@ -22,7 +22,7 @@ export class Spool {
   }
 
   append(bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length; ) {
+    for (let done = 0; done < bytes.length;) {
       const count = Math.min(bytes.length - done, BUFFER_BYTES - this.#used);
       this.#buffer.set(bytes.subarray(done, done + count), this.#used);
       this.#used += count;
@@ -34,9 +34,10 @@ export class Spool {
   /** All of it, piece by piece; each is good until the next. */
   *pieces(): Generator<Buffer> {
     const buffer = Buffer.alloc(this.#written === 0 ? 0 : BUFFER_BYTES);
-    for (let position = 0; position < this.#written; ) {
+    for (let position = 0; position < this.#written;) {
       const count = readSync(this.#fd ?? -1, buffer, 0, Math.min(BUFFER_BYTES, this.#written - position), position);
-      if (count === 0) throw new Error(`${this.#path()}: ${plural(this.#written - position, 'more byte')} expected, found the end`);
+      if (count === 0)
+        throw new Error(`${this.#path()}: ${plural(this.#written - position, 'more byte')} expected, found the end`);
       position += count;
       yield buffer.subarray(0, count);
     }
@@ -57,7 +58,8 @@ export class Spool {
 
   #flush(): void {
     this.#fd ??= openSync(this.#path(), constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
-    for (let done = 0; done < this.#used; ) done += writeSync(this.#fd, this.#buffer, done, this.#used - done, this.#written + done);
+    for (let done = 0; done < this.#used;)
+      done += writeSync(this.#fd, this.#buffer, done, this.#used - done, this.#written + done);
     this.#written += this.#used;
     this.#used = 0;
   }

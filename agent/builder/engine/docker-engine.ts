@@ -15,15 +15,25 @@ const BLOCK_BYTES = 4096;
 export const EXTRA_BLOCKS = 4096;
 export const EXTRA_SHARE = 0.03;
 
-export type DockerEngineOptions = Pick<BuildOptions, 'archives' | 'output' | 'format' | 'label' | 'sizeBytes' | 'compress'>;
+export type DockerEngineOptions = Pick<
+  BuildOptions,
+  'archives' | 'output' | 'format' | 'label' | 'sizeBytes' | 'compress'
+>;
 
 /**
  * Makes a disk the way of 2018, as the reference for the built-in engine: a private dockerd loads the archives, and what
  * it left in its data root becomes an ext4. Such a disk has no manifest.
  * @throws PreloaderError
  */
-export async function buildWithDocker(options: DockerEngineOptions, progress: Progress): Promise<{ readonly label: string; readonly sizeBytes: number }> {
-  if (process.getuid?.() !== 0) throw new PreloaderError('BUILD_FAILED', '--engine docker: root expected, since dockerd needs it; the built-in engine does without');
+export async function buildWithDocker(
+  options: DockerEngineOptions,
+  progress: Progress,
+): Promise<{ readonly label: string; readonly sizeBytes: number }> {
+  if (process.getuid?.() !== 0)
+    throw new PreloaderError(
+      'BUILD_FAILED',
+      '--engine docker: root expected, since dockerd needs it; the built-in engine does without',
+    );
   let dockerd: PrivateDockerd | undefined;
   const beforeRemoval = (): void => {
     dockerd?.stop();
@@ -40,7 +50,9 @@ export async function buildWithDocker(options: DockerEngineOptions, progress: Pr
     }
     dockerd.stop();
     dropWhatIsNoImage(workplace.path('data'));
-    const label = options.label ?? `dpl-${hexOf(sha256(readFileSync(join(workplace.path('data'), 'image/overlay2/repositories.json')))).slice(0, 11)}`;
+    const label =
+      options.label ??
+      `dpl-${hexOf(sha256(readFileSync(join(workplace.path('data'), 'image/overlay2/repositories.json')))).slice(0, 11)}`;
     progress.step('writing the filesystem');
     const sizeBytes = await writeFilesystem(workplace, label, options.sizeBytes);
     await publishImage(workplace, options, progress);
@@ -52,10 +64,23 @@ export async function buildWithDocker(options: DockerEngineOptions, progress: Pr
 }
 
 /** Makes the workplace's raw `disk` the output, in the format that is asked for. */
-export async function publishImage(workplace: Workplace, options: DockerEngineOptions, progress: Progress): Promise<void> {
+export async function publishImage(
+  workplace: Workplace,
+  options: DockerEngineOptions,
+  progress: Progress,
+): Promise<void> {
   if (options.format === 'raw') return await workplace.publish('disk');
   progress.step('converting');
-  await runTool('qemu-img', ['convert', ...(options.compress ? ['-c'] : []), '-f', 'raw', '-O', 'qcow2', workplace.path('disk'), workplace.path('converted')]);
+  await runTool('qemu-img', [
+    'convert',
+    ...(options.compress ? ['-c'] : []),
+    '-f',
+    'raw',
+    '-O',
+    'qcow2',
+    workplace.path('disk'),
+    workplace.path('converted'),
+  ]);
   await workplace.publish('converted');
 }
 
@@ -63,7 +88,8 @@ export async function publishImage(workplace: Workplace, options: DockerEngineOp
 function dropWhatIsNoImage(dataRoot: string): void {
   const layerdb = join(dataRoot, 'image/overlay2/layerdb');
   for (const name of ['mounts', 'tmp']) rmSync(join(layerdb, name), { recursive: true, force: true });
-  for (const name of namesIn(join(layerdb, 'sha256'))) if (!/^[0-9a-f]{64}$/.test(name)) rmSync(join(layerdb, 'sha256', name), { recursive: true });
+  for (const name of namesIn(join(layerdb, 'sha256')))
+    if (!/^[0-9a-f]{64}$/.test(name)) rmSync(join(layerdb, 'sha256', name), { recursive: true });
 }
 
 /** Copied into a mounted filesystem: `mke2fs -d` drops the fractions of times. @returns the filesystem's size in bytes */
@@ -72,10 +98,26 @@ async function writeFilesystem(workplace: Workplace, label: string, sizeBytes: n
   const parts = ['image', 'overlay2'].map((name) => join(data, name));
   const blocks = sum(await runTool('du', ['--summarize', `--block-size=${BLOCK_BYTES}`, ...parts]));
   const inodes = sum(await runTool('du', ['--summarize', '--inodes', ...parts])) + 64;
-  const size = sizeBytes ?? (Math.ceil(blocks * (1 + EXTRA_SHARE)) + Math.ceil(inodes / 8) + EXTRA_BLOCKS) * BLOCK_BYTES;
+  const size =
+    sizeBytes ?? (Math.ceil(blocks * (1 + EXTRA_SHARE)) + Math.ceil(inodes / 8) + EXTRA_BLOCKS) * BLOCK_BYTES;
   writeFileSync(disk, '');
   truncateSync(disk, size);
-  await runTool('mke2fs', ['-q', '-t', 'ext4', '-b', String(BLOCK_BYTES), '-O', '^has_journal,^resize_inode', '-m', '0', '-N', String(inodes), '-L', label, disk]);
+  await runTool('mke2fs', [
+    '-q',
+    '-t',
+    'ext4',
+    '-b',
+    String(BLOCK_BYTES),
+    '-O',
+    '^has_journal,^resize_inode',
+    '-m',
+    '0',
+    '-N',
+    String(inodes),
+    '-L',
+    label,
+    disk,
+  ]);
   mkdirSync(mounted);
   await runTool('mount', ['-o', 'loop', disk, mounted]);
   try {

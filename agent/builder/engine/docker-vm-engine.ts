@@ -28,9 +28,17 @@ export const GUEST_FILES = ['kernel', 'initrd', 'root.ext4'] as const;
  * @param guest a folder with `kernel`, `initrd` and `root.ext4`, a Debian root with docker.io
  * @throws PreloaderError
  */
-export async function buildWithDockerVm(options: DockerEngineOptions, guest: string, progress: Progress): Promise<{ readonly label: string; readonly sizeBytes: number }> {
+export async function buildWithDockerVm(
+  options: DockerEngineOptions,
+  guest: string,
+  progress: Progress,
+): Promise<{ readonly label: string; readonly sizeBytes: number }> {
   for (const name of GUEST_FILES) {
-    if (!existsSync(join(guest, name))) throw new PreloaderError('BUILD_FAILED', `--vm ${guest}: the files ${GUEST_FILES.join(', ')} expected, found no ${name}; the README tells how to make them`);
+    if (!existsSync(join(guest, name)))
+      throw new PreloaderError(
+        'BUILD_FAILED',
+        `--vm ${guest}: the files ${GUEST_FILES.join(', ')} expected, found no ${name}; the README tells how to make them`,
+      );
   }
   let qemu: ChildProcess | undefined;
   const workplace = makeWorkplace(options.output, { beforeRemoval: () => qemu?.kill('SIGKILL') });
@@ -44,11 +52,16 @@ export async function buildWithDockerVm(options: DockerEngineOptions, guest: str
     // In the order of the drives: a to f are the root, this script, the scratch disk, the output, and then the archives.
     const device = (index: number): string => `/dev/vd${String.fromCharCode('a'.charCodeAt(0) + index)}`;
     const script = vmScript({
-      scratch: device(2), output: device(3), label: options.label, sizeBytes: options.sizeBytes,
+      scratch: device(2),
+      output: device(3),
+      label: options.label,
+      sizeBytes: options.sizeBytes,
       archives: archives.map((file, index) => ({ device: device(4 + index), sizeBytes: statSync(file).size })),
     });
     writeFileSync(workplace.path('script'), script.padEnd(Math.ceil((script.length + 1) / 512) * 512, '\n'));
-    qemu = spawn('qemu-system-x86_64', qemuArguments(resolve(guest), workplace, archives), { stdio: ['ignore', 'pipe', 'pipe'] });
+    qemu = spawn('qemu-system-x86_64', qemuArguments(resolve(guest), workplace, archives), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const { blocks, label } = await listen(qemu, progress);
     const sizeBytes = blocks * BLOCK_BYTES;
     truncateSync(workplace.path('disk'), sizeBytes);
@@ -69,18 +82,44 @@ async function asFile(name: string, workplace: Workplace, index: number, progres
     return file;
   }
   const stats = statSync(name, { throwIfNoEntry: false });
-  if (stats?.isFile() !== true) throw new PreloaderError('BUILD_FAILED', `${name}: an archive file expected with --engine docker-vm, found ${stats === undefined ? 'none' : 'something else'}`);
+  if (stats?.isFile() !== true)
+    throw new PreloaderError(
+      'BUILD_FAILED',
+      `${name}: an archive file expected with --engine docker-vm, found ${stats === undefined ? 'none' : 'something else'}`,
+    );
   return name;
 }
 
 function qemuArguments(guest: string, workplace: Workplace, archives: readonly string[]): string[] {
   // A comma in a file's name is written twice (qemu(1), -drive).
-  const drive = (file: string, ...more: readonly string[]): string[] => ['-drive', [`file=${file.replaceAll(',', ',,')}`, 'format=raw', 'if=virtio', ...more].join(',')];
+  const drive = (file: string, ...more: readonly string[]): string[] => [
+    '-drive',
+    [`file=${file.replaceAll(',', ',,')}`, 'format=raw', 'if=virtio', ...more].join(','),
+  ];
   return [
-    '-accel', hasKvm() ? 'kvm' : 'tcg,thread=multi', '-M', 'q35', '-cpu', 'max', '-smp', '2', '-m', '2048',
-    '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-serial', 'stdio',
-    '-kernel', join(guest, 'kernel'), '-initrd', join(guest, 'initrd'),
-    '-append', `root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off init=/bin/sh -- /dev/vdb`,
+    '-accel',
+    hasKvm() ? 'kvm' : 'tcg,thread=multi',
+    '-M',
+    'q35',
+    '-cpu',
+    'max',
+    '-smp',
+    '2',
+    '-m',
+    '2048',
+    '-nodefaults',
+    '-no-user-config',
+    '-no-reboot',
+    '-display',
+    'none',
+    '-serial',
+    'stdio',
+    '-kernel',
+    join(guest, 'kernel'),
+    '-initrd',
+    join(guest, 'initrd'),
+    '-append',
+    `root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off init=/bin/sh -- /dev/vdb`,
     ...drive(join(guest, 'root.ext4'), 'snapshot=on'),
     ...drive(workplace.path('script'), 'readonly=on'),
     // What a cut power would lose here is lost with the workplace anyway.
@@ -90,14 +129,23 @@ function qemuArguments(guest: string, workplace: Workplace, archives: readonly s
   ];
 }
 
-async function listen(qemu: ChildProcess, progress: Progress): Promise<{ readonly blocks: number; readonly label: string }> {
+async function listen(
+  qemu: ChildProcess,
+  progress: Progress,
+): Promise<{ readonly blocks: number; readonly label: string }> {
   progress.step('booting the virtual machine');
   const remembered: string[] = [];
   let done: { readonly blocks: number; readonly label: string } | undefined;
   let failed: string | undefined;
   const hear = (line: string): void => {
     const at = line.indexOf(SAYS);
-    const [word, ...rest] = at === -1 ? [''] : line.slice(at + SAYS.length).trim().split(' ');
+    const [word, ...rest] =
+      at === -1
+        ? ['']
+        : line
+            .slice(at + SAYS.length)
+            .trim()
+            .split(' ');
     if (word === 'step') progress.step(`in the virtual machine: ${rest.join(' ')}`);
     else if (word === 'failed') failed = rest.join(' ');
     else if (word === 'done') done = { blocks: Number(rest[0]), label: rest[1] ?? '' };
@@ -117,5 +165,8 @@ async function listen(qemu: ChildProcess, progress: Progress): Promise<{ readonl
     clearTimeout(timer);
   }
   if (done !== undefined && done.blocks > 0) return done;
-  throw new PreloaderError('BUILD_FAILED', `the virtual machine: a disk expected, found none: ${failed ?? 'it ended early'}; it said last: ${messageOf(remembered.join(' | '))}`);
+  throw new PreloaderError(
+    'BUILD_FAILED',
+    `the virtual machine: a disk expected, found none: ${failed ?? 'it ended early'}; it said last: ${messageOf(remembered.join(' | '))}`,
+  );
 }

@@ -26,8 +26,13 @@ export class PrivateDockerd {
     this.#runtime = mkdtempSync(join(tmpdir(), 'docker-preloader-'));
     const below = (name: string): string => join(this.#runtime, name);
     const config = {
-      'data-root': dataRoot, 'exec-root': below('exec'), pidfile: below('pid'), hosts: [`unix://${below('sock')}`],
-      bridge: 'none', iptables: false, 'storage-driver': 'overlay2',
+      'data-root': dataRoot,
+      'exec-root': below('exec'),
+      pidfile: below('pid'),
+      hosts: [`unix://${below('sock')}`],
+      bridge: 'none',
+      iptables: false,
+      'storage-driver': 'overlay2',
     };
     writeFileSync(below('daemon.json'), JSON.stringify(config));
     const log = openSync(below('log'), 'w');
@@ -44,7 +49,10 @@ export class PrivateDockerd {
       if (this.#failure !== undefined) throw isENOENT(this.#failure) ? toolMissing('dockerd') : this.#failure;
       if (this.#process.exitCode !== null || monotonicUsec() > deadline) {
         const last = readFileSync(join(this.#runtime, 'log'), 'utf8').trim().split('\n').at(-1) ?? '';
-        throw new PreloaderError('BUILD_FAILED', `dockerd: an answer within ${START_USEC / 1_000_000} s expected, found none; it said last: ${messageOf(last)}`);
+        throw new PreloaderError(
+          'BUILD_FAILED',
+          `dockerd: an answer within ${START_USEC / 1_000_000} s expected, found none; it said last: ${messageOf(last)}`,
+        );
       }
       try {
         await this.docker('version');

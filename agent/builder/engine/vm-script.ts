@@ -17,8 +17,12 @@ export interface VmScript {
  * goes to the output disk. It never returns: the machine is switched off.
  */
 export function vmScript({ archives, scratch, output, label, sizeBytes }: VmScript): string {
-  const load = archives.map(({ device, sizeBytes: bytes }, index) => `say "step loading archive ${index + 1} of ${archives.length}"
-head -c ${bytes} ${device} | docker load --quiet || fail "docker load of archive ${index + 1}"`).join('\n');
+  const load = archives
+    .map(
+      ({ device, sizeBytes: bytes }, index) => `say "step loading archive ${index + 1} of ${archives.length}"
+head -c ${bytes} ${device} | docker load --quiet || fail "docker load of archive ${index + 1}"`,
+    )
+    .join('\n');
   return `export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 say() { echo "${SAYS}$*"; }
 off() { sync; echo o > /proc/sysrq-trigger; while :; do sleep 60; done; }

@@ -48,7 +48,7 @@ export class DiskFile implements ContentStore {
 
   append(bytes: Buffer): void {
     this.#makeRoom(bytes.length);
-    for (let offset = 0; offset < bytes.length; ) {
+    for (let offset = 0; offset < bytes.length;) {
       const count = bytes.copy(this.#buffer, this.#used, offset);
       this.#used += count;
       offset += count;
@@ -58,7 +58,7 @@ export class DiskFile implements ContentStore {
 
   appendZeros(count: number): void {
     this.#makeRoom(count);
-    for (let missing = count; missing > 0; ) {
+    for (let missing = count; missing > 0;) {
       if (this.#used === 0 && missing >= BUFFER_BYTES) {
         const skipped = missing - (missing % BUFFER_BYTES);
         this.#bufferStart += skipped;
@@ -87,7 +87,7 @@ export class DiskFile implements ContentStore {
   /** Writes over what is there already, or was left out. */
   writeAt(offset: number, bytes: Buffer): void {
     this.#flush();
-    for (let done = 0; done < bytes.length; ) {
+    for (let done = 0; done < bytes.length;) {
       const cluster = Math.floor((offset + done) / CLUSTER_BYTES);
       const part = bytes.subarray(done, done + (cluster + 1) * CLUSTER_BYTES - offset - done);
       // What is not flushed as a whole cluster is still in the buffer.
@@ -129,7 +129,8 @@ export class DiskFile implements ContentStore {
 
   #write(offset: number, bytes: Buffer): void {
     if (this.#fd === undefined) return;
-    for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#base + offset + done);
+    for (let done = 0; done < bytes.length;)
+      done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#base + offset + done);
   }
 
   #mark(cluster: number): void {
@@ -174,7 +175,7 @@ export class DiskFile implements ContentStore {
     // The refcount blocks count themselves and their table, too.
     let blocks = 0;
     let tableClusters = 0;
-    for (let total = -1; total !== blocks + tableClusters; ) {
+    for (let total = -1; total !== blocks + tableClusters;) {
       total = blocks + tableClusters;
       blocks = Math.ceil((next + total) / PER_REFCOUNT_BLOCK);
       tableClusters = Math.ceil((blocks * 8) / CLUSTER_BYTES);
@@ -185,7 +186,8 @@ export class DiskFile implements ContentStore {
     const refcounts = Buffer.alloc(blocks * CLUSTER_BYTES);
     for (const cluster of used) refcounts.writeUInt16BE(1, cluster * 2);
     const table = Buffer.alloc(tableClusters * CLUSTER_BYTES);
-    for (let index = 0; index < blocks; index += 1) table.writeBigUInt64BE(BigInt((blocksAt + index) * CLUSTER_BYTES), index * 8);
+    for (let index = 0; index < blocks; index += 1)
+      table.writeBigUInt64BE(BigInt((blocksAt + index) * CLUSTER_BYTES), index * 8);
     this.#writeRaw(blocksAt * CLUSTER_BYTES, refcounts);
     this.#writeRaw(tableAt * CLUSTER_BYTES, table);
     const header = Buffer.alloc(CLUSTER_BYTES);

@@ -1,6 +1,12 @@
 import { messageOf } from '../../system/errors.ts';
 import { BLOCK_BYTES, roundUp, type DiskFile } from './block-writer.ts';
-import { encodeDevice, typeBits, type Filesystem, type FilesystemOptions, type FilesystemWriter } from './filesystem.ts';
+import {
+  encodeDevice,
+  typeBits,
+  type Filesystem,
+  type FilesystemOptions,
+  type FilesystemWriter,
+} from './filesystem.ts';
 import { printable } from '../../text/printable.ts';
 import type { Spool } from '../archive/spool.ts';
 import type { Tree } from '../inodes/inode-tree.ts';
@@ -50,14 +56,17 @@ class ErofsWriter implements FilesystemWriter {
   write(tree: Tree, folder: number, parent: number): number {
     this.#disk.end();
     this.#place(tree, folder, 0);
-    for (const one of tree.folders(folder)) for (const entry of tree.children(one)) this.#place(tree, tree.inodeOf(entry), entry);
+    for (const one of tree.folders(folder))
+      for (const entry of tree.children(one)) this.#place(tree, tree.inodeOf(entry), entry);
     this.#put(tree, folder, 0, parent);
-    for (const one of tree.folders(folder)) for (const entry of tree.children(one)) this.#put(tree, tree.inodeOf(entry), entry, tree.ino(one));
+    for (const one of tree.folders(folder))
+      for (const entry of tree.children(one)) this.#put(tree, tree.inodeOf(entry), entry, tree.ino(one));
     return tree.ino(folder);
   }
 
   finish(tree: Tree, options: FilesystemOptions): number {
-    if (Buffer.byteLength(options.label) > 15) throw new Error(`a label of at most 15 bytes expected for erofs, found '${options.label}'`);
+    if (Buffer.byteLength(options.label) > 15)
+      throw new Error(`a label of at most 15 bytes expected for erofs, found '${options.label}'`);
     tree.setIno(tree.root, ROOT_INO);
     this.write(tree, tree.root, ROOT_INO);
     const disk = this.#disk;
@@ -66,7 +75,8 @@ class ErofsWriter implements FilesystemWriter {
     for (const piece of this.#spool.pieces()) disk.append(piece);
     disk.end();
     const needed = disk.position;
-    if (options.sizeBytes !== undefined && options.sizeBytes < needed) throw new Error(`a size of at least ${needed} bytes expected, found ${options.sizeBytes}`);
+    if (options.sizeBytes !== undefined && options.sizeBytes < needed)
+      throw new Error(`a size of at least ${needed} bytes expected, found ${options.sizeBytes}`);
     const sizeBytes = options.sizeBytes ?? needed;
     disk.writeAt(1024, superblock(area, this.#inodes, sizeBytes, options));
     return sizeBytes;
@@ -169,7 +179,12 @@ function inodeOf(tree: Tree, inode: number, { start, inline, xattrBytes }: Store
   bytes.writeUInt32LE(node.gid, 28);
   bytes.writeBigInt64LE(BigInt(node.mtime.sec), 32);
   bytes.writeUInt32LE(node.mtime.nsec, 40);
-  bytes.writeUInt32LE(node.kind === 'folder' ? 2 + tree.children(inode).filter((entry) => tree.kind(tree.inodeOf(entry)) === 'folder').length : node.links, 44);
+  bytes.writeUInt32LE(
+    node.kind === 'folder'
+      ? 2 + tree.children(inode).filter((entry) => tree.kind(tree.inodeOf(entry)) === 'folder').length
+      : node.links,
+    44,
+  );
   return bytes;
 }
 
@@ -202,7 +217,10 @@ const DOT_DOT = -2;
 /** A folder's entries in blocks: sorted by name over all, the two dots among them. */
 function folderBlocks(tree: Tree, folder: number): number[][] {
   const entries = tree.children(folder);
-  for (const [dots, name] of [[DOT, '.'], [DOT_DOT, '..']] as const) {
+  for (const [dots, name] of [
+    [DOT, '.'],
+    [DOT_DOT, '..'],
+  ] as const) {
     const place = entries.findIndex((entry) => entry > 0 && tree.compareName(entry, name) > 0);
     entries.splice(place === -1 ? entries.length : place, 0, dots);
   }
@@ -229,7 +247,9 @@ function nameLength(tree: Tree, entry: number): number {
 function folderSize(tree: Tree, folder: number): number {
   const blocks = folderBlocks(tree, folder);
   const last = blocks.at(-1) ?? [];
-  return (blocks.length - 1) * BLOCK_BYTES + last.reduce((sum, entry) => sum + DIRENT_BYTES + nameLength(tree, entry), 0);
+  return (
+    (blocks.length - 1) * BLOCK_BYTES + last.reduce((sum, entry) => sum + DIRENT_BYTES + nameLength(tree, entry), 0)
+  );
 }
 
 function folderContent(tree: Tree, folder: number, parent: number): Buffer {

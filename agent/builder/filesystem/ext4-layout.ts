@@ -39,8 +39,10 @@ export function arrange(dataEnd: number, lastIno: number, sizeBytes: number | un
     }
     // The last group may be short, but must be there.
     const smallest = Math.max(usedEnd, (groups - 1) * BLOCKS_PER_GROUP + 64);
-    if (sizeBytes !== undefined && wanted < smallest) throw new Error(`a size of at least ${smallest * BLOCK_BYTES} bytes expected, found ${sizeBytes}`);
-    if (groups * DESCRIPTOR_BYTES > DESCRIPTOR_BLOCKS * BLOCK_BYTES) throw new Error('a disk of at most 1 TiB expected, found a larger one');
+    if (sizeBytes !== undefined && wanted < smallest)
+      throw new Error(`a size of at least ${smallest * BLOCK_BYTES} bytes expected, found ${sizeBytes}`);
+    if (groups * DESCRIPTOR_BYTES > DESCRIPTOR_BLOCKS * BLOCK_BYTES)
+      throw new Error('a disk of at most 1 TiB expected, found a larger one');
     const blocks = Math.max(smallest, wanted);
     return { groups, blocks, inodesPerGroup, bitmapsAt: dataEnd, inodeBitmapsAt: dataEnd + groups, tablesAt, usedEnd };
   }
@@ -51,10 +53,21 @@ export function superblock(layout: Layout, lastIno: number, freeBlocks: number, 
   const block = Buffer.alloc(1024);
   const inodes = layout.groups * layout.inodesPerGroup;
   const fields: readonly (readonly [number, number])[] = [
-    [0x00, inodes], [0x04, layout.blocks], [0x0c, freeBlocks], [0x10, inodes - lastIno], [0x18, 2], [0x1c, 2],
-    [0x20, BLOCKS_PER_GROUP], [0x24, BLOCKS_PER_GROUP], [0x28, layout.inodesPerGroup], [0x4c, 1], [0x54, FIRST_FREE_INO - 1],
+    [0x00, inodes],
+    [0x04, layout.blocks],
+    [0x0c, freeBlocks],
+    [0x10, inodes - lastIno],
+    [0x18, 2],
+    [0x1c, 2],
+    [0x20, BLOCKS_PER_GROUP],
+    [0x24, BLOCKS_PER_GROUP],
+    [0x28, layout.inodesPerGroup],
+    [0x4c, 1],
+    [0x54, FIRST_FREE_INO - 1],
     // ext_attr, dir_index, sparse_super2; filetype, extents, flex_bg; large_file, huge_file, dir_nlink, extra_isize.
-    [0x5c, 0x8 | 0x20 | 0x200], [0x60, 0x2 | 0x40 | 0x200], [0x64, 0x2 | 0x8 | 0x20 | 0x40],
+    [0x5c, 0x8 | 0x20 | 0x200],
+    [0x60, 0x2 | 0x40 | 0x200],
+    [0x64, 0x2 | 0x8 | 0x20 | 0x40],
   ];
   for (const [offset, value] of fields) block.writeUInt32LE(value, offset);
   block.writeUInt16LE(0xffff, 0x36);

@@ -16,7 +16,10 @@ const BLOCK_ROOM = BLOCK_BYTES - BLOCK_HEADER_BYTES - END_BYTES;
  * An inode's attributes: in the inode where they fit, else in a block of their own, and in both where they are too many
  * for either (fs/ext4/xattr.h). @throws Error
  */
-export function encodeXattrs(xattrs: ReadonlyMap<string, Buffer>): { readonly inInode?: Buffer; readonly block?: Buffer } {
+export function encodeXattrs(xattrs: ReadonlyMap<string, Buffer>): {
+  readonly inInode?: Buffer;
+  readonly block?: Buffer;
+} {
   const list = storedXattrs(xattrs, 'ext4');
   if (bytesOf(list) <= INODE_ROOM) return { inInode: encodeInInode(list) };
   if (bytesOf(list) <= BLOCK_ROOM) return { block: encodeBlock(list) };
@@ -48,7 +51,10 @@ function encodeBlock(list: readonly StoredXattr[]): Buffer {
   block.writeUInt32LE(MAGIC, 0);
   block.writeUInt32LE(1, 4);
   block.writeUInt32LE(1, 8);
-  block.writeUInt32LE(hashes.reduce((hash, one) => (rotate(hash, 16) ^ one) >>> 0, 0), 12);
+  block.writeUInt32LE(
+    hashes.reduce((hash, one) => (rotate(hash, 16) ^ one) >>> 0, 0),
+    12,
+  );
   return block;
 }
 
@@ -78,7 +84,8 @@ function writeEntries(area: Buffer, start: number, list: readonly StoredXattr[],
 function entryHash(name: Buffer, paddedValue: Buffer): number {
   let hash = 0;
   for (const byte of name) hash = (rotate(hash, 5) ^ byte) >>> 0;
-  for (let offset = 0; offset < paddedValue.length; offset += 4) hash = (rotate(hash, 16) ^ paddedValue.readUInt32LE(offset)) >>> 0;
+  for (let offset = 0; offset < paddedValue.length; offset += 4)
+    hash = (rotate(hash, 16) ^ paddedValue.readUInt32LE(offset)) >>> 0;
   return hash;
 }
 

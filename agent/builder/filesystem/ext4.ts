@@ -13,7 +13,13 @@ import {
   superblock,
 } from './ext4-layout.ts';
 import { encodeXattrs } from './ext4-xattrs.ts';
-import { encodeDevice, typeBits, type Filesystem, type FilesystemOptions, type FilesystemWriter } from './filesystem.ts';
+import {
+  encodeDevice,
+  typeBits,
+  type Filesystem,
+  type FilesystemOptions,
+  type FilesystemWriter,
+} from './filesystem.ts';
 import type { Spool } from '../archive/spool.ts';
 import type { Tree } from '../inodes/inode-tree.ts';
 import { ownedByRoot, type TreeNode } from '../inodes/inode.ts';
@@ -129,7 +135,8 @@ class Ext4Writer implements FilesystemWriter {
       default:
         this.#device(inode, encodeDevice(node), node.major, node.minor);
     }
-    if (node.kind !== 'folder' && links > MAX_LINKS) throw new Error(`at most ${MAX_LINKS} hard links expected, found ${links}`);
+    if (node.kind !== 'folder' && links > MAX_LINKS)
+      throw new Error(`at most ${MAX_LINKS} hard links expected, found ${links}`);
     blocks += this.#xattrs(inode, node);
     inode.writeUInt16LE(typeBits[node.kind] | node.mode, 0x00);
     inode.writeUInt16LE(node.uid & 0xffff, 0x02);
@@ -190,7 +197,8 @@ class Ext4Writer implements FilesystemWriter {
       this.#disk.append(leaf);
       indexes.push(index);
     }
-    if (indexes.length > 4) throw new Error(`a file of at most ${4 * EXTENTS_PER_BLOCK * 128} MiB expected, found a larger one`);
+    if (indexes.length > 4)
+      throw new Error(`a file of at most ${4 * EXTENTS_PER_BLOCK * 128} MiB expected, found a larger one`);
     extentNode(tree, 1, 4, indexes);
     return blocks + indexes.length;
   }
@@ -242,7 +250,8 @@ class Ext4Writer implements FilesystemWriter {
     for (let group = 0; group < groups; group += 1) {
       const bitmap = Buffer.alloc(BLOCK_BYTES);
       for (let bit = 0; bit < BLOCK_BYTES * 8; bit += 1) {
-        if (bit >= inodesPerGroup || group * inodesPerGroup + bit < lastIno) bitmap[bit >> 3] = (bitmap[bit >> 3] ?? 0) | (1 << (bit & 7));
+        if (bit >= inodesPerGroup || group * inodesPerGroup + bit < lastIno)
+          bitmap[bit >> 3] = (bitmap[bit >> 3] ?? 0) | (1 << (bit & 7));
       }
       disk.append(bitmap);
     }
@@ -255,7 +264,7 @@ class Ext4Writer implements FilesystemWriter {
       }
       disk.append(piece);
     }
-    disk.appendZeros((usedEnd * BLOCK_BYTES) - disk.position);
+    disk.appendZeros(usedEnd * BLOCK_BYTES - disk.position);
     disk.writeAt(BLOCK_BYTES, descriptors);
     disk.writeAt(1024, superblock(layout, lastIno, freeBlocks, options));
     return blocks * BLOCK_BYTES;

@@ -49,9 +49,17 @@ export function uuidFrom(seed: string): Buffer {
 
 /** include/linux/kdev_t.h, new_encode_dev. */
 export function encodeDevice({ major, minor }: { readonly major: number; readonly minor: number }): number {
-  if (major < 0 || major > 0xfff || minor < 0 || minor > 0xfffff) throw new Error(`a device number up to 4095:1048575 expected, found ${major}:${minor}`);
+  if (major < 0 || major > 0xfff || minor < 0 || minor > 0xfffff)
+    throw new Error(`a device number up to 4095:1048575 expected, found ${major}:${minor}`);
   return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
 }
 
 /** The type bits of st_mode. */
-export const typeBits = { folder: 0o040000, file: 0o100000, symlink: 0o120000, character: 0o020000, block: 0o060000, fifo: 0o010000 } as const;
+export const typeBits = {
+  folder: 0o040000,
+  file: 0o100000,
+  symlink: 0o120000,
+  character: 0o020000,
+  block: 0o060000,
+  fifo: 0o010000,
+} as const;

@@ -6,7 +6,11 @@ export interface StoredXattr {
 }
 
 /** fs/ext4/xattr.h, EXT4_XATTR_INDEX_*; fs/erofs/erofs_fs.h has the same numbers for these but knows no system. */
-const prefixes: readonly (readonly [string, number])[] = [['user.', 1], ['trusted.', 4], ['security.', 6]];
+const prefixes: readonly (readonly [string, number])[] = [
+  ['user.', 1],
+  ['trusted.', 4],
+  ['security.', 6],
+];
 const acls: Readonly<Record<string, number>> = { 'system.posix_acl_access': 2, 'system.posix_acl_default': 3 };
 
 /**
@@ -14,16 +18,20 @@ const acls: Readonly<Record<string, number>> = { 'system.posix_acl_access': 2, '
  * @throws Error where an attribute's namespace is none of the kernel's
  */
 export function storedXattrs(xattrs: ReadonlyMap<string, Buffer>, filesystem: 'ext4' | 'erofs'): StoredXattr[] {
-  return [...xattrs].map(([key, value]) => stored(key, value, filesystem)).sort((a, b) => a.prefix - b.prefix || a.name.length - b.name.length || a.name.compare(b.name));
+  return [...xattrs]
+    .map(([key, value]) => stored(key, value, filesystem))
+    .sort((a, b) => a.prefix - b.prefix || a.name.length - b.name.length || a.name.compare(b.name));
 }
 
 function stored(key: string, value: Buffer, filesystem: 'ext4' | 'erofs'): StoredXattr {
   const acl = acls[key];
-  if (acl !== undefined) return { prefix: acl, name: Buffer.alloc(0), value: filesystem === 'ext4' ? ext4Acl(value) : value };
+  if (acl !== undefined)
+    return { prefix: acl, name: Buffer.alloc(0), value: filesystem === 'ext4' ? ext4Acl(value) : value };
   for (const [prefix, number] of prefixes) {
     if (!key.startsWith(prefix)) continue;
     const name = Buffer.from(key.slice(prefix.length), 'latin1');
-    if (name.length === 0 || name.length > 255) throw new Error(`an xattr with a name of 1 to 255 bytes expected, found ${name.length}`);
+    if (name.length === 0 || name.length > 255)
+      throw new Error(`an xattr with a name of 1 to 255 bytes expected, found ${name.length}`);
     return { prefix: number, name, value };
   }
   throw new Error(`an xattr of user, trusted, security or a POSIX ACL expected, found '${key.slice(0, 100)}'`);
@@ -31,7 +39,8 @@ function stored(key: string, value: Buffer, filesystem: 'ext4' | 'erofs'): Store
 
 /** ext4 stores ACLs shorter than the xattr has them (fs/ext4/acl.c, ext4_acl_to_disk): an id only where there is one. */
 function ext4Acl(value: Buffer): Buffer {
-  if (value.length < 4 || (value.length - 4) % 8 !== 0 || value.readUInt32LE(0) !== 2) throw new Error('a POSIX ACL of version 2 expected, found something else');
+  if (value.length < 4 || (value.length - 4) % 8 !== 0 || value.readUInt32LE(0) !== 2)
+    throw new Error('a POSIX ACL of version 2 expected, found something else');
   const parts: Buffer[] = [Buffer.from([1, 0, 0, 0])];
   for (let offset = 4; offset < value.length; offset += 8) {
     const tag = value.readUInt16LE(offset);

@@ -10,7 +10,7 @@ export class BytePages {
   /** @returns the offset of the first of the bytes */
   append(bytes: Uint8Array): number {
     const start = this.#length;
-    for (let done = 0; done < bytes.length; ) {
+    for (let done = 0; done < bytes.length;) {
       const count = Math.min(bytes.length - done, PAGE_BYTES - (this.#length & (PAGE_BYTES - 1)));
       this.#page().set(bytes.subarray(done, done + count), this.#length & (PAGE_BYTES - 1));
       this.#length += count;

@@ -8,7 +8,19 @@ import { packXattrs, unpackXattrs } from './packed-xattrs.ts';
 const ENTRY = { folder: 0, next: 1, inode: 2, name: 3, lengthAndFlags: 4 } as const;
 const ENTRY_WORDS = 5;
 /** Words of an inode; the last three are what its kind has. */
-const INODE = { kindAndMode: 0, uid: 1, gid: 2, seconds: 3, secondsHighAndNanos: 4, links: 5, ino: 6, xattrs: 7, first: 8, second: 9, third: 10 } as const;
+const INODE = {
+  kindAndMode: 0,
+  uid: 1,
+  gid: 2,
+  seconds: 3,
+  secondsHighAndNanos: 4,
+  links: 5,
+  ino: 6,
+  xattrs: 7,
+  first: 8,
+  second: 9,
+  third: 10,
+} as const;
 const INODE_WORDS = 11;
 const KINDS = ['folder', 'file', 'symlink', 'character', 'block', 'fifo'] as const;
 const MAX_NAME_BYTES = 255;
@@ -60,7 +72,8 @@ export class Tree {
   }
 
   setOwner(inode: number, { uid, gid }: Pick<Attributes, 'uid' | 'gid'>): void {
-    if (uid < 0 || uid > 0xffffffff || gid < 0 || gid > 0xffffffff) throw new Error(`a uid and gid of 32 bits expected, found ${uid}:${gid}`);
+    if (uid < 0 || uid > 0xffffffff || gid < 0 || gid > 0xffffffff)
+      throw new Error(`a uid and gid of 32 bits expected, found ${uid}:${gid}`);
     this.#inodes.set(inode, INODE.uid, uid);
     this.#inodes.set(inode, INODE.gid, gid);
   }
@@ -147,14 +160,18 @@ export class Tree {
   find(folder: number, name: string): number {
     let value = startOfHash(folder);
     for (let index = 0; index < name.length; index += 1) value = Math.imul(value ^ name.charCodeAt(index), HASH_PRIME);
-    return this.#index.find(endOfHash(value), (entry) => this.#entries.get(entry, ENTRY.folder) === folder && this.#compare(entry, name) === 0);
+    return this.#index.find(
+      endOfHash(value),
+      (entry) => this.#entries.get(entry, ENTRY.folder) === folder && this.#compare(entry, name) === 0,
+    );
   }
 
   /** Gives an inode a name in a folder, where it may replace another's. @returns the entry @throws Error where the name is too long */
   link(folder: number, name: string, inode: number): number {
     let entry = this.find(folder, name);
     if (entry === 0) {
-      if (name.length > MAX_NAME_BYTES) throw new Error(`names of at most ${MAX_NAME_BYTES} bytes expected, found one of ${name.length}`);
+      if (name.length > MAX_NAME_BYTES)
+        throw new Error(`names of at most ${MAX_NAME_BYTES} bytes expected, found one of ${name.length}`);
       entry = this.#entries.add();
       this.#entries.set(entry, ENTRY.folder, folder);
       this.#entries.set(entry, ENTRY.name, this.#bytes.appendText(name));
@@ -208,14 +225,15 @@ export class Tree {
     const rest = [folder];
     for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
       yield next;
-      for (const entry of this.children(next).reverse()) if (this.kind(this.inodeOf(entry)) === 'folder') rest.push(this.inodeOf(entry));
+      for (const entry of this.children(next).reverse())
+        if (this.kind(this.inodeOf(entry)) === 'folder') rest.push(this.inodeOf(entry));
     }
   }
 
   /** Below the root, or below the folder that no other has. */
   path(entry: number): string {
     const names: string[] = [];
-    for (let at = entry; at !== 0; ) {
+    for (let at = entry; at !== 0;) {
       names.unshift(this.#bytes.read(this.#entries.get(at, ENTRY.name), this.nameLength(at)).toString('latin1'));
       const folder = this.#entries.get(at, ENTRY.folder);
       at = folder === this.root ? 0 : this.#inodes.get(folder, INODE.third);
@@ -280,7 +298,8 @@ export class Tree {
     const start = this.#entries.get(entry, ENTRY.name);
     const length = this.nameLength(entry);
     let value = startOfHash(this.#entries.get(entry, ENTRY.folder));
-    for (let index = 0; index < length; index += 1) value = Math.imul(value ^ this.#bytes.at(start + index), HASH_PRIME);
+    for (let index = 0; index < length; index += 1)
+      value = Math.imul(value ^ this.#bytes.at(start + index), HASH_PRIME);
     return endOfHash(value);
   }
 }

@@ -21,12 +21,13 @@ export type Body =
   | { readonly kind: 'character' | 'block' | 'fifo'; readonly major: number; readonly minor: number };
 
 /** An inode of the filesystem that is being made. */
-export type TreeNode = Body & Attributes & {
-  /** Hard links; a folder's are counted by the filesystem's writer. */
-  readonly links: number;
-  /** The inode's number, which the filesystem's writer gives; 0 before. */
-  readonly ino: number;
-};
+export type TreeNode = Body &
+  Attributes & {
+    /** Hard links; a folder's are counted by the filesystem's writer. */
+    readonly links: number;
+    /** The inode's number, which the filesystem's writer gives; 0 before. */
+    readonly ino: number;
+  };
 
 /** Of what no archive gives a time. */
 export const EPOCH: FileTime = { sec: 0, nsec: 0 };

@@ -13,7 +13,7 @@ export function packXattrs(xattrs: ReadonlyMap<string, Buffer>): Buffer {
 
 export function unpackXattrs(packed: Buffer): Map<string, Buffer> {
   const xattrs = new Map<string, Buffer>();
-  for (let offset = 0; offset < packed.length; ) {
+  for (let offset = 0; offset < packed.length;) {
     const nameEnd = offset + 6 + packed.readUInt16LE(offset);
     const end = nameEnd + packed.readUInt32LE(offset + 2);
     xattrs.set(packed.toString('latin1', offset + 6, nameEnd), packed.subarray(nameEnd, end));

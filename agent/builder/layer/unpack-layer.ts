@@ -63,7 +63,11 @@ export async function unpackLayer(source: ByteReader, store: ContentStore, tarSp
     }
     while (await tar.readOn()) await split.drained();
   } catch (error) {
-    throw entry === undefined ? error : new Error(`${inside ? '' : 'after '}entry '${printable(entry.name.toString('latin1'))}': ${messageOf(error)}`, { cause: error });
+    throw entry === undefined
+      ? error
+      : new Error(`${inside ? '' : 'after '}entry '${printable(entry.name.toString('latin1'))}': ${messageOf(error)}`, {
+          cause: error,
+        });
   }
   await split.finish();
   return { tree: layer.tree, tarSplit, sizeBytes: layerSize(layer.tree) };

@@ -14,9 +14,15 @@ import { unpackLayer, type ContentStore, type UnpackedLayer } from './unpack-lay
  * @param onRead is told of the bytes read from the archive
  * @throws PreloaderError naming archive, entry, expectation
  */
-export async function unpackVerified(layer: CollectedLayer, store: ContentStore, tarSplit: Spool, onRead: (bytes: number) => void): Promise<UnpackedLayer> {
+export async function unpackVerified(
+  layer: CollectedLayer,
+  store: ContentStore,
+  tarSplit: Spool,
+  onRead: (bytes: number) => void,
+): Promise<UnpackedLayer> {
   const { archive, entry, blobDigest } = layer.source;
-  const fail = (message: string, cause?: unknown): PreloaderError => archiveError(archive.name, `entry '${printable(entry)}': ${message}`, cause);
+  const fail = (message: string, cause?: unknown): PreloaderError =>
+    archiveError(archive.name, `entry '${printable(entry)}': ${message}`, cause);
   const blobHash = createHash('sha256');
   const diffHash = createHash('sha256');
   const compressed = new ByteReader(archive.stream(entry));
@@ -36,7 +42,13 @@ export async function unpackVerified(layer: CollectedLayer, store: ContentStore,
   try {
     unpacked = await unpackLayer(tar, store, tarSplit);
     // What follows the data proper belongs to the blob, too.
-    if (checkBlob) for (let piece = await compressed.some(CHUNK_BYTES); piece !== undefined; piece = await compressed.some(CHUNK_BYTES)) blobHash.update(piece);
+    if (checkBlob)
+      for (
+        let piece = await compressed.some(CHUNK_BYTES);
+        piece !== undefined;
+        piece = await compressed.some(CHUNK_BYTES)
+      )
+        blobHash.update(piece);
   } catch (error) {
     await tar.close().catch(() => undefined);
     await compressed.close().catch(() => undefined);
@@ -44,7 +56,8 @@ export async function unpackVerified(layer: CollectedLayer, store: ContentStore,
     throw fail(messageOf(error), error);
   }
   const diffID = `sha256:${diffHash.digest('hex')}`;
-  if (diffID !== layer.diffID) throw fail(`a layer with digest ${layer.diffID} expected, as in the image's configuration, found ${diffID}`);
+  if (diffID !== layer.diffID)
+    throw fail(`a layer with digest ${layer.diffID} expected, as in the image's configuration, found ${diffID}`);
   const found = `sha256:${blobHash.digest('hex')}`;
   if (checkBlob && found !== blobDigest) throw fail(`content with digest ${blobDigest} expected, found ${found}`);
   return unpacked;
@@ -52,14 +65,21 @@ export async function unpackVerified(layer: CollectedLayer, store: ContentStore,
 
 const CHUNK_BYTES = 1024 * 1024;
 
-async function* checked(start: Buffer, reader: ByteReader, onPiece: (bytes: Buffer) => void): AsyncGenerator<Uint8Array> {
+async function* checked(
+  start: Buffer,
+  reader: ByteReader,
+  onPiece: (bytes: Buffer) => void,
+): AsyncGenerator<Uint8Array> {
   for (let piece: Buffer | undefined = start; piece !== undefined; piece = await reader.some(CHUNK_BYTES)) {
     onPiece(piece);
     yield piece;
   }
 }
 
-async function* hashed(source: AsyncIterable<Uint8Array>, hash: ReturnType<typeof createHash>): AsyncGenerator<Uint8Array> {
+async function* hashed(
+  source: AsyncIterable<Uint8Array>,
+  hash: ReturnType<typeof createHash>,
+): AsyncGenerator<Uint8Array> {
   for await (const piece of source) {
     hash.update(piece);
     yield piece;

@@ -24,7 +24,12 @@ export class Crc64 {
     let high = this.#high;
     let low = this.#low;
     for (let index = 0; index < words; index += 1, offset += 4) {
-      const value = low ^ ((bytes[offset] as number) | ((bytes[offset + 1] as number) << 8) | ((bytes[offset + 2] as number) << 16) | ((bytes[offset + 3] as number) << 24));
+      const value =
+        low ^
+        ((bytes[offset] as number) |
+          ((bytes[offset + 1] as number) << 8) |
+          ((bytes[offset + 2] as number) << 16) |
+          ((bytes[offset + 3] as number) << 24));
       low = high ^ (value << 31) ^ (value << 29) ^ (value << 28);
       high = value ^ (value >>> 1) ^ (value >>> 3) ^ (value >>> 4);
     }

@@ -12,7 +12,7 @@ const SPARSE_PIECE = ['GNU.sparse.offset', 'GNU.sparse.numbytes'] as const;
 export function parsePax(body: Buffer): PaxRecords {
   const records = new Map<string, string>();
   const map: string[] = [];
-  for (let offset = 0; offset < body.length; ) {
+  for (let offset = 0; offset < body.length;) {
     const space = body.indexOf(0x20, offset);
     const digits = space === -1 ? '' : body.toString('latin1', offset, Math.min(space, offset + 20));
     const end = offset + Number(digits);

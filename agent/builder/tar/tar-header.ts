@@ -34,7 +34,12 @@ export function parseTarHeader(block: Buffer): TarHeader | undefined {
   const gnu = magic === 'ustar  \0';
   const star = ustar && block.toString('latin1', 508, 512) === 'tar\0';
   // Fields that are not used here are parsed, too: dockerd refuses the tar where one is wrong.
-  if (star) for (const [offset, what] of [[476, 'atime'], [488, 'ctime']] as const) numeric(block, offset, 12, what);
+  if (star)
+    for (const [offset, what] of [
+      [476, 'atime'],
+      [488, 'ctime'],
+    ] as const)
+      numeric(block, offset, 12, what);
   const prefix = ustar ? text(block, 345, star ? 131 : 155) : gnu ? prefixOfOldGo(block) : NOTHING;
   const rest = text(block, 0, 100);
   const name = prefix.length === 0 ? rest : Buffer.concat([prefix, Buffer.from('/'), rest]);
@@ -127,7 +132,12 @@ function integer(block: Buffer, offset: number, length: number, what: string): n
   }
   const plain = octal(block, offset, offset + length);
   if (plain !== undefined) return plain;
-  const digits = block.toString('latin1', offset, offset + length).replace(/^[ \0]+/, '').replace(/[ \0]+$/, '').split('\0', 1)[0] ?? '';
+  const digits =
+    block
+      .toString('latin1', offset, offset + length)
+      .replace(/^[ \0]+/, '')
+      .replace(/[ \0]+$/, '')
+      .split('\0', 1)[0] ?? '';
   if (digits === '') return 0;
   if (!/^[0-7]+$/.test(digits)) throw new Error(`${what}: octal digits expected, found ${JSON.stringify(digits)}`);
   return Number.parseInt(digits, 8);

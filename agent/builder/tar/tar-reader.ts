@@ -79,7 +79,8 @@ export class TarReader {
   async payload(): Promise<Buffer | undefined> {
     if (this.#remaining === 0) return undefined;
     const piece = await this.#reader.some(this.#remaining);
-    if (piece === undefined) throw new Error(`${plural(this.#remaining, 'more byte')} expected, found the end of the archive`);
+    if (piece === undefined)
+      throw new Error(`${plural(this.#remaining, 'more byte')} expected, found the end of the archive`);
     this.#remaining -= piece.length;
     return piece;
   }

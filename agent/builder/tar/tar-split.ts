@@ -42,7 +42,7 @@ export class TarSplitWriter {
 
   /** Bytes of the tar that no file of the layer holds. */
   raw(bytes: Buffer): void {
-    for (let done = 0; done < bytes.length; ) {
+    for (let done = 0; done < bytes.length;) {
       const count = bytes.copy(this.#raw, this.#rawBytes, done);
       this.#rawBytes += count;
       done += count;

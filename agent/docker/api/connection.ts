@@ -51,7 +51,13 @@ export class Connection {
   /** Requests may be made at any time; they are answered in turn. @throws Error where the connection ends before the answer */
   async request(method: 'GET' | 'POST', path: string, body?: Buffer): Promise<Response> {
     const answer = this.#ask(method, path, body);
-    const limit = setTimeout(() => this.#socket.destroy(new Error(`an answer to ${method} ${path} within ${TIMEOUT_MS / 1000} s expected, found none`)), TIMEOUT_MS);
+    const limit = setTimeout(
+      () =>
+        this.#socket.destroy(
+          new Error(`an answer to ${method} ${path} within ${TIMEOUT_MS / 1000} s expected, found none`),
+        ),
+      TIMEOUT_MS,
+    );
     try {
       return await answer;
     } finally {
@@ -69,7 +75,9 @@ export class Connection {
       if (this.#ended !== undefined) return reject(this.#ended);
       this.#waiting.push({ reader: new ResponseReader(take), resolve, reject });
       const type = body === undefined ? '' : 'Content-Type: application/x-tar\r\n';
-      this.#socket.write(`${method} ${path} HTTP/1.1\r\nHost: docker\r\n${type}Content-Length: ${body?.length ?? 0}\r\n\r\n`);
+      this.#socket.write(
+        `${method} ${path} HTTP/1.1\r\nHost: docker\r\n${type}Content-Length: ${body?.length ?? 0}\r\n\r\n`,
+      );
       if (body !== undefined) this.#socket.write(body);
     });
   }

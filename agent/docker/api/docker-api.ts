@@ -79,7 +79,13 @@ export class DockerApi {
         if (event !== undefined) take(event);
       }
     });
-    const over = Promise.race([ended.then(() => undefined, () => undefined), this.#events.closed]);
+    const over = Promise.race([
+      ended.then(
+        () => undefined,
+        () => undefined,
+      ),
+      this.#events.closed,
+    ]);
     await Promise.race([begun, over]);
     return { ended: over };
   }
@@ -113,7 +119,8 @@ export class DockerApi {
 }
 
 function expectStatus(response: Response, status: number): Response {
-  if (response.status !== status) throw new Error(`status ${status} of dockerd expected, found ${response.status}: ${response.body.trim()}`);
+  if (response.status !== status)
+    throw new Error(`status ${status} of dockerd expected, found ${response.status}: ${response.body.trim()}`);
   return response;
 }
 
@@ -129,5 +136,10 @@ function parseEvent(line: string): ImageEvent | undefined {
   const { ID: id, Attributes: attributes } = isRecord(actor) ? actor : {};
   const name = isRecord(attributes) ? attributes['name'] : undefined;
   if (typeof action !== 'string' || typeof timeNano !== 'number') return undefined;
-  return { action, id: typeof id === 'string' ? id : '', ...(typeof name === 'string' ? { name } : {}), timeMs: timeNano / 1e6 };
+  return {
+    action,
+    id: typeof id === 'string' ? id : '',
+    ...(typeof name === 'string' ? { name } : {}),
+    timeMs: timeNano / 1e6,
+  };
 }

@@ -21,14 +21,25 @@ export function imageArchive(images: readonly LayerlessImage[]): Buffer {
     Layers: Array.from({ length: layers }, (_, number) => `${number}.tar`),
     ...(parent === undefined ? {} : { Parent: parent }),
   }));
-  const files = [['manifest.json', Buffer.from(JSON.stringify(manifest))] as const, ...images.map(({ id, config }) => [`${hexOf(id)}.json`, config] as const)];
-  return Buffer.concat([...files.flatMap(([name, content]) => [header(name, content.length), content, Buffer.alloc((BLOCK - (content.length % BLOCK)) % BLOCK)]), Buffer.alloc(2 * BLOCK)]);
+  const files = [
+    ['manifest.json', Buffer.from(JSON.stringify(manifest))] as const,
+    ...images.map(({ id, config }) => [`${hexOf(id)}.json`, config] as const),
+  ];
+  return Buffer.concat([
+    ...files.flatMap(([name, content]) => [
+      header(name, content.length),
+      content,
+      Buffer.alloc((BLOCK - (content.length % BLOCK)) % BLOCK),
+    ]),
+    Buffer.alloc(2 * BLOCK),
+  ]);
 }
 
 /** One of POSIX 1003.1-1990, of a regular file. */
 function header(name: string, size: number): Buffer {
   const block = Buffer.alloc(BLOCK);
-  const octal = (value: number, at: number, digits: number): void => void block.write(value.toString(8).padStart(digits, '0'), at, 'latin1');
+  const octal = (value: number, at: number, digits: number): void =>
+    void block.write(value.toString(8).padStart(digits, '0'), at, 'latin1');
   block.write(name, 0, 100, 'latin1');
   octal(0o600, 100, 7);
   octal(0, 108, 7);
@@ -37,7 +48,11 @@ function header(name: string, size: number): Buffer {
   octal(0, 136, 11);
   block.write('        0', 148, 'latin1');
   block.write('ustar\x0000', 257, 'latin1');
-  octal(block.reduce((sum, byte) => sum + byte, 0), 148, 6);
+  octal(
+    block.reduce((sum, byte) => sum + byte, 0),
+    148,
+    6,
+  );
   block[154] = 0;
   return block;
 }

@@ -51,7 +51,8 @@ export class ResponseReader {
       const all: Buffer = Buffer.concat([this.#pending, rest]);
       const at = all.indexOf(end);
       if (at === -1) {
-        if (all.length > MAX_HEAD_BYTES) throw new Error(`at most ${MAX_HEAD_BYTES} bytes of a head expected, found more`);
+        if (all.length > MAX_HEAD_BYTES)
+          throw new Error(`at most ${MAX_HEAD_BYTES} bytes of a head expected, found more`);
         this.#pending = all;
         return undefined;
       }
@@ -80,7 +81,8 @@ export class ResponseReader {
     this.#status = Number(status);
     if (this.#status < 200) {
       this.#interim += 1;
-      if (this.#interim > MAX_INTERIM) throw new Error(`a response after at most ${MAX_INTERIM} that are not the last expected, found another`);
+      if (this.#interim > MAX_INTERIM)
+        throw new Error(`a response after at most ${MAX_INTERIM} that are not the last expected, found another`);
       return;
     }
     this.#take?.('');
@@ -89,7 +91,8 @@ export class ResponseReader {
       return;
     }
     const length = /^content-length: *(\d{1,9}) *$/im.exec(text)?.[1];
-    if (length === undefined && this.#status !== 204 && this.#status !== 304) throw new Error('an answer with a length or in chunks expected, found neither');
+    if (length === undefined && this.#status !== 204 && this.#status !== 304)
+      throw new Error('an answer with a length or in chunks expected, found neither');
     this.#left = Number(length ?? 0);
     this.#state = this.#left === 0 ? 'done' : 'body';
   }
@@ -100,7 +103,8 @@ export class ResponseReader {
       return;
     }
     this.#bodyBytes += part.length;
-    if (this.#bodyBytes > MAX_BODY_BYTES) throw new Error(`an answer of at most ${MAX_BODY_BYTES} bytes expected, found more`);
+    if (this.#bodyBytes > MAX_BODY_BYTES)
+      throw new Error(`an answer of at most ${MAX_BODY_BYTES} bytes expected, found more`);
     this.#body.push(Buffer.from(part));
   }
 }

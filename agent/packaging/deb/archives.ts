@@ -32,7 +32,9 @@ export function ar(members: readonly { readonly name: string; readonly content: 
   return Buffer.concat([
     Buffer.from('!<arch>\n'),
     ...members.flatMap(({ name, content }) => [
-      Buffer.from(`${name.padEnd(16)}${seconds.padEnd(12)}${'0'.padEnd(6)}${'0'.padEnd(6)}${'100644'.padEnd(8)}${String(content.length).padEnd(10)}\`\n`),
+      Buffer.from(
+        `${name.padEnd(16)}${seconds.padEnd(12)}${'0'.padEnd(6)}${'0'.padEnd(6)}${'100644'.padEnd(8)}${String(content.length).padEnd(10)}\`\n`,
+      ),
       content,
       Buffer.from(content.length % 2 === 1 ? '\n' : ''),
     ]),

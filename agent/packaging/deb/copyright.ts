@@ -9,7 +9,9 @@ import path from 'node:path';
  */
 export function copyright(root: string, packages: readonly string[]): string {
   const licences = packages.map((name) => {
-    const [file] = globSync('{LICENSE,license,LICENCE,licence}*', { cwd: path.join(root, 'node_modules', name) }).toSorted();
+    const [file] = globSync('{LICENSE,license,LICENCE,licence}*', {
+      cwd: path.join(root, 'node_modules', name),
+    }).toSorted();
     if (file === undefined) throw new Error(`Expected a licence in node_modules/${name}, found none`);
     return `${name}\n${'-'.repeat(name.length)}\n${readFileSync(path.join(root, 'node_modules', name, file), 'utf8').trim()}\n`;
   });

@@ -16,16 +16,22 @@ export interface DebOptions {
 
 /** A Debian package (deb(5)), made without dpkg-deb: it works on any build machine, and the same input gives the same bytes. */
 export async function deb(options: DebOptions): Promise<Buffer> {
-  const control = await tarGz([
-    { path: 'control', mode: 0o644, content: Buffer.from(controlFile(options)) },
-    { path: 'md5sums', mode: 0o644, content: Buffer.from(md5sums(options.files)) },
-    ...options.scripts,
-  ], options.mtime);
-  return ar([
-    { name: 'debian-binary', content: Buffer.from('2.0\n') },
-    { name: 'control.tar.gz', content: control },
-    { name: 'data.tar.gz', content: options.data },
-  ], options.mtime);
+  const control = await tarGz(
+    [
+      { path: 'control', mode: 0o644, content: Buffer.from(controlFile(options)) },
+      { path: 'md5sums', mode: 0o644, content: Buffer.from(md5sums(options.files)) },
+      ...options.scripts,
+    ],
+    options.mtime,
+  );
+  return ar(
+    [
+      { name: 'debian-binary', content: Buffer.from('2.0\n') },
+      { name: 'control.tar.gz', content: control },
+      { name: 'data.tar.gz', content: options.data },
+    ],
+    options.mtime,
+  );
 }
 
 /**

@@ -14,7 +14,10 @@ export const packagedFiles: readonly PackagedFile[] = [
   { from: 'units/docker-preloader.socket', to: 'usr/lib/systemd/system/' },
   { from: 'units/docker.service.d/50-docker-preloader.conf', to: 'usr/lib/systemd/system/docker.service.d/' },
   // Not active as installed: to be copied over the lenient one, as /etc/systemd/system/docker.service.d/50-docker-preloader.conf.
-  { from: 'units/docker.service.d/50-docker-preloader-strict.conf', to: 'usr/share/docker-preloader/docker.service.d-strict.conf' },
+  {
+    from: 'units/docker.service.d/50-docker-preloader-strict.conf',
+    to: 'usr/share/docker-preloader/docker.service.d-strict.conf',
+  },
   { from: 'units/docker-preloader.catalog', to: 'usr/lib/systemd/catalog/' },
   { from: 'agent/status/schemas/status.schema.json', to: 'usr/share/docker-preloader/schemas/' },
   { from: 'agent/status/schemas/plan.schema.json', to: 'usr/share/docker-preloader/schemas/' },

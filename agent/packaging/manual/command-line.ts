@@ -2,7 +2,11 @@ import type { Argument, Command, Option } from 'commander';
 import { createProgram } from '../../commands/program.ts';
 
 /** What a value on the command line is: completed as a file, from a list, or not at all. */
-export type ValueKind = { readonly kind: 'none' } | { readonly kind: 'file' } | { readonly kind: 'choice'; readonly choices: readonly string[] } | { readonly kind: 'other' };
+export type ValueKind =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'file' }
+  | { readonly kind: 'choice'; readonly choices: readonly string[] }
+  | { readonly kind: 'other' };
 
 export interface OptionHelp {
   /** `-o, --output <disk>` */
@@ -79,7 +83,10 @@ function examplesOf(command: Command): string[] {
   let text = '';
   command.configureOutput({ writeOut: (piece) => void (text += piece) });
   command.outputHelp();
-  const examples = /\nExamples:\n(.*?)\n\n/s.exec(text)?.[1]?.split('\n').map((line) => line.trim());
+  const examples = /\nExamples:\n(.*?)\n\n/s
+    .exec(text)?.[1]
+    ?.split('\n')
+    .map((line) => line.trim());
   if (examples === undefined) throw new Error(`Expected examples in the help of ${command.name()}, found none`);
   return examples;
 }

@@ -11,16 +11,21 @@ const brief = (text: string): string => text.replace(/ \((choices|default): .*$/
 /** For bash 4 and later, without the functions of bash-completion. */
 export function bashCompletion(help: ProgramHelp = programHelp()): string {
   const { name, commands } = help;
-  const values = (options: readonly OptionHelp[]): string[] => options.filter(({ value }) => value.kind !== 'none').map((option) => `    ${flagsOf(option).join('|')}) ${bashValue(option.value)}; return ;;`);
-  const cases = commands.map(({ name: command, options, argument }) => [
-    `  ${command})`,
-    `    case $previous in`,
-    ...values(options).map((line) => `  ${line}`),
-    `    esac`,
-    `    if [[ $word == -* ]]; then words=${single(options.flatMap(flagsOf).join(' '))}`,
-    argument?.kind === 'file' ? `    else files=1` : `    else words=`,
-    `    fi ;;`,
-  ].join('\n'));
+  const values = (options: readonly OptionHelp[]): string[] =>
+    options
+      .filter(({ value }) => value.kind !== 'none')
+      .map((option) => `    ${flagsOf(option).join('|')}) ${bashValue(option.value)}; return ;;`);
+  const cases = commands.map(({ name: command, options, argument }) =>
+    [
+      `  ${command})`,
+      `    case $previous in`,
+      ...values(options).map((line) => `  ${line}`),
+      `    esac`,
+      `    if [[ $word == -* ]]; then words=${single(options.flatMap(flagsOf).join(' '))}`,
+      argument?.kind === 'file' ? `    else files=1` : `    else words=`,
+      `    fi ;;`,
+    ].join('\n'),
+  );
   return `# bash completion of ${name}. ${MADE}
 _docker_preloader() {
   local word=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} command= words= files= index
@@ -44,14 +49,18 @@ complete -F _docker_preloader ${name}
 
 function bashValue(value: ValueKind): string {
   if (value.kind === 'file') return '_docker_preloader_files';
-  return value.kind === 'choice' ? `mapfile -t COMPREPLY < <(compgen -W ${single(value.choices.join(' '))} -- "$word")` : ':';
+  return value.kind === 'choice'
+    ? `mapfile -t COMPREPLY < <(compgen -W ${single(value.choices.join(' '))} -- "$word")`
+    : ':';
 }
 
 /** For zsh's compsys. */
 export function zshCompletion(help: ProgramHelp = programHelp()): string {
   const described = help.commands.map(({ name, description }) => `    ${single(`${name}:${brief(description)}`)}`);
-  const cases = help.commands.map(({ name, options, argument }) => `    (${name})
-      _arguments -s -S ${[...options.map(zshOption), ...(argument?.kind === 'file' ? ["'*: :_files'"] : [])].join(' \\\n        ')} ;;`);
+  const cases = help.commands.map(
+    ({ name, options, argument }) => `    (${name})
+      _arguments -s -S ${[...options.map(zshOption), ...(argument?.kind === 'file' ? ["'*: :_files'"] : [])].join(' \\\n        ')} ;;`,
+  );
   return `#compdef ${help.name}
 # zsh completion of ${help.name}. ${MADE}
 local curcontext=$curcontext state line
@@ -73,21 +82,36 @@ esac
 
 function zshOption(option: OptionHelp): string {
   const text = brief(option.description).replaceAll(/[[\]\\]/g, String.raw`\$&`);
-  const action = option.value.kind === 'file' ? ': :_files' : option.value.kind === 'choice' ? `: :(${option.value.choices.join(' ')})` : option.value.kind === 'other' ? ': : ' : '';
+  const action =
+    option.value.kind === 'file'
+      ? ': :_files'
+      : option.value.kind === 'choice'
+        ? `: :(${option.value.choices.join(' ')})`
+        : option.value.kind === 'other'
+          ? ': : '
+          : '';
   const flags = flagsOf(option);
   // An option that takes a value may stand again; of its two names, either excludes the other.
-  const names = flags.map((flag) => single(`${flags.length > 1 ? `(${flags.join(' ')})` : ''}${option.value.kind === 'none' ? '' : flags.length > 1 ? '' : '*'}${flag}[${text}]${action}`));
+  const names = flags.map((flag) =>
+    single(
+      `${flags.length > 1 ? `(${flags.join(' ')})` : ''}${option.value.kind === 'none' ? '' : flags.length > 1 ? '' : '*'}${flag}[${text}]${action}`,
+    ),
+  );
   return names.join(' ');
 }
 
 /** For fish 3 and later. */
 export function fishCompletion(help: ProgramHelp = programHelp()): string {
   const { name, commands } = help;
-  const line = (condition: string, ...rest: readonly string[]): string => ['complete', '-c', name, '-n', single(condition), ...rest].join(' ');
+  const line = (condition: string, ...rest: readonly string[]): string =>
+    ['complete', '-c', name, '-n', single(condition), ...rest].join(' ');
   const none = '__fish_use_subcommand';
   const all = commands.flatMap((command) => {
     const seen = `__fish_seen_subcommand_from ${command.name}`;
-    return [...command.options.map((option) => line(seen, ...fishOption(option))), ...(command.argument?.kind === 'file' ? [line(seen, '-F')] : [])];
+    return [
+      ...command.options.map((option) => line(seen, ...fishOption(option))),
+      ...(command.argument?.kind === 'file' ? [line(seen, '-F')] : []),
+    ];
   });
   return [
     `# fish completion of ${name}. ${MADE}`,
@@ -101,6 +125,18 @@ export function fishCompletion(help: ProgramHelp = programHelp()): string {
 
 function fishOption(option: OptionHelp): string[] {
   const { value, short, long } = option;
-  const what = value.kind === 'file' ? ['-r', '-F'] : value.kind === 'none' ? [] : ['-x', ...(value.kind === 'choice' ? ['-a', single(choicesOf(value).join(' '))] : [])];
-  return [...(short === undefined ? [] : ['-s', short.slice(1)]), '-l', long.slice(2), ...what, '-d', single(brief(option.description))];
+  const what =
+    value.kind === 'file'
+      ? ['-r', '-F']
+      : value.kind === 'none'
+        ? []
+        : ['-x', ...(value.kind === 'choice' ? ['-a', single(choicesOf(value).join(' '))] : [])];
+  return [
+    ...(short === undefined ? [] : ['-s', short.slice(1)]),
+    '-l',
+    long.slice(2),
+    ...what,
+    '-d',
+    single(brief(option.description)),
+  ];
 }

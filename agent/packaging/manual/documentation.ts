@@ -10,7 +10,11 @@ import type { TreeFile } from '../deb/read-files.ts';
  */
 export function documentation(date: Date): TreeFile[] {
   const file = (path: string, content: string): TreeFile => ({ path, mode: 0o644, content: Buffer.from(content) });
-  const page = (path: string, content: string): TreeFile => ({ path: `${path}.gz`, mode: 0o644, content: gzipSync(content, { level: 9 }) });
+  const page = (path: string, content: string): TreeFile => ({
+    path: `${path}.gz`,
+    mode: 0o644,
+    content: gzipSync(content, { level: 9 }),
+  });
   return [
     page('usr/share/man/man8/docker-preloader.8', commandPage(date)),
     page('usr/share/man/man5/docker-preloader-config.5', configPage(date)),

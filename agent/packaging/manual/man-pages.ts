@@ -30,7 +30,9 @@ export function commandPage(date: Date): string {
       section('Synopsis'),
       paragraph(`\`${help.name}\` [options] [command]`),
       section('Description'),
-      paragraph(`${help.description} Disks are made by \`docker-preloader build\` and found by their label; the unit \`docker-preloader.service\` starts \`docker-preloader run\` before docker.service.`),
+      paragraph(
+        `${help.description} Disks are made by \`docker-preloader build\` and found by their label; the unit \`docker-preloader.service\` starts \`docker-preloader run\` before docker.service.`,
+      ),
       section('Options'),
       ...help.options.map(optionItem),
       section('Commands'),
@@ -42,24 +44,41 @@ export function commandPage(date: Date): string {
       item('3', 'Done but degraded: something was left out.'),
       section('States'),
       paragraph('What `run` and `apply` came to, and what `status`, `plan` and `verify` say:'),
-      ...Object.entries(states).map(([state, { meaning, exitStatus }]) => item(state, `${meaning} (exit status ${exitStatus}).`)),
+      ...Object.entries(states).map(([state, { meaning, exitStatus }]) =>
+        item(state, `${meaning} (exit status ${exitStatus}).`),
+      ),
       section('Codes'),
-      paragraph('Each finding and error has one, by which the journal can be searched: `journalctl PRELOADER_CODE=CODE`.'),
-      ...Object.entries(codes).map(([code, { effect, meaning }]) => item(code, `${meaning}.${effect === 'none' ? '' : ` The result is ${effect}.`}`)),
+      paragraph(
+        'Each finding and error has one, by which the journal can be searched: `journalctl PRELOADER_CODE=CODE`.',
+      ),
+      ...Object.entries(codes).map(([code, { effect, meaning }]) =>
+        item(code, `${meaning}.${effect === 'none' ? '' : ` The result is ${effect}.`}`),
+      ),
       section('Files'),
       item(DEFAULT_CONFIG_PATH, 'The configuration, see `docker-preloader-config`(5).'),
       item('/run/docker-preloader/status.sock', 'Where the daemon serves its status, JSON over HTTP.'),
       item('/run/docker-preloader/status.json', 'The same as it was when Docker could start.'),
       item('/run/docker-preloader/disks', 'Where disks are mounted, a folder a label.'),
-      item('/usr/share/docker-preloader/docker.service.d-strict.conf', 'A drop-in for docker.service: no Docker without its images.'),
+      item(
+        '/usr/share/docker-preloader/docker.service.d-strict.conf',
+        'A drop-in for docker.service: no Docker without its images.',
+      ),
       section('See also'),
-      paragraph('`docker-preloader-config`(5), `systemctl`(1), `journalctl`(1), and /usr/share/doc/docker-preloader/README.md'),
+      paragraph(
+        '`docker-preloader-config`(5), `systemctl`(1), `journalctl`(1), and /usr/share/doc/docker-preloader/README.md',
+      ),
     ],
   });
 }
 
 function commandBlocks({ usage, description, options, examples }: CommandHelp): Block[] {
-  return [{ kind: 'subsection', text: usage.replace(' [options]', '') }, paragraph(description), ...options.map(optionItem), paragraph(examples.length === 1 ? 'Example:' : 'Examples:'), { kind: 'example', lines: examples }];
+  return [
+    { kind: 'subsection', text: usage.replace(' [options]', '') },
+    paragraph(description),
+    ...options.map(optionItem),
+    paragraph(examples.length === 1 ? 'Example:' : 'Examples:'),
+    { kind: 'example', lines: examples },
+  ];
 }
 
 function optionItem({ term, description }: OptionHelp): Block {
@@ -80,11 +99,22 @@ export function configPage(date: Date): string {
       section('Synopsis'),
       paragraph(`\`${DEFAULT_CONFIG_PATH}\``),
       section('Description'),
-      paragraph('A JSON object. Without the file, all defaults hold; unknown keys and wrong types are refused by name.'),
+      paragraph(
+        'A JSON object. Without the file, all defaults hold; unknown keys and wrong types are refused by name.',
+      ),
       section('Keys'),
-      ...configKeys().map(({ key, type, defaultText, meaning }) => item(`${key} (${type})`, `${meaning}. Default: ${defaultText}.`)),
+      ...configKeys().map(({ key, type, defaultText, meaning }) =>
+        item(`${key} (${type})`, `${meaning}. Default: ${defaultText}.`),
+      ),
       section('Example'),
-      { kind: 'example', lines: JSON.stringify({ labels: ['dpl-*', 'site-images'], required: ['site-images'], deviceTimeoutSec: 30 }, undefined, 2).split('\n') },
+      {
+        kind: 'example',
+        lines: JSON.stringify(
+          { labels: ['dpl-*', 'site-images'], required: ['site-images'], deviceTimeoutSec: 30 },
+          undefined,
+          2,
+        ).split('\n'),
+      },
       section('See also'),
       paragraph('`docker-preloader`(8)'),
     ],
@@ -102,10 +132,17 @@ interface ConfigKey {
 export function configKeys(): ConfigKey[] {
   const { properties = {} } = z.toJSONSchema(configSchema, { io: 'input' });
   return Object.entries(properties).map(([key, property]) => {
-    if (typeof property === 'boolean' || !(key in configHelp)) throw new Error(`Expected a text for the key ${key} of the configuration, found none`);
+    if (typeof property === 'boolean' || !(key in configHelp))
+      throw new Error(`Expected a text for the key ${key} of the configuration, found none`);
     const { meaning, otherwise } = configHelp[key as keyof Config];
     const defaultText = property.default === undefined ? otherwise : `\`${JSON.stringify(property.default)}\``;
-    if (defaultText === undefined) throw new Error(`Expected a default for the key ${key} of the configuration, found none`);
-    return { key, type: property.enum?.join(' or ') ?? (property.type === 'array' ? 'array of strings' : String(property.type)), defaultText, meaning };
+    if (defaultText === undefined)
+      throw new Error(`Expected a default for the key ${key} of the configuration, found none`);
+    return {
+      key,
+      type: property.enum?.join(' or ') ?? (property.type === 'array' ? 'array of strings' : String(property.type)),
+      defaultText,
+      meaning,
+    };
   });
 }

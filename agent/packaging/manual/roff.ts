@@ -31,22 +31,42 @@ function lines(block: Block, before: Block | undefined): string[] {
     case 'item':
       return ['.TP', `.B ${quoted(block.term)}`, ...text(block.text)];
     case 'example':
-      return [...(before?.kind === 'section' ? [] : ['.PP']), '.in +4n', '.EX', ...block.lines.map((line) => guarded(escaped(line))), '.EE', '.in'];
+      return [
+        ...(before?.kind === 'section' ? [] : ['.PP']),
+        '.in +4n',
+        '.EX',
+        ...block.lines.map((line) => guarded(escaped(line))),
+        '.EE',
+        '.in',
+      ];
   }
 }
 
 /** A sentence a line, as man(7) wants it; a line must not begin like a request. */
 function text(content: string): string[] {
-  return content.split('\n').flatMap((line) => line.split(/(?<=[.:;]) (?=[A-Z`])/)).map((line) => guarded(bold(line)));
+  return content
+    .split('\n')
+    .flatMap((line) => line.split(/(?<=[.:;]) (?=[A-Z`])/))
+    .map((line) => guarded(bold(line)));
 }
 
 function bold(line: string): string {
-  return line.split('`').map((part, index) => (index % 2 === 1 ? `\\fB${escaped(part)}\\fR` : escaped(part))).join('');
+  return line
+    .split('`')
+    .map((part, index) => (index % 2 === 1 ? `\\fB${escaped(part)}\\fR` : escaped(part)))
+    .join('');
 }
 
 /** Minus signs stay what can be copied into a shell; what is not ASCII has its name in groff_char(7). */
 function escaped(line: string): string {
-  return line.replaceAll('\\', '\\e').replaceAll('-', '\\-').replaceAll("'", '\\(aq').replaceAll('`', '\\(ga').replaceAll('^', '\\(ha').replaceAll('~', '\\(ti').replaceAll('…', '\\&...');
+  return line
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replaceAll("'", '\\(aq')
+    .replaceAll('`', '\\(ga')
+    .replaceAll('^', '\\(ha')
+    .replaceAll('~', '\\(ti')
+    .replaceAll('…', '\\&...');
 }
 
 function guarded(line: string): string {

@@ -18,7 +18,10 @@ export function embeddedKoffi(root: string): Plugin {
     name: 'embedded-koffi',
     setup(build) {
       build.onResolve({ filter: /^node:module$/ }, ({ importer }) =>
-        importer === path.join(root, 'agent/system/libc.ts') ? { path: 'create-require', namespace: 'embedded-koffi' } : undefined);
+        importer === path.join(root, 'agent/system/libc.ts')
+          ? { path: 'create-require', namespace: 'embedded-koffi' }
+          : undefined,
+      );
       build.onLoad({ filter: /^create-require$/, namespace: 'embedded-koffi' }, () => ({
         contents: createRequireSource(readFileSync(path.join(root, addonPath))),
         resolveDir: root,

@@ -19,8 +19,16 @@ const bunPath = 'node_modules/@oven/bun-linux-x64-baseline/bin/bun';
  * A `.env` or bunfig.toml in the folder that the program is called in is none of its business.
  */
 const flags = [
-  '--compile', '--no-compile-autoload-dotenv', '--no-compile-autoload-bunfig', '--format=esm', '--splitting', '--bytecode',
-  '--minify-syntax', '--minify-whitespace', '--compile-jit-policy=100', '--external=koffi',
+  '--compile',
+  '--no-compile-autoload-dotenv',
+  '--no-compile-autoload-bunfig',
+  '--format=esm',
+  '--splitting',
+  '--bytecode',
+  '--minify-syntax',
+  '--minify-whitespace',
+  '--compile-jit-policy=100',
+  '--external=koffi',
 ];
 
 /**
@@ -36,11 +44,15 @@ export function buildExecutable(root: string, output: string): void {
     writeSealedRuntime(path.join(root, bunPath), runtime);
     const executable = path.join(temporary, path.basename(output));
     // The name of the entry point and the working directory are in the result: relative, they are the same everywhere.
-    execFileSync(path.join(root, bunPath), ['build', ...flags, `--compile-executable-path=${runtime}`, `--outfile=${executable}`, './agent/main.ts'], {
-      cwd: root,
-      env: { PATH: process.env['PATH'], HOME: temporary },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    execFileSync(
+      path.join(root, bunPath),
+      ['build', ...flags, `--compile-executable-path=${runtime}`, `--outfile=${executable}`, './agent/main.ts'],
+      {
+        cwd: root,
+        env: { PATH: process.env['PATH'], HOME: temporary },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     makeStrippable(runtime, executable);
     renameSync(executable, output);
   } finally {

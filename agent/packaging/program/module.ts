@@ -19,7 +19,10 @@ const refuseOlderNode = [
  * @returns names of the npm packages in it, sorted
  */
 export async function buildModule(root: string, output: string): Promise<string[]> {
-  const { outputFiles: [bundle], metafile } = await build({
+  const {
+    outputFiles: [bundle],
+    metafile,
+  } = await build({
     ...bundleOptions(root),
     entryPoints: ['agent/main.ts'],
     outfile: output,
@@ -51,6 +54,8 @@ export function bundleOptions(root: string): BuildOptions {
 
 /** The npm packages that the bundled files are of, koffi's addon included. */
 function packageNames(files: readonly string[]): string[] {
-  const names = files.map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1]).filter((name) => name !== undefined);
+  const names = files
+    .map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1])
+    .filter((name) => name !== undefined);
   return [...new Set([...names, 'koffi'])].toSorted();
 }

@@ -17,7 +17,10 @@ export function writeSealedRuntime(from: string, to: string): void {
   for (const name of sealedNames) {
     const underscore = name.indexOf('_');
     let at = program.indexOf(name);
-    if (at === -1) throw new Error(`Expected \`${name}\` in ${from}, found none: see how this version of Bun reads it, and adapt ${import.meta.filename}`);
+    if (at === -1)
+      throw new Error(
+        `Expected \`${name}\` in ${from}, found none: see how this version of Bun reads it, and adapt ${import.meta.filename}`,
+      );
     for (; at !== -1; at = program.indexOf(name, at + name.length)) program.write('=', at + underscore, 'latin1');
   }
   writeFileSync(to, program, { mode: 0o755 });

@@ -26,7 +26,10 @@ const SIZE_IN_HEADER = 32;
 export function makeStrippable(runtime: string, executable: string): void {
   const pointer = sectionsOf(runtime).find(({ name }) => name === '.bun');
   const before = sectionsOf(executable).find(({ address, size }) => size > 0 && address + size === pointer?.address);
-  if (pointer?.size !== 8 || before === undefined) throw new Error(`Expected \`.bun\` in ${runtime} to be 8 bytes right behind another section: see where this version of Bun keeps the program's address, and adapt ${import.meta.filename}`);
+  if (pointer?.size !== 8 || before === undefined)
+    throw new Error(
+      `Expected \`.bun\` in ${runtime} to be 8 bytes right behind another section: see where this version of Bun keeps the program's address, and adapt ${import.meta.filename}`,
+    );
   const size = Buffer.alloc(8);
   size.writeBigUInt64LE(BigInt(before.size + pointer.size));
   withFile(executable, 'r+', (file) => writeSync(file, size, 0, size.length, before.at + SIZE_IN_HEADER));
@@ -39,12 +42,17 @@ function sectionsOf(path: string): readonly Section[] {
     const all = Array.from({ length: headers.count }, (_, index) => {
       const at = headers.at + index * headers.length;
       const header = bytesAt(file, at, headers.length);
-      const [address, offset, size] = [16, 24, SIZE_IN_HEADER].map((field) => Number(header.readBigUInt64LE(field))) as [number, number, number];
+      const [address, offset, size] = [16, 24, SIZE_IN_HEADER].map((field) =>
+        Number(header.readBigUInt64LE(field)),
+      ) as [number, number, number];
       return { at, nameAt: header.readUInt32LE(0), address, offset, size };
     });
     const named = all[elf.readUInt16LE(SECTION_NAMES_INDEX)];
     const names = named === undefined ? '' : bytesAt(file, named.offset, named.size).toString('latin1');
-    return all.map(({ nameAt, ...section }) => ({ ...section, name: names.slice(nameAt, names.indexOf('\0', nameAt)) }));
+    return all.map(({ nameAt, ...section }) => ({
+      ...section,
+      name: names.slice(nameAt, names.indexOf('\0', nameAt)),
+    }));
   });
 }
 
