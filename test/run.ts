@@ -18,13 +18,16 @@ interface Stage {
 const stages: Readonly<Record<string, Stage>> = {
   unit: {
     about: 'units, by tables and by properties',
-    files: ['test/{boot,boot-order,builder,commands,daemon,disk,docker,packaging,status,support,system}/**/*.test.ts'],
-    except: 'test/builder/{corners,dockerd,engine}.test.ts',
+    files: [
+      'test/{boot,boot-order,builder,commands,config,daemon,disk,docker,messages,packaging}/**/*.test.ts',
+      'test/{status,streams,support,system,text,verify}/**/*.test.ts',
+    ],
+    except: 'test/builder/{dockerd,engine/docker-engine,layer/corners}.test.ts',
     concurrency: 2,
   },
   store: {
     about: 'real dockerds 20.10, 26.1 and 28.5 on preloaded stores',
-    files: ['test/{store,demo}/*.test.ts', 'test/builder/{corners,dockerd,engine}.test.ts'],
+    files: ['test/{store,demo}/*.test.ts', 'test/builder/{dockerd,engine/docker-engine,layer/corners}.test.ts'],
     concurrency: 2,
     except: 'test/store/stories*',
   },
@@ -40,7 +43,10 @@ const stages: Readonly<Record<string, Stage>> = {
   },
   safety: {
     about: 'faults at each call, power cuts, hostile and damaged disks, a status socket under attack',
-    files: ['test/safety/*.test.ts', ...(torture ? ['test/vm/power-loss.test.ts', 'test/builder/engine.test.ts'] : [])],
+    files: [
+      'test/safety/*.test.ts',
+      ...(torture ? ['test/vm/power-loss.test.ts', 'test/builder/engine/docker-engine.test.ts'] : []),
+    ],
     concurrency: 2,
   },
   guest: { about: 'real systemd in containers', files: ['test/guest/*.test.ts'], concurrency: 1 },

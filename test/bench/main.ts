@@ -11,7 +11,7 @@ import { benchFirstRun, speedNames } from './first-run.ts';
 import { imageNames } from './first-run-images.ts';
 import { testRuntimes } from './runtime-tests.ts';
 
-const TESTS = 'test/{safety,store}/*.test.ts,test/builder/build.test.ts,test/status/phases.test.ts';
+const TESTS = 'test/{safety,store}/*.test.ts,test/builder/build-disk.test.ts,test/status/phases.test.ts';
 const HELP = `npm run bench [-- boot|build|tests|first-run] [options]
 
 Measures side by side, in one run and in turns. Without a name, boot and build.

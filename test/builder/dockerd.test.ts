@@ -13,8 +13,8 @@ import { startDockerd } from '../support/dockerd.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';
 import { buildImage } from '../support/images.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
-import { ociLayout, savedArchive, tarOf } from './archives.ts';
-import { observedOdd, observeOdd, oddImages } from './odd-layers.ts';
+import { ociLayout, savedArchive, tarOf } from './archive/archives.ts';
+import { observedOdd, observeOdd, oddImages } from './layer/odd-layers.ts';
 import { treeFacts, withoutUnsetTimes } from './tree-facts.ts';
 
 const mib = 1024 * 1024;

@@ -7,8 +7,8 @@ import { execa } from 'execa';
 import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { tempTree } from '../support/temp-tree.ts';
-import { ociLayout, savedArchive, tarOf } from './archives.ts';
-import { makeTar } from './make-tar.ts';
+import { ociLayout, savedArchive, tarOf } from './archive/archives.ts';
+import { makeTar } from './tar/make-tar.ts';
 
 /** Far apart: garbage, which is let grow up to a point and no further, would be taken for what each file needs. */
 const [FEW, MANY] = [10_000, 150_000];

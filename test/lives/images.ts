@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
-import { makeTar } from '../builder/make-tar.ts';
-import { tarOf } from '../builder/archives.ts';
+import { makeTar } from '../builder/tar/make-tar.ts';
+import { tarOf } from '../builder/archive/archives.ts';
 import { layerTar, type LayerEntry } from '../support/docker-archive.ts';
 
 /** An image that disks, archives and a registry have, the same to the byte. */

@@ -1,4 +1,4 @@
-import { makeTar } from '../builder/make-tar.ts';
+import { makeTar } from '../builder/tar/make-tar.ts';
 import { PRUNE_ALL, Refused } from '../support/docker-api.ts';
 import { buildImage } from '../support/images.ts';
 import { until } from '../support/until.ts';

@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { distributionSteps } from '../../../agent/boot/plan/distribution-steps.ts';
+import { emptyLedger } from '../../../agent/boot/ledger.ts';
+import { describeStep, type Step } from '../../../agent/boot/plan/steps.ts';
+import type { DiskLayer } from '../../../agent/disk/read-disk.ts';
+import { metadataPaths } from '../../../agent/docker/layer-db.ts';
+import { ownLayerNames, pinName } from '../../../agent/docker/overlay2.ts';
+import { Store } from '../../../agent/docker/store.ts';
+import { scratch } from '../../support/scratch.ts';
+import { factsOf, must, writeFile } from '../fake-store.ts';
+
+const { id, chains, diffIDs } = factsOf({ layers: ['a'] });
+const chain = must(chains[0]);
+const diffID = must(diffIDs[0]);
+
+describe('a step', () => {
+  for (const [step, text] of [
+    [{ do: 'make-empty-layer' }, /^make the empty layer that base layers name as their lower$/],
+    [
+      {
+        do: 'link-layer',
+        chain,
+        names: ownLayerNames(chain),
+        diffPath: '/d/diff',
+        lower: 'l/X',
+        label: 'dpl-a',
+        replaces: false,
+      },
+      /^link layer sha256:[0-9a-f]{12} to \/d\/diff$/,
+    ],
+    [
+      { do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplit: undefined, mend: false },
+      /^record layer sha256:[0-9a-f]{12} of disk dpl-a$/,
+    ],
+    [
+      { do: 'record-layer', chain, label: 'dpl-a', files: new Map(), tarSplit: undefined, mend: true },
+      /^mend the record of layer sha256:[0-9a-f]{12} of disk dpl-a$/,
+    ],
+    [{ do: 'pin-layer', chain, name: pinName(chain) }, /^pin layer sha256:[0-9a-f]{12}, so that it outlasts a prune$/],
+    [{ do: 'unpin-layer', chain, name: pinName(chain) }, /^unpin layer sha256:[0-9a-f]{12}$/],
+    [
+      { do: 'store-image', own: true, id, label: 'dpl-a', config: Buffer.alloc(0), metadata: new Map() },
+      /^store image sha256:[0-9a-f]{12} of disk dpl-a$/,
+    ],
+    [
+      { do: 'write-distribution', path: 'distribution/x', content: '' },
+      /^note where registries have a layer: distribution\/x$/,
+    ],
+    [
+      {
+        do: 'write-references',
+        text: '',
+        changes: new Map([
+          ['a:1', id],
+          ['b:1', undefined],
+        ]),
+      },
+      /^tag a:1 as sha256:[0-9a-f]{12}; untag b:1$/,
+    ],
+    [{ do: 'remove-image', id }, /^remove image sha256:[0-9a-f]{12}$/],
+    [{ do: 'remove-layer', chain, names: ownLayerNames(chain) }, /^remove layer sha256:[0-9a-f]{12}$/],
+    [{ do: 'remove-empty-layer' }, /^remove the empty layer$/],
+    [{ do: 'remove-distribution', path: 'distribution/x' }, /^remove distribution\/x$/],
+    [{ do: 'write-ledger', ledger: emptyLedger, final: true }, /^note in the ledger what is there$/],
+    [{ do: 'write-ledger', ledger: emptyLedger, final: false }, /^note in the ledger what will be there$/],
+    [{ do: 'remove-ledger' }, /^remove the ledger$/],
+  ] as const satisfies readonly (readonly [Step, RegExp])[]) {
+    it(`reads in one line: ${text.source}`, () => assert.match(describeStep(step), text));
+  }
+});
+
+describe('where registries have a layer', () => {
+  const source = (name: string) => ({
+    Digest: `sha256:${name.repeat(64).slice(0, 64)}`,
+    SourceRepository: `docker.io/library/${name}`,
+    HMAC: '',
+  });
+  const layer = (text: string | undefined): DiskLayer => ({
+    chain,
+    diffID,
+    parent: undefined,
+    size: '1',
+    label: 'dpl-a',
+    diffPath: '/d/diff',
+    tarSplit: undefined,
+    registrySources: text,
+  });
+  const contents = (dataRoot: string, ...texts: readonly (string | undefined)[]): string[] => {
+    const { steps } = distributionSteps(
+      new Store(dataRoot),
+      new Map([[chain, texts.map((text) => layer(text))]]),
+      new Set(),
+    );
+    return steps.flatMap((step) =>
+      step.do === 'write-distribution' && step.path.includes('v2metadata') ? [step.content] : [],
+    );
+  };
+
+  it("is united, the user's last, and at most 50", (t) => {
+    const dataRoot = scratch(t);
+    const users = Array.from({ length: 49 }, (_, index) => ({
+      ...source('b'),
+      SourceRepository: `mirror.example/${index}`,
+    }));
+    writeFile(metadataPaths(dataRoot).metadataByDiffID(diffID), JSON.stringify(users));
+    const [text = ''] = contents(
+      dataRoot,
+      JSON.stringify([source('c'), source('d')]),
+      JSON.stringify([source('c'), source('e')]),
+    );
+    const united = JSON.parse(text) as { SourceRepository: string }[];
+    assert.equal(united.length, 50);
+    assert.deepEqual(united.slice(1), users);
+    assert.equal(united[0]?.SourceRepository, 'docker.io/library/e');
+  });
+
+  for (const text of [
+    undefined,
+    '',
+    '{}',
+    '[]',
+    '[7,null,{"Digest":"../x","SourceRepository":"a"}]',
+    `[{"Digest":"sha256:${'a'.repeat(64)}"}]`,
+    '\0\0',
+  ]) {
+    it(`is not taken from ${JSON.stringify(text)}`, (t) => assert.deepEqual(contents(scratch(t), text), []));
+  }
+});

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { metadataPaths } from '../../agent/docker/layer-db.ts';
+import { fetchStatus } from '../../agent/status/client.ts';
+import type { StatusDocument } from '../../agent/status/schema.ts';
+import { factsOf, loadImages } from '../boot/fake-store.ts';
+import { makeDiskFile } from '../safety/disk-file.ts';
+import { agent } from '../support/agent.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { startDaemon } from '../support/daemon.ts';
+import { attach } from '../support/loop-device.ts';
+import { tempTree } from '../support/temp-tree.ts';
+import { until } from '../support/until.ts';
+import { app } from '../status/a-run.ts';
+
+const WITHIN_MS = 2000 * (process.env['CI'] === undefined ? 1 : 3);
+
+describe('the daemon follows the store', () => {
+  let folder: string;
+  let config: string;
+  const below = (name: string): string => path.join(folder, name);
+  const status = async (): Promise<StatusDocument> => (await fetchStatus(below('run/s.sock'))).status;
+  const codesWithin = async (expected: readonly (string | null)[]): Promise<void> => {
+    for (const end = performance.now() + WITHIN_MS; ; await delay(50)) {
+      const { images } = await status();
+      const codes = images.map(({ code }) => code);
+      if (JSON.stringify(codes) === JSON.stringify(expected)) return;
+      if (performance.now() > end) assert.deepEqual(codes, expected);
+    }
+  };
+  const remove = (dataRoot: string): void => rmSync(metadataPaths(below(dataRoot)).image(factsOf(app).id));
+  const useDataRoot = (dataRoot: string): void =>
+    writeFileSync(below('daemon.json'), JSON.stringify({ 'data-root': below(dataRoot) }));
+
+  before(async () => {
+    ({ path: folder } = await tempTree('dpl-follows'));
+    const label = `f${process.pid.toString(36)}`;
+    loadImages(below('tree'), [app]);
+    await makeDiskFile(below('tree'), below('disk.ext4'), label);
+    await attach(below('disk.ext4'));
+    config = below('config.json');
+    useDataRoot('docker');
+    writeFileSync(
+      config,
+      JSON.stringify({
+        labels: [label],
+        mountRoot: below('disks'),
+        dockerConfig: below('daemon.json'),
+        statusSocket: below('run/s.sock'),
+      }),
+    );
+    await startDaemon(config, folder);
+    await until('the last phase', async () => (await status()).phase === 'watch');
+  });
+  after(cleanUpAll);
+
+  it('and says so where its files cannot be written, and not what they say', async () => {
+    execFileSync('mount', ['--bind', below('run'), below('run')]);
+    execFileSync('mount', ['-o', 'remount,bind,ro', below('run')]);
+    try {
+      await codesWithin([null]);
+      remove('docker');
+      await codesWithin(['REMOVED']);
+    } finally {
+      execFileSync('umount', [below('run')]);
+    }
+    assert.match(readFileSync(below('run/status.json'), 'utf8'), /"state":"ok"/);
+  });
+
+  it('where they were removed or damaged, too, and mends them with the next change', async () => {
+    for (const spoil of [
+      () => rmSync(below('run/status.json')),
+      () => writeFileSync(below('run/status.json'), '{'),
+      () => writeFileSync(below('run/boot.json'), '{'),
+    ]) {
+      spoil();
+      assert.equal((await status()).state, 'degraded');
+    }
+    rmSync(path.join(metadataPaths(below('docker')).root, 'repositories.json'));
+    for (
+      const end = performance.now() + WITHIN_MS;
+      !readFileSync(below('run/status.json'), 'utf8').includes('REMOVED');
+      await delay(50)
+    )
+      assert.ok(performance.now() < end);
+  });
+
+  it("that dockerd's configuration has named since, once that was filled", async () => {
+    useDataRoot('other');
+    const applied = await agent(['apply', '--config', config]);
+    assert.equal(applied.exitCode, 0, applied.all);
+    await codesWithin([null]);
+    assert.equal((await status()).dataRoot, below('other'));
+    // By then it is followed.
+    await delay(500);
+    remove('other');
+    await codesWithin(['REMOVED']);
+  });
+});
