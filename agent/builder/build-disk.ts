@@ -3,8 +3,8 @@ import { hexOf } from '../docker/ids.ts';
 import { isENOSPC, messageOf, PreloaderError } from '../system/errors.ts';
 import { checkBuilt } from './check-built.ts';
 import { collect, type CollectedLayer, type Collection } from './collect.ts';
-import { DiskContent, type BaseDisk } from './store-tree.ts';
-import { DiskFile } from './filesystem/block-writer.ts';
+import { StoreTree, type BaseDisk } from './store-tree.ts';
+import { BlockWriter } from './filesystem/block-writer.ts';
 import { checkLimits } from './check-limits.ts';
 import { erofs } from './filesystem/erofs.ts';
 import { ext4 } from './filesystem/ext4.ts';
@@ -86,12 +86,12 @@ async function writeDisk(
 ): Promise<Omit<BuiltDisk, 'notes'>> {
   const { bases, needed } = withoutBases(collection, options.bases);
   const chosen = filesystems[options.filesystem];
-  const disk = new DiskFile(options.dryRun ? undefined : workplace.path('disk'), options.format, chosen.maxBytes);
+  const disk = new BlockWriter(options.dryRun ? undefined : workplace.path('disk'), options.format, chosen.maxBytes);
   const inodes = new Spool(() => workplace.path('inodes'));
   const tarSplit = new Spool(() => workplace.path('tar-split'));
   try {
     const filesystem = chosen.open(disk, inodes);
-    const content = new DiskContent(collection, disk, filesystem, options.readAhead);
+    const content = new StoreTree(collection, disk, filesystem, options.readAhead);
     const todo = collection.layers.filter((layer) => needed.has(layer));
     progress.expect(todo.reduce((sum, { source }) => sum + source.archive.sizeOf(source.entry), 0));
     let number = 0;

@@ -16,8 +16,8 @@ import { VERSION } from '../version.ts';
 import type { CollectedLayer, Collection } from './collect.ts';
 import { checkManifest, checkRepositories, checkTarSplit, isListOfSources } from './check-limits.ts';
 import type { FilesystemWriter } from './filesystem/filesystem.ts';
-import { Tree } from './inodes/inode-tree.ts';
-import { ownedByRoot, type TreeNode } from './inodes/inode.ts';
+import { InodeTree } from './inodes/inode-tree.ts';
+import { ownedByRoot, type Inode } from './inodes/inode.ts';
 import type { ContentStore, UnpackedLayer } from './layer/unpack-layer.ts';
 
 /** A disk that holds layers which the new one leaves out. */
@@ -28,11 +28,11 @@ export type BaseDisk = Manifest['bases'][number];
  * Layers are added one by one, parents first, and are written then: the tree keeps no more of a layer than its folder's
  * number. `finish` adds the rest.
  */
-export class DiskContent {
+export class StoreTree {
   readonly #collection: Collection;
   readonly #store: ContentStore;
   readonly #filesystem: FilesystemWriter;
-  readonly #tree = new Tree(ownedByRoot(0o755));
+  readonly #tree = new InodeTree(ownedByRoot(0o755));
   readonly #metadata: Record<string, string> = {};
   readonly #layers: Manifest['layers'][number][] = [];
   readonly #lowers = new Map<ChainID, string>();
@@ -110,7 +110,7 @@ export class DiskContent {
     priority: number,
     bases: readonly BaseDisk[],
   ): {
-    readonly tree: Tree;
+    readonly tree: InodeTree;
     readonly manifestDigest: string;
     readonly readAhead: ReturnType<typeof sizeOfList> | undefined;
   } {
@@ -174,13 +174,13 @@ export class DiskContent {
   }
 
   /** A file of metadata, which the manifest names. */
-  #file(tree: Tree, path: string, pieces: Iterable<Buffer>, mode: number): number {
+  #file(tree: InodeTree, path: string, pieces: Iterable<Buffer>, mode: number): number {
     const { inode, digest } = this.#write(tree, pieces, mode);
     this.#metadata[path] = digest;
     return inode;
   }
 
-  #write(tree: Tree, pieces: Iterable<Buffer>, mode: number): { readonly inode: number; readonly digest: string } {
+  #write(tree: InodeTree, pieces: Iterable<Buffer>, mode: number): { readonly inode: number; readonly digest: string } {
     const hash = createHash('sha256');
     const block = this.#store.begin();
     let size = 0;
@@ -211,21 +211,21 @@ export class DiskContent {
 }
 
 /** What of a list's files a layer has, in the order in which they lie on the disk. */
-function filesOnDisk(tree: Tree, wanted: readonly ReadAheadFile[]): ReadAheadFile[] {
+function filesOnDisk(tree: InodeTree, wanted: readonly ReadAheadFile[]): ReadAheadFile[] {
   const found = wanted.flatMap((file) => {
-    const node = nodeAt(tree, file.path);
+    const node = inodeAt(tree, file.path);
     const pieces = node?.kind === 'file' ? piecesWithin(file, node.size) : [];
     return node?.kind === 'file' && pieces.length > 0 ? [{ block: node.block, file: { path: file.path, pieces } }] : [];
   });
   return found.toSorted((a, b) => a.block - b.block).map(({ file }) => file);
 }
 
-function nodeAt(tree: Tree, path: string): TreeNode | undefined {
+function inodeAt(tree: InodeTree, path: string): Inode | undefined {
   let inode = tree.root;
   for (const name of Buffer.from(path).toString('latin1').split('/')) {
     const entry = tree.find(inode, name);
     if (entry === 0) return undefined;
     inode = tree.inodeOf(entry);
   }
-  return tree.node(inode);
+  return tree.inode(inode);
 }

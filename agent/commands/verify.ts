@@ -4,7 +4,7 @@ import { differences } from '../verify/differences.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
-import { FolderFiles } from '../disk/folder-reader.ts';
+import { FolderReader } from '../disk/folder-reader.ts';
 import { layerProblem } from '../verify/layer-content.ts';
 import { metadataProblems } from '../verify/metadata-digests.ts';
 import { makeProgress } from '../text/progress.ts';
@@ -126,7 +126,7 @@ const isFault = (finding: Finding): boolean => effectOf(finding) !== 'none';
 /** Which files of a disk have not the digests that its manifest gives them; none without a manifest. */
 export function metadataFaults({ mounted, content: { label, manifest } }: LoadedDisk): Finding[] {
   if (manifest === undefined) return [];
-  return metadataProblems(new FolderFiles(mounted.path), manifest, new ReadBudget(mounted.device.sizeBytes)).map(
+  return metadataProblems(new FolderReader(mounted.path), manifest, new ReadBudget(mounted.device.sizeBytes)).map(
     (problem) => ({
       code: 'CONTENT_WRONG',
       label,

@@ -1,5 +1,5 @@
-import type { DiskBytes } from './image-bytes.ts';
-import type { DiskFiles } from './filesystem-reader.ts';
+import type { ImageBytes } from './image-bytes.ts';
+import type { FilesystemReader } from './filesystem-reader.ts';
 
 const MAX_FOLDER_BYTES = 256 * 1024 * 1024;
 const CHUNK_BYTES = 1024 * 1024;
@@ -15,14 +15,14 @@ interface Inode {
 }
 
 /** Reads erofs as far as it is not compressed (fs/erofs/erofs_fs.h): what `build` writes, and mkfs.erofs without -z. */
-export class ErofsFiles implements DiskFiles {
-  readonly #bytes: DiskBytes;
+export class ErofsReader implements FilesystemReader {
+  readonly #bytes: ImageBytes;
   readonly #blockBytes: number;
   readonly #area: number;
   readonly #root: number;
   readonly #folders = new Map<number, Map<string, number>>();
 
-  constructor(bytes: DiskBytes) {
+  constructor(bytes: ImageBytes) {
     this.#bytes = bytes;
     const superblock = bytes.read(1024, 128);
     this.#blockBytes = 2 ** superblock.readUInt8(12);
@@ -30,7 +30,7 @@ export class ErofsFiles implements DiskFiles {
     this.#area = superblock.readUInt32LE(40) * this.#blockBytes;
   }
 
-  kindOf(path: string): ReturnType<DiskFiles['kindOf']> {
+  kindOf(path: string): ReturnType<FilesystemReader['kindOf']> {
     const nid = this.#find(path);
     if (nid === undefined) return undefined;
     const type = this.#inode(nid).mode & 0o170000;

@@ -1,5 +1,5 @@
-import type { DiskBytes } from './image-bytes.ts';
-import type { DiskFiles } from './filesystem-reader.ts';
+import type { ImageBytes } from './image-bytes.ts';
+import type { FilesystemReader } from './filesystem-reader.ts';
 
 const ROOT_INO = 2;
 const EXTENTS_FLAG = 0x80000;
@@ -23,15 +23,15 @@ interface Extent {
 }
 
 /** Reads ext4, whoever made it, as far as it has extents (fs/ext4/ext4.h, ext4_extents.h). */
-export class Ext4Files implements DiskFiles {
-  readonly #bytes: DiskBytes;
+export class Ext4Reader implements FilesystemReader {
+  readonly #bytes: ImageBytes;
   readonly #blockBytes: number;
   readonly #inodesPerGroup: number;
   readonly #inodeBytes: number;
   readonly #descriptorBytes: number;
   readonly #folders = new Map<number, Map<string, number>>();
 
-  constructor(bytes: DiskBytes) {
+  constructor(bytes: ImageBytes) {
     this.#bytes = bytes;
     const superblock = bytes.read(1024, 1024);
     const INCOMPAT_64BIT = 0x80;
@@ -46,7 +46,7 @@ export class Ext4Files implements DiskFiles {
       throw new Error('a valid ext4 superblock expected, found something else');
   }
 
-  kindOf(path: string): ReturnType<DiskFiles['kindOf']> {
+  kindOf(path: string): ReturnType<FilesystemReader['kindOf']> {
     const ino = this.#find(path);
     if (ino === undefined) return undefined;
     const type = this.#inode(ino).mode & 0o170000;

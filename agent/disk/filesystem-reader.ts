@@ -1,5 +1,5 @@
 /** The files of a preload disk, read without mounting it. Paths are relative, as latin1 strings of their bytes. */
-export interface DiskFiles {
+export interface FilesystemReader {
   /** What a path names, itself and not what a symlink leads to; undefined where there is nothing. */
   kindOf(path: string): 'file' | 'folder' | 'other' | undefined;
   /** The names in a folder, sorted; none where it is no folder. */
@@ -15,7 +15,7 @@ export interface DiskFiles {
 }
 
 /** What a layer is put together of: its folder, or that of a disk's files. */
-export type FolderContent = Pick<DiskFiles, 'sizeOf' | 'pieces'>;
+export type FolderContent = Pick<FilesystemReader, 'sizeOf' | 'pieces'>;
 
 /** The files below a folder. */
 export function filesBelow(files: FolderContent, folder: string): FolderContent {
@@ -26,7 +26,7 @@ export function filesBelow(files: FolderContent, folder: string): FolderContent 
 }
 
 /** A small file's bytes, undefined where there is none. @throws Error where it is larger than `limitBytes` */
-export function readSmall(files: DiskFiles, path: string, limitBytes: number): Buffer | undefined {
+export function readSmall(files: FilesystemReader, path: string, limitBytes: number): Buffer | undefined {
   const size = files.sizeOf(path);
   if (size === undefined) return undefined;
   if (size > limitBytes) throw new Error(`${path}: at most ${limitBytes} bytes expected, found ${size}`);

@@ -11,12 +11,12 @@ import {
 } from 'node:fs';
 import { posix } from 'node:path';
 import { plural } from '../text/plural.ts';
-import type { DiskFiles } from './filesystem-reader.ts';
+import type { FilesystemReader } from './filesystem-reader.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
 
 /** A disk that is mounted, or a copy of its files in a folder. Nothing outside of it is read. */
-export class FolderFiles implements DiskFiles {
+export class FolderReader implements FilesystemReader {
   readonly #root: string;
   readonly #folders = new Map<string, boolean>();
 
@@ -24,7 +24,7 @@ export class FolderFiles implements DiskFiles {
     this.#root = realpathSync(root);
   }
 
-  kindOf(path: string): ReturnType<DiskFiles['kindOf']> {
+  kindOf(path: string): ReturnType<FilesystemReader['kindOf']> {
     const stats = this.#stats(path);
     return stats === undefined ? undefined : stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : 'other';
   }

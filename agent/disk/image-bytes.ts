@@ -3,7 +3,7 @@ import { inflateRawSync } from 'node:zlib';
 import { unzstdStart } from '../streams/zstd.ts';
 
 /** The bytes of a disk, whatever it is kept in. */
-export interface DiskBytes {
+export interface ImageBytes {
   readonly format: 'raw' | 'qcow2';
   /** The disk's size. */
   readonly sizeBytes: number;
@@ -19,7 +19,7 @@ const MAGIC = 'QFI\u00fb';
 const KEPT_TABLES = 64;
 
 /** Opens a raw image, a block device or a qcow2 for reading. @throws Error where a qcow2 has what is not read here */
-export function openDiskBytes(path: string): DiskBytes {
+export function openImageBytes(path: string): ImageBytes {
   // O_NONBLOCK: opening a fifo must not wait for its other end.
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {

@@ -1,18 +1,18 @@
 import { statSync } from 'node:fs';
 import { DiskTree, type ReadableTree } from './mounted-tree.ts';
 import { parseSuperblock, SUPERBLOCK_BYTES, type Superblock } from './superblock.ts';
-import { openDiskBytes } from './image-bytes.ts';
-import type { DiskFiles } from './filesystem-reader.ts';
-import { ErofsFiles } from './erofs-reader.ts';
-import { Ext4Files } from './ext4-reader.ts';
-import { FolderFiles } from './folder-reader.ts';
+import { openImageBytes } from './image-bytes.ts';
+import type { FilesystemReader } from './filesystem-reader.ts';
+import { ErofsReader } from './erofs-reader.ts';
+import { Ext4Reader } from './ext4-reader.ts';
+import { FolderReader } from './folder-reader.ts';
 import { UnmountedTree } from './unmounted-tree.ts';
 
 /** A disk that can be read. */
 export interface OpenDisk {
   readonly format: 'raw' | 'qcow2' | 'folder';
   readonly superblock: Superblock | undefined;
-  readonly files: DiskFiles;
+  readonly files: FilesystemReader;
   /** The same files as the agent reads them. */
   readonly tree: ReadableTree;
   readonly sizeBytes: number;
@@ -30,20 +30,20 @@ export function openDisk(path: string): OpenDisk {
     return {
       format: 'folder',
       superblock: undefined,
-      files: new FolderFiles(path),
+      files: new FolderReader(path),
       tree,
       sizeBytes: tree.capacity(),
       storedBytes: tree.capacity(),
     };
   }
-  const bytes = openDiskBytes(path);
+  const bytes = openImageBytes(path);
   try {
     const superblock = parseSuperblock(bytes.read(0, SUPERBLOCK_BYTES));
     if (superblock === undefined)
       throw new Error(
         `a raw image or qcow2 of ext4 or erofs expected, found something else: another filesystem can be inspected where it is mounted`,
       );
-    const files = superblock.filesystem === 'ext4' ? new Ext4Files(bytes) : new ErofsFiles(bytes);
+    const files = superblock.filesystem === 'ext4' ? new Ext4Reader(bytes) : new ErofsReader(bytes);
     const { format, sizeBytes, storedBytes } = bytes;
     return { format, superblock, files, tree: new UnmountedTree(files, superblock.sizeBytes), sizeBytes, storedBytes };
   } catch (error) {

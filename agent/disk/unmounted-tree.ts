@@ -1,15 +1,15 @@
 import { dirname } from 'node:path';
 import type { ReadableTree } from './mounted-tree.ts';
-import { readSmall, type DiskFiles } from './filesystem-reader.ts';
+import { readSmall, type FilesystemReader } from './filesystem-reader.ts';
 
 /** A disk that is not mounted, as the agent reads the mounted one: by the same rules, so that both find the same. */
 export class UnmountedTree implements ReadableTree {
-  readonly #files: DiskFiles;
+  readonly #files: FilesystemReader;
   readonly #sizeBytes: number;
   readonly #folders = new Map<string, boolean>();
 
   /** @param sizeBytes the filesystem's size */
-  constructor(files: DiskFiles, sizeBytes: number) {
+  constructor(files: FilesystemReader, sizeBytes: number) {
     this.#files = files;
     this.#sizeBytes = sizeBytes;
   }

@@ -8,7 +8,7 @@ import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
 import { isCacheId, overlayPaths } from '../docker/overlay2.ts';
 import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
 import { plural } from '../text/plural.ts';
-import { filesBelow, readSmall, type DiskFiles } from '../disk/filesystem-reader.ts';
+import { filesBelow, readSmall, type FilesystemReader } from '../disk/filesystem-reader.ts';
 import { contentProblem } from './layer-content.ts';
 import { metadataProblems } from './metadata-digests.ts';
 import { openDisk, type OpenDisk } from '../disk/open-disk.ts';
@@ -86,7 +86,7 @@ export async function inspectDisk(
 
 class Inspector {
   readonly #disk: OpenDisk;
-  readonly #files: DiskFiles;
+  readonly #files: FilesystemReader;
   readonly #onStep: (text: string) => void;
   readonly #problems: string[] = [];
   readonly #paths = metadataPaths('');

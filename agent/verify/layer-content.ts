@@ -3,7 +3,7 @@ import { basename, dirname } from 'node:path';
 import { messageOf } from '../system/errors.ts';
 import { assemble } from './assemble-layer.ts';
 import type { FolderContent } from '../disk/filesystem-reader.ts';
-import { FolderFiles } from '../disk/folder-reader.ts';
+import { FolderReader } from '../disk/folder-reader.ts';
 import type { ReadBudget } from './read-budget.ts';
 
 /** Where a layer's content is: its files, and what puts its tar together again. */
@@ -31,9 +31,9 @@ export async function layerProblem(
   try {
     return await contentProblem(
       diffID,
-      new FolderFiles(dirname(tarSplitPath)),
+      new FolderReader(dirname(tarSplitPath)),
       basename(tarSplitPath),
-      new FolderFiles(diffPath),
+      new FolderReader(diffPath),
       budget,
       onBytes,
     );

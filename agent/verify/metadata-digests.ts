@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { messageAt } from '../system/errors.ts';
 import type { Manifest } from '../disk/manifest.ts';
-import type { DiskFiles, FolderContent } from '../disk/filesystem-reader.ts';
+import type { FilesystemReader, FolderContent } from '../disk/filesystem-reader.ts';
 import type { ReadBudget } from './read-budget.ts';
 
 /**
@@ -10,7 +10,7 @@ import type { ReadBudget } from './read-budget.ts';
  * @returns what is wrong, a line each
  */
 export function metadataProblems(
-  files: DiskFiles,
+  files: FilesystemReader,
   { metadata }: Pick<Manifest, 'metadata'>,
   budget: ReadBudget,
 ): string[] {
@@ -38,7 +38,7 @@ function problemOf(files: FolderContent, path: string, expected: string): string
 /** dockerd's folders are five deep at most. */
 const MAX_DEPTH = 8;
 
-function filesBelow(files: DiskFiles, folder: string, depth = 0): string[] {
+function filesBelow(files: FilesystemReader, folder: string, depth = 0): string[] {
   if (depth > MAX_DEPTH) return [];
   return files.list(folder).flatMap((name) => {
     const path = `${folder}/${name}`;

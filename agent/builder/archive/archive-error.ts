@@ -12,7 +12,7 @@ export function noImages(archive: string, found = 'found neither'): PreloaderErr
 }
 
 /** Runs `action`; what it throws is told with the archive's name before it, unless it is told already. */
-export async function naming<Result>(archive: string, action: () => Promise<Result>): Promise<Result> {
+export async function withArchiveName<Result>(archive: string, action: () => Promise<Result>): Promise<Result> {
   try {
     return await action();
   } catch (error) {

@@ -8,7 +8,7 @@ import { plural } from '../../text/plural.ts';
 import { ByteReader } from '../../streams/byte-reader.ts';
 import { compressionOf, decompress, MAGIC_BYTES } from '../../streams/decompress.ts';
 import type { Archive } from './archive.ts';
-import { archiveError, naming } from './archive-error.ts';
+import { archiveError, withArchiveName } from './archive-error.ts';
 import { openFolder } from './folder-archive.ts';
 import { foreignFormat } from './foreign-format.ts';
 import { cleanPath } from '../tar/clean-path.ts';
@@ -27,7 +27,7 @@ const USTAR = 257;
  * What cannot be read at any place, a stream or a compressed tar, is unpacked into `spoolPath()` first.
  */
 export async function openArchive(name: string, spoolPath: () => string): Promise<Archive> {
-  return await naming(name, async () => {
+  return await withArchiveName(name, async () => {
     if (name === '-') return await spool('standard input', process.stdin, spoolPath());
     const stats = statOrExplain(name);
     if (stats.isDirectory()) return openFolder(name);

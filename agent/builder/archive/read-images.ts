@@ -1,6 +1,6 @@
 import type { Archive } from './archive.ts';
 import { DOCKER_MANIFEST, readDockerArchive } from './docker-archive.ts';
-import { archiveError, naming, noImages } from './archive-error.ts';
+import { archiveError, noImages, withArchiveName } from './archive-error.ts';
 import type { ArchiveContent } from './input-image.ts';
 import { OCI_INDEX } from './oci-index.ts';
 import { readOciLayout, registryManifests } from './oci-layout.ts';
@@ -11,7 +11,7 @@ import { describePlatform, type PlatformChoice } from './platform.ts';
  * docker 25 and later, is read as the former, which has all names, unless only the latter has the platform.
  */
 export async function readImages(archive: Archive, choice: PlatformChoice): Promise<ArchiveContent> {
-  return await naming(archive.name, async () => {
+  return await withArchiveName(archive.name, async () => {
     const content = await readEither(archive, choice);
     if (content.images.length > 0) return content;
     if (content.leftOut.length === 0) throw archiveError(archive.name, 'at least one image expected, found none');

@@ -12,7 +12,7 @@ const ZEROS = Buffer.alloc(CLUSTER_BYTES);
  * Clusters of zeros are left out, as holes. With `qcow2`, the guest's cluster N is the file's cluster N + 1: what says
  * so follows at the end, so nothing has to be converted.
  */
-export class DiskFile implements ContentStore {
+export class BlockWriter implements ContentStore {
   /** Undefined where nothing is kept. */
   readonly #fd: number | undefined;
   readonly #base: number;

@@ -1,5 +1,5 @@
 import { messageOf } from '../../system/errors.ts';
-import { BLOCK_BYTES, roundUp, type DiskFile } from './block-writer.ts';
+import { BLOCK_BYTES, roundUp, type BlockWriter } from './block-writer.ts';
 import {
   encodeDevice,
   typeBits,
@@ -9,8 +9,8 @@ import {
 } from './filesystem.ts';
 import { printable } from '../../text/printable.ts';
 import type { Spool } from '../archive/spool.ts';
-import type { Tree } from '../inodes/inode-tree.ts';
-import type { TreeNode } from '../inodes/inode.ts';
+import type { InodeTree } from '../inodes/inode-tree.ts';
+import type { Inode } from '../inodes/inode.ts';
 import { storedXattrs } from './stored-xattrs.ts';
 
 const SLOT_BYTES = 32;
@@ -39,7 +39,7 @@ export const erofs: Filesystem = {
 
 class ErofsWriter implements FilesystemWriter {
   readonly reserved = ROOT_INO + INODE_BYTES / SLOT_BYTES;
-  readonly #disk: DiskFile;
+  readonly #disk: BlockWriter;
   readonly #spool: Spool;
   /** The inodes' area as far as the reserved inode; the rest is in the spool. */
   readonly #head = Buffer.alloc(HEAD_BYTES);
@@ -47,13 +47,13 @@ class ErofsWriter implements FilesystemWriter {
   #placed = HEAD_BYTES;
   #inodes = 0;
 
-  constructor(disk: DiskFile, spool: Spool) {
+  constructor(disk: BlockWriter, spool: Spool) {
     this.#disk = disk;
     this.#spool = spool;
     disk.appendZeros(BLOCK_BYTES);
   }
 
-  write(tree: Tree, folder: number, parent: number): number {
+  write(tree: InodeTree, folder: number, parent: number): number {
     this.#disk.end();
     this.#place(tree, folder, 0);
     for (const one of tree.folders(folder))
@@ -64,7 +64,7 @@ class ErofsWriter implements FilesystemWriter {
     return tree.ino(folder);
   }
 
-  finish(tree: Tree, options: FilesystemOptions): number {
+  finish(tree: InodeTree, options: FilesystemOptions): number {
     if (Buffer.byteLength(options.label) > 15)
       throw new Error(`a label of at most 15 bytes expected for erofs, found '${options.label}'`);
     tree.setIno(tree.root, ROOT_INO);
@@ -83,9 +83,9 @@ class ErofsWriter implements FilesystemWriter {
   }
 
   /** Gives an inode its place, which is its number, too. @param entry 0 where it has none */
-  #place(tree: Tree, inode: number, entry: number): void {
+  #place(tree: InodeTree, inode: number, entry: number): void {
     if (tree.ino(inode) !== 0) return;
-    naming(tree, entry, () => {
+    withPath(tree, entry, () => {
       const { xattrs, tail } = sizes(tree, inode);
       let at = roundUp(this.#placed, SLOT_BYTES);
       if (!fits(at, xattrs, tail)) at = roundUp(at, BLOCK_BYTES);
@@ -95,13 +95,13 @@ class ErofsWriter implements FilesystemWriter {
   }
 
   /** Writes an inode, unless it is there already: it has another name, or is of another tree. */
-  #put(tree: Tree, inode: number, entry: number, parent: number): void {
+  #put(tree: InodeTree, inode: number, entry: number, parent: number): void {
     const at = tree.ino(inode) * SLOT_BYTES;
     const inHead = at < HEAD_BYTES;
     const end = HEAD_BYTES + this.#spool.sizeBytes;
     if (!inHead && at < end) return;
-    naming(tree, entry, () => {
-      const xattrs = encodeXattrs(tree.node(inode));
+    withPath(tree, entry, () => {
+      const xattrs = encodeXattrs(tree.inode(inode));
       const content = contentOf(tree, inode, parent);
       // Nothing has its place behind those in the head.
       if (inHead && xattrs.length > 0) throw new Error('no xattrs expected');
@@ -122,7 +122,7 @@ class ErofsWriter implements FilesystemWriter {
   }
 }
 
-function naming(tree: Tree, entry: number, action: () => void): void {
+function withPath(tree: InodeTree, entry: number, action: () => void): void {
   try {
     action();
   } catch (error) {
@@ -131,10 +131,10 @@ function naming(tree: Tree, entry: number, action: () => void): void {
 }
 
 /** The bytes of an inode's xattrs, and of what may lie behind it. */
-function sizes(tree: Tree, inode: number): { readonly xattrs: number; readonly tail: number } {
+function sizes(tree: InodeTree, inode: number): { readonly xattrs: number; readonly tail: number } {
   const kind = tree.kind(inode);
   const size = kind === 'folder' ? folderSize(tree, inode) : kind === 'symlink' ? tree.size(inode) : 0;
-  return { xattrs: encodeXattrs(tree.node(inode)).length, tail: size % BLOCK_BYTES };
+  return { xattrs: encodeXattrs(tree.inode(inode)).length, tail: size % BLOCK_BYTES };
 }
 
 /** Neither an inode nor what lies behind it may cross a block's end; an inode's list of xattrs may. */
@@ -148,7 +148,7 @@ function inlineBytes(at: number, xattrs: number, tail: number): number {
 }
 
 /** What is written with the inode: a folder's entries, a symlink's target. */
-function contentOf(tree: Tree, inode: number, parent: number): Buffer {
+function contentOf(tree: InodeTree, inode: number, parent: number): Buffer {
   const kind = tree.kind(inode);
   if (kind === 'folder') return folderContent(tree, inode, parent);
   return kind === 'symlink' ? tree.target(inode) : Buffer.alloc(0);
@@ -163,9 +163,9 @@ interface Stored {
 }
 
 /** struct erofs_inode_extended */
-function inodeOf(tree: Tree, inode: number, { start, inline, xattrBytes }: Stored): Buffer {
+function inodeOf(tree: InodeTree, inode: number, { start, inline, xattrBytes }: Stored): Buffer {
   const bytes = Buffer.alloc(INODE_BYTES);
-  const node = tree.node(inode);
+  const node = tree.inode(inode);
   const size = node.kind === 'folder' ? folderSize(tree, inode) : tree.size(inode);
   bytes.writeUInt16LE(1 | ((inline > 0 ? FLAT_INLINE : FLAT_PLAIN) << 1), 0);
   bytes.writeUInt16LE(xattrBytes === 0 ? 0 : (xattrBytes - XATTR_HEADER_BYTES) / 4 + 1, 2);
@@ -189,7 +189,7 @@ function inodeOf(tree: Tree, inode: number, { start, inline, xattrBytes }: Store
 }
 
 /** struct erofs_xattr_ibody_header and its entries; nothing where there are none. */
-function encodeXattrs(node: TreeNode): Buffer {
+function encodeXattrs(node: Inode): Buffer {
   if (node.xattrs.size === 0) return Buffer.alloc(0);
   const parts: Buffer[] = [Buffer.alloc(XATTR_HEADER_BYTES)];
   for (const { prefix, name, value } of storedXattrs(node.xattrs, 'erofs')) {
@@ -215,7 +215,7 @@ const DOT = -1;
 const DOT_DOT = -2;
 
 /** A folder's entries in blocks: sorted by name over all, the two dots among them. */
-function folderBlocks(tree: Tree, folder: number): number[][] {
+function folderBlocks(tree: InodeTree, folder: number): number[][] {
   const entries = tree.children(folder);
   for (const [dots, name] of [
     [DOT, '.'],
@@ -240,11 +240,11 @@ function folderBlocks(tree: Tree, folder: number): number[][] {
   return [...blocks, block];
 }
 
-function nameLength(tree: Tree, entry: number): number {
+function nameLength(tree: InodeTree, entry: number): number {
   return entry === DOT ? 1 : entry === DOT_DOT ? 2 : tree.nameLength(entry);
 }
 
-function folderSize(tree: Tree, folder: number): number {
+function folderSize(tree: InodeTree, folder: number): number {
   const blocks = folderBlocks(tree, folder);
   const last = blocks.at(-1) ?? [];
   return (
@@ -252,7 +252,7 @@ function folderSize(tree: Tree, folder: number): number {
   );
 }
 
-function folderContent(tree: Tree, folder: number, parent: number): Buffer {
+function folderContent(tree: InodeTree, folder: number, parent: number): Buffer {
   const content = Buffer.alloc(folderSize(tree, folder));
   folderBlocks(tree, folder).forEach((entries, index) => {
     const block = content.subarray(index * BLOCK_BYTES);

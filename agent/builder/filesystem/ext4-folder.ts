@@ -1,6 +1,6 @@
 import { BLOCK_BYTES } from './block-writer.ts';
 import { nameHash } from './ext4-hash.ts';
-import type { Tree } from '../inodes/inode-tree.ts';
+import type { InodeTree } from '../inodes/inode-tree.ts';
 
 const fileTypes = { file: 1, folder: 2, character: 3, block: 4, fifo: 5, symlink: 7 } as const;
 /** Half MD4; that its bytes are unsigned is in the superblock. */
@@ -28,7 +28,7 @@ export interface FolderBlocks {
  * A folder's blocks; those of one that does not fit one block with an index, as the kernel makes it
  * (fs/ext4/namei.c).
  */
-export function folderContent(tree: Tree, folder: number, parent: number): FolderBlocks {
+export function folderContent(tree: InodeTree, folder: number, parent: number): FolderBlocks {
   const entries = tree.children(folder);
   const bytes = entries.reduce((sum, entry) => sum + lengthOf(tree.nameLength(entry)), lengthOf(1) + lengthOf(2));
   const index =
@@ -48,13 +48,13 @@ function lengthOf(nameLength: number): number {
 
 /** Entries one after the other, none across a block's end, the last of each block filling it up. */
 class EntryBlocks {
-  readonly #tree: Tree;
+  readonly #tree: InodeTree;
   readonly #blocks: Buffer[] = [];
   #block = Buffer.alloc(BLOCK_BYTES);
   #offset = 0;
   #last = 0;
 
-  constructor(tree: Tree) {
+  constructor(tree: InodeTree) {
     this.#tree = tree;
   }
 
@@ -109,7 +109,7 @@ interface Child {
  * Root, nodes where there are too many leaves for it alone, and leaves in the order of hashes; undefined where they
  * are too many.
  */
-function indexOf(tree: Tree, folder: number, parent: number, entries: readonly number[]): Buffer | undefined {
+function indexOf(tree: InodeTree, folder: number, parent: number, entries: readonly number[]): Buffer | undefined {
   const leaves = new EntryBlocks(tree);
   const hashes: number[] = [];
   let previous = -1;
@@ -138,7 +138,10 @@ function indexOf(tree: Tree, folder: number, parent: number, entries: readonly n
 }
 
 /** By hash, and by name where hashes are the same. */
-function* byHash(tree: Tree, entries: readonly number[]): Generator<{ readonly entry: number; readonly hash: number }> {
+function* byHash(
+  tree: InodeTree,
+  entries: readonly number[],
+): Generator<{ readonly entry: number; readonly hash: number }> {
   const name = Buffer.alloc(255);
   const keys = Float64Array.from(entries, (entry, index) => {
     tree.copyName(entry, name, 0);

@@ -1,5 +1,5 @@
 import { printable } from '../../text/printable.ts';
-import { BLOCK_BYTES, type DiskFile } from './block-writer.ts';
+import { BLOCK_BYTES, type BlockWriter } from './block-writer.ts';
 import { folderContent } from './ext4-folder.ts';
 import {
   arrange,
@@ -21,8 +21,8 @@ import {
   type FilesystemWriter,
 } from './filesystem.ts';
 import type { Spool } from '../archive/spool.ts';
-import type { Tree } from '../inodes/inode-tree.ts';
-import { ownedByRoot, type TreeNode } from '../inodes/inode.ts';
+import type { InodeTree } from '../inodes/inode-tree.ts';
+import { ownedByRoot, type Inode } from '../inodes/inode.ts';
 import { messageOf } from '../../system/errors.ts';
 
 const DATA_START = 1 + DESCRIPTOR_BLOCKS;
@@ -45,7 +45,7 @@ export const ext4: Filesystem = { maxBytes: MAX_BYTES, open: (disk, spool) => ne
 
 class Ext4Writer implements FilesystemWriter {
   readonly reserved = FIRST_FREE_INO;
-  readonly #disk: DiskFile;
+  readonly #disk: BlockWriter;
   readonly #spool: Spool;
   /** The inodes up to the reserved one; the others are in the spool. */
   readonly #head = Buffer.alloc(FIRST_FREE_INO * INODE_BYTES);
@@ -55,13 +55,13 @@ class Ext4Writer implements FilesystemWriter {
   /** The first number whose inode is not written yet. */
   #unwritten = FIRST_FREE_INO + 1;
 
-  constructor(disk: DiskFile, spool: Spool) {
+  constructor(disk: BlockWriter, spool: Spool) {
     this.#disk = disk;
     this.#spool = spool;
     disk.appendZeros(DATA_START * BLOCK_BYTES);
   }
 
-  write(tree: Tree, folder: number, parent: number): number {
+  write(tree: InodeTree, folder: number, parent: number): number {
     this.#number(tree, folder);
     this.#put(tree, folder, 0, parent);
     for (const one of tree.folders(folder)) {
@@ -70,7 +70,7 @@ class Ext4Writer implements FilesystemWriter {
     return tree.ino(folder);
   }
 
-  finish(tree: Tree, options: FilesystemOptions): number {
+  finish(tree: InodeTree, options: FilesystemOptions): number {
     tree.setIno(tree.root, ROOT_INO);
     // e2fsck misses it otherwise.
     const lost = tree.add({ kind: 'folder' }, ownedByRoot(0o700));
@@ -82,7 +82,7 @@ class Ext4Writer implements FilesystemWriter {
   }
 
   /** Gives each inode its number, in the order in which they are written. */
-  #number(tree: Tree, folder: number): void {
+  #number(tree: InodeTree, folder: number): void {
     const give = (inode: number): void => {
       if (tree.ino(inode) === 0) tree.setIno(inode, this.#nextIno++);
     };
@@ -91,7 +91,7 @@ class Ext4Writer implements FilesystemWriter {
   }
 
   /** Writes an inode, unless it is there already: it has another name, or is of another tree. @param entry 0 where it has none */
-  #put(tree: Tree, inode: number, entry: number, parent: number): void {
+  #put(tree: InodeTree, inode: number, entry: number, parent: number): void {
     const ino = tree.ino(inode);
     if (ino > FIRST_FREE_INO && ino !== this.#unwritten) return;
     let bytes: Buffer;
@@ -107,9 +107,9 @@ class Ext4Writer implements FilesystemWriter {
     }
   }
 
-  #encode(tree: Tree, number: number, parent: number): Buffer {
+  #encode(tree: InodeTree, number: number, parent: number): Buffer {
     const inode = this.#inode.fill(0);
-    const node = tree.node(number);
+    const node = tree.inode(number);
     let size = tree.size(number);
     let blocks = 0;
     let { links } = node;
@@ -204,7 +204,7 @@ class Ext4Writer implements FilesystemWriter {
   }
 
   /** @returns blocks */
-  #xattrs(inode: Buffer, node: TreeNode): number {
+  #xattrs(inode: Buffer, node: Inode): number {
     if (node.xattrs.size === 0) return 0;
     const encoded = encodeXattrs(node.xattrs);
     encoded.inInode?.copy(inode, 0xa0);

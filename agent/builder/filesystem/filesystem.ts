@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { DiskFile } from './block-writer.ts';
+import type { BlockWriter } from './block-writer.ts';
 import type { Spool } from '../archive/spool.ts';
-import type { Tree } from '../inodes/inode-tree.ts';
+import type { InodeTree } from '../inodes/inode-tree.ts';
 
 export interface FilesystemOptions {
   readonly label: string;
@@ -24,9 +24,9 @@ export interface FilesystemWriter {
    * @returns its own
    * @throws Error naming the file that the filesystem cannot hold
    */
-  write(tree: Tree, folder: number, parent: number): number;
+  write(tree: InodeTree, folder: number, parent: number): number;
   /** Writes the last tree, from its root, and the rest. @returns the filesystem's size in bytes. @throws Error where it has no room */
-  finish(tree: Tree, options: FilesystemOptions): number;
+  finish(tree: InodeTree, options: FilesystemOptions): number;
 }
 
 export interface Filesystem {
@@ -36,7 +36,7 @@ export interface Filesystem {
    * Leaves room at the front of a disk that has nothing yet. @param spool where inodes wait until all contents are
    * written
    */
-  open(disk: DiskFile, spool: Spool): FilesystemWriter;
+  open(disk: BlockWriter, spool: Spool): FilesystemWriter;
 }
 
 /** A UUID (version 8, of one's own making) that follows from a digest. */

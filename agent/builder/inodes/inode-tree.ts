@@ -1,7 +1,7 @@
 import { BytePages } from './byte-pages.ts';
 import { EntryIndex } from '../layer/entry-index.ts';
 import { RecordPages } from './record-pages.ts';
-import { NO_XATTRS, type Attributes, type Body, type TreeNode } from './inode.ts';
+import { NO_XATTRS, type InodeAttributes, type InodeBody, type Inode } from './inode.ts';
 import { packXattrs, unpackXattrs } from './packed-xattrs.ts';
 
 /** Words of an entry, which is a name in a folder. */
@@ -31,19 +31,19 @@ const SETGID = 0o2000;
  * language's own they would take four times as much, and a layer may have hundreds of thousands. Inodes and entries are
  * numbers from 1 on, names are latin1 strings of their bytes.
  */
-export class Tree {
+export class InodeTree {
   readonly root: number;
   readonly #inodes = new RecordPages(INODE_WORDS);
   readonly #entries = new RecordPages(ENTRY_WORDS);
   readonly #bytes = new BytePages();
   readonly #index = new EntryIndex((entry) => this.#hashOf(entry));
 
-  constructor(root: Attributes) {
+  constructor(root: InodeAttributes) {
     this.root = this.add({ kind: 'folder' }, root);
   }
 
   /** Adds an inode that no folder has yet. @throws Error where the owner's numbers have no room */
-  add(body: Body, attributes: Attributes): number {
+  add(body: InodeBody, attributes: InodeAttributes): number {
     const inode = this.#inodes.add();
     this.#inodes.set(inode, INODE.kindAndMode, KINDS.indexOf(body.kind) << 16);
     this.setAttributes(inode, attributes);
@@ -63,7 +63,7 @@ export class Tree {
   }
 
   /** Sets all of them anew. @throws Error where the owner's numbers have no room */
-  setAttributes(inode: number, { mode, mtime, xattrs, ...owner }: Attributes): void {
+  setAttributes(inode: number, { mode, mtime, xattrs, ...owner }: InodeAttributes): void {
     this.#inodes.set(inode, INODE.kindAndMode, (this.#inodes.get(inode, INODE.kindAndMode) & ~0xffff) | mode);
     this.setOwner(inode, owner);
     this.#inodes.set(inode, INODE.seconds, mtime.sec % 2 ** 32);
@@ -71,7 +71,7 @@ export class Tree {
     this.#setXattrs(inode, xattrs);
   }
 
-  setOwner(inode: number, { uid, gid }: Pick<Attributes, 'uid' | 'gid'>): void {
+  setOwner(inode: number, { uid, gid }: Pick<InodeAttributes, 'uid' | 'gid'>): void {
     if (uid < 0 || uid > 0xffffffff || gid < 0 || gid > 0xffffffff)
       throw new Error(`a uid and gid of 32 bits expected, found ${uid}:${gid}`);
     this.#inodes.set(inode, INODE.uid, uid);
@@ -107,7 +107,7 @@ export class Tree {
     this.#inodes.set(inode, INODE.ino, ino);
   }
 
-  kind(inode: number): TreeNode['kind'] {
+  kind(inode: number): Inode['kind'] {
     return KINDS[this.#inodes.get(inode, INODE.kindAndMode) >>> 16] ?? 'folder';
   }
 
@@ -136,7 +136,7 @@ export class Tree {
   }
 
   /** All of an inode, as it is now. */
-  node(inode: number): TreeNode {
+  inode(inode: number): Inode {
     const word = (index: number): number => this.#inodes.get(inode, index);
     const high = word(INODE.secondsHighAndNanos);
     return {
@@ -245,7 +245,7 @@ export class Tree {
     return this.#compare(entry, name);
   }
 
-  #body(inode: number): Body {
+  #body(inode: number): InodeBody {
     const kind = this.kind(inode);
     if (kind === 'folder') return { kind };
     if (kind === 'file') return { kind, size: this.size(inode), block: this.#inodes.get(inode, INODE.third) };

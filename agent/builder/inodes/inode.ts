@@ -4,7 +4,7 @@ export interface FileTime {
 }
 
 /** What every inode has. Xattr keys are latin1 strings of their bytes. */
-export interface Attributes {
+export interface InodeAttributes {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
@@ -13,7 +13,7 @@ export interface Attributes {
 }
 
 /** What an inode is, and what only its kind has. */
-export type Body =
+export type InodeBody =
   | { readonly kind: 'folder' }
   /** `block` is the first of the content, which lies in one piece; 0 where there is none. */
   | { readonly kind: 'file'; readonly size: number; readonly block: number }
@@ -21,8 +21,8 @@ export type Body =
   | { readonly kind: 'character' | 'block' | 'fifo'; readonly major: number; readonly minor: number };
 
 /** An inode of the filesystem that is being made. */
-export type TreeNode = Body &
-  Attributes & {
+export type Inode = InodeBody &
+  InodeAttributes & {
     /** Hard links; a folder's are counted by the filesystem's writer. */
     readonly links: number;
     /** The inode's number, which the filesystem's writer gives; 0 before. */
@@ -35,6 +35,6 @@ export const EPOCH: FileTime = { sec: 0, nsec: 0 };
 export const NO_XATTRS: ReadonlyMap<string, Buffer> = new Map();
 
 /** Of what no archive has. */
-export function ownedByRoot(mode: number): Attributes {
+export function ownedByRoot(mode: number): InodeAttributes {
   return { mode, uid: 0, gid: 0, mtime: EPOCH, xattrs: NO_XATTRS };
 }

@@ -1,9 +1,9 @@
 import { setXattrs, xattrsAfterChown } from './set-xattrs.ts';
 import type { TarEntry } from '../tar/tar-reader.ts';
-import { EPOCH, type Attributes, type Body, type FileTime } from '../inodes/inode.ts';
+import { EPOCH, type InodeAttributes, type InodeBody, type FileTime } from '../inodes/inode.ts';
 
 /** What inode an entry makes. @throws Error where dockerd knows no such type, or the kernel no such inode */
-export function bodyOf(entry: TarEntry): Body {
+export function bodyOf(entry: TarEntry): InodeBody {
   switch (entry.type) {
     case '0':
       return { kind: 'file', size: entry.size, block: 0 };
@@ -36,10 +36,10 @@ export type AttributeField = 'mode' | 'uid' | 'gid' | 'mtimeSec' | 'mtimeNsec' |
 
 /** What an inode has after chown, setxattr, chmod and utimes by an entry, in this order (archive.go, createTarFile). */
 export function attributesAfter(
-  kind: Body['kind'],
-  before: Pick<Attributes, 'uid' | 'gid' | 'xattrs'>,
+  kind: InodeBody['kind'],
+  before: Pick<InodeAttributes, 'uid' | 'gid' | 'xattrs'>,
   entry: Pick<TarEntry, AttributeField>,
-): Attributes {
+): InodeAttributes {
   const mode = kind === 'symlink' ? 0o777 : entry.mode & 0o7777;
   return {
     mode,

@@ -2,9 +2,9 @@ import { printable } from '../../text/printable.ts';
 import { cleanPath } from '../tar/clean-path.ts';
 import { AS_IT_IS, attributesAfter, bodyOf, type AttributeField } from './entry-inode.ts';
 import { inheritedXattrs } from './set-xattrs.ts';
-import { Tree } from '../inodes/inode-tree.ts';
+import { InodeTree } from '../inodes/inode-tree.ts';
 import type { TarEntry } from '../tar/tar-reader.ts';
-import { NO_XATTRS, ownedByRoot, type Body } from '../inodes/inode.ts';
+import { NO_XATTRS, ownedByRoot, type InodeBody } from '../inodes/inode.ts';
 
 const WHITEOUT = '.wh.';
 const OPAQUE_WHITEOUT = '.wh..wh..opq';
@@ -30,7 +30,7 @@ export interface Content {
  * whiteouts become 0:0 devices, opaque folders an xattr, and names are resolved inside the layer's root, symlinks too.
  */
 export class LayerTree {
-  readonly tree = new Tree(ownedByRoot(0o755));
+  readonly tree = new InodeTree(ownedByRoot(0o755));
   /** Names that no flag can tell: whiteouts, and those that lead through a symlink. Names with flags stay, as nothing that has something in it is ever replaced. */
   readonly #seen = new Set<string>();
 
@@ -146,7 +146,7 @@ export class LayerTree {
   }
 
   /** A new inode as an entry has it, in a folder that may say more of it. */
-  #make(body: Body, folder: number, entry: Pick<TarEntry, AttributeField>): number {
+  #make(body: InodeBody, folder: number, entry: Pick<TarEntry, AttributeField>): number {
     return this.tree.add(
       body,
       attributesAfter(
@@ -159,7 +159,7 @@ export class LayerTree {
 
   /** Gives an inode that is there what an entry says of it. */
   #setAttributes(inode: number, entry: TarEntry): void {
-    const before = this.tree.node(inode);
+    const before = this.tree.inode(inode);
     const after = attributesAfter(before.kind, before, entry);
     // Mode and times of a hard link to a symlink are left alone (archive.go, handleLChmod).
     this.tree.setAttributes(
@@ -268,7 +268,7 @@ interface Folder {
  * The layer's size as dockerd counts it (directory.Size): bytes of all that is no folder, each inode once, symlinks
  * with their targets' lengths.
  */
-export function layerSize(tree: Tree): number {
+export function layerSize(tree: InodeTree): number {
   let bytes = 0;
   for (const inode of tree.inodes()) bytes += tree.size(inode);
   return bytes;

@@ -1,5 +1,5 @@
 import { formatAcl, parseAcl, saysMoreThanMode, withMode } from './acl.ts';
-import { NO_XATTRS, type Body } from '../inodes/inode.ts';
+import { NO_XATTRS, type InodeBody } from '../inodes/inode.ts';
 
 type Xattrs = ReadonlyMap<string, Buffer>;
 
@@ -12,7 +12,7 @@ const XATTR_NAME_MAX = 255;
 const EMPTY = Buffer.alloc(0);
 
 /** What a new inode gets from the folder that it is made in (fs/posix_acl.c, posix_acl_create). */
-export function inheritedXattrs(kind: Body['kind'], parent: Xattrs): Xattrs {
+export function inheritedXattrs(kind: InodeBody['kind'], parent: Xattrs): Xattrs {
   const acl = parent.get(DEFAULT_ACL);
   if (acl === undefined || kind === 'symlink') return NO_XATTRS;
   return new Map([[ACCESS_ACL, acl], ...(kind === 'folder' ? [[DEFAULT_ACL, acl] as const] : [])]);
@@ -22,7 +22,7 @@ export function inheritedXattrs(kind: Body['kind'], parent: Xattrs): Xattrs {
  * What a file keeps when its owner is set, even to what it was: no capability (fs/open.c, chown_common:
  * ATTR_KILL_PRIV), unless that is empty (security/commoncap.c, cap_inode_need_killpriv).
  */
-export function xattrsAfterChown(kind: Body['kind'], xattrs: Xattrs): Xattrs {
+export function xattrsAfterChown(kind: InodeBody['kind'], xattrs: Xattrs): Xattrs {
   if (kind === 'folder' || (xattrs.get(CAPABILITY) ?? EMPTY).length === 0) return xattrs;
   return new Map([...xattrs].filter(([name]) => name !== CAPABILITY));
 }
@@ -32,7 +32,7 @@ export function xattrsAfterChown(kind: Body['kind'], xattrs: Xattrs): Xattrs {
  * createTarFile). @param before what it had @throws Error where the kernel refuses one, so that dockerd refuses the
  * layer
  */
-export function setXattrs(kind: Body['kind'], mode: number, before: Xattrs, entry: Xattrs): Xattrs {
+export function setXattrs(kind: InodeBody['kind'], mode: number, before: Xattrs, entry: Xattrs): Xattrs {
   if (before.size === 0 && entry.size === 0) return NO_XATTRS;
   const xattrs = new Map(before);
   for (const [name, value] of entry) {

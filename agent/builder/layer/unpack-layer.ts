@@ -7,7 +7,7 @@ import { printable } from '../../text/printable.ts';
 import type { Spool } from '../archive/spool.ts';
 import { TarReader, type TarEntry } from '../tar/tar-reader.ts';
 import { TarSplitWriter } from '../tar/tar-split.ts';
-import type { Tree } from '../inodes/inode-tree.ts';
+import type { InodeTree } from '../inodes/inode-tree.ts';
 
 /** Where the contents of files go: appended one after the other, each from the start of a block. */
 export interface ContentStore {
@@ -21,7 +21,7 @@ export interface ContentStore {
 
 export interface UnpackedLayer {
   /** Its root is the layer's `diff` folder. */
-  readonly tree: Tree;
+  readonly tree: InodeTree;
   /** `tar-split.json.gz`. */
   readonly tarSplit: Spool;
   readonly sizeBytes: number;

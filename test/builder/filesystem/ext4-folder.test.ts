@@ -3,12 +3,12 @@ import { lstatSync, mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
-import { DiskFile } from '../../../agent/builder/filesystem/block-writer.ts';
+import { BlockWriter } from '../../../agent/builder/filesystem/block-writer.ts';
 import { ext4 } from '../../../agent/builder/filesystem/ext4.ts';
 import { nameHash } from '../../../agent/builder/filesystem/ext4-hash.ts';
 import { Spool } from '../../../agent/builder/archive/spool.ts';
 import { ownedByRoot } from '../../../agent/builder/inodes/inode.ts';
-import { Tree } from '../../../agent/builder/inodes/inode-tree.ts';
+import { InodeTree } from '../../../agent/builder/inodes/inode-tree.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { ensureDebianPackages } from '../../support/debian-packages.ts';
 import { tempTree, type TempTree } from '../../support/temp-tree.ts';
@@ -47,9 +47,9 @@ describe('folders of ext4 with an index', () => {
     await ensureDebianPackages(['e2fsprogs'], { install: true });
     tree = await tempTree('dpl-index');
     disk = path.join(tree.path, 'index.ext4');
-    const file = new DiskFile(disk, 'raw');
+    const file = new BlockWriter(disk, 'raw');
     const filesystem = ext4.open(file, new Spool(() => path.join(tree.path, 'inodes')));
-    const content = new Tree(ownedByRoot(0o755));
+    const content = new InodeTree(ownedByRoot(0o755));
     const add = (name: string, names: readonly string[]): number => {
       const folder = content.add({ kind: 'folder' }, ownedByRoot(0o755));
       content.link(content.root, name, folder);

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { ByteReader } from '../../../agent/streams/byte-reader.ts';
-import { DiskFile } from '../../../agent/builder/filesystem/block-writer.ts';
+import { BlockWriter } from '../../../agent/builder/filesystem/block-writer.ts';
 import { Spool } from '../../../agent/builder/archive/spool.ts';
 import { unpackLayer } from '../../../agent/builder/layer/unpack-layer.ts';
 import { agent } from '../../support/agent.ts';
@@ -84,7 +84,7 @@ describe('layers at the edges of what dockerd takes', () => {
 
   for (const [name, entries] of Object.entries(refusedCorners)) {
     it(`refuses ${name}, in one line`, async () => {
-      const store = new DiskFile(path.join(tree.path, `${digestOf(Buffer.from(name))}.disk`), 'raw');
+      const store = new BlockWriter(path.join(tree.path, `${digestOf(Buffer.from(name))}.disk`), 'raw');
       const source = async function* (): AsyncGenerator<Buffer> {
         yield makeTar(entries);
       };

@@ -8,8 +8,8 @@ import { Crc64 } from '../../../agent/builder/tar/crc64.ts';
 import { unpackLayer, type ContentStore, type UnpackedLayer } from '../../../agent/builder/layer/unpack-layer.ts';
 import type { FolderContent } from '../../../agent/disk/filesystem-reader.ts';
 import { Spool } from '../../../agent/builder/archive/spool.ts';
-import type { Tree } from '../../../agent/builder/inodes/inode-tree.ts';
-import type { TreeNode } from '../../../agent/builder/inodes/inode.ts';
+import type { InodeTree } from '../../../agent/builder/inodes/inode-tree.ts';
+import type { Inode } from '../../../agent/builder/inodes/inode.ts';
 import { makeTar, type MadeEntry } from '../tar/make-tar.ts';
 
 /** Keeps contents in memory, each under a number. */
@@ -41,7 +41,7 @@ async function* pieces(bytes: Buffer, length: number): AsyncGenerator<Buffer> {
 
 interface Unpacked extends Omit<UnpackedLayer, 'tarSplit'> {
   readonly tarSplit: Buffer;
-  readonly nodes: ReadonlyMap<string, TreeNode>;
+  readonly nodes: ReadonlyMap<string, Inode>;
   content(name: string): Buffer;
 }
 
@@ -60,10 +60,10 @@ async function unpack(tar: Buffer, pieceBytes = 1000): Promise<Unpacked> {
 }
 
 /** A tree's inodes by the path of each name. */
-function nodesOf(tree: Tree): Map<string, TreeNode> {
-  const nodes = new Map([['', tree.node(tree.root)]]);
+function nodesOf(tree: InodeTree): Map<string, Inode> {
+  const nodes = new Map([['', tree.inode(tree.root)]]);
   for (const folder of tree.folders(tree.root))
-    for (const entry of tree.children(folder)) nodes.set(tree.path(entry), tree.node(tree.inodeOf(entry)));
+    for (const entry of tree.children(folder)) nodes.set(tree.path(entry), tree.inode(tree.inodeOf(entry)));
   return nodes;
 }
 
