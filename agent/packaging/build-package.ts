@@ -6,6 +6,7 @@ import { tarGz } from './deb/archives.ts';
 import { build } from './build-program.ts';
 import { copyright } from './deb/copyright.ts';
 import { deb } from './deb/deb.ts';
+import { documents } from './deb/documents.ts';
 import { documentation } from './manual/documentation.ts';
 import { packagedFiles } from './deb/packaged-files.ts';
 import { readTree } from './deb/read-files.ts';
@@ -26,7 +27,7 @@ export async function makePackages(root: string): Promise<string[]> {
     mode: 0o644,
     content: Buffer.from(copyright(root, bundledPackages)),
   };
-  const files = [...readTree(root, packagedFiles), ...documentation(mtime), notice];
+  const files = [...readTree(root, packagedFiles), ...documents(root), ...documentation(mtime), notice];
   const scripts = readTree(root, [
     { from: 'agent/packaging/deb/debian/{postinst,prerm,postrm}', to: './', mode: 0o755 },
   ]).map((script) => ({ ...script, path: path.basename(script.path) }));

@@ -2,22 +2,33 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { catalogText, codeTable } from '../messages/catalog.ts';
 import { jsonSchemas } from '../status/json-schema.ts';
-
-const BEGIN = '<!-- codes: made by npm run generate -->';
-const END = '<!-- end of codes -->';
+import { configKeys } from './manual/man-pages.ts';
 
 /** Files of the repository that are made from its code, with what they are to hold. A test holds them to it. */
 export function generatedFiles(root: string): Readonly<Record<string, string>> {
-  const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
-  const [before, rest = ''] = readme.split(BEGIN);
-  const after = rest.split(END)[1];
-  if (before === undefined || after === undefined)
-    throw new Error(`Expected README.md to have the lines \`${BEGIN}\` and \`${END}\`, found none`);
   return {
     'units/docker-preloader.catalog': catalogText(),
     ...Object.fromEntries(Object.entries(jsonSchemas()).map(([name, text]) => [`agent/status/schemas/${name}`, text])),
-    'README.md': `${before}${BEGIN}\n${codeTable()}\n${END}${after}`,
+    'agent/status/README.md': withTable(root, 'agent/status/README.md', 'codes', codeTable()),
+    'agent/commands/README.md': withTable(root, 'agent/commands/README.md', 'keys', keyTable()),
   };
+}
+
+/** A document with the table between its two marks made anew. @throws an Error when it has not both marks */
+function withTable(root: string, document: string, name: string, table: string): string {
+  const begin = `<!-- ${name}: made by npm run generate -->`;
+  const end = `<!-- end of ${name} -->`;
+  const [before, rest = ''] = readFileSync(path.join(root, document), 'utf8').split(begin);
+  const after = rest.split(end)[1];
+  if (before === undefined || after === undefined)
+    throw new Error(`Expected ${document} to have the lines \`${begin}\` and \`${end}\`, found none`);
+  return `${before}${begin}\n${table}\n${end}${after}`;
+}
+
+/** The table of the configuration's keys, in Markdown. */
+function keyTable(): string {
+  const rows = configKeys().map(({ key, defaultText, meaning }) => `| \`${key}\` | ${defaultText} | ${meaning} |`);
+  return ['| key | default | meaning |', '|---|---|---|', ...rows].join('\n');
 }
 
 if (import.meta.main) {

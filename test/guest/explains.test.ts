@@ -18,7 +18,7 @@ import { attach } from '../support/loop-device.ts';
 import { bootContainer, type Container } from '../support/nspawn.ts';
 import { tempTree } from '../support/temp-tree.ts';
 
-const readme = readFileSync(path.resolve(import.meta.dirname, '../../README.md'), 'utf8');
+const readme = readFileSync(path.resolve(import.meta.dirname, '../../agent/status/README.md'), 'utf8');
 const examples = [...readme.matchAll(/^curl --unix-socket .*$/gm)].map(([line]) => line);
 /** Everything that the store's files are and hold, but for when they were read. */
 const storeNow = "find /var/lib/docker -xdev -printf '%P %y %m %s %T@ %l\\n' | sort | sha256sum";

@@ -132,6 +132,8 @@ async function copyOf(repository: string): Promise<TempTree> {
   )) {
     cpSync(path.join(repository, name), path.join(copy.path, name), { recursive: true });
   }
+  for (const name of globSync('test/**/{README.md,boot-time.svg}', { cwd: repository }))
+    cpSync(path.join(repository, name), path.join(copy.path, name));
   // No symlink: bundlers name modules by their real path.
   mkdirSync(path.join(copy.path, 'node_modules'));
   run('mount', '--bind', path.join(root, 'node_modules'), path.join(copy.path, 'node_modules'));

@@ -98,8 +98,8 @@ describe('/v1', () => {
     }
   });
 
-  it('has its fields in the README', () => {
-    const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
+  it('has its fields in its README', () => {
+    const readme = readFileSync(path.join(root, 'agent/status/README.md'), 'utf8');
     const names = new Set(fieldsOf(schemaOf('status')).map((field) => /(\w+)(?:\[\])?: /.exec(field)?.[1] ?? ''));
     assert.deepEqual(
       [...names].filter(

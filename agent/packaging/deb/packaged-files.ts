@@ -7,7 +7,7 @@ export interface PackagedFile {
   readonly mode?: number;
 }
 
-/** What the .deb and the tarball hold, besides what documentation.ts makes and `usr/share/doc/docker-preloader/copyright`. */
+/** What the .deb and the tarball hold, besides documents.ts's, what documentation.ts makes, and `usr/share/doc/docker-preloader/copyright`. */
 export const packagedFiles: readonly PackagedFile[] = [
   { from: 'dist/docker-preloader', to: 'usr/bin/', mode: 0o755 },
   { from: 'units/docker-preloader.service', to: 'usr/lib/systemd/system/' },
@@ -21,5 +21,4 @@ export const packagedFiles: readonly PackagedFile[] = [
   { from: 'units/docker-preloader.catalog', to: 'usr/lib/systemd/catalog/' },
   { from: 'agent/status/schemas/status.schema.json', to: 'usr/share/docker-preloader/schemas/' },
   { from: 'agent/status/schemas/plan.schema.json', to: 'usr/share/docker-preloader/schemas/' },
-  { from: 'README.md', to: 'usr/share/doc/docker-preloader/' },
 ];

@@ -6,7 +6,7 @@ interface KeyHelp {
   readonly otherwise?: string;
 }
 
-/** What each key of the configuration means, as the README and docker-preloader-config(5) have it. */
+/** What each key of the configuration means, as agent/commands/README.md and docker-preloader-config(5) have it. */
 export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
   labels: { meaning: 'labels to take, names or globs, in rising precedence. A name is waited for' },
   required: {

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { documents } from '../../../agent/packaging/deb/documents.ts';
+
+const root = path.resolve(import.meta.dirname, '../../..');
+const read = (name: string): string => readFileSync(path.join(root, name), 'utf8');
+
+describe('the documents', () => {
+  const readmes = ['README.md', ...globSync('{agent,units,test}/**/README.md', { cwd: root })];
+
+  for (const name of readmes) {
+    it(`${name}: each link leads to a file and a heading of the repository`, () => {
+      for (const [link, target, anchor] of linksOf(read(name))) {
+        const file = path.join(path.dirname(name), target === '' ? path.basename(name) : target);
+        assert.ok(existsSync(path.join(root, file)), link);
+        if (anchor !== undefined) assert.ok(anchorsOf(read(file)).includes(anchor), link);
+      }
+    });
+  }
+
+  it('lead to each other where they are installed, too', () => {
+    const tree = new Map(documents(root).map(({ path: name, content }) => [name, content]));
+    let followed = 0;
+    for (const [name, content] of tree) {
+      if (!name.endsWith('.md')) continue;
+      for (const [link, target] of linksOf(content.toString('utf8'))) {
+        if (target === '') continue;
+        assert.ok(tree.has(path.posix.join(path.posix.dirname(name), target)), `${name}: ${link}`);
+        followed += 1;
+      }
+    }
+    assert.ok(followed > 20, `${followed} links`);
+    assert.ok(tree.get('usr/share/doc/docker-preloader/README.md')?.includes('](changelog.gz)'));
+  });
+
+  it('README.md is read in two minutes: 10 kB at most', () => {
+    assert.ok(statSync(path.join(root, 'README.md')).size <= 10_000);
+  });
+});
+
+describe('the changelog', () => {
+  const text = read('agent/packaging/deb/debian/changelog');
+  /** deb-changelog(5): a heading, an empty line, changes, an empty line, who and when. */
+  const entries = [
+    ...text.matchAll(
+      /docker-preloader \(([^)]+)\) unstable; urgency=medium\n\n((?: {2}\* .+\n(?: {4}.+\n)*)+)\n -- .+ <.+@.+> {2}(.+)\n(?:\n|$)/g,
+    ),
+  ];
+
+  it("begins with package.json's version, and is in Debian's form from its first line to its last", () => {
+    assert.equal(entries.map(([entry]) => entry).join(''), text);
+    const { version } = JSON.parse(read('package.json')) as { version: string };
+    assert.deepEqual(
+      entries.map(([, name]) => name),
+      [version, '0.1.0'],
+    );
+  });
+
+  it('has its entries from the newest to the oldest, with dates that there are', () => {
+    const dates = entries.map(([, , , date = '']) => date);
+    for (const date of dates) assert.equal(new Date(date).toUTCString().replace('GMT', '+0000'), date);
+    const times = dates.map((date) => Date.parse(date));
+    assert.deepEqual(
+      times,
+      times.toSorted((a, b) => b - a),
+    );
+  });
+
+  it('is installed as it is', () => {
+    const installed = documents(root).find(
+      ({ path: name }) => name === 'usr/share/doc/docker-preloader/changelog.gz',
+    )?.content;
+    assert.ok(installed);
+    assert.equal(gunzipSync(installed).toString('utf8'), text);
+    // gzip's header (RFC 1952): no name, no time.
+    assert.deepEqual([...installed.subarray(3, 8)], [0, 0, 0, 0, 0]);
+  });
+});
+
+/** The relative links of a text in Markdown, outside of its fences: the link, the path, the anchor. */
+function linksOf(text: string): (readonly [link: string, target: string, anchor: string | undefined])[] {
+  return [...withoutFences(text).matchAll(/\]\(([^)\s]+)\)/g)]
+    .map(([, link = '']) => link)
+    .filter((link) => !link.includes('://'))
+    .map((link) => {
+      const [target = '', anchor] = link.split('#');
+      return [link, target, anchor];
+    });
+}
+
+/** What headings are called in links, as GitHub does it. */
+function anchorsOf(text: string): string[] {
+  return [...withoutFences(text).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+function withoutFences(text: string): string {
+  return text.replaceAll(/^```.*?^```$/gms, '');
+}
