@@ -65,13 +65,13 @@ const words = process.argv.slice(2);
 const unknown = words.find((word) => !(word in stages) && !suites.includes(word));
 if (unknown !== undefined) {
   console.error(
-    `docker-preloader tests: a stage (${Object.keys(stages).join(', ')}) or a suite (${suites.join(', ')}) expected, found '${unknown}'`,
+    `docker-preloader tests: expected a stage (${Object.keys(stages).join(', ')}) or a suite (${suites.join(', ')}), found '${unknown}'`,
   );
   process.exit(2);
 }
 const inStages = new Set(Object.values(stages).flatMap(({ files }) => globSync(files, { cwd: root })));
 const inNone = globSync('test/**/*.test.ts', { cwd: root }).filter((file) => !inStages.has(file));
-if (inNone.length > 0) throw new Error(`a stage for each test expected, found none for ${inNone.join(', ')}`);
+if (inNone.length > 0) throw new Error(`expected a stage for each test, found none for ${inNone.join(', ')}`);
 const suite = words.find((word) => suites.includes(word)) ?? 'trixie';
 const chosen = Object.keys(stages).filter((name) => words.includes(name));
 
@@ -85,7 +85,7 @@ for (const name of chosen.length > 0 ? chosen : Object.keys(stages)) {
   const files = stage.files
     .flatMap((pattern) => globSync(pattern, { cwd: root, exclude: stage.except === undefined ? [] : [stage.except] }))
     .toSorted();
-  if (files.length === 0) throw new Error(`${name}: test files expected, found none`);
+  if (files.length === 0) throw new Error(`${name}: expected test files, found none`);
   await node('--test', '--test-reporter=spec', `--test-concurrency=${stage.concurrency}`, ...files);
   took.push(`${name} ${Math.round((performance.now() - start) / 1000)} s`);
 }

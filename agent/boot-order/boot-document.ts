@@ -132,7 +132,7 @@ export function parseBootDocument(json: string): BootDocument {
   const major = documentVersion.split('.')[0] ?? '';
   if (major !== DOCUMENT_VERSION.split('.')[0])
     throw new Error(
-      `\`documentVersion\`: ${DOCUMENT_VERSION} expected, found ${JSON.stringify(documentVersion)}; a newer docker-preloader reads it`,
+      `\`documentVersion\`: expected ${DOCUMENT_VERSION}, found ${JSON.stringify(documentVersion)}; a newer docker-preloader reads it`,
     );
   return parseJson(json, schema);
 }

@@ -211,7 +211,7 @@ function preloadDisks(config: Config, mounts: readonly MountPoint[], notes: stri
       .flat()
       .map(({ label, device }) => ({ label, device: device.path, deviceNumber: device.deviceNumber }));
     if (found.length > 0) return found;
-    if (process.geteuid?.() !== 0) notes.push('disks that are mounted elsewhere: root expected, to read devices');
+    if (process.geteuid?.() !== 0) notes.push('disks that are mounted elsewhere: only root can read their devices');
   } catch (error) {
     notes.push(`devices could not be read: ${messageOf(error)}`);
   }
@@ -289,7 +289,7 @@ function hasOwnNamespace(pid: number, notes: string[]): boolean | null {
     return readlinkSync('/proc/1/ns/mnt') !== readlinkSync(`/proc/${pid}/ns/mnt`);
   } catch (error) {
     // One that has ended meanwhile is looked at no longer.
-    if (isEACCES(error)) notes.push(`whether ${AGENT} sees the mounts of PID 1: root expected`);
+    if (isEACCES(error)) notes.push(`whether ${AGENT} sees the mounts of PID 1: only root can look`);
     return null;
   }
 }

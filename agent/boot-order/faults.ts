@@ -45,13 +45,13 @@ function installation(document: BootDocument): Fault[] {
   if (docker.loadState === 'not-found')
     faults.push({
       code: 'NOT_INSTALLED',
-      message: `${DOCKER} expected, found none: dockerd is not installed, or not as a unit`,
+      message: `expected ${DOCKER}, found none: dockerd is not installed, or not as a unit`,
       mend: 'apt-get install docker.io',
     });
   if (agent.loadState === 'not-found')
     faults.push({
       code: 'NOT_INSTALLED',
-      message: `${AGENT} expected, found none`,
+      message: `expected ${AGENT}, found none`,
       mend: 'dpkg -i docker-preloader_*_amd64.deb && systemctl enable docker-preloader',
     });
   if (agent.loadState === 'masked') {
@@ -104,7 +104,7 @@ function wanted(document: BootDocument): Fault[] {
   return [
     {
       code: 'NOT_WANTED',
-      message: `${AGENT} is ${by}: ${DOCKER} expected to want it${also}`,
+      message: `${AGENT} is ${by}: expected ${DOCKER} to want it${also}`,
       mend: isForeign(agent)
         ? `${restoreUnit(agent)} && systemctl reenable docker-preloader`
         : 'systemctl reenable docker-preloader',
@@ -222,7 +222,7 @@ function strictness(document: BootDocument): Fault[] {
   return [
     {
       code: 'NOT_STRICT',
-      message: `${required.join(', ')} required, but Docker starts without: the strict drop-in expected, found ${found}`,
+      message: `${required.join(', ')} required, but Docker starts without: expected the strict drop-in, found ${found}`,
       mend: `install -D -m 644 ${STRICT_SOURCE} ${STRICT_TARGET} && ${RELOAD}`,
     },
   ];
@@ -262,7 +262,7 @@ function otherStore(document: BootDocument): Fault[] {
     const content = JSON.stringify({ ...config.content, dataRoot: dockerInfo.dataRoot });
     faults.push({
       code: 'OTHER_STORE',
-      message: `docker info: data root ${expected}, which was filled, expected, found ${dockerInfo.dataRoot}`,
+      message: `docker info: expected data root ${expected}, which was filled, found ${dockerInfo.dataRoot}`,
       mend: `${writeFile(config.path, [content])} && systemctl restart docker`,
     });
   }
@@ -270,7 +270,7 @@ function otherStore(document: BootDocument): Fault[] {
     const inFile = config.storageDriver === dockerInfo.storageDriver;
     faults.push({
       code: 'OTHER_STORE',
-      message: `docker info: storage driver overlay2, the one that is filled, expected, found ${dockerInfo.storageDriver}`,
+      message: `docker info: expected storage driver overlay2, the one that is filled, found ${dockerInfo.storageDriver}`,
       mend: inFile
         ? `sed -i 's/"storage-driver" *: *"[^"]*"/"storage-driver": "overlay2"/' ${quoted(config.dockerConfig)} && systemctl restart docker`
         : 'systemctl edit docker    # ExecStart= without --storage-driver, or features.containerd-snapshotter false in daemon.json',

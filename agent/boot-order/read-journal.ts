@@ -45,7 +45,7 @@ export async function readJournal(notes: string[]): Promise<JournalFacts> {
   // Without the right to read the system's journal it is empty, as journalctl has it.
   if (answer.text === '')
     notes.push(
-      'first starts and cycles: the journal shows nothing of this boot: root, or the group systemd-journal, expected',
+      'first starts and cycles: the journal shows nothing of this boot; run it as root, or as a member of the group systemd-journal',
     );
   return parseJournal(answer.text);
 }

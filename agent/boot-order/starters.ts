@@ -16,7 +16,7 @@ export function startedElsewhere(document: BootDocument): Fault[] {
     if (id !== DOCKER && !waits(id))
       faults.push({
         code: 'STARTED_ELSEWHERE',
-        message: `${DOCKER_SOCKET} starts ${id}, which does not wait for ${AGENT}: ${DOCKER} expected`,
+        message: `${DOCKER_SOCKET} starts ${id}, which does not wait for ${AGENT}: expected it to start ${DOCKER}`,
         mend: `systemctl revert ${DOCKER_SOCKET} && systemctl daemon-reload && systemctl restart ${DOCKER_SOCKET}`,
       });
   }

@@ -82,7 +82,7 @@ export async function askManager(): Promise<Properties> {
   if ('problem' in answer)
     throw new PreloaderError(
       'NO_SYSTEMD',
-      `a system that systemd has booted expected, found none (${answer.problem}); there is nothing to order here: run \`docker-preloader apply\` before dockerd, or give a FILE that \`boot-order --json\` wrote elsewhere`,
+      `expected a system that systemd has booted, found none (${answer.problem}); there is nothing to order here: run \`docker-preloader apply\` before dockerd, or give a FILE that \`boot-order --json\` wrote elsewhere`,
     );
   return parseShow(answer.text)[0] ?? new Map();
 }

@@ -88,7 +88,7 @@ function readSource(source: LabelledTarSplit, take: (piece: Buffer) => void): vo
         throw new DiskFault(
           source.label,
           'DISK_LAYOUT',
-          `${path}: ${sizeBytes} bytes expected, found only ${offset + length}`,
+          `${path}: expected ${sizeBytes} bytes, found only ${offset + length}`,
         );
       hash?.update(part);
       take(part);

@@ -9,11 +9,11 @@ import { inspectDisk } from '../verify/inspect-disk.ts';
 export async function readBase(path: string): Promise<BaseDisk> {
   const { label, manifest, layers, problems } = await inspectDisk(path, false);
   if (label === null)
-    throw new PreloaderError('DISK_INVALID', `${path}: a disk with its label expected, found a folder`);
+    throw new PreloaderError('DISK_INVALID', `${path}: expected a disk with its label, found a folder`);
   if (manifest === null)
     throw new PreloaderError(
       'DISK_INVALID',
-      `${path}: a disk that docker-preloader built expected, found one without a manifest`,
+      `${path}: expected a disk that docker-preloader built, found one without a manifest`,
     );
   const [problem] = problems;
   if (problem !== undefined) throw new PreloaderError('DISK_INVALID', `${path}: ${problem}`);

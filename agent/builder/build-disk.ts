@@ -133,8 +133,8 @@ function describeImages({ images, references }: Collection): BuiltImage[] {
 function noRoom({ output, dryRun }: BuildOptions, cause: unknown): PreloaderError {
   const expected =
     dryRun || output === TO_STDOUT
-      ? `${tmpdir()}: room for temporary files expected, found the filesystem full: name another folder in TMPDIR`
-      : `${output ?? ''}: room for the disk beside it expected, found the filesystem full`;
+      ? `${tmpdir()}: expected room for temporary files, found the filesystem full: name another folder in TMPDIR`
+      : `${output ?? ''}: expected room for the disk beside it, found the filesystem full`;
   return new PreloaderError('BUILD_FAILED', expected, { cause });
 }
 

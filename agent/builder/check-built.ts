@@ -11,7 +11,7 @@ export function checkBuilt(path: string): void {
     const [finding, ...more] = readTree('', tree).findings;
     if (finding !== undefined)
       throw new Error(
-        `a disk that the agent takes whole expected, found ${finding.message.replace(/^disk : /, '')}${more.length === 0 ? '' : `, and ${more.length} more`}`,
+        `expected a disk that the agent takes whole, found ${finding.message.replace(/^disk : /, '')}${more.length === 0 ? '' : `, and ${more.length} more`}`,
       );
   } finally {
     files.close();

@@ -34,7 +34,7 @@ export function checkRepositories(text: string): void {
 export function checkTarSplit(bytes: number): void {
   if (bytes > MAX_TAR_SPLIT_BYTES)
     throw new Error(
-      `a tar-split of at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found one of ${bytes}: make several layers of this one`,
+      `expected a tar-split of at most ${MAX_TAR_SPLIT_BYTES} bytes, found one of ${bytes}: split this layer into several`,
     );
 }
 
@@ -45,5 +45,5 @@ export function isListOfSources(text: string): boolean {
 
 function check(what: string, found: number, limit: number): void {
   if (found > limit)
-    throw new Error(`at most ${limit} ${what} on a disk expected, found ${found}: make several disks of them`);
+    throw new Error(`expected at most ${limit} ${what} on a disk, found ${found}: spread them over several disks`);
 }

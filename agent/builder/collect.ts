@@ -93,7 +93,7 @@ function claim(references: Map<string, ImageID>, reference: string, id: ImageID)
   if (other !== undefined && other !== id)
     throw new PreloaderError(
       'ARCHIVE_INVALID',
-      `${reference}: one image of that name expected, found two: ${other} and ${id}`,
+      `${reference}: expected one image of that name, found two: ${other} and ${id}`,
     );
   references.set(reference, id);
 }

@@ -32,7 +32,7 @@ export function refuseInputAsOutput(output: string, inputs: readonly Input[]): v
 export function isInput(output: string, what: string): PreloaderError {
   return new PreloaderError(
     'BUILD_FAILED',
-    `${output === '-' ? 'standard output' : output}: an output that is none of the inputs expected, ` +
+    `${output === '-' ? 'standard output' : output}: expected an output that is none of the inputs, ` +
       `found ${what}: choose another`,
   );
 }

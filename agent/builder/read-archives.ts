@@ -50,7 +50,7 @@ function withTag(images: readonly InputImage[], tag: string | undefined): readon
   if (only === undefined || count > 1) {
     throw new PreloaderError(
       'BUILD_FAILED',
-      `--tag ${tag}: one image without a name expected, found ${count}: ARCHIVE=NAME:TAG names that of one archive`,
+      `--tag ${tag}: expected one image without a name, found ${count}: ARCHIVE=NAME:TAG names that of one archive`,
     );
   }
   return images.map((image) => (image.id === only.id ? { ...image, references: [...image.references, tag] } : image));

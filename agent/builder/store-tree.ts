@@ -204,7 +204,7 @@ export class StoreTree {
       if (entry === 0) this.#tree.link(folder, name, this.#tree.add({ kind: 'folder' }, ownedByRoot(mode)));
       folder = this.#tree.inodeOf(this.#tree.find(folder, name));
       if (this.#tree.kind(folder) !== 'folder')
-        throw new Error(`${path}: a folder expected, found a ${this.#tree.kind(folder)}`);
+        throw new Error(`${path}: expected a folder, found a ${this.#tree.kind(folder)}`);
     }
     return folder;
   }

@@ -88,14 +88,14 @@ function makeTemporaryFolder(): string {
   } catch (error) {
     throw new PreloaderError(
       'BUILD_FAILED',
-      `${tmpdir()}: a folder for temporary files expected: ${messageOf(error)}: name another in TMPDIR`,
+      `${tmpdir()}: expected a folder for temporary files: ${messageOf(error)}: name another in TMPDIR`,
       { cause: error },
     );
   }
 }
 
 function noFolder(output: string, cause: unknown): PreloaderError {
-  return new PreloaderError('BUILD_FAILED', `${output}: a folder to write in expected: ${messageOf(cause)}`, { cause });
+  return new PreloaderError('BUILD_FAILED', `${output}: expected a folder to write in: ${messageOf(cause)}`, { cause });
 }
 
 function refuseOutput(output: string): void {
@@ -110,7 +110,7 @@ function refuseOutput(output: string): void {
   if (found !== undefined) {
     throw new PreloaderError(
       'BUILD_FAILED',
-      `${output}: a regular file to replace, or nothing, expected, found ${found}`,
+      `${output}: expected a regular file to replace, or nothing, found ${found}`,
     );
   }
 }

@@ -35,7 +35,7 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   if (result.isDockerRunning && result.plan !== undefined && result.plan.steps.length > 0) {
     throw new PreloaderError(
       'DOCKER_RUNNING',
-      `dockerd is running on ${result.dataRoot ?? ''}: a stopped one expected; stop it, or run: systemctl restart docker`,
+      `dockerd is running on ${result.dataRoot ?? ''}: stop it first, or run: systemctl restart docker`,
     );
   }
   result.timings.begin('ready');

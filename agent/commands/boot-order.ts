@@ -70,12 +70,12 @@ function readDocument(file: string): BootDocument {
   const name = file === '-' ? 'standard input' : file;
   try {
     if (file !== '-' && statSync(file).size > MAX_DOCUMENT_BYTES)
-      throw new Error(`at most ${MAX_DOCUMENT_BYTES} bytes expected`);
+      throw new Error(`expected at most ${MAX_DOCUMENT_BYTES} bytes, found more`);
     return parseBootDocument(readFileSync(file === '-' ? 0 : file, 'utf8'));
   } catch (error) {
     throw new PreloaderError(
       'DOCUMENT_INVALID',
-      `${name}: what \`docker-preloader boot-order --json\` prints expected: ${messageOf(error)}`,
+      `${name}: expected what \`docker-preloader boot-order --json\` prints: ${messageOf(error)}`,
       { cause: error },
     );
   }
@@ -85,7 +85,7 @@ function writeChart(file: string, svg: string): void {
   try {
     // Whole or not at all; what is no file, such as a pipe, cannot be replaced.
     if (statSync(file, { throwIfNoEntry: false })?.isFile() === false)
-      throw new Error('a file expected, found something else');
+      throw new Error('expected a file, found something else');
     replaceFile(resolve(file), svg, { mode: PUBLIC_FILE, durable: false });
   } catch (error) {
     throw new PreloaderError(

@@ -54,17 +54,17 @@ export async function parseOptions(
   const { filesystem = 'ext4', label, size, tag, platform, priority = '0' } = options;
   const inputs = archives.map((text) => attempt(text, () => parseArchiveArgument(text)));
   if (inputs.filter(({ path }) => path === '-').length > 1) {
-    refuse("'-', standard input, expected once, found it again");
+    refuse("expected '-', standard input, once, found it again");
   }
   const { output, format } = parseOutput(options, refuse);
   const maxLabel = filesystem === 'erofs' ? 15 : 16;
   if (label !== undefined && (!isLabel(label) || label.length > maxLabel)) {
     refuse(
-      `--label: 1 to ${maxLabel} letters, digits, '.', '_' and '-', the first a letter or digit, expected, ` +
+      `--label: expected 1 to ${maxLabel} letters, digits, '.', '_' and '-', the first a letter or digit, ` +
         `found '${label}'`,
     );
   }
-  if (!/^-?\d{1,9}$/.test(priority)) refuse(`--priority: a whole number expected, found '${priority}'`);
+  if (!/^-?\d{1,9}$/.test(priority)) refuse(`--priority: expected a whole number, found '${priority}'`);
   if (output !== undefined && !(output === TO_STDOUT && options.dryRun === true)) {
     refuseInputAsOutput(output, await inputsOf(inputs, options));
   }
@@ -94,21 +94,21 @@ function parseOutput(
   refuse: Refuse,
 ): { readonly output: string | undefined; readonly format: BuildOptions['format'] } {
   if (output === '' || (output === undefined && dryRun !== true)) {
-    return refuse('-o, --output DISK: a file, or - for standard output, expected, found none');
+    return refuse('-o, --output DISK: expected a file, or - for standard output, found none');
   }
   const named = format ?? formatOf(output ?? '');
   if (output === TO_STDOUT && (named === 'qcow2' || compress === true)) {
-    return refuse('-o -: the format raw expected, found qcow2, which needs to seek: name a file');
+    return refuse('-o -: expected the format raw, found qcow2, which needs to seek: name a file');
   }
   if (output === TO_STDOUT && dryRun !== true) {
     if (json === true) {
-      return refuse('--json: a file as output expected, found -: the disk itself goes to standard output');
+      return refuse('--json: expected a file as output, found -: the disk itself goes to standard output');
     }
-    if (isatty(STDOUT)) return refuse('-o -: a file or a pipe as standard output expected, found a terminal');
+    if (isatty(STDOUT)) return refuse('-o -: expected a file or a pipe as standard output, found a terminal');
   }
   if (compress === true && named === 'raw') {
     return refuse(
-      `--compress: the format qcow2 expected, found raw${named === format ? '' : `, by the ending of ${output ?? ''}`}`,
+      `--compress: expected the format qcow2, found raw${named === format ? '' : `, by the ending of ${output ?? ''}`}`,
     );
   }
   return { output, format: named };
@@ -139,7 +139,7 @@ function readList(path: string, refuse: Refuse): ReadAheadList {
   try {
     const bytes = readUntrusted(path, MAX_READ_AHEAD_BYTES);
     if (bytes === undefined) {
-      throw new Error(`${path}: a list that docker-preloader record printed expected, found no such file`);
+      throw new Error(`${path}: expected a list that docker-preloader record printed, found no such file`);
     }
     return parseReadAhead(bytes.toString('utf8'), path);
   } catch (error) {
@@ -152,7 +152,7 @@ function parseSize(text: string): number {
   const bytes = Number(match?.[1]) * (UNITS[match?.[2] ?? ''] ?? 1);
   if (match === null || bytes > 2 ** 40 || bytes % 4096 !== 0) {
     throw new Error(
-      `bytes, or a number with K, M, G or T, in whole blocks of 4096 and at most 1T, expected, found '${text}'`,
+      `expected a number of bytes, or one with K, M, G or T, in whole blocks of 4096 and at most 1T, found '${text}'`,
     );
   }
   return bytes;

@@ -32,7 +32,7 @@ interface BuildDocument {
 export async function build(archives: readonly string[], options: BuildArguments, refuse: Refuse): Promise<number> {
   const { engine = 'built-in' } = options;
   if ((engine === 'docker-vm') !== (options.vm !== undefined)) {
-    return refuse(`--vm DIR and --engine docker-vm expected together, found one of them`);
+    return refuse(`expected --vm DIR and --engine docker-vm together, found one of them`);
   }
   const parsed = await parseOptions(archives, options, refuse);
   if (engine !== 'built-in') return await buildByDocker(parsed, options, refuse);
@@ -66,11 +66,11 @@ async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refu
   };
   for (const [option, value] of Object.entries(onlyOurs)) {
     if (value !== undefined && !(Array.isArray(value) && value.length === 0))
-      return refuse(`${option}: the built-in engine expected, found another`);
+      return refuse(`${option}: expected the built-in engine, found another`);
   }
-  if (parsed.priority !== 0) return refuse('--priority: the built-in engine expected, found another');
+  if (parsed.priority !== 0) return refuse('--priority: expected the built-in engine, found another');
   if (parsed.filesystem !== 'ext4') {
-    return refuse(`--filesystem: ext4 expected with dockerd as the engine, found ${parsed.filesystem}`);
+    return refuse(`--filesystem: expected ext4 with dockerd as the engine, found ${parsed.filesystem}`);
   }
   const progress = makeProgress(process.stderr, options.quiet === true);
   const { label, sizeBytes } =

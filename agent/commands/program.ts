@@ -176,7 +176,7 @@ function refusing(usage: string): OutputConfiguration {
 }
 
 function wholeSeconds(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('A whole number of seconds, 1 or more, expected.');
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('Expected a whole number of seconds, 1 or more.');
   return Number(text);
 }
 

@@ -57,7 +57,7 @@ export async function listOf(disks: readonly LoadedDisk[], onStep: (text: string
   if (disks.length === 0)
     throw new PreloaderError(
       'RECORD_FAILED',
-      'a preload disk expected, found none that could be read; docker-preloader status tells why',
+      'expected a preload disk, found none that could be read; docker-preloader status tells why',
     );
   const layers = new Map<string, readonly ReadAheadFile[]>();
   for (const layer of disks.flatMap(({ content }) => [...content.layers.values()])) {
@@ -83,7 +83,7 @@ function filesInMemory({ diffPath }: DiskLayer): ReadAheadFile[] {
     if (!isENOSYS(error)) throw error;
     throw new PreloaderError(
       'RECORD_FAILED',
-      `Linux 6.5 or later, which tells what is in memory, expected, found ${release()}; record on a machine that has it`,
+      `expected Linux 6.5 or later, which tells what is in memory, found ${release()}; record on a machine that has it`,
       { cause: error },
     );
   }

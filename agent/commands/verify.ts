@@ -150,7 +150,7 @@ async function compareLayers(
       const { tarSplitPath } = place;
       const problem =
         tarSplitPath === undefined
-          ? `a ${TAR_SPLIT}, without which its content cannot be compared, expected, found none`
+          ? `expected a ${TAR_SPLIT}, without which its content cannot be compared, found none`
           : await layerProblem({ ...place, tarSplitPath }, (count) => {
               bytes += count;
               progress.read(count);

@@ -72,7 +72,7 @@ async function follow({ config, dataRoot, socket }: FollowOptions, instance: str
   if (place !== undefined && 'hosts' in place) {
     notFollowed(
       config,
-      `a unix socket of dockerd's expected, found ${place.hosts}; set \`dockerHost\` where there is one`,
+      `expected a unix socket of dockerd's, found ${place.hosts}; set \`dockerHost\` where there is one`,
     );
     return 'never';
   }
@@ -83,7 +83,7 @@ async function follow({ config, dataRoot, socket }: FollowOptions, instance: str
     if (root === undefined || realPathOf(root) !== realPathOf(dataRoot)) {
       notFollowed(
         config,
-        `dockerd on ${dataRoot} expected at ${place.path}, found one on ${root ?? 'no data root'}; set \`dockerHost\``,
+        `expected dockerd on ${dataRoot} at ${place.path}, found one on ${root ?? 'no data root'}; set \`dockerHost\``,
       );
       return 'never';
     }

@@ -63,7 +63,7 @@ async function readDiskAhead(
   const bytes = new DiskTree(mounted.path).read(READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
   if (bytes === undefined) return undefined;
   if (content.pinned && content.manifest?.metadata[READ_AHEAD_NAME] !== sha256(bytes))
-    throw new Error(`${READ_AHEAD_NAME}: content with the digest that the manifest has expected, found another`);
+    throw new Error(`${READ_AHEAD_NAME}: expected content with the digest that the manifest has, found another`);
   const json = bytes.toString('utf8');
   const folders = new Map<string, string>();
   for (const { chain, diffPath } of content.layers.values())

@@ -49,7 +49,7 @@ export class ErofsReader implements FilesystemReader {
 
   *pieces(path: string, start = 0, end?: number): Generator<Buffer> {
     const inode = this.#file(path);
-    if (inode === undefined) throw new Error(`${path}: a regular file expected, found none`);
+    if (inode === undefined) throw new Error(`${path}: expected a regular file, found none`);
     yield* this.#content(inode, start, end);
   }
 

@@ -69,7 +69,7 @@ export class Ext4Reader implements FilesystemReader {
     const ino = this.#find(path);
     const inode = ino === undefined ? undefined : this.#inode(ino);
     if (inode === undefined || (inode.mode & 0o170000) !== 0o100000)
-      throw new Error(`${path}: a regular file expected, found none`);
+      throw new Error(`${path}: expected a regular file, found none`);
     yield* this.#content(inode, start, end);
   }
 

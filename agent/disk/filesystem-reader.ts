@@ -29,6 +29,6 @@ export function filesBelow(files: FolderContent, folder: string): FolderContent 
 export function readSmall(files: FilesystemReader, path: string, limitBytes: number): Buffer | undefined {
   const size = files.sizeOf(path);
   if (size === undefined) return undefined;
-  if (size > limitBytes) throw new Error(`${path}: at most ${limitBytes} bytes expected, found ${size}`);
+  if (size > limitBytes) throw new Error(`${path}: expected at most ${limitBytes} bytes, found ${size}`);
   return Buffer.concat([...files.pieces(path)]);
 }

@@ -40,7 +40,7 @@ export class FolderReader implements FilesystemReader {
   }
 
   *pieces(path: string, start = 0, end?: number): Generator<Buffer> {
-    if (this.sizeOf(path) === undefined) throw new Error(`${path}: a regular file expected, found none`);
+    if (this.sizeOf(path) === undefined) throw new Error(`${path}: expected a regular file, found none`);
     const fd = openSync(this.#path(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       const until = end ?? fstatSync(fd).size;

@@ -86,7 +86,7 @@ export class DiskTree {
     if (!this.isFolder(dirname(relative))) return undefined;
     const stats = lstatSync(this.path(relative), { throwIfNoEntry: false });
     if (stats !== undefined && !stats.isFile())
-      throw new Error(`${this.path(relative)}: a regular file expected, found something else`);
+      throw new Error(`${this.path(relative)}: expected a regular file, found something else`);
     return stats?.size;
   }
 }

@@ -57,7 +57,7 @@ export function parseReadAhead(json: string, name: string): ReadAheadList {
     return list;
   } catch (error) {
     if (error instanceof PreloaderError) throw error;
-    throw new Error(`${name}: a list that docker-preloader record printed expected: ${messageOf(error)}`, {
+    throw new Error(`${name}: expected a list that docker-preloader record printed: ${messageOf(error)}`, {
       cause: error,
     });
   }

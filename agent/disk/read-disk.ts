@@ -253,7 +253,7 @@ class DiskReader {
     const sizeBytes = this.#tree.sizeOf(path);
     if (sizeBytes === undefined) return undefined;
     if (sizeBytes > MAX_TAR_SPLIT_BYTES)
-      throw new Error(`${path}: at most ${MAX_TAR_SPLIT_BYTES} bytes expected, found ${sizeBytes}`);
+      throw new Error(`${path}: expected at most ${MAX_TAR_SPLIT_BYTES} bytes, found ${sizeBytes}`);
     // They are copied: files that are mostly holes would fill the data root from a small disk.
     const names = Math.ceil((sizeBytes - FREE_TAR_SPLIT_BYTES) / TAR_SPLIT_BYTES_OF_NAME);
     if (names > 0 && !this.#tree.hasNames(diff, names))

@@ -62,7 +62,7 @@ export class UnmountedTree implements ReadableTree {
   sizeOf(relative: string): number | undefined {
     const kind = this.isFolder(dirname(relative)) ? this.#files.kindOf(relative) : undefined;
     if (kind !== undefined && kind !== 'file')
-      throw new Error(`${relative}: a regular file expected, found something else`);
+      throw new Error(`${relative}: expected a regular file, found something else`);
     return this.#files.sizeOf(relative);
   }
 }

@@ -43,7 +43,7 @@ async function askOnce(socketPath: string): Promise<string> {
         response.on('end', () =>
           response.statusCode === 200
             ? resolve(text)
-            : reject(new Error(`status 200 expected, found ${response.statusCode ?? 'none'}: ${text.trim()}`)),
+            : reject(new Error(`expected status 200, found ${response.statusCode ?? 'none'}: ${text.trim()}`)),
         );
       },
     );

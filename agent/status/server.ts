@@ -123,7 +123,7 @@ async function answer(
     );
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('Allow', 'GET, HEAD');
-    return send(response, 405, 'application/json', errorBody(`GET expected, found ${request.method ?? 'nothing'}`));
+    return send(response, 405, 'application/json', errorBody(`expected GET, found ${request.method ?? 'nothing'}`));
   }
   try {
     const body = await whileStopped(clock, route.body);

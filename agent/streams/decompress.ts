@@ -35,7 +35,7 @@ async function* gunzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
     // What the source has to say comes through as it is.
     if (!isOfZlib(error)) throw error;
     throw new Error(
-      `whole gzip data expected, found ${error.code === 'Z_BUF_ERROR' ? 'the end of it' : error.message}`,
+      `expected whole gzip data, found ${error.code === 'Z_BUF_ERROR' ? 'the end of it' : error.message}`,
       { cause: error },
     );
   }
@@ -60,9 +60,12 @@ async function* unxz(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arr
     for await (const chunk of child.stdout) yield chunk as Uint8Array;
     const code = await ended;
     if (code !== 0)
-      throw new Error(`whole xz data expected, xz says: ${said.trim() || `exit status ${String(code)}`}`, {
-        cause: fault,
-      });
+      throw new Error(
+        `expected whole xz data, found what xz refuses: ${said.trim() || `exit status ${String(code)}`}`,
+        {
+          cause: fault,
+        },
+      );
   } finally {
     child.kill();
   }

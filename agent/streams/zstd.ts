@@ -33,7 +33,7 @@ export async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator
     for (;;) {
       const magic = await reader.exactly(MAGIC_BYTES);
       if (magic.length === 0) return;
-      if (!isZstd(magic)) throw new Error('a zstd frame expected, found something else');
+      if (!isZstd(magic)) throw new Error('expected a zstd frame, found something else');
       if (isSkippable(magic)) await skip(reader);
       else yield* unpackFrame(magic, reader);
     }
@@ -90,7 +90,7 @@ async function* framePieces(magic: Buffer, reader: ByteReader): AsyncGenerator<F
 
 async function need(reader: ByteReader, length: number): Promise<Buffer> {
   const bytes = await reader.exactly(length);
-  if (bytes.length < length) throw new Error('whole zstd data expected, found the end of it');
+  if (bytes.length < length) throw new Error('expected whole zstd data, found the end of it');
   return bytes;
 }
 
@@ -133,7 +133,7 @@ export function unzstdStart(bytes: Buffer, length: number): Buffer {
 function frameEnd(bytes: Buffer, start: number): number {
   let at = start + MAGIC_BYTES;
   const take = (length: number): Buffer => {
-    if (at + length > bytes.length) throw new Error('whole zstd data expected, found the end of it');
+    if (at + length > bytes.length) throw new Error('expected whole zstd data, found the end of it');
     return bytes.subarray(at, (at += length));
   };
   if (isSkippable(bytes.subarray(start))) return at + 4 + take(4).readUInt32LE(0);

@@ -31,13 +31,17 @@ export async function copyToStdout(path: string): Promise<void> {
     if (isENOSPC(error)) {
       throw new PreloaderError(
         'BUILD_FAILED',
-        '-o -: room for the disk where standard output goes expected, found the filesystem full',
+        '-o -: expected room for the disk where standard output goes, found the filesystem full',
       );
     }
     if (isEPIPE(error)) {
-      throw new PreloaderError('BUILD_FAILED', '-o -: a reader of all of the disk expected, found it gone', {
-        cause: error,
-      });
+      throw new PreloaderError(
+        'BUILD_FAILED',
+        '-o -: expected whoever reads standard output to take the whole disk, found it gone',
+        {
+          cause: error,
+        },
+      );
     }
     throw error;
   } finally {

@@ -13,7 +13,7 @@ const SUN_PATH_MAX = 108;
 export function sendDatagram(path: string, message: Buffer): void {
   const name = path.startsWith('@') ? Buffer.from(`\0${path.slice(1)}`) : cString(path);
   if (name.length > SUN_PATH_MAX)
-    throw new RangeError(`a socket path of at most ${SUN_PATH_MAX} bytes expected, found ${name.length}`);
+    throw new RangeError(`expected a socket path of at most ${SUN_PATH_MAX} bytes, found ${name.length}`);
   const address = Buffer.alloc(2 + name.length);
   address.writeUInt16LE(AF_UNIX, 0);
   name.copy(address, 2);

@@ -97,17 +97,17 @@ export function readUntrusted(path: string, limitBytes: number): Buffer | undefi
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if (isENOENT(error) || isENOTDIR(error)) return undefined;
-    if (isELOOP(error)) throw new Error(`${path}: a regular file expected, found a symlink`, { cause: error });
+    if (isELOOP(error)) throw new Error(`${path}: expected a regular file, found a symlink`, { cause: error });
     throw error;
   }
   try {
     const stats = fstatSync(fd);
-    if (!stats.isFile()) throw new Error(`${path}: a regular file expected, found something else`);
-    if (stats.size > limitBytes) throw new Error(`${path}: at most ${limitBytes} bytes expected, found ${stats.size}`);
+    if (!stats.isFile()) throw new Error(`${path}: expected a regular file, found something else`);
+    if (stats.size > limitBytes) throw new Error(`${path}: expected at most ${limitBytes} bytes, found ${stats.size}`);
     const buffer = Buffer.allocUnsafe(stats.size);
     const length = readPiece(fd, buffer, 0);
     if (length < buffer.length)
-      throw new Error(`${path}: ${plural(buffer.length, 'byte')} expected, found only ${length}`);
+      throw new Error(`${path}: expected ${plural(buffer.length, 'byte')}, found only ${length}`);
     return buffer;
   } finally {
     closeSync(fd);

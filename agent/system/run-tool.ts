@@ -33,6 +33,6 @@ export async function runTool(tool: Tool, args: readonly string[], input?: 'inhe
 export function toolMissing(tool: Tool): PreloaderError {
   return new PreloaderError(
     'TOOL_MISSING',
-    `the program '${tool}' expected, found none: install the package ${packages[tool]}`,
+    `expected the program '${tool}', found none: install the package ${packages[tool]}`,
   );
 }

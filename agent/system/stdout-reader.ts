@@ -10,7 +10,7 @@ const STDOUT = 1;
 export function endWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
-    process.stderr.write(`docker-preloader: standard output: a place with room for it expected: ${messageOf(error)}\n`);
+    process.stderr.write(`docker-preloader: standard output could not be written: ${messageOf(error)}\n`);
     process.exit(1);
   });
 }

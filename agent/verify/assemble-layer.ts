@@ -51,7 +51,7 @@ function* payloadOf(
   fragments: readonly (readonly [number, number])[] = [[0, size]],
 ): Generator<Buffer> {
   const found = files.sizeOf(name);
-  if (found === undefined) throw new Error(`${printable(name)}: a regular file expected, found none`);
+  if (found === undefined) throw new Error(`${printable(name)}: expected a regular file, found none`);
   if (found !== size) throw new Error(`'${printable(name)}': ${plural(size, 'byte')} expected, found ${found}`);
   let end = 0;
   for (const [offset, length] of fragments) {

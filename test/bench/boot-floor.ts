@@ -63,7 +63,7 @@ export function writeFloorList(dataRoot: string, disks: readonly FloorDisk[], li
 function sourceOf(file: string, dataRoot: string, disks: readonly FloorDisk[]): string {
   const relative = path.relative(dataRoot, file);
   const found = disks.map((disk) => path.join(disk.mountPoint, relative)).find((candidate) => existsSync(candidate));
-  if (found === undefined) throw new Error(`${relative}: on a disk expected, found on none`);
+  if (found === undefined) throw new Error(`${relative}: expected on a disk, found on none`);
   return found;
 }
 

@@ -119,7 +119,7 @@ export class Place {
     const timed = JSON.parse(stdout.slice(stdout.lastIndexOf('{'))) as Timed;
     // An agent's SIGTERM comes when it is READY, so that it may end by the signal.
     if (timed.exitStatus !== 0 && timed.readyUsec === 0)
-      throw new Error(`${command.join(' ')}: exit status 0 expected, found ${timed.exitStatus}: ${stderr}`);
+      throw new Error(`${command.join(' ')}: expected exit status 0, found ${timed.exitStatus}: ${stderr}`);
     return timed;
   }
 
@@ -129,7 +129,7 @@ export class Place {
       readonly state: string;
       readonly summary: string;
     };
-    if (status.state !== 'ok') throw new Error(`the agent: ok expected, found ${status.summary}`);
+    if (status.state !== 'ok') throw new Error(`the agent: expected ok, found ${status.summary}`);
     return { timings: status.timings };
   }
 }

@@ -238,7 +238,7 @@ export async function makeImage(
   }
   if (lists.length < LAYERS)
     throw new Error(
-      `${sizeMb} MB of files in /usr expected, found ${(bytes / 1e6).toFixed(0)}: choose a smaller --size`,
+      `expected ${sizeMb} MB of files in /usr, found ${(bytes / 1e6).toFixed(0)}: choose a smaller --size`,
     );
   const layers: string[] = [];
   for (const [index, list] of lists.entries()) {

@@ -251,7 +251,7 @@ class FirstRunBench {
     const daemon = execa(this.#executable, ['run', '--config', config], { env: { NOTIFY_SOCKET: socket.path } });
     const end = cleanUpLater('the agent', () => void daemon.kill());
     const ready = await Promise.race([socket.waitFor('READY=1'), daemon]);
-    if (typeof ready !== 'number') throw new Error('READY=1 of the agent expected, but it ended');
+    if (typeof ready !== 'number') throw new Error('expected READY=1 of the agent, but it ended');
     return {
       readyMs: ready,
       stop: async () => {
@@ -259,7 +259,7 @@ class FirstRunBench {
         await end();
         const { stderr } = await daemon;
         if (readAheadMb > 0 && !stderr.includes('are read ahead'))
-          throw new Error(`reading ahead expected, found ${stderr}`);
+          throw new Error(`expected reading ahead, found ${stderr}`);
       },
     };
   }

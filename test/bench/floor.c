@@ -111,7 +111,7 @@ int main(int argc, char **argv) {
     } else if (strcmp(what, "ready") == 0) {
       ready();
     } else {
-      fprintf(stderr, "floor: an action expected, found %s\n", what);
+      fprintf(stderr, "floor: expected an action, found %s\n", what);
       return 1;
     }
   }

@@ -93,7 +93,7 @@ const isWrong =
 if (values.help) console.log(HELP);
 else if (isWrong) {
   console.error(
-    `docker-preloader bench: 'boot', 'build', 'tests' or 'first-run' with its options expected, found '${process.argv.slice(2).join(' ')}'; --help tells more`,
+    `docker-preloader bench: expected 'boot', 'build', 'tests' or 'first-run' with its options, found '${process.argv.slice(2).join(' ')}'; --help tells more`,
   );
   process.exitCode = 2;
 } else if (

@@ -16,7 +16,7 @@ const root = path.resolve(import.meta.dirname, '../..');
  */
 export async function testRuntimes(patterns: readonly string[]): Promise<Readonly<Record<string, string>>[]> {
   const files = patterns.flatMap((pattern) => globSync(pattern, { cwd: root })).toSorted();
-  if (files.length === 0) throw new Error(`test files expected, found none at ${patterns.join(', ')}`);
+  if (files.length === 0) throw new Error(`expected test files, found none at ${patterns.join(', ')}`);
   const dist = path.join(root, 'dist');
   await build(root, dist);
   const tree = await tempTree('dpl-runtimes');
@@ -43,7 +43,7 @@ export async function testRuntimes(patterns: readonly string[]): Promise<Readonl
           (word) => new RegExp(`^# ${word} (\\d+)$`, 'm').exec(stdout)?.[1],
         );
         if (passed === undefined || failed === undefined)
-          throw new Error(`${file} with ${name}: a count of its tests expected, found ${stdout.slice(-500)}`);
+          throw new Error(`${file} with ${name}: expected a count of its tests, found ${stdout.slice(-500)}`);
         const row = {
           file,
           runtime: name,

@@ -128,5 +128,5 @@ export async function checkCompileCache(folder: string, elsewhere: string): Prom
   } = runtimeProgram('Node 24 module, compile cache', elsewhere, ['--version']);
   const { stdout, stderr } = await execa(program, args, { env: { ...env, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' } });
   if (!/ESM \S+ was accepted/.test(stdout + stderr))
-    throw new Error(`the compile cache: Node to take it expected, found ${stderr.slice(0, 500)}`);
+    throw new Error(`the compile cache: expected Node to take it, found ${stderr.slice(0, 500)}`);
 }

@@ -37,7 +37,7 @@ export async function attachSlow(program: string, file: string, folder: string, 
   await Promise.race([
     once(child.stdout, 'data'),
     once(child, 'exit').then(([code]) => {
-      throw new Error(`slow-disk: to be mounted on ${folder} expected, found exit status ${String(code)}`);
+      throw new Error(`slow-disk: expected to be mounted on ${folder}, found exit status ${String(code)}`);
     }),
   ]);
   const loop = await attachCold(path.join(folder, 'disk'));

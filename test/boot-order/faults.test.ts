@@ -16,8 +16,8 @@ const cases: readonly (readonly [about: string, document: BootDocument, faults: 
     'a system that has neither unit',
     aDocument({ units: [], boot: null, dockerds: [], dockerInfo: null, mounts: [] }),
     [
-      /^NOT_INSTALLED: docker\.service expected, found none.*; apt-get/,
-      /^NOT_INSTALLED: docker-preloader\.service expected.*; dpkg -i/,
+      /^NOT_INSTALLED: expected docker\.service, found none.*; apt-get/,
+      /^NOT_INSTALLED: expected docker-preloader\.service.*; dpkg -i/,
     ],
   ],
   [

@@ -189,7 +189,7 @@ describe('the document', () => {
   });
 
   for (const [about, json, message] of [
-    ['a newer major', { ...aDocument(), documentVersion: '2.0' }, /`documentVersion`: 1\.0 expected, found "2\.0"/],
+    ['a newer major', { ...aDocument(), documentVersion: '2.0' }, /`documentVersion`: expected 1\.0, found "2\.0"/],
     ['times that are none', { ...aDocument(), capturedUsec: -1 }, /`capturedUsec`: expected at least 0, found -1/],
     [
       'a list that is too long',

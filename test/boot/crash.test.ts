@@ -310,7 +310,7 @@ describe('a boot that fails at a layer of a disk', () => {
         assert.throws(() => apply(guest.dataRoot, steps), {
           code: 'DISK_LAYOUT',
           label: record.label,
-          message: /tar-split\.json\.gz: \d+ bytes expected, found only 1$/,
+          message: /tar-split\.json\.gz: expected \d+ bytes, found only 1$/,
         });
         // Of a layer that stays, the link may lead to another disk by now.
         const now = filesIn(guest.dataRoot);
@@ -345,7 +345,7 @@ describe('a boot that fails at a layer of a disk', () => {
     assert.throws(() => plan({ ...input, store: new Store(guest.dataRoot) }), {
       code: 'DISK_LAYOUT',
       label: 'dpl-a',
-      message: /tar-split\.json\.gz: \d+ bytes expected, found only 1$/,
+      message: /tar-split\.json\.gz: expected \d+ bytes, found only 1$/,
     });
   });
 

@@ -55,7 +55,7 @@ export function factsOf(spec: ImageSpec): ImageFacts {
 }
 
 export function must<T>(value: T | undefined): T {
-  if (value === undefined) throw new Error('a value expected, found none');
+  if (value === undefined) throw new Error('expected a value, found none');
   return value;
 }
 

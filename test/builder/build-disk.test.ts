@@ -198,7 +198,7 @@ describe('build and inspect', () => {
     assert.match(ids.join(), /^multi:1 sha256:\w{64},multi:1 sha256:\w{64}$/);
     assert.notEqual(ids[0], ids[1]);
     await refused(
-      /platforms\.tar: entry 'blobs\/sha256\/\w+': an image for linux\/s390x expected, found linux\/amd64, linux\/arm64: choose with --platform/,
+      /platforms\.tar: entry 'blobs\/sha256\/\w+': expected an image for linux\/s390x, found linux\/amd64, linux\/arm64: choose with --platform/,
       1,
       archive,
       '--platform',
@@ -232,36 +232,36 @@ describe('build and inspect', () => {
     const broken = savedArchive([one]);
     broken.write('b', 1024);
     await refused(
-      /broken\.tar: entry '0{64}\/layer\.tar': a layer with digest sha256:\w{64} expected, as in the image's configuration, found sha256:\w{64}/,
+      /broken\.tar: entry '0{64}\/layer\.tar': expected a layer with digest sha256:\w{64}, as in the image's configuration, found sha256:\w{64}/,
       1,
       write('broken.tar', broken),
     );
     await refused(
-      /cut\.tar: at entry '\w+\/layer\.tar': \d+ bytes expected, found \d+: the archive is cut off/,
+      /cut\.tar: at entry '\w+\/layer\.tar': expected \d+ bytes, found \d+: the archive is cut off/,
       1,
       write('cut.tar', bytes('saved.tar').subarray(0, 1_000_000)),
     );
     await refused(
-      /cut\.tar\.gz: whole gzip data expected, found the end of it/,
+      /cut\.tar\.gz: expected whole gzip data, found the end of it/,
       1,
       write('cut.tar.gz', gzipSync(bytes('saved.tar')).subarray(0, 100_000)),
     );
-    await refused(/text\.tar: a tar of images expected/, 1, write('text.tar', Buffer.alloc(2000, 'text')));
-    await refused(/none\.tar: an archive expected, found no such file/, 1, at('none.tar'));
+    await refused(/text\.tar: expected a tar of images/, 1, write('text.tar', Buffer.alloc(2000, 'text')));
+    await refused(/none\.tar: expected an archive, found no such file/, 1, at('none.tar'));
     await refused(
-      /empty\.tar: a tar of images expected, .*; found zeros: a tar without an entry/,
+      /empty\.tar: expected a tar of images, .*; found zeros: a tar without an entry/,
       1,
       write('empty.tar', makeTar([])),
     );
     const other: ArchiveImage = { tags: ['one:1'], layers: [makeTar([{ name: 'b', content: 'b' }])] };
     await refused(
-      /one:1: one image of that name expected, found two: sha256:\w{64} and sha256:\w{64}/,
+      /one:1: expected one image of that name, found two: sha256:\w{64} and sha256:\w{64}/,
       1,
       write('claim.tar', savedArchive([one, other])),
     );
     const climbing: ArchiveImage = { tags: ['out:1'], layers: [makeTar([{ name: '../../out', content: 'out' }])] };
     await refused(
-      /climbing\.tar: entry '0+\/layer\.tar': entry '\.\.\/\.\.\/out': a path below the layer's root expected/,
+      /climbing\.tar: entry '0+\/layer\.tar': entry '\.\.\/\.\.\/out': expected a path below the layer's root/,
       1,
       write('climbing.tar', savedArchive([climbing])),
     );
@@ -286,15 +286,15 @@ describe('build and inspect', () => {
       ),
     );
     await refused(
-      /types\.tar: entry 'blobs\/sha256\/\w+': a layer expected, found the media type 'application\/vnd\.oci\.image\.layer\.v1\.tar\+lz4'/,
+      /types\.tar: entry 'blobs\/sha256\/\w+': expected a layer, found the media type 'application\/vnd\.oci\.image\.layer\.v1\.tar\+lz4'/,
       1,
       write('types.tar', tarOf(types)),
     );
-    await refused(/a size of at least \d+ bytes expected, found 1048576/, 1, at('small.tar'), '--size', '1M');
-    await refused(/--label: 1 to 16 letters/, 2, at('small.tar'), '--label', 'seventeen-letters');
-    await refused(/--label: 1 to 16 letters/, 2, at('small.tar'), '--label', 'sl/ash');
+    await refused(/expected a size of at least \d+ bytes, found 1048576/, 1, at('small.tar'), '--size', '1M');
+    await refused(/--label: expected 1 to 16 letters/, 2, at('small.tar'), '--label', 'seventeen-letters');
+    await refused(/--label: expected 1 to 16 letters/, 2, at('small.tar'), '--label', 'sl/ash');
     await refused(
-      /--label: 1 to 15 letters/,
+      /--label: expected 1 to 15 letters/,
       2,
       at('small.tar'),
       '--filesystem',
@@ -315,7 +315,7 @@ describe('build and inspect', () => {
     const layers = Array.from({ length: 125 }, (_, index) => makeTar([{ name: `layer-${index}`, content: '' }]));
     const names = Array.from({ length: 10_001 }, (_, index) => `many:${index}`);
     await refused(
-      /at most 10000 names of images on a disk expected, found 10001: make several disks of them/,
+      /expected at most 10000 names of images on a disk, found 10001: spread them over several disks/,
       1,
       write('names.tar', savedArchive([{ tags: names, layers: layers.slice(0, 1) }])),
     );
@@ -331,7 +331,7 @@ describe('build and inspect', () => {
       Layers: places,
     }));
     await refused(
-      /at most 16777216 bytes of manifest on a disk expected, found \d{8}: make several disks of them/,
+      /expected at most 16777216 bytes of manifest on a disk, found \d{8}: spread them over several disks/,
       1,
       write(
         'manifest.tar',
@@ -422,7 +422,7 @@ describe('build and inspect', () => {
     mkdirSync(at('full'));
     await execa('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'none', at('full')]);
     const { exitCode, stderr } = await agent(['build', '--quiet', at('small.tar'), '-o', at('full/disk.qcow2')]);
-    assert.match(stderr, /full\/disk\.qcow2: room for the disk beside it expected, found the filesystem full/);
+    assert.match(stderr, /full\/disk\.qcow2: expected room for the disk beside it, found the filesystem full/);
     assert.equal(exitCode, 1);
     assert.deepEqual(readdirSync(at('full')), []);
     await execa('umount', [at('full')]);

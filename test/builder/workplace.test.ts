@@ -110,7 +110,7 @@ describe('build and its output', () => {
       assert.match(
         stderr,
         new RegExp(
-          `^docker-preloader: .*: an output that is none of the inputs expected, found ${what}: choose another$`,
+          `^docker-preloader: .*: expected an output that is none of the inputs, found ${what}: choose another$`,
         ),
         script,
       );
@@ -139,7 +139,7 @@ describe('build and its output', () => {
       assert.equal(exitCode, 1, output);
       assert.match(
         stderr,
-        new RegExp(`^docker-preloader: ${output}: a regular file to replace, or nothing, expected, found ${found}$`),
+        new RegExp(`^docker-preloader: ${output}: expected a regular file to replace, or nothing, found ${found}$`),
       );
     }
     for (const args of ['one.tar', "one.tar -o ''", 'one.tar -o']) {
@@ -147,7 +147,7 @@ describe('build and its output', () => {
     }
     assert.match(
       (await shell('$build one.tar -o nowhere/../x.raw')).stderr,
-      /^docker-preloader: nowhere\/\.\.\/x\.raw: a folder to write in expected: ENOENT/,
+      /^docker-preloader: nowhere\/\.\.\/x\.raw: expected a folder to write in: ENOENT/,
     );
   });
 
@@ -169,7 +169,7 @@ describe('build and its output', () => {
     }
     assert.match(
       (await shell('$build one.tar -o x.raw --compress')).stderr,
-      /--compress: the format qcow2 expected, found raw, by the ending of x\.raw/,
+      /--compress: expected the format qcow2, found raw, by the ending of x\.raw/,
     );
   });
 
@@ -189,9 +189,9 @@ describe('build and its output', () => {
     assert.ok(Buffer.concat(pieces).equals(readFileSync(at('many.raw'))));
 
     for (const [args, message] of [
-      ['-o - --format qcow2', '-o -: the format raw expected, found qcow2, which needs to seek: name a file'],
-      ['-o - --compress', '-o -: the format raw expected, found qcow2'],
-      ['-o - --json', '--json: a file as output expected, found -: the disk itself goes to standard output'],
+      ['-o - --format qcow2', '-o -: expected the format raw, found qcow2, which needs to seek: name a file'],
+      ['-o - --compress', '-o -: expected the format raw, found qcow2'],
+      ['-o - --json', '--json: expected a file as output, found -: the disk itself goes to standard output'],
     ] as const) {
       const { exitCode, stdout, stderr } = await shell(`$build one.tar ${args}`);
       assert.deepEqual([exitCode, stdout], [2, '']);
@@ -203,7 +203,7 @@ describe('build and its output', () => {
       { reject: false, stdin: 'ignore' },
     );
     assert.equal(terminal.exitCode, 2, terminal.stdout);
-    assert.match(terminal.stdout, /-o -: a file or a pipe as standard output expected, found a terminal/);
+    assert.match(terminal.stdout, /-o -: expected a file or a pipe as standard output, found a terminal/);
     assert.deepEqual(readdirSync(at('tmp')), []);
   });
 
@@ -211,11 +211,11 @@ describe('build and its output', () => {
     const gone = await shell('{ $build --quiet many.tar -o -; echo "status $?" >&2; } | head -c 100 > /dev/null');
     assert.match(
       gone.stderr,
-      /^docker-preloader: -o -: a reader of all of the disk expected, found it gone\nstatus 1$/,
+      /^docker-preloader: -o -: expected whoever reads standard output to take the whole disk, found it gone\nstatus 1$/,
     );
     assert.match(
       (await shell('$build --quiet many.tar -o - > /dev/full')).stderr,
-      /^docker-preloader: -o -: room for the disk where standard output goes expected/,
+      /^docker-preloader: -o -: expected room for the disk where standard output goes/,
     );
     const child = spawn(command, [...first, 'build', at('many.tar'), '-o', '-'], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -243,7 +243,7 @@ describe('build and its output', () => {
     const { stderr } = await shell('TMPDIR=$PWD/nowhere $build --quiet many.tar -o - > /dev/null');
     assert.match(
       stderr,
-      /^docker-preloader: \S+\/nowhere: a folder for temporary files expected: ENOENT.*: name another in TMPDIR$/,
+      /^docker-preloader: \S+\/nowhere: expected a folder for temporary files: ENOENT.*: name another in TMPDIR$/,
     );
   });
 
@@ -303,7 +303,7 @@ describe('build and its output', () => {
     writeFileSync(at('broken.tar'), broken);
     assert.match(
       (await shell('$build --quiet --dry-run broken.tar')).stderr,
-      /a layer with digest sha256:\w{64} expected/,
+      /expected a layer with digest sha256:\w{64}/,
     );
   });
 });

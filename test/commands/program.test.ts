@@ -157,7 +157,7 @@ describe('the command line', { concurrency: 2 }, () => {
       const result = await run('boot-order', ...options, file);
       assert.deepEqual([result.status, result.stdout], [status, '']);
       assert.match(result.stderr, oneLine);
-      assert.match(result.stderr, /boot\.json: what `docker-preloader boot-order --json` prints expected/);
+      assert.match(result.stderr, /boot\.json: expected what `docker-preloader boot-order --json` prints/);
     }
   });
 
@@ -203,7 +203,7 @@ describe('the command line', { concurrency: 2 }, () => {
       assert.equal(status, 1, args.join(' '));
       assert.match(
         stderr,
-        /^(<4>[^\n]*\n)?docker-preloader: standard output: a place with room for it expected: ENOSPC[^\n]*\n$/,
+        /^(<4>[^\n]*\n)?docker-preloader: standard output could not be written: ENOSPC[^\n]*\n$/,
         args.join(' '),
       );
     }

@@ -33,7 +33,7 @@ describe('`status --watch`', () => {
     for (let tries = 0; !printed.some(look); tries += 1) {
       if (tries > 200)
         assert.fail(
-          `${what} expected, found ${printed.map(({ phase, summary }) => `${phase}: ${summary}`).join('\n')}`,
+          `expected ${what}, found ${printed.map(({ phase, summary }) => `${phase}: ${summary}`).join('\n')}`,
         );
       await delay(50);
     }

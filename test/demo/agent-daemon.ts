@@ -71,7 +71,7 @@ export async function startAgent(folder: string, labels: readonly string[]): Pro
   output(readFileSync(logFile, 'utf8'));
   if (readyAt === undefined)
     throw new Error(
-      `READY=1 of the agent expected, but it ended with exit status ${String(child.exitCode ?? child.signalCode)}; what it said is above`,
+      `expected READY=1 of the agent, but it ended with exit status ${String(child.exitCode ?? child.signalCode)}; what it said is above`,
     );
   await socket.close();
   const own = (...args: readonly string[]): [string, ...string[]] => [program, ...before, ...args, '--config', config];
@@ -95,7 +95,7 @@ export async function startAgent(folder: string, labels: readonly string[]): Pro
       const [code, signal] = (await exited) as [number | null, string | null];
       await end();
       if (code !== 0)
-        throw new Error(`Exit status 0 of the agent after SIGTERM expected, found ${String(code ?? signal)}`);
+        throw new Error(`expected exit status 0 of the agent after SIGTERM, found ${String(code ?? signal)}`);
     },
   };
 }

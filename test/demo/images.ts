@@ -67,7 +67,7 @@ export function expectImages(printed: string, tags: readonly string[]): void {
     .sort();
   if (found.join() !== tags.toSorted().join()) {
     throw new Error(
-      `Docker with the images ${tags.join(', ')} expected, found ${found.length === 0 ? 'none' : found.join(', ')}: \`docker-preloader status\` above tells what was left out, else report it with this output`,
+      `expected Docker with the images ${tags.join(', ')}, found ${found.length === 0 ? 'none' : found.join(', ')}: \`docker-preloader status\` above tells what was left out, else report it with this output`,
     );
   }
 }

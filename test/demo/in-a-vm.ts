@@ -109,7 +109,7 @@ function printingGuest(vm: Guest) {
 
 async function makeQcow2(folder: string, images: readonly DemoImage[], name: DemoImage['name']): Promise<VirtualDisk> {
   const image = images.find((candidate) => candidate.name === name);
-  if (image === undefined) throw new Error(`An image ${name} expected, found none`);
+  if (image === undefined) throw new Error(`expected an image ${name}, found none`);
   return { id: `dpl-${name}`, file: await makeDisk(folder, image, `dpl-${name}`, 'qcow2') };
 }
 
@@ -163,7 +163,7 @@ function qemuCommand(folder: string): string {
     if (argv[0]?.startsWith('qemu-system') === true && argv.some((word) => word.includes(`${folder}/`)))
       return `${shellLine(argv)} &`;
   }
-  throw new Error('A running QEMU expected, found none');
+  throw new Error('expected a running QEMU, found none');
 }
 
 function commandLine(pid: string): string[] {

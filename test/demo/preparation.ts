@@ -27,11 +27,11 @@ const vmPackages = [
 export async function prepare(options: { readonly install: boolean; readonly vm: boolean }): Promise<void> {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Error(
-      `Linux on x86-64 expected, found ${process.platform} on ${process.arch}: run it in a virtual machine with Debian 12`,
+      `expected Linux on x86-64, found ${process.platform} on ${process.arch}: run it in a virtual machine with Debian 12`,
     );
   }
   if (process.getuid?.() !== 0)
-    throw new Error('root expected, for mounts, loop devices and a dockerd of its own: run `sudo npm start`');
+    throw new Error('expected root, for mounts, loop devices and a dockerd of its own: run `sudo npm start`');
   await working('installing', () =>
     ensureDebianPackages(options.vm ? vmPackages : hostPackages, { install: options.install }),
   );

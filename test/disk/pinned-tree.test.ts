@@ -101,7 +101,7 @@ describe('a disk whose manifest is pinned', () => {
         rmSync(path.join(root, at.repositories));
         symlinkSync('../../docker-preloader.json', path.join(root, at.repositories));
       },
-      /a regular file expected, found a symlink$/,
+      /expected a regular file, found a symlink$/,
     ],
     [
       'an image less',

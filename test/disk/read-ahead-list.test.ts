@@ -18,7 +18,7 @@ describe('a list of what to read ahead', () => {
     it(`does not have ${JSON.stringify(path)}`, () =>
       assert.throws(
         () => parseReadAhead(listOf(path), 'list'),
-        /^Error: list: a list that docker-preloader record printed expected: `layers\.0\.files\.0\.path`: expected /,
+        /^Error: list: expected a list that docker-preloader record printed: `layers\.0\.files\.0\.path`: expected /,
       ));
   }
 

@@ -135,25 +135,25 @@ const cases: readonly Case[] = [
     is: 'a cache-id is a symlink',
     spoil: recordOdd('cache-id', (file) => symlinkSync('/etc/hostname', file)),
     code: 'LAYER_INVALID',
-    says: /cache-id: a regular file expected, found a symlink/,
+    says: /cache-id: expected a regular file, found a symlink/,
   },
   {
     is: 'a cache-id is a fifo',
     spoil: recordOdd('cache-id', fifo),
     code: 'LAYER_INVALID',
-    says: /cache-id: a regular file expected, found something else/,
+    says: /cache-id: expected a regular file, found something else/,
   },
   {
     is: 'a cache-id is a folder',
     spoil: recordOdd('cache-id', (file) => mkdirSync(file)),
     code: 'LAYER_INVALID',
-    says: /cache-id: a regular file expected, found something else/,
+    says: /cache-id: expected a regular file, found something else/,
   },
   {
     is: 'a cache-id is a device',
     spoil: recordOdd('cache-id', device),
     code: 'LAYER_INVALID',
-    says: /cache-id: a regular file expected, found something else/,
+    says: /cache-id: expected a regular file, found something else/,
   },
   {
     is: 'a size is 10 GB of nothing',
@@ -162,7 +162,7 @@ const cases: readonly Case[] = [
       truncateSync(file, 10e9);
     }),
     code: 'LAYER_INVALID',
-    says: /size: at most 4096 bytes expected, found 10000000000/,
+    says: /size: expected at most 4096 bytes, found 10000000000/,
   },
   {
     is: 'a size is no number',
@@ -204,13 +204,13 @@ const cases: readonly Case[] = [
     is: 'a tar-split is a symlink',
     spoil: recordOdd('tar-split.json.gz', (file) => symlinkSync('/etc/passwd', file)),
     code: 'LAYER_INVALID',
-    says: /tar-split\.json\.gz: a regular file expected, found something else/,
+    says: /tar-split\.json\.gz: expected a regular file, found something else/,
   },
   {
     is: 'a tar-split is a fifo',
     spoil: recordOdd('tar-split.json.gz', fifo),
     code: 'LAYER_INVALID',
-    says: /tar-split\.json\.gz: a regular file expected, found something else/,
+    says: /tar-split\.json\.gz: expected a regular file, found something else/,
   },
   {
     is: 'a tar-split is 10 GB of nothing',
@@ -219,7 +219,7 @@ const cases: readonly Case[] = [
       truncateSync(file, 10e9);
     }),
     code: 'LAYER_INVALID',
-    says: /tar-split\.json\.gz: at most 1073741824 bytes expected, found 10000000000/,
+    says: /tar-split\.json\.gz: expected at most 1073741824 bytes, found 10000000000/,
   },
   {
     is: 'a configuration is another',
@@ -231,13 +231,13 @@ const cases: readonly Case[] = [
     is: 'a configuration is a symlink',
     spoil: config((file) => symlinkSync('/etc/passwd', file)),
     code: 'IMAGE_INVALID',
-    says: /a regular file expected, found a symlink/,
+    says: /expected a regular file, found a symlink/,
   },
   {
     is: 'a configuration is a fifo',
     spoil: config(fifo),
     code: 'IMAGE_INVALID',
-    says: /a regular file expected, found something else/,
+    says: /expected a regular file, found something else/,
   },
   {
     is: 'a configuration is 10 GB of nothing',
@@ -246,7 +246,7 @@ const cases: readonly Case[] = [
       truncateSync(file, 10e9);
     }),
     code: 'IMAGE_INVALID',
-    says: /at most 8388608 bytes expected, found 10000000000/,
+    says: /expected at most 8388608 bytes, found 10000000000/,
   },
   {
     is: 'a configuration is empty',
@@ -264,7 +264,7 @@ const cases: readonly Case[] = [
     is: 'metadata is a fifo',
     spoil: ({ paths }) => replace(`${paths.imageMetadata(badID)}/lastUpdated`, fifo),
     code: 'IMAGE_INVALID',
-    says: /lastUpdated: a regular file expected/,
+    says: /lastUpdated: expected a regular file/,
   },
   {
     is: 'a name names what is not there',

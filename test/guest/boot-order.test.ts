@@ -73,7 +73,7 @@ const cases = {
     about: 'a unit that docker.service does not want',
     make: `systemctl disable docker-preloader && sed 's/^WantedBy=docker.service/WantedBy=multi-user.target/' ${packaged} > ${unitFile} && systemctl enable docker-preloader`,
     code: 'NOT_WANTED',
-    says: /docker-preloader\.service is wanted only by multi-user\.target: docker\.service expected to want it/,
+    says: /docker-preloader\.service is wanted only by multi-user\.target: expected docker\.service to want it/,
     with: ['STARTED_EARLY'],
   },
   unordered: {
@@ -129,7 +129,7 @@ const cases = {
     about: 'a required label without the strict drop-in',
     make: `echo '{"required":["dpl-a"]}' > /etc/docker-preloader/config.json`,
     code: 'NOT_STRICT',
-    says: /dpl-a required, but Docker starts without: the strict drop-in expected, found the lenient drop-in/,
+    says: /dpl-a required, but Docker starts without: expected the strict drop-in, found the lenient drop-in/,
     tidy: 'echo {} > /etc/docker-preloader/config.json; rm /etc/systemd/system/docker.service.d/50-docker-preloader.conf',
   },
   masked: {
@@ -154,14 +154,14 @@ const cases = {
       'ExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock --data-root /var/lib/docker/elsewhere',
     ),
     code: 'OTHER_STORE',
-    says: /docker info: data root \/var\/lib\/docker, which was filled, expected, found \/var\/lib\/docker\/elsewhere/,
+    says: /docker info: expected data root \/var\/lib\/docker, which was filled, found \/var\/lib\/docker\/elsewhere/,
     tidy: 'rm /etc/systemd/system/docker.service.d/test.conf; echo {} > /etc/docker-preloader/config.json',
   },
   driver: {
     about: "docker info's storage driver that is not the one that is filled",
     make: `cp /etc/docker/daemon.json /etc/docker/daemon.json.before && sed 's|{|{ "storage-driver": "vfs",|' /etc/docker/daemon.json.before > /etc/docker/daemon.json`,
     code: 'OTHER_STORE',
-    says: /docker info: storage driver overlay2, the one that is filled, expected, found vfs/,
+    says: /docker info: expected storage driver overlay2, the one that is filled, found vfs/,
     tidy: 'mv /etc/docker/daemon.json.before /etc/docker/daemon.json',
   },
 } as const satisfies Record<string, FaultCase>;
@@ -248,7 +248,7 @@ describe(`boot-order on a booted Debian ${suite}`, () => {
     for (const unseen of [
       /docker info: .*group docker/,
       /first starts and cycles: /,
-      /whether docker-preloader\.service sees the mounts of PID 1: root expected/,
+      /whether docker-preloader\.service sees the mounts of PID 1: only root can look/,
     ]) {
       assert.match(checked.stderr, new RegExp(`^docker-preloader: not looked at: ${unseen.source}`, 'm'));
     }
@@ -335,7 +335,7 @@ describe(`boot-order on a booted Debian ${suite}`, () => {
 /** Types what the line says, as a person would. */
 async function mend(guest: Guest, { code, says }: FaultCase, lines: readonly string[]): Promise<void> {
   const isOf = (line: string): boolean => line.startsWith(`${code}:`) && says.test(line);
-  const line = lines.find(isOf) ?? assert.fail(`${code}, ${says.source} expected, found:\n${lines.join('\n')}`);
+  const line = lines.find(isOf) ?? assert.fail(`expected ${code}, ${says.source}, found:\n${lines.join('\n')}`);
   const command = line.slice(line.indexOf('; type: ') + '; type: '.length);
   await ok(guest, command);
   const left = (await guest.run('docker-preloader boot-order --check')).stdout

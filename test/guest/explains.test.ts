@@ -183,7 +183,7 @@ describe('at the console of a guest with two disks and a dirty one', () => {
     );
     assert.match(
       await ask('--request DELETE', '/v1/status'),
-      /^HTTP\/1\.1 405 [^]*allow: GET, HEAD[^]*\r\n\r\n\{"error":"GET expected, found DELETE"\}/i,
+      /^HTTP\/1\.1 405 [^]*allow: GET, HEAD[^]*\r\n\r\n\{"error":"expected GET, found DELETE"\}/i,
     );
     assert.match(
       await ask('', '/metrics'),

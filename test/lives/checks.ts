@@ -121,7 +121,7 @@ function checkStatus(guest: Guest, { conflicts }: Outcome, expected: State): voi
   for (const name of conflicts)
     assert.ok(
       findings.some(({ code, image }) => code === 'TAG_CONFLICT' && image === name),
-      `a finding on ${name} expected:\n${said}`,
+      `expected a finding on ${name}:\n${said}`,
     );
   const { same, other } = guest.twins();
   const told = (wanted: string): string[] =>

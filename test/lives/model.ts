@@ -197,7 +197,7 @@ export class Model {
     const expected = new Map(outcome.names);
     for (const [name, values] of outcome.either) {
       const found = now.get(name);
-      assert.ok(values.includes(found), `${name}: one of ${values.join(', ')} expected, found ${found}`);
+      assert.ok(values.includes(found), `${name}: expected one of ${values.join(', ')}, found ${found}`);
       if (found === undefined) expected.delete(name);
       else expected.set(name, found);
     }

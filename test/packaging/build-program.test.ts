@@ -90,7 +90,7 @@ describe('npm run build', () => {
     assert.deepEqual([status, stdout], [1, '']);
     assert.match(
       stderr,
-      /^docker-preloader: Node 24 or later expected, found 20\.20\.2: run this file with a newer one, or the executable, which needs none\n$/,
+      /^docker-preloader: expected Node 24 or later, found 20\.20\.2: run this file with a newer one, or the executable, which needs none\n$/,
     );
   });
 

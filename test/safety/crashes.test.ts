@@ -45,7 +45,7 @@ for (const name of ['first boot', 'upgrade', 'detach'] as const) {
         await bench.restore(scenario.prepared);
         calls = await recordCalls(bench.config, bench.dataRoot, path.join(bench.folder, 'strace.log'));
         undisturbed = readTree(bench.dataRoot);
-        assert.ok(calls.length > 30, `calls that change the store expected, found ${calls.length}`);
+        assert.ok(calls.length > 30, `expected calls that change the store, found ${calls.length}`);
         assert.deepEqual(storeProblems(bench.dataRoot, scenario.user), []);
       });
 
@@ -97,7 +97,7 @@ async function tryPoint(
   const problems: string[] = [];
   // strace ends as the process that it follows does.
   if (fault !== 'KILL' && ![0, 1, 3].includes(outcome.exitCode ?? -1))
-    problems.push(`exit status 0, 1 or 3 expected, found ${String(outcome.exitCode)}: ${outcome.all}`);
+    problems.push(`expected exit status 0, 1 or 3, found ${String(outcome.exitCode)}: ${outcome.all}`);
   problems.push(...storeProblems(bench.dataRoot, scenario.user));
   // What cannot be removed stays until the next run.
   if (fault !== 'KILL' && !/^(unlink|rmdir)/.test(call.name))

@@ -201,17 +201,17 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     'repositories.json a symlink',
     ({ paths }) => link(paths.repositories, '/etc/shadow'),
-    /repositories\.json: a regular file expected, found a symlink/,
+    /repositories\.json: expected a regular file, found a symlink/,
   ),
   odd(
     'a configuration a symlink',
     ({ paths, bad }) => link(paths.image(bad.id), '/etc/shadow'),
-    /is left out: .*: a regular file expected, found a symlink/,
+    /is left out: .*: expected a regular file, found a symlink/,
   ),
   odd(
     'a tar-split a symlink',
     ({ record }) => link(`${record(1)}/tar-split.json.gz`, '/etc/shadow'),
-    /a regular file expected/,
+    /expected a regular file/,
   ),
   odd(
     'the manifest a symlink',
@@ -222,7 +222,7 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     'metadata a symlink',
     ({ paths, bad }) => link(`${paths.imageMetadata(bad.id)}/parent`, '/etc/shadow'),
-    /is left out: .*: a regular file expected, found a symlink/,
+    /is left out: .*: expected a regular file, found a symlink/,
   ),
   cacheId('with `..`', '../../../etc'),
   cacheId('of dots', '..'),
@@ -246,9 +246,9 @@ export const hostileDisks: readonly HostileDisk[] = [
     ({ paths }) => text(`${paths.images}/${'f'.repeat(255)}`, '{}'),
     /names of 64 hex digits expected/,
   ),
-  odd('a fifo for repositories.json', ({ paths }) => fifo(paths.repositories), /a regular file expected/),
-  odd('a fifo for a configuration', ({ paths, bad }) => fifo(paths.image(bad.id)), /a regular file expected/),
-  odd('a fifo for the manifest', ({ root }) => fifo(`${root}/docker-preloader.json`), /a regular file expected/, false),
+  odd('a fifo for repositories.json', ({ paths }) => fifo(paths.repositories), /expected a regular file/),
+  odd('a fifo for a configuration', ({ paths, bad }) => fifo(paths.image(bad.id)), /expected a regular file/),
+  odd('a fifo for the manifest', ({ root }) => fifo(`${root}/docker-preloader.json`), /expected a regular file/, false),
   odd(
     'a character device for `size`',
     ({ record }) => device(`${record(1)}/size`, 'c', 1, 5),
@@ -260,30 +260,30 @@ export const hostileDisks: readonly HostileDisk[] = [
     /cache-id: |EACCES|permission/,
   ),
   odd('a socket for `parent`', ({ record }) => socket(`${record(1)}/parent`), /parent: |ENXIO/),
-  odd('a folder for `diff` of a record', ({ record }) => folder(`${record(1)}/diff`), /diff: a regular file expected/),
-  odd('a folder for repositories.json', ({ paths }) => folder(paths.repositories), /a regular file expected/),
-  odd('a fifo for a tar-split', ({ record }) => fifo(`${record(1)}/tar-split.json.gz`), /a regular file expected/),
+  odd('a folder for `diff` of a record', ({ record }) => folder(`${record(1)}/diff`), /diff: expected a regular file/),
+  odd('a folder for repositories.json', ({ paths }) => folder(paths.repositories), /expected a regular file/),
+  odd('a fifo for a tar-split', ({ record }) => fifo(`${record(1)}/tar-split.json.gz`), /expected a regular file/),
   odd('a fifo for registry sources', ({ paths, bad }) => fifo(paths.metadataByDiffID(must(bad.diffIDs[0]))), undefined),
   odd(
     'a configuration of 10 GB',
     ({ paths, bad }) => sparse(paths.image(bad.id)),
-    /at most \d+ bytes expected, found 10737418240/,
+    /expected at most \d+ bytes, found 10737418240/,
   ),
   odd(
     'repositories.json of 10 GB',
     ({ paths }) => sparse(paths.repositories),
-    /at most \d+ bytes expected, found 10737418240/,
+    /expected at most \d+ bytes, found 10737418240/,
   ),
   odd(
     'a manifest of 10 GB',
     ({ root }) => sparse(`${root}/docker-preloader.json`),
-    /at most \d+ bytes expected, found 10737418240/,
+    /expected at most \d+ bytes, found 10737418240/,
     false,
   ),
   odd(
     'a tar-split of 10 GB',
     ({ record }) => sparse(`${record(1)}/tar-split.json.gz`),
-    /at most \d+ bytes expected, found 10737418240/,
+    /expected at most \d+ bytes, found 10737418240/,
   ),
   odd(
     'a tar-split of 1 GiB of holes',
@@ -298,7 +298,7 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     'a `size` of 10 GB',
     ({ record }) => sparse(`${record(1)}/size`),
-    /at most \d+ bytes expected, found 10737418240/,
+    /expected at most \d+ bytes, found 10737418240/,
   ),
   odd(
     'repositories.json of great depth',
@@ -319,7 +319,7 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     'a manifest of 60 MB',
     ({ root }) => text(`${root}/docker-preloader.json`, Buffer.alloc(60_000_000, '0,')),
-    /at most \d+ bytes expected, found 60000000/,
+    /expected at most \d+ bytes, found 60000000/,
     false,
   ),
   odd(
@@ -466,7 +466,7 @@ export const hostileDisks: readonly HostileDisk[] = [
       repositories(craft, {
         spare: Object.fromEntries(Array.from({ length: 300_000 }, (_, index) => [`spare:${index + 1}`, craft.good.id])),
       }),
-    /at most \d+ bytes expected, found \d+/,
+    /expected at most \d+ bytes, found \d+/,
     false,
   ),
   odd(

@@ -110,7 +110,7 @@ async function applyWithin(
   figures.push({ what, result });
   assert.ok(
     result.exitCode === 0 || result.exitCode === 3,
-    `exit status 0 or 3 expected, found ${String(result.exitCode)}: ${result.all.slice(0, 2000)}`,
+    `expected exit status 0 or 3, found ${String(result.exitCode)}: ${result.all.slice(0, 2000)}`,
   );
   assert.ok(result.peakMb < limits.peakMb, `${result.peakMb.toFixed(0)} MB`);
   assert.ok(result.seconds < limits.seconds, `${result.seconds} s`);
@@ -146,7 +146,7 @@ function checkStore(): void {
       else {
         assert.ok(
           stats.isFile() && stats.size < 2 ** 20 * 33,
-          `${file}: a file of common size expected, found mode ${stats.mode.toString(8)} of ${stats.size} bytes`,
+          `${file}: expected a file of common size, found mode ${stats.mode.toString(8)} of ${stats.size} bytes`,
         );
         if (stats.size < 4096) assert.ok(!readFileSync(file, 'utf8').includes(SECRET.trim()), file);
       }

@@ -68,7 +68,7 @@ export async function recordCalls(config: string, folder: string, log: string): 
   await ensureDebianPackages(['strace'], { install: true });
   const { exitCode, all } = await traced(config, log, []);
   if (exitCode !== 0 && exitCode !== 3)
-    throw new Error(`an undisturbed run expected, found exit status ${String(exitCode)}: ${all}`);
+    throw new Error(`expected an undisturbed run, found exit status ${String(exitCode)}: ${all}`);
   const lines = readFileSync(log, 'utf8').split('\n');
   const calls: Call[] = [];
   for (const [number, line] of lines.entries()) {

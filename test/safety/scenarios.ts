@@ -106,7 +106,7 @@ export class Bench {
     await rm(path.join(this.folder, 'status'), { recursive: true, force: true });
     const result = await agent(['apply', '--config', this.config]);
     if (result.exitCode !== 0 && result.exitCode !== 3)
-      throw new Error(`apply: exit status 0 or 3 expected, found ${String(result.exitCode)}: ${result.all}`);
+      throw new Error(`apply: expected exit status 0 or 3, found ${String(result.exitCode)}: ${result.all}`);
     return result;
   }
 
@@ -195,7 +195,7 @@ export async function dockerdProblems(bench: Bench, { user, containers }: Scenar
         .map((line) => line.split(' ') as [string, string]),
     );
     for (const [name, id] of user.references)
-      if (images.get(name) !== id) problems.push(`image ${name}: ${id} expected, found ${images.get(name) ?? 'none'}`);
+      if (images.get(name) !== id) problems.push(`image ${name}: expected ${id}, found ${images.get(name) ?? 'none'}`);
     const found = (await dockerd.cli(['ps', '--all', '--format', '{{.Names}}'])).split('\n');
     for (const name of containers) if (!found.includes(name)) problems.push(`container ${name} is gone`);
     await dockerd.cli(['volume', 'prune', '--force']);

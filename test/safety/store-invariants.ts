@@ -88,7 +88,7 @@ export function userProblems(dataRoot: string, user: UserPart, tree: Tree = read
   const problems = differences(user.entries, kept);
   for (const link of user.links)
     if (tree.get(link)?.startsWith('link ') !== true)
-      problems.push(`${link}: a link expected, found ${tree.get(link) ?? 'nothing'}`);
+      problems.push(`${link}: expected a link, found ${tree.get(link) ?? 'nothing'}`);
   let references: ReadonlyMap<string, string>;
   try {
     references = referencesOf(dataRoot);
@@ -97,19 +97,19 @@ export function userProblems(dataRoot: string, user: UserPart, tree: Tree = read
   }
   for (const [name, image] of user.references)
     if (references.get(name) !== image)
-      problems.push(`${name}: ${image} expected, found ${references.get(name) ?? 'none'}`);
+      problems.push(`${name}: expected ${image}, found ${references.get(name) ?? 'none'}`);
   return problems;
 }
 
 /** Each reference leads to a configuration that is whole, and that to records of all layers. */
 function imageProblems(dataRoot: string, tree: Tree, name: string, image: string): string[] {
   const file = `${IMAGE}/imagedb/content/sha256/${hexOf(image)}`;
-  if (!tree.has(file)) return [`${name}: ${file} expected, found none`];
+  if (!tree.has(file)) return [`${name}: expected ${file}, found none`];
   const config = readFileSync(path.join(dataRoot, file));
-  if (sha256(config) !== image) return [`${name}: a configuration with digest ${image} expected, found another`];
+  if (sha256(config) !== image) return [`${name}: expected a configuration with digest ${image}, found another`];
   return chainsOf(config.toString('utf8'))
     .filter((chain) => !tree.has(`${IMAGE}/layerdb/sha256/${hexOf(chain)}`))
-    .map((chain) => `${name}: a record of layer ${chain} expected, found none`);
+    .map((chain) => `${name}: expected a record of layer ${chain}, found none`);
 }
 
 /** No half record: each one that dockerd would see has its files, its parent and a folder in overlay2/. */
@@ -123,14 +123,14 @@ function layerProblems(dataRoot: string, tree: Tree): string[] {
     const diff = asDiffID(text(`${file}/diff`));
     const parent = text(`${file}/parent`);
     const cacheId = text(`${file}/cache-id`);
-    if (diff === undefined) problems.push(`${file}/diff: a digest expected, found ${text(`${file}/diff`)}`);
-    if (!/^\d+$/.test(text(`${file}/size`))) problems.push(`${file}/size: a number expected`);
+    if (diff === undefined) problems.push(`${file}/diff: expected a digest, found ${text(`${file}/diff`)}`);
+    if (!/^\d+$/.test(text(`${file}/size`))) problems.push(`${file}/size: expected a number`);
     if (diff !== `sha256:${hex}` && !tree.has(`${IMAGE}/layerdb/sha256/${parent.slice(7)}`))
-      problems.push(`${file}/parent: a recorded layer expected, found '${parent}'`);
+      problems.push(`${file}/parent: expected a recorded layer, found '${parent}'`);
     const link = text(`overlay2/${cacheId}/link`);
-    if (cacheId === '' || link === '') problems.push(`${file}: overlay2/${cacheId}/link expected, found none`);
+    if (cacheId === '' || link === '') problems.push(`${file}: expected overlay2/${cacheId}/link, found none`);
     else if (tree.get(`overlay2/l/${link}`) !== `link ../${cacheId}/diff`)
-      problems.push(`${file}: overlay2/l/${link} expected, found ${tree.get(`overlay2/l/${link}`) ?? 'none'}`);
+      problems.push(`${file}: expected overlay2/l/${link}, found ${tree.get(`overlay2/l/${link}`) ?? 'none'}`);
   }
   return problems;
 }

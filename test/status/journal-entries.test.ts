@@ -150,7 +150,7 @@ describe('each event', () => {
       try {
         const findings = await reach[code]({ ...disk, folder, attach: (file) => attached(file, after), after });
         const found = findings.find((one) => one.code === code);
-        assert.ok(found, `${code} expected, found ${JSON.stringify(findings)}`);
+        assert.ok(found, `expected ${code}, found ${JSON.stringify(findings)}`);
         assert.ok(!found.message.includes('\n'));
         reached.set(code, findingEvent(found));
       } finally {

@@ -308,7 +308,7 @@ describe('the status socket', () => {
   it('says so while there is no status', async (t) => {
     const socketPath = await serve(t, json(undefined));
     assert.equal((await ask(socketPath, 'GET', '/v1/status')).status, 503);
-    await assert.rejects(fetchStatus(socketPath), /status 200 expected, found 503: \{"error":"no status yet"\}/);
+    await assert.rejects(fetchStatus(socketPath), /expected status 200, found 503: \{"error":"no status yet"\}/);
   });
 
   it('takes the place of a socket that a killed daemon has left', async (t) => {

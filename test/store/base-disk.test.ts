@@ -50,7 +50,7 @@ describe('a disk that stands on another', () => {
   it('holds what has changed and little more', () => {
     assert.ok(
       statSync(upper).size <= layerBytes + OVERHEAD_BYTES,
-      `at most ${layerBytes + OVERHEAD_BYTES} bytes expected, found ${statSync(upper).size}`,
+      `expected at most ${layerBytes + OVERHEAD_BYTES} bytes, found ${statSync(upper).size}`,
     );
     assert.ok(statSync(base).size > 20 * mib);
   });

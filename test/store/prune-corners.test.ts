@@ -207,7 +207,7 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
     await until('a line about it', () =>
       /what a prune takes comes back when Docker next starts, and not before: /.test(daemon.log()),
     );
-    assert.match(daemon.log(), /dockerd on \S+\/data expected at \S+, found one on \S+\/other\/data; set `dockerHost`/);
+    assert.match(daemon.log(), /expected dockerd on \S+\/data at \S+, found one on \S+\/other\/data; set `dockerHost`/);
     await other.stop();
   });
 

@@ -285,7 +285,7 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
         }),
         /`layers\.0\.files\.0\.path`: expected a path below the root of a layer, found "\.\.\/\.\.\/\.\.\/image"/,
       ],
-      ['huge', Buffer.alloc(4 * 1024 * 1024 + 1, ' '), /at most 4194304 bytes expected, found 4194305/],
+      ['huge', Buffer.alloc(4 * 1024 * 1024 + 1, ' '), /expected at most 4194304 bytes, found 4194305/],
     ] as const) {
       await build('damaged.ext4', '--read-ahead', at('recorded.json'), '--size', '32M');
       writeFileSync(at(name), content);
@@ -307,13 +307,13 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
 
   it('is refused by `build` where it is no list, and files that are not on the disk are left out of it', async () => {
     for (const [file, expected] of [
-      ['app.tar', /app\.tar: at most 4194304 bytes expected/],
+      ['app.tar', /app\.tar: expected at most 4194304 bytes/],
       [
         'inspected.json',
-        /^docker-preloader: --read-ahead: \S+inspected\.json: a list that docker-preloader record printed expected: /,
+        /^docker-preloader: --read-ahead: \S+inspected\.json: expected a list that docker-preloader record printed: /,
       ],
-      ['nowhere', /nowhere: a list that docker-preloader record printed expected, found no such file/],
-      ['', /a regular file expected, found something else/],
+      ['nowhere', /nowhere: expected a list that docker-preloader record printed, found no such file/],
+      ['', /expected a regular file, found something else/],
     ] as const) {
       const { exitCode, stderr } = await agent([
         'build',
@@ -354,7 +354,7 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
       assert.equal(stdout, '');
       assert.match(
         stderr,
-        /^docker-preloader: a preload disk expected, found none that could be read; docker-preloader status tells why$/m,
+        /^docker-preloader: expected a preload disk, found none that could be read; docker-preloader status tells why$/m,
       );
     } finally {
       await site.remove();

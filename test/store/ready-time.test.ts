@@ -52,7 +52,7 @@ describe('the agent against a shell script that does the same steps', () => {
       `12 layers: agent ${median(agentMs).toFixed(0)} ms, shell script ${median(shellMs).toFixed(0)} ms, ratio ${ratio.toFixed(2)}, resident ${(residentKb / 1024).toFixed(0)} MB`,
     );
     assert.ok(ratio < 1, `the agent takes ${ratio.toFixed(2)} of the shell script's time`);
-    assert.ok(residentKb < MAX_RESIDENT_KB, `at most ${MAX_RESIDENT_KB} KB resident expected, found ${residentKb}`);
+    assert.ok(residentKb < MAX_RESIDENT_KB, `expected at most ${MAX_RESIDENT_KB} KB resident, found ${residentKb}`);
   });
 
   async function timeShell(round: number): Promise<number> {
@@ -107,7 +107,7 @@ describe('the agent against a shell script that does the same steps', () => {
     const residentKb = await residentKbOf(daemon.pid);
     const stopped = performance.now();
     assert.equal(await daemon.stop(), 0);
-    assert.ok(performance.now() - stopped < 1000, 'SIGTERM: an exit within 1 s expected');
+    assert.ok(performance.now() - stopped < 1000, 'SIGTERM: expected an exit within 1 s');
     await socket.close();
     await unmountBelow(folder);
     await rm(folder, { recursive: true });

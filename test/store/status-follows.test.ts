@@ -50,7 +50,7 @@ async function startStatusDaemon(site: Site): Promise<StatusDaemon> {
         if (look(now)) return now;
         if (performance.now() > end)
           assert.fail(
-            `${what} within ${WITHIN_MS} ms expected, found ${JSON.stringify([now.state, now.images, now.pending, now.findings], undefined, 1)}`,
+            `expected ${what} within ${WITHIN_MS} ms, found ${JSON.stringify([now.state, now.images, now.pending, now.findings], undefined, 1)}`,
           );
         await new Promise((resolve) => setTimeout(resolve, 50));
       }

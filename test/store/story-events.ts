@@ -36,7 +36,7 @@ const namesWhatIsKept =
   (story: Story, boot: Boot): void => {
     const { message } = kept(boot);
     for (const name of [story.site.labelOf('main'), ...names])
-      assert.ok(message.includes(name), `${name} expected in: ${message}`);
+      assert.ok(message.includes(name), `expected ${name} in: ${message}`);
     assert.match(message, /attach a disk that has (it|them), or remove and pull it$/);
     assert.ok(boot.said.includes(`<4>${message}`), boot.said);
   };

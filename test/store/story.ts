@@ -110,7 +110,7 @@ export class Story {
     const { exitCode, stderr, all } = await this.site.agent('apply');
     assert.ok(
       (expected.length === 0 ? [0] : expected).includes(exitCode ?? -1),
-      `apply: exit status ${expected.join(' or ')} expected, got ${String(exitCode)}:\n${all}`,
+      `apply: expected exit status ${expected.join(' or ')}, got ${String(exitCode)}:\n${all}`,
     );
     return { findings: this.findings(), said: stderr };
   }
@@ -152,6 +152,6 @@ export class Story {
 /** The finding that tells what stays without its disk. */
 export function kept({ findings }: Boot): Finding {
   const finding = findings.find(({ code }) => code === 'KEPT');
-  assert.ok(finding, `a finding KEPT expected, found ${findings.map(({ code }) => code).join(', ')}`);
+  assert.ok(finding, `expected a finding KEPT, found ${findings.map(({ code }) => code).join(', ')}`);
   return finding;
 }

@@ -437,7 +437,7 @@ describe('verify', () => {
     const shallow = await verify(other);
     assert.equal(shallow.state, 'failed');
     const expected = [
-      /^CONTENT_WRONG disk \S+: image\/overlay2\/layerdb\/sha256\/\w+\/tar-split\.json\.gz: a regular file expected, found none; copy the disk again, or build it anew$/m,
+      /^CONTENT_WRONG disk \S+: image\/overlay2\/layerdb\/sha256\/\w+\/tar-split\.json\.gz: expected a regular file, found none; copy the disk again, or build it anew$/m,
       /^CONTENT_WRONG disk \S+: image\/overlay2\/repositories\.json: content with digest sha256:\w+ expected, found sha256:\w+; copy/m,
       /^CONTENT_WRONG disk \S+: overlay2\/\w+\/link: content with digest/m,
       /^CONTENT_WRONG disk \S+: image\/overlay2\/imagedb\/metadata\/sha256\/\w+\/parent: a file that the manifest lists expected, found one that it does not/m,
@@ -449,8 +449,8 @@ describe('verify', () => {
     const more = [
       /^CONTENT_WRONG disk \S+: layer sha256:\w+: content with digest sha256:\w+ expected, found sha256:\w+; copy/m,
       /^CONTENT_WRONG disk \S+: layer sha256:\w+: 'file-1': 2 bytes expected, found 0; copy/m,
-      /^CONTENT_WRONG disk \S+: layer sha256:\w+: file-2: a regular file expected, found none; copy/m,
-      /^CONTENT_WRONG disk \S+: layer sha256:\w+: a tar-split\.json\.gz, without which its content cannot be compared, expected, found none; copy/m,
+      /^CONTENT_WRONG disk \S+: layer sha256:\w+: file-2: expected a regular file, found none; copy/m,
+      /^CONTENT_WRONG disk \S+: layer sha256:\w+: expected a tar-split\.json\.gz, without which its content cannot be compared, found none; copy/m,
     ];
     for (const says of [...expected, ...more]) assert.match(messagesOf(deep), says);
     assert.equal(deep.findings.length, expected.length + more.length, messagesOf(deep));
@@ -482,7 +482,7 @@ describe('verify', () => {
         { diffID: '', tarSplitPath, diffPath: path.join(folder, 'diff'), budget: undefined },
         () => undefined,
       )) ?? '',
-      /a regular file expected, found none/,
+      /expected a regular file, found none/,
     );
   });
 

@@ -26,7 +26,7 @@ export async function startDaemon(configFile: string, folder: string): Promise<D
   await Promise.race([
     socket.waitFor('READY=1'),
     daemon.ended.then(() =>
-      Promise.reject(new Error(`READY=1 expected, found the end of the agent:\n${daemon.log()}`)),
+      Promise.reject(new Error(`expected READY=1, found the end of the agent:\n${daemon.log()}`)),
     ),
   ]);
   await socket.close();

@@ -40,7 +40,7 @@ export async function notifySocket(path: string): Promise<NotifySocket> {
       new Promise((resolve, reject) => {
         if (received.includes(assignment)) return resolve(performance.now());
         const limit = setTimeout(
-          () => reject(new Error(`${assignment} expected within ${LIMIT_SEC} s, found:\n${received}`)),
+          () => reject(new Error(`expected ${assignment} within ${LIMIT_SEC} s, found:\n${received}`)),
           LIMIT_SEC * 1000,
         );
         waiting.set(assignment, (at) => {
@@ -54,7 +54,7 @@ export async function notifySocket(path: string): Promise<NotifySocket> {
 
 async function waitForSocket(path: string, socat: PromiseLike<unknown>): Promise<void> {
   const ended = Promise.resolve(socat).then(() => {
-    throw new Error(`${path}: socat expected to listen, but it ended`);
+    throw new Error(`${path}: expected socat to listen, but it ended`);
   });
   // It also ends when it is closed, much later, which is no error then.
   ended.catch(() => undefined);

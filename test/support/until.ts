@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export async function until(what: string, isSo: () => boolean | Promise<boolean>, limitMs = 20_000): Promise<number> {
   const start = performance.now();
   while (!(await isSo())) {
-    if (performance.now() - start > limitMs) throw new Error(`${what} within ${limitMs / 1000} s expected`);
+    if (performance.now() - start > limitMs) throw new Error(`expected ${what} within ${limitMs / 1000} s`);
     await delay(50);
   }
   return performance.now() - start;

@@ -75,10 +75,10 @@ describe('a file of somebody else', () => {
     const file = path.join(scratch(t), 'file');
     writeFileSync(file, 'four');
     assert.equal(readUntrusted(file, 4)?.toString(), 'four');
-    assert.throws(() => readUntrusted(file, 3), { message: `${file}: at most 3 bytes expected, found 4` });
+    assert.throws(() => readUntrusted(file, 3), { message: `${file}: expected at most 3 bytes, found 4` });
     truncateSync(file, 10e9);
     assert.throws(() => readUntrusted(file, 4096), {
-      message: `${file}: at most 4096 bytes expected, found 10000000000`,
+      message: `${file}: expected at most 4096 bytes, found 10000000000`,
     });
     truncateSync(file, 0);
     assert.equal(readUntrusted(file, 0)?.length, 0);
@@ -96,7 +96,7 @@ describe('a file of somebody else', () => {
           make('link', (file) => symlinkSync('/etc/passwd', file)),
           1e6,
         ),
-      /link: a regular file expected, found a symlink$/,
+      /link: expected a regular file, found a symlink$/,
     );
     for (const file of [
       make('fifo', (name) => void execFileSync('mkfifo', [name])),
@@ -104,7 +104,7 @@ describe('a file of somebody else', () => {
       '/dev/zero',
     ]) {
       assert.throws(() => readUntrusted(file, 1e6), {
-        message: `${file}: a regular file expected, found something else`,
+        message: `${file}: expected a regular file, found something else`,
       });
     }
   });

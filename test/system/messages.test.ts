@@ -75,7 +75,7 @@ describe('a datagram', () => {
     assert.throws(() => sendDatagram('@dpl-unit-nobody-listens', Buffer.from('x')), { code: 'ECONNREFUSED' });
     assert.throws(() => sendDatagram('/'.padEnd(108, 'x'), Buffer.from('x')), {
       name: 'RangeError',
-      message: 'a socket path of at most 108 bytes expected, found 109',
+      message: 'expected a socket path of at most 108 bytes, found 109',
     });
   });
 });

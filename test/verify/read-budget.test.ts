@@ -68,7 +68,7 @@ const cases: readonly { readonly claims: string; readonly change: (disk: Opened)
   {
     claims: 'a tar-split of 8 TB',
     change: ({ tarSplit }) => empty(tarSplit, 8 * TB),
-    says: /tar-split\.json\.gz: at most 1073741824 bytes expected, found 8000000000000/,
+    says: /tar-split\.json\.gz: expected at most 1073741824 bytes, found 8000000000000/,
   },
   {
     claims: 'a tar-split with a line without end',
@@ -78,17 +78,17 @@ const cases: readonly { readonly claims: string; readonly change: (disk: Opened)
   {
     claims: 'names of 8 TB',
     change: ({ at }) => empty(at('image/overlay2/repositories.json'), 8 * TB),
-    says: /repositories\.json: at most 8388608 bytes expected, found 8000000000000/,
+    says: /repositories\.json: expected at most 8388608 bytes, found 8000000000000/,
   },
   {
     claims: 'a configuration of 8 TB',
     change: ({ at }) => empty(globSync(at('image/overlay2/imagedb/content/sha256/*'))[0] ?? '', 8 * TB),
-    says: /at most 8388608 bytes expected, found 8000000000000/,
+    says: /expected at most 8388608 bytes, found 8000000000000/,
   },
   {
     claims: 'a manifest of 8 TB',
     change: ({ at }) => empty(at('docker-preloader.json'), 8 * TB),
-    says: /docker-preloader\.json: at most 16777216 bytes expected, found 8000000000000/,
+    says: /docker-preloader\.json: expected at most 16777216 bytes, found 8000000000000/,
   },
 ];
 
@@ -158,7 +158,7 @@ describe('a disk of some 400 kB that claims', () => {
     for (const message of found) assert.ok(problems.includes(message), `${message}\n${problems.join('\n')}`);
     assert.throws(
       () => checkTarSplit(2 ** 30 + 1),
-      /a tar-split of at most 1073741824 bytes expected, found one of 1073741825: make several layers/,
+      /expected a tar-split of at most 1073741824 bytes, found one of 1073741825: split this layer into several/,
     );
   });
 
@@ -171,8 +171,8 @@ describe('a disk of some 400 kB that claims', () => {
 
   it('is made of no more than its filesystem holds', async () => {
     for (const [filesystem, bytes, says] of [
-      ['erofs', 17 * 2 ** 40, /at most 16 TiB on a disk of this filesystem expected, found more/],
-      ['ext4', 17 * 2 ** 40, /at most 1 TiB on a disk of this filesystem expected, found more/],
+      ['erofs', 17 * 2 ** 40, /expected at most 16 TiB on a disk of this filesystem, found more/],
+      ['ext4', 17 * 2 ** 40, /expected at most 1 TiB on a disk of this filesystem, found more/],
     ] as const) {
       const map = Buffer.alloc(512);
       map.write('0\n');

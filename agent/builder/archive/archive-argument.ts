@@ -54,7 +54,7 @@ export function selectImages({ path, image }: ArchiveArgument, images: readonly 
   const there = listNames(images.flatMap(namesOf));
   throw new PreloaderError(
     'BUILD_FAILED',
-    `${path}:${image}: an image with this tag or name in ${path} expected, found ${there || 'none that has one'}`,
+    `${path}:${image}: expected an image with this tag or name in ${path}, found ${there || 'none that has one'}`,
   );
 }
 
@@ -79,7 +79,7 @@ export function nameImages({ path, name }: ArchiveArgument, images: readonly Inp
     const found = listNames(images.map((image) => namesOf(image)[0] ?? image.id));
     throw new PreloaderError(
       'BUILD_FAILED',
-      `${path}=${repository}:${tag}: an archive of one image expected, ` +
+      `${path}=${repository}:${tag}: expected an archive of one image, ` +
         `found ${plural(count, 'image')} (${found}): ${advice}`,
     );
   }

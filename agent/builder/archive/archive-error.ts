@@ -7,7 +7,7 @@ export function archiveError(archive: string, message: string, cause?: unknown):
 
 /** An archive that is none of images. @param found what there is instead, where that is known */
 export function noImages(archive: string, found = 'found neither'): PreloaderError {
-  const expected = "the entry 'manifest.json' of docker save, or 'index.json' of an OCI layout, expected";
+  const expected = "expected the entry 'manifest.json' of docker save, or 'index.json' of an OCI layout";
   return archiveError(archive, `${expected}, ${found}`);
 }
 

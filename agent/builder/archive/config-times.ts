@@ -22,7 +22,7 @@ function check(what: string, time: unknown): void {
   if (time === undefined || time === null) return;
   if (typeof time !== 'string' || !RFC3339.test(time) || Number.isNaN(Date.parse(time)))
     throw new Error(
-      `${what}: a time as in 2020-01-02T03:04:05Z expected, found ${JSON.stringify(time).slice(0, 100)}: ` +
+      `${what}: expected a time as in 2020-01-02T03:04:05Z, found ${JSON.stringify(time).slice(0, 100)}: ` +
         'docker load refuses it, too',
     );
 }

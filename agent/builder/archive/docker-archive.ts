@@ -45,7 +45,7 @@ export async function readDockerArchive(
     if (entries.length !== parsed.diffIDs.length) {
       throw archiveError(
         archive.name,
-        `image ${parsed.id}: ${plural(parsed.diffIDs.length, 'layer')} expected, as in its configuration, ` +
+        `image ${parsed.id}: expected ${plural(parsed.diffIDs.length, 'layer')}, as in its configuration, ` +
           `found ${entries.length} in ${DOCKER_MANIFEST}`,
       );
     }
@@ -113,11 +113,11 @@ export function parseConfig(
   if (expected !== undefined && expected !== digest) {
     throw archiveError(
       archive.name,
-      `entry '${printable(entry)}': a configuration with digest ${expected} expected, found ${digest}`,
+      `entry '${printable(entry)}': expected a configuration with digest ${expected}, found ${digest}`,
     );
   }
   const id = asImageID(digest);
-  if (id === undefined) throw new Error(`a digest expected, found ${digest}`);
+  if (id === undefined) throw new Error(`expected a digest, found ${digest}`);
   try {
     const image = parseImageConfig(config, id);
     checkTimes(config);

@@ -30,7 +30,7 @@ export function openFolder(name: string): Archive {
       const entry = folder === '' ? last : `${folder}/${last}`;
       const path = join(root, entry);
       const stats = lstatSync(path, { throwIfNoEntry: false });
-      if ((entries += 1) > MAX_ENTRIES) throw archiveError(name, `at most ${MAX_ENTRIES} files expected, found more`);
+      if ((entries += 1) > MAX_ENTRIES) throw archiveError(name, `expected at most ${MAX_ENTRIES} files, found more`);
       if (stats?.isDirectory() === true) folders.push(entry);
       else if (stats?.isFile() === true)
         members.set(entry, { path, offset: 0, sizeBytes: stats.size, identity: identityOf(stats) });

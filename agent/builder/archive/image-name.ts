@@ -11,7 +11,7 @@ export function familiarReference(text: string): string {
   const tag = colon === -1 ? 'latest' : text.slice(colon + 1);
   const repository = familiarName(name);
   const reference = parseReference(repository, `${repository}:${tag}`);
-  if (reference === undefined) throw new Error(`a name as in NAME:TAG expected, found '${text.slice(0, 300)}'`);
+  if (reference === undefined) throw new Error(`expected a name as in NAME:TAG, found '${text.slice(0, 300)}'`);
   return reference.text;
 }
 

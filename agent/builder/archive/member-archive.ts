@@ -45,7 +45,7 @@ export class MemberArchive implements Archive {
     if (member.sizeBytes > limitBytes) {
       throw archiveError(
         this.name,
-        `entry '${printable(entry)}': at most ${limitBytes} bytes expected, found ${member.sizeBytes}`,
+        `entry '${printable(entry)}': expected at most ${limitBytes} bytes, found ${member.sizeBytes}`,
       );
     }
     const pieces: Uint8Array[] = [];
@@ -69,12 +69,12 @@ export class MemberArchive implements Archive {
     if (name === undefined) {
       throw archiveError(
         this.name,
-        `entry '${printable(entry)}': a file in the folder expected, found a symlink that leads out of it: ` +
-          'copy the folder with cp --recursive --dereference, and build of the copy',
+        `entry '${printable(entry)}': expected a file in the folder, found a symlink that leads out of it: ` +
+          'copy the folder with cp --recursive --dereference, and build from the copy',
       );
     }
     const member = this.#members.get(name);
-    if (member === undefined) throw archiveError(this.name, `the entry '${printable(entry)}' expected, found none`);
+    if (member === undefined) throw archiveError(this.name, `expected the entry '${printable(entry)}', found none`);
     if (member.identity !== undefined) this.#sources.add(member.identity);
     return member;
   }
@@ -86,8 +86,8 @@ export class MemberArchive implements Archive {
       if (identityOf(fstatSync(fd)) !== identity) {
         throw archiveError(
           this.name,
-          `entry '${printable(entry)}': the file that was listed expected, found another: ` +
-            'let nobody change the folder meanwhile',
+          `entry '${printable(entry)}': expected the file that was listed, found another: ` +
+            'do not change the folder during a build',
         );
       }
       yield* createReadStream(path, { ...range, fd, autoClose: false }) as AsyncIterable<Uint8Array>;

@@ -55,7 +55,7 @@ export async function readNode(
   if (INDEX.test(type)) return { bytes, index: imagesOf(parse(archive, entry, bytes, indexSchema)) };
   throw archiveError(
     archive.name,
-    `entry '${entry}': an image manifest or index expected, found the media type '${type}'`,
+    `entry '${entry}': expected an image manifest or index, found the media type '${type}'`,
   );
 }
 
@@ -87,7 +87,7 @@ export async function readBlob(archive: Archive, descriptor: Descriptor, limitBy
   if (found !== descriptor.digest) {
     throw archiveError(
       archive.name,
-      `entry '${entry}': content with digest ${descriptor.digest} expected, found ${found}`,
+      `entry '${entry}': expected content with digest ${descriptor.digest}, found ${found}`,
     );
   }
   checkSize(archive, descriptor, bytes.length);
@@ -97,7 +97,7 @@ export async function readBlob(archive: Archive, descriptor: Descriptor, limitBy
 /** @throws PreloaderError where a blob has not the size that its descriptor says */
 export function checkSize(archive: Archive, { digest, size }: Descriptor, found: number): void {
   if (found !== size)
-    throw archiveError(archive.name, `entry '${blobEntry(digest)}': ${plural(size, 'byte')} expected, found ${found}`);
+    throw archiveError(archive.name, `entry '${blobEntry(digest)}': expected ${plural(size, 'byte')}, found ${found}`);
 }
 
 export function blobEntry(blobDigest: string): string {

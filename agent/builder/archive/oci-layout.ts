@@ -61,7 +61,7 @@ async function readImage(archive: Archive, name: string, { manifest, blobs }: Fo
   if (manifest.layers.length !== parsed.diffIDs.length) {
     throw archiveError(
       archive.name,
-      `image ${parsed.id}: ${plural(parsed.diffIDs.length, 'layer')} expected, as in its configuration, ` +
+      `image ${parsed.id}: expected ${plural(parsed.diffIDs.length, 'layer')}, as in its configuration, ` +
         `found ${manifest.layers.length} in its manifest`,
     );
   }
@@ -142,10 +142,7 @@ async function resolve(
   if (manifest !== undefined) return { manifest, blobs: [blob] };
   const entry = blobEntry(descriptor.digest);
   if (depth === MAX_DEPTH) {
-    throw archiveError(
-      archive.name,
-      `entry '${entry}': at most ${MAX_DEPTH} indexes in each other expected, found more`,
-    );
+    throw archiveError(archive.name, `entry '${entry}': expected indexes at most ${MAX_DEPTH} deep, found more`);
   }
   const { chosen, others } = await choose(archive, index ?? [], choice);
   const [first] = chosen;
@@ -201,7 +198,7 @@ function noPlatform(
 ): Error {
   return archiveError(
     archive.name,
-    `entry '${entry}': an image for ${describePlatform(platform)} expected, ` +
+    `entry '${entry}': expected an image for ${describePlatform(platform)}, ` +
       `found ${found.map(describe).join(', ') || 'none'}: choose with --platform`,
   );
 }
@@ -210,7 +207,7 @@ function checkMediaType(archive: Archive, descriptor: Descriptor, expected: read
   if (!expected.some((type) => type.test(descriptor.mediaType ?? ''))) {
     throw archiveError(
       archive.name,
-      `entry '${blobEntry(descriptor.digest)}': ${what} expected, found the media type '${descriptor.mediaType ?? ''}'`,
+      `entry '${blobEntry(descriptor.digest)}': expected ${what}, found the media type '${descriptor.mediaType ?? ''}'`,
     );
   }
 }

@@ -42,7 +42,7 @@ function statOrExplain(name: string): ReturnType<typeof statSync> & object {
   try {
     return statSync(name);
   } catch (error) {
-    if (isENOENT(error)) throw archiveError(name, 'an archive expected, found no such file', error);
+    if (isENOENT(error)) throw archiveError(name, 'expected an archive, found no such file', error);
     throw error;
   }
 }
@@ -50,7 +50,7 @@ function statOrExplain(name: string): ReturnType<typeof statSync> & object {
 async function spool(name: string, source: AsyncIterable<Uint8Array>, path: string): Promise<Archive> {
   const reader = new ByteReader(source);
   const start = await reader.exactly(MAGIC_BYTES);
-  if (start.length === 0) throw archiveError(name, 'an archive expected, found nothing');
+  if (start.length === 0) throw archiveError(name, 'expected an archive, found nothing');
   const whole = rest(start, reader);
   await pipeline(
     Readable.from(fromFirstEntry(name, decompress(whole, compressionOf(start))), { objectMode: false }),
@@ -73,7 +73,7 @@ async function* fromFirstEntry(name: string, source: AsyncIterable<Uint8Array>):
 
 /** @throws PreloaderError where a tar does not begin so */
 function checkStart(name: string, start: Buffer): void {
-  let why = 'an entry expected, found none';
+  let why = 'expected an entry, found none';
   try {
     if (start.length === BLOCK_BYTES && parseTarHeader(start) !== undefined) return;
   } catch (error) {
@@ -104,7 +104,7 @@ async function indexTar(name: string, path: string): Promise<Archive> {
   const file = await openFile(path, 'r');
   try {
     const { size } = await file.stat();
-    if (size === 0) throw archiveError(name, 'an archive expected, found nothing');
+    if (size === 0) throw archiveError(name, 'expected an archive, found nothing');
     checkStart(name, startOf(path, BLOCK_BYTES));
     let position = 0;
     const reader = new ByteReader(
@@ -121,7 +121,7 @@ async function indexTar(name: string, path: string): Promise<Archive> {
       () => undefined,
       (bytes, padding) => {
         if (position + bytes > size) {
-          throw new Error(`${plural(bytes, 'byte')} expected, found ${size - position}: the archive is cut off`);
+          throw new Error(`expected ${plural(bytes, 'byte')}, found ${size - position}: the archive is cut off`);
         }
         position += bytes + padding;
       },
@@ -134,10 +134,10 @@ async function indexTar(name: string, path: string): Promise<Archive> {
         last = entry.name.toString('latin1');
         const entryName = cleanPath(`/${last}`).slice(1);
         if (members.size + links.size > MAX_ENTRIES) {
-          throw new Error(`at most ${MAX_ENTRIES} entries expected, found more`);
+          throw new Error(`expected at most ${MAX_ENTRIES} entries, found more`);
         }
         if (entry.type === '0') {
-          if (members.has(entryName)) throw new Error('each name once expected, found it again');
+          if (members.has(entryName)) throw new Error('expected each name once, found it again');
           members.set(entryName, { path, offset: position, sizeBytes: entry.size });
         } else if (entry.type === '2') {
           links.set(entryName, posix.resolve('/', posix.dirname(entryName), entry.linkName.toString('latin1')));
@@ -159,7 +159,7 @@ function noTar(start: Buffer, why: string): string {
   // A number in what is no header at all says nothing to anybody.
   const isHeader = start.toString('latin1', USTAR, USTAR + 5) === 'ustar';
   const reason = isHeader ? `: ${why}` : `; found ${found ?? 'something else'}`;
-  return `a tar of images expected, plain or compressed with gzip, zstd or xz${reason}`;
+  return `expected a tar of images, plain or compressed with gzip, zstd or xz${reason}`;
 }
 
 /** One header block at a time, so that the reader has nothing in its buffer when a payload is jumped over. */

@@ -21,7 +21,7 @@ export function parentsOf(links: readonly ParentLink[]): ReadonlyMap<ImageID, Im
     if (parent === undefined) continue;
     if (!isOneStepFrom(stepsOf(parent.config), stepsOf(config))) {
       throw new Error(
-        `${id}: a parent with the same history but for the last step expected, ` +
+        `${id}: expected a parent with the same history but for the last step, ` +
           `found ${parent.id}: docker load refuses it, too`,
       );
     }

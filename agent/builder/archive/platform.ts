@@ -23,7 +23,7 @@ export function machinePlatform(): Platform {
 /** @throws Error where it is none */
 export function parsePlatform(text: string): Platform {
   const match = /^([a-z0-9]+)\/([a-z0-9_]+)(?:\/([a-z0-9.]+))?$/.exec(text);
-  if (match === null) throw new Error(`a platform as in linux/amd64 or linux/arm/v7 expected, found '${text}'`);
+  if (match === null) throw new Error(`expected a platform as in linux/amd64 or linux/arm/v7, found '${text}'`);
   return { os: match[1] ?? '', architecture: match[2] ?? '', variant: match[3] };
 }
 

@@ -14,10 +14,10 @@ export async function readImages(archive: Archive, choice: PlatformChoice): Prom
   return await withArchiveName(archive.name, async () => {
     const content = await readEither(archive, choice);
     if (content.images.length > 0) return content;
-    if (content.leftOut.length === 0) throw archiveError(archive.name, 'at least one image expected, found none');
+    if (content.leftOut.length === 0) throw archiveError(archive.name, 'expected at least one image, found none');
     throw archiveError(
       archive.name,
-      `an image for ${describePlatform(choice.platform)} expected, ` +
+      `expected an image for ${describePlatform(choice.platform)}, ` +
         `found ${content.leftOut.join(', ')}: choose with --platform`,
     );
   });

@@ -37,7 +37,7 @@ export class Spool {
     for (let position = 0; position < this.#written;) {
       const count = readSync(this.#fd ?? -1, buffer, 0, Math.min(BUFFER_BYTES, this.#written - position), position);
       if (count === 0)
-        throw new Error(`${this.#path()}: ${plural(this.#written - position, 'more byte')} expected, found the end`);
+        throw new Error(`${this.#path()}: expected ${plural(this.#written - position, 'more byte')}, found the end`);
       position += count;
       yield buffer.subarray(0, count);
     }

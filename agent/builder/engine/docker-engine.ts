@@ -32,7 +32,7 @@ export async function buildWithDocker(
   if (process.getuid?.() !== 0)
     throw new PreloaderError(
       'BUILD_FAILED',
-      '--engine docker: root expected, since dockerd needs it; the built-in engine does without',
+      '--engine docker: expected root, since dockerd needs it; the built-in engine does without',
     );
   let dockerd: PrivateDockerd | undefined;
   const beforeRemoval = (): void => {

@@ -37,7 +37,7 @@ export async function buildWithDockerVm(
     if (!existsSync(join(guest, name)))
       throw new PreloaderError(
         'BUILD_FAILED',
-        `--vm ${guest}: the files ${GUEST_FILES.join(', ')} expected, found no ${name}; the README tells how to make them`,
+        `--vm ${guest}: expected the files ${GUEST_FILES.join(', ')}, found no ${name}; the README tells how to make them`,
       );
   }
   let qemu: ChildProcess | undefined;
@@ -85,7 +85,7 @@ async function asFile(name: string, workplace: Workplace, index: number, progres
   if (stats?.isFile() !== true)
     throw new PreloaderError(
       'BUILD_FAILED',
-      `${name}: an archive file expected with --engine docker-vm, found ${stats === undefined ? 'none' : 'something else'}`,
+      `${name}: expected an archive file with --engine docker-vm, found ${stats === undefined ? 'none' : 'something else'}`,
     );
   return name;
 }
@@ -167,6 +167,6 @@ async function listen(
   if (done !== undefined && done.blocks > 0) return done;
   throw new PreloaderError(
     'BUILD_FAILED',
-    `the virtual machine: a disk expected, found none: ${failed ?? 'it ended early'}; it said last: ${messageOf(remembered.join(' | '))}`,
+    `the virtual machine: expected a disk, found none: ${failed ?? 'it ended early'}; its last words: ${messageOf(remembered.join(' | '))}`,
   );
 }

@@ -51,7 +51,7 @@ export class PrivateDockerd {
         const last = readFileSync(join(this.#runtime, 'log'), 'utf8').trim().split('\n').at(-1) ?? '';
         throw new PreloaderError(
           'BUILD_FAILED',
-          `dockerd: an answer within ${START_USEC / 1_000_000} s expected, found none; it said last: ${messageOf(last)}`,
+          `dockerd: expected an answer within ${START_USEC / 1_000_000} s, found none; its last words: ${messageOf(last)}`,
         );
       }
       try {

@@ -80,7 +80,7 @@ export class BlockWriter implements ContentStore {
   #makeRoom(bytes: number): void {
     if (this.position + bytes <= this.#maxBytes) return;
     throw new Error(
-      `at most ${Math.round(this.#maxBytes / 2 ** 40)} TiB on a disk of this filesystem expected, found more: make several disks of the images`,
+      `expected at most ${Math.round(this.#maxBytes / 2 ** 40)} TiB on a disk of this filesystem, found more: spread the images over several disks`,
     );
   }
 

@@ -66,7 +66,7 @@ class ErofsWriter implements FilesystemWriter {
 
   finish(tree: InodeTree, options: FilesystemOptions): number {
     if (Buffer.byteLength(options.label) > 15)
-      throw new Error(`a label of at most 15 bytes expected for erofs, found '${options.label}'`);
+      throw new Error(`expected a label of at most 15 bytes for erofs, found '${options.label}'`);
     tree.setIno(tree.root, ROOT_INO);
     this.write(tree, tree.root, ROOT_INO);
     const disk = this.#disk;
@@ -76,7 +76,7 @@ class ErofsWriter implements FilesystemWriter {
     disk.end();
     const needed = disk.position;
     if (options.sizeBytes !== undefined && options.sizeBytes < needed)
-      throw new Error(`a size of at least ${needed} bytes expected, found ${options.sizeBytes}`);
+      throw new Error(`expected a size of at least ${needed} bytes, found ${options.sizeBytes}`);
     const sizeBytes = options.sizeBytes ?? needed;
     disk.writeAt(1024, superblock(area, this.#inodes, sizeBytes, options));
     return sizeBytes;
@@ -104,7 +104,7 @@ class ErofsWriter implements FilesystemWriter {
       const xattrs = encodeXattrs(tree.inode(inode));
       const content = contentOf(tree, inode, parent);
       // Nothing has its place behind those in the head.
-      if (inHead && xattrs.length > 0) throw new Error('no xattrs expected');
+      if (inHead && xattrs.length > 0) throw new Error('expected no xattrs');
       const inline = inHead ? 0 : inlineBytes(at, xattrs.length, content.length % BLOCK_BYTES);
       const full = content.subarray(0, content.length - inline);
       const start = full.length === 0 ? 0 : this.#disk.begin();
@@ -193,7 +193,7 @@ function encodeXattrs(node: Inode): Buffer {
   if (node.xattrs.size === 0) return Buffer.alloc(0);
   const parts: Buffer[] = [Buffer.alloc(XATTR_HEADER_BYTES)];
   for (const { prefix, name, value } of storedXattrs(node.xattrs, 'erofs')) {
-    if (value.length > 0xffff) throw new Error(`an xattr of at most 65535 bytes expected, found ${value.length}`);
+    if (value.length > 0xffff) throw new Error(`expected an xattr of at most 65535 bytes, found ${value.length}`);
     const entry = Buffer.alloc(roundUp(4 + name.length + value.length, 4));
     entry.writeUInt8(name.length, 0);
     entry.writeUInt8(prefix, 1);
@@ -206,7 +206,7 @@ function encodeXattrs(node: Inode): Buffer {
   // Their number of words has 16 bits.
   if (encoded.length > MAX_XATTRS_BYTES)
     throw new Error(
-      `at most ${MAX_XATTRS_BYTES} bytes of xattrs expected, as erofs has room for, found ${encoded.length}`,
+      `expected at most ${MAX_XATTRS_BYTES} bytes of xattrs, all that erofs has room for, found ${encoded.length}`,
     );
   return encoded;
 }

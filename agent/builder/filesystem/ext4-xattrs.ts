@@ -29,7 +29,9 @@ export function encodeXattrs(xattrs: ReadonlyMap<string, Buffer>): {
   }
   const rest = list.filter((one) => !inInode.includes(one));
   if (bytesOf(rest) > BLOCK_ROOM)
-    throw new Error(`at most ${BLOCK_ROOM} bytes of xattrs expected, as ext4 has room for, found ${bytesOf(rest)}`);
+    throw new Error(
+      `expected at most ${BLOCK_ROOM} bytes of xattrs, all that ext4 has room for, found ${bytesOf(rest)}`,
+    );
   return { inInode: encodeInInode(list.filter((one) => inInode.includes(one))), block: encodeBlock(rest) };
 }
 

@@ -136,7 +136,7 @@ class Ext4Writer implements FilesystemWriter {
         this.#device(inode, encodeDevice(node), node.major, node.minor);
     }
     if (node.kind !== 'folder' && links > MAX_LINKS)
-      throw new Error(`at most ${MAX_LINKS} hard links expected, found ${links}`);
+      throw new Error(`expected at most ${MAX_LINKS} hard links, found ${links}`);
     blocks += this.#xattrs(inode, node);
     inode.writeUInt16LE(typeBits[node.kind] | node.mode, 0x00);
     inode.writeUInt16LE(node.uid & 0xffff, 0x02);
@@ -198,7 +198,7 @@ class Ext4Writer implements FilesystemWriter {
       indexes.push(index);
     }
     if (indexes.length > 4)
-      throw new Error(`a file of at most ${4 * EXTENTS_PER_BLOCK * 128} MiB expected, found a larger one`);
+      throw new Error(`expected a file of at most ${4 * EXTENTS_PER_BLOCK * 128} MiB, found a larger one`);
     extentNode(tree, 1, 4, indexes);
     return blocks + indexes.length;
   }

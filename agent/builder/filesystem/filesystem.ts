@@ -50,7 +50,7 @@ export function uuidFrom(seed: string): Buffer {
 /** include/linux/kdev_t.h, new_encode_dev. */
 export function encodeDevice({ major, minor }: { readonly major: number; readonly minor: number }): number {
   if (major < 0 || major > 0xfff || minor < 0 || minor > 0xfffff)
-    throw new Error(`a device number up to 4095:1048575 expected, found ${major}:${minor}`);
+    throw new Error(`expected a device number up to 4095:1048575, found ${major}:${minor}`);
   return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
 }
 

@@ -31,16 +31,16 @@ function stored(key: string, value: Buffer, filesystem: 'ext4' | 'erofs'): Store
     if (!key.startsWith(prefix)) continue;
     const name = Buffer.from(key.slice(prefix.length), 'latin1');
     if (name.length === 0 || name.length > 255)
-      throw new Error(`an xattr with a name of 1 to 255 bytes expected, found ${name.length}`);
+      throw new Error(`expected an xattr with a name of 1 to 255 bytes, found ${name.length}`);
     return { prefix: number, name, value };
   }
-  throw new Error(`an xattr of user, trusted, security or a POSIX ACL expected, found '${key.slice(0, 100)}'`);
+  throw new Error(`expected an xattr of user, trusted, security or a POSIX ACL, found '${key.slice(0, 100)}'`);
 }
 
 /** ext4 stores ACLs shorter than the xattr has them (fs/ext4/acl.c, ext4_acl_to_disk): an id only where there is one. */
 function ext4Acl(value: Buffer): Buffer {
   if (value.length < 4 || (value.length - 4) % 8 !== 0 || value.readUInt32LE(0) !== 2)
-    throw new Error('a POSIX ACL of version 2 expected, found something else');
+    throw new Error('expected a POSIX ACL of version 2, found something else');
   const parts: Buffer[] = [Buffer.from([1, 0, 0, 0])];
   for (let offset = 4; offset < value.length; offset += 8) {
     const tag = value.readUInt16LE(offset);

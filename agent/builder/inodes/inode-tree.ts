@@ -73,7 +73,7 @@ export class InodeTree {
 
   setOwner(inode: number, { uid, gid }: Pick<InodeAttributes, 'uid' | 'gid'>): void {
     if (uid < 0 || uid > 0xffffffff || gid < 0 || gid > 0xffffffff)
-      throw new Error(`a uid and gid of 32 bits expected, found ${uid}:${gid}`);
+      throw new Error(`expected a uid and gid of 32 bits, found ${uid}:${gid}`);
     this.#inodes.set(inode, INODE.uid, uid);
     this.#inodes.set(inode, INODE.gid, gid);
   }
@@ -171,7 +171,7 @@ export class InodeTree {
     let entry = this.find(folder, name);
     if (entry === 0) {
       if (name.length > MAX_NAME_BYTES)
-        throw new Error(`names of at most ${MAX_NAME_BYTES} bytes expected, found one of ${name.length}`);
+        throw new Error(`expected names of at most ${MAX_NAME_BYTES} bytes, found one of ${name.length}`);
       entry = this.#entries.add();
       this.#entries.set(entry, ENTRY.folder, folder);
       this.#entries.set(entry, ENTRY.name, this.#bytes.appendText(name));

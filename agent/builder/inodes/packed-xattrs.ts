@@ -2,7 +2,7 @@
 export function packXattrs(xattrs: ReadonlyMap<string, Buffer>): Buffer {
   const parts: Buffer[] = [];
   for (const [name, value] of xattrs) {
-    if (name.length > 0xffff) throw new Error(`an xattr with a name of 1 to 255 bytes expected, found ${name.length}`);
+    if (name.length > 0xffff) throw new Error(`expected an xattr with a name of 1 to 255 bytes, found ${name.length}`);
     const head = Buffer.alloc(6);
     head.writeUInt16LE(name.length, 0);
     head.writeUInt32LE(value.length, 2);

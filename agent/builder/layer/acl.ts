@@ -30,7 +30,7 @@ export function parseAcl(value: Buffer): readonly AclEntry[] {
   // fs/posix_acl.c, do_set_acl: nothing is no ACL, too.
   if (value.length === 0) return [];
   if (value.length < 4 || (value.length - 4) % 8 !== 0 || value.readUInt32LE(0) !== 2)
-    throw new Error('a POSIX ACL of version 2 expected, found something else');
+    throw new Error('expected a POSIX ACL of version 2, found something else');
   const entries: AclEntry[] = [];
   for (let offset = 4; offset < value.length; offset += 8) {
     const tag = value.readUInt16LE(offset);
@@ -43,7 +43,7 @@ export function parseAcl(value: Buffer): readonly AclEntry[] {
   const order = entries.map(({ tag }) => LETTERS[tag] ?? '?').join('');
   const isWhole = entries.every(({ tag, permissions, id }) => permissions <= 7 && (!isNamed(tag) || id !== NO_ID));
   if (!isWhole || !/^(?:|UGO|Uu*Gg*MO)$/.test(order))
-    throw new Error('a POSIX ACL that the kernel takes expected, found another');
+    throw new Error('expected a POSIX ACL that the kernel takes, found one that it refuses');
   return entries;
 }
 

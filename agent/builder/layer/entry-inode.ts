@@ -9,12 +9,12 @@ export function bodyOf(entry: TarEntry): InodeBody {
       return { kind: 'file', size: entry.size, block: 0 };
     case '2':
       if (entry.linkName.length === 0 || entry.linkName.length > 4095)
-        throw new Error(`a symlink's target of 1 to 4095 bytes expected, found ${entry.linkName.length}`);
+        throw new Error(`expected a symlink's target of 1 to 4095 bytes, found ${entry.linkName.length}`);
       return { kind: 'symlink', target: entry.linkName };
     case '3':
     case '4':
       for (const number of [entry.deviceMajor, entry.deviceMinor])
-        if (number < 0 || number > 0xffffffff) throw new Error(`device numbers of 32 bits expected, found ${number}`);
+        if (number < 0 || number > 0xffffffff) throw new Error(`expected device numbers of 32 bits, found ${number}`);
       // mknod(2) takes 12 bits of the one and 20 of the other; Go gives it more, and the kernel drops them.
       return {
         kind: entry.type === '3' ? 'character' : 'block',
@@ -27,7 +27,7 @@ export function bodyOf(entry: TarEntry): InodeBody {
       return { kind: 'fifo', major: 0, minor: 0 };
     default:
       throw new Error(
-        `a file, folder, link, device or fifo expected, found the tar type ${JSON.stringify(entry.type)}`,
+        `expected a file, folder, link, device or fifo, found the tar type ${JSON.stringify(entry.type)}`,
       );
   }
 }

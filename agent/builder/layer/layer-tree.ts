@@ -39,7 +39,7 @@ export class LayerTree {
    * @throws Error with what was expected and what was found; dockerd refuses such entries, too
    */
   add(entry: TarEntry): Content | undefined {
-    if (entry.name.includes(0)) throw new Error('a name without a NUL expected, found one with it');
+    if (entry.name.includes(0)) throw new Error('expected a name without a NUL, found one with it');
     const name = cleanPath(entry.name.toString('latin1'));
     const parts = name.split('/').filter((part) => part !== '');
     if (entry.type === 'g') {
@@ -47,7 +47,7 @@ export class LayerTree {
       return undefined;
     }
     if (name === '..' || name.startsWith('../'))
-      throw new Error("a path below the layer's root expected, found one that climbs above it");
+      throw new Error("expected a path below the layer's root, found one that climbs above it");
     const base = parts.pop() ?? '';
     if (name === '.' || base === '') {
       this.#once(name);
@@ -113,7 +113,7 @@ export class LayerTree {
           ? !tree.isEmpty(current)
           : tree.kind(current) === 'file' && tree.size(current) > 0
       ) {
-        throw new Error('each name once expected, found one that replaces what this layer itself has');
+        throw new Error('expected each name once, found one that replaces what this layer itself has');
       }
     }
     const inode = entry.type === '1' ? this.#hardLink(entry, known) : this.#make(bodyOf(entry), parent.inode, entry);
@@ -129,9 +129,9 @@ export class LayerTree {
 
   #whiteout(folder: number, base: string, entry: TarEntry): void {
     if (base === '' || base === '.' || base === '..')
-      throw new Error("a whiteout of a name expected, found '.wh.' alone");
+      throw new Error("expected a whiteout of a name, found '.wh.' alone");
     if (this.tree.find(folder, base) !== 0)
-      throw new Error('a whiteout of what a layer below has expected, found one of what this layer itself has');
+      throw new Error('expected a whiteout of what a layer below has, found one of what this layer itself has');
     // mknod with mode 0, owner from the header (archive_linux.go, ConvertRead).
     this.tree.link(
       folder,
@@ -178,11 +178,11 @@ export class LayerTree {
       this.#walk([root], [], parts, { make: false, any: false }, { left: MAX_LINKS }).inode,
       base,
     );
-    if (found !== 0 && found === known) throw new Error('a hard link to another name expected, found one to itself');
+    if (found !== 0 && found === known) throw new Error('expected a hard link to another name, found one to itself');
     const inode = this.tree.inodeOf(found);
     if (found === 0 || this.tree.kind(inode) === 'folder')
       throw new Error(
-        `a hard link to a file of the layer expected, found one to '${printable(target)}', which is ${found === 0 ? 'not there' : 'a folder'}`,
+        `expected a hard link to a file of the layer, found one to '${printable(target)}', which is ${found === 0 ? 'not there' : 'a folder'}`,
       );
     return inode;
   }
@@ -218,7 +218,7 @@ export class LayerTree {
       let child = tree.inodeOf(tree.find(folder, part));
       if (child === 0) {
         if (!how.make)
-          throw new Error(`the folder '${printable([...names, part].join('/'))}' expected in the layer, found none`);
+          throw new Error(`expected the folder '${printable([...names, part].join('/'))}' in the layer, found none`);
         const attributes = { ...ownedByRoot(IMPLIED_MODE), ...LEFT_AS_MADE, mtimeSec: 0, mtimeNsec: 0 };
         child = this.#make({ kind: 'folder' }, folder, attributes);
         tree.link(folder, part, child);
@@ -227,7 +227,7 @@ export class LayerTree {
       const any = how.any && index === parts.length - 1;
       if (node === 'symlink') {
         links.left -= 1;
-        if (links.left < 0) throw new Error(`at most ${MAX_LINKS} symlinks on the way expected, found more`);
+        if (links.left < 0) throw new Error(`expected at most ${MAX_LINKS} symlinks on the way, found more`);
         const target = tree.target(child).toString('latin1');
         const absolute = target.startsWith('/');
         const found = this.#walk(
@@ -244,13 +244,13 @@ export class LayerTree {
         stack.push(child);
         names.push(part);
       } else if (any) return { inode: child, stack, names };
-      else throw new Error(`a folder expected at '${printable([...names, part].join('/'))}', found a ${node}`);
+      else throw new Error(`expected a folder at '${printable([...names, part].join('/'))}', found a ${node}`);
     }
     return { inode: stack.at(-1) ?? tree.root, stack, names };
   }
 }
 
-const TWICE = 'each name once expected, found it again';
+const TWICE = 'expected each name once, found it again';
 
 interface Walk {
   readonly make: boolean;

@@ -37,21 +37,21 @@ export function setXattrs(kind: InodeBody['kind'], mode: number, before: Xattrs,
   const xattrs = new Map(before);
   for (const [name, value] of entry) {
     if (name.length > XATTR_NAME_MAX)
-      throw new Error(`an xattr with a name of at most ${XATTR_NAME_MAX} bytes expected, found ${name.length}`);
+      throw new Error(`expected an xattr with a name of at most ${XATTR_NAME_MAX} bytes, found ${name.length}`);
     if (name === ACCESS_ACL || name === DEFAULT_ACL) {
-      if (kind === 'symlink') throw new Error('an ACL on something else than a symlink expected, found one there');
+      if (kind === 'symlink') throw new Error('expected no ACL on a symlink, found one');
       const acl = parseAcl(value);
       if (name === DEFAULT_ACL && kind !== 'folder' && acl.length > 0)
-        throw new Error(`a default ACL on a folder expected, found one on a ${kind}`);
+        throw new Error(`expected a default ACL on folders alone, found one on a ${kind}`);
       if (acl.length === 0 || (name === ACCESS_ACL && !saysMoreThanMode(acl))) xattrs.delete(name);
       else xattrs.set(name, formatAcl(acl));
       continue;
     }
     const [namespace = '', rest] = /^(user|trusted|security)\.([^]+)$/.exec(name)?.slice(1) ?? [];
     if (rest === undefined)
-      throw new Error(`an xattr of user, trusted, security or a POSIX ACL expected, found '${name.slice(0, 100)}'`);
+      throw new Error(`expected an xattr of user, trusted, security or a POSIX ACL, found '${name.slice(0, 100)}'`);
     if (name === CAPABILITY && !isCapability(value))
-      throw new Error('a capability of revision 2 or 3 expected, found something else');
+      throw new Error('expected a capability of revision 2 or 3, found something else');
     // EPERM, which dockerd passes over (fs/xattr.c, xattr_permission).
     if (namespace !== 'user' || kind === 'file' || kind === 'folder') xattrs.set(name, value);
   }

@@ -102,7 +102,7 @@ async function unpackSparse(
       if (rest.length === 0) {
         const piece = await tar.payload();
         if (piece === undefined)
-          throw new Error(`${plural(missing, 'more byte')} of a sparse file expected, found the end of its payload`);
+          throw new Error(`expected ${plural(missing, 'more byte')} of a sparse file, found the end of its payload`);
         rest = piece;
       }
       const part = rest.subarray(0, missing);

@@ -30,7 +30,9 @@ export async function unpackVerified(
   const compression = compressionOf(start);
   // What dockerd takes for bzip2, too (moby, go-archive/compression, Detect).
   if (start.toString('latin1', 0, 3) === 'BZh') {
-    throw fail('a layer as a tar expected, plain or compressed with gzip, zstd or xz; found bzip2: save it without');
+    throw fail(
+      'expected a layer as a tar, plain or compressed with gzip, zstd or xz; found bzip2: save it uncompressed',
+    );
   }
   const checkBlob = blobDigest !== undefined && compression !== 'none';
   const source = checked(start, compressed, (bytes) => {
@@ -57,9 +59,9 @@ export async function unpackVerified(
   }
   const diffID = `sha256:${diffHash.digest('hex')}`;
   if (diffID !== layer.diffID)
-    throw fail(`a layer with digest ${layer.diffID} expected, as in the image's configuration, found ${diffID}`);
+    throw fail(`expected a layer with digest ${layer.diffID}, as in the image's configuration, found ${diffID}`);
   const found = `sha256:${blobHash.digest('hex')}`;
-  if (checkBlob && found !== blobDigest) throw fail(`content with digest ${blobDigest} expected, found ${found}`);
+  if (checkBlob && found !== blobDigest) throw fail(`expected content with digest ${blobDigest}, found ${found}`);
   return unpacked;
 }
 

@@ -17,19 +17,19 @@ export function parsePax(body: Buffer): PaxRecords {
     const digits = space === -1 ? '' : body.toString('latin1', offset, Math.min(space, offset + 20));
     const end = offset + Number(digits);
     if (!/^\+?\d+$/.test(digits) || end > body.length || end <= space + 1 || body[end - 1] !== 0x0a)
-      throw new Error('a PAX record `length key=value` expected, found something else');
+      throw new Error('expected a PAX record `length key=value`, found something else');
     const record = body.toString('latin1', space + 1, end - 1);
     const equals = record.indexOf('=');
-    if (equals <= 0) throw new Error('a PAX record `length key=value` expected, found one without a key');
+    if (equals <= 0) throw new Error('expected a PAX record `length key=value`, found one without a key');
     const key = record.slice(0, equals);
     const value = record.slice(equals + 1);
     if ((STRINGS.has(key) ? value : key).includes('\0'))
       throw new Error(
-        `a PAX record without a NUL expected, found one in '${key.replaceAll('\0', '\\0').slice(0, 100)}'`,
+        `expected a PAX record without a NUL, found one in '${key.replaceAll('\0', '\\0').slice(0, 100)}'`,
       );
     if (key === SPARSE_PIECE[0] || key === SPARSE_PIECE[1]) {
       if (key !== SPARSE_PIECE[map.length % 2] || value.includes(','))
-        throw new Error(`${SPARSE_PIECE.join(' and ')} in turns expected, found another order`);
+        throw new Error(`expected ${SPARSE_PIECE.join(' and ')} to alternate, found another order`);
       map.push(value);
     } else records.set(key, value);
     offset = end;
@@ -43,7 +43,7 @@ export function parsePax(body: Buffer): PaxRecords {
 /** A PAX time, seconds with a fraction, to the nanosecond. @throws Error */
 export function parsePaxTime(text: string, what = 'mtime'): { readonly sec: number; readonly nsec: number } {
   const match = /^([+-]?\d+)(?:\.(\d*))?$/.exec(text);
-  if (match === null) throw new Error(`${what}: seconds expected, found ${JSON.stringify(text.slice(0, 100))}`);
+  if (match === null) throw new Error(`${what}: expected seconds, found ${JSON.stringify(text.slice(0, 100))}`);
   const sec = Number(parsePaxInteger(match[1] ?? '', what));
   const nsec = Number((match[2] ?? '').slice(0, 9).padEnd(9, '0'));
   if (!text.startsWith('-')) return { sec, nsec };
@@ -53,7 +53,7 @@ export function parsePaxTime(text: string, what = 'mtime'): { readonly sec: numb
 /** A PAX number that JavaScript's can be. @throws Error */
 export function parsePaxNumber(text: string, what: string): number {
   const value = parsePaxInteger(text, what);
-  if (!Number.isSafeInteger(Number(value))) throw new Error(`${what}: a number below 2^53 expected, found ${value}`);
+  if (!Number.isSafeInteger(Number(value))) throw new Error(`${what}: expected a number below 2^53, found ${value}`);
   return Number(value);
 }
 
@@ -61,8 +61,8 @@ export function parsePaxNumber(text: string, what: string): number {
 export function parsePaxInteger(text: string, what: string): bigint {
   // Longer texts of zeros are numbers, too; of those no writer is known.
   if (!/^[+-]?\d{1,100}$/.test(text))
-    throw new Error(`${what}: a number expected, found ${JSON.stringify(text.slice(0, 100))}`);
+    throw new Error(`${what}: expected a number, found ${JSON.stringify(text.slice(0, 100))}`);
   const value = BigInt(text.startsWith('+') ? text.slice(1) : text);
-  if (value !== BigInt.asIntN(64, value)) throw new Error(`${what}: a number of 64 bits expected, found ${text}`);
+  if (value !== BigInt.asIntN(64, value)) throw new Error(`${what}: expected a number of 64 bits, found ${text}`);
   return value;
 }

@@ -56,7 +56,7 @@ export async function readSparseMap(
   const needed = fragments.reduce((sum, { length }) => sum + length, 0);
   if (needed !== payloadBytes - mapBytes)
     throw new Error(
-      `a sparse file with the ${needed} bytes of its map expected, found one with ${payloadBytes - mapBytes}`,
+      `expected a sparse file with the ${needed} bytes of its map, found one with ${payloadBytes - mapBytes}`,
     );
   return { fragments, size, mapBytes, name: name === undefined ? undefined : Buffer.from(name, 'latin1') };
 }
@@ -66,7 +66,7 @@ function readMapInRecords(pax: PaxRecords, size: number): Fragment[] {
   const numbers = map === '' ? [] : map.split(',');
   const count = parsePaxNumber(pax.get('GNU.sparse.numblocks') ?? '', 'GNU.sparse.numblocks');
   if (numbers.length !== 2 * count)
-    throw new Error(`a sparse map of ${count} pieces expected, found ${numbers.length} numbers`);
+    throw new Error(`expected a sparse map of ${count} pieces, found ${numbers.length} numbers`);
   const fragments = new Fragments(size);
   for (const text of numbers) fragments.add(parsePaxNumber(text, 'GNU.sparse.map'));
   return fragments.list;
@@ -85,21 +85,21 @@ async function readMapInPayload(
   let mapBytes = 0;
   for (let rest = ''; missing !== 0;) {
     if (mapBytes + BLOCK_BYTES > payloadBytes)
-      throw new Error('a sparse file with its map expected, found a shorter one');
+      throw new Error('expected a sparse file with its map, found a shorter one');
     const block = await raw(BLOCK_BYTES);
     mapBytes += BLOCK_BYTES;
     for (let start = 0; start < block.length && missing !== 0;) {
       const end = block.indexOf(NEWLINE, start);
       rest += block.toString('latin1', start, end === -1 ? block.length : end);
       if (rest.length > MAX_NUMBER_LENGTH)
-        throw new Error('a sparse map with a number on each line expected, found something else');
+        throw new Error('expected a sparse map with a number on each line, found something else');
       if (end === -1) break;
       const value = parsePaxNumber(rest, 'sparse map');
       rest = '';
       start = end + 1;
       if (missing === undefined) {
         if (value < 0 || value > MAX_FRAGMENTS)
-          throw new Error(`at most ${MAX_FRAGMENTS} pieces of a sparse file expected, found ${value}`);
+          throw new Error(`expected at most ${MAX_FRAGMENTS} pieces of a sparse file, found ${value}`);
         missing = 2 * value;
       } else {
         fragments.add(value);
@@ -121,20 +121,20 @@ class Fragments {
   #end = 0;
 
   constructor(size: number) {
-    if (size < 0) throw new Error(`GNU.sparse.size: a number of bytes expected, found ${size}`);
+    if (size < 0) throw new Error(`GNU.sparse.size: expected a number of bytes, found ${size}`);
     this.#size = size;
   }
 
   add(value: number): void {
     if (this.#offset === undefined) {
       if (this.list.length === MAX_FRAGMENTS)
-        throw new Error(`at most ${MAX_FRAGMENTS} pieces of a sparse file expected, found more`);
+        throw new Error(`expected at most ${MAX_FRAGMENTS} pieces of a sparse file, found more`);
       this.#offset = value;
       return;
     }
     const fragment = { offset: this.#offset, length: value };
     if (fragment.offset < this.#end || value < 0 || fragment.offset + value > this.#size)
-      throw new Error('a sparse map in order and within the file expected, found another');
+      throw new Error('expected a sparse map in order and within the file, found another');
     this.#end = fragment.offset + value;
     this.#offset = undefined;
     this.list.push(fragment);

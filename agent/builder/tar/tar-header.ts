@@ -28,7 +28,7 @@ export interface TarHeader {
  */
 export function parseTarHeader(block: Buffer): TarHeader | undefined {
   if (block.equals(ZERO_BLOCK)) return undefined;
-  if (!checksumHolds(block)) throw new Error('a tar header with a right checksum expected, found something else');
+  if (!checksumHolds(block)) throw new Error('expected a tar header with a right checksum, found something else');
   const magic = block.toString('latin1', 257, 265);
   const ustar = magic.startsWith('ustar\0');
   const gnu = magic === 'ustar  \0';
@@ -90,7 +90,7 @@ const NOTHING = Buffer.alloc(0);
 
 function size(block: Buffer): number {
   const bytes = numeric(block, 124, 12, 'size');
-  if (bytes < 0) throw new Error(`size: a number of bytes expected, found ${bytes}`);
+  if (bytes < 0) throw new Error(`size: expected a number of bytes, found ${bytes}`);
   return bytes;
 }
 
@@ -116,7 +116,7 @@ function text(block: Buffer, offset: number, length: number): Buffer {
 /** A number that JavaScript's can be. @throws Error */
 function numeric(block: Buffer, offset: number, length: number, what: string): number {
   const value = integer(block, offset, length, what);
-  if (!Number.isSafeInteger(Number(value))) throw new Error(`${what}: a number below 2^53 expected, found ${value}`);
+  if (!Number.isSafeInteger(Number(value))) throw new Error(`${what}: expected a number below 2^53, found ${value}`);
   return Number(value);
 }
 
@@ -127,7 +127,7 @@ function integer(block: Buffer, offset: number, length: number, what: string): n
     const negative = (first & 0x40) !== 0;
     let value = BigInt(first & 0x3f) - (negative ? 64n : 0n);
     for (let index = offset + 1; index < offset + length; index += 1) value = value * 256n + BigInt(block[index] ?? 0);
-    if (value !== BigInt.asIntN(64, value)) throw new Error(`${what}: a number of 64 bits expected, found ${value}`);
+    if (value !== BigInt.asIntN(64, value)) throw new Error(`${what}: expected a number of 64 bits, found ${value}`);
     return value;
   }
   const plain = octal(block, offset, offset + length);
@@ -139,7 +139,7 @@ function integer(block: Buffer, offset: number, length: number, what: string): n
       .replace(/[ \0]+$/, '')
       .split('\0', 1)[0] ?? '';
   if (digits === '') return 0;
-  if (!/^[0-7]+$/.test(digits)) throw new Error(`${what}: octal digits expected, found ${JSON.stringify(digits)}`);
+  if (!/^[0-7]+$/.test(digits)) throw new Error(`${what}: expected octal digits, found ${JSON.stringify(digits)}`);
   return Number.parseInt(digits, 8);
 }
 

@@ -60,7 +60,7 @@ export class TarReader {
       this.#onRaw(block);
       if (block.length === 0) return undefined;
       if (block.length < BLOCK_BYTES)
-        throw new Error(`a tar header of ${BLOCK_BYTES} bytes expected, found the end after ${block.length}`);
+        throw new Error(`expected a tar header of ${BLOCK_BYTES} bytes, found the end after ${block.length}`);
       const header = parseTarHeader(block);
       if (header === undefined) {
         await this.#readEnd();
@@ -80,7 +80,7 @@ export class TarReader {
     if (this.#remaining === 0) return undefined;
     const piece = await this.#reader.some(this.#remaining);
     if (piece === undefined)
-      throw new Error(`${plural(this.#remaining, 'more byte')} expected, found the end of the archive`);
+      throw new Error(`expected ${plural(this.#remaining, 'more byte')}, found the end of the archive`);
     this.#remaining -= piece.length;
     return piece;
   }
@@ -113,7 +113,7 @@ export class TarReader {
       : pax.get('size')
         ? parsePaxNumber(pax.get('size') ?? '', 'size')
         : header.size;
-    if (payloadBytes < 0) throw new Error(`size: a number of bytes expected, found ${payloadBytes}`);
+    if (payloadBytes < 0) throw new Error(`size: expected a number of bytes, found ${payloadBytes}`);
     this.#remaining = payloadBytes;
     this.#padding = -payloadBytes & (BLOCK_BYTES - 1);
     const mtime = pax.get('mtime') ? parsePaxTime(pax.get('mtime') ?? '') : { sec: header.mtimeSec, nsec: 0 };
@@ -122,7 +122,7 @@ export class TarReader {
       if (key.startsWith(XATTR_PREFIX)) xattrs.set(key.slice(XATTR_PREFIX.length), Buffer.from(content, 'latin1'));
     const format = sparseFormat(pax);
     if (format !== undefined && isHeaderOnly)
-      throw new Error(`a sparse file expected, found a map of one for the tar type ${JSON.stringify(type)}`);
+      throw new Error(`expected a sparse file, found a map of one for the tar type ${JSON.stringify(type)}`);
     const sparse =
       format === undefined ? undefined : await readSparseMap(format, pax, payloadBytes, (length) => this.#raw(length));
     if (sparse !== undefined) this.#remaining -= sparse.mapBytes;
@@ -145,13 +145,13 @@ export class TarReader {
     const bytes = await this.#reader.exactly(length);
     this.#onRaw(bytes);
     if (bytes.length < length)
-      throw new Error(`${plural(length, 'byte')} expected, found the end of the archive after ${bytes.length}`);
+      throw new Error(`expected ${plural(length, 'byte')}, found the end of the archive after ${bytes.length}`);
     return bytes;
   }
 
   async #special(header: TarHeader): Promise<Buffer> {
     if (header.size > MAX_SPECIAL_BYTES)
-      throw new Error(`a header of at most ${MAX_SPECIAL_BYTES} bytes expected, found ${header.size}`);
+      throw new Error(`expected a header of at most ${MAX_SPECIAL_BYTES} bytes, found ${header.size}`);
     const padded = (header.size + BLOCK_BYTES - 1) & -BLOCK_BYTES;
     return (await this.#raw(padded)).subarray(0, header.size);
   }
@@ -166,7 +166,7 @@ export class TarReader {
     const second = await this.#reader.exactly(BLOCK_BYTES);
     this.#onRaw(second);
     if (second.length === BLOCK_BYTES && parseTarHeader(second) !== undefined)
-      throw new Error('a second block of zeros expected at the end of the tar, found an entry');
+      throw new Error('expected a second block of zeros at the end of the tar, found an entry');
   }
 }
 

@@ -6,7 +6,7 @@ import { writeWhole } from './write-whole.ts';
 /** Before anything else: what an older Node lacks is found only where it is called, and the error says nothing to anybody. */
 const refuseOlderNode = [
   "if (Number(process.versions.node.split('.')[0]) < 24) {",
-  'process.stderr.write(`docker-preloader: Node 24 or later expected, found ${process.versions.node}: run this file with a newer one, or the executable, which needs none\\n`);',
+  'process.stderr.write(`docker-preloader: expected Node 24 or later, found ${process.versions.node}: run this file with a newer one, or the executable, which needs none\\n`);',
   'process.exit(1);',
   '}',
 ].join(' ');

@@ -71,43 +71,43 @@ describe('build and archives of all kinds', () => {
 
   it('says what a file is that is no archive', async () => {
     await refused(
-      /text: a tar of images expected, plain or compressed with gzip, zstd or xz; found text$/,
+      /text: expected a tar of images, plain or compressed with gzip, zstd or xz; found text$/,
       1,
       write('text', 'Just some text\n'.repeat(100)),
     );
-    await refused(/json: a tar of images expected, .*; found text$/, 1, write('json', '{}'));
+    await refused(/json: expected a tar of images, .*; found text$/, 1, write('json', '{}'));
     const { stdout: bzip2 } = await execa('bzip2', ['--stdout', at('one.tar')], { encoding: 'buffer' });
     await refused(
-      /one\.tar\.bz2: a tar of images expected, .*; found bzip2: unpack it with bunzip2$/,
+      /one\.tar\.bz2: expected a tar of images, .*; found bzip2: unpack it with bunzip2$/,
       1,
       write('one.tar.bz2', bzip2),
     );
     await refused(
-      /twice\.gz: a tar of images expected, .*; found gzip in a compressed file: unpack it once$/,
+      /twice\.gz: expected a tar of images, .*; found gzip in a compressed file: unpack it once$/,
       1,
       write('twice.gz', gzipSync(gzipSync(savedArchive([one])))),
     );
     await refused(
-      /noise: a tar of images expected, .*; found something else$/,
+      /noise: expected a tar of images, .*; found something else$/,
       1,
       write('noise', Buffer.alloc(2000, 0xee)),
     );
     const damaged = savedArchive([one]);
     damaged.write('x', 0);
     await refused(
-      /damaged\.tar: a tar of images expected, .*: a tar header with a right checksum expected/,
+      /damaged\.tar: expected a tar of images, .*: expected a tar header with a right checksum/,
       1,
       write('damaged.tar', damaged),
     );
-    await refused(/nothing: an archive expected, found nothing$/, 1, write('nothing', ''));
+    await refused(/nothing: expected an archive, found nothing$/, 1, write('nothing', ''));
     const layer = savedArchive([{ tags: ['bz:1'], layers: [Buffer.from(bzip2)] }]);
     await refused(
-      /bz\.tar: entry '0+\/layer\.tar': a layer as a tar expected, .*; found bzip2/,
+      /bz\.tar: entry '0+\/layer\.tar': expected a layer as a tar, .*; found bzip2/,
       1,
       write('bz.tar', layer),
     );
     await refused(
-      /exported\.tar: the entry 'manifest\.json' of docker save, .* expected, found a container's files: docker commit/,
+      /exported\.tar: expected the entry 'manifest\.json' of docker save, .*, found a container's files: docker commit/,
       1,
       write('exported.tar', makeTar([{ name: '.dockerenv' }, { name: 'etc/passwd' }])),
     );
@@ -115,7 +115,7 @@ describe('build and archives of all kinds', () => {
 
   it('says that a disk, a stream or a bomb is no archive before it has read it, and reads nothing behind the end of one', async (t) => {
     const zeros =
-      /: a tar of images expected, .*; found zeros: a tar without an entry, or a raw disk, for docker-preloader inspect$/;
+      /: expected a tar of images, .*; found zeros: a tar without an entry, or a raw disk, for docker-preloader inspect$/;
     truncateSync(write('disk.raw', ''), 8 * 2 ** 40);
     await refused(zeros, 1, at('disk.raw'));
     await refused(zeros, 1, '/dev/zero');
@@ -136,7 +136,7 @@ describe('build and archives of all kinds', () => {
     truncateSync(path.join(folder, 'blobs/sha256', layer.digest.slice('sha256:'.length)), 8 * 2 ** 40);
     await refused(
       new RegExp(
-        `sized: entry 'blobs/${layer.digest.replace(':', '/')}': ${layer.size} bytes expected, found ${8 * 2 ** 40}$`,
+        `sized: entry 'blobs/${layer.digest.replace(':', '/')}': expected ${layer.size} bytes, found ${8 * 2 ** 40}$`,
       ),
       1,
       folder,
@@ -145,7 +145,7 @@ describe('build and archives of all kinds', () => {
 
   it('says what a folder is that is no archive, without looking through it', async () => {
     const neither =
-      /the entry 'manifest\.json' of docker save, or 'index\.json' of an OCI layout, expected, found neither$/;
+      /expected the entry 'manifest\.json' of docker save, or 'index\.json' of an OCI layout, found neither$/;
     mkdirSync(at('empty'));
     await refused(neither, 1, at('empty'));
     writeFolder('other', new Map([['file', 'text']]));
@@ -178,7 +178,7 @@ describe('build and archives of all kinds', () => {
     symlinkSync('store', `${linked}/blobs`);
     assert.deepEqual((await built(linked)).names, ['one:1']);
 
-    const out = /a file in the folder expected, found a symlink that leads out of it: copy the folder with cp -/;
+    const out = /expected a file in the folder, found a symlink that leads out of it: copy the folder with cp -/;
     for (const [name, link, target] of [
       ['folder', 'blobs', '../linked/store'],
       ['file', layer, '../../../linked/kept'],
@@ -195,7 +195,7 @@ describe('build and archives of all kinds', () => {
     rmSync(`${loop}/${layer}`);
     symlinkSync(path.basename(layer), `${loop}/${layer}`);
     symlinkSync('.', `${loop}/self`);
-    await refused(/loop: the entry 'blobs\/sha256\/\w+' expected, found none/, 1, loop);
+    await refused(/loop: expected the entry 'blobs\/sha256\/\w+', found none/, 1, loop);
     // docker up to 24, unpacked: a repeated layer is a symlink to the first.
     const saved = at('unpacked');
     mkdirSync(saved);
@@ -317,14 +317,14 @@ describe('build and archives of all kinds', () => {
           assert.deepEqual((await built(archive, ...args)).layers, [layerOf(index)], args.join(' '));
         }
         await refused(
-          /an image for linux\/riscv64 expected, found linux\/amd64\/v3, linux\/amd64, linux\/arm64\/v8: choose/,
+          /expected an image for linux\/riscv64, found linux\/amd64\/v3, linux\/amd64, linux\/arm64\/v8: choose/,
           1,
           archive,
           '--platform',
           'linux/riscv64',
         );
         const onlyV3 = write(`only-${String(nested)}.tar`, tarOf(layout(nested, undefined, v3)));
-        await refused(/an image for linux\/amd64 expected, found linux\/amd64\/v3: choose/, 1, onlyV3);
+        await refused(/expected an image for linux\/amd64, found linux\/amd64\/v3: choose/, 1, onlyV3);
       });
     }
 
@@ -335,7 +335,7 @@ describe('build and archives of all kinds', () => {
       const single = write('single.tar', tarOf(layout(false, undefined, undefined)));
       assert.deepEqual((await built(single, '--platform', 'linux/amd64')).layers, [layerOf(0)]);
       await refused(
-        /entry 'index\.json': an image for linux\/arm64 expected, found linux\/amd64: choose/,
+        /entry 'index\.json': expected an image for linux\/arm64, found linux\/amd64: choose/,
         1,
         single,
         '--platform',
@@ -345,7 +345,7 @@ describe('build and archives of all kinds', () => {
 
     it('takes of a docker save archive what is asked for, or else all that a docker would load', async () => {
       await refused(
-        /one\.tar: an image for linux\/arm64 expected, found one:1 \(linux\/amd64\): choose with --platform/,
+        /one\.tar: expected an image for linux\/arm64, found one:1 \(linux\/amd64\): choose with --platform/,
         1,
         at('one.tar'),
         '--platform',
@@ -410,10 +410,10 @@ describe('build and archives of all kinds', () => {
         inputFile: at('one.tar'),
       });
       assert.match((await agent(['inspect', at('built.raw')])).stdout, /^piped:3 {2,}sha256:/m);
-      await refused(/one\.tar=Upper:1: a name as in NAME:TAG expected, found 'Upper:1'/, 2, `${at('one.tar')}=Upper:1`);
-      await refused(/one\.tar=: a name as in NAME:TAG expected, found ''/, 2, `${at('one.tar')}=`);
-      await refused(/missing=a:1: an archive expected, found no such file/, 1, `${at('missing')}=a:1`);
-      await refused(/'-', standard input, expected once, found it again/, 2, '-=a:1', '-=b:1');
+      await refused(/one\.tar=Upper:1: expected a name as in NAME:TAG, found 'Upper:1'/, 2, `${at('one.tar')}=Upper:1`);
+      await refused(/one\.tar=: expected a name as in NAME:TAG, found ''/, 2, `${at('one.tar')}=`);
+      await refused(/missing=a:1: expected an archive, found no such file/, 1, `${at('missing')}=a:1`);
+      await refused(/expected '-', standard input, once, found it again/, 2, '-=a:1', '-=b:1');
     });
 
     it('are given to images of a layout whose own names are none to Docker', async () => {
@@ -428,7 +428,7 @@ describe('build and archives of all kinds', () => {
       const both = writeFolder('odd-names', files);
       assert.match((await built(both)).stderr, /'1\.0\+git' is none to Docker: build \S+odd-names:1\.0\+git=NAME:TAG/);
       assert.deepEqual((await built(`${both}:App:1=app:3`, `${both}:1.0+git=db:4`)).names, ['app:3', 'db:4']);
-      await refused(/with this tag or name in \S+ expected, found App:1, 1\.0\+git/, 1, `${both}:v1=app:1`);
+      await refused(/expected an image with this tag or name in \S+, found App:1, 1\.0\+git/, 1, `${both}:v1=app:1`);
     });
 
     it('of an archive are found as they are written there', async () => {
@@ -464,19 +464,19 @@ describe('build and archives of all kinds', () => {
       assert.deepEqual((await built(`${both}:v1=app:3`, `${both}:v2=db:4`)).names, ['app:3', 'db:4']);
       assert.deepEqual((await built(`${both}:v2=db`)).layers, two.layers.map(digestOf));
       await refused(
-        /--tag app:1: one image without a name expected, found 2: ARCHIVE=NAME:TAG names that of one archive/,
+        /--tag app:1: expected one image without a name, found 2: ARCHIVE=NAME:TAG names that of one archive/,
         1,
         both,
         '--tag',
         'app:1',
       );
       await refused(
-        / one image expected, found 2 images \(v1, v2\): \S+=app keeps their tags, \S+:IMAGE=app:1 names one/,
+        /: expected an archive of one image, found 2 images \(v1, v2\): \S+=app keeps their tags, \S+:IMAGE=app:1 names one/,
         1,
         `${both}=app:1`,
       );
       await refused(
-        /umoci:v3: an image with this tag or name in \S+umoci expected, found v1, v2/,
+        /umoci:v3: expected an image with this tag or name in \S+umoci, found v1, v2/,
         1,
         `${both}:v3=app:1`,
       );

@@ -26,8 +26,11 @@ describe("the times of an image's configuration", () => {
     {},
   ]) {
     it(`are refused where one is ${JSON.stringify(time)}`, () => {
-      assert.throws(() => check(time), /^Error: created: a time as in \S+ expected, found /);
-      assert.throws(() => check('2020-01-02T03:04:05Z', '2020-01-02T03:04:05Z', time), /history\[1\]\.created: a time/);
+      assert.throws(() => check(time), /^Error: created: expected a time as in \S+, found /);
+      assert.throws(
+        () => check('2020-01-02T03:04:05Z', '2020-01-02T03:04:05Z', time),
+        /history\[1\]\.created: expected a time/,
+      );
     });
   }
 });

@@ -57,7 +57,7 @@ describe('the parents of an archive', () => {
     ]) {
       assert.throws(
         () => parentsOf([base, link(history, base, 'child')]),
-        /a parent with the same history but for the last step expected, found sha256:\w{64}: docker load refuses/,
+        /expected a parent with the same history but for the last step, found sha256:\w{64}: docker load refuses/,
       );
     }
   });

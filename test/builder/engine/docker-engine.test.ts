@@ -196,15 +196,15 @@ describe('build --engine docker, the reference', () => {
     mkdirSync(empty);
     assert.match(
       await run([], { PATH: empty }),
-      /the program 'dockerd' expected, found none: install the package docker\.io/,
+      /expected the program 'dockerd', found none: install the package docker\.io/,
     );
-    assert.match(await run(['setpriv', '--reuid', '65534', '--clear-groups'], env), /--engine docker: root expected/);
+    assert.match(await run(['setpriv', '--reuid', '65534', '--clear-groups'], env), /--engine docker: expected root/);
     const broken = path.join(tree.path, 'broken.tar');
     writeFileSync(broken, 'no archive');
     assert.match(await run([], env, broken), /^docker-preloader: docker --host: /);
     const vm = await agent(['build', archive, '-o', output, '--engine', 'docker-vm', '--vm', empty]);
     assert.equal(vm.exitCode, 1, vm.all);
-    assert.match(vm.stderr, /the files kernel, initrd, root\.ext4 expected, found no kernel/);
+    assert.match(vm.stderr, /expected the files kernel, initrd, root\.ext4, found no kernel/);
     for (const args of [
       ['--engine', 'docker-vm'],
       ['--vm', empty],

@@ -53,7 +53,7 @@ async function unpack(tar: Buffer, pieceBytes = 1000): Promise<Unpacked> {
   const nodes = nodesOf(layer.tree);
   const content = (name: string): Buffer => {
     const node = nodes.get(name);
-    if (node?.kind !== 'file') throw new Error(`a file ${name} expected`);
+    if (node?.kind !== 'file') throw new Error(`expected a file ${name}`);
     return store.contents[node.block] ?? Buffer.alloc(0);
   };
   return { ...layer, tarSplit: Buffer.concat([...layer.tarSplit.pieces()]), nodes, content };
@@ -220,7 +220,7 @@ describe('layers', () => {
     const cases: readonly (readonly [readonly MadeEntry[], RegExp])[] = [
       [
         [{ name: '../out', content: 'x' }],
-        /^entry '\.\.\/out': a path below the layer's root expected, found one that climbs above it$/,
+        /^entry '\.\.\/out': expected a path below the layer's root, found one that climbs above it$/,
       ],
       [[{ name: 'a/../../out', content: 'x' }], /climbs above/],
       [
@@ -228,35 +228,35 @@ describe('layers', () => {
           { name: 'a', content: '1' },
           { name: './a', content: '2' },
         ],
-        /^entry '\.\/a': each name once expected, found it again$/,
+        /^entry '\.\/a': expected each name once, found it again$/,
       ],
       [
         [
           { name: 'a', content: '1' },
           { name: '/a', content: '2' },
         ],
-        /each name once expected, found one that replaces/,
+        /expected each name once, found one that replaces/,
       ],
       [
         [
           { name: 'a', content: '1' },
           { name: 'a/b', content: '2' },
         ],
-        /a folder expected at 'a', found a file/,
+        /expected a folder at 'a', found a file/,
       ],
       [
         [{ name: 'h', type: '1', linkName: 'nowhere' }],
-        /a hard link to a file of the layer expected, found one to '\/nowhere', which is not there/,
+        /expected a hard link to a file of the layer, found one to '\/nowhere', which is not there/,
       ],
       [
         [
           { name: 'l', type: '2', linkName: 'l' },
           { name: 'l/x', content: 'x' },
         ],
-        /at most 40 symlinks on the way expected, found more/,
+        /expected at most 40 symlinks on the way, found more/,
       ],
       [[{ name: 'x', type: '7', content: 'x' }], /found the tar type "7"/],
-      [[{ name: 'a', content: '1' }, { name: '.wh.a' }], /a whiteout of what a layer below has expected/],
+      [[{ name: 'a', content: '1' }, { name: '.wh.a' }], /expected a whiteout of what a layer below has/],
     ];
     for (const [entries, expected] of cases) assert.match(await fault(entries), expected);
     const tar = makeTar([
@@ -265,11 +265,11 @@ describe('layers', () => {
     ]);
     await assert.rejects(
       unpack(tar.subarray(0, 2048)),
-      /entry 'second': 1488 more bytes expected, found the end of the archive|entry 'second': 2000 more bytes/,
+      /entry 'second': expected 1488 more bytes, found the end of the archive|entry 'second': 2000 more bytes/,
     );
     const corrupt = Buffer.from(tar);
     corrupt.write('corrupt', 1024);
-    await assert.rejects(unpack(corrupt), /after entry 'first': a tar header with a right checksum expected/);
+    await assert.rejects(unpack(corrupt), /after entry 'first': expected a tar header with a right checksum/);
   });
 });
 

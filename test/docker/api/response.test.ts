@@ -21,7 +21,7 @@ function read(
     if (rest !== undefined)
       return { ...reader.response(), rest: Buffer.concat([rest, bytes.subarray(at[index])]).toString() };
   }
-  throw new Error('a whole response expected');
+  throw new Error('expected a whole response');
 }
 
 describe('a response of dockerd', () => {

@@ -80,12 +80,12 @@ describe('man pages and completions', () => {
   it('the README of the commands has every command in its table, with its options', () => {
     for (const { name, options } of help.commands) {
       const row = new RegExp(`^\\| \`docker-preloader ${name}\\b([^\`]*)\` \\|.*$`, 'm').exec(readme);
-      assert.ok(row, `a row for ${name} expected in the README`);
+      assert.ok(row, `expected a row for ${name} in the README`);
       // build's have a table of their own.
       const where = name === 'build' ? readme : row[0];
       for (const { long } of options)
         if (!['--config', '--help'].includes(long))
-          assert.ok(where.includes(long), `${name}: ${long} expected in the README`);
+          assert.ok(where.includes(long), `${name}: expected ${long} in the README`);
     }
   });
 
