@@ -164,7 +164,7 @@ async function readConfigs(
       path,
       problem,
       content,
-      required: [...config.required],
+      required: config.required.map(({ text }) => text),
       dataRoot,
       dockerConfig: config.dockerConfig,
       storageDriver: daemon.storageDriver ?? null,

@@ -4,7 +4,6 @@ import { hasNode, listBlockDevices, type BlockDevice } from '../system/block-dev
 import { messageOf } from '../system/errors.ts';
 import { readSuperblock, type Superblock } from '../disk/superblock.ts';
 import { isUdevRunning, labelByUdev } from '../system/udev.ts';
-import { parseRequired } from '../config/required.ts';
 import type { Config } from '../config/config.ts';
 
 /** A device with a filesystem whose label is one of ours. */
@@ -41,7 +40,7 @@ export interface LabelFilter {
 
 /** Compiles `labels` and `required`. What is required but not among the labels ranks below all of them. */
 export function labelFilter(config: Pick<Config, 'labels' | 'required'>): LabelFilter {
-  const required = config.required.flatMap((entry) => parseRequired(entry)?.pattern ?? []);
+  const required = config.required.map(({ pattern }) => pattern);
   const entries = [...required, ...config.labels];
   const patterns = entries.map((entry) => labelPattern(entry));
   // A name is more than a glob that it also matches, wherever either stands.

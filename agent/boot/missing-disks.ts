@@ -1,6 +1,5 @@
 import type { Finding } from '../messages/finding.ts';
 import { labelPattern } from '../config/label.ts';
-import { parseRequired } from '../config/required.ts';
 import type { Config } from '../config/config.ts';
 import type { FoundDisk } from './discover.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
@@ -17,11 +16,10 @@ export interface FoundDisks {
 
 /** Named labels should be there, required ones must: there and readable, with the pinned content. */
 export function findMissing(
-  { required: entries, deviceTimeoutSec }: Config,
+  { required, deviceTimeoutSec }: Config,
   { missing, disks, candidates, unlike }: FoundDisks,
 ): Finding[] {
   const findings: Finding[] = [];
-  const required = entries.flatMap((entry) => parseRequired(entry) ?? []);
   const patterns = new Set(required.map((entry) => entry.pattern));
   for (const label of missing) {
     if (patterns.has(label)) continue;

@@ -1,15 +1,14 @@
 import { readPinnedDisk } from '../disk/pinned-tree.ts';
-import type { Config } from '../config/config.ts';
 import { checkTarSplit } from './copy-tar-split.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
-import { requiredDigests } from '../config/required.ts';
+import { requiredDigests, type Required } from '../config/required.ts';
 import type { Step } from './plan/steps.ts';
 
 /** What tells the manifest's digest of a device with a pinned label, or undefined where it is not whole: all of it is read. */
-export function pinnedDigestOn(config: Pick<Config, 'required'>): (label: string, path: string) => string | undefined {
+export function pinnedDigestOn(required: readonly Required[]): (label: string, path: string) => string | undefined {
   return (label, path) => {
     try {
-      const { layers, manifestDigest } = readPinnedDisk(label, path, requiredDigests(config, label) ?? []);
+      const { layers, manifestDigest } = readPinnedDisk(label, path, requiredDigests(required, label) ?? []);
       for (const { tarSplit } of layers.values()) if (tarSplit !== undefined) checkTarSplit({ ...tarSplit, label });
       return manifestDigest;
     } catch {

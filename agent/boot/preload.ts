@@ -141,7 +141,7 @@ class PreloadRun implements Preload {
     const toMount = unlinked.length === 0 ? discovery : without(discovery, unlinked);
     const mounts = mountDisks(toMount, this.#config.mountRoot, {
       mayUnmount: this.#mayChange || this.#options.privateMounts === true,
-      pinned: (label) => requiredDigests(this.#config, label),
+      pinned: (label) => requiredDigests(this.#config.required, label),
       pinnedDigest: await this.#pinnedDigest(toMount),
       tell: ({ label, device }) => this.timings.mounted(label, device.path),
     });
@@ -168,9 +168,9 @@ class PreloadRun implements Preload {
   /** Whether a device with a pinned label is whole shows only when all of it is read, and is asked only where there are several. */
   async #pinnedDigest({ disks }: Discovery): Promise<MountOptions['pinnedDigest']> {
     const isAsked = [...disks].some(
-      ([label, { length }]) => length > 1 && requiredDigests(this.#config, label) !== undefined,
+      ([label, { length }]) => length > 1 && requiredDigests(this.#config.required, label) !== undefined,
     );
-    return isAsked ? (await import('./pinned-disks.ts')).pinnedDigestOn(this.#config) : undefined;
+    return isAsked ? (await import('./pinned-disks.ts')).pinnedDigestOn(this.#config.required) : undefined;
   }
 
   /** Disks that `unlink` has let go since the look before: mounted again, they would be in the way of who removes us. */
@@ -197,7 +197,7 @@ class PreloadRun implements Preload {
       return;
     }
     try {
-      const digests = requiredDigests(this.#config, label);
+      const digests = requiredDigests(this.#config.required, label);
       const content =
         digests === undefined
           ? readDisk(label, path)
@@ -219,7 +219,7 @@ class PreloadRun implements Preload {
       message: `disk ${label} (${device.path}) is left out: ${messageOf(error)}`,
     });
     if (code === 'DISK_CONTENT') this.#unlike.add(label);
-    if (requiredDigests(this.#config, label) === undefined) return;
+    if (requiredDigests(this.#config.required, label) === undefined) return;
     // What stays in the store for a container has links to where the right disk would be: they must not lead to this one.
     if (this.#mayChange || !mounted.adopted) unmount(mounted.path, true);
   }

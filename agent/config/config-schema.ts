@@ -18,14 +18,23 @@ const label = z
       'a label of at most 16 letters, digits, dots, dashes and underscores, or a glob of such',
     ),
   );
-const required = z
-  .string()
-  .check(
-    z.refine(
-      (text) => parseRequired(text) !== undefined,
-      'a label or glob, perhaps with @sha256:<64 hex digits> behind it',
-    ),
-  );
+// The default stands before the pipe: a schema tells none of what it transforms.
+const required = z.pipe(
+  z._default(z.array(z.string()), []),
+  z.transform((texts: string[], { issues }) =>
+    texts.flatMap((text, index) => {
+      const entry = parseRequired(text);
+      if (entry === undefined)
+        issues.push({
+          code: 'custom',
+          message: 'a label or glob, perhaps with @sha256:<64 hex digits> behind it',
+          path: [index],
+          input: text,
+        });
+      return entry ?? [];
+    }),
+  ),
+);
 
 const dockerHost = z.string().check(z.refine((text) => /^unix:\/\/\/./.test(text), '`unix://` and an absolute path'));
 
@@ -36,7 +45,7 @@ const idleExitSec = z
 
 export const configSchema = z.strictObject({
   labels: z._default(z.array(label), [...defaults.labels]),
-  required: z._default(z.array(required), [...defaults.required]),
+  required,
   deviceTimeoutSec: z._default(z.number().check(z.minimum(0), z.maximum(3600)), defaults.deviceTimeoutSec),
   idleExitSec: z._default(idleExitSec, defaults.idleExitSec),
   dockerConfig: z._default(absolutePath, defaults.dockerConfig),

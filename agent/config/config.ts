@@ -1,13 +1,14 @@
 import { join } from 'node:path';
 import { PreloaderError } from '../system/errors.ts';
 import { realPathOf } from '../system/real-path.ts';
+import type { Required } from './required.ts';
 
 export const DEFAULT_CONFIG_PATH = '/etc/docker-preloader/config.json';
 
 /** Our configuration, with defaults filled in. */
 export interface Config {
   readonly labels: readonly string[];
-  readonly required: readonly string[];
+  readonly required: readonly Required[];
   readonly deviceTimeoutSec: number;
   /** Without a request for so long, the daemon ends; 0: never. */
   readonly idleExitSec: number;

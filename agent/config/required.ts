@@ -1,30 +1,29 @@
-import type { Config } from './config.ts';
 import { isGlob, labelPattern } from './label.ts';
 
-/** A label or glob that must be there, perhaps with the digest of its manifest. */
+/** An entry of `required`: a label or glob that must be there, perhaps with the digest of its manifest. */
 export interface Required {
   readonly pattern: string;
   readonly digest: string | undefined;
+  /** As it is written in the configuration. */
+  readonly text: string;
 }
 
-/** Parses an entry of `required`: `label`, `glob*` or `label@sha256:…`. */
+/** Parses `label`, `glob*` or `label@sha256:…`; undefined where it is none of these. */
 export function parseRequired(text: string): Required | undefined {
   const [pattern = '', digest, ...rest] = text.split('@');
   if (rest.length > 0 || labelPattern(pattern) === undefined) return undefined;
   if (digest !== undefined && !/^sha256:[0-9a-f]{64}$/.test(digest)) return undefined;
-  return { pattern, digest };
+  return { pattern, digest, text };
 }
 
 /**
  * The manifest digests of which a disk with this label must have one; undefined where none is pinned for it. Where the
  * label itself is pinned, what globs pin does not count for it.
  */
-export function requiredDigests({ required }: Pick<Config, 'required'>, label: string): readonly string[] | undefined {
-  const pins = required.flatMap((entry) => {
-    const { pattern, digest } = parseRequired(entry) ?? {};
-    const isMeant = pattern !== undefined && labelPattern(pattern)?.test(label) === true;
-    return isMeant && digest !== undefined ? [{ digest, byName: !isGlob(pattern) }] : [];
-  });
+export function requiredDigests(required: readonly Required[], label: string): readonly string[] | undefined {
+  const pins = required.flatMap(({ pattern, digest }) =>
+    digest !== undefined && labelPattern(pattern)?.test(label) === true ? [{ digest, byName: !isGlob(pattern) }] : [],
+  );
   const named = pins.filter(({ byName }) => byName);
   const digests = (named.length > 0 ? named : pins).map(({ digest }) => digest);
   return digests.length === 0 ? undefined : digests;

@@ -3,7 +3,7 @@ import { listNames } from '../text/plural.ts';
 
 /** That no disk was found, for whoever has just attached one. */
 export function noDisk({ labels, required }: Config): string {
-  const wanted = [...required.map((entry) => entry.replace(/@.*/, '')), ...labels];
+  const wanted = [...required.map(({ pattern }) => pattern), ...labels];
   const which =
     wanted.length === 0
       ? '`labels` is empty'

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { discover, labelFilter, type Discovery } from '../../agent/boot/discover.ts';
 import { deviceNumberOf, type BlockDevice } from '../../agent/system/block-devices.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
+import { required as requiredOf } from '../support/required.ts';
 import { makeScratch, removeScratch } from '../support/scratch.ts';
 
 describe('the labels that are looked for', () => {
@@ -22,7 +23,7 @@ describe('the labels that are looked for', () => {
     { labels: [], ranks: { 'dpl-a': -1 } },
   ] as readonly { labels: string[]; required?: string[]; ranks: Record<string, number> }[]) {
     it(`labels ${JSON.stringify(labels)}, required ${JSON.stringify(required)}`, () => {
-      const filter = labelFilter({ labels, required });
+      const filter = labelFilter({ labels, required: requiredOf(...required) });
       for (const [label, rank] of Object.entries(ranks)) assert.equal(filter.rank(label), rank, label);
     });
   }
@@ -30,11 +31,11 @@ describe('the labels that are looked for', () => {
   it('are awaited where they are named or required', () => {
     const filter = labelFilter({
       labels: ['dpl-*', 'named', 'base'],
-      required: [`base@sha256:${'a'.repeat(64)}`, 'must-*'],
+      required: requiredOf(`base@sha256:${'a'.repeat(64)}`, 'must-*'),
     });
     assert.deepEqual(filter.awaited.toSorted(), ['base', 'must-*', 'named']);
     assert.ok(filter.isNamed('named') && filter.isNamed('base') && !filter.isNamed('dpl-a') && filter.hasNames);
-    assert.equal(labelFilter({ labels: ['dpl-*'], required: ['must-*'] }).hasNames, false);
+    assert.equal(labelFilter({ labels: ['dpl-*'], required: requiredOf('must-*') }).hasNames, false);
   });
 });
 
@@ -72,7 +73,7 @@ describe('discovery', () => {
     };
   };
   const find = (devices: readonly BlockDevice[], labels: string[] = ['dpl-*'], required: string[] = []): Discovery =>
-    discover(labelFilter({ labels, required }), devices);
+    discover(labelFilter({ labels, required: requiredOf(...required) }), devices);
 
   it('finds disks by label, and only those', () => {
     const [a, other] = [attach(filesystem('a', 'dpl-a')), attach(filesystem('other', 'other'))];

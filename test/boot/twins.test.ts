@@ -28,6 +28,7 @@ import { readSuperblock } from '../../agent/disk/superblock.ts';
 import { makeDiskFile } from '../safety/disk-file.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { attach } from '../support/loop-device.ts';
+import { required } from '../support/required.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { loadImages, must, references, type ImageSpec } from './fake-store.ts';
 
@@ -169,7 +170,7 @@ describe('devices with one label', () => {
       assert.deepEqual([fresh.state, codes(fresh), fresh.images], ['degraded', ['LABEL_DUPLICATE'], []]);
       assert.match(fresh.findings[0]?.message ?? '', /; all are left out: detach one, or give it another label$/);
       const { findings } = await preload(
-        { ...config, required: [label] },
+        { ...config, required: required(label) },
         { wait: false, change: 'stopped', quiet: true },
       );
       assert.equal(

@@ -54,7 +54,14 @@ describe('the configuration', () => {
       prunedImages: 'respect',
       readAheadMb: 0.5,
     };
-    assert.deepEqual(await readText(JSON.stringify(all)), all);
+    assert.deepEqual(await readText(JSON.stringify(all)), {
+      ...all,
+      required: [
+        { pattern: 'base', digest: undefined, text: 'base' },
+        { pattern: 'pinned', digest, text: `pinned@${digest}` },
+        { pattern: 'must-*', digest: undefined, text: 'must-*' },
+      ],
+    });
   });
 
   it('makes paths plain', async () => {
@@ -190,9 +197,9 @@ describe('the configuration', () => {
 
 describe('a required entry', () => {
   for (const [text, expected] of [
-    ['base', { pattern: 'base', digest: undefined }],
-    ['must-*', { pattern: 'must-*', digest: undefined }],
-    [`base@${digest}`, { pattern: 'base', digest }],
+    ['base', { pattern: 'base', digest: undefined, text: 'base' }],
+    ['must-*', { pattern: 'must-*', digest: undefined, text: 'must-*' }],
+    [`base@${digest}`, { pattern: 'base', digest, text: `base@${digest}` }],
     ['', undefined],
     ['@', undefined],
     [`@${digest}`, undefined],

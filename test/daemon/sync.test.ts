@@ -9,6 +9,7 @@ import { describeStep } from '../../agent/boot/plan/steps.ts';
 import { syncStore } from '../../agent/daemon/sync.ts';
 import { unlinkStore } from '../../agent/boot/unlink-store.ts';
 import { tryLockFile } from '../../agent/system/lock.ts';
+import { required } from '../support/required.ts';
 import { scratch } from '../support/scratch.ts';
 import { FakeGuest } from '../boot/fake-guest.ts';
 import { imageProblems, loadImages, references, snapshot, type ImageSpec } from '../boot/fake-store.ts';
@@ -166,7 +167,7 @@ describe('a run', () => {
         .filter((code) => code !== 'DEVICE_UNREADABLE');
     assert.deepEqual(await codes({ mountRoot: path.join(guest.dataRoot, 'disks') }), ['CONFIG_INVALID']);
     assert.deepEqual(await codes({ labels: ['named'] }), ['DISK_MISSING']);
-    assert.deepEqual(await codes({ required: ['base', 'must-*'] }), ['REQUIRED_MISSING', 'REQUIRED_MISSING']);
+    assert.deepEqual(await codes({ required: required('base', 'must-*') }), ['REQUIRED_MISSING', 'REQUIRED_MISSING']);
     mkdirSync(path.join(guest.dataRoot, 'btrfs/subvolumes'), { recursive: true });
     assert.deepEqual(await codes({}), ['STORE_UNSUPPORTED']);
   });

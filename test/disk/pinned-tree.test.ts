@@ -7,6 +7,7 @@ import { readPinnedDisk } from '../../agent/disk/pinned-tree.ts';
 import { sha256 } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { factsOf, loadImages, must, writeFile, type ImageSpec } from '../boot/fake-store.ts';
+import { required as requiredOf } from '../support/required.ts';
 import { scratch } from '../support/scratch.ts';
 
 const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1'], source: 'docker.io/library/app' };
@@ -169,6 +170,6 @@ describe('the digest that a disk must have', () => {
     [[`dpl-*@${a}`, 'dpl-b'], 'dpl-b', [a]],
   ] as const satisfies readonly (readonly [readonly string[], string, readonly string[] | undefined])[]) {
     it(`${label} under ${JSON.stringify(required).replaceAll(/(sha256:.)\w*/g, '$1…')}: ${digests === undefined ? 'any' : digests.length}`, () =>
-      assert.deepEqual(requiredDigests({ required }, label), digests));
+      assert.deepEqual(requiredDigests(requiredOf(...required), label), digests));
   }
 });

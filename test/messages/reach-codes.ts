@@ -31,6 +31,7 @@ import { aDocument } from '../boot-order/a-document.ts';
 import { FakeGuest } from '../boot/fake-guest.ts';
 import { factsOf, loadImages, must, setReference, writeFile, type ImageSpec } from '../boot/fake-store.ts';
 import { foundDisk } from '../status/a-run.ts';
+import { required } from '../support/required.ts';
 
 /** Where a code is to be provoked: a folder of its own, and a real disk on a loop device. */
 export interface Ground {
@@ -206,8 +207,8 @@ export const reach: Readonly<Record<Code, Reach>> = {
   },
   MOUNT_NAMESPACE: () => findHiddenMounts([{ ...foundDisk('dpl-a'), path: '/nonexistent/dpl-a', adopted: false }]),
   DISK_MISSING: (ground) => run(ground, { labels: ['nowhere'] }),
-  REQUIRED_MISSING: (ground) => run(ground, { required: ['nowhere'] }),
-  DISK_CONTENT: (ground) => run(ground, { required: [`${ground.label}@sha256:${'0'.repeat(64)}`] }),
+  REQUIRED_MISSING: (ground) => run(ground, { required: required('nowhere') }),
+  DISK_CONTENT: (ground) => run(ground, { required: required(`${ground.label}@sha256:${'0'.repeat(64)}`) }),
   LABEL_INVALID: async (ground) =>
     found(
       ground,

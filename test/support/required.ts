@@ -1,0 +1,9 @@
+import { parseRequired, type Required } from '../../agent/config/required.ts';
+
+/** Entries of `required`, as the configuration has them once it is read. */
+export const required = (...texts: readonly string[]): Required[] =>
+  texts.map((text) => {
+    const entry = parseRequired(text);
+    if (entry === undefined) throw new Error(`expected an entry of \`required\`, found '${text}'`);
+    return entry;
+  });
