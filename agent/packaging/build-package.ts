@@ -20,7 +20,7 @@ import { writeWhole } from './program/write-whole.ts';
  */
 export async function makePackages(root: string): Promise<string[]> {
   const { bundledPackages } = await build(root, path.join(root, 'dist'));
-  const { version, description } = readPackageJson(root);
+  const { version } = readPackageJson(root);
   const mtime = sourceDate(root);
   const notice = {
     path: 'usr/share/doc/docker-preloader/copyright',
@@ -34,13 +34,13 @@ export async function makePackages(root: string): Promise<string[]> {
   const data = await tarGz(files, mtime);
   const base = path.join(root, 'dist', `docker-preloader_${version}_amd64`);
   writeWhole(`${base}.tar.gz`, data);
-  writeWhole(`${base}.deb`, await deb({ version, description, files, data, scripts, mtime }));
+  writeWhole(`${base}.deb`, await deb({ version, files, data, scripts, mtime }));
   return [`${base}.deb`, `${base}.tar.gz`];
 }
 
-function readPackageJson(root: string): { version: string; description: string } {
+function readPackageJson(root: string): { version: string } {
   const parsed: unknown = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
-  return z.object({ version: z.string(), description: z.string() }).parse(parsed);
+  return z.object({ version: z.string() }).parse(parsed);
 }
 
 /** The time of all files in the archives: SOURCE_DATE_EPOCH (reproducible-builds.org), else the time of the last commit, else 2000-01-01. */

@@ -85,6 +85,25 @@ describe('npm run package', () => {
     assert.deepEqual(outside, []);
   });
 
+  it('has nothing that lintian calls an error', async () => {
+    await ensureDebianPackages(['lintian'], { install: true });
+    // Warnings may be others in the next Debian. As root it warns of itself, on standard error.
+    assert.equal(run('lintian', '--no-cfg', '--fail-on', 'none', '--display-level', '>=error', debFile), '');
+  });
+
+  it('has the documents, and the changelog of its version', async (t) => {
+    const unpacked = await tempTree();
+    t.after(() => unpacked.remove());
+    run('sh', '-c', `dpkg-deb --fsys-tarfile '${debFile}' | tar -x -C '${unpacked.path}' ./usr/share/doc`);
+    const at = (name: string): string => path.join(unpacked.path, 'usr/share/doc/docker-preloader', name);
+    for (const name of ['README.md', 'agent/status/README.md', 'units/README.md', 'test/bench/README.md'])
+      assert.match(readFileSync(at(name), 'utf8'), /^# /);
+    const changelog = run('gunzip', '--stdout', at('changelog.gz'));
+    assert.equal(changelog, readFileSync(path.join(root, 'agent/packaging/deb/debian/changelog'), 'utf8'));
+    const version = run('dpkg-deb', '--field', debFile, 'Version').trimEnd();
+    assert.ok(changelog.startsWith(`docker-preloader (${version}) `), changelog);
+  });
+
   it('has the same tree in the tarball', () => {
     const list = (command: string): string => run('sh', '-c', command);
     assert.equal(list(`tar -tvzf '${tarball}'`), list(`dpkg-deb --fsys-tarfile '${debFile}' | tar -tv`));

@@ -4,7 +4,6 @@ import type { TreeFile } from './read-files.ts';
 
 export interface DebOptions {
   readonly version: string;
-  readonly description: string;
   /** What the package installs. */
   readonly files: readonly TreeFile[];
   /** The same files as a gzipped tar. */
@@ -38,12 +37,12 @@ export async function deb(options: DebOptions): Promise<Buffer> {
  * deb-control(5). glibc 2.17 is the newest version of a symbol that the executable names (`objdump -T`). Docker is only
  * recommended: it comes under several names, or without a package. `docker-preloader build` wants the suggested ones.
  */
-function controlFile({ version, description, files }: DebOptions): string {
+function controlFile({ version, files }: DebOptions): string {
   const sizeKiB = files.reduce((sum, { content }) => sum + Math.ceil(content.length / 1024), 0);
   return `Package: docker-preloader
 Version: ${version.replace('-', '~')}
 Architecture: amd64
-Maintainer: The docker-preloader authors
+Maintainer: The docker-preloader authors <maintainers@docker-preloader.invalid>
 Installed-Size: ${sizeKiB}
 Depends: libc6 (>= 2.17)
 Recommends: docker.io | docker-ce
@@ -51,7 +50,10 @@ Suggests: e2fsprogs, erofs-utils, qemu-utils
 Section: admin
 Priority: optional
 Description: Docker images that are there before dockerd starts
- ${description}.
+ Image archives are unpacked once onto a read-only disk, which any number of
+ virtual machines attach. In each, a small daemon makes the images of the disk
+ part of /var/lib/docker before docker.service starts, without copying their
+ layers. The program also makes such disks, without Docker or root.
 `;
 }
 

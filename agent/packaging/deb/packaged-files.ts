@@ -18,6 +18,7 @@ export const packagedFiles: readonly PackagedFile[] = [
     from: 'units/docker.service.d/50-docker-preloader-strict.conf',
     to: 'usr/share/docker-preloader/docker.service.d-strict.conf',
   },
+  { from: 'agent/packaging/deb/debian/lintian-overrides', to: 'usr/share/lintian/overrides/docker-preloader' },
   { from: 'units/docker-preloader.catalog', to: 'usr/lib/systemd/catalog/' },
   { from: 'agent/status/schemas/status.schema.json', to: 'usr/share/docker-preloader/schemas/' },
   { from: 'agent/status/schemas/plan.schema.json', to: 'usr/share/docker-preloader/schemas/' },
