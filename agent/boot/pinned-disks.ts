@@ -1,4 +1,4 @@
-import { readPinnedDisk } from '../disk/pinned-tree.ts';
+import { readPinnedDisk } from '../disk/pinned-reader.ts';
 import { checkTarSplit } from './copy-tar-split.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
 import { requiredDigests, type Required } from '../config/required.ts';

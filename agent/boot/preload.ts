@@ -201,7 +201,7 @@ class PreloadRun implements Preload {
       const content =
         digests === undefined
           ? readDisk(label, path)
-          : (await import('../disk/pinned-tree.ts')).readPinnedDisk(label, path, digests);
+          : (await import('../disk/pinned-reader.ts')).readPinnedDisk(label, path, digests);
       this.findings.push(...content.findings);
       this.disks = [...this.disks, { mounted, content }];
     } catch (error) {

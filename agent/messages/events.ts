@@ -65,7 +65,7 @@ export const messages = {
   MOUNT_NAMESPACE: { id: '869e9b4bf4fd427d8dccd0aa98442136', file: 'agent/boot/mount-disks.ts' },
   DISK_MISSING: { id: 'fee632d6b45945bbbc26dd17966bd1fd', file: 'agent/boot/missing-disks.ts' },
   REQUIRED_MISSING: { id: '25b93adfa8544e41a658704d0a39e7a9', file: 'agent/boot/missing-disks.ts' },
-  DISK_CONTENT: { id: '89e263753243413ea1258277bfdd8da2', file: 'agent/disk/pinned-tree.ts' },
+  DISK_CONTENT: { id: '89e263753243413ea1258277bfdd8da2', file: 'agent/disk/pinned-reader.ts' },
   LABEL_INVALID: { id: '8699f901d231482181b6fb83618ad38e', file: 'agent/boot/discover.ts' },
   LABEL_DUPLICATE: { id: 'e6adc925a8854a75b8bbb48c8ab5beff', file: 'agent/boot/mount-disks.ts' },
   DISK_TWICE: { id: 'd89c7eeec9d64b5c9286ef1cf26d7090', file: 'agent/boot/mount-disks.ts' },

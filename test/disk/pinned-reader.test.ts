@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'n
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { requiredDigests } from '../../agent/config/required.ts';
-import { readPinnedDisk } from '../../agent/disk/pinned-tree.ts';
+import { readPinnedDisk } from '../../agent/disk/pinned-reader.ts';
 import { sha256 } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { factsOf, loadImages, must, writeFile, type ImageSpec } from '../boot/fake-store.ts';
