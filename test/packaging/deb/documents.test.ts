@@ -36,6 +36,40 @@ describe('the documents', () => {
     assert.ok(tree.get('usr/share/doc/docker-preloader/README.md')?.includes('](changelog.gz)'));
   });
 
+  it('say in the table of what to add, six of them, where there is a room, a file and a test', () => {
+    const [, table = ''] =
+      /^## What to add, and where\n\n\|.*\n\|.*\n((?:\|.*\n)+)/m.exec(read('agent/README.md')) ?? [];
+    const rows = table.trimEnd().split('\n');
+    assert.equal(rows.length, 6);
+    for (const row of rows) {
+      const [, , room = '', begin = '', test = ''] = row.split('|');
+      const paths = [room, begin, test].map((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name));
+      for (const [kind, names] of [
+        [/^agent\/.*\/$/, paths[0]],
+        [/^agent\/.*\.ts$/, paths[1]],
+        [/^test\/.*\.test\.ts$/, paths[2]],
+      ] as const) {
+        assert.ok(names !== undefined && names.length > 0, row);
+        for (const name of names) {
+          assert.match(name, kind);
+          assert.ok(existsSync(path.join(root, name)), name);
+        }
+      }
+      for (const name of paths[1] ?? [])
+        assert.ok(
+          paths[0]?.some((folder) => name.startsWith(folder)),
+          row,
+        );
+    }
+  });
+
+  it('name each room of agent/, and no other', () => {
+    const text = read('agent/README.md');
+    const rooms = globSync('agent/*/', { cwd: root }).map((name) => `${name}/`);
+    const named = [...text.matchAll(/^\| `(agent\/[^`]+)` \|/gm)].map(([, name = '']) => name);
+    assert.deepEqual(named.toSorted(), rooms.toSorted());
+  });
+
   it('README.md is read in two minutes: 10 kB at most', () => {
     assert.ok(statSync(path.join(root, 'README.md')).size <= 10_000);
   });
