@@ -1,8 +1,8 @@
 import { readPinnedDisk } from '../disk/pinned-reader.ts';
-import { checkTarSplit } from './copy-tar-split.ts';
+import { checkTarSplit } from '../overlay2/apply/copy-tar-split.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
 import { requiredDigests, type Required } from '../config/required.ts';
-import type { Step } from './plan/steps.ts';
+import type { Step } from '../overlay2/plan/steps.ts';
 
 /** What tells the manifest's digest of a device with a pinned label, or undefined where it is not whole: all of it is read. */
 export function pinnedDigestOn(required: readonly Required[]): (label: string, path: string) => string | undefined {

@@ -5,17 +5,17 @@ import { readDisk } from '../disk/read-disk.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { isDockerRunning, lastStarted } from '../docker/instance.ts';
-import { Store } from '../docker/store.ts';
-import { clearTrial, overlayProblem, unsupportedStore } from '../docker/store-choice.ts';
+import { Store } from '../overlay2/store.ts';
+import { clearTrial, overlayProblem, unsupportedStore } from '../overlay2/store-choice.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { unmount } from '../system/mount.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { listNames, plural } from '../text/plural.ts';
-import { apply, DockerStarted } from './apply-steps.ts';
-import { checkResult } from './check.ts';
+import { apply, DockerStarted } from '../overlay2/apply/apply-steps.ts';
+import { checkResult } from '../overlay2/check-result.ts';
 import { checkMountRoot, type Config } from '../config/config.ts';
 import { discover, isSameDisk, labelFilter, type Discovery, type FoundDisk } from './discover.ts';
-import { hasLedger, ledgerFolder, readLedger, type LedgerState } from './ledger.ts';
+import { hasLedger, ledgerFolder, readLedger, type LedgerState } from '../overlay2/ledger.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
 import { findMissing } from './missing-disks.ts';
 import {
@@ -26,10 +26,10 @@ import {
   type MountedDisk,
   type MountOptions,
 } from './mount-disks.ts';
-import type { Plan } from './plan/make-plan.ts';
-import { planWithRoom } from './plan/plan-with-room.ts';
+import type { Plan } from '../overlay2/plan/make-plan.ts';
+import { planWithRoom } from '../overlay2/plan/plan-with-room.ts';
 import { requiredDigests } from '../config/required.ts';
-import { takeLock } from './store-lock.ts';
+import { takeLock } from '../overlay2/store-lock.ts';
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
 
@@ -284,7 +284,7 @@ class PreloadRun implements Preload {
           compared: this.#options.before?.disks ?? [],
         });
       if (!willChange) {
-        const { removedFindings, removedImages } = await import('./plan/removed-images.ts');
+        const { removedFindings, removedImages } = await import('../overlay2/plan/removed-images.ts');
         this.removed = removedImages(planned, store, ledger.ledger, this.#options.before?.images);
         this.findings.push(...removedFindings(planned, this.removed));
         return undefined;

@@ -3,14 +3,14 @@ import { join } from 'node:path';
 import type { Finding } from '../messages/finding.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
 import { isDockerRunning, lastStarted } from '../docker/instance.ts';
-import { Store } from '../docker/store.ts';
+import { Store } from '../overlay2/store.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { apply } from './apply-steps.ts';
+import { apply } from '../overlay2/apply/apply-steps.ts';
 import type { Config } from '../config/config.ts';
-import { readLedger } from './ledger.ts';
+import { readLedger } from '../overlay2/ledger.ts';
 import { unmountDisks } from './mount-disks.ts';
-import { plan } from './plan/make-plan.ts';
-import { takeLock } from './store-lock.ts';
+import { plan } from '../overlay2/plan/make-plan.ts';
+import { takeLock } from '../overlay2/store-lock.ts';
 
 /**
  * Takes out of the store all that is ours and that nothing of the user's stands on, as if no disk were attached, and

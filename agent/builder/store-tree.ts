@@ -10,7 +10,7 @@ import {
 } from '../disk/read-ahead-list.ts';
 import { hexOf, sha256, type ChainID } from '../docker/ids.ts';
 import { metadataPaths, recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
-import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/overlay2.ts';
+import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/layer-folders.ts';
 import { emptyReferenceStore, updateReferenceStore } from '../docker/reference-store.ts';
 import { VERSION } from '../version.ts';
 import type { CollectedLayer, Collection } from './collect.ts';

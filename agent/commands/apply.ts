@@ -1,6 +1,6 @@
 import { readConfig } from '../config/read-config.ts';
 import { preload } from '../boot/preload.ts';
-import { syncStore } from '../daemon/sync.ts';
+import { syncStore } from '../overlay2/sync-store.ts';
 import { statusDocument } from '../status/status-document.ts';
 import { eventsOf, logEvents } from '../status/journal-entries.ts';
 import { noDisk } from '../status/no-disk.ts';

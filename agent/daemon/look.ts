@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
-import { ledgerFolder } from '../boot/ledger.ts';
+import { ledgerFolder } from '../overlay2/ledger.ts';
 import { preload, type Before, type Preload } from '../boot/preload.ts';
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
-import { takeLock } from '../boot/store-lock.ts';
+import { takeLock } from '../overlay2/store-lock.ts';
 import { effectOf } from '../messages/finding.ts';
 import type { CurrentStatus } from '../status/current.ts';
 import { statusDocument } from '../status/status-document.ts';

@@ -1,7 +1,7 @@
-import { readLedger, settleReferences } from '../boot/ledger.ts';
-import { isRestored } from '../boot/plan/restored.ts';
+import { readLedger, settleReferences } from '../overlay2/ledger.ts';
+import { isRestored } from '../overlay2/plan/restored.ts';
 import type { ImageID } from '../docker/ids.ts';
-import { Store } from '../docker/store.ts';
+import { Store } from '../overlay2/store.ts';
 
 /** What of ours dockerd has at a time. */
 export interface Present {

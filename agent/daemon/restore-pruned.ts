@@ -1,14 +1,14 @@
 import type { Config } from '../config/config.ts';
-import { readLedger, writeLedger, type Ledger } from '../boot/ledger.ts';
+import { readLedger, writeLedger, type Ledger } from '../overlay2/ledger.ts';
 import { preload } from '../boot/preload.ts';
-import type { Plan } from '../boot/plan/make-plan.ts';
-import { takeLock } from '../boot/store-lock.ts';
+import type { Plan } from '../overlay2/plan/make-plan.ts';
+import { takeLock } from '../overlay2/store-lock.ts';
 import type { DiskImage } from '../disk/read-disk.ts';
 import type { DockerApi } from '../docker/api/docker-api.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { imageArchive } from '../docker/api/image-archive.ts';
 import { tagOf } from '../docker/reference.ts';
-import { Store } from '../docker/store.ts';
+import { Store } from '../overlay2/store.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { listNames, plural } from '../text/plural.ts';

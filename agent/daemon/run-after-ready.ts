@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
 import type { Preload } from '../boot/preload.ts';
-import { syncStore } from './sync.ts';
+import { syncStore } from '../overlay2/sync-store.ts';
 import { watchDevices } from '../boot/wait.ts';
 import { bootRecord } from '../status/boot-times.ts';
 import { CurrentStatus } from '../status/current.ts';

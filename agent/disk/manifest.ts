@@ -1,5 +1,5 @@
 import { sha256 } from '../docker/ids.ts';
-import { isRecord } from '../docker/json.ts';
+import { isRecord } from '../text/is-record.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { describeValue } from '../text/parse-json.ts';
 import { checkShape, listOf, matching, objectOf, optional, recordOf, text, whole } from '../text/shape.ts';

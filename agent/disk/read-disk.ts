@@ -1,8 +1,8 @@
 import { asChainID, asImageID, hexOf, type ChainID, type DiffID, type ImageID } from '../docker/ids.ts';
-import { isRecord } from '../docker/json.ts';
+import { isRecord } from '../text/is-record.ts';
 import { MAX_CONFIG_BYTES, parseImageConfig, type ImageConfig } from '../docker/image-config.ts';
 import { TAR_SPLIT, type LayerRecord } from '../docker/layer-db.ts';
-import { isCacheId } from '../docker/overlay2.ts';
+import { isCacheId } from '../docker/layer-folders.ts';
 import { parseReference } from '../docker/reference.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { oneLine } from '../text/one-line.ts';

@@ -1,5 +1,5 @@
 import { flag, listOf, objectOf, text } from '../text/shape.ts';
-import { isRecord } from './json.ts';
+import { isRecord } from '../text/is-record.ts';
 
 /** What we need of /etc/docker/daemon.json; dockerd's other keys are no concern of ours. An empty text is as good as none. */
 export interface DaemonJson {

@@ -1,5 +1,5 @@
 import { asDiffID, chainIDs, sha256, type ChainID, type DiffID, type ImageID } from './ids.ts';
-import { isRecord } from './json.ts';
+import { isRecord } from '../text/is-record.ts';
 
 /** What we need of an image's configuration: which layers it is made of. */
 export interface ImageConfig {

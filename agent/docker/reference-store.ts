@@ -1,5 +1,5 @@
 import { asImageID, type ImageID } from './ids.ts';
-import { isRecord } from './json.ts';
+import { isRecord } from '../text/is-record.ts';
 import { repositoryOf } from './reference.ts';
 
 /** Reference to image, over all repositories. */

@@ -1,8 +1,8 @@
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import type { Finding } from '../messages/finding.ts';
-import { LEDGER_VERSION } from '../boot/ledger.ts';
+import { LEDGER_VERSION } from '../overlay2/ledger.ts';
 import type { Preload } from '../boot/preload.ts';
-import { describeStep } from '../boot/plan/steps.ts';
+import { describeStep } from '../overlay2/plan/steps.ts';
 import { VERSION } from '../version.ts';
 import { diskStatuses } from './disk-status.ts';
 import { imageStatuses } from './image-status.ts';

@@ -3,17 +3,17 @@ import type { Finding } from '../messages/finding.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import { parseImageConfig } from '../docker/image-config.ts';
 import { TAR_SPLIT } from '../docker/layer-db.ts';
-import { linkTargetOf, ownCacheId, pinName } from '../docker/overlay2.ts';
-import type { Store } from '../docker/store.ts';
+import { linkTargetOf, ownCacheId, pinName } from '../docker/layer-folders.ts';
+import type { Store } from '../overlay2/store.ts';
 import { messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { plural } from '../text/plural.ts';
-import { resultProblems } from '../boot/check.ts';
-import { isCopyOf } from '../boot/copy-tar-split.ts';
-import { ledgerFolder } from '../boot/ledger.ts';
+import { resultProblems } from '../overlay2/check-result.ts';
+import { isCopyOf } from '../overlay2/apply/copy-tar-split.ts';
+import { ledgerFolder } from '../overlay2/ledger.ts';
 import { findHiddenMounts, type MountedDisk } from '../boot/mount-disks.ts';
-import type { Plan } from '../boot/plan/make-plan.ts';
-import type { Step } from '../boot/plan/steps.ts';
+import type { Plan } from '../overlay2/plan/make-plan.ts';
+import type { Step } from '../overlay2/plan/steps.ts';
 
 export interface DifferencesInput {
   readonly store: Store;

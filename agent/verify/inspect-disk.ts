@@ -5,7 +5,7 @@ import { readTree, type DiskContent } from '../disk/read-disk.ts';
 import { MAX_READ_AHEAD_BYTES, parseReadAhead, READ_AHEAD_NAME, sizeOfList } from '../disk/read-ahead-list.ts';
 import { asChainID, asDiffID, sha256, type ChainID } from '../docker/ids.ts';
 import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
-import { isCacheId, overlayPaths } from '../docker/overlay2.ts';
+import { isCacheId, overlayPaths } from '../docker/layer-folders.ts';
 import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
 import { plural } from '../text/plural.ts';
 import { filesBelow, readSmall, type FilesystemReader } from '../disk/filesystem-reader.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { overlayPaths, ownLayerNames } from '../../agent/docker/overlay2.ts';
+import { overlayPaths, ownLayerNames } from '../../agent/docker/layer-folders.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { linkTarget } from '../../agent/system/files.ts';
 import { scratch } from '../support/scratch.ts';

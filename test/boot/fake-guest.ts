@@ -1,11 +1,11 @@
 import path from 'node:path';
 import { rmSync } from 'node:fs';
-import { apply } from '../../agent/boot/apply-steps.ts';
-import { checkResult } from '../../agent/boot/check.ts';
-import { readLedger } from '../../agent/boot/ledger.ts';
-import { plan, type Plan, type PlanInput } from '../../agent/boot/plan/make-plan.ts';
+import { apply } from '../../agent/overlay2/apply/apply-steps.ts';
+import { checkResult } from '../../agent/overlay2/check-result.ts';
+import { readLedger } from '../../agent/overlay2/ledger.ts';
+import { plan, type Plan, type PlanInput } from '../../agent/overlay2/plan/make-plan.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
-import { Store } from '../../agent/docker/store.ts';
+import { Store } from '../../agent/overlay2/store.ts';
 import { factsOf, loadImages, must, writeFile, type ImageSpec } from './fake-store.ts';
 
 export interface DiskOptions {

@@ -12,11 +12,11 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { readLedger } from '../../agent/boot/ledger.ts';
-import { plan } from '../../agent/boot/plan/make-plan.ts';
+import { readLedger } from '../../agent/overlay2/ledger.ts';
+import { plan } from '../../agent/overlay2/plan/make-plan.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
-import { emptyLayer, ownLayerNames } from '../../agent/docker/overlay2.ts';
-import { Store } from '../../agent/docker/store.ts';
+import { emptyLayer, ownLayerNames } from '../../agent/docker/layer-folders.ts';
+import { Store } from '../../agent/overlay2/store.ts';
 import { scratch } from '../support/scratch.ts';
 import { codesOf, FakeGuest, messageOfCode } from './fake-guest.ts';
 import {

@@ -35,20 +35,21 @@ async function loadedBy(file: string): Promise<string[]> {
 
 /** Each costs every boot. What is needed only after READY, or only with a configuration file, is imported when it is needed. */
 const toReady = [
-  ['boot', 'apply-steps check copy-tar-split discover layer-records ledger missing-disks mount-disks'],
-  ['boot/plan', 'distribution-steps image-steps layer-steps make-plan merge-references offer pin-steps plan-with-room'],
-  ['boot/plan', 'removals restored room'],
-  ['boot', 'preload store-lock timings wait'],
+  ['boot', 'discover missing-disks mount-disks preload timings wait'],
   ['commands', 'run'],
   ['config', 'config label read-config required'],
   ['disk', 'disk-fault limits manifest mounted-tree read-disk superblock'],
-  ['docker', 'daemon-config ids image-config instance json layer-db modes overlay2 reference-store reference'],
-  ['docker', 'store-choice store'],
+  ['docker', 'daemon-config ids image-config instance layer-db layer-folders reference-store reference'],
   ['messages', 'codes finding'],
+  ['overlay2/apply', 'apply-steps copy-tar-split layer-records modes'],
+  ['overlay2', 'check-result ledger'],
+  ['overlay2/plan', 'distribution-steps image-steps layer-steps make-plan merge-references offer pin-steps'],
+  ['overlay2/plan', 'plan-with-room removals restored room'],
+  ['overlay2', 'store-choice store-lock store'],
   ['status', 'boot-times state summary'],
   ['system', 'block-devices boot-id clock datagram digest entry-types errors files libc listen-fds lock mount notify'],
   ['system', 'poll real-path udev'],
-  ['text', 'one-line parse-json plural shape'],
+  ['text', 'is-record one-line parse-json plural shape'],
 ].flatMap(([folder = '', names = '']) => names.split(' ').map((name) => `${folder}/${name}.ts`));
 
 describe('the way to READY', () => {

@@ -3,10 +3,10 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
-import { readLedger } from '../../agent/boot/ledger.ts';
+import { readLedger } from '../../agent/overlay2/ledger.ts';
 import { asImageID, type ChainID } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
-import { ownLayerNames } from '../../agent/docker/overlay2.ts';
+import { ownLayerNames } from '../../agent/docker/layer-folders.ts';
 import { makeScratch, removeScratch } from '../support/scratch.ts';
 import { FakeGuest } from './fake-guest.ts';
 import {

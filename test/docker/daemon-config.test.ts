@@ -11,7 +11,7 @@ import {
   parseExecStart,
   storeOfService,
 } from '../../agent/docker/service.ts';
-import { unsupportedStore } from '../../agent/docker/store-choice.ts';
+import { unsupportedStore } from '../../agent/overlay2/store-choice.ts';
 import { parseShow } from '../../agent/system/systemctl.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 

@@ -3,7 +3,14 @@ import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
 import { asChainID, asDiffID, asImageID, chainIDs, hexOf, sha256 } from '../../agent/docker/ids.ts';
 import { parseImageConfig, readLayers } from '../../agent/docker/image-config.ts';
-import { emptyLayer, isCacheId, linksIn, linkTargetOf, lowerOf, ownLayerNames } from '../../agent/docker/overlay2.ts';
+import {
+  emptyLayer,
+  isCacheId,
+  linksIn,
+  linkTargetOf,
+  lowerOf,
+  ownLayerNames,
+} from '../../agent/docker/layer-folders.ts';
 import { factsOf, must } from '../boot/fake-store.ts';
 
 const idOf = (text: string) => must(asImageID(sha256(text)));

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { unpackTar } from 'modern-tar';
 import type { Finding } from '../../agent/messages/finding.ts';
-import { emptyLayer, ownLayerNames, pinName } from '../../agent/docker/overlay2.ts';
+import { emptyLayer, ownLayerNames, pinName } from '../../agent/docker/layer-folders.ts';
 import { asChainID } from '../../agent/docker/ids.ts';
 import type { State } from '../../agent/status/state.ts';
 import { mountsBelow } from '../support/temp-tree.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { asChainID, asDiffID, chainIDs, hexOf, sha256 } from '../../agent/docker/ids.ts';
-import { pinName } from '../../agent/docker/overlay2.ts';
+import { pinName } from '../../agent/docker/layer-folders.ts';
 import { type Tree, differences, readTree } from './tree.ts';
 
 /** What of a store is the user's, and how it looked before. */

@@ -4,7 +4,7 @@ import { mkdir, truncate } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
-import { roomIn } from '../../agent/boot/plan/room.ts';
+import { roomIn } from '../../agent/overlay2/plan/room.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { isENOSPC } from '../../agent/system/errors.ts';
 import { factsOf, imageProblems, loadImages, must, references, type ImageSpec } from '../boot/fake-store.ts';

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import type { DaemonConfig } from '../../agent/docker/daemon-config.ts';
-import { unsupportedStore } from '../../agent/docker/store-choice.ts';
+import { unsupportedStore } from '../../agent/overlay2/store-choice.ts';
 import { agent, type AgentResult } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { apply, DockerStarted } from '../../agent/boot/apply-steps.ts';
+import { apply, DockerStarted } from '../../agent/overlay2/apply/apply-steps.ts';
 import { defaultConfig } from '../../agent/config/config.ts';
-import { readLedger } from '../../agent/boot/ledger.ts';
-import { plan } from '../../agent/boot/plan/make-plan.ts';
+import { readLedger } from '../../agent/overlay2/ledger.ts';
+import { plan } from '../../agent/overlay2/plan/make-plan.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
 import { lastStarted } from '../../agent/docker/instance.ts';
-import { Store } from '../../agent/docker/store.ts';
+import { Store } from '../../agent/overlay2/store.ts';
 import { references } from '../boot/fake-store.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { makeDisk } from '../support/disk.ts';

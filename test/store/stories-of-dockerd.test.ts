@@ -5,7 +5,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { asDiffID, chainIDs } from '../../agent/docker/ids.ts';
-import { ownLayerNames } from '../../agent/docker/overlay2.ts';
+import { ownLayerNames } from '../../agent/docker/layer-folders.ts';
 import { torture } from '../support/size.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';

@@ -18,7 +18,7 @@ import { gzipSync } from 'node:zlib';
 import { execa } from 'execa';
 import { layerProblem } from '../../agent/verify/layer-content.ts';
 import type { ChainID } from '../../agent/docker/ids.ts';
-import { emptyLayer, ownLayerNames } from '../../agent/docker/overlay2.ts';
+import { emptyLayer, ownLayerNames } from '../../agent/docker/layer-folders.ts';
 import { agent, agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { makeDisk } from '../support/disk.ts';

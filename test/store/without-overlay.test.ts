@@ -5,7 +5,7 @@ import { mkdir, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { execa } from 'execa';
-import { overlayProblem } from '../../agent/docker/store-choice.ts';
+import { overlayProblem } from '../../agent/overlay2/store-choice.ts';
 import { mountOverlay, unmount } from '../../agent/system/mount.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';

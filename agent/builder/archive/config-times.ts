@@ -1,4 +1,4 @@
-import { isRecord } from '../../docker/json.ts';
+import { isRecord } from '../../text/is-record.ts';
 
 /** As Go reads a time in JSON since 1.20 (time/format_rfc3339.go, parseStrictRFC3339). */
 const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { asImageID, sha256 } from '../../docker/ids.ts';
 import { MAX_CONFIG_BYTES, parseImageConfig, type ImageConfig } from '../../docker/image-config.ts';
-import { isRecord } from '../../docker/json.ts';
+import { isRecord } from '../../text/is-record.ts';
 import { messageOf, PreloaderError } from '../../system/errors.ts';
 import { parseJson } from '../../text/parse-json.ts';
 import { plural } from '../../text/plural.ts';

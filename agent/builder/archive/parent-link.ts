@@ -1,4 +1,4 @@
-import { isRecord } from '../../docker/json.ts';
+import { isRecord } from '../../text/is-record.ts';
 import type { ImageID } from '../../docker/ids.ts';
 
 /** What an archive says of the image that another was built from. */

@@ -1,4 +1,4 @@
-import { isRecord } from '../../docker/json.ts';
+import { isRecord } from '../../text/is-record.ts';
 
 /** `linux/amd64`, `linux/arm/v7`. */
 export interface Platform {

@@ -1,5 +1,5 @@
 import type { ImageID } from '../ids.ts';
-import { isRecord } from '../json.ts';
+import { isRecord } from '../../text/is-record.ts';
 import { repositoryOf, tagOf } from '../reference.ts';
 import { Connection } from './connection.ts';
 import type { Response } from './response.ts';

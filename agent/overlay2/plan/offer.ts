@@ -2,7 +2,7 @@ import type { Finding } from '../../messages/finding.ts';
 import { isLabel } from '../../config/label.ts';
 import type { DiskContent, DiskImage, DiskLayer } from '../../disk/read-disk.ts';
 import type { ChainID, ImageID } from '../../docker/ids.ts';
-import type { Store } from '../../docker/store.ts';
+import type { Store } from '../store.ts';
 import { plural } from '../../text/plural.ts';
 import type { DiskReference } from './merge-references.ts';
 

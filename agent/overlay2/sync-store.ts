@@ -2,8 +2,8 @@ import { closeSync, openSync } from 'node:fs';
 import { messageOf } from '../system/errors.ts';
 import { systemCall } from '../system/libc.ts';
 import { log } from '../system/journal.ts';
-import { readLedger, writeLedger } from '../boot/ledger.ts';
-import { takeLock } from '../boot/store-lock.ts';
+import { readLedger, writeLedger } from './ledger.ts';
+import { takeLock } from './store-lock.ts';
 
 /**
  * Waits until what was written to the data root has reached its disk, and notes that in the ledger. Files that derive

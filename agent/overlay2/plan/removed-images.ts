@@ -1,6 +1,6 @@
 import type { Finding } from '../../messages/finding.ts';
 import type { ImageID } from '../../docker/ids.ts';
-import type { Store } from '../../docker/store.ts';
+import type { Store } from '../store.ts';
 import { listNames, plural } from '../../text/plural.ts';
 import type { Ledger } from '../ledger.ts';
 import type { Plan } from './make-plan.ts';

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from '../../support/properties.ts';
-import { emptyLedger, settleReferences, type Ledger } from '../../../agent/boot/ledger.ts';
+import { emptyLedger, settleReferences, type Ledger } from '../../../agent/overlay2/ledger.ts';
 import {
   mergeReferences,
   type ReferenceMerge,
   type ReferenceMergeInput,
-} from '../../../agent/boot/plan/merge-references.ts';
+} from '../../../agent/overlay2/plan/merge-references.ts';
 import type { ImageID } from '../../../agent/docker/ids.ts';
-import { factsOf } from '../fake-store.ts';
+import { factsOf } from '../../boot/fake-store.ts';
 
 const image = (name: string): ImageID => factsOf({ layers: [name] }).id;
 /** Of disks, and as we wrote them. */

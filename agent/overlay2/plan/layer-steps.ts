@@ -1,9 +1,9 @@
 import type { DiskImage, DiskLayer } from '../../disk/read-disk.ts';
 import type { ChainID } from '../../docker/ids.ts';
 import { recordFiles, TAR_SPLIT } from '../../docker/layer-db.ts';
-import { emptyLayer, linkTargetOf, lowerOf, ownLayerNames, type OwnLayerNames } from '../../docker/overlay2.ts';
-import type { NamedLayer, OwnLayer, Store } from '../../docker/store.ts';
-import { hasDigest, isCopyOf } from '../copy-tar-split.ts';
+import { emptyLayer, linkTargetOf, lowerOf, ownLayerNames, type OwnLayerNames } from '../../docker/layer-folders.ts';
+import type { NamedLayer, OwnLayer, Store } from '../store.ts';
+import { hasDigest, isCopyOf } from '../apply/copy-tar-split.ts';
 import type { Step } from './steps.ts';
 
 /** Finds out, layer by layer and each once, what is missing or different in the store. */

@@ -4,7 +4,7 @@ import type { Finding } from '../../messages/finding.ts';
 import type { DiskImage } from '../../disk/read-disk.ts';
 import { asImageID, type ChainID, type ImageID } from '../../docker/ids.ts';
 import { updateReferenceStore } from '../../docker/reference-store.ts';
-import type { Store } from '../../docker/store.ts';
+import type { Store } from '../store.ts';
 import { catalogue, type Catalogue, type RankedDisk } from './offer.ts';
 import type { Config } from '../../config/config.ts';
 import { distributionSteps } from './distribution-steps.ts';

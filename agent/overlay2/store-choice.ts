@@ -4,7 +4,7 @@ import { hasEntryTypes } from '../system/entry-types.ts';
 import { messageOf } from '../system/errors.ts';
 import { ensureFolder, existingPart, namesIn } from '../system/files.ts';
 import { mountOverlay, unmount } from '../system/mount.ts';
-import type { DaemonConfig } from './daemon-config.ts';
+import type { DaemonConfig } from '../docker/daemon-config.ts';
 
 /**
  * Drivers whose folder in the data root makes dockerd choose them (moby, graphdriver.HasPriorDriver and scanPriorDrivers),

@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import type { Finding } from '../messages/finding.ts';
 import type { ChainID } from '../docker/ids.ts';
-import { ownLayerNames, overlayPaths } from '../docker/overlay2.ts';
-import type { Store } from '../docker/store.ts';
+import { ownLayerNames, overlayPaths } from '../docker/layer-folders.ts';
+import type { Store } from './store.ts';
 import type { LedgerContent } from './ledger.ts';
 
 /** What was planned to be in the store. */

@@ -1,10 +1,10 @@
 import { existsSync, lstatSync } from 'node:fs';
 import { messageAt, PreloaderError } from '../system/errors.ts';
 import { foldersIn, isDirectory, linkTarget, namesIn, readIfThere, readTextIfThere } from '../system/files.ts';
-import { asChainID, asImageID, type ChainID, type ImageID } from './ids.ts';
-import { OWN_IMAGE_SEC, parseImageConfig, readLayers, type ImageConfig } from './image-config.ts';
-import { isRecord } from './json.ts';
-import { metadataPaths, TAR_SPLIT, type MetadataPaths } from './layer-db.ts';
+import { asChainID, asImageID, type ChainID, type ImageID } from '../docker/ids.ts';
+import { OWN_IMAGE_SEC, parseImageConfig, readLayers, type ImageConfig } from '../docker/image-config.ts';
+import { isRecord } from '../text/is-record.ts';
+import { metadataPaths, TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
 import {
   emptyLayer,
   isCacheId,
@@ -15,8 +15,8 @@ import {
   ownLayerNames,
   pinName,
   type OwnLayerNames,
-} from './overlay2.ts';
-import { emptyReferenceStore, parseReferenceStore, type ReferenceStore } from './reference-store.ts';
+} from '../docker/layer-folders.ts';
+import { emptyReferenceStore, parseReferenceStore, type ReferenceStore } from '../docker/reference-store.ts';
 
 /** How a layer of ours lies in the store now; each part may be missing or damaged. */
 export interface OwnLayer extends OwnLayerNames {

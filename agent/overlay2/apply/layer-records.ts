@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
-import { hexOf, type ChainID } from '../docker/ids.ts';
-import { TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
-import { FILE, FOLDER, PRIVATE_FOLDER } from '../docker/modes.ts';
-import { ownLayerNames } from '../docker/overlay2.ts';
-import { isENOTDIR } from '../system/errors.ts';
+import { hexOf, type ChainID } from '../../docker/ids.ts';
+import { TAR_SPLIT, type MetadataPaths } from '../../docker/layer-db.ts';
+import { FILE, FOLDER, PRIVATE_FOLDER } from './modes.ts';
+import { ownLayerNames } from '../../docker/layer-folders.ts';
+import { isENOTDIR } from '../../system/errors.ts';
 import {
   moveTemp,
   namesIn,
@@ -12,9 +12,9 @@ import {
   replaceFile,
   withoutTemp,
   writeNewFile,
-} from '../system/files.ts';
+} from '../../system/files.ts';
 import { copyTarSplit, isCopyOf } from './copy-tar-split.ts';
-import type { Step } from './plan/steps.ts';
+import type { Step } from '../plan/steps.ts';
 
 type RecordStep = Extract<Step, { do: 'record-layer' }>;
 

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { readLedger, writeLedger } from '../../../agent/boot/ledger.ts';
+import { readLedger, writeLedger } from '../../../agent/overlay2/ledger.ts';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
-import { pinName } from '../../../agent/docker/overlay2.ts';
-import { Store } from '../../../agent/docker/store.ts';
+import { pinName } from '../../../agent/docker/layer-folders.ts';
+import { Store } from '../../../agent/overlay2/store.ts';
 import { scratch } from '../../support/scratch.ts';
-import { app, app2, built, mine, tool, withUser } from '../crash-images.ts';
-import { codesOf, FakeGuest } from '../fake-guest.ts';
+import { app, app2, built, mine, tool, withUser } from '../../boot/crash-images.ts';
+import { codesOf, FakeGuest } from '../../boot/fake-guest.ts';
 import {
   addContainer,
   factsOf,
@@ -20,7 +20,7 @@ import {
   removeImage,
   setReference,
   type ImageSpec,
-} from '../fake-store.ts';
+} from '../../boot/fake-store.ts';
 
 const pinOf = (spec: ImageSpec): string => pinName(must(factsOf(spec).chains.at(-1)));
 const mounts = (guest: FakeGuest): string[] => {

@@ -1,8 +1,8 @@
 import { relative } from 'node:path';
 import type { DiskLayer } from '../../disk/read-disk.ts';
 import { isDigest, type ChainID } from '../../docker/ids.ts';
-import { isRecord } from '../../docker/json.ts';
-import type { Store } from '../../docker/store.ts';
+import { isRecord } from '../../text/is-record.ts';
+import type { Store } from '../store.ts';
 import { readTextIfThere } from '../../system/files.ts';
 import type { Step } from './steps.ts';
 

@@ -1,7 +1,7 @@
 import type { DiskImage } from '../../disk/read-disk.ts';
 import type { ChainID, ImageID } from '../../docker/ids.ts';
-import { pinName } from '../../docker/overlay2.ts';
-import type { Store } from '../../docker/store.ts';
+import { pinName } from '../../docker/layer-folders.ts';
+import type { Store } from '../store.ts';
 import type { Step } from './steps.ts';
 
 export interface PinInput {

@@ -10,7 +10,7 @@ import {
   serialiseLedger,
   writeLedger,
   type Ledger,
-} from '../../agent/boot/ledger.ts';
+} from '../../agent/overlay2/ledger.ts';
 import type { ChainID, ImageID } from '../../agent/docker/ids.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 

@@ -1,5 +1,5 @@
 import type { ImageID } from '../../docker/ids.ts';
-import type { Store } from '../../docker/store.ts';
+import type { Store } from '../store.ts';
 import type { Ledger } from '../ledger.ts';
 
 /** An image that is to be there again is there within this time of what the ledger says of it, or dockerd had no answer. */

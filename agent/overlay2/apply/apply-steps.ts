@@ -1,12 +1,12 @@
 import { mkdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { metadataPaths, type MetadataPaths } from '../docker/layer-db.ts';
-import { FILE, FOLDER, HOME_MODE, LINKS_MODE, PRIVATE_FILE, PRIVATE_FOLDER } from '../docker/modes.ts';
-import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../docker/overlay2.ts';
-import type { ImageID } from '../docker/ids.ts';
-import { OWN_IMAGE_SEC } from '../docker/image-config.ts';
-import { isDockerRunning, lastStarted } from '../docker/instance.ts';
-import { PreloaderError } from '../system/errors.ts';
+import { metadataPaths, type MetadataPaths } from '../../docker/layer-db.ts';
+import { FILE, FOLDER, HOME_MODE, LINKS_MODE, PRIVATE_FILE, PRIVATE_FOLDER } from './modes.ts';
+import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../../docker/layer-folders.ts';
+import type { ImageID } from '../../docker/ids.ts';
+import { OWN_IMAGE_SEC } from '../../docker/image-config.ts';
+import { isDockerRunning, lastStarted } from '../../docker/instance.ts';
+import { PreloaderError } from '../../system/errors.ts';
 import {
   ensureFolder,
   isDirectory,
@@ -17,11 +17,11 @@ import {
   replaceFile,
   replaceLink,
   writeNewFile,
-} from '../system/files.ts';
-import { readMounts, unmount, type MountPoint } from '../system/mount.ts';
+} from '../../system/files.ts';
+import { readMounts, unmount, type MountPoint } from '../../system/mount.ts';
 import { LayerRecords } from './layer-records.ts';
-import { removeLedger, writeLedger } from './ledger.ts';
-import type { Step } from './plan/steps.ts';
+import { removeLedger, writeLedger } from '../ledger.ts';
+import type { Step } from '../plan/steps.ts';
 
 /** Steps whose like a dockerd that runs does, too: what they replace, they replace by the same. */
 const adds: ReadonlySet<Step['do']> = new Set([

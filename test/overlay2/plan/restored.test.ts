@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { existsSync, statSync, truncateSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { readLedger, writeLedger } from '../../../agent/boot/ledger.ts';
+import { readLedger, writeLedger } from '../../../agent/overlay2/ledger.ts';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
-import { Store } from '../../../agent/docker/store.ts';
+import { Store } from '../../../agent/overlay2/store.ts';
 import { scratch } from '../../support/scratch.ts';
-import { app, mine, tool, tree, withUser } from '../crash-images.ts';
-import { codesOf, FakeGuest } from '../fake-guest.ts';
+import { app, mine, tool, tree, withUser } from '../../boot/crash-images.ts';
+import { codesOf, FakeGuest } from '../../boot/fake-guest.ts';
 import {
   factsOf,
   imageProblems,
@@ -17,7 +17,7 @@ import {
   removeImage,
   setReference,
   type ImageSpec,
-} from '../fake-store.ts';
+} from '../../boot/fake-store.ts';
 
 const { id } = factsOf(app);
 

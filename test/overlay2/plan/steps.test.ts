@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { distributionSteps } from '../../../agent/boot/plan/distribution-steps.ts';
-import { emptyLedger } from '../../../agent/boot/ledger.ts';
-import { describeStep, type Step } from '../../../agent/boot/plan/steps.ts';
+import { distributionSteps } from '../../../agent/overlay2/plan/distribution-steps.ts';
+import { emptyLedger } from '../../../agent/overlay2/ledger.ts';
+import { describeStep, type Step } from '../../../agent/overlay2/plan/steps.ts';
 import type { DiskLayer } from '../../../agent/disk/read-disk.ts';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
-import { ownLayerNames, pinName } from '../../../agent/docker/overlay2.ts';
-import { Store } from '../../../agent/docker/store.ts';
+import { ownLayerNames, pinName } from '../../../agent/docker/layer-folders.ts';
+import { Store } from '../../../agent/overlay2/store.ts';
 import { scratch } from '../../support/scratch.ts';
-import { factsOf, must, writeFile } from '../fake-store.ts';
+import { factsOf, must, writeFile } from '../../boot/fake-store.ts';
 
 const { id, chains, diffIDs } = factsOf({ layers: ['a'] });
 const chain = must(chains[0]);
