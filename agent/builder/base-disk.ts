@@ -3,8 +3,8 @@ import type { BaseDisk } from './store-tree.ts';
 import { inspectDisk } from '../verify/inspect-disk.ts';
 
 /**
- * What a disk that another one is to stand on holds.
- * @throws PreloaderError where it is no disk of `build`: what stands on it could not name it by its content
+ * What is on a disk that another one is to build on.
+ * @throws PreloaderError if `build` did not make it, because then its content has no digest to refer to it by
  */
 export async function readBase(path: string): Promise<BaseDisk> {
   const { label, manifest, layers, problems } = await inspectDisk(path, false);

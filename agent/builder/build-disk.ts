@@ -27,20 +27,21 @@ interface BuiltImage {
 export interface BuiltDisk {
   readonly label: string;
   readonly manifestDigest: string;
-  /** The filesystem's. */
+  /** Of the filesystem. */
   readonly sizeBytes: number;
   readonly images: readonly BuiltImage[];
   readonly layers: number;
-  /** What of the list to read ahead is on it; undefined where there was no list. */
+  /** How much of the list to read ahead is on it; undefined without a list. */
   readonly readAhead: { readonly files: number; readonly bytes: number } | undefined;
-  /** What the user may not have meant, a line each: images that have no name, or that are for another platform. */
+  /** What the user may not have intended, a line each: images that have no name, or that are for another platform. */
   readonly notes: readonly string[];
 }
 
 const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { ext4, erofs };
 
 /**
- * Makes a preload disk of image archives. The output appears when it is whole; whatever else happens leaves nothing.
+ * Makes a preload disk from image archives. The output appears only when it is complete; a failure leaves nothing
+ * behind.
  * @throws PreloaderError naming archive, entry, what was expected and found
  */
 export async function buildDisk(options: BuildOptions, progress: Progress): Promise<BuiltDisk> {
@@ -68,7 +69,7 @@ export async function buildDisk(options: BuildOptions, progress: Progress): Prom
     await workplace.publish(options.compress ? 'compressed' : 'disk');
     return built;
   } catch (error) {
-    // Also where it met a layer's entry: the archive is not to blame.
+    // Checked first, because a full filesystem is not the fault of the archive whose entry met it.
     if (isFull(error)) throw noRoom(options, error);
     if (error instanceof PreloaderError) throw error;
     throw new PreloaderError('BUILD_FAILED', `${options.output ?? 'dry run'}: ${messageOf(error)}`, { cause: error });
@@ -138,7 +139,7 @@ function noRoom({ output, dryRun }: BuildOptions, cause: unknown): PreloaderErro
   return new PreloaderError('BUILD_FAILED', expected, { cause });
 }
 
-/** Says what the filesystem cannot hold. @param where it came from */
+/** Reports what the filesystem cannot hold. @param where the archive and entry that it came from */
 function onDisk<Result>(action: () => Result, where = ''): Result {
   try {
     return action();
@@ -147,7 +148,7 @@ function onDisk<Result>(action: () => Result, where = ''): Result {
   }
 }
 
-/** Which layers go on the disk, and of the bases what these stand on. */
+/** The layers that go on the disk, and those that are left out because the base disks have them. */
 function withoutBases(
   collection: Collection,
   bases: readonly BaseDisk[],
@@ -163,7 +164,7 @@ function withoutBases(
   return { bases: used, needed };
 }
 
-/** Whether the error, or what caused it, is a full filesystem. */
+/** Whether the error or its cause is a full filesystem. */
 function isFull(error: unknown): boolean {
   return isENOSPC(error) || (error instanceof Error && error.cause !== undefined && isFull(error.cause));
 }

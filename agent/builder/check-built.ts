@@ -2,8 +2,9 @@ import { readTree } from '../disk/read-disk.ts';
 import { openDisk } from '../disk/open-disk.ts';
 
 /**
- * Reads a disk that is just made as the agent will: what it would leave out is no disk to hand over. What its limits
- * are, its reader knows. @throws Error with the first thing that it found
+ * Reads a disk that has just been made with the agent's own reader and limits. A disk of which the agent would leave
+ * something out is not handed over.
+ * @throws Error with the first finding
  */
 export function checkBuilt(path: string): void {
   const { tree, files } = openDisk(path);

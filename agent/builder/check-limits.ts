@@ -9,7 +9,10 @@ import {
 } from '../disk/limits.ts';
 import type { Collection } from './collect.ts';
 
-/** Nothing is put on a disk that the agent would leave out, for it reads disks with limits. @throws Error */
+/**
+ * Makes sure that nothing is put on a disk that exceeds the agent's limits, because the agent would leave it out.
+ * @throws Error
+ */
 export function checkLimits({ images, references }: Pick<Collection, 'images' | 'references'>): void {
   check('images', images.length, MAX_IMAGES);
   check('names of images', references.size, MAX_REFERENCES);
@@ -20,7 +23,7 @@ export function checkLimits({ images, references }: Pick<Collection, 'images' | 
   );
 }
 
-/** The same for the manifest, once it is there. @throws Error */
+/** The same for the manifest. @throws Error */
 export function checkManifest(text: string): void {
   check('bytes of manifest', Buffer.byteLength(text), MAX_MANIFEST_BYTES);
 }
@@ -38,7 +41,10 @@ export function checkTarSplit(bytes: number): void {
     );
 }
 
-/** Whether the agent reads a layer's list of registries: without it, a pull asks for the layer again. */
+/**
+ * Whether a layer's list of registries is within the agent's limit. Without that list, a pull only fetches the layer
+ * again.
+ */
 export function isListOfSources(text: string): boolean {
   return Buffer.byteLength(text) <= MAX_SOURCES_BYTES;
 }

@@ -19,20 +19,20 @@ export interface CollectedLayer {
   readonly source: LayerSource;
 }
 
-/** All that the archives hold, each thing once, in an order that does not depend on that of the archives. */
+/** Everything in the archives, each thing once, in an order that does not depend on the order of the archives. */
 export interface Collection {
   readonly images: readonly CollectedImage[];
   /** Parents before their children. */
   readonly layers: readonly CollectedLayer[];
   readonly references: ReadonlyMap<string, ImageID>;
   readonly manifests: readonly RegistryManifest[];
-  /** Registry blobs that hold a layer: digest to DiffID. */
+  /** The DiffID of the layer in a registry's blob, by the blob's digest. */
   readonly blobs: ReadonlyMap<string, DiffID>;
-  /** Where registries have a layer: DiffID to `<repository> <digest>`. */
+  /** Where registries have a layer, as `<repository> <digest>`, by DiffID. */
   readonly origins: ReadonlyMap<DiffID, ReadonlySet<string>>;
 }
 
-/** @throws PreloaderError where two images claim one tag */
+/** @throws PreloaderError if two images claim the same tag */
 export function collect(inputs: readonly InputImage[]): Collection {
   const images = new Map<ImageID, CollectedImage>();
   const layers = new Map<ChainID, CollectedLayer>();
@@ -42,7 +42,7 @@ export function collect(inputs: readonly InputImage[]): Collection {
   const origins = new Map<DiffID, Set<string>>();
   for (const input of inputs.toSorted((a, b) => compare(a.id, b.id))) {
     const { id, config, diffIDs, chains } = input;
-    // Another archive may have the image without its parent, or another parent of the same history.
+    // Another archive may have the image without its parent, or with another parent that has the same history.
     const parent = [images.get(id)?.parent, input.parent].flatMap((one) => one ?? []).sort(compare)[0];
     images.set(id, { id, config, diffIDs, chains, parent });
     input.sources.forEach((source, index) => {
@@ -64,7 +64,7 @@ export function collect(inputs: readonly InputImage[]): Collection {
   };
 }
 
-/** Only where the archive has a registry's manifests: nothing is made up for the others. */
+/** Done only if the archive has a registry's manifests: nothing is made up for other archives. */
 function addRegistryFacts(
   input: InputImage,
   references: Map<string, ImageID>,

@@ -5,23 +5,23 @@ import type { BaseDisk } from './store-tree.ts';
 
 export interface BuildOptions {
   readonly archives: readonly ArchiveArgument[];
-  /** A file, or `-`; undefined in a dry run that need not say where. */
+  /** A file, or `-`; undefined in a dry run without an output. */
   readonly output: string | undefined;
   readonly format: 'qcow2' | 'raw';
   readonly filesystem: 'ext4' | 'erofs';
-  /** The filesystem's size; as needed where undefined. */
+  /** The filesystem's size; undefined for as much as is needed. */
   readonly sizeBytes: number | undefined;
-  /** From the content's digest where undefined. */
+  /** Undefined for one made from the content's digest. */
   readonly label: string | undefined;
   readonly priority: number;
-  /** A familiar reference for the one image that has no name. */
+  /** A familiar reference for the only image without a name. */
   readonly tag: string | undefined;
   readonly choice: PlatformChoice;
   readonly compress: boolean;
-  /** Layers of these disks are left out. */
+  /** The layers of these disks are left out. */
   readonly bases: readonly BaseDisk[];
-  /** What to read ahead of the first containers, as far as it is on the disk. */
+  /** What to read ahead for the first containers. Files that are not on the disk are left out. */
   readonly readAhead: ReadAheadList | undefined;
-  /** All is read and worked out as ever, and no disk written. */
+  /** Everything is read and worked out as usual, but no disk is written. */
   readonly dryRun: boolean;
 }

@@ -3,7 +3,7 @@ import { PreloaderError } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { identityOf } from './archive/member-archive.ts';
 
-/** A file that a build reads, and what it is to the build. */
+/** A file that a build reads, and its role in the build. */
 export interface Input {
   readonly role: string;
   /** `-` is standard input. */
@@ -14,8 +14,8 @@ const STDIN = 0;
 const STDOUT = 1;
 
 /**
- * Refuses an output that is one of the inputs, under whatever name: through symlinks, as a hard link, as standard input
- * or output, or as the file behind a loop device. Nothing has been opened for writing at that time.
+ * Refuses an output that is also an input, under whatever name: through symlinks, as a hard link, as standard input or
+ * output, or as the file behind a loop device. Nothing has been opened for writing by then.
  * @param output `-` is standard output
  * @throws PreloaderError
  */
@@ -37,7 +37,10 @@ export function isInput(output: string, what: string): PreloaderError {
   );
 }
 
-/** None where there is nothing to look at, or no way to it: then nothing is replaced, and who opens it says why. */
+/**
+ * Empty if the file does not exist or cannot be looked at. Then nothing is replaced, and whoever opens it reports the
+ * reason.
+ */
 function identitiesOf(path: string): string[] {
   let stats: Stats | undefined;
   try {
@@ -48,13 +51,16 @@ function identitiesOf(path: string): string[] {
   return stats === undefined ? [] : identities(stats);
 }
 
-/** Of a file or block device, and of the file behind a loop device. Pipes and /dev/null are nobody's data. */
+/**
+ * The identities of a file or block device, and of the file behind a loop device. Pipes and /dev/null hold nobody's
+ * data.
+ */
 function identities(stats: Stats): string[] {
   if (stats.isFile()) return [identityOf(stats)];
   if (!stats.isBlockDevice()) return [];
-  // Of dev_t, glibc's gnu_dev_major and gnu_dev_minor; the upper bits are not used by Linux.
+  // glibc's gnu_dev_major and gnu_dev_minor. Linux does not use the upper bits of dev_t.
   const [major, minor] = [(stats.rdev >> 8) & 0xfff, (stats.rdev & 0xff) | ((stats.rdev >> 12) & 0xfff00)];
-  // Of a partition, the loop device is the folder above the one that the link leads to.
+  // For a partition, the loop device is the folder above the one that the link leads to.
   const backing = ['loop', '../loop'].flatMap(
     (name) => readTextIfThere(`/sys/dev/block/${major}:${minor}/${name}/backing_file`) ?? [],
   )[0];

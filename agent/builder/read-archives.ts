@@ -11,7 +11,10 @@ import { describePlatform } from './archive/platform.ts';
 import type { Progress } from '../text/progress.ts';
 import { readImages } from './archive/read-images.ts';
 
-/** The images of all archives, under the names that they are to have. @param notes what the user may not have meant */
+/**
+ * The images of all archives, under the names that they are to have.
+ * @param notes what the user may not have intended
+ */
 export async function readAll(
   options: BuildOptions,
   workplace: Workplace,
@@ -57,8 +60,8 @@ function withTag(images: readonly InputImage[], tag: string | undefined): readon
 }
 
 /**
- * Refuses an output that an image of a folder is made of, which is known only once it is read. A disk of earlier that
- * lies in such a folder is no input.
+ * Refuses an output that is a file of an archive in a folder. Which files are used is known only after reading it: an
+ * older disk that happens to be in the folder is not an input.
  * @throws PreloaderError
  */
 export function refuseArchiveAsOutput(output: string | undefined, images: readonly InputImage[]): void {

@@ -20,13 +20,13 @@ import { InodeTree } from './inodes/inode-tree.ts';
 import { ownedByRoot, type Inode } from './inodes/inode.ts';
 import type { ContentStore, UnpackedLayer } from './layer/unpack-layer.ts';
 
-/** A disk that holds layers which the new one leaves out. */
+/** A disk that has layers which the new one leaves out. */
 export type BaseDisk = Manifest['bases'][number];
 
 /**
  * The tree of a preload disk: what dockerd would have written below its data root for these images, and the manifest.
- * Layers are added one by one, parents first, and are written then: the tree keeps no more of a layer than its folder's
- * number. `finish` adds the rest.
+ * Layers are added one by one, parents first, and are written at once: the tree keeps only the inode number of a
+ * layer's folder. `finish` adds the rest.
  */
 export class StoreTree {
   readonly #collection: Collection;
@@ -36,7 +36,7 @@ export class StoreTree {
   readonly #metadata: Record<string, string> = {};
   readonly #layers: Manifest['layers'][number][] = [];
   readonly #lowers = new Map<ChainID, string>();
-  /** What to read ahead, by layers; undefined where nobody asked. */
+  /** What to read ahead, by layer; undefined without a list. */
   readonly #wanted: ReadonlyMap<string, readonly ReadAheadFile[]> | undefined;
   readonly #readAhead: ReadAheadList['layers'][number][] = [];
 
@@ -46,7 +46,7 @@ export class StoreTree {
     this.#collection = collection;
     this.#store = store;
     this.#filesystem = filesystem;
-    // Modes as dockerd has them (overlay2/overlay.go, Init; daemon.go, imageRoot).
+    // The modes are dockerd's own (overlay2/overlay.go, Init; daemon.go, imageRoot).
     this.#tree.setIno(this.#folder('overlay2', 0o710), filesystem.reserved);
     this.#folder('overlay2/l', 0o700);
     this.#folder('image', 0o700);
@@ -54,7 +54,7 @@ export class StoreTree {
       this.#folder(`image/overlay2/${path}`, 0o700);
   }
 
-  /** Adds a layer; without `unpacked` it is on a base disk, and only its place in the chain is needed. */
+  /** Adds a layer. Without `unpacked`, it is on a base disk, and only its place in the chain is needed. */
   addLayer({ chain, diffID, parent }: CollectedLayer, unpacked: UnpackedLayer | undefined): void {
     const { cacheId, link } = ownLayerNames(chain);
     const parentLink = parent === undefined ? undefined : ownLayerNames(parent).link;
@@ -105,7 +105,10 @@ export class StoreTree {
     });
   }
 
-  /** Adds images, names and the manifest. @returns the disk's tree, the manifest's digest, and how much of what to read ahead is there */
+  /**
+   * Adds images, names and the manifest.
+   * @returns the disk's tree, the manifest's digest, and how much of the list to read ahead is on it
+   */
   finish(
     priority: number,
     bases: readonly BaseDisk[],
@@ -162,7 +165,7 @@ export class StoreTree {
     return { tree: this.#tree, manifestDigest: sha256(text), readAhead: readAhead && sizeOfList(readAhead) };
   }
 
-  /** Adds a file of metadata to the disk's tree; its parents must be there, or get 0700. */
+  /** Adds a file of metadata to the disk's tree. Missing parents are made with mode 0700. */
   #addFile(path: string, content: string | Buffer | Iterable<Buffer>, mode: number): void {
     const slash = path.lastIndexOf('/');
     const pieces = typeof content === 'string' || Buffer.isBuffer(content) ? [Buffer.from(content)] : content;
@@ -173,7 +176,7 @@ export class StoreTree {
     );
   }
 
-  /** A file of metadata, which the manifest names. */
+  /** Writes a file of metadata and records its digest for the manifest. */
   #file(tree: InodeTree, path: string, pieces: Iterable<Buffer>, mode: number): number {
     const { inode, digest } = this.#write(tree, pieces, mode);
     this.#metadata[path] = digest;
@@ -196,7 +199,7 @@ export class StoreTree {
     };
   }
 
-  /** The folder at a path, made with its parents where it is not there. */
+  /** The folder at a path. It and its parents are made if they do not exist. */
   #folder(path: string, mode: number): number {
     let folder = this.#tree.root;
     for (const name of path.split('/')) {
@@ -210,7 +213,7 @@ export class StoreTree {
   }
 }
 
-/** What of a list's files a layer has, in the order in which they lie on the disk. */
+/** The files of a list that are in a layer, in their order on the disk. */
 function filesOnDisk(tree: InodeTree, wanted: readonly ReadAheadFile[]): ReadAheadFile[] {
   const found = wanted.flatMap((file) => {
     const node = inodeAt(tree, file.path);

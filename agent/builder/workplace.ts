@@ -14,31 +14,31 @@ import { basename, dirname, join } from 'node:path';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { copyToStdout } from '../system/copy-to-stdout.ts';
 
-/** As an output, standard output. */
+/** The output that means standard output. */
 export const TO_STDOUT = '-';
 
-/** A folder for what is on its way to the disk: gone when this ends, whichever way, also by Ctrl-C. */
+/** A folder for the files of a build. It is removed when the build ends in any way, also by Ctrl-C. */
 export interface Workplace {
   path(name: string): string;
-  /** Makes a file of the workplace the output, whole and durable. */
+  /** Makes a file of the workplace the output, complete and durable. */
   publish(name: string): Promise<void>;
   remove(): void;
 }
 
 interface WorkplaceOptions {
-  /** What must end before the folder can go: called without waiting for anything but itself. */
+  /** Ends whatever still uses the folder. Must be synchronous. */
   readonly beforeRemoval?: () => void;
-  /** The output is not made: temporary files, if any, go where such files go. */
+  /** If true, no output is made, and any temporary files go to the usual folder for them. */
   readonly dryRun?: boolean;
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
- * The workplace of an output: a folder beside it, so that a rename can publish it. For standard output, and where
- * nothing is published, it is in the folder for temporary files (TMPDIR), made only when something is put into it.
- * @param output undefined where nothing is published, and nobody has said where it would be
- * @throws PreloaderError where the output cannot be put there
+ * Makes the workplace of an output: a folder beside it, so that a rename can publish it. For standard output, or if
+ * nothing is published, it is in the folder for temporary files (TMPDIR) and is made only when it is needed.
+ * @param output undefined if nothing is published and no place for it was given
+ * @throws PreloaderError if the output cannot be put there
  */
 export function makeWorkplace(
   output: string | undefined,
@@ -49,12 +49,12 @@ export function makeWorkplace(
   const remove = (): void => {
     beforeRemoval();
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
-    // Last: to remove a large file takes a while, in which a signal would leave the rest.
+    // Done last, because removing a large file takes a while, and a signal meanwhile would leave the rest behind.
     for (const signal of SIGNALS) process.off(signal, onSignal);
   };
   const onSignal = (signal: NodeJS.Signals): void => {
     remove();
-    // Ends as the signal would have, so that a caller sees it.
+    // Ends as the signal would have ended it, so that the caller sees it.
     process.kill(process.pid, signal);
   };
   for (const signal of SIGNALS) process.on(signal, onSignal);
@@ -75,7 +75,7 @@ export function makeWorkplace(
 
 function makeFolder(output: string): string {
   try {
-    // As the kernel goes, which may find a symlink before a `..`: join would leave both out.
+    // Not `join`, which would drop a name before a `..`: the kernel would follow that name if it is a symlink.
     return mkdtempSync(`${dirname(output)}/.${basename(output)}.`);
   } catch (error) {
     throw noFolder(output, error);

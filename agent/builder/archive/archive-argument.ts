@@ -5,23 +5,23 @@ import { listNames, plural } from '../../text/plural.ts';
 import { familiarReference } from './image-name.ts';
 import type { InputImage } from './input-image.ts';
 
-/** As commands/program.ts has `-=NAME:TAG`, which begins like an option. */
+/** What commands/program.ts makes of `-=NAME:TAG`, which would look like an option. */
 const STDIN_PATH = '/dev/stdin';
 
 /** An archive on the command line: `ARCHIVE`, `ARCHIVE:IMAGE`, and either of them with `=NAME:TAG` or `=NAME`. */
 export interface ArchiveArgument {
   /** A file, a folder, or `-`. */
   readonly path: string;
-  /** The one image of several that is meant, by its tag or name in the archive, as skopeo and umoci write it. */
+  /** Which one of several images is meant: its tag or name in the archive, as skopeo and umoci write it. */
   readonly image: string | undefined;
-  /** What its image is to be called; without a tag, with the tags that it has. */
+  /** What the image is to be called. Without a tag, it keeps the tags that it has. */
   readonly name: { readonly repository: string; readonly tag: string | undefined } | undefined;
 }
 
 /**
- * A file whose own name has a `=` or `:` in it is that file: only where there is none of the whole name, what follows
- * the last `=` is a name, and what follows a `:` is an image.
- * @throws Error where the archive is there, and the name is none
+ * A file whose own name contains a `=` or `:` is taken as that file. Only if no file has the whole name is the part
+ * after the last `=` a name, and the part after a `:` an image.
+ * @throws Error if the archive exists but the name is not valid
  */
 export function parseArchiveArgument(text: string): ArchiveArgument {
   const at = text.lastIndexOf('=');
@@ -35,7 +35,7 @@ export function parseArchiveArgument(text: string): ArchiveArgument {
   return { ...place, name: { repository: repositoryOf(reference), tag: hasTag ? tagOf(reference) : undefined } };
 }
 
-/** What is there of the name: all of it, or a folder or file before a colon. */
+/** The part of the name that exists: all of it, or a folder or file before a colon. */
 function placeOf(text: string): Pick<ArchiveArgument, 'path' | 'image'> | undefined {
   for (let at = text.length; at !== -1; at = at === text.length ? text.indexOf(':') : text.indexOf(':', at + 1)) {
     const path = text.slice(0, at);
@@ -46,7 +46,7 @@ function placeOf(text: string): Pick<ArchiveArgument, 'path' | 'image'> | undefi
   return undefined;
 }
 
-/** Of the images of an archive, those that are meant. @throws PreloaderError where it has none of that name */
+/** The images of an archive that are meant. @throws PreloaderError if none has that name */
 export function selectImages({ path, image }: ArchiveArgument, images: readonly InputImage[]): readonly InputImage[] {
   if (image === undefined) return images;
   const found = images.filter((one) => [...namesOf(one), ...one.writtenNames].includes(image));
@@ -58,7 +58,7 @@ export function selectImages({ path, image }: ArchiveArgument, images: readonly 
   );
 }
 
-/** What of a layout's names can be typed as it is (OCI image spec, annotations.md, has the same characters). */
+/** The names in a layout that can be typed as they are (OCI image spec, annotations.md, allows the same characters). */
 const OCI_NAME = /^[\w.:@/+-]+$/;
 
 function namesOf({ references, bareTags, writtenNames }: InputImage): readonly string[] {
@@ -67,7 +67,10 @@ function namesOf({ references, bareTags, writtenNames }: InputImage): readonly s
     : [...references, ...bareTags];
 }
 
-/** The images of an archive under the name that they are given. @throws PreloaderError where one name is for several */
+/**
+ * The images of an archive under the name that the user gives them.
+ * @throws PreloaderError if one name would be for several
+ */
 export function nameImages({ path, name }: ArchiveArgument, images: readonly InputImage[]): readonly InputImage[] {
   if (name === undefined) return images;
   const { repository, tag } = name;
@@ -93,7 +96,7 @@ function tagsOf({ references, bareTags }: InputImage): string[] {
   return [...references.flatMap((reference) => tagOf(reference) ?? []), ...bareTags];
 }
 
-/** What to type to name the images of an archive that no name on the disk leads to, a line for each. */
+/** What to type to name the images of an archive that have no name on the disk, a line for each. */
 export function namingAdvice(
   { path }: ArchiveArgument,
   images: readonly InputImage[],
@@ -111,7 +114,7 @@ export function namingAdvice(
       }
       if (written !== undefined && OCI_NAME.test(written)) {
         const named = count === 1 ? `${path}=NAME:TAG` : `${path}:${written}=NAME:TAG`;
-        return `${lacks}, '${written}' is none to Docker: build ${named} names it`;
+        return `${lacks}, '${written}' is not a valid one for Docker: build ${named} names it`;
       }
       if (count === 1) return `${lacks}: give it one, with build ${path}=NAME:TAG`;
       return `${lacks}: save it under a name, or in an archive of its own and build that as ARCHIVE=NAME:TAG`;

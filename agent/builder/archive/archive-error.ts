@@ -1,17 +1,19 @@
 import { PreloaderError, messageOf } from '../../system/errors.ts';
 
-/** A fault of an archive: which one, which entry of it where known, what was expected and found. */
+/** Something wrong with an archive: which one, which entry if known, what was expected, what was found. */
 export function archiveError(archive: string, message: string, cause?: unknown): PreloaderError {
   return new PreloaderError('ARCHIVE_INVALID', `${archive}: ${message}`, { cause });
 }
 
-/** An archive that is none of images. @param found what there is instead, where that is known */
+/** An archive without images. @param found what it holds instead, if known */
 export function noImages(archive: string, found = 'found neither'): PreloaderError {
   const expected = "expected the entry 'manifest.json' of docker save, or 'index.json' of an OCI layout";
   return archiveError(archive, `${expected}, ${found}`);
 }
 
-/** Runs `action`; what it throws is told with the archive's name before it, unless it is told already. */
+/**
+ * Runs `action` and puts the archive's name before the message of whatever it throws, unless the name is already there.
+ */
 export async function withArchiveName<Result>(archive: string, action: () => Promise<Result>): Promise<Result> {
   try {
     return await action();

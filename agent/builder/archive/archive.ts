@@ -3,12 +3,12 @@ export interface Archive {
   /** As the user named it. */
   readonly name: string;
   has(entry: string): boolean;
-  /** A file's size in bytes. @throws PreloaderError where it is not there */
+  /** A file's size in bytes. @throws PreloaderError if it does not exist */
   sizeOf(entry: string): number;
-  /** A small file's bytes. @throws PreloaderError where it is not there or larger than `limitBytes` */
+  /** A small file's bytes. @throws PreloaderError if it does not exist or is larger than `limitBytes` */
   read(entry: string, limitBytes: number): Promise<Buffer>;
-  /** A file's bytes as a stream. @throws PreloaderError where it is not there */
+  /** A file's bytes as a stream. @throws PreloaderError if it does not exist */
   stream(entry: string): AsyncIterable<Uint8Array>;
-  /** Whether something that was looked for lies in this file, as `identityOf` tells it. */
+  /** Whether anything was read from the file with this identity (see `identityOf`). */
   readFrom(identity: string): boolean;
 }

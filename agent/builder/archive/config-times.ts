@@ -1,11 +1,12 @@
 import { isRecord } from '../../text/is-record.ts';
 
-/** As Go reads a time in JSON since 1.20 (time/format_rfc3339.go, parseStrictRFC3339). */
+/** A time in JSON as Go reads it since 1.20 (time/format_rfc3339.go, parseStrictRFC3339). */
 const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
 
 /**
- * Checks the times of an image's configuration: with one that is none, dockerd reads nothing of it, and has no such image
- * (moby, image/image.go, NewFromJSON). @throws Error
+ * Checks the times in an image's configuration. If one is invalid, dockerd rejects the whole configuration and does not
+ * have the image (moby, image/image.go, NewFromJSON).
+ * @throws Error
  */
 export function checkTimes(config: Buffer): void {
   const document: unknown = JSON.parse(config.toString('utf8'));

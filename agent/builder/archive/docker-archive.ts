@@ -27,8 +27,8 @@ const manifestSchema = z.array(
 );
 
 /**
- * The images of a `docker save` archive, by its manifest.json (moby, image/tarexport/load.go).
- * @param manifestsOf the registry's manifests of an image, by its configuration's digest, where the archive has them
+ * The images of a `docker save` archive, as its manifest.json lists them (moby, image/tarexport/load.go).
+ * @param manifestsOf the registry's manifests of an image, by its configuration's digest, if the archive has them
  */
 export async function readDockerArchive(
   archive: Archive,
@@ -85,7 +85,7 @@ async function readManifest(archive: Archive): Promise<z.infer<typeof manifestSc
     if (isRecord(document) && 'schemaVersion' in document) {
       throw noImages(
         archive.name,
-        "found a registry's manifest alone, as skopeo's dir: has it: " +
+        "found only a registry's manifest, as skopeo's dir: writes it: " +
           'copy the image, with skopeo copy dir:FOLDER oci:LAYOUT:NAME:TAG',
       );
     }
@@ -96,13 +96,16 @@ async function readManifest(archive: Archive): Promise<z.infer<typeof manifestSc
   }
 }
 
-/** Whoever asks for none gets each, as of `docker load`, but for another system's, which dockerd refuses (CheckOS). */
+/**
+ * If no platform was asked for, every image is taken, as by `docker load`, except those of another operating system,
+ * which dockerd refuses (CheckOS).
+ */
 function serves(choice: PlatformChoice, platform: Platform | undefined): boolean {
   if (choice.asked) return platform !== undefined && rankOf(choice, platform) !== undefined;
   return platform === undefined || platform.os.toLowerCase() === choice.platform.os;
 }
 
-/** Parses an image's configuration and checks it against the digest that the archive names it by. */
+/** Parses an image's configuration and checks it against the digest in its name in the archive. */
 export function parseConfig(
   archive: Archive,
   entry: string,
@@ -135,7 +138,9 @@ function reference(archive: Archive, text: string): string {
   }
 }
 
-/** `<64 hex>.json` and `blobs/sha256/<64 hex>` are named by what is in them; `<64 hex>/layer.tar` is not. */
+/**
+ * `<64 hex>.json` and `blobs/sha256/<64 hex>` are named after the digest of their content; `<64 hex>/layer.tar` is not.
+ */
 function digestIn(entry: string): string | undefined {
   const match = /^(?:blobs\/sha256\/([0-9a-f]{64})|([0-9a-f]{64})\.json)$/.exec(entry);
   return match === null ? undefined : `sha256:${match[1] ?? match[2] ?? ''}`;

@@ -7,16 +7,16 @@ import { identityOf, MemberArchive, type Member } from './member-archive.ts';
 import { OCI_INDEX } from './oci-index.ts';
 
 const MAX_ENTRIES = 100_000;
-/** A link's target that is outside, whatever it is. */
+/** The target of any link that leads outside. */
 const OUTSIDE = '..';
 
 /**
  * The files of an OCI layout, or of an unpacked archive, in a folder. Symlinks are noted and not followed, so nothing
- * outside is looked at, and no name twice.
+ * outside is looked at and nothing is listed twice.
  */
 export function openFolder(name: string): Archive {
   const root = realpathSync(name);
-  // Before all of a folder is listed that is none: somebody may have given a whole system.
+  // Checked before the whole folder is listed: somebody may have given the root of a whole system.
   if (
     [DOCKER_MANIFEST, OCI_INDEX].every((entry) => lstatSync(join(root, entry), { throwIfNoEntry: false }) === undefined)
   )

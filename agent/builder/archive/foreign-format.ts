@@ -1,4 +1,4 @@
-/** What a file that is no tar may be, by its first bytes, and how to make an archive of it. */
+/** What a file that is not a tar may be, by its first bytes, and how to turn it into an archive. */
 const FORMATS: readonly (readonly [magic: Buffer | string, what: string])[] = [
   ['BZh', 'bzip2: unpack it with bunzip2'],
   [Buffer.from([0x04, 0x22, 0x4d, 0x18]), 'lz4: unpack it with unlz4'],
@@ -14,10 +14,10 @@ const FORMATS: readonly (readonly [magic: Buffer | string, what: string])[] = [
   ['hsqs', 'a squashfs'],
   ['\u007fELF', 'a program'],
 ];
-/** No control characters but those of lines, and none that UTF-8 does not have. */
+/** No control characters except line ends and tabs, and no characters that UTF-8 does not have. */
 const TEXT = /^[\t\n\r\u0020-\u007e\u00a0-\ufffc]*$/;
 
-/** Which other format begins like this, in words for after `found`; undefined where it is none that is known. */
+/** Which other format begins like this, in words to follow `found`; undefined if it is not a known one. */
 export function foreignFormat(start: Buffer): string | undefined {
   const known = FORMATS.find(([magic]) => {
     const bytes = typeof magic === 'string' ? Buffer.from(magic, 'latin1') : magic;

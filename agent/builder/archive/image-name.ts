@@ -1,8 +1,9 @@
 import { parseReference } from '../../docker/reference.ts';
 
 /**
- * A name with a tag as dockerd keeps it: without `docker.io/` and `library/`, and with `latest` where no tag is given
- * (distribution/reference, ParseNormalizedNamed and FamiliarString). @throws Error where it is none
+ * A name with a tag as dockerd keeps it: without `docker.io/` and `library/`, and with `latest` if no tag is given
+ * (distribution/reference, ParseNormalizedNamed and FamiliarString).
+ * @throws Error if it is not a valid name
  */
 export function familiarReference(text: string): string {
   const slash = text.lastIndexOf('/');
@@ -22,7 +23,7 @@ function familiarName(name: string): string {
   return rest.length === 2 && rest[0] === 'library' ? (rest[1] ?? '') : rest.join('/');
 }
 
-/** The name with its registry, as `distribution/` has it: `docker.io/library/alpine`. */
+/** The name with its registry, as `distribution/` stores it: `docker.io/library/alpine`. */
 export function canonicalName(repository: string): string {
   const [first = '', ...rest] = repository.split('/');
   if (rest.length > 0 && (/[.:]/.test(first) || first === 'localhost')) return repository;

@@ -6,35 +6,35 @@ import type { Archive } from './archive.ts';
 export interface LayerSource {
   readonly archive: Archive;
   readonly entry: string;
-  /** sha256 of the bytes as they are there, where the archive tells it. */
+  /** sha256 of the bytes as they are stored, if the archive gives it. */
   readonly blobDigest: string | undefined;
 }
 
-/** An image as an archive has it. */
+/** An image as it is in an archive. */
 export interface InputImage extends ImageConfig {
   readonly archive: Archive;
   readonly config: Buffer;
-  /** Base first, one for each DiffID. */
+  /** One for each DiffID, base first. */
   readonly sources: readonly LayerSource[];
   /** Familiar references with a tag. */
   readonly references: readonly string[];
-  /** Tags without a name, as umoci and skopeo write them into a layout. */
+  /** Tags without a repository's name, as umoci and skopeo write them into a layout. */
   readonly bareTags: readonly string[];
-  /** What the archive calls it, letter by letter; may be nothing that Docker takes for a name or tag. */
+  /** What the archive calls it, letter by letter. Docker may not accept it as a name or tag. */
   readonly writtenNames: readonly string[];
-  /** The manifest, and the indexes that lead to it, where a registry has the image by them. */
+  /** The manifest and the indexes that lead to it, if they are those by which a registry has the image. */
   readonly manifests: readonly RegistryManifest[];
-  /** The image that it was built from by one step, where the archive has that, too. */
+  /** The image that it was built from by one step, if the archive has that image as well. */
   readonly parent: ImageID | undefined;
 }
 
-/** A manifest or index, its bytes as the registry has them. */
+/** A manifest or index, with its bytes exactly as the registry has them. */
 export interface RegistryManifest {
   readonly digest: string;
   readonly bytes: Buffer;
 }
 
-/** What is taken of an archive, and what is not, for it is made for another platform: names with platforms. */
+/** What is taken from an archive, and what is left out because it is for another platform: names with platforms. */
 export interface ArchiveContent {
   readonly images: readonly InputImage[];
   readonly leftOut: readonly string[];

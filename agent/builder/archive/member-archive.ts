@@ -4,33 +4,36 @@ import type { Archive } from './archive.ts';
 import { archiveError } from './archive-error.ts';
 import { printable } from '../../text/printable.ts';
 
-/** A file of an archive: bytes of a file on this machine. */
+/** A file in an archive: a range of bytes of a file on this machine. */
 export interface Member {
   readonly path: string;
   readonly offset: number;
   readonly sizeBytes: number;
-  /** Which file it was when the archive was listed, where it lies in a folder, which others may change. */
+  /** Which file it was when the archive was listed. Only for folders, which others may change meanwhile. */
   readonly identity?: string;
 }
 
 const CHUNK_BYTES = 1024 * 1024;
 const MAX_LINKS = 8;
 
-/** An archive whose files are known by name, with links between them. */
+/** An archive whose files have been listed by name, with the links between them. */
 export class MemberArchive implements Archive {
   readonly name: string;
   readonly #members: ReadonlyMap<string, Member>;
   readonly #links: ReadonlyMap<string, string>;
   readonly #sources = new Set<string>();
 
-  /** @param links target by name, as it stands in a symlink; a target from `/` on is one from the archive's root on */
+  /**
+   * @param links the target of each symlink by name, as it is written in the link; one that begins with `/` starts at
+   * the archive's root
+   */
   constructor(name: string, members: ReadonlyMap<string, Member>, links: ReadonlyMap<string, string>) {
     this.name = name;
     this.#members = members;
     this.#links = links;
   }
 
-  /** Also where it is a link that leads out of the archive: reading it then says so. */
+  /** True also for a link that leads out of the archive: reading it then says so. */
   has(entry: string): boolean {
     const found = this.#resolve(entry);
     return found === undefined || this.#members.has(found);
@@ -79,7 +82,9 @@ export class MemberArchive implements Archive {
     return member;
   }
 
-  /** Reads what was listed, and nothing that has been put in its place, or in that of a folder on the way, since. */
+  /**
+   * Reads the file that was listed, and nothing that has since taken its place or that of a folder on the way to it.
+   */
   async *#streamSame(entry: string, path: string, identity: string, range: object): AsyncGenerator<Uint8Array> {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
@@ -97,8 +102,8 @@ export class MemberArchive implements Archive {
   }
 
   /**
-   * The name without links on the way; undefined where a link leads out. docker up to 24 saves a layer once, and
-   * symlinks to it where it is used again. As dockerd, this never looks outside (moby/sys, FollowSymlinkInScope).
+   * The name with all links followed; undefined if a link leads out. docker up to 24 saves a layer once and links to it
+   * where it is used again. Like dockerd, this never looks outside (moby/sys, FollowSymlinkInScope).
    */
   #resolve(entry: string): string | undefined {
     const todo = entry.split('/').reverse();
@@ -123,7 +128,7 @@ export class MemberArchive implements Archive {
   }
 }
 
-/** Tells a file from any other on this machine, whatever its names. */
+/** Identifies a file on this machine, whatever its names are. */
 export function identityOf({ dev, ino }: { readonly dev: number; readonly ino: number }): string {
   return `${dev}:${ino}`;
 }

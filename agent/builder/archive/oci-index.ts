@@ -10,7 +10,7 @@ import { platformOfConfig, type Platform } from './platform.ts';
 
 export const OCI_INDEX = 'index.json';
 const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
-/** Indexes in each other. */
+/** How deep indexes may be nested. */
 export const MAX_DEPTH = 4;
 
 const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
@@ -38,12 +38,15 @@ export type Manifest = z.infer<typeof manifestSchema>;
 const INDEX = /^application\/vnd\.(?:oci\.image\.index\.v1|docker\.distribution\.manifest\.list\.v2)\+json$/;
 const MANIFEST = /^application\/vnd\.(?:oci\.image\.manifest\.v1|docker\.distribution\.manifest\.v2)\+json$/;
 
-/** The index of a layout (OCI image spec, image-layout.md), without what is no image. @throws PreloaderError */
+/**
+ * The index of a layout (OCI image spec, image-layout.md), without the entries that are not images.
+ * @throws PreloaderError
+ */
 export async function readLayoutIndex(archive: Archive): Promise<Descriptor[]> {
   return imagesOf(parse(archive, OCI_INDEX, await archive.read(OCI_INDEX, MAX_MANIFEST_BYTES), indexSchema));
 }
 
-/** A manifest, or an index of several, and its bytes. @throws PreloaderError where it is neither */
+/** A manifest, or an index of several, and its bytes. @throws PreloaderError if it is neither */
 export async function readNode(
   archive: Archive,
   descriptor: Descriptor,
@@ -59,14 +62,14 @@ export async function readNode(
   );
 }
 
-/** Whether several may stand behind it, for several platforms. */
+/** Whether it may stand for several manifests, one for each platform. */
 export function isIndex({ mediaType }: Descriptor): boolean {
   return INDEX.test(mediaType ?? '');
 }
 
 /**
- * What a manifest is for: as its descriptor says, or else its configuration, where containerd looks, too
- * (images.Manifest).
+ * The platform that a manifest is for, from its descriptor or else from its configuration, where containerd looks as
+ * well (images.Manifest).
  * @throws PreloaderError
  */
 export async function platformOf(archive: Archive, descriptor: Descriptor): Promise<Platform | undefined> {
@@ -79,7 +82,7 @@ export async function platformOf(archive: Archive, descriptor: Descriptor): Prom
     : platformOfConfig(await readBlob(archive, manifest.config, MAX_CONFIG_BYTES));
 }
 
-/** A blob that is read at once. @throws PreloaderError where it is not what the descriptor says */
+/** A blob that is read in one piece. @throws PreloaderError if it is not what the descriptor says */
 export async function readBlob(archive: Archive, descriptor: Descriptor, limitBytes: number): Promise<Buffer> {
   const entry = blobEntry(descriptor.digest);
   const bytes = await archive.read(entry, limitBytes);
@@ -94,7 +97,7 @@ export async function readBlob(archive: Archive, descriptor: Descriptor, limitBy
   return bytes;
 }
 
-/** @throws PreloaderError where a blob has not the size that its descriptor says */
+/** @throws PreloaderError if a blob does not have the size that its descriptor says */
 export function checkSize(archive: Archive, { digest, size }: Descriptor, found: number): void {
   if (found !== size)
     throw archiveError(archive.name, `entry '${blobEntry(digest)}': expected ${plural(size, 'byte')}, found ${found}`);
@@ -104,7 +107,7 @@ export function blobEntry(blobDigest: string): string {
   return `blobs/sha256/${hexOf(blobDigest)}`;
 }
 
-/** Without what buildx adds beside each image. */
+/** Without the attestations that buildx adds beside each image. */
 function imagesOf({ manifests }: z.infer<typeof indexSchema>): Descriptor[] {
   return manifests.filter(
     ({ platform, annotations }) =>

@@ -33,13 +33,13 @@ interface Found {
 }
 
 /**
- * The images of an OCI layout (OCI image spec, image-layout.md), of each index and each name the one for the platform.
+ * The images of an OCI layout (OCI image spec, image-layout.md): of each index and each name, the one for the platform.
  * @throws PreloaderError with the entry, what was expected and what was found
  */
 export async function readOciLayout(archive: Archive, choice: PlatformChoice): Promise<ArchiveContent> {
   const images: InputImage[] = [];
   const leftOut: string[] = [];
-  // docker 25 to 28 list the platforms side by side, each under the same name.
+  // docker 25 to 28 list the platforms side by side under the same name.
   const groups = Map.groupBy(await readLayoutIndex(archive), nameOf);
   for (const [name, group] of groups) {
     const { chosen, others } = await choose(archive, group, choice);
@@ -68,7 +68,7 @@ async function readImage(archive: Archive, name: string, { manifest, blobs }: Fo
   for (const layer of manifest.layers) {
     checkMediaType(archive, layer, [OCI_LAYER, DOCKER_LAYER], 'a layer');
     const entry = blobEntry(layer.digest);
-    // Before it is read: a sparse file can claim any size.
+    // Checked before it is read, because a sparse file can claim any size.
     if (archive.has(entry)) checkSize(archive, layer, archive.sizeOf(entry));
   }
   return {
@@ -84,7 +84,10 @@ async function readImage(archive: Archive, name: string, { manifest, blobs }: Fo
   };
 }
 
-/** A layout may call an image what Docker does not, `App:1` or `1.0+git` (OCI image spec, annotations.md): it has no name then. */
+/**
+ * A layout may call an image something that Docker does not accept, such as `App:1` or `1.0+git` (OCI image spec,
+ * annotations.md). The image then has no name.
+ */
 function referencesIn(name: string): string[] {
   if (!/[:/]/.test(name)) return [];
   try {
@@ -94,19 +97,22 @@ function referencesIn(name: string): string[] {
   }
 }
 
-/** As containerd's tools write it, or else a name or a tag alone, as skopeo and umoci do. */
+/** The full name that containerd's tools write, or else the name or the bare tag that skopeo and umoci write. */
 function nameOf({ annotations }: Descriptor): string {
   return annotations?.['io.containerd.image.name'] ?? annotations?.['org.opencontainers.image.ref.name'] ?? '';
 }
 
-/** Of what stands side by side: the best for the platform, last what says nothing of one (moby, filterManifests). */
+/**
+ * Of the manifests listed side by side: the best ones for the platform, then those that name no platform (moby,
+ * filterManifests).
+ */
 async function choose(
   archive: Archive,
   descriptors: readonly Descriptor[],
   choice: PlatformChoice,
 ): Promise<{ readonly chosen: Descriptor[]; readonly others: (Platform | undefined)[] }> {
   const known = new Map<string, Platform | undefined>();
-  // Where one alone says nothing and nobody asks, there is nothing to choose.
+  // If there is only one, it names no platform, and none was asked for, then there is nothing to choose.
   const mayReadConfig = choice.asked || descriptors.length > 1;
   for (const descriptor of descriptors) {
     if (!known.has(descriptor.digest)) {
@@ -152,8 +158,8 @@ async function resolve(
 }
 
 /**
- * Manifests of a registry in an archive of docker 25 or later, by image: those whose layers are a registry's compressed
- * blobs. The manifests that such a docker makes up for images without one name uncompressed layers.
+ * The registry's manifests in an archive of docker 25 or later, by image. They are the ones whose layers are compressed
+ * blobs; the manifests that docker makes up for images without one name uncompressed layers.
  */
 export async function registryManifests(archive: Archive): Promise<(imageId: string) => readonly RegistryManifest[]> {
   const found = new Map<string, readonly RegistryManifest[]>();
@@ -176,7 +182,10 @@ export async function registryManifests(archive: Archive): Promise<(imageId: str
   return (imageId) => found.get(imageId) ?? [];
 }
 
-/** The images are read by manifest.json: what this lacks, blobs of other platforms say, costs the registry's names. */
+/**
+ * The images themselves are read by manifest.json. If blobs are missing here, say of other platforms, only the
+ * registry's names are lost.
+ */
 async function unlessLacking<Value>(reading: Promise<Value>): Promise<Value | undefined> {
   try {
     return await reading;

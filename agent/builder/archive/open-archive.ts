@@ -19,12 +19,12 @@ import { TarReader } from '../tar/tar-reader.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
 const MAX_ENTRIES = 100_000;
-/** Where a tar's header has its magic. */
+/** The offset of the magic in a tar's header. */
 const USTAR = 257;
 
 /**
- * Opens a `docker save` archive or an OCI layout, as tar (plain or compressed) or folder; `-` is standard input.
- * What cannot be read at any place, a stream or a compressed tar, is unpacked into `spoolPath()` first.
+ * Opens a `docker save` archive or an OCI layout, as a tar (plain or compressed) or a folder; `-` is standard input. A
+ * stream or a compressed tar, which cannot be read from any offset, is unpacked into `spoolPath()` first.
  */
 export async function openArchive(name: string, spoolPath: () => string): Promise<Archive> {
   return await withArchiveName(name, async () => {
@@ -59,7 +59,7 @@ async function spool(name: string, source: AsyncIterable<Uint8Array>, path: stri
   return await indexTar(name, path);
 }
 
-/** What is no tar is found out before it fills a disk. */
+/** Notices something that is not a tar before it fills a disk. */
 async function* fromFirstEntry(name: string, source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = new ByteReader(source);
   try {
@@ -71,7 +71,7 @@ async function* fromFirstEntry(name: string, source: AsyncIterable<Uint8Array>):
   }
 }
 
-/** @throws PreloaderError where a tar does not begin so */
+/** @throws PreloaderError if this is not how a tar begins */
 function checkStart(name: string, start: Buffer): void {
   let why = 'expected an entry, found none';
   try {
@@ -99,7 +99,7 @@ function startOf(path: string, length: number): Buffer {
   }
 }
 
-/** Lists a tar's files with their places; only headers are read. */
+/** Lists a tar's files with their offsets. Only headers are read. */
 async function indexTar(name: string, path: string): Promise<Archive> {
   const file = await openFile(path, 'r');
   try {
@@ -115,7 +115,7 @@ async function indexTar(name: string, path: string): Promise<Archive> {
         return buffer.subarray(0, bytesRead);
       }),
     );
-    // Payloads are not read: the reader is told of them as empty, and the file's position moves on.
+    // Payloads are not read: the position in the file jumps over them.
     const tar = new TarReader(
       reader,
       () => undefined,
@@ -156,13 +156,13 @@ async function indexTar(name: string, path: string): Promise<Archive> {
 
 function noTar(start: Buffer, why: string): string {
   const found = foreignFormat(start);
-  // A number in what is no header at all says nothing to anybody.
+  // If this is not a header at all, complaining about a number in it would help nobody.
   const isHeader = start.toString('latin1', USTAR, USTAR + 5) === 'ustar';
   const reason = isHeader ? `: ${why}` : `; found ${found ?? 'something else'}`;
   return `expected a tar of images, plain or compressed with gzip, zstd or xz${reason}`;
 }
 
-/** One header block at a time, so that the reader has nothing in its buffer when a payload is jumped over. */
+/** Gives one header block at a time, so that the reader's buffer is empty when a payload is jumped over. */
 async function* headers(read: (length: number) => Promise<Buffer>): AsyncGenerator<Uint8Array> {
   for (;;) {
     const block = await read(BLOCK_BYTES);

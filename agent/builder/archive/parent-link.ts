@@ -1,7 +1,7 @@
 import { isRecord } from '../../text/is-record.ts';
 import type { ImageID } from '../../docker/ids.ts';
 
-/** What an archive says of the image that another was built from. */
+/** An image, and what its archive says about the image that it was built from. */
 export interface ParentLink {
   readonly id: ImageID;
   readonly config: Buffer;
@@ -9,9 +9,10 @@ export interface ParentLink {
 }
 
 /**
- * The parents that dockerd would record: those that the archive has, too (moby, image/tarexport/load.go,
- * validatedParentLinks and setParentID). By them `docker history` names steps, and the classic builder finds its cache.
- * @throws Error where a parent's history is not the image's without its last step: `docker load` refuses that
+ * The parents that dockerd would record: those that are in the archive as well (moby, image/tarexport/load.go,
+ * validatedParentLinks and setParentID). `docker history` uses them to name steps, and the classic builder to find its
+ * cache.
+ * @throws Error if a parent's history is not the image's own without the last step, which `docker load` refuses
  */
 export function parentsOf(links: readonly ParentLink[]): ReadonlyMap<ImageID, ImageID> {
   const byId = new Map(links.map((link) => [link.id as string, link]));
@@ -30,13 +31,16 @@ export function parentsOf(links: readonly ParentLink[]): ReadonlyMap<ImageID, Im
   return parents;
 }
 
-/** load.go, checkValidParent; of images without any history, every parent is a valid one. */
+/** load.go, checkValidParent. If an image has no history at all, any parent is valid. */
 function isOneStepFrom(before: readonly string[], after: readonly string[]): boolean {
   if (before.length === 0 && after.length === 0) return true;
   return after.length === before.length + 1 && before.every((step, index) => step === after[index]);
 }
 
-/** Each step of a history with what dockerd compares of it (image.History), times as points in time. */
+/**
+ * The steps of a history, each with the fields that dockerd compares (image.History). Times are compared as points in
+ * time.
+ */
 function stepsOf(config: Buffer): string[] {
   const document: unknown = JSON.parse(config.toString('utf8'));
   const history = isRecord(document) ? document['history'] : undefined;
@@ -53,7 +57,7 @@ function stepsOf(config: Buffer): string[] {
   });
 }
 
-/** RFC 3339 with nanoseconds: seconds since 1970, and the fraction without trailing zeros. */
+/** An RFC 3339 time with nanoseconds as seconds since 1970 and the fraction without trailing zeros. */
 function instantOf(text: string): string {
   const fraction = /\.(\d+)/.exec(text)?.[1] ?? '';
   return `${Date.parse(text.replace(/\.\d+/, ''))} ${fraction.replace(/0+$/, '')}`;

@@ -10,17 +10,17 @@ export interface Platform {
 /** Which image of several. */
 export interface PlatformChoice {
   readonly platform: Platform;
-  /** Whether somebody asked for it: then no other will do, and else any that runs there. */
+  /** Whether the user asked for it. If so, no other platform will do; if not, any that runs on it will. */
   readonly asked: boolean;
 }
 
-/** Go's names for this machine. */
+/** This machine's platform in Go's names. */
 export function machinePlatform(): Platform {
   const architectures: Partial<Record<NodeJS.Architecture, string>> = { x64: 'amd64', ia32: '386' };
   return { os: 'linux', architecture: architectures[process.arch] ?? process.arch, variant: undefined };
 }
 
-/** @throws Error where it is none */
+/** @throws Error if it is not a platform */
 export function parsePlatform(text: string): Platform {
   const match = /^([a-z0-9]+)\/([a-z0-9_]+)(?:\/([a-z0-9.]+))?$/.exec(text);
   if (match === null) throw new Error(`expected a platform as in linux/amd64 or linux/arm/v7, found '${text}'`);
@@ -31,7 +31,7 @@ export function describePlatform({ os, architecture, variant }: Platform): strin
   return variant === undefined || variant === '' ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`;
 }
 
-/** The platform that an image's configuration names; undefined where it names none. */
+/** The platform that an image's configuration names; undefined if it names none. */
 export function platformOfConfig(config: Buffer): Platform | undefined {
   const document: unknown = JSON.parse(config.toString('utf8'));
   const { os, architecture, variant } = isRecord(document) ? document : {};
@@ -44,8 +44,9 @@ export function platformOfConfig(config: Buffer): Platform | undefined {
 }
 
 /**
- * How well an image serves: 0 is best, undefined is not at all. As containerd's platforms package has it: whoever asks
- * gets that one (OnlyStrict, as `docker load --platform`), nobody in particular gets what runs there, too (Only).
+ * How well an image suits: 0 is best, undefined is not at all. The rules are those of containerd's platforms package:
+ * if a platform was asked for, exactly that one (OnlyStrict, as `docker load --platform`), otherwise also those that
+ * run on it (Only).
  */
 export function rankOf({ platform, asked }: PlatformChoice, found: Platform): number | undefined {
   const wanted = asked ? [normalise(platform)] : servedBy(normalise(platform));
@@ -85,8 +86,8 @@ function normalise({ os, architecture, variant = '' }: Platform): Platform {
 }
 
 /**
- * What runs on a machine, the best first (containerd/platforms, compare.go: platformVector). Of the levels of amd64 and
- * arm64 nothing is known here: a machine is a plain one.
+ * The platforms that run on a machine, the best first (containerd/platforms, compare.go: platformVector). The machine's
+ * level of amd64 or arm64 is not known here, so the lowest is assumed.
  */
 function servedBy(machine: Platform): Platform[] {
   const { os, architecture, variant } = machine;

@@ -7,8 +7,8 @@ import { readOciLayout, registryManifests } from './oci-layout.ts';
 import { describePlatform, type PlatformChoice } from './platform.ts';
 
 /**
- * The images of an archive of any kind. One that is a `docker save` archive and an OCI layout at once, as those of
- * docker 25 and later, is read as the former, which has all names, unless only the latter has the platform.
+ * The images of an archive of any kind. An archive of docker 25 or later is a `docker save` archive and an OCI layout
+ * at once. It is read as the former, which has all names, unless only the latter has the platform.
  */
 export async function readImages(archive: Archive, choice: PlatformChoice): Promise<ArchiveContent> {
   return await withArchiveName(archive.name, async () => {
@@ -29,7 +29,7 @@ async function readEither(archive: Archive, choice: PlatformChoice): Promise<Arc
     if (content.images.length > 0 || !archive.has(OCI_INDEX)) return content;
   }
   if (archive.has(OCI_INDEX)) return await readOciLayout(archive, choice);
-  // docker export leaves this file of the container in.
+  // `docker export` includes this file of the container.
   throw noImages(
     archive.name,
     archive.has('.dockerenv')

@@ -3,7 +3,7 @@ import { closeSync, constants, ftruncateSync, openSync, readSync, writeSync } fr
 
 const BUFFER_BYTES = 256 * 1024;
 
-/** Bytes that are put aside in their order: in memory, in a temporary file where they are many. */
+/** Bytes that are put aside in order: in memory, or in a temporary file if there are many. */
 export class Spool {
   readonly #path: () => string;
   readonly #buffer = Buffer.alloc(BUFFER_BYTES);
@@ -12,7 +12,7 @@ export class Spool {
   /** Bytes in the file. */
   #written = 0;
 
-  /** @param path of a file that is not there yet, asked for when it is needed; the caller removes it */
+  /** @param path where a temporary file can be made, asked for only when it is needed; the caller removes the file */
   constructor(path: () => string) {
     this.#path = path;
   }
@@ -31,7 +31,7 @@ export class Spool {
     }
   }
 
-  /** All of it, piece by piece; each is good until the next. */
+  /** All bytes, piece by piece. Each piece is valid only until the next. */
   *pieces(): Generator<Buffer> {
     const buffer = Buffer.alloc(this.#written === 0 ? 0 : BUFFER_BYTES);
     for (let position = 0; position < this.#written;) {
@@ -44,7 +44,7 @@ export class Spool {
     if (this.#used > 0) yield this.#buffer.subarray(0, this.#used);
   }
 
-  /** Makes it empty, for other bytes. */
+  /** Empties it, to be used for other bytes. */
   clear(): void {
     if (this.#fd !== undefined) ftruncateSync(this.#fd);
     this.#written = 0;

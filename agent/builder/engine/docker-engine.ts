@@ -11,7 +11,10 @@ import type { Progress } from '../../text/progress.ts';
 import { runTool } from '../../system/run-tool.ts';
 
 const BLOCK_BYTES = 4096;
-/** For the filesystem's own tables, beside an inode for each file: so many blocks, and so much of the content. */
+/**
+ * Room for the filesystem's own tables, on top of an inode for each file: this many blocks, and this share of the
+ * content.
+ */
 export const EXTRA_BLOCKS = 4096;
 export const EXTRA_SHARE = 0.03;
 
@@ -21,8 +24,8 @@ export type DockerEngineOptions = Pick<
 >;
 
 /**
- * Makes a disk the way of 2018, as the reference for the built-in engine: a private dockerd loads the archives, and what
- * it left in its data root becomes an ext4. Such a disk has no manifest.
+ * Makes a disk with Docker itself, as the reference for the built-in engine: a private dockerd loads the archives, and
+ * its data root becomes an ext4. Such a disk has no manifest.
  * @throws PreloaderError
  */
 export async function buildWithDocker(
@@ -63,7 +66,7 @@ export async function buildWithDocker(
   }
 }
 
-/** Makes the workplace's raw `disk` the output, in the format that is asked for. */
+/** Makes the workplace's raw `disk` the output, in the requested format. */
 export async function publishImage(
   workplace: Workplace,
   options: DockerEngineOptions,
@@ -84,7 +87,7 @@ export async function publishImage(
   await workplace.publish('converted');
 }
 
-/** Containers' layers, and what was under way. */
+/** Removes the layers of containers and whatever was unfinished. */
 function dropWhatIsNoImage(dataRoot: string): void {
   const layerdb = join(dataRoot, 'image/overlay2/layerdb');
   for (const name of ['mounts', 'tmp']) rmSync(join(layerdb, name), { recursive: true, force: true });
@@ -92,7 +95,10 @@ function dropWhatIsNoImage(dataRoot: string): void {
     if (!/^[0-9a-f]{64}$/.test(name)) rmSync(join(layerdb, 'sha256', name), { recursive: true });
 }
 
-/** Copied into a mounted filesystem: `mke2fs -d` drops the fractions of times. @returns the filesystem's size in bytes */
+/**
+ * Copies the tree into a mounted filesystem, because `mke2fs -d` drops the fractions of times.
+ * @returns the filesystem's size in bytes
+ */
 async function writeFilesystem(workplace: Workplace, label: string, sizeBytes: number | undefined): Promise<number> {
   const [data, disk, mounted] = [workplace.path('data'), workplace.path('disk'), workplace.path('mounted')];
   const parts = ['image', 'overlay2'].map((name) => join(data, name));
@@ -129,7 +135,7 @@ async function writeFilesystem(workplace: Workplace, label: string, sizeBytes: n
   return size;
 }
 
-/** The numbers that `du` has before each name. */
+/** Adds up the numbers that `du` prints before each name. */
 function sum(listing: string): number {
   return listing.split('\n').reduce((total, line) => total + (Number.parseInt(line, 10) || 0), 0);
 }

@@ -12,19 +12,19 @@ import type { Progress } from '../../text/progress.ts';
 import { toolMissing } from '../../system/run-tool.ts';
 import { SAYS, vmScript } from './vm-script.ts';
 
-/** Sparse files: only what is written takes room. */
+/** The files are sparse: only what is written takes up room. */
 const DRIVE_BYTES = 64 * 2 ** 30;
 const BLOCK_BYTES = 4096;
-/** Loading takes 13 s for a GB; emulated, ten times that. */
+/** Loading takes 13 s for a GB, and ten times that when emulated. */
 const TIMEOUT_MS = 60 * 60_000;
-/** Of the guest's console, for an error. */
+/** Lines of the guest's console that are kept for an error message. */
 const REMEMBERED_LINES = 5;
 /** Kernel, initial ramdisk and root filesystem of the guest. */
 export const GUEST_FILES = ['kernel', 'initrd', 'root.ext4'] as const;
 
 /**
- * The same as buildWithDocker, but inside a virtual machine, so that it needs no root: archives go in as disks, the disk
- * comes out as one.
+ * The same as buildWithDocker, but inside a virtual machine, so that it needs no root. Archives go in as disks, and the
+ * new disk comes out as one.
  * @param guest a folder with `kernel`, `initrd` and `root.ext4`, a Debian root with docker.io
  * @throws PreloaderError
  */
@@ -49,7 +49,7 @@ export async function buildWithDockerVm(
       writeFileSync(workplace.path(name), '');
       truncateSync(workplace.path(name), DRIVE_BYTES);
     }
-    // In the order of the drives: a to f are the root, this script, the scratch disk, the output, and then the archives.
+    // The drives in order: the root, this script, the scratch disk, the output, and then the archives.
     const device = (index: number): string => `/dev/vd${String.fromCharCode('a'.charCodeAt(0) + index)}`;
     const script = vmScript({
       scratch: device(2),
@@ -73,7 +73,7 @@ export async function buildWithDockerVm(
   }
 }
 
-/** An archive as a file that can be a drive. */
+/** Gives an archive as a file that can be a drive. */
 async function asFile(name: string, workplace: Workplace, index: number, progress: Progress): Promise<string> {
   if (name === '-') {
     progress.step('reading standard input');
@@ -91,7 +91,7 @@ async function asFile(name: string, workplace: Workplace, index: number, progres
 }
 
 function qemuArguments(guest: string, workplace: Workplace, archives: readonly string[]): string[] {
-  // A comma in a file's name is written twice (qemu(1), -drive).
+  // A comma in a file's name is doubled (qemu(1), -drive).
   const drive = (file: string, ...more: readonly string[]): string[] => [
     '-drive',
     [`file=${file.replaceAll(',', ',,')}`, 'format=raw', 'if=virtio', ...more].join(','),
@@ -122,7 +122,7 @@ function qemuArguments(guest: string, workplace: Workplace, archives: readonly s
     `root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off init=/bin/sh -- /dev/vdb`,
     ...drive(join(guest, 'root.ext4'), 'snapshot=on'),
     ...drive(workplace.path('script'), 'readonly=on'),
-    // What a cut power would lose here is lost with the workplace anyway.
+    // Whatever a power cut would lose here is lost with the workplace anyway.
     ...drive(workplace.path('scratch'), 'cache=unsafe', 'discard=unmap'),
     ...drive(workplace.path('disk'), 'cache=unsafe'),
     ...archives.flatMap((file) => drive(resolve(file), 'readonly=on')),

@@ -12,10 +12,10 @@ const START_USEC = 60_000_000;
 const STOP_USEC = 30_000_000;
 const POLL_MS = 50;
 
-/** A dockerd of our own: its data root, socket and settings are nobody else's, and it touches no network. */
+/** A dockerd of our own. It shares no data root, socket or settings with any other, and does not touch the network. */
 export class PrivateDockerd {
   readonly #dataRoot: string;
-  /** In the system's temporary folder: a unix socket's path may have 107 bytes. */
+  /** In the system's temporary folder, because a unix socket's path may be at most 107 bytes long. */
   readonly #runtime: string;
   readonly #process: ChildProcess;
   #failure: Error | undefined;
@@ -41,7 +41,7 @@ export class PrivateDockerd {
     this.#process.once('error', (error) => (this.#failure = error));
   }
 
-  /** Waits until it answers. @throws PreloaderError TOOL_MISSING, or BUILD_FAILED with the last that it said */
+  /** Waits until it answers. @throws PreloaderError TOOL_MISSING, or BUILD_FAILED with its last line of output */
   async ready(): Promise<void> {
     const deadline = monotonicUsec() + START_USEC;
     for (;;) {
@@ -68,7 +68,7 @@ export class PrivateDockerd {
     return runTool('docker', ['--host', `unix://${join(this.#runtime, 'sock')}`, ...args], 'inherit');
   }
 
-  /** Stops it and waits, without the event loop: it is also called while a signal ends this process. */
+  /** Stops it and waits without the event loop, because it is also called while a signal is ending this process. */
   stop(): void {
     const pid = this.#process.pid;
     if (pid !== undefined && isAlive(pid)) {
@@ -85,7 +85,7 @@ export class PrivateDockerd {
   }
 }
 
-/** Not ended, and not only waiting for us to read its exit status. */
+/** Neither gone nor a zombie that waits for us to read its exit status. */
 function isAlive(pid: number): boolean {
   const state = /^\d+ \(.*\) (\w)/s.exec(readTextIfThere(`/proc/${pid}/stat`) ?? '')?.[1];
   return state !== undefined && state !== 'Z' && state !== 'X';

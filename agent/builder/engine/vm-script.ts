@@ -1,10 +1,10 @@
 import { EXTRA_BLOCKS, EXTRA_SHARE } from './docker-engine.ts';
 
-/** What the guest says to the host, in lines of its console that begin so. */
+/** The start of the console's lines that are messages from the guest to the host. */
 export const SAYS = 'docker-preloader-vm: ';
 
 export interface VmScript {
-  /** Block devices with the archives, and how many bytes of each count. */
+  /** The block devices with the archives, and how many bytes of each belong to the archive. */
   readonly archives: readonly { readonly device: string; readonly sizeBytes: number }[];
   readonly scratch: string;
   readonly output: string;
@@ -13,8 +13,8 @@ export interface VmScript {
 }
 
 /**
- * The guest's whole life as a shell script, which is its init: dockerd loads the archives on a scratch disk, what it left
- * goes to the output disk. It never returns: the machine is switched off.
+ * Everything that the guest does, as a shell script that is its init. dockerd loads the archives on a scratch disk, and
+ * the result is copied to the output disk. The script never returns: it switches the machine off.
  */
 export function vmScript({ archives, scratch, output, label, sizeBytes }: VmScript): string {
   const load = archives

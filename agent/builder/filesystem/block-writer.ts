@@ -8,12 +8,12 @@ const BUFFER_BYTES = 16 * CLUSTER_BYTES;
 const ZEROS = Buffer.alloc(CLUSTER_BYTES);
 
 /**
- * A disk's bytes while it is made: written once from front to back, and its superblock and the like at the end.
- * Clusters of zeros are left out, as holes. With `qcow2`, the guest's cluster N is the file's cluster N + 1: what says
- * so follows at the end, so nothing has to be converted.
+ * Writes a disk's bytes once, from front to back; the superblock and the like are filled in at the end. Clusters of
+ * zeros become holes. In a qcow2, the guest's cluster N is the file's cluster N + 1. The tables that say so follow at
+ * the end, so nothing has to be converted.
  */
 export class BlockWriter implements ContentStore {
-  /** Undefined where nothing is kept. */
+  /** Undefined if nothing is kept. */
   readonly #fd: number | undefined;
   readonly #base: number;
   readonly #written: Uint8Array[] = [];
@@ -25,8 +25,8 @@ export class BlockWriter implements ContentStore {
   readonly #maxBytes: number;
 
   /**
-   * @param path of a file that is not there yet; undefined: nothing is written, everything else is as if it were
-   * @param maxBytes what the filesystem on it may have at most
+   * @param path of a file that does not exist yet; if undefined, everything is done except the writing
+   * @param maxBytes the largest size that the filesystem on it can have
    */
   constructor(path: string | undefined, format: 'raw' | 'qcow2', maxBytes = Number.MAX_SAFE_INTEGER) {
     this.#maxBytes = maxBytes;
@@ -36,7 +36,7 @@ export class BlockWriter implements ContentStore {
     this.#base = format === 'qcow2' ? CLUSTER_BYTES : 0;
   }
 
-  /** Bytes so far. */
+  /** The number of bytes so far. */
   get position(): number {
     return this.#bufferStart + this.#used;
   }
@@ -84,13 +84,13 @@ export class BlockWriter implements ContentStore {
     );
   }
 
-  /** Writes over what is there already, or was left out. */
+  /** Overwrites bytes that were written or left out before. */
   writeAt(offset: number, bytes: Buffer): void {
     this.#flush();
     for (let done = 0; done < bytes.length;) {
       const cluster = Math.floor((offset + done) / CLUSTER_BYTES);
       const part = bytes.subarray(done, done + (cluster + 1) * CLUSTER_BYTES - offset - done);
-      // What is not flushed as a whole cluster is still in the buffer.
+      // Bytes that do not fill a whole cluster yet are still in the buffer.
       if (cluster * CLUSTER_BYTES >= this.#bufferStart) part.copy(this.#buffer, offset + done - this.#bufferStart);
       else {
         this.#write(offset + done, part);
@@ -100,7 +100,7 @@ export class BlockWriter implements ContentStore {
     }
   }
 
-  /** Ends the disk at `sizeBytes` and makes the file whole and durable. */
+  /** Ends the disk at `sizeBytes` and makes the file complete and durable. */
   finish(sizeBytes: number): void {
     this.#flush();
     if (this.#fd === undefined) return;
@@ -120,7 +120,7 @@ export class BlockWriter implements ContentStore {
       this.#write(this.#bufferStart + offset, cluster);
       this.#mark((this.#bufferStart + offset) / CLUSTER_BYTES);
     }
-    // What is not a whole cluster stays: the next flush writes it again, with what follows.
+    // An incomplete cluster stays in the buffer: the next flush writes it again with what follows.
     const rest = this.#used % CLUSTER_BYTES;
     this.#buffer.copyWithin(0, this.#used - rest, this.#used);
     this.#bufferStart += this.#used - rest;
@@ -172,7 +172,7 @@ export class BlockWriter implements ContentStore {
       if (any) l1.writeBigUInt64BE(BigInt(place(l2)) | COPIED, index * 8);
     }
     const l1Offset = place(l1);
-    // The refcount blocks count themselves and their table, too.
+    // The refcount blocks also count themselves and their table.
     let blocks = 0;
     let tableClusters = 0;
     for (let total = -1; total !== blocks + tableClusters;) {

@@ -19,18 +19,21 @@ const XATTR_HEADER_BYTES = 12;
 const DIRENT_BYTES = 12;
 const MAX_XATTRS_BYTES = XATTR_HEADER_BYTES + 0xfffe * 4;
 const MAGIC = 0xe0f5e1e2;
-/** The number of an inode is its place in the area, in slots. 0 would be passed over by readdir(3); the root's has 16 bits only. */
+/**
+ * An inode's number is its offset in the area of inodes, counted in slots. readdir(3) would skip number 0, and the
+ * root's number has only 16 bits.
+ */
 const ROOT_INO = 2;
-/** The area's begin with the root's inode and the reserved one. */
+/** The start of the area, up to the end of the root's inode and the reserved one. */
 const HEAD_BYTES = ROOT_INO * SLOT_BYTES + 2 * INODE_BYTES;
 const FLAT_PLAIN = 0;
 const FLAT_INLINE = 2;
 const fileTypes = { file: 1, folder: 2, character: 3, block: 4, fifo: 5, symlink: 7 } as const;
 
 /**
- * Writes erofs from front to back, without mkfs.erofs: contents first, uncompressed, then the full blocks of folders,
- * then inodes, each with its xattrs and what is left of a folder or symlink behind it (fs/erofs/erofs_fs.h). Extended
- * inodes keep times to the nanosecond. Linux 5.4 and later mount it.
+ * Writes erofs from front to back, without mkfs.erofs: first the contents, uncompressed, then the full blocks of
+ * folders, then the inodes, each followed by its xattrs and the rest of a folder or symlink (fs/erofs/erofs_fs.h).
+ * Extended inodes keep times to the nanosecond. Linux 5.4 and later mount it.
  */
 export const erofs: Filesystem = {
   maxBytes: (2 ** 32 - 1) * BLOCK_BYTES,
@@ -41,9 +44,9 @@ class ErofsWriter implements FilesystemWriter {
   readonly reserved = ROOT_INO + INODE_BYTES / SLOT_BYTES;
   readonly #disk: BlockWriter;
   readonly #spool: Spool;
-  /** The inodes' area as far as the reserved inode; the rest is in the spool. */
+  /** The area of inodes up to the reserved one; the rest is in the spool. */
   readonly #head = Buffer.alloc(HEAD_BYTES);
-  /** The end, within the area, of the inodes that have their place. */
+  /** The end, within the area, of the inodes that have been placed. */
   #placed = HEAD_BYTES;
   #inodes = 0;
 
@@ -82,7 +85,7 @@ class ErofsWriter implements FilesystemWriter {
     return sizeBytes;
   }
 
-  /** Gives an inode its place, which is its number, too. @param entry 0 where it has none */
+  /** Gives an inode its place in the area, which is also its number. @param entry its entry, 0 if it has none */
   #place(tree: InodeTree, inode: number, entry: number): void {
     if (tree.ino(inode) !== 0) return;
     withPath(tree, entry, () => {
@@ -94,7 +97,7 @@ class ErofsWriter implements FilesystemWriter {
     });
   }
 
-  /** Writes an inode, unless it is there already: it has another name, or is of another tree. */
+  /** Writes an inode unless it has been written already, under another name or with another tree. */
   #put(tree: InodeTree, inode: number, entry: number, parent: number): void {
     const at = tree.ino(inode) * SLOT_BYTES;
     const inHead = at < HEAD_BYTES;
@@ -103,7 +106,7 @@ class ErofsWriter implements FilesystemWriter {
     withPath(tree, entry, () => {
       const xattrs = encodeXattrs(tree.inode(inode));
       const content = contentOf(tree, inode, parent);
-      // Nothing has its place behind those in the head.
+      // The inodes in the head have no room behind them.
       if (inHead && xattrs.length > 0) throw new Error('expected no xattrs');
       const inline = inHead ? 0 : inlineBytes(at, xattrs.length, content.length % BLOCK_BYTES);
       const full = content.subarray(0, content.length - inline);
@@ -130,14 +133,14 @@ function withPath(tree: InodeTree, entry: number, action: () => void): void {
   }
 }
 
-/** The bytes of an inode's xattrs, and of what may lie behind it. */
+/** How many bytes an inode's xattrs take, and the content that may follow it. */
 function sizes(tree: InodeTree, inode: number): { readonly xattrs: number; readonly tail: number } {
   const kind = tree.kind(inode);
   const size = kind === 'folder' ? folderSize(tree, inode) : kind === 'symlink' ? tree.size(inode) : 0;
   return { xattrs: encodeXattrs(tree.inode(inode)).length, tail: size % BLOCK_BYTES };
 }
 
-/** Neither an inode nor what lies behind it may cross a block's end; an inode's list of xattrs may. */
+/** Neither an inode nor the content that follows it may cross the end of a block. An inode's list of xattrs may. */
 function fits(at: number, xattrs: number, tail: number): boolean {
   const head = INODE_BYTES + (xattrs > 0 ? XATTR_HEADER_BYTES : 0);
   return (at % BLOCK_BYTES) + head <= BLOCK_BYTES && ((at + INODE_BYTES + xattrs) % BLOCK_BYTES) + tail <= BLOCK_BYTES;
@@ -147,7 +150,7 @@ function inlineBytes(at: number, xattrs: number, tail: number): number {
   return fits(at, xattrs, tail) ? tail : 0;
 }
 
-/** What is written with the inode: a folder's entries, a symlink's target. */
+/** The content that is written with the inode: a folder's entries or a symlink's target. */
 function contentOf(tree: InodeTree, inode: number, parent: number): Buffer {
   const kind = tree.kind(inode);
   if (kind === 'folder') return folderContent(tree, inode, parent);
@@ -155,9 +158,9 @@ function contentOf(tree: InodeTree, inode: number, parent: number): Buffer {
 }
 
 interface Stored {
-  /** The first block of its content, where that is no regular file's. */
+  /** The first block of the content of an inode that is not a regular file. */
   readonly start: number;
-  /** Bytes of it that lie behind the inode. */
+  /** How many bytes of it follow the inode. */
   readonly inline: number;
   readonly xattrBytes: number;
 }
@@ -188,7 +191,7 @@ function inodeOf(tree: InodeTree, inode: number, { start, inline, xattrBytes }: 
   return bytes;
 }
 
-/** struct erofs_xattr_ibody_header and its entries; nothing where there are none. */
+/** struct erofs_xattr_ibody_header and its entries; empty if there are none. */
 function encodeXattrs(node: Inode): Buffer {
   if (node.xattrs.size === 0) return Buffer.alloc(0);
   const parts: Buffer[] = [Buffer.alloc(XATTR_HEADER_BYTES)];
@@ -203,7 +206,7 @@ function encodeXattrs(node: Inode): Buffer {
     parts.push(entry);
   }
   const encoded = Buffer.concat(parts);
-  // Their number of words has 16 bits.
+  // The number of words is stored in 16 bits.
   if (encoded.length > MAX_XATTRS_BYTES)
     throw new Error(
       `expected at most ${MAX_XATTRS_BYTES} bytes of xattrs, all that erofs has room for, found ${encoded.length}`,
@@ -214,7 +217,7 @@ function encodeXattrs(node: Inode): Buffer {
 const DOT = -1;
 const DOT_DOT = -2;
 
-/** A folder's entries in blocks: sorted by name over all, the two dots among them. */
+/** A folder's entries, divided into blocks. They are sorted by name throughout, including the two dots. */
 function folderBlocks(tree: InodeTree, folder: number): number[][] {
   const entries = tree.children(folder);
   for (const [dots, name] of [
@@ -270,7 +273,7 @@ function folderContent(tree: InodeTree, folder: number, parent: number): Buffer 
   return content;
 }
 
-/** struct erofs_super_block; without a checksum, which is a compatible feature. */
+/** struct erofs_super_block, without a checksum, which is optional (a compatible feature). */
 function superblock(area: number, inodes: number, sizeBytes: number, options: FilesystemOptions): Buffer {
   const COMPAT_MTIME = 2;
   const block = Buffer.alloc(128);

@@ -3,31 +3,29 @@ import { nameHash } from './ext4-hash.ts';
 import type { InodeTree } from '../inodes/inode-tree.ts';
 
 const fileTypes = { file: 1, folder: 2, character: 3, block: 4, fifo: 5, symlink: 7 } as const;
-/** Half MD4; that its bytes are unsigned is in the superblock. */
+/** Half MD4. The superblock says that bytes are taken as unsigned. */
 export const HASH_VERSION = 1;
 const INFO_BYTES = 8;
 /**
- * Where an index's entries begin in its root, behind the two dots and what says how it is made, and in its other
- * blocks.
+ * Where an index's entries begin: in its root, behind the two dots and the index's parameters, and in its other blocks.
  */
 const ROOT_ENTRIES_AT = 32;
 const NODE_ENTRIES_AT = 8;
 const INDEX_ENTRY_BYTES = 8;
 const ROOT_LIMIT = (BLOCK_BYTES - ROOT_ENTRIES_AT) / INDEX_ENTRY_BYTES;
 const NODE_LIMIT = (BLOCK_BYTES - NODE_ENTRIES_AT) / INDEX_ENTRY_BYTES;
-/** So many entries have numbers beside their hashes in 53 bits; an index of two levels has room for no more, either. */
+/**
+ * For this many entries, a number fits beside the hash in 53 bits. An index of two levels has no room for more either.
+ */
 const MAX_INDEXED = 2 ** 22;
 
 export interface FolderBlocks {
   readonly content: Buffer;
-  /** Whether it has an index: the inode says so, too. */
+  /** Whether it has an index, which the inode has to say as well. */
   readonly indexed: boolean;
 }
 
-/**
- * A folder's blocks; those of one that does not fit one block with an index, as the kernel makes it
- * (fs/ext4/namei.c).
- */
+/** A folder's blocks. If they are more than one, they have an index as the kernel makes it (fs/ext4/namei.c). */
 export function folderContent(tree: InodeTree, folder: number, parent: number): FolderBlocks {
   const entries = tree.children(folder);
   const bytes = entries.reduce((sum, entry) => sum + lengthOf(tree.nameLength(entry)), lengthOf(1) + lengthOf(2));
@@ -41,12 +39,12 @@ export function folderContent(tree: InodeTree, folder: number, parent: number): 
   return { content: plain.finish(), indexed: false };
 }
 
-/** An entry's bytes: its fields, its name, and what aligns the next. */
+/** The bytes of an entry: its fields, its name, and padding up to the next one. */
 function lengthOf(nameLength: number): number {
   return (8 + nameLength + 3) & ~3;
 }
 
-/** Entries one after the other, none across a block's end, the last of each block filling it up. */
+/** Writes entries one after the other. None crosses the end of a block, and the last one of each block fills it up. */
 class EntryBlocks {
   readonly #tree: InodeTree;
   readonly #blocks: Buffer[] = [];
@@ -76,7 +74,7 @@ class EntryBlocks {
     return Buffer.concat(this.#blocks);
   }
 
-  /** @returns where the name belongs in the block */
+  /** @returns where in the block the name belongs */
   #begin(nameLength: number, ino: number, type: number): number {
     const length = lengthOf(nameLength);
     if (this.#offset + length > BLOCK_BYTES) {
@@ -99,15 +97,15 @@ class EntryBlocks {
   }
 }
 
-/** A block below, and the lowest hash in it. */
+/** A block of the next level, and the lowest hash in it. */
 interface Child {
   readonly hash: number;
   readonly block: number;
 }
 
 /**
- * Root, nodes where there are too many leaves for it alone, and leaves in the order of hashes; undefined where they
- * are too many.
+ * The blocks of a folder with an index: the root, nodes if there are too many leaves for the root alone, and the leaves
+ * in the order of hashes. Undefined if there are too many leaves for two levels.
  */
 function indexOf(tree: InodeTree, folder: number, parent: number, entries: readonly number[]): Buffer | undefined {
   const leaves = new EntryBlocks(tree);
@@ -115,7 +113,7 @@ function indexOf(tree: InodeTree, folder: number, parent: number, entries: reado
   let previous = -1;
   for (const { entry, hash } of byHash(tree, entries)) {
     const isNew = leaves.add(entry);
-    // The lowest bit says that names with this hash are in the block before, too.
+    // The lowest bit says that the block before also has names with this hash.
     if (isNew) hashes.push(hash === previous ? hash + 1 : hash);
     else if (previous === -1) hashes.push(0);
     previous = hash;
@@ -129,7 +127,7 @@ function indexOf(tree: InodeTree, folder: number, parent: number, entries: reado
     const part = children.slice(node * NODE_LIMIT, (node + 1) * NODE_LIMIT);
     tops.push({ hash: part[0]?.hash ?? 0, block: 1 + node });
     const block = Buffer.alloc(BLOCK_BYTES);
-    // To what reads entry by entry it is one, of no file.
+    // To a reader of plain entries, the block is one entry without a file.
     block.writeUInt16LE(BLOCK_BYTES, 4);
     writeIndex(block, NODE_ENTRIES_AT, NODE_LIMIT, part);
     blocks.push(block);
@@ -137,7 +135,7 @@ function indexOf(tree: InodeTree, folder: number, parent: number, entries: reado
   return Buffer.concat([rootBlock(tree.ino(folder), parent, nodes === 0 ? 0 : 1, tops), ...blocks, leaves.finish()]);
 }
 
-/** By hash, and by name where hashes are the same. */
+/** The entries by hash, and by name where hashes are the same. */
 function* byHash(
   tree: InodeTree,
   entries: readonly number[],
@@ -173,7 +171,10 @@ function rootBlock(ino: number, parent: number, levels: number, children: readon
   return block;
 }
 
-/** The first entry's hash is what it may be at least: in its place is how many entries there are and may be. */
+/**
+ * The first entry needs no hash, since it takes everything below the second. The number of entries and their limit are
+ * stored in its place.
+ */
 function writeIndex(block: Buffer, at: number, limit: number, children: readonly Child[]): void {
   children.forEach(({ hash, block: child }, index) => {
     block.writeUInt32LE(hash, at + index * INDEX_ENTRY_BYTES);

@@ -1,18 +1,18 @@
 const START = [0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476] as const;
 const K2 = 0x5a827999;
 const K3 = 0x6ed9eba1;
-/** A hash that says "the end" to readdir (fs/ext4/ext4.h, EXT4_HTREE_EOF_32BIT). */
+/** A hash that means "the end" to readdir (fs/ext4/ext4.h, EXT4_HTREE_EOF_32BIT). */
 const END = 0xfffffffe;
 
-/** Words of a name that one step takes. */
+/** The words of a name that one step takes. */
 const words = new Uint32Array(8);
 const state = new Uint32Array(4);
 
 /**
- * The hash of a name by which an index finds it: half MD4, of unsigned bytes, with no seed (fs/ext4/hash.c,
- * ext4fs_dirhash). Its lowest bit is clear. A seed keeps those who make files from making them collide; what may be
- * on a disk that nobody writes to was chosen before.
- * @param name its bytes are those up to `length`, of which there are 255 at most
+ * The hash by which an index finds a name: half MD4 of unsigned bytes, without a seed (fs/ext4/hash.c, ext4fs_dirhash).
+ * Its lowest bit is clear. A seed would keep people from creating names that collide; nobody creates names on a disk
+ * that is never written to.
+ * @param name its bytes are those up to `length`, at most 255
  */
 export function nameHash(name: Buffer, length: number): number {
   state.set(START);
@@ -24,7 +24,7 @@ export function nameHash(name: Buffer, length: number): number {
   return hash === END ? END - 2 : hash;
 }
 
-/** 32 bytes, big-endian; what is missing are the length's bytes (str2hashbuf_unsigned). */
+/** Takes 32 bytes, big-endian. Missing bytes are filled with the length (str2hashbuf_unsigned). */
 function fillWords(name: Buffer, start: number, length: number): void {
   const pad = Math.imul(length, 0x01010101);
   let value = pad;

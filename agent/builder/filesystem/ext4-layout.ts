@@ -6,14 +6,17 @@ export const BLOCKS_PER_GROUP = 32_768;
 export const INODE_BYTES = 256;
 export const INODES_PER_BLOCK = BLOCK_BYTES / INODE_BYTES;
 export const DESCRIPTOR_BYTES = 32;
-/** The group descriptors' place, right behind the superblock: enough for 1 TiB, and holes where not needed. */
+/**
+ * The space for group descriptors, right behind the superblock: enough for 1 TiB. The part that is not needed is a
+ * hole.
+ */
 export const DESCRIPTOR_BLOCKS = 64;
-/** 1 TiB: what the group descriptors have room for. */
+/** 1 TiB, for which the group descriptors have room. */
 export const MAX_BYTES = ((DESCRIPTOR_BLOCKS * BLOCK_BYTES) / DESCRIPTOR_BYTES) * BLOCKS_PER_GROUP * BLOCK_BYTES;
 export const FIRST_FREE_INO = 12;
 const MAX_INODES_PER_GROUP = 32_768;
 
-/** Where what describes the filesystem lies, in blocks. */
+/** Where the filesystem's own tables are, in blocks. */
 interface Layout {
   readonly groups: number;
   readonly blocks: number;
@@ -24,7 +27,10 @@ interface Layout {
   readonly usedEnd: number;
 }
 
-/** Where the tables go, and how many groups there are: each group has tables, which take blocks, which make groups. */
+/**
+ * Decides where the tables go and how many groups there are. It has to iterate: each group has tables, which take
+ * blocks, and blocks make groups.
+ */
 export function arrange(dataEnd: number, lastIno: number, sizeBytes: number | undefined): Layout {
   const wanted = sizeBytes === undefined ? 0 : Math.floor(sizeBytes / BLOCK_BYTES);
   let groups = Math.max(1, Math.ceil(wanted / BLOCKS_PER_GROUP), Math.ceil(lastIno / MAX_INODES_PER_GROUP));
@@ -37,7 +43,7 @@ export function arrange(dataEnd: number, lastIno: number, sizeBytes: number | un
       groups = needed;
       continue;
     }
-    // The last group may be short, but must be there.
+    // The last group may be short, but has to exist.
     const smallest = Math.max(usedEnd, (groups - 1) * BLOCKS_PER_GROUP + 64);
     if (sizeBytes !== undefined && wanted < smallest)
       throw new Error(`expected a size of at least ${smallest * BLOCK_BYTES} bytes, found ${sizeBytes}`);
@@ -72,7 +78,7 @@ export function superblock(layout: Layout, lastIno: number, freeBlocks: number, 
   for (const [offset, value] of fields) block.writeUInt32LE(value, offset);
   block.writeUInt16LE(0xffff, 0x36);
   block.writeUInt16LE(0xef53, 0x38);
-  // Clean; on errors, go on.
+  // Clean; on errors, continue.
   block.writeUInt16LE(1, 0x3a);
   block.writeUInt16LE(1, 0x3c);
   block.writeUInt16LE(INODE_BYTES, 0x58);
@@ -83,7 +89,7 @@ export function superblock(layout: Layout, lastIno: number, freeBlocks: number, 
   block.write(options.label, 0x78, 16, 'latin1');
   block.writeUInt16LE(32, 0x15c);
   block.writeUInt16LE(32, 0x15e);
-  // Bitmaps and tables are not in their groups: one flex group of 2^31 groups.
+  // Bitmaps and tables are outside their groups, which one flex group of 2^31 groups allows.
   block.writeUInt8(31, 0x174);
   return block;
 }

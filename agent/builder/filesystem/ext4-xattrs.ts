@@ -13,8 +13,9 @@ const INODE_ROOM = INODE_XATTR_BYTES - 4 - END_BYTES;
 const BLOCK_ROOM = BLOCK_BYTES - BLOCK_HEADER_BYTES - END_BYTES;
 
 /**
- * An inode's attributes: in the inode where they fit, else in a block of their own, and in both where they are too many
- * for either (fs/ext4/xattr.h). @throws Error
+ * Encodes an inode's attributes: in the inode if they fit, else in a block of their own, and in both if there are too
+ * many for either (fs/ext4/xattr.h).
+ * @throws Error
  */
 export function encodeXattrs(xattrs: ReadonlyMap<string, Buffer>): {
   readonly inInode?: Buffer;
@@ -82,7 +83,7 @@ function writeEntries(area: Buffer, start: number, list: readonly StoredXattr[],
   return hashes;
 }
 
-/** fs/ext4/xattr.c, ext4_xattr_hash_entry: over the name's bytes, then the padded value's words. */
+/** The hash over the name's bytes and then the padded value's words (fs/ext4/xattr.c, ext4_xattr_hash_entry). */
 function entryHash(name: Buffer, paddedValue: Buffer): number {
   let hash = 0;
   for (const byte of name) hash = (rotate(hash, 5) ^ byte) >>> 0;

@@ -36,10 +36,10 @@ const INDEX_FLAG = 0x1000;
 const EXTENTS_PER_BLOCK = 340;
 
 /**
- * Writes ext4 from front to back, without mke2fs: contents first, then folders, then bitmaps and inode tables, which
- * flex_bg lets lie anywhere, and last the superblock. So nothing is staged, root is not needed, times are kept to the
- * nanosecond, and the same content gives the same bytes. No journal, no checksums, no backup superblocks (sparse_super2):
- * the disk is never written to. Every feature is older than Linux 3.16.
+ * Writes ext4 from front to back, without mke2fs: first contents, then folders, then bitmaps and inode tables, which
+ * may be anywhere thanks to flex_bg, and last the superblock. So nothing is staged, root is not needed, times are kept
+ * to the nanosecond, and the same content gives the same bytes. There is no journal, no checksum and no backup
+ * superblock (sparse_super2), because the disk is never written to. Every feature is older than Linux 3.16.
  */
 export const ext4: Filesystem = { maxBytes: MAX_BYTES, open: (disk, spool) => new Ext4Writer(disk, spool) };
 
@@ -47,12 +47,15 @@ class Ext4Writer implements FilesystemWriter {
   readonly reserved = FIRST_FREE_INO;
   readonly #disk: BlockWriter;
   readonly #spool: Spool;
-  /** The inodes up to the reserved one; the others are in the spool. */
+  /** The inodes up to the reserved one. The others are in the spool. */
   readonly #head = Buffer.alloc(FIRST_FREE_INO * INODE_BYTES);
-  /** The inode that is being made: new ones would be left behind faster than they are collected. */
+  /**
+   * The inode that is being encoded. One buffer serves for all, because new ones would pile up faster than they are
+   * collected.
+   */
   readonly #inode = Buffer.alloc(INODE_BYTES);
   #nextIno = FIRST_FREE_INO + 1;
-  /** The first number whose inode is not written yet. */
+  /** The first number whose inode has not been written yet. */
   #unwritten = FIRST_FREE_INO + 1;
 
   constructor(disk: BlockWriter, spool: Spool) {
@@ -72,7 +75,7 @@ class Ext4Writer implements FilesystemWriter {
 
   finish(tree: InodeTree, options: FilesystemOptions): number {
     tree.setIno(tree.root, ROOT_INO);
-    // e2fsck misses it otherwise.
+    // e2fsck complains if it is missing.
     const lost = tree.add({ kind: 'folder' }, ownedByRoot(0o700));
     tree.setIno(lost, LOST_AND_FOUND_INO);
     tree.link(tree.root, 'lost+found', lost);
@@ -81,7 +84,7 @@ class Ext4Writer implements FilesystemWriter {
     return this.#tables(this.#nextIno - 1, options);
   }
 
-  /** Gives each inode its number, in the order in which they are written. */
+  /** Numbers the inodes in the order in which they are written. */
   #number(tree: InodeTree, folder: number): void {
     const give = (inode: number): void => {
       if (tree.ino(inode) === 0) tree.setIno(inode, this.#nextIno++);
@@ -90,7 +93,10 @@ class Ext4Writer implements FilesystemWriter {
     for (const one of tree.folders(folder)) for (const entry of tree.children(one)) give(tree.inodeOf(entry));
   }
 
-  /** Writes an inode, unless it is there already: it has another name, or is of another tree. @param entry 0 where it has none */
+  /**
+   * Writes an inode unless it has been written already, under another name or with another tree.
+   * @param entry its entry, 0 if it has none
+   */
   #put(tree: InodeTree, inode: number, entry: number, parent: number): void {
     const ino = tree.ino(inode);
     if (ino > FIRST_FREE_INO && ino !== this.#unwritten) return;
@@ -124,7 +130,7 @@ class Ext4Writer implements FilesystemWriter {
         blocks = this.#content(inode, content);
         if (indexed) inode.writeUInt32LE(EXTENTS_FLAG | INDEX_FLAG, 0x20);
         const subfolders = tree.children(number).filter((entry) => tree.kind(tree.inodeOf(entry)) === 'folder').length;
-        // dir_nlink: a folder with more than 65,000 has 1, "not counted".
+        // dir_nlink: a folder with more than 65,000 links has the number 1, which means "not counted".
         links = subfolders + 2 > MAX_LINKS ? 1 : subfolders + 2;
         break;
       }
@@ -150,7 +156,7 @@ class Ext4Writer implements FilesystemWriter {
     inode.writeUInt16LE(node.uid >>> 16, 0x78);
     inode.writeUInt16LE(node.gid >>> 16, 0x7a);
     inode.writeUInt16LE(32, 0x80);
-    // Seconds have 34 bits: the lower 32 are signed, the upper two say how often to add 2^32.
+    // Seconds have 34 bits: the lower 32 are signed, and the upper two say how often to add 2^32.
     const low = node.mtime.sec | 0;
     const extra = ((((node.mtime.sec - low) / 2 ** 32) & 3) | (node.mtime.nsec << 2)) >>> 0;
     for (const offset of [0x08, 0x0c, 0x10]) inode.writeInt32LE(low, offset);
@@ -163,7 +169,7 @@ class Ext4Writer implements FilesystemWriter {
     else inode.writeUInt32LE(encoded, 0x2c);
   }
 
-  /** Appends a folder's or a long symlink's content. @returns blocks */
+  /** Appends a folder's or a long symlink's content. @returns the number of blocks */
   #content(inode: Buffer, content: Buffer): number {
     const block = this.#disk.begin();
     this.#disk.append(content);
@@ -171,7 +177,7 @@ class Ext4Writer implements FilesystemWriter {
     return this.#extents(inode, block, Math.ceil(content.length / BLOCK_BYTES));
   }
 
-  /** fs/ext4/ext4_extents.h. @returns blocks, those of the tree itself too */
+  /** fs/ext4/ext4_extents.h. @returns the number of blocks, including those of the extent tree itself */
   #extents(inode: Buffer, start: number, blocks: number): number {
     inode.writeUInt32LE(EXTENTS_FLAG, 0x20);
     const extents: Buffer[] = [];
@@ -203,7 +209,7 @@ class Ext4Writer implements FilesystemWriter {
     return blocks + indexes.length;
   }
 
-  /** @returns blocks */
+  /** @returns the number of blocks */
   #xattrs(inode: Buffer, node: Inode): number {
     if (node.xattrs.size === 0) return 0;
     const encoded = encodeXattrs(node.xattrs);
@@ -214,13 +220,13 @@ class Ext4Writer implements FilesystemWriter {
     return 1;
   }
 
-  /** All inodes, the first first. */
+  /** All inodes in the order of their numbers. */
   *#table(): Generator<Buffer> {
     yield this.#head;
     yield* this.#spool.pieces();
   }
 
-  /** Bitmaps, inode tables, group descriptors and superblock; returns the size in bytes. */
+  /** Writes bitmaps, inode tables, group descriptors and the superblock. @returns the filesystem's size in bytes */
   #tables(lastIno: number, options: FilesystemOptions): number {
     const disk = this.#disk;
     const layout = arrange(disk.position / BLOCK_BYTES, lastIno, options.sizeBytes);

@@ -7,39 +7,46 @@ export interface FilesystemOptions {
   readonly label: string;
   /** 16 bytes, derived from the content. */
   readonly uuid: Buffer;
-  /** The whole filesystem's size in bytes; as small as possible where undefined. */
+  /** The whole filesystem's size in bytes; undefined for as small as possible. */
   readonly sizeBytes: number | undefined;
 }
 
 /**
- * Writes what makes a filesystem of the contents that were appended to a disk: folders, and inodes, tree by tree, so that
- * no more than one has to be in memory.
+ * Turns contents that were appended to a disk into a filesystem: it writes folders and inodes tree by tree, so that
+ * only one tree at a time has to be in memory.
  */
 export interface FilesystemWriter {
-  /** An inode number for one folder of the last tree, which may be the parent of folders written before it. */
+  /**
+   * An inode number that is reserved for one folder of the last tree, so that it can be the parent of folders written
+   * before.
+   */
   readonly reserved: number;
   /**
-   * Writes a folder and all below it but what has an inode number already; gives the numbers.
-   * @param parent the number of the folder that it lies in
-   * @returns its own
+   * Writes a folder and everything below it, and numbers the inodes. Inodes that already have a number are skipped.
+   * @param parent the inode number of the folder that contains it
+   * @returns its own inode number
    * @throws Error naming the file that the filesystem cannot hold
    */
   write(tree: InodeTree, folder: number, parent: number): number;
-  /** Writes the last tree, from its root, and the rest. @returns the filesystem's size in bytes. @throws Error where it has no room */
+  /**
+   * Writes the last tree, from its root, and the filesystem's tables.
+   * @returns the filesystem's size in bytes.
+   * @throws Error if it has no room
+   */
   finish(tree: InodeTree, options: FilesystemOptions): number;
 }
 
 export interface Filesystem {
-  /** What it can hold, itself included. */
+  /** The largest size that it can have. */
   readonly maxBytes: number;
   /**
-   * Leaves room at the front of a disk that has nothing yet. @param spool where inodes wait until all contents are
-   * written
+   * Begins a filesystem on an empty disk, leaving room at the front.
+   * @param spool where inodes wait until all contents have been written
    */
   open(disk: BlockWriter, spool: Spool): FilesystemWriter;
 }
 
-/** A UUID (version 8, of one's own making) that follows from a digest. */
+/** A UUID (version 8, which is for custom schemes) that is derived from a digest. */
 export function uuidFrom(seed: string): Buffer {
   const uuid = createHash('sha256').update(`docker-preloader uuid ${seed}`).digest().subarray(0, 16);
   uuid.writeUInt8((uuid.readUInt8(6) & 0x0f) | 0x80, 6);

@@ -5,7 +5,7 @@ export interface StoredXattr {
   readonly value: Buffer;
 }
 
-/** fs/ext4/xattr.h, EXT4_XATTR_INDEX_*; fs/erofs/erofs_fs.h has the same numbers for these but knows no system. */
+/** fs/ext4/xattr.h, EXT4_XATTR_INDEX_*. fs/erofs/erofs_fs.h has the same numbers for these, but none for `system`. */
 const prefixes: readonly (readonly [string, number])[] = [
   ['user.', 1],
   ['trusted.', 4],
@@ -15,7 +15,7 @@ const acls: Readonly<Record<string, number>> = { 'system.posix_acl_access': 2, '
 
 /**
  * The attributes in the order in which ext4 looks for them in a block: prefix, length of name, name.
- * @throws Error where an attribute's namespace is none of the kernel's
+ * @throws Error if an attribute's namespace is not one of the kernel's
  */
 export function storedXattrs(xattrs: ReadonlyMap<string, Buffer>, filesystem: 'ext4' | 'erofs'): StoredXattr[] {
   return [...xattrs]
@@ -37,7 +37,10 @@ function stored(key: string, value: Buffer, filesystem: 'ext4' | 'erofs'): Store
   throw new Error(`expected an xattr of user, trusted, security or a POSIX ACL, found '${key.slice(0, 100)}'`);
 }
 
-/** ext4 stores ACLs shorter than the xattr has them (fs/ext4/acl.c, ext4_acl_to_disk): an id only where there is one. */
+/**
+ * ext4 stores an ACL in fewer bytes than the xattr has (fs/ext4/acl.c, ext4_acl_to_disk): an id only for entries that
+ * have one.
+ */
 function ext4Acl(value: Buffer): Buffer {
   if (value.length < 4 || (value.length - 4) % 8 !== 0 || value.readUInt32LE(0) !== 2)
     throw new Error('expected a POSIX ACL of version 2, found something else');

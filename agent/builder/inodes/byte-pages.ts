@@ -2,7 +2,7 @@ const PAGE_SHIFT = 16;
 const PAGE_BYTES = 1 << PAGE_SHIFT;
 const NO_PAGE = Buffer.alloc(0);
 
-/** Bytes by their offset, that only grow: in pages, so that to grow copies nothing. */
+/** A growing array of bytes, kept in pages so that growing copies nothing. */
 export class BytePages {
   readonly #pages: Buffer[] = [];
   #length = 0;

@@ -4,10 +4,10 @@ import { RecordPages } from './record-pages.ts';
 import { NO_XATTRS, type InodeAttributes, type InodeBody, type Inode } from './inode.ts';
 import { packXattrs, unpackXattrs } from './packed-xattrs.ts';
 
-/** Words of an entry, which is a name in a folder. */
+/** The words of an entry, which is a name in a folder. */
 const ENTRY = { folder: 0, next: 1, inode: 2, name: 3, lengthAndFlags: 4 } as const;
 const ENTRY_WORDS = 5;
-/** Words of an inode; the last three are what its kind has. */
+/** The words of an inode. What the last three mean depends on its kind. */
 const INODE = {
   kindAndMode: 0,
   uid: 1,
@@ -27,9 +27,9 @@ const MAX_NAME_BYTES = 255;
 const SETGID = 0o2000;
 
 /**
- * Folders and what is in them, packed: some 64 bytes, the name and its 6 to 11 bytes in the index for each. As objects of the
- * language's own they would take four times as much, and a layer may have hundreds of thousands. Inodes and entries are
- * numbers from 1 on, names are latin1 strings of their bytes.
+ * Folders and their content in a packed form: some 64 bytes for each file, plus its name and 6 to 11 bytes in the
+ * index. JavaScript objects would take four times as much, and a layer may have hundreds of thousands of files. Inodes
+ * and entries are numbers from 1 on. Names are latin1 strings of their bytes.
  */
 export class InodeTree {
   readonly root: number;
@@ -42,7 +42,7 @@ export class InodeTree {
     this.root = this.add({ kind: 'folder' }, root);
   }
 
-  /** Adds an inode that no folder has yet. @throws Error where the owner's numbers have no room */
+  /** Adds an inode that is not in a folder yet. @throws Error if the owner's numbers do not fit */
   add(body: InodeBody, attributes: InodeAttributes): number {
     const inode = this.#inodes.add();
     this.#inodes.set(inode, INODE.kindAndMode, KINDS.indexOf(body.kind) << 16);
@@ -62,7 +62,7 @@ export class InodeTree {
     return inode;
   }
 
-  /** Sets all of them anew. @throws Error where the owner's numbers have no room */
+  /** Replaces all attributes. @throws Error if the owner's numbers do not fit */
   setAttributes(inode: number, { mode, mtime, xattrs, ...owner }: InodeAttributes): void {
     this.#inodes.set(inode, INODE.kindAndMode, (this.#inodes.get(inode, INODE.kindAndMode) & ~0xffff) | mode);
     this.setOwner(inode, owner);
@@ -119,14 +119,14 @@ export class InodeTree {
     return this.#inodes.get(inode, INODE.ino);
   }
 
-  /** A file's size, the length of a symlink's target, 0 for the others. */
+  /** A file's size, or the length of a symlink's target; 0 for other kinds. */
   size(inode: number): number {
     const kind = this.kind(inode);
     if (kind === 'file') return this.#inodes.get(inode, INODE.second) * 2 ** 32 + this.#inodes.get(inode, INODE.first);
     return kind === 'symlink' ? this.#inodes.get(inode, INODE.second) : 0;
   }
 
-  /** A symlink's. */
+  /** A symlink's target. */
   target(inode: number): Buffer {
     return this.#bytes.read(this.#inodes.get(inode, INODE.first), this.#inodes.get(inode, INODE.second));
   }
@@ -135,7 +135,7 @@ export class InodeTree {
     return this.#inodes.get(folder, INODE.first) === 0;
   }
 
-  /** All of an inode, as it is now. */
+  /** Everything about an inode, as it is now. */
   inode(inode: number): Inode {
     const word = (index: number): number => this.#inodes.get(inode, index);
     const high = word(INODE.secondsHighAndNanos);
@@ -151,12 +151,12 @@ export class InodeTree {
     };
   }
 
-  /** Inodes that a folder has. */
+  /** The inodes that are in a folder. */
   *inodes(): Generator<number> {
     for (let inode = 1; inode <= this.#inodes.last; inode += 1) if (this.links(inode) > 0) yield inode;
   }
 
-  /** The entry of that name, 0 where there is none. */
+  /** The entry of that name, 0 if there is none. */
   find(folder: number, name: string): number {
     let value = startOfHash(folder);
     for (let index = 0; index < name.length; index += 1) value = Math.imul(value ^ name.charCodeAt(index), HASH_PRIME);
@@ -166,7 +166,11 @@ export class InodeTree {
     );
   }
 
-  /** Gives an inode a name in a folder, where it may replace another's. @returns the entry @throws Error where the name is too long */
+  /**
+   * Gives an inode a name in a folder. It replaces any other inode of that name.
+   * @returns the entry
+   * @throws Error if the name is too long
+   */
   link(folder: number, name: string, inode: number): number {
     let entry = this.find(folder, name);
     if (entry === 0) {
@@ -196,7 +200,7 @@ export class InodeTree {
     this.#bytes.copy(this.#entries.get(entry, ENTRY.name), this.nameLength(entry), target, start);
   }
 
-  /** Marks that stay with a name, whatever has it: bits 0 to 23. */
+  /** Marks that stay with a name, whichever inode has it: bits 0 to 23. */
   flags(entry: number): number {
     return this.#entries.get(entry, ENTRY.lengthAndFlags) >>> 8;
   }
@@ -205,7 +209,7 @@ export class InodeTree {
     this.#entries.set(entry, ENTRY.lengthAndFlags, (flags << 8) | this.nameLength(entry));
   }
 
-  /** A folder's entries by the order of their names' bytes. */
+  /** A folder's entries in the order of their names' bytes. */
   children(folder: number): number[] {
     const entries: number[] = [];
     let sorted = true;
@@ -220,7 +224,7 @@ export class InodeTree {
     return entries;
   }
 
-  /** A folder and all below it, parents first, by the order of their names. */
+  /** A folder and all folders below it, parents first, in the order of their names. */
   *folders(folder: number): Generator<number> {
     const rest = [folder];
     for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
@@ -230,7 +234,7 @@ export class InodeTree {
     }
   }
 
-  /** Below the root, or below the folder that no other has. */
+  /** The path below the root, or below the topmost folder if that is not in another one. */
   path(entry: number): string {
     const names: string[] = [];
     for (let at = entry; at !== 0;) {
@@ -253,7 +257,10 @@ export class InodeTree {
     return { kind, major: this.#inodes.get(inode, INODE.first), minor: this.#inodes.get(inode, INODE.second) };
   }
 
-  /** The group of what is made in a folder: the folder's where that is setgid, or else root's (fs/inode.c, inode_init_owner). */
+  /**
+   * The group of a file that is made in a folder: the folder's group if that is setgid, otherwise root's (fs/inode.c,
+   * inode_init_owner).
+   */
   gidWithin(folder: number): number {
     return (this.#inodes.get(folder, INODE.kindAndMode) & SETGID) === 0 ? 0 : this.#inodes.get(folder, INODE.gid);
   }
@@ -263,7 +270,7 @@ export class InodeTree {
     return at < 0 ? NO_XATTRS : unpackXattrs(this.#bytes.read(at + 4, this.#bytes.read(at, 4).readUInt32LE()));
   }
 
-  /** Puts an entry behind a folder's last. */
+  /** Appends an entry to a folder. */
   #append(folder: number, entry: number): void {
     const last = this.#inodes.get(folder, INODE.first) === 0 ? 0 : this.#inodes.get(folder, INODE.second);
     if (last === 0) this.#inodes.set(folder, INODE.first, entry);
@@ -304,7 +311,7 @@ export class InodeTree {
   }
 }
 
-/** FNV-1a over a name's bytes, and murmur3's last step, which spreads it over the lower bits. */
+/** FNV-1a over a name's bytes, with murmur3's last step, which spreads it over the lower bits. */
 const HASH_PRIME = 0x01000193;
 
 function startOfHash(folder: number): number {

@@ -2,7 +2,9 @@ const PAGE_SHIFT = 12;
 const PAGE_RECORDS = 1 << PAGE_SHIFT;
 const NO_PAGE = new Uint32Array(0);
 
-/** Records of a fixed number of 32-bit words, by number, from 1 on. They lie in pages: to grow copies nothing. */
+/**
+ * Records of a fixed number of 32-bit words, numbered from 1 on. They are kept in pages so that growing copies nothing.
+ */
 export class RecordPages {
   readonly #words: number;
   readonly #pages: Uint32Array[] = [];

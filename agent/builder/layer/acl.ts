@@ -1,4 +1,4 @@
-/** An entry of a POSIX ACL. Its id is that of a named user or group; the others have none. */
+/** An entry of a POSIX ACL. Only entries for a named user or group have an id. */
 interface AclEntry {
   readonly tag: number;
   readonly permissions: number;
@@ -22,12 +22,12 @@ const LETTERS: Readonly<Record<number, string>> = {
 };
 
 /**
- * Reads an ACL as an xattr has it (include/uapi/linux/posix_acl_xattr.h). @returns no entries where it takes the ACL
- * away
- * @throws Error where the kernel refuses it (fs/posix_acl.c, posix_acl_from_xattr, posix_acl_valid)
+ * Parses an ACL from the value of an xattr (include/uapi/linux/posix_acl_xattr.h).
+ * @returns no entries if the value removes the ACL
+ * @throws Error if the kernel refuses it (fs/posix_acl.c, posix_acl_from_xattr, posix_acl_valid)
  */
 export function parseAcl(value: Buffer): readonly AclEntry[] {
-  // fs/posix_acl.c, do_set_acl: nothing is no ACL, too.
+  // An empty value also means no ACL (fs/posix_acl.c, do_set_acl).
   if (value.length === 0) return [];
   if (value.length < 4 || (value.length - 4) % 8 !== 0 || value.readUInt32LE(0) !== 2)
     throw new Error('expected a POSIX ACL of version 2, found something else');
@@ -58,12 +58,12 @@ export function formatAcl(entries: readonly AclEntry[]): Buffer {
   return value;
 }
 
-/** Whether it says more than a mode can; one that does not is no ACL to the kernel (posix_acl_equiv_mode). */
+/** Whether it says more than a mode can. If it does not, the kernel stores no ACL (posix_acl_equiv_mode). */
 export function saysMoreThanMode(entries: readonly AclEntry[]): boolean {
   return entries.some(({ tag }) => isNamed(tag) || tag === MASK);
 }
 
-/** The ACL after a chmod, which sets the owner's entry, the mask and the others' (__posix_acl_chmod_masq). */
+/** The ACL after a chmod, which sets the entries of the owner, the mask and others (__posix_acl_chmod_masq). */
 export function withMode(entries: readonly AclEntry[], mode: number): readonly AclEntry[] {
   const shifts: Readonly<Record<number, number>> = { [USER_OBJ]: 6, [MASK]: 3, [OTHER]: 0 };
   return entries.map((entry) => {

@@ -1,6 +1,6 @@
 const MAX_LOAD = 0.75;
 
-/** A hash table of numbers of entries: 4 bytes a place. What an entry is looked up by is the owner's. */
+/** A hash table of entries' numbers, with 4 bytes for each slot. The owner decides what an entry is looked up by. */
 export class EntryIndex {
   readonly #hashOf: (entry: number) => number;
   #places = new Uint32Array(1024);
@@ -10,7 +10,7 @@ export class EntryIndex {
     this.#hashOf = hashOf;
   }
 
-  /** The entry with this hash that `isIt`, 0 where there is none. */
+  /** The entry with this hash for which `isIt` is true, 0 if there is none. */
   find(hash: number, isIt: (entry: number) => boolean): number {
     const mask = this.#places.length - 1;
     for (let place = hash & mask; ; place = (place + 1) & mask) {
@@ -19,7 +19,7 @@ export class EntryIndex {
     }
   }
 
-  /** Adds an entry that is not there yet. */
+  /** Adds an entry that is not in the table yet. */
   add(entry: number): void {
     this.#count += 1;
     if (this.#count > this.#places.length * MAX_LOAD) {

@@ -2,7 +2,10 @@ import { setXattrs, xattrsAfterChown } from './set-xattrs.ts';
 import type { TarEntry } from '../tar/tar-reader.ts';
 import { EPOCH, type InodeAttributes, type InodeBody, type FileTime } from '../inodes/inode.ts';
 
-/** What inode an entry makes. @throws Error where dockerd knows no such type, or the kernel no such inode */
+/**
+ * The inode that an entry of a tar makes.
+ * @throws Error if dockerd does not know the type or the kernel does not allow the inode
+ */
 export function bodyOf(entry: TarEntry): InodeBody {
   switch (entry.type) {
     case '0':
@@ -15,7 +18,7 @@ export function bodyOf(entry: TarEntry): InodeBody {
     case '4':
       for (const number of [entry.deviceMajor, entry.deviceMinor])
         if (number < 0 || number > 0xffffffff) throw new Error(`expected device numbers of 32 bits, found ${number}`);
-      // mknod(2) takes 12 bits of the one and 20 of the other; Go gives it more, and the kernel drops them.
+      // mknod(2) takes 12 bits of the major number and 20 of the minor. Go passes more, and the kernel drops them.
       return {
         kind: entry.type === '3' ? 'character' : 'block',
         major: entry.deviceMajor % 2 ** 12,
@@ -34,7 +37,9 @@ export function bodyOf(entry: TarEntry): InodeBody {
 
 export type AttributeField = 'mode' | 'uid' | 'gid' | 'mtimeSec' | 'mtimeNsec' | 'xattrs';
 
-/** What an inode has after chown, setxattr, chmod and utimes by an entry, in this order (archive.go, createTarFile). */
+/**
+ * An inode's attributes after an entry's chown, setxattr, chmod and utimes, in this order (archive.go, createTarFile).
+ */
 export function attributesAfter(
   kind: InodeBody['kind'],
   before: Pick<InodeAttributes, 'uid' | 'gid' | 'xattrs'>,
@@ -50,13 +55,13 @@ export function attributesAfter(
   };
 }
 
-/** An owner of -1 to lchown(2). */
+/** The owner -1 of lchown(2), which leaves the owner as it is. */
 export const AS_IT_IS = 0xffffffff;
 
-/** dockerd gives what is before 1970, or after what the system can, the time 0 (boundTime). */
+/** dockerd sets times before 1970, or later than the system supports, to 0 (boundTime). */
 function timeOf({ mtimeSec: sec, mtimeNsec: nsec }: Pick<TarEntry, 'mtimeSec' | 'mtimeNsec'>): FileTime {
   return sec < 0 || sec > MAX_TIME.sec || (sec === MAX_TIME.sec && nsec > MAX_TIME.nsec) ? EPOCH : { sec, nsec };
 }
 
-/** 2^63 - 1 nanoseconds, in 2262; ext4's own end is in 2446. */
+/** 2^63 - 1 nanoseconds, in the year 2262. ext4's own limit is in 2446. */
 const MAX_TIME: FileTime = { sec: 9_223_372_036, nsec: 854_775_807 };

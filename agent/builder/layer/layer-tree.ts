@@ -9,17 +9,17 @@ import { NO_XATTRS, ownedByRoot, type InodeBody } from '../inodes/inode.ts';
 const WHITEOUT = '.wh.';
 const OPAQUE_WHITEOUT = '.wh..wh..opq';
 const OPAQUE_XATTR = 'trusted.overlay.opaque';
-/** As the kernel follows. */
+/** The number of symlinks that the kernel follows. */
 const MAX_LINKS = 40;
 /** dockerd makes implied parents with 0777 less its own umask of 022, owned by root (archive.go, createImpliedDirectories). */
 const IMPLIED_MODE = 0o755;
-/** The newest dockerd does not chown what is root's, which in a setgid folder is the folder's group's. */
+/** The newest dockerd does not chown files of root, so that in a setgid folder they have the folder's group. */
 const LEFT_AS_MADE = { uid: AS_IT_IS, gid: AS_IT_IS };
-/** Flags of a name in a folder: an entry has named it by its whole path, from the layer's root or with a slash before it. */
+/** Flags of a name in a folder: an entry has named it by its whole path, either without or with a slash before it. */
 const SEEN = 1;
 const SEEN_ROOTED = 2;
 
-/** Where a file's payload belongs, and the name by which it is found below the layer's root. */
+/** The inode to which a payload belongs, and its path below the layer's root. */
 export interface Content {
   readonly inode: number;
   readonly path: string;
@@ -27,16 +27,21 @@ export interface Content {
 
 /**
  * A layer's files, as dockerd's overlay2 driver unpacks them (moby, archive.go: Unpack with OverlayWhiteoutFormat):
- * whiteouts become 0:0 devices, opaque folders an xattr, and names are resolved inside the layer's root, symlinks too.
+ * whiteouts become 0:0 devices, opaque folders get an xattr, and names and symlinks are resolved inside the layer's
+ * root.
  */
 export class LayerTree {
   readonly tree = new InodeTree(ownedByRoot(0o755));
-  /** Names that no flag can tell: whiteouts, and those that lead through a symlink. Names with flags stay, as nothing that has something in it is ever replaced. */
+  /**
+   * Names for which there are no flags: whiteouts, and paths that lead through a symlink. Other names keep their flags,
+   * because nothing that has content is ever replaced.
+   */
   readonly #seen = new Set<string>();
 
   /**
-   * Adds an entry. Returns where its payload belongs, undefined where it is no regular file.
-   * @throws Error with what was expected and what was found; dockerd refuses such entries, too
+   * Adds an entry.
+   * @returns where its payload belongs; undefined if it is not a regular file
+   * @throws Error with what was expected and what was found; dockerd refuses such entries as well
    */
   add(entry: TarEntry): Content | undefined {
     if (entry.name.includes(0)) throw new Error('expected a name without a NUL, found one with it');
@@ -85,7 +90,7 @@ export class LayerTree {
     this.#seen.add(name);
   }
 
-  /** A global header is no file, but has a name. */
+  /** A global header is not a file, but has a name. */
   #onceGlobal(name: string, parts: readonly string[]): void {
     let entry = 0;
     let inode = this.tree.root;
@@ -107,7 +112,8 @@ export class LayerTree {
         this.#setAttributes(current, entry);
         return undefined;
       }
-      // What was unpacked before must stay: dockerd would remove it, and could not save the image again.
+      // Content that was unpacked before is never replaced. dockerd would remove it, and then could not save the image
+      // again.
       if (
         tree.kind(current) === 'folder'
           ? !tree.isEmpty(current)
@@ -145,7 +151,7 @@ export class LayerTree {
     );
   }
 
-  /** A new inode as an entry has it, in a folder that may say more of it. */
+  /** Adds an inode for an entry. The folder may determine its group and ACL. */
   #make(body: InodeBody, folder: number, entry: Pick<TarEntry, AttributeField>): number {
     return this.tree.add(
       body,
@@ -157,7 +163,7 @@ export class LayerTree {
     );
   }
 
-  /** Gives an inode that is there what an entry says of it. */
+  /** Gives an existing inode the attributes of an entry. */
   #setAttributes(inode: number, entry: TarEntry): void {
     const before = this.tree.inode(inode);
     const after = attributesAfter(before.kind, before, entry);
@@ -168,7 +174,7 @@ export class LayerTree {
     );
   }
 
-  /** @param known the entry that it replaces, which is gone before the link is made; 0 where there is none */
+  /** @param known the entry that it replaces, which is removed before the link is made; 0 if there is none */
   #hardLink(entry: TarEntry, known: number): number {
     const target = cleanPath(`/${entry.linkName.toString('latin1')}`);
     const parts = target.split('/').filter((part) => part !== '');
@@ -195,7 +201,7 @@ export class LayerTree {
 
   /**
    * Follows a path from a folder as the kernel does in a chroot.
-   * @param how `make`: folders that are missing are made, also where a symlink leads; `any`: the last may be no folder
+   * @param how `make`: missing folders are made, also where a symlink leads; `any`: the last name need not be a folder
    */
   #walk(
     above: readonly number[],
@@ -257,7 +263,7 @@ interface Walk {
   readonly any: boolean;
 }
 
-/** Where a path leads: to a folder, unless anything else was good, too. */
+/** Where a path leads: to a folder, unless anything was allowed. */
 interface Folder {
   readonly inode: number;
   readonly stack: number[];
@@ -265,8 +271,8 @@ interface Folder {
 }
 
 /**
- * The layer's size as dockerd counts it (directory.Size): bytes of all that is no folder, each inode once, symlinks
- * with their targets' lengths.
+ * The layer's size as dockerd counts it (directory.Size): the bytes of everything that is not a folder, each inode
+ * once, symlinks with the length of their target.
  */
 export function layerSize(tree: InodeTree): number {
   let bytes = 0;

@@ -11,7 +11,7 @@ const CAPABILITY_EFFECTIVE = 1;
 const XATTR_NAME_MAX = 255;
 const EMPTY = Buffer.alloc(0);
 
-/** What a new inode gets from the folder that it is made in (fs/posix_acl.c, posix_acl_create). */
+/** The xattrs that a new inode inherits from its folder (fs/posix_acl.c, posix_acl_create). */
 export function inheritedXattrs(kind: InodeBody['kind'], parent: Xattrs): Xattrs {
   const acl = parent.get(DEFAULT_ACL);
   if (acl === undefined || kind === 'symlink') return NO_XATTRS;
@@ -19,8 +19,8 @@ export function inheritedXattrs(kind: InodeBody['kind'], parent: Xattrs): Xattrs
 }
 
 /**
- * What a file keeps when its owner is set, even to what it was: no capability (fs/open.c, chown_common:
- * ATTR_KILL_PRIV), unless that is empty (security/commoncap.c, cap_inode_need_killpriv).
+ * The xattrs that remain after a chown, even to the same owner: capabilities are dropped (fs/open.c, chown_common:
+ * ATTR_KILL_PRIV) unless they are empty (security/commoncap.c, cap_inode_need_killpriv).
  */
 export function xattrsAfterChown(kind: InodeBody['kind'], xattrs: Xattrs): Xattrs {
   if (kind === 'folder' || (xattrs.get(CAPABILITY) ?? EMPTY).length === 0) return xattrs;
@@ -28,9 +28,10 @@ export function xattrsAfterChown(kind: InodeBody['kind'], xattrs: Xattrs): Xattr
 }
 
 /**
- * What an inode has once dockerd has set an entry's xattrs and then its mode, in this order (moby, archive.go,
- * createTarFile). @param before what it had @throws Error where the kernel refuses one, so that dockerd refuses the
- * layer
+ * An inode's xattrs after dockerd has set an entry's xattrs and then its mode, in this order (moby, archive.go,
+ * createTarFile).
+ * @param before the xattrs that it had
+ * @throws Error if the kernel refuses one, because then dockerd refuses the layer
  */
 export function setXattrs(kind: InodeBody['kind'], mode: number, before: Xattrs, entry: Xattrs): Xattrs {
   if (before.size === 0 && entry.size === 0) return NO_XATTRS;
@@ -52,7 +53,7 @@ export function setXattrs(kind: InodeBody['kind'], mode: number, before: Xattrs,
       throw new Error(`expected an xattr of user, trusted, security or a POSIX ACL, found '${name.slice(0, 100)}'`);
     if (name === CAPABILITY && !isCapability(value))
       throw new Error('expected a capability of revision 2 or 3, found something else');
-    // EPERM, which dockerd passes over (fs/xattr.c, xattr_permission).
+    // For other kinds, the kernel answers EPERM, which dockerd ignores (fs/xattr.c, xattr_permission).
     if (namespace !== 'user' || kind === 'file' || kind === 'folder') xattrs.set(name, value);
   }
   const acl = xattrs.get(ACCESS_ACL);
@@ -64,11 +65,11 @@ export function setXattrs(kind: InodeBody['kind'], mode: number, before: Xattrs,
   return xattrs;
 }
 
-/** security/commoncap.c, cap_convert_nscap, which does not see what is empty (fs/xattr.c, vfs_setxattr). */
+/** security/commoncap.c, cap_convert_nscap, which is not called for empty values (fs/xattr.c, vfs_setxattr). */
 function isCapability(value: Buffer): boolean {
   if (value.length !== 20 && value.length !== 24) return value.length === 0;
   const revision = value.readUInt32LE(0) & ~CAPABILITY_EFFECTIVE;
   if (value.length === 20) return revision === 0x0200_0000;
-  // The user of a namespace; -1 is none.
+  // The root user of the namespace; -1 is not valid.
   return revision === 0x0300_0000 && value.readUInt32LE(20) !== 0xffff_ffff;
 }

@@ -9,13 +9,13 @@ import { TarReader, type TarEntry } from '../tar/tar-reader.ts';
 import { TarSplitWriter } from '../tar/tar-split.ts';
 import type { InodeTree } from '../inodes/inode-tree.ts';
 
-/** Where the contents of files go: appended one after the other, each from the start of a block. */
+/** Where the contents of files go. They are appended one after the other, each from the start of a block. */
 export interface ContentStore {
-  /** Begins a file's content; returns the number of its first block. */
+  /** Begins a file's content. @returns the number of its first block */
   begin(): number;
   append(bytes: Buffer): void;
   appendZeros(count: number): void;
-  /** Fills the last block up. */
+  /** Fills up the last block. */
   end(): void;
 }
 
@@ -28,8 +28,10 @@ export interface UnpackedLayer {
 }
 
 /**
- * Unpacks a layer's tar as dockerd would, into a tree whose contents are in `store`, with the tar-split that gives the
- * same tar again. @param tarSplit what it held before is gone @throws Error naming the entry
+ * Unpacks a layer's tar as dockerd would, into a tree whose contents are in `store`, and makes the tar-split from which
+ * the same tar can be assembled again.
+ * @param tarSplit is emptied first
+ * @throws Error naming the entry
  */
 export async function unpackLayer(source: ByteReader, store: ContentStore, tarSplit: Spool): Promise<UnpackedLayer> {
   const layer = new LayerTree();
@@ -81,8 +83,8 @@ async function keepRaw(tar: TarReader, split: TarSplitWriter): Promise<void> {
 }
 
 /**
- * The file gets its holes, and tar-split the map, by which `assemble` puts the payload alone into the tar again.
- * dockerd's own tar-split knows of no sparse files: `docker save` cannot give such a layer back, whoever unpacked it.
+ * The file gets its holes. The tar-split gets the map, so that only the payload is put into the tar again. dockerd's
+ * own tar-split does not support sparse files: `docker save` cannot restore such a layer, whoever unpacked it.
  */
 async function unpackSparse(
   tar: TarReader,

@@ -11,8 +11,8 @@ import { unpackLayer, type ContentStore, type UnpackedLayer } from './unpack-lay
 /**
  * Unpacks a layer of an archive into `store` and checks it against its digests.
  * @param tarSplit gets the layer's tar-split
- * @param onRead is told of the bytes read from the archive
- * @throws PreloaderError naming archive, entry, expectation
+ * @param onRead is called with the number of bytes read from the archive
+ * @throws PreloaderError naming the archive, the entry and what was expected
  */
 export async function unpackVerified(
   layer: CollectedLayer,
@@ -28,7 +28,7 @@ export async function unpackVerified(
   const compressed = new ByteReader(archive.stream(entry));
   const start = await compressed.exactly(MAGIC_BYTES);
   const compression = compressionOf(start);
-  // What dockerd takes for bzip2, too (moby, go-archive/compression, Detect).
+  // dockerd also takes this for bzip2 (moby, go-archive/compression, Detect).
   if (start.toString('latin1', 0, 3) === 'BZh') {
     throw fail(
       'expected a layer as a tar, plain or compressed with gzip, zstd or xz; found bzip2: save it uncompressed',
@@ -43,7 +43,7 @@ export async function unpackVerified(
   let unpacked: UnpackedLayer;
   try {
     unpacked = await unpackLayer(tar, store, tarSplit);
-    // What follows the data proper belongs to the blob, too.
+    // Bytes after the compressed data belong to the blob as well.
     if (checkBlob)
       for (
         let piece = await compressed.some(CHUNK_BYTES);

@@ -1,13 +1,13 @@
 /**
- * CRC-64 as tar-split has it: Go's crc64.ISO, reversed polynomial 0xD800000000000000, all ones before and after.
+ * The CRC-64 of tar-split: Go's crc64.ISO, reversed polynomial 0xD800000000000000, all ones before and after.
  *
- * The polynomial is x^64 + x^4 + x^3 + x + 1, so 32 bits at a time can be reduced by shifts alone, without a table:
- * what leaves the register, times (x^4 + x^3 + x + 1), has no degree over 35.
+ * The polynomial is x^64 + x^4 + x^3 + x + 1, so 32 bits at a time can be reduced with shifts only, without a table:
+ * the bits that leave the register, times (x^4 + x^3 + x + 1), have a degree of at most 35.
  */
 export class Crc64 {
   #high = 0xffffffff | 0;
   #low = 0xffffffff | 0;
-  /** Bytes that do not fill 32 bits yet. */
+  /** Bytes that do not make up 32 bits yet. */
   readonly #rest: number[] = [];
 
   update(bytes: Uint8Array): void {
@@ -44,7 +44,7 @@ export class Crc64 {
     this.#high = value ^ (value >>> 1) ^ (value >>> 3) ^ (value >>> 4);
   }
 
-  /** The sum of all bytes so far, big-endian. */
+  /** The checksum of all bytes so far, big-endian. */
   digest(): Buffer {
     let high = this.#high >>> 0;
     let low = this.#low >>> 0;
@@ -52,7 +52,7 @@ export class Crc64 {
       let value = (low ^ byte) & 0xff;
       low = ((low >>> 8) | (high << 24)) >>> 0;
       high >>>= 8;
-      // Eight bits: the same reduction, with what does not fit in the upper half left out, since 8 + 4 < 32.
+      // The same reduction for eight bits. Nothing overflows into the upper half, since 8 + 4 < 32.
       value <<= 24;
       high = (high ^ value ^ (value >>> 1) ^ (value >>> 3) ^ (value >>> 4)) >>> 0;
     }

@@ -1,13 +1,14 @@
 /** PAX records by key. Values are latin1 strings of their bytes: paths and xattrs may hold anything. */
 export type PaxRecords = ReadonlyMap<string, string>;
 
-/** Values of these are C strings (strconv.go, validPAXRecord). */
+/** The keys whose values are C strings (strconv.go, validPAXRecord). */
 const STRINGS: ReadonlySet<string> = new Set(['path', 'linkpath', 'uname', 'gname']);
 const SPARSE_PIECE = ['GNU.sparse.offset', 'GNU.sparse.numbytes'] as const;
 
 /**
  * Parses the body of a PAX header as Go's archive/tar does (parsePAX): records of `<length> <key>=<value>\n`. The two
- * keys of GNU's sparse format 0.0 that repeat are joined to a map as in format 0.1. @throws Error
+ * keys that repeat in GNU's sparse format 0.0 are joined into a map as in format 0.1.
+ * @throws Error
  */
 export function parsePax(body: Buffer): PaxRecords {
   const records = new Map<string, string>();
@@ -40,7 +41,7 @@ export function parsePax(body: Buffer): PaxRecords {
   return records;
 }
 
-/** A PAX time, seconds with a fraction, to the nanosecond. @throws Error */
+/** Parses a PAX time: seconds with a fraction, to the nanosecond. @throws Error */
 export function parsePaxTime(text: string, what = 'mtime'): { readonly sec: number; readonly nsec: number } {
   const match = /^([+-]?\d+)(?:\.(\d*))?$/.exec(text);
   if (match === null) throw new Error(`${what}: expected seconds, found ${JSON.stringify(text.slice(0, 100))}`);
@@ -50,16 +51,16 @@ export function parsePaxTime(text: string, what = 'mtime'): { readonly sec: numb
   return nsec === 0 ? { sec, nsec } : { sec: sec - 1, nsec: 1_000_000_000 - nsec };
 }
 
-/** A PAX number that JavaScript's can be. @throws Error */
+/** Parses a PAX number that fits a JavaScript number. @throws Error */
 export function parsePaxNumber(text: string, what: string): number {
   const value = parsePaxInteger(text, what);
   if (!Number.isSafeInteger(Number(value))) throw new Error(`${what}: expected a number below 2^53, found ${value}`);
   return Number(value);
 }
 
-/** A PAX number as Go's strconv.ParseInt reads it: of 64 bits, with a sign before it, or none. @throws Error */
+/** Parses a PAX number as Go's strconv.ParseInt does: 64 bits, with or without a sign. @throws Error */
 export function parsePaxInteger(text: string, what: string): bigint {
-  // Longer texts of zeros are numbers, too; of those no writer is known.
+  // Go also takes numbers with more leading zeros, but no known writer makes them.
   if (!/^[+-]?\d{1,100}$/.test(text))
     throw new Error(`${what}: expected a number, found ${JSON.stringify(text.slice(0, 100))}`);
   const value = BigInt(text.startsWith('+') ? text.slice(1) : text);

@@ -1,7 +1,7 @@
 import { parsePaxNumber, type PaxRecords } from './pax.ts';
 import { BLOCK_BYTES } from './tar-header.ts';
 
-/** A piece of a sparse file that is there; the rest are zeros. */
+/** A piece of a sparse file that has data. Everything else is zeros. */
 export interface Fragment {
   readonly offset: number;
   readonly length: number;
@@ -13,18 +13,18 @@ export interface SparseMap {
   readonly size: number;
   /** Format 1.0: the payload begins with this many bytes of map. */
   readonly mapBytes: number;
-  /** The file's name, where the header has a made-up one. */
+  /** The file's real name, if the header has a made-up one. */
   readonly name: Buffer | undefined;
 }
 
 const MAX_FRAGMENTS = 1024 * 1024;
-/** A number of 64 bits, and no more zeros before it than anybody writes. */
+/** Enough for 64 bits and for more leading zeros than anybody writes. */
 const MAX_NUMBER_LENGTH = 100;
 const NEWLINE = 0x0a;
 
 /**
- * Which of GNU tar's PAX formats of sparse files the entry has (reader.go, readGNUSparsePAXHeaders). A version that Go
- * does not know is none: the file is what its payload is. GNU's older format, type S, dockerd refuses.
+ * Which of GNU tar's PAX formats for sparse files the entry uses (reader.go, readGNUSparsePAXHeaders). Like Go, this
+ * ignores unknown versions: the payload is then the file. dockerd refuses GNU's older format, type S.
  */
 export function sparseFormat(pax: PaxRecords): '0' | '1.0' | undefined {
   const major = pax.get('GNU.sparse.major') ?? '';
@@ -36,9 +36,9 @@ export function sparseFormat(pax: PaxRecords): '0' | '1.0' | undefined {
 
 /**
  * Reads the map of a sparse file (GNU tar's manual, "Storing Sparse Files"; reader.go, handleSparseFile).
- * @param payloadBytes how many bytes the entry has in the tar, its map among them
- * @param raw the next bytes of the tar
- * @throws Error where dockerd refuses the map, or where it has more pieces than a file may have here
+ * @param payloadBytes how many bytes the entry has in the tar, including its map
+ * @param raw reads the next bytes of the tar
+ * @throws Error if dockerd refuses the map, or if it has more pieces than we allow
  */
 export async function readSparseMap(
   format: '0' | '1.0',
@@ -73,7 +73,8 @@ function readMapInRecords(pax: PaxRecords, size: number): Fragment[] {
 }
 
 /**
- * The map's first number says how many pieces follow, two numbers each; it ends within the block of its last newline.
+ * The map's first number says how many pieces follow, with two numbers each. It ends within the block of its last
+ * newline.
  */
 async function readMapInPayload(
   size: number,
@@ -111,7 +112,7 @@ async function readMapInPayload(
 }
 
 /**
- * Takes offsets and lengths in turns, in order and within the file (sparse entries: common.go,
+ * Takes offsets and lengths alternately. They have to be in order and within the file (common.go,
  * validateSparseEntries).
  */
 class Fragments {

@@ -1,9 +1,9 @@
-/** A tar's block. */
+/** The size of a tar's blocks. */
 export const BLOCK_BYTES = 512;
 
 /**
- * One header block, before PAX records and GNU long names are applied. Names are bytes: nobody promises UTF-8. They are
- * views of the block: to be copied where they are kept.
+ * One header block, before PAX records and GNU long names are applied. Names are bytes, because nothing guarantees
+ * UTF-8. They are views of the block, and have to be copied to be kept.
  */
 export interface TarHeader {
   readonly name: Buffer;
@@ -13,8 +13,8 @@ export interface TarHeader {
   readonly size: number;
   readonly mtimeSec: number;
   /**
-   * One character; `\0` is the oldest tars' for a file, or a folder: only the whole name tells, which other headers
-   * may give.
+   * One character. In the oldest tars, `\0` is a file or a folder: only the whole name tells which, and that may come
+   * from other headers.
    */
   readonly type: string;
   readonly linkName: Buffer;
@@ -24,7 +24,9 @@ export interface TarHeader {
 
 /**
  * Parses a header block as Go's archive/tar does (reader.go, readHeader; strconv.go), since that decides what dockerd
- * takes. Undefined for a block of zeros. @throws Error with what was expected and what was found
+ * accepts.
+ * @returns undefined for a block of zeros
+ * @throws Error with what was expected and what was found
  */
 export function parseTarHeader(block: Buffer): TarHeader | undefined {
   if (block.equals(ZERO_BLOCK)) return undefined;
@@ -33,7 +35,7 @@ export function parseTarHeader(block: Buffer): TarHeader | undefined {
   const ustar = magic.startsWith('ustar\0');
   const gnu = magic === 'ustar  \0';
   const star = ustar && block.toString('latin1', 508, 512) === 'tar\0';
-  // Fields that are not used here are parsed, too: dockerd refuses the tar where one is wrong.
+  // Fields that are not used here are parsed as well, because dockerd refuses a tar with a wrong one.
   if (star)
     for (const [offset, what] of [
       [476, 'atime'],
@@ -58,8 +60,8 @@ export function parseTarHeader(block: Buffer): TarHeader | undefined {
 }
 
 /**
- * What the kernel makes of a number for a system call that takes 32 bits of it: lchown(2), as Go calls it, wraps
- * around.
+ * What the kernel makes of a number if a system call takes 32 bits of it: for lchown(2), as Go calls it, the number
+ * wraps around.
  */
 export function wrapped(value: number | bigint): number {
   return typeof value === 'number' && value >= 0 && value <= 0xffffffff
@@ -68,8 +70,8 @@ export function wrapped(value: number | bigint): number {
 }
 
 /**
- * Go before 1.8 wrote a prefix where GNU has times; Go's reader takes it for one where it is no time (reader.go,
- * readHeader).
+ * Go before 1.8 wrote a prefix where GNU has times. Go's reader takes the field for a prefix if it is not a time
+ * (reader.go, readHeader).
  */
 function prefixOfOldGo(block: Buffer): Buffer {
   try {
@@ -94,7 +96,7 @@ function size(block: Buffer): number {
   return bytes;
 }
 
-/** The sum over the block with the checksum's own field as spaces; old tars took the bytes as signed. */
+/** The sum over the block, with the checksum field itself taken as spaces. Old tars took the bytes as signed. */
 function checksumHolds(block: Buffer): boolean {
   const expected = numeric(block, 148, 8, 'checksum');
   let unsigned = 0;
@@ -113,14 +115,14 @@ function text(block: Buffer, offset: number, length: number): Buffer {
   return end === -1 ? field : field.subarray(0, end);
 }
 
-/** A number that JavaScript's can be. @throws Error */
+/** Parses a number that fits a JavaScript number. @throws Error */
 function numeric(block: Buffer, offset: number, length: number, what: string): number {
   const value = integer(block, offset, length, what);
   if (!Number.isSafeInteger(Number(value))) throw new Error(`${what}: expected a number below 2^53, found ${value}`);
   return Number(value);
 }
 
-/** Octal digits, or base 256 (two's complement, big-endian) where the first bit is set. */
+/** Parses octal digits, or base 256 (two's complement, big-endian) if the first bit is set. */
 function integer(block: Buffer, offset: number, length: number, what: string): number | bigint {
   const first = block[offset] ?? 0;
   if ((first & 0x80) !== 0) {
@@ -143,7 +145,10 @@ function integer(block: Buffer, offset: number, length: number, what: string): n
   return Number.parseInt(digits, 8);
 }
 
-/** Digits with spaces or zeros before them and a zero or nothing behind, as nearly all are: without a string, of which each entry would leave eight. */
+/**
+ * Parses the usual form without making a string: digits with spaces or zeros before them and a NUL or nothing behind.
+ * Otherwise each entry would leave eight strings behind.
+ */
 function octal(block: Buffer, start: number, end: number): number | undefined {
   let value = 0;
   let offset = start;

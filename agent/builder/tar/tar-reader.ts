@@ -7,17 +7,17 @@ import { BLOCK_BYTES, parseTarHeader, wrapped, type TarHeader } from './tar-head
 /** One entry of a tar, with its PAX records and GNU long names applied. */
 export interface TarEntry extends TarHeader {
   readonly mtimeNsec: number;
-  /** Extended attributes of `SCHILY.xattr.*`, by name. */
+  /** Extended attributes from `SCHILY.xattr.*`, by name. */
   readonly xattrs: ReadonlyMap<string, Buffer>;
-  /** Where a sparse file's payload belongs; `size` is then that of the file, not of the payload. */
+  /** Where the payload of a sparse file belongs. `size` is then the size of the file, not of the payload. */
   readonly fragments: readonly Fragment[] | undefined;
-  /** Bytes of it that follow in the tar. */
+  /** How many bytes of content follow in the tar. */
   readonly payloadBytes: number;
 }
 
-/** As in Go's archive/tar (maxSpecialFileSize): no PAX header and no long name is larger. */
+/** The limit for a PAX header or a long name in Go's archive/tar (maxSpecialFileSize). */
 const MAX_SPECIAL_BYTES = 1024 * 1024;
-/** Types that have no payload whatever their size field says (Go, isHeaderOnlyType). */
+/** Types that have no payload, whatever their size field says (Go, isHeaderOnlyType). */
 const HEADER_ONLY = new Set(['1', '2', '3', '4', '5', '6']);
 const SLASH = 0x2f;
 const XATTR_PREFIX = 'SCHILY.xattr.';
@@ -25,10 +25,10 @@ const NO_RECORDS: PaxRecords = new Map();
 const NO_XATTRS = new Map<string, Buffer>();
 
 /**
- * Reads a tar entry by entry, by the rules of Go's archive/tar, which dockerd reads it with.
+ * Reads a tar entry by entry, by the rules of Go's archive/tar, which dockerd uses.
  *
- * Every byte that is no payload goes to `onRaw` in its order: headers, long names, padding, what follows the end. The
- * payload is the caller's: `payload` gives it piece by piece, and all of it has to be read before `next`.
+ * Every byte that is not payload goes to `onRaw` in order: headers, long names, padding, and whatever follows the end.
+ * The caller reads the payload: `payload` gives it piece by piece, and all of it has to be read before `next`.
  */
 export class TarReader {
   readonly #reader: ByteReader;
@@ -37,7 +37,7 @@ export class TarReader {
   #remaining = 0;
   #padding = 0;
 
-  /** @param onJump moves the source on by so many bytes and their padding, for `jump` */
+  /** @param onJump moves the source forward by this many bytes and their padding, for `jump` */
   constructor(
     reader: ByteReader,
     onRaw: (bytes: Buffer) => void,
@@ -48,7 +48,7 @@ export class TarReader {
     this.#onJump = onJump;
   }
 
-  /** The next entry, or undefined at the end of the tar. @throws Error where it is no tar, or cut off */
+  /** The next entry, or undefined at the end of the tar. @throws Error if it is not a tar, or is cut off */
   async next(): Promise<TarEntry | undefined> {
     if (this.#remaining > 0) throw new Error('the payload has to be read before the next entry');
     await this.#skipPadding();
@@ -67,7 +67,8 @@ export class TarReader {
         return undefined;
       }
       if (header.type === 'x') pax = parsePax(await this.#special(header));
-      // Git's and others' global headers are an entry to Go: what came before is for them, not for the next file.
+      // A global header, as git and others write it, is an entry for Go: the headers before it belong to it and not to
+      // the next file.
       else if (header.type === 'g') return globalEntry(header, parsePax(await this.#special(header)));
       else if (header.type === 'L') longName = untilZero(await this.#special(header));
       else if (header.type === 'K') longLink = untilZero(await this.#special(header));
@@ -75,7 +76,7 @@ export class TarReader {
     }
   }
 
-  /** The next piece of the current entry's payload, undefined after the last. @throws Error where it is cut off */
+  /** The next piece of the current entry's payload, undefined after the last one. @throws Error if it is cut off */
   async payload(): Promise<Buffer | undefined> {
     if (this.#remaining === 0) return undefined;
     const piece = await this.#reader.some(this.#remaining);
@@ -85,14 +86,17 @@ export class TarReader {
     return piece;
   }
 
-  /** Reads on behind the end of the tar, for a caller who wants all of the source. @returns whether there was something */
+  /**
+   * Reads on after the end of the tar, for a caller that wants the whole source.
+   * @returns whether there was anything
+   */
   async readOn(): Promise<boolean> {
     const piece = await this.#reader.some(BLOCK_BYTES * 128);
     if (piece !== undefined) this.#onRaw(piece);
     return piece !== undefined;
   }
 
-  /** Leaves the payload and its padding out, where the source can move on without reading. */
+  /** Skips the payload and its padding, for a source that can move forward without reading. */
   jump(): void {
     this.#onJump(this.#remaining, this.#padding);
     this.#remaining = 0;
@@ -157,7 +161,7 @@ export class TarReader {
   }
 
   async #skipPadding(): Promise<void> {
-    // Some writers leave out the padding after the last entry; Go takes that, too.
+    // Some writers leave out the padding after the last entry, and Go accepts that.
     if (this.#padding > 0) this.#onRaw(await this.#reader.exactly(this.#padding));
     this.#padding = 0;
   }
@@ -171,8 +175,8 @@ export class TarReader {
 }
 
 /**
- * A GNU long name wins over a PAX path; an empty one, and an empty PAX value, take nothing over (reader.go, next,
- * mergePAX).
+ * A GNU long name takes precedence over a PAX path. An empty name or an empty PAX value changes nothing (reader.go,
+ * next, mergePAX).
  */
 function namesOf(
   header: TarHeader,
@@ -188,7 +192,7 @@ function namesOf(
   };
 }
 
-/** A global header's name counts among the layer's; all else of it is passed over (archive.go, Unpack). */
+/** Only the name of a global header counts, as one of the layer's. The rest is ignored (archive.go, Unpack). */
 function globalEntry(header: TarHeader, pax: PaxRecords): TarEntry {
   return {
     ...header,

@@ -3,19 +3,23 @@ import { once } from 'node:events';
 import type { Fragment } from './sparse.ts';
 import type { Spool } from '../archive/spool.ts';
 
-/** Raw bytes are gathered up to this many before they become a record. */
+/** Raw bytes are collected up to this size before they become a record. */
 const MAX_SEGMENT_BYTES = 256 * 1024;
-/** Lines are gathered up to this many characters before gzip gets them: each write to it costs a thread's turn. */
+/**
+ * Lines are collected up to this many characters before gzip gets them, because each write to it costs a switch of
+ * threads.
+ */
 const MAX_LINES_LENGTH = 64 * 1024;
 
 /**
  * Writes `tar-split.json.gz`, from which dockerd reassembles a layer's tar byte by byte (vbatts/tar-split,
- * tar/storage/entry.go): JSON lines, of type 2 for raw bytes and of type 1 for a file's content, with its CRC-64.
+ * tar/storage/entry.go): lines of JSON, of type 2 for raw bytes, and of type 1 for a file's content with its CRC-64.
  */
 export class TarSplitWriter {
   /**
-   * Runs only (tars are mostly zeros): how zlib's forks look for other repeats depends on the fork and on the processor,
-   * and the same image is to give the same bytes everywhere. Tried: Node 24 and Bun 1.4 differ at each level, not here.
+   * Compresses runs only, since tars are mostly zeros. How zlib's forks look for other repeats depends on the fork and
+   * the processor, but the same image has to give the same bytes everywhere. Node 24 and Bun 1.4 were found to differ
+   * at every level, but not with this strategy.
    */
   readonly #gzip: Gzip = createGzip({ level: 6, strategy: constants.Z_RLE });
   #fault: unknown;
@@ -51,8 +55,9 @@ export class TarSplitWriter {
   }
 
   /**
-   * A file whose content stands here. @param path below the layer's root, as latin1
-   * @param fragments what of it, where not all: a field that dockerd passes over
+   * A file whose content belongs here.
+   * @param path below the layer's root, as latin1
+   * @param fragments which parts of it, if not all: a field that dockerd ignores
    */
   file(path: string, size: number, crc: Buffer, fragments?: readonly Fragment[]): void {
     this.#flush();
@@ -64,7 +69,7 @@ export class TarSplitWriter {
     this.#line({ type: 1, ...name, size, payload: crc.toString('base64'), ...pieces });
   }
 
-  /** Waits where gzip is behind. */
+  /** Waits if gzip is behind. */
   async drained(): Promise<void> {
     if (this.#fault !== undefined) throw this.#fault;
     if (!this.#full) return;
@@ -72,7 +77,7 @@ export class TarSplitWriter {
     await once(this.#gzip, 'drain');
   }
 
-  /** Ends the file: the spool has all of it then. */
+  /** Ends the file. After this, the spool has all of it. */
   async finish(): Promise<void> {
     this.#flush();
     if (this.#fault !== undefined) throw this.#fault;
