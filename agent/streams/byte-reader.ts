@@ -1,16 +1,16 @@
-/** Reads a stream of bytes in pieces of a length that the caller chooses. */
+/** Reads a stream of bytes in pieces whose length the caller chooses. */
 export class ByteReader {
   readonly #source: AsyncIterator<Uint8Array>;
   #current: Buffer = Buffer.alloc(0);
   #offset = 0;
-  /** How many bytes the caller has had so far. */
+  /** How many bytes the caller has read so far. */
   position = 0;
 
   constructor(source: AsyncIterable<Uint8Array>) {
     this.#source = source[Symbol.asyncIterator]();
   }
 
-  /** At most `limit` bytes, as many as are there without copying; undefined at the end. */
+  /** At most `limit` bytes: as many as are available without copying; undefined at the end. */
   async some(limit: number): Promise<Buffer | undefined> {
     if (this.#offset === this.#current.length && !(await this.#fill())) return undefined;
     const piece = this.#current.subarray(this.#offset, this.#offset + limit);
@@ -19,7 +19,7 @@ export class ByteReader {
     return piece;
   }
 
-  /** Exactly `length` bytes, or what there is before the end: shorter, then. */
+  /** Exactly `length` bytes, or fewer if the stream ends before. */
   async exactly(length: number): Promise<Buffer> {
     const first = (await this.some(length)) ?? Buffer.alloc(0);
     if (first.length === length || first.length === 0) return first;
@@ -33,7 +33,7 @@ export class ByteReader {
     return Buffer.concat(pieces);
   }
 
-  /** Ends the source early, so that its files and child processes are let go. */
+  /** Ends the source early, so that its files and child processes are released. */
   async close(): Promise<void> {
     await this.#source.return?.();
   }

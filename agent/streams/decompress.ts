@@ -14,13 +14,19 @@ const magics: readonly (readonly [Exclude<Compression, 'none' | 'zstd'>, Buffer]
 ];
 export const MAGIC_BYTES = 6;
 
-/** What the first bytes say, as dockerd goes by them, too, and not by a name or media type (archive.DetectCompression). */
+/**
+ * The compression by the first bytes. dockerd also goes by them, and not by a name or media type
+ * (archive.DetectCompression).
+ */
 export function compressionOf(start: Buffer): Compression {
   if (isZstd(start)) return 'zstd';
   return magics.find(([, magic]) => start.subarray(0, magic.length).equals(magic))?.[0] ?? 'none';
 }
 
-/** Unpacks a stream. Several gzip members or zstd frames one after the other count as one. @throws Error where corrupt */
+/**
+ * Decompresses a stream. Several gzip members or zstd frames in a row count as one stream.
+ * @throws Error if it is corrupt
+ */
 export function decompress(source: AsyncIterable<Uint8Array>, compression: Compression): AsyncIterable<Uint8Array> {
   if (compression === 'none') return source;
   if (compression === 'xz') return unxz(source);
@@ -32,7 +38,7 @@ async function* gunzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
   try {
     yield* through(source, createGunzip({ chunkSize: CHUNK_BYTES }));
   } catch (error) {
-    // What the source has to say comes through as it is.
+    // Errors of the source are passed on as they are.
     if (!isOfZlib(error)) throw error;
     throw new Error(
       `expected whole gzip data, found ${error.code === 'Z_BUF_ERROR' ? 'the end of it' : error.message}`,

@@ -2,18 +2,22 @@ import { constants, createZstdDecompress, zstdDecompressSync } from 'node:zlib';
 import { ByteReader } from './byte-reader.ts';
 import { CHUNK_BYTES, through } from './through.ts';
 
-/** RFC 8878, 3.1: frames, and frames to be skipped, which pzstd, zstd:chunked and the seekable format write between. */
+/**
+ * RFC 8878, 3.1: frames, and skippable frames, which pzstd, zstd:chunked and the seekable format write between them.
+ */
 const MAGIC = 0xfd2fb528;
 const SKIPPABLE_MAGIC = 0x184d2a50;
 const MAGIC_BYTES = 4;
-/** A block holds at most so much (RFC 8878, 3.1.1.2.4). */
+/** The most that a block can hold (RFC 8878, 3.1.1.2.4). */
 const MAX_BLOCK_BYTES = 128 * 1024;
-/** A frame of at most so many blocks is unpacked in one step: zstd:chunked has a frame for each file. */
+/** A frame of at most this many blocks is decompressed in one step, because zstd:chunked has a frame for each file. */
 const FEW_BLOCKS = 16;
 /** 512 MiB, dockerd's limit (klauspost/compress, zstd: MaxWindowSize); zlib's own is 128 MiB. `zstd --long=31` is over both. */
 const WINDOW = { params: { [constants.ZSTD_d_windowLogMax]: 29 } };
 
-/** Whether it begins as a zstd stream, if with a frame to be skipped (moby, go-archive/compression, zstdMatcher). */
+/**
+ * Whether it begins like a zstd stream, possibly with a skippable frame (moby, go-archive/compression, zstdMatcher).
+ */
 export function isZstd(start: Buffer): boolean {
   return start.length >= MAGIC_BYTES && (start.readUInt32LE(0) === MAGIC || isSkippable(start));
 }
@@ -23,9 +27,9 @@ function isSkippable(start: Buffer): boolean {
 }
 
 /**
- * Unpacks a zstd stream of any number of frames. The frames are told apart here: zlib's own stream ends, depending on
- * the runtime, after the first one.
- * @throws Error where corrupt or cut off
+ * Decompresses a zstd stream of any number of frames. They are separated here, because in some runtimes zlib's own
+ * stream ends after the first one.
+ * @throws Error if it is corrupt or cut off
  */
 export async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = new ByteReader(source);
@@ -76,7 +80,7 @@ interface FramePiece {
   readonly blocks: number;
 }
 
-/** A frame's bytes up to its end. */
+/** The bytes of a frame, up to its end. */
 async function* framePieces(magic: Buffer, reader: ByteReader): AsyncGenerator<FramePiece> {
   yield { bytes: magic, blocks: 0 };
   const walk = walkFrame();
@@ -94,7 +98,10 @@ async function need(reader: ByteReader, length: number): Promise<Buffer> {
   return bytes;
 }
 
-/** Asks for what follows a frame's magic, piece by piece, until its end; `blocks`: how many blocks the piece begins. */
+/**
+ * Asks for the bytes after a frame's magic, piece by piece, until its end. `blocks` says how many blocks begin in the
+ * piece.
+ */
 function* walkFrame(): Generator<{ readonly length: number; readonly blocks: number }, void, Buffer> {
   const descriptor = (yield { length: 1, blocks: 0 }).readUInt8(0);
   const oneSegment = (descriptor & 0x20) !== 0;
@@ -104,7 +111,7 @@ function* walkFrame(): Generator<{ readonly length: number; readonly blocks: num
   for (let last = false; !last;) {
     const block = (yield { length: 3, blocks: 1 }).readUIntLE(0, 3);
     last = (block & 1) !== 0;
-    // A block of type 1 is one byte, repeated.
+    // A block of type 1 is one repeated byte.
     const length = ((block >> 1) & 3) === 1 ? 1 : block >> 3;
     if (length > 0) yield { length, blocks: 0 };
   }
@@ -112,8 +119,8 @@ function* walkFrame(): Generator<{ readonly length: number; readonly blocks: num
 }
 
 /**
- * Unpacks `length` bytes at most from the frames at the beginning of `bytes`; what follows them is passed over.
- * @throws Error where corrupt
+ * Decompresses at most `length` bytes from the frames at the beginning of `bytes` and ignores what follows them.
+ * @throws Error if they are corrupt
  */
 export function unzstdStart(bytes: Buffer, length: number): Buffer {
   const pieces: Buffer[] = [];

@@ -5,19 +5,19 @@ const timespec = Buffer.alloc(16);
 
 /**
  * CLOCK_MONOTONIC in microseconds: the clock of systemd's own `…TimestampMonotonic` properties, so both fit into one
- * timeline. (process.hrtime will not do: under Bun it counts from the start of the process.)
+ * timeline. (process.hrtime does not work: under Bun it counts from the start of the process.)
  */
 export function monotonicUsec(): number {
   systemCall('clock_gettime', CLOCK_MONOTONIC, timespec);
   return Number(timespec.readBigInt64LE(0)) * 1_000_000 + Math.floor(Number(timespec.readBigInt64LE(8)) / 1000);
 }
 
-/** Waits, and everything else here with it: for a moment, between two system calls. */
+/** Blocks the whole process. Only for a moment between two system calls. */
 export function pause(milliseconds: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }
 
-/** Resolves after the given time; for polling where the kernel offers no event. */
+/** Resolves after the given time. Only for polling where the kernel offers no event. */
 export function delay(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, milliseconds);

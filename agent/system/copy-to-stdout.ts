@@ -9,8 +9,9 @@ const CHUNK_BYTES = 1024 * 1024;
 const RETRY_MS = 5;
 
 /**
- * Copies a file to standard output, as fast as it is read there, holes as zeros; signals are heard meanwhile.
- * @throws PreloaderError where the reader goes before it has all: half a disk is none
+ * Copies a file to standard output as fast as it is read there. Holes become zeros. Signals are still handled
+ * meanwhile.
+ * @throws PreloaderError if the reader goes away before it has everything, because half a disk is useless
  */
 export async function copyToStdout(path: string): Promise<void> {
   const writeSome = promisify(write);
@@ -49,7 +50,7 @@ export async function copyToStdout(path: string): Promise<void> {
   }
 }
 
-/** Who shares the pipe may have made it one that does not wait. */
+/** Another process that shares the pipe may have made it non-blocking. */
 async function retryLater(error: unknown): Promise<number> {
   if (!isEWOULDBLOCK(error)) throw error;
   await delay(RETRY_MS);

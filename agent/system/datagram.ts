@@ -7,8 +7,9 @@ const MSG_NOSIGNAL = 0x4000;
 const SUN_PATH_MAX = 108;
 
 /**
- * Sends one datagram to a unix socket, which neither Node nor Bun can do. A leading `@` means Linux' abstract namespace
- * (unix(7)). @throws a system error, or RangeError for a path that does not fit into sockaddr_un
+ * Sends one datagram to a unix socket, which neither Node nor Bun can do. A leading `@` means Linux's abstract
+ * namespace (unix(7)).
+ * @throws a system error, or RangeError for a path that does not fit into sockaddr_un
  */
 export function sendDatagram(path: string, message: Buffer): void {
   const name = path.startsWith('@') ? Buffer.from(`\0${path.slice(1)}`) : cString(path);

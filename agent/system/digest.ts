@@ -1,4 +1,4 @@
-/** A sha256 of what comes in pieces. */
+/** A sha256 of data that comes in pieces. */
 export interface Hash {
   update(content: string | Uint8Array): Hash;
   digest(): Buffer;
@@ -7,7 +7,8 @@ export interface Hash {
 type BunHasher = new (algorithm: 'sha256') => Hash;
 
 /**
- * Under Bun by its own hasher: loading node:crypto there takes a third of the time that an empty program takes to start.
+ * Under Bun this uses Bun's own hasher: loading node:crypto there takes a third of the time that an empty program needs
+ * to start.
  */
 export function newSha256(): Hash {
   const { Bun: bun } = globalThis as { readonly Bun?: { readonly CryptoHasher: BunHasher } };
@@ -16,7 +17,7 @@ export function newSha256(): Hash {
     : new bun.CryptoHasher('sha256');
 }
 
-/** The sha256 of something small. */
+/** The sha256 of a small piece of data. */
 export function sha256Bytes(content: string | Uint8Array): Buffer {
   return newSha256().update(content).digest();
 }

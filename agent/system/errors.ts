@@ -2,8 +2,8 @@ import type { Code } from '../messages/codes.ts';
 import { oneLine } from '../text/one-line.ts';
 
 /**
- * A failure that the user is told of, in one line: what was expected, what was found, what to do.
- * Thrown at the place that knows; printed in one place only (main.ts), or turned into a finding by the pipeline.
+ * A failure that is reported to the user in one line: what was expected, what was found, what to do. It is thrown where
+ * the cause is known, and printed in one place only (main.ts) or turned into a finding by the pipeline.
  */
 export class PreloaderError extends Error {
   override readonly name = 'PreloaderError';
@@ -19,7 +19,7 @@ function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
 
-/** Whether a system call has failed: its error number is the code. */
+/** Whether a system call has failed: then the error's code is the name of an error number. */
 export const isSystemError = (error: unknown): boolean =>
   error instanceof Error &&
   !(error instanceof PreloaderError) &&
@@ -39,13 +39,16 @@ export const isENOSPC = (error: unknown): boolean => hasCode(error, 'ENOSPC');
 export const isEPIPE = (error: unknown): boolean => hasCode(error, 'EPIPE');
 export const isENOSYS = (error: unknown): boolean => hasCode(error, 'ENOSYS');
 
-/** The message of anything that was thrown, in one line and without control characters: it may quote what is on a disk. */
+/**
+ * The message of anything that was thrown, in one line and without control characters, because it may quote the content
+ * of a disk.
+ */
 export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return oneLine(message.replaceAll(/\s*\n\s*/g, ' '));
 }
 
-/** The same with the path of the file that it is about in front, where it does not begin with that already. */
+/** The same with the path of the file before it, unless it already begins with the path. */
 export function messageAt(path: string, error: unknown): string {
   const message = messageOf(error);
   return message.startsWith(path) ? message : `${path}: ${message}`;

@@ -23,24 +23,24 @@ import { dirname } from 'node:path';
 import { isEEXIST, isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
 import { plural } from '../text/plural.ts';
 
-/** The file's text, or undefined where there is none. */
+/** The file's text, or undefined if it does not exist. */
 export function readTextIfThere(path: string): string | undefined {
   return readIfThere(path)?.toString('utf8');
 }
 
-/** The file's bytes, or undefined where there is none. */
+/** The file's bytes, or undefined if it does not exist. */
 export function readIfThere(path: string): Buffer | undefined {
   try {
     return readFileSync(path);
   } catch (error) {
     if (isENOENT(error) || isENOTDIR(error)) return undefined;
-    // Where it is opened and cannot be read, a folder or a bad sector, the system's error does not say which.
+    // If a file can be opened but not read (a folder, a bad sector), the system's error does not name it.
     if (error instanceof Error && !error.message.includes(path)) error.message = `${path}: ${error.message}`;
     throw error;
   }
 }
 
-/** The folder's names, or none where there is no such folder. */
+/** The names in a folder, or none if the folder does not exist. */
 export function namesIn(path: string): string[] {
   try {
     return readdirSync(path);
@@ -50,7 +50,7 @@ export function namesIn(path: string): string[] {
   }
 }
 
-/** The names of the folders in a folder, symlinks left out, or none where there is no such folder. */
+/** The names of the folders in a folder, without symlinks, or none if the folder does not exist. */
 export function foldersIn(path: string): string[] {
   try {
     return readdirSync(path, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
@@ -60,7 +60,7 @@ export function foldersIn(path: string): string[] {
   }
 }
 
-/** Where a symlink points, or undefined where there is none. */
+/** Where a symlink points, or undefined if it does not exist. */
 export function linkTarget(path: string): string | undefined {
   try {
     return readlinkSync(path);
@@ -70,7 +70,7 @@ export function linkTarget(path: string): string | undefined {
   }
 }
 
-/** Whether there is a folder, itself and not a symlink to one. */
+/** Whether the path is a folder itself, and not a symlink to one. */
 export function isDirectory(path: string): boolean {
   try {
     return lstatSync(path).isDirectory();
@@ -80,20 +80,21 @@ export function isDirectory(path: string): boolean {
   }
 }
 
-/** The path itself, or the nearest folder above it that is there. */
+/** The path itself, or the nearest folder above it that exists. */
 export function existingPart(path: string): string {
   return existsSync(path) ? path : existingPart(dirname(path));
 }
 
 /**
- * Reads a file that somebody else made: it must be a regular file, not a symlink, fifo or device, and not larger than
- * the limit. Returns undefined where there is none.
+ * Reads a file that somebody else made. It must be a regular file (not a symlink, fifo or device) and no larger than
+ * the limit.
+ * @returns undefined if it does not exist
  * @throws Error naming the path, what was expected and what was found
  */
 export function readUntrusted(path: string, limitBytes: number): Buffer | undefined {
   let fd: number;
   try {
-    // O_NONBLOCK: opening a fifo must not wait for its other end.
+    // O_NONBLOCK, because opening a fifo must not wait for its other end.
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if (isENOENT(error) || isENOTDIR(error)) return undefined;
@@ -116,7 +117,7 @@ export function readUntrusted(path: string, limitBytes: number): Buffer | undefi
 
 export const PIECE_BYTES = 256 * 1024;
 
-/** Fills the piece as far as the file goes. */
+/** Fills the piece as far as the file reaches. @returns the number of bytes */
 export function readPiece(fd: number, piece: Buffer, offset: number): number {
   let length = 0;
   while (length < piece.length) {
@@ -127,16 +128,16 @@ export function readPiece(fd: number, piece: Buffer, offset: number): number {
   return length;
 }
 
-/** Writes all of it where the file stands. */
+/** Writes everything at the file's current position. */
 export function writeAll(fd: number, content: string | Buffer): void {
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
   for (let offset = 0; offset < bytes.length;) offset += writeSync(fd, bytes, offset);
 }
 
 /**
- * Writes a file into a folder that nobody knows yet: there is nothing to be replaced in one step. The mode is less the
- * process's umask.
- * @throws system errors, EEXIST where there is such a file
+ * Writes a file into a folder that nobody uses yet, so that nothing has to be replaced atomically. The process's umask
+ * applies to the mode.
+ * @throws system errors, EEXIST if the file exists
  */
 export function writeNewFile(path: string, content: string, mode: number): void {
   const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, mode);
@@ -147,7 +148,7 @@ export function writeNewFile(path: string, content: string, mode: number): void 
   }
 }
 
-/** Makes a folder. @returns whether it was not there before @throws system errors, also where its parent is missing */
+/** Makes a folder. @returns whether it is new @throws system errors, also if its parent is missing */
 export function makeFolder(path: string, mode: number): boolean {
   try {
     mkdirSync(path, { mode });
@@ -159,9 +160,9 @@ export function makeFolder(path: string, mode: number): boolean {
 }
 
 /**
- * Replaces a file so that at any moment, also after a power cut, either the old or the new content is there whole:
- * temp file, fsync, rename, fsync of the folder. Without `durable` the two fsyncs are left out: for what can be derived
- * again. `content` leaves out the second: after a power cut it may be the old content that is there.
+ * Replaces a file so that at any moment, even after a power cut, it has either the old or the new content completely:
+ * temporary file, fsync, rename, fsync of the folder. Without `durable` there is no fsync, which is for content that
+ * can be derived again. `content` leaves out the second one: after a power cut, the file may have the old content.
  */
 export function replaceFile(
   path: string,
@@ -170,7 +171,7 @@ export function replaceFile(
     readonly mode: number;
     readonly durable: boolean | 'content';
     readonly tempPath?: string;
-    /** What its time of modification becomes, in seconds since 1970. */ readonly modifiedSec?: number;
+    /** The time of modification that it gets, in seconds since 1970. */ readonly modifiedSec?: number;
   },
 ): void {
   const temp = options.tempPath ?? `${path}.docker-preloader`;
@@ -193,7 +194,7 @@ export function replaceFile(
   if (options.durable === true) syncFolder(dirname(path));
 }
 
-/** Gives a temporary file its name; where that fails, it is not left behind. @throws system errors */
+/** Gives a temporary file its name. If that fails, the file is removed. @throws system errors */
 export function moveTemp(temp: string, path: string): void {
   try {
     renameSync(temp, path);
@@ -202,12 +203,15 @@ export function moveTemp(temp: string, path: string): void {
   }
 }
 
-/** The error of a step that has begun a temporary file, once that is gone. What cannot be removed, either, the next run removes. */
+/**
+ * Removes a temporary file and returns the error of the step that made it. If the file cannot be removed either, the
+ * next run removes it.
+ */
 export function withoutTemp(temp: string, error: unknown): unknown {
   try {
     rmSync(temp, { recursive: true, force: true });
   } catch {
-    // The first error is the one to tell.
+    // The first error is the one to report.
   }
   return error;
 }
@@ -222,7 +226,7 @@ function syncFolder(path: string): void {
   }
 }
 
-/** Makes a symlink, or replaces one in one step. */
+/** Makes a symlink, or replaces one atomically. */
 export function replaceLink(path: string, target: string): void {
   try {
     symlinkSync(target, path);
@@ -237,7 +241,7 @@ export function replaceLink(path: string, target: string): void {
   moveTemp(temp, path);
 }
 
-/** Makes a folder with its parents; one that is there stays as it is. */
+/** Makes a folder with its parents. An existing folder stays as it is. */
 export function ensureFolder(path: string, mode: number): void {
   mkdirSync(path, { recursive: true, mode });
 }

@@ -8,16 +8,19 @@ import { oneLine } from '../text/one-line.ts';
 const levels: Record<Priority, number> = { error: 3, warning: 4, notice: 5, info: 6 };
 
 const JOURNAL_SOCKET = '/run/systemd/journal/socket';
-/** Larger datagrams may not fit the socket's buffer; journald takes those as a file, which our short entries never need. */
+/**
+ * Larger datagrams may not fit the socket's buffer. journald takes them as a file, which our short entries never need.
+ */
 const MAX_ENTRY_BYTES = 64 * 1024;
 
-/** Further fields of a journal entry, without the prefix that we give them: `LABEL` becomes `PRELOADER_LABEL`. */
+/** Further fields of a journal entry, without the prefix that they get: `LABEL` becomes `PRELOADER_LABEL`. */
 export type Fields = Readonly<Record<string, string | number | undefined>>;
 
 /**
- * Logs one event in one line, with the MESSAGE_ID by which the catalog explains it. With stderr connected to the journal it
- * becomes a structured entry through journald's native socket (systemd's "Native Journal Protocol"); otherwise a line on stderr, with sd-daemon(3)'s `<n>` in front unless it is a
- * terminal. Never spawns, never throws.
+ * Logs one event in one line, with the MESSAGE_ID by which the catalog explains it. If stderr is connected to the
+ * journal, it becomes a structured entry through journald's native socket (systemd's "Native Journal Protocol").
+ * Otherwise it is a line on stderr, with sd-daemon(3)'s `<n>` in front unless that is a terminal. Never spawns, never
+ * throws.
  */
 export function log(
   name: EventName,
@@ -31,8 +34,8 @@ export function log(
 }
 
 /**
- * Whether stderr goes to the journal: JOURNAL_STREAM names the device and inode of the stream that the service manager
- * gave us (systemd.exec(5)), and a unit may have sent stderr elsewhere since.
+ * Whether stderr goes to the journal. JOURNAL_STREAM names the device and inode of the stream that the service manager
+ * gave us (systemd.exec(5)), and stderr may have been redirected since.
  */
 export function isJournal(): boolean {
   const stream = process.env['JOURNAL_STREAM'];
@@ -53,7 +56,8 @@ function sendEntry(name: EventName, message: string, fields: Fields, priority: P
     field('CODE_FILE', file),
     field('PRELOADER_CODE', name),
   ];
-  // journald looks up the unit by our PID, and finds none once we have ended. For this field of root's, `journalctl -u` shows the entry all the same.
+  // journald looks up the unit by our PID, and finds none once we have ended. With this field, which root may set,
+  // `journalctl -u` shows the entry all the same.
   ownUnit ??= unitOfProcess('self');
   if (ownUnit !== '') parts.push(field('OBJECT_SYSTEMD_UNIT', ownUnit));
   for (const [key, value] of Object.entries(fields))
@@ -66,7 +70,7 @@ function sendEntry(name: EventName, message: string, fields: Fields, priority: P
   }
 }
 
-/** A value with a newline goes as name, newline, length (64 bit little endian), value, newline. */
+/** A value with a newline is sent as name, newline, length (64 bits, little-endian), value, newline. */
 function field(name: string, value: string): Buffer {
   if (!value.includes('\n')) return Buffer.from(`${name}=${value}\n`);
   const bytes = Buffer.from(value);

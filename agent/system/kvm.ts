@@ -1,8 +1,8 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 
 /**
- * Whether this machine's processor itself can run a virtual machine: QEMU starts on other /dev/kvm too, and guests die
- * there.
+ * Whether this machine's processor itself can run a virtual machine. QEMU also starts with another kind of /dev/kvm,
+ * but guests die there.
  */
 export function hasKvm(): boolean {
   try {

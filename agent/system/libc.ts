@@ -3,8 +3,9 @@ import { constants } from 'node:os';
 
 /**
  * System calls that neither Node nor Bun offers: mount(2), umount2(2), flock(2), syncfs(2), unix datagrams, alarm(2),
- * poll(2), posix_fadvise(2), cachestat(2), getdents64(2) and the monotonic clock. They go through the runtime's own foreign function interface: `bun:ffi` in the executable, koffi
- * under Node. Spawning mount(8) instead costs 10 ms a call, this 0.3 ms.
+ * poll(2), posix_fadvise(2), cachestat(2), getdents64(2) and the monotonic clock. They are called through the foreign
+ * function interface of the runtime: `bun:ffi` in the executable, koffi under Node. A call takes 0.3 ms; spawning
+ * mount(8) instead would take 10 ms.
  */
 interface Libc {
   call(name: keyof typeof signatures, ...args: readonly Argument[]): number;
@@ -28,7 +29,7 @@ const signatures = {
   madvise: ['unsigned long', 'unsigned long', 'int'],
   getdirentries64: ['int', 'pointer', 'unsigned long', 'pointer'],
   posix_fadvise: ['int', 'unsigned long', 'unsigned long', 'int'],
-  /** For calls that libc has no function for, with four arguments. */
+  /** For calls with four arguments for which libc has no function. */
   syscall: ['unsigned long', 'int', 'pointer', 'pointer', 'int'],
   clock_gettime: ['int', 'pointer'],
 } as const satisfies Record<string, readonly Type[]>;
@@ -40,7 +41,7 @@ function libc(): Libc {
   return loaded;
 }
 
-/** What we use of `bun:ffi`; its types are not installed, since the sources also run under Node. */
+/** The part of `bun:ffi` that we use. Its types are not installed, because the sources also run under Node. */
 interface BunFfi {
   dlopen(
     file: string,
@@ -67,7 +68,7 @@ function bunLibc(): Libc {
   };
 }
 
-/** What we use of koffi. */
+/** The part of koffi that we use. */
 interface Koffi {
   load(file: string): {
     func(name: string, result: string, parameters: string[]): (...args: readonly Argument[]) => number;
@@ -95,12 +96,12 @@ function koffiLibc(): Libc {
 }
 
 const errorNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
-// EAGAIN and EWOULDBLOCK share a number on Linux; Node reports EAGAIN.
+// EAGAIN and EWOULDBLOCK are the same number on Linux, which Node reports as EAGAIN.
 errorNames.set(constants.errno.EAGAIN, 'EAGAIN');
 
 /**
  * Calls a function of libc and returns its result.
- * @throws an Error with `code` (such as `EBUSY`) and `syscall`, as node:fs throws them, when it returns -1
+ * @throws an Error with `code` (such as `EBUSY`) and `syscall`, like those of node:fs, if it returns -1
  */
 export function systemCall(name: keyof typeof signatures, ...args: readonly Argument[]): number {
   const result = libc().call(name, ...args);
@@ -110,7 +111,7 @@ export function systemCall(name: keyof typeof signatures, ...args: readonly Argu
   throw Object.assign(new Error(`${code}: ${name} failed`), { code, errno, syscall: name });
 }
 
-/** A string as the zero-terminated bytes that C takes. */
+/** A string as zero-terminated bytes for C. */
 export function cString(text: string): Buffer {
   return Buffer.from(`${text}\0`);
 }

@@ -5,7 +5,10 @@ import { systemCall } from './libc.ts';
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 
-/** Whether another process holds a flock(2) on the file. Asks without waiting and lets go at once. No file: false. */
+/**
+ * Whether another process holds a flock(2) on the file. It is tested without waiting, and released at once. False if
+ * the file does not exist.
+ */
 export function isFileLocked(path: string): boolean {
   const lock = tryLock(path, constants.O_RDONLY);
   if (lock === 'held') return true;
@@ -17,7 +20,10 @@ export interface Lock {
   release(): void;
 }
 
-/** Takes the flock on a file, which is created, or says that another process holds it. Ends with the process, too. */
+/**
+ * Takes the flock on a file, which is created if needed, or says that another process holds it. The lock also ends with
+ * the process.
+ */
 export function tryLockFile(path: string): Lock | 'held' {
   return tryLock(path, constants.O_RDWR | constants.O_CREAT) ?? 'held';
 }

@@ -15,11 +15,11 @@ export interface MountPoint {
 }
 
 /**
- * Mounts a filesystem of a disk: read-only, and so that nothing on it can act as a device, gain rights or be executed
- * from there (containers still execute it: their overlay mount is another mount).
- * ext4 gets `noload`: a journal is not replayed, since that would write. erofs refuses that option.
- * And `errors=continue`: else a damaged disk whose superblock says `errors=panic` would take the guest down, read-only as
- * it is (fs/ext4/super.c, ext4_handle_error).
+ * Mounts the filesystem of a disk read-only. Nothing on it can act as a device, gain privileges or be executed from
+ * there. Containers can still execute it, because their overlay is a separate mount. ext4 gets `noload`, so that a
+ * journal is not replayed, which would write; erofs refuses that option. It also gets `errors=continue`. Otherwise a
+ * damaged disk whose superblock says `errors=panic` would crash the guest, even though it is read-only
+ * (fs/ext4/super.c, ext4_handle_error).
  * @throws a system error of mount(2)
  */
 export function mountReadOnly(device: string, path: string, filesystem: 'ext4' | 'erofs'): void {
@@ -35,9 +35,10 @@ export function mountReadOnly(device: string, path: string, filesystem: 'ext4' |
 }
 
 /**
- * Mounts an overlay, to find out whether the kernel can here. With `volatile`, unmounting it does not write out first what
- * waits to be written to the upper's filesystem, all of it (fs/overlayfs/super.c, ovl_sync_fs); since Linux 5.10.
- * @param options `lower`: the uppermost first
+ * Mounts an overlay, to find out whether the kernel can do that here. With `volatile` (since Linux 5.10), unmounting it
+ * does not first write out everything that is waiting to be written to the upper filesystem (fs/overlayfs/super.c,
+ * ovl_sync_fs).
+ * @param options `lower`: the topmost first
  * @throws a system error of mount(2)
  */
 export function mountOverlay(
@@ -54,7 +55,7 @@ export function mountOverlay(
 }
 
 /**
- * Gives this process a mount namespace of its own, so that what it mounts is seen by nobody and ends with it.
+ * Gives this process a mount namespace of its own, so that nobody else sees its mounts and they end with it.
  * @throws a system error of unshare(2)
  */
 export function enterPrivateMountNamespace(): void {
@@ -75,17 +76,23 @@ export function mountAgain(source: string, path: string): void {
   systemCall('mount', cString(source), cString(path), null, MS_BIND, null);
 }
 
-/** Unmounts; with `detach` also what is still in use, or gone. @throws a system error of umount2(2) */
+/**
+ * Unmounts. With `detach`, also a mount that is still in use, or whose device is gone.
+ * @throws a system error of umount2(2)
+ */
 export function unmount(path: string, detach: boolean = false): void {
   systemCall('umount2', cString(path), detach ? MNT_DETACH : 0);
 }
 
-/** The mounts that a process sees: `self`, or `1` for those that dockerd will see. Read it once, it can be long. */
+/**
+ * The mounts that a process sees: `self`, or `1` for those that dockerd will see. The list can be long, so read it
+ * once.
+ */
 export function readMounts(process: 'self' | '1' = 'self'): MountPoint[] {
   return parseMountInfo(readFileSync(`/proc/${process}/mountinfo`, 'utf8'));
 }
 
-/** Parses mountinfo; a line that is not of its form is passed over. */
+/** Parses mountinfo. Malformed lines are ignored. */
 export function parseMountInfo(text: string): MountPoint[] {
   const mounts: MountPoint[] = [];
   for (const line of text.split('\n')) {

@@ -1,21 +1,24 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { systemCall } from './libc.ts';
 
-/** The same on all architectures (asm-generic/unistd.h); since Linux 6.5. */
+/** The same number on all architectures (asm-generic/unistd.h), since Linux 6.5. */
 const SYS_CACHESTAT = 451;
 const POSIX_FADV_WILLNEED = 3;
 export const PAGE_BYTES = 4096;
-/** A gap of so many pages is read as fast as left out where a disk gives 3000 reads and 125 MB a second. */
+/** On a disk with 3000 reads and 125 MB a second, reading a gap of this many pages takes as long as skipping it. */
 const GAP_PAGES = 10;
 
-/** Asks for a part of a file to be read into the page cache; waits only where the device's queue is full. @throws Error with the error's number */
+/**
+ * Asks for a part of a file to be read into the page cache. It waits only if the device's queue is full.
+ * @throws Error with the error's number
+ */
 export function willNeed(fd: number, offset: number, length: number): void {
   const error = systemCall('posix_fadvise', fd, offset, length, POSIX_FADV_WILLNEED);
   if (error !== 0) throw new Error(`posix_fadvise failed with error ${error}`);
 }
 
 /**
- * Which parts of a file are in the page cache, in bytes, with small gaps closed. Nothing of it is read for that.
+ * Which parts of a file are in the page cache, in bytes, with small gaps closed. The file itself is not read.
  * @throws system errors; ENOSYS on kernels older than 6.5
  */
 export function piecesInMemory(path: string): { readonly offset: number; readonly length: number }[] {
@@ -33,7 +36,7 @@ export function piecesInMemory(path: string): { readonly offset: number; readonl
   }
 }
 
-/** Halves a range until each part is wholly there or wholly not: files are mostly one or the other. */
+/** Halves a range until each part is completely in memory or not at all, which whole files mostly are. */
 function collect(fd: number, first: number, end: number, runs: { first: number; end: number }[]): void {
   if (first === end) return;
   const pages = pagesInMemory(fd, first, end);
@@ -50,7 +53,7 @@ function collect(fd: number, first: number, end: number, runs: { first: number; 
 }
 
 const range = Buffer.alloc(16);
-/** cache, dirty, writeback, evicted and recently evicted pages. */
+/** The numbers of cached, dirty, writeback, evicted and recently evicted pages. */
 const found = Buffer.alloc(40);
 
 function pagesInMemory(fd: number, first: number, end: number): number {

@@ -4,8 +4,9 @@ import { isENOENT } from './errors.ts';
 import { linkTarget } from './files.ts';
 
 /**
- * A path without symlinks, as the kernel names what is mounted there (mountinfo), also where it is not there yet, and where
- * a symlink leads to what is not there yet. What cannot be resolved is returned as it is: who uses it says why.
+ * A path without symlinks, as the kernel writes mount points (mountinfo). It also works if the path, or what a symlink
+ * leads to, does not exist yet. A path that cannot be resolved is returned as it is, and whoever uses it reports the
+ * reason.
  */
 export function realPathOf(path: string): string {
   try {

@@ -1,6 +1,6 @@
 import { isENOENT, messageOf, PreloaderError } from './errors.ts';
 
-/** Programs that a build may call, with the Debian package that brings each. */
+/** The programs that a build may call, with the Debian package of each. */
 const packages = {
   'qemu-img': 'qemu-utils',
   'qemu-system-x86_64': 'qemu-system-x86',
@@ -18,9 +18,9 @@ export type Tool = keyof typeof packages;
 
 /**
  * Runs a program to its end.
- * @param input the file descriptor that it reads from; nothing where undefined
+ * @param input `inherit` for our own standard input; undefined for none
  * @returns what it printed
- * @throws PreloaderError TOOL_MISSING with the package, BUILD_FAILED with what it said
+ * @throws PreloaderError TOOL_MISSING with the package, BUILD_FAILED with its error output
  */
 export async function runTool(tool: Tool, args: readonly string[], input?: 'inherit'): Promise<string> {
   const { execa } = await import('execa');

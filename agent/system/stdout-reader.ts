@@ -4,8 +4,8 @@ import { poll, POLLERR, POLLHUP } from './poll.ts';
 const STDOUT = 1;
 
 /**
- * Ends in peace when the reader of our output has seen enough, as with `| head`, where a program in C would get SIGPIPE; with
- * a line where the output cannot be written.
+ * Ends quietly when the reader of our output has seen enough, as with `| head`, where a program in C would get SIGPIPE.
+ * If the output cannot be written, ends with a line that says so.
  */
 export function endWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -15,7 +15,7 @@ export function endWithReader(): void {
   });
 }
 
-/** Whether anybody still reads our output: who has nothing to write would not notice. */
+/** Whether anybody still reads our output, which a program that has nothing to write would not notice. */
 export function hasReader(): boolean {
   return (poll(STDOUT, 0) & (POLLERR | POLLHUP)) === 0;
 }

@@ -1,12 +1,15 @@
 import { commandOutput } from './command-output.ts';
 
-/** The service manager answers in milliseconds, or is stuck. */
+/** The service manager either answers within milliseconds or is stuck. */
 export const SYSTEMCTL_TIMEOUT_MS = 10_000;
 
-/** Properties by name; one that is a list has a value for each element. */
+/** Properties by name. A list has one value for each element. */
 export type Properties = ReadonlyMap<string, readonly string[]>;
 
-/** Parses `systemctl show`: NAME=VALUE lines, an empty line between units; elements of a list of structures have a line each. */
+/**
+ * Parses `systemctl show`: NAME=VALUE lines, with an empty line between units. In a list of structures, each element
+ * has a line of its own.
+ */
 export function parseShow(text: string): Properties[] {
   return text
     .split('\n\n')
@@ -21,7 +24,7 @@ export function parseShow(text: string): Properties[] {
     });
 }
 
-/** Asks the service manager for properties of a unit; one that is not there has some, too. @throws */
+/** Asks the service manager for properties of a unit. Even a unit that does not exist has some. @throws Error */
 export async function showUnit(unit: string, ...names: readonly string[]): Promise<Properties> {
   return (
     parseShow(

@@ -4,15 +4,15 @@ import { isENOENT, messageOf } from './errors.ts';
 
 /** A watch for one change. */
 export interface FolderWatch {
-  /** Resolves at the first change. Nothing is watched from then on, so that a storm of changes costs no more than one. */
+  /** Resolves at the first change. After that nothing is watched, so that many changes cost no more than one. */
   readonly changed: Promise<void>;
   close(): void;
 }
 
 /**
- * Watches folders for names that come, go or are replaced. One that is not there yet is watched for in the nearest folder
- * above it that is.
- * @throws system errors, where this user may not watch them or too much is watched already (inotify(7))
+ * Watches folders for names that appear, disappear or are replaced. For a folder that does not exist yet, the nearest
+ * existing folder above it is watched.
+ * @throws system errors, if this user may not watch them or the limit of watches is reached (inotify(7))
  */
 export function watchFolders(folders: readonly string[]): FolderWatch {
   const watchers: FSWatcher[] = [];
@@ -41,7 +41,7 @@ export function watchFolders(folders: readonly string[]): FolderWatch {
   return { changed, close };
 }
 
-/** Watches folders, or looks at them now and then where that is not to be had. @param tell is told why */
+/** Watches folders, or looks at them now and then if they cannot be watched. @param tell is called with the reason */
 export function watchOrPollFolders(
   folders: readonly string[],
   everyMs: number,
@@ -56,8 +56,7 @@ export function watchOrPollFolders(
 }
 
 /**
- * The same by looking now and then. A name that comes, goes or is replaced is a change
- * of its folder's time.
+ * The same by looking now and then. Whenever a name appears, disappears or is replaced, the time of its folder changes.
  */
 export function pollFolders(folders: readonly string[], everyMs: number): FolderWatch {
   const first = describeFolders(folders);
@@ -90,7 +89,7 @@ function watchNearest(folder: string, tell: () => void): FSWatcher {
   for (let path = folder; ; path = dirname(path)) {
     try {
       const watcher = watchFolder(path, awaited, tell);
-      // It may have come between our two looks.
+      // It may have appeared between our two looks.
       if (awaited !== undefined && existsSync(join(path, awaited))) tell();
       return watcher;
     } catch (error) {
@@ -100,10 +99,10 @@ function watchNearest(folder: string, tell: () => void): FSWatcher {
   }
 }
 
-/** @param awaited the one name that matters; undefined: all do */
+/** @param awaited the only name that matters; undefined if all do */
 function watchFolder(path: string, awaited: string | undefined, tell: () => void): FSWatcher {
   const watcher = watch(path, (_, name) => {
-    // A folder that goes is told of by its own name.
+    // When the folder itself is removed, the event has the folder's own name.
     if (awaited === undefined || name === null || name === awaited || name === basename(path)) tell();
   });
   return watcher.on('error', tell);

@@ -29,7 +29,7 @@ function describe(issue: zod.core.$ZodIssue, value: unknown): string {
   return `${prefix}expected ${issue.message}, found ${found}`;
 }
 
-/** A value in few words, for a message. */
+/** A short description of a value, for a message. */
 export function describeValue(value: unknown): string {
   const text = JSON.stringify(value) ?? 'nothing';
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;

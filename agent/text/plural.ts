@@ -5,7 +5,7 @@ export function plural(count: number, noun: string): string {
 
 const MAX_NAMES = 8;
 
-/** Names in a message: the first of them, and how many more there are. */
+/** Names for a message: the first ones, and how many more there are. */
 export function listNames(names: readonly string[]): string {
   const shown = names.slice(0, MAX_NAMES).join(', ');
   return names.length > MAX_NAMES ? `${shown} and ${names.length - MAX_NAMES} more` : shown;

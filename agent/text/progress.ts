@@ -1,8 +1,8 @@
 import { megabytes } from './megabytes.ts';
 
-/** Tells how far a build is. */
+/** Reports how far a build has come. */
 export interface Progress {
-  /** The sum of what will be read, once it is known. */
+  /** Sets how much will be read in all, once it is known. */
   expect(totalBytes: number): void;
   step(text: string): void;
   read(bytes: number): void;
@@ -11,7 +11,9 @@ export interface Progress {
 
 const REDRAW_MS = 200;
 
-/** On a terminal a line that changes, with rate and remaining time; otherwise a plain line for each step. */
+/**
+ * On a terminal, one line that is updated with the rate and the remaining time. Otherwise, a plain line for each step.
+ */
 export function makeProgress(
   stream: NodeJS.WriteStream,
   quiet: boolean,

@@ -1,12 +1,12 @@
 import { describeValue } from './parse-json.ts';
 
-/** Looks at a value; throws an Error that names the key, what was expected and what was found. */
+/** Checks a value. Throws an Error that names the key, what was expected and what was found. */
 export type Shape = (value: unknown, key: string) => void;
 
 /**
- * Checks the shape of what this program writes itself, manifests and ledgers: these are read at each boot, where zod would
- * cost a tenth of the time to READY, and dockerd's configuration, which many machines have. What people write for us goes
- * through zod.
+ * Checks the shape of manifests and ledgers, which this program writes itself, and of dockerd's configuration, which
+ * many machines have. They are read at every boot, where zod would take a tenth of the time to READY. What people write
+ * for us goes through zod.
  * @throws Error as parseJson throws it
  */
 export function checkShape(value: unknown, shape: Shape): void {
@@ -35,7 +35,7 @@ export const whole: Shape = (value, key) => {
   if (!Number.isSafeInteger(value)) expected(key, typeof value === 'number' ? 'int' : 'number', value);
 };
 
-/** A text of a form that is described by `what`. */
+/** A text that matches a pattern, which `what` describes. */
 export function matching(pattern: RegExp, what: string): Shape {
   return (value, key) => {
     if (typeof value !== 'string') expected(key, 'string', value);
@@ -57,7 +57,7 @@ export function listOf(shape: Shape): Shape {
   };
 }
 
-/** An object whose names may be any. */
+/** An object with any names. */
 export function recordOf(shape: Shape): Shape {
   return (value, key) => {
     if (!isObject(value)) expected(key, 'record', value);
@@ -65,7 +65,7 @@ export function recordOf(shape: Shape): Shape {
   };
 }
 
-/** An object with these names; it may have more, which a newer minor version knows. */
+/** An object with these names. It may have more, from a newer minor version. */
 export function objectOf(shapes: Readonly<Record<string, Shape>>): Shape {
   const entries = Object.entries(shapes);
   return (value, key) => {

@@ -4,7 +4,7 @@ import { cutToWidth, paddingOf, widthOf, wrap, type Terminal } from './terminal.
 
 export type Style = 'green' | 'yellow' | 'red' | 'bold';
 
-/** A cell of a table; its style is put on once its width is known. */
+/** A cell of a table. Its style is applied after its width is known. */
 export interface Cell {
   readonly text: string;
   readonly style?: Style;
@@ -12,22 +12,25 @@ export interface Cell {
 
 export interface Column {
   readonly title: string;
-  /** The sooner it is left out on a narrow terminal, the lower; without a number it is never left out. */
+  /**
+   * How useful the column is. On a narrow terminal the least useful columns are left out first; without a number, it
+   * never is.
+   */
   readonly use?: number;
-  /** It may be cut to so many cells before anything of more use is left out; without a number it is not. */
+  /** The width to which it may be cut before a more useful column is left out. Without a number, it is not cut. */
   readonly least?: number;
-  /** Of a path, the end tells more. */
+  /** Whether to keep the end when cutting: the end of a path says more. */
   readonly keepEnd?: boolean;
 }
 
 const GAP = 2;
-/** Where even what is never left out does not fit. */
+/** The least width of a column when even the columns that are never left out do not fit. */
 const LEAST = 6;
 
 /**
- * An empty line and the lines of a table, its header first; nothing where it has no rows. On a terminal they fit: columns of
- * the least use are cut, then left out; elsewhere all is there. Names are shown, whatever is in them, and never obeyed by
- * the terminal.
+ * An empty line and then the lines of a table, with its header first; nothing if it has no rows. On a terminal they fit
+ * the width: the least useful columns are cut, then left out. Elsewhere, everything is printed. Whatever names contain,
+ * they are shown and never obeyed by the terminal.
  */
 export function tableSection(
   columns: readonly Column[],
@@ -81,7 +84,7 @@ function fit(places: readonly Place[], columns: number | undefined): readonly Pl
   }
 }
 
-/** Takes from columns what does not fit, from those of the least use first, and from none more than it can give. */
+/** Cuts columns until they fit, the least useful ones first, and none below its least width. */
 function cutDown(places: readonly Place[], columns: number, leastOf: (place: Place) => number): readonly Place[] {
   let over = totalOf(places) - columns;
   const widths = new Map(places.map((place) => [place.index, place.width]));
@@ -93,7 +96,7 @@ function cutDown(places: readonly Place[], columns: number, leastOf: (place: Pla
   return places.map((place) => ({ ...place, width: widths.get(place.index) ?? place.width }));
 }
 
-/** Takes from the widest of those that are left. */
+/** Cuts the widest of the remaining columns. */
 function cutEvenly(places: readonly Place[], columns: number): readonly Place[] {
   let cut = places;
   while (totalOf(cut) > columns) {
@@ -115,14 +118,17 @@ function format(
   return paint(cut, style, terminal) + (isLast ? '' : paddingOf(cut, width));
 }
 
-/** The lines of a text between tables, as wide as the terminal; shown, whatever is in it, as names in a table are. */
+/**
+ * The lines of a text between tables, wrapped to the width of the terminal. As in tables, characters that a terminal
+ * would obey are shown.
+ */
 export function wrapped(text: string, { columns }: Terminal): string[] {
   const clean = oneLine(text);
   return columns === undefined ? [clean] : wrap(clean, columns, '  ');
 }
 
-/** A text in a style, where the terminal has colours. */
+/** A text in a style, if the terminal has colours. */
 export function paint(text: string, style: Style | undefined, { color }: Terminal): string {
-  // The terminal was looked at already: Node would look at its own stdout again.
+  // The terminal was examined already; Node would examine its own stdout again.
   return style === undefined || !color ? text : styleText(style, text, { validateStream: false });
 }

@@ -1,13 +1,13 @@
-/** What may be sent to where the output goes. */
+/** What the destination of the output can show. */
 export interface Terminal {
-  /** Cells in a line, or undefined where lines may be as long as they like. */
+  /** The number of cells in a line, or undefined if lines may have any length. */
   readonly columns: number | undefined;
   readonly color: boolean;
 }
 
 const DEFAULT_COLUMNS = 80;
 
-/** A terminal has a width, and colours unless NO_COLOR (no-color.org) is set; a pipe or a file has neither. */
+/** A terminal has a width, and colours unless NO_COLOR (no-color.org) is set. A pipe or a file has neither. */
 export function terminalOf(
   stream: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>,
   env: Readonly<Record<string, string | undefined>> = process.env,
@@ -18,7 +18,10 @@ export function terminalOf(
 }
 
 const segmenter = new Intl.Segmenter();
-/** Two cells wide: East Asian Wide and Fullwidth (Unicode, UAX #11), as far as scripts and emoji tell. */
+/**
+ * Characters that are two cells wide: East Asian Wide and Fullwidth (Unicode, UAX #11), approximated by scripts and
+ * emoji.
+ */
 const WIDE =
   /^[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]|\ufe0f/u;
 const EMPTY = /^[\p{M}\p{Cf}]+$/u;
@@ -34,7 +37,7 @@ function segmentWidth(segment: string): number {
   return EMPTY.test(segment) ? 0 : WIDE.test(segment) ? 2 : 1;
 }
 
-/** Cuts a text to so many cells, at its end or its start; where anything is left out, an ellipsis stands for it. */
+/** Cuts a text to a number of cells, at its end or its start. An ellipsis stands for what is left out. */
 export function cutToWidth(text: string, width: number, at: 'start' | 'end' = 'end'): string {
   if (widthOf(text) <= width) return text;
   const segments = [...segmenter.segment(text)].map(({ segment }) => segment);
@@ -49,12 +52,15 @@ export function cutToWidth(text: string, width: number, at: 'start' | 'end' = 'e
   return at === 'start' ? `…${kept.toReversed().join('')}` : `${kept.join('')}…`;
 }
 
-/** The spaces that fill a text up to so many cells. */
+/** The spaces that pad a text to a number of cells. */
 export function paddingOf(text: string, width: number): string {
   return ' '.repeat(Math.max(0, width - widthOf(text)));
 }
 
-/** Breaks a text between words into lines of at most so many cells; a longer word gets a line of its own and stays whole. */
+/**
+ * Breaks a text between words into lines of at most this many cells. A longer word gets a line of its own and stays
+ * whole.
+ */
 export function wrap(text: string, width: number, indent: string): string[] {
   const lines: string[] = [];
   let line = '';
