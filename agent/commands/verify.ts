@@ -190,7 +190,7 @@ function usersLayers({ dataRoot, plan }: Preload): Place[] {
   const places = new Map<string, Place>();
   for (const { chains, diffIDs } of plan.catalogue.images.values()) {
     chains.forEach((chain, index) => {
-      const layer = store.ownership(chain) === 'user' ? store.userLayer(chain) : undefined;
+      const layer = store.layers.ownership(chain) === 'user' ? store.layers.users(chain) : undefined;
       if (layer === undefined) return;
       places.set(chain, {
         what: `layer ${chain} of your own`,
@@ -199,7 +199,7 @@ function usersLayers({ dataRoot, plan }: Preload): Place[] {
         diffID: diffIDs[index] ?? '',
         diffPath: overlayPaths(dataRoot).link(layer.link),
         tarSplitPath: `${store.paths.layer(chain)}/${TAR_SPLIT}`,
-        sizeBytes: store.sizeOf(chain),
+        sizeBytes: store.layers.sizeOf(chain),
         budget: undefined,
       });
     });

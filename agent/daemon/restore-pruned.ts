@@ -146,7 +146,9 @@ class Restoration {
     return [...new Set([...this.#pruned.images, ...named])].flatMap((id) => {
       const image = plan.wanted.get(id);
       const top = image?.chains.at(-1);
-      return image === undefined || store.images.has(id) || (top !== undefined && !store.hasLayer(top)) ? [] : [image];
+      return image === undefined || store.images.has(id) || (top !== undefined && !store.layers.has(top))
+        ? []
+        : [image];
     });
   }
 

@@ -31,13 +31,14 @@ export function resultProblems(store: Store, { content, kept, pinned }: Expected
   const problems: string[] = [];
   for (const chain of content.layers.keys()) {
     if (kept.has(chain)) continue;
-    if (store.ownership(chain) !== 'ours') problems.push(`layer ${chain} has no record`);
+    if (store.layers.ownership(chain) !== 'ours') problems.push(`layer ${chain} has no record`);
     else if (statSync(overlay.link(ownLayerNames(chain).link), { throwIfNoEntry: false })?.isDirectory() !== true)
       problems.push(`the files of layer ${chain} are not there`);
   }
   for (const id of content.images.keys()) if (!store.images.has(id)) problems.push(`image ${id} is not there`);
   for (const [reference, id] of content.references)
     if (store.referenceStore.references.get(reference) !== id) problems.push(`${reference} does not name ${id}`);
-  for (const chain of pinned) if (!store.hasPin(chain, false)) problems.push(`the pin of layer ${chain} is not there`);
+  for (const chain of pinned)
+    if (!store.mounts.hasPin(chain, false)) problems.push(`the pin of layer ${chain} is not there`);
   return problems;
 }

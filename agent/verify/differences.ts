@@ -102,17 +102,19 @@ class Differences {
   }
 
   #hasOwnLayer(): boolean {
-    return [...this.#input.plan.content.layers.keys()].some((chain) => this.#input.store.ownership(chain) === 'ours');
+    return [...this.#input.plan.content.layers.keys()].some(
+      (chain) => this.#input.store.layers.ownership(chain) === 'ours',
+    );
   }
 
   #addLayer(step: Extract<Step, { do: 'link-layer' | 'record-layer' }>): void {
     const { store } = this.#input;
     this.#settled.delete(step.chain);
-    if (!store.layers.has(step.chain) && !this.#needed.has(step.chain)) {
+    if (!store.layers.recorded.has(step.chain) && !this.#needed.has(step.chain)) {
       if (step.do === 'link-layer') this.#dueOf(step.label).layers += 1;
       return;
     }
-    const present = store.ownLayer(step.chain);
+    const present = store.layers.own(step.chain);
     const folder = `overlay2/${present.cacheId}`;
     const record = `image/overlay2/layerdb/sha256/${step.chain.slice('sha256:'.length)}`;
     const parts: readonly (readonly [file: string, expected: string, found: string | undefined])[] =
@@ -211,7 +213,7 @@ class Differences {
 
   /** Where a layer is due with its pin, or goes with it, that was told. */
   #pins(): Finding[] {
-    const missing = [...this.#unpinned].filter((chain) => this.#input.store.layers.has(chain)).length;
+    const missing = [...this.#unpinned].filter((chain) => this.#input.store.layers.recorded.has(chain)).length;
     const stale = this.#input.plan.steps.some((step) => step.do === 'remove-layer') ? 0 : this.#staleCount;
     const tell = (count: number, what: string): Finding[] =>
       count === 0 ? [] : [this.#differs(`${plural(count, 'pin')}, by which layers outlast a prune, ${what}`, {})];
@@ -222,7 +224,7 @@ class Differences {
   mounts(): Finding[] {
     const { store, plan, disks } = this.#input;
     const linked = disks.filter(({ path }) =>
-      [...plan.content.layers.keys()].some((chain) => store.ownLayer(chain).diff?.startsWith(`${path}/`) === true),
+      [...plan.content.layers.keys()].some((chain) => store.layers.own(chain).diff?.startsWith(`${path}/`) === true),
     );
     return findHiddenMounts(linked).map(({ label = '' }) =>
       this.#damagedFinding(
@@ -244,7 +246,7 @@ class Differences {
       pinned: new Set(),
     }).map((problem) => this.#damagedFinding(problem, {}));
     for (const chain of of(layers).keys()) {
-      const { diff } = store.ownLayer(chain);
+      const { diff } = store.layers.own(chain);
       const source = plan.catalogue.layers.get(chain)?.find((layer) => layer.diffPath === diff);
       const file = join(store.paths.layer(chain), TAR_SPLIT);
       if (
@@ -260,7 +262,9 @@ class Differences {
         ),
       );
     }
-    const unpinned = [...plan.pinned].filter((chain) => !this.#unpinned.has(chain) && !store.hasPin(chain, true));
+    const unpinned = [...plan.pinned].filter(
+      (chain) => !this.#unpinned.has(chain) && !store.mounts.hasPin(chain, true),
+    );
     for (const chain of unpinned)
       problems.push(
         this.#toReplace(
@@ -289,14 +293,14 @@ class Differences {
   leftOver(): Finding[] {
     const { store, plan, cure } = this.#input;
     const removed = new Set(plan.steps.flatMap((step) => (step.do === 'remove-layer' ? [step.chain] : [])));
-    const unknown = [...store.layers].filter(
+    const unknown = [...store.layers.recorded].filter(
       (chain) =>
         !plan.content.layers.has(chain) &&
         !removed.has(chain) &&
         readTextIfThere(`${store.paths.layer(chain)}/cache-id`)?.trim() === ownCacheId(chain),
     );
     const unpinned = new Set(plan.steps.flatMap((step) => (step.do === 'unpin-layer' ? [step.chain] : [])));
-    const strayPins = store.pinnedLayers().filter((chain) => !plan.pinned.has(chain) && !unpinned.has(chain));
+    const strayPins = store.mounts.pinnedLayers().filter((chain) => !plan.pinned.has(chain) && !unpinned.has(chain));
     const strays = strayPins.map((chain) =>
       this.#damagedFinding(
         `layer ${chain}: no pin for it expected, found ${store.paths.mount(pinName(chain))}`,

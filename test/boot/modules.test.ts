@@ -45,7 +45,7 @@ const toReady = [
   ['overlay2', 'check-result ledger'],
   ['overlay2/plan', 'distribution-steps image-steps layer-steps make-plan merge-references offer pin-steps'],
   ['overlay2/plan', 'plan-with-room removals restored room'],
-  ['overlay2', 'store-choice store-lock store'],
+  ['overlay2', 'store-choice store-lock store stored-layers stored-mounts'],
   ['status', 'boot-times state summary'],
   ['system', 'block-devices boot-id clock datagram digest entry-types errors files libc listen-fds lock mount notify'],
   ['system', 'poll real-path udev'],

@@ -15,7 +15,7 @@ export async function leavesNothing(site: Site, ...disks: readonly string[]): Pr
       ...readdirSync(paths.containers),
       ...readdirSync(paths.images),
       ...site.layerFolders(),
-      ...new Store(site.dataRoot).layers,
+      ...new Store(site.dataRoot).layers.recorded,
     ],
     [],
   );

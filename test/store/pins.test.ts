@@ -31,7 +31,7 @@ for (const version of dockerdVersions) {
       const site = await makeSite(version);
       await site.attach(disk);
       await site.apply();
-      const layers = [...new Store(site.dataRoot).layers].toSorted();
+      const layers = [...new Store(site.dataRoot).layers.recorded].toSorted();
       assert.equal(mounts(site).length, 2);
 
       let dockerd = await site.start();
@@ -40,16 +40,16 @@ for (const version of dockerdVersions) {
       assert.equal(await dockerd.cli(['images', '--all', '--quiet']), '');
       assert.equal(await dockerd.cli(['ps', '--all', '--quiet']), '');
       assert.match(await dockerd.cli(['system', 'df', '--verbose']), /Containers space usage/);
-      assert.deepEqual([...new Store(site.dataRoot).layers].toSorted(), layers);
+      assert.deepEqual([...new Store(site.dataRoot).layers.recorded].toSorted(), layers);
       await dockerd.stop();
 
       // Without the agent, as when its package has gone.
       dockerd = await site.start();
-      assert.deepEqual([...new Store(site.dataRoot).layers].toSorted(), layers);
+      assert.deepEqual([...new Store(site.dataRoot).layers.recorded].toSorted(), layers);
       await dockerd.cli(['load'], await archiveOf(image('one', 'mine:1')));
       assert.equal(await says(dockerd, 'mine:1'), 'one');
       await dockerd.cli(['rmi', 'mine:1']);
-      assert.deepEqual([...new Store(site.dataRoot).layers].toSorted(), layers);
+      assert.deepEqual([...new Store(site.dataRoot).layers.recorded].toSorted(), layers);
       await dockerd.stop();
 
       await site.apply();
@@ -64,7 +64,7 @@ for (const version of dockerdVersions) {
       await site.apply();
       const paths = metadataPaths(site.dataRoot);
       const store = new Store(site.dataRoot);
-      const [first, second] = store.pinnedLayers();
+      const [first, second] = store.mounts.pinnedLayers();
       assert.ok(first !== undefined && second !== undefined);
       truncateSync(`${paths.mount(pinName(first))}/parent`, 0);
       truncateSync(`${paths.mount(pinName(second))}/mount-id`, 0);
@@ -81,7 +81,7 @@ for (const version of dockerdVersions) {
       assert.equal(await says(dockerd, 'app:1'), 'one');
       // These hold nothing, so a prune deletes.
       await dockerd.cli(['system', 'prune', '--all', '--force']);
-      assert.deepEqual([...new Store(site.dataRoot).layers], []);
+      assert.deepEqual([...new Store(site.dataRoot).layers.recorded], []);
       await dockerd.cli(['load'], await archiveOf(image('one', 'mine:1')));
       await dockerd.stop();
 

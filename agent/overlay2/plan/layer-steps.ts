@@ -2,7 +2,8 @@ import type { DiskImage, DiskLayer } from '../../disk/read-disk.ts';
 import type { ChainID } from '../../docker/ids.ts';
 import { recordFiles, TAR_SPLIT } from '../../docker/layer-db.ts';
 import { emptyLayer, linkTargetOf, lowerOf, ownLayerNames, type OwnLayerNames } from '../../docker/layer-folders.ts';
-import type { NamedLayer, OwnLayer, Store } from '../store.ts';
+import type { Store } from '../store.ts';
+import type { NamedLayer, OwnLayer } from '../stored-layers.ts';
 import { hasDigest, isCopyOf } from '../apply/copy-tar-split.ts';
 import type { Step } from './steps.ts';
 
@@ -45,21 +46,21 @@ export class LayerPlanner {
 
   /** A layer of ours that stays without a disk: those above it may have one, and name it as before. */
   #nameLost(chain: ChainID): NamedLayer | undefined {
-    if (this.#store.ownership(chain) !== 'ours') return undefined;
-    const { link, lower } = this.#store.ownLayer(chain);
+    if (this.#store.layers.ownership(chain) !== 'ours') return undefined;
+    const { link, lower } = this.#store.layers.own(chain);
     return lower === undefined ? undefined : { link, lower };
   }
 
   #canHave(chain: ChainID): boolean {
-    return this.#store.ownership(chain) === 'user'
-      ? this.#store.userLayer(chain) !== undefined
+    return this.#store.layers.ownership(chain) === 'user'
+      ? this.#store.layers.users(chain) !== undefined
       : this.#offer.has(chain);
   }
 
   #wantLayer(chain: ChainID, below: NamedLayer | undefined): NamedLayer {
-    const ownership = this.#store.ownership(chain);
+    const ownership = this.#store.layers.ownership(chain);
     const candidates = this.#offer.get(chain) ?? [];
-    const user = ownership === 'user' ? this.#store.userLayer(chain) : undefined;
+    const user = ownership === 'user' ? this.#store.layers.users(chain) : undefined;
     const [first] = candidates;
     if (first !== undefined) this.wanted.set(chain, first);
     if (user !== undefined) {
@@ -70,7 +71,7 @@ export class LayerPlanner {
     if (first === undefined)
       throw new Error(`layer ${chain}: a disk or a user's layer expected, as the catalogue said, found none`);
     const names = ownLayerNames(chain);
-    const present = this.#store.ownLayer(chain);
+    const present = this.#store.layers.own(chain);
     // A link that holds stays: of two disks with the layer, the one that is there already.
     const layer = candidates.find((candidate) => candidate.diffPath === present.diff) ?? first;
     const lower = below === undefined ? `l/${emptyLayer.link}` : lowerOf(below);
@@ -105,7 +106,7 @@ export class LayerPlanner {
       [...files].every(([name, text]) => present.record?.get(name) === text) &&
       this.#hasTarSplit(layer, present);
     if (!recorded)
-      this.#steps.push({ do: 'record-layer', chain, label, files, tarSplit, mend: this.#store.hasLayer(chain) });
+      this.#steps.push({ do: 'record-layer', chain, label, files, tarSplit, mend: this.#store.layers.has(chain) });
   }
 
   #hasTarSplit({ chain, label, tarSplit }: DiskLayer, present: OwnLayer): boolean {
@@ -119,7 +120,7 @@ export class LayerPlanner {
 
   /** Base layers first, for each its folder in overlay2/ and then its record, which makes it known to dockerd. */
   steps(): Step[] {
-    return this.#needsEmptyLayer && !this.#store.hasEmptyLayer()
+    return this.#needsEmptyLayer && !this.#store.layers.hasEmptyLayer()
       ? [{ do: 'make-empty-layer' }, ...this.#steps]
       : this.#steps;
   }

@@ -71,7 +71,10 @@ export function plan({
     if (store.isOwnImage(id) || isRestored(id, store, ledger)) return true;
     const top = (offer.images.get(id) ?? store.imageConfig(id))?.chains.at(-1);
     // What is whole without our mark, dockerd has written; without its file only the ledger and the layers can tell.
-    return (noted.images.has(id) || (top !== undefined && store.ownership(top) === 'ours')) && !store.hasWholeImage(id);
+    return (
+      (noted.images.has(id) || (top !== undefined && store.layers.ownership(top) === 'ours')) &&
+      !store.hasWholeImage(id)
+    );
   };
   const merge = mergeReferences({
     store: store.referenceStore.references,
@@ -106,7 +109,7 @@ export function plan({
     store,
     images: config.prunedImages === 'restore' ? images : new Map(),
     ownLayers: layers.own,
-    known: state === 'read' ? noted.layers.keys() : store.pinnedLayers(),
+    known: state === 'read' ? noted.layers.keys() : store.mounts.pinnedLayers(),
     synced: ledger.synced,
   });
 
@@ -158,7 +161,7 @@ export function plan({
   if (
     content.layers.size === 0 &&
     layers.own.size === 0 &&
-    store.hasTraceOfEmptyLayer() &&
+    store.layers.hasTraceOfEmptyLayer() &&
     !removals.isEmptyLayerInUse()
   )
     build.push({ do: 'remove-empty-layer' });
@@ -263,9 +266,9 @@ function timesOf(store: Store, images: readonly ImageID[]): Map<ImageID, number>
  */
 function contentByStore(store: Store, offer: Catalogue): Pick<LedgerContent, 'images' | 'layers'> {
   const layers = new Map<ChainID, string>();
-  for (const chain of store.layersInOurFolders()) {
-    if (store.ownership(chain) === 'ours')
-      layers.set(chain, offer.layers.get(chain)?.[0]?.label ?? labelInLink(store.ownLayer(chain).diff) ?? '');
+  for (const chain of store.layers.inOurFolders()) {
+    if (store.layers.ownership(chain) === 'ours')
+      layers.set(chain, offer.layers.get(chain)?.[0]?.label ?? labelInLink(store.layers.own(chain).diff) ?? '');
   }
   const images = new Map(
     [...store.images]

@@ -48,7 +48,7 @@ export function catalogue(
     for (const image of disk.images.values()) {
       if (beyond.has(image.id)) continue;
       const missing = image.chains.filter((chain) =>
-        store.ownership(chain) === 'user' ? store.userLayer(chain) === undefined : !layers.has(chain),
+        store.layers.ownership(chain) === 'user' ? store.layers.users(chain) === undefined : !layers.has(chain),
       );
       // What an image was built from says its metadata, and not its digest.
       const metadata = disk.pinned || !pinnedImages.has(image.id) ? image.metadata : [];

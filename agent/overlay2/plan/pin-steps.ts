@@ -33,12 +33,12 @@ export function pinSteps({ store, images, ownLayers, known, synced }: PinInput):
   const pinned = new Set(
     [...images.values()].flatMap(({ chains }) => chains.at(-1) ?? []).filter((chain) => ownLayers.has(chain)),
   );
-  const add = [...pinned].filter((chain) => !store.hasPin(chain, !synced));
+  const add = [...pinned].filter((chain) => !store.mounts.hasPin(chain, !synced));
   // The usual case is that nothing but these is there, and nothing has to be looked for.
   const others =
-    store.mountNames.size - (pinned.size - [...pinned].filter((chain) => !store.hasPin(chain, false)).length);
+    store.mounts.names.size - (pinned.size - [...pinned].filter((chain) => !store.mounts.hasPin(chain, false)).length);
   const stale =
-    others === 0 ? [] : [...new Set(known)].filter((chain) => !pinned.has(chain) && store.hasPin(chain, false));
+    others === 0 ? [] : [...new Set(known)].filter((chain) => !pinned.has(chain) && store.mounts.hasPin(chain, false));
   return {
     pinned,
     add: add.map((chain): Step => ({ do: 'pin-layer', chain, name: pinName(chain) })),

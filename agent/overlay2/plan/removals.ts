@@ -76,7 +76,7 @@ class RemovalPlanner implements Removals {
 
   #isOurs(chain: ChainID): boolean {
     const { store } = this.#input;
-    const ownership = store.ownership(chain);
+    const ownership = store.layers.ownership(chain);
     // A folder of ours without a record is what an interrupted run left.
     return ownership === 'ours' || isDirectory(overlayPaths(store.dataRoot).layer(ownLayerNames(chain).cacheId));
   }
@@ -88,7 +88,7 @@ class RemovalPlanner implements Removals {
     );
     // The usual case, in which no container has to be read.
     if (unwanted.length === 0) return;
-    const containerTops = new Set(store.containerParents().values());
+    const containerTops = new Set(store.mounts.containerParents().values());
     const waiting = new Set(displaced.values());
     for (const [id, label] of unwanted) {
       const top = store.imageConfig(id)?.chains.at(-1);
@@ -144,8 +144,8 @@ class RemovalPlanner implements Removals {
       for (const chain of store.imageConfig(id)?.chains ?? [])
         this.#needRecord(chain, name === undefined ? undefined : `image ${name}`);
     }
-    for (const [container, parent] of store.containerParents()) {
-      const name = `container ${store.containerName(container) ?? container.slice(0, 12)}`;
+    for (const [container, parent] of store.mounts.containerParents()) {
+      const name = `container ${store.mounts.containerName(container) ?? container.slice(0, 12)}`;
       for (const chain of [parent, ...this.#ancestors(parent)]) this.#needRecord(chain, name);
     }
     const byLink = new Map([...this.#candidates.keys()].map((chain) => [ownLayerNames(chain).link, chain] as const));
@@ -159,7 +159,7 @@ class RemovalPlanner implements Removals {
 
   /** Images and containers stand on a layer's record; where that is the user's, a folder of ours beside it is of no use. */
   #needRecord(chain: ChainID, who: string | undefined): void {
-    if (this.#input.store.ownership(chain) !== 'user') this.#need(chain, who);
+    if (this.#input.store.layers.ownership(chain) !== 'user') this.#need(chain, who);
   }
 
   #need(chain: ChainID, who: string | undefined): void {
@@ -173,9 +173,9 @@ class RemovalPlanner implements Removals {
   #ancestors(chain: ChainID): ChainID[] {
     const chains: ChainID[] = [];
     for (
-      let below = this.#input.store.parentOf(chain);
+      let below = this.#input.store.layers.parentOf(chain);
       below !== undefined && chains.length < 128;
-      below = this.#input.store.parentOf(below)
+      below = this.#input.store.layers.parentOf(below)
     )
       chains.push(below);
     return chains;
@@ -186,7 +186,7 @@ class RemovalPlanner implements Removals {
     const ours = new Set(
       [...this.#candidates.keys(), ...wantedLayers.keys()].map((chain) => ownLayerNames(chain).cacheId),
     );
-    return store.foreignLinks(ours.add(emptyLayer.cacheId));
+    return store.layers.foreignLinks(ours.add(emptyLayer.cacheId));
   }
 
   #reportKept(): void {
@@ -237,7 +237,7 @@ class RemovalPlanner implements Removals {
     if (stale.size === 0) return [];
     // The user may have pulled such a layer since, or something of his stands on it.
     const gone = new Set(this.#removedLayers);
-    for (const chain of store.layers) {
+    for (const chain of store.layers.recorded) {
       const diffID = gone.has(chain) ? undefined : asDiffID(readTextIfThere(`${store.paths.layer(chain)}/diff`));
       if (diffID !== undefined) keep(diffID, digestsIn(readTextIfThere(store.paths.metadataByDiffID(diffID))));
     }

@@ -58,8 +58,8 @@ describe('pins', () => {
     const guest = newGuest(t, app);
     const container = addContainer(guest.dataRoot, 'c', app);
     const store = new Store(guest.dataRoot);
-    assert.deepEqual([...store.containerParents().keys()], [container]);
-    assert.deepEqual(store.pinnedLayers(), [factsOf(app).chains.at(-1)]);
+    assert.deepEqual([...store.mounts.containerParents().keys()], [container]);
+    assert.deepEqual(store.mounts.pinnedLayers(), [factsOf(app).chains.at(-1)]);
   });
 
   it("come after the layer's record, and go before it, also where one disk takes the place of another", (t) => {
@@ -90,7 +90,7 @@ describe('pins', () => {
     const guest = newGuest(t, app);
     guest.detach('dpl-a');
     assert.deepEqual(codesOf(guest.boot()), []);
-    assert.deepEqual([...new Store(guest.dataRoot).layers], []);
+    assert.deepEqual([...new Store(guest.dataRoot).layers.recorded], []);
   });
 
   it("are not for a top layer of the user's", (t) => {
@@ -118,10 +118,10 @@ describe('pins', () => {
     guest.boot();
     for (const name of must(tool.references)) removeImage(guest.dataRoot, name);
     // The pin has kept it until now.
-    assert.ok(new Store(guest.dataRoot).hasLayer(must(factsOf(tool).chains.at(-1))));
+    assert.ok(new Store(guest.dataRoot).layers.has(must(factsOf(tool).chains.at(-1))));
     guest.boot();
     assert.deepEqual(mounts(guest), pins(app));
-    assert.ok(!new Store(guest.dataRoot).hasLayer(must(factsOf(tool).chains.at(-1))));
+    assert.ok(!new Store(guest.dataRoot).layers.has(must(factsOf(tool).chains.at(-1))));
   });
 
   it('are mended after a power cut, and found by their names when all was synced', (t) => {

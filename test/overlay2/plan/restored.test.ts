@@ -48,7 +48,7 @@ function leavesNothing(guest: FakeGuest): void {
   guest.boot();
   assert.deepEqual([...references(guest.dataRoot).keys()].toSorted(), must(mine.references).toSorted());
   assert.deepEqual([...new Store(guest.dataRoot).images], [factsOf(mine).id]);
-  assert.deepEqual([...new Store(guest.dataRoot).layers], factsOf(mine).chains);
+  assert.deepEqual([...new Store(guest.dataRoot).layers.recorded], factsOf(mine).chains);
   assert.ok(!existsSync(path.join(guest.dataRoot, 'docker-preloader/ledger.json')));
 }
 

@@ -1,0 +1,83 @@
+import { existsSync } from 'node:fs';
+import { asChainID, type ChainID } from '../docker/ids.ts';
+import type { MetadataPaths } from '../docker/layer-db.ts';
+import { pinName } from '../docker/layer-folders.ts';
+import { namesIn, readTextIfThere } from '../system/files.ts';
+import { isRecord } from '../text/is-record.ts';
+
+/** What stands on layers without being one, in `layerdb/mounts`: containers, and pins of ours. */
+export class StoredMounts {
+  readonly #dataRoot: string;
+  readonly #paths: MetadataPaths;
+  #names: ReadonlySet<string> | undefined;
+  #parents: ReadonlyMap<string, ChainID> | undefined;
+  #containerParents: ReadonlyMap<string, ChainID> | undefined;
+
+  constructor(dataRoot: string, paths: MetadataPaths) {
+    this.#dataRoot = dataRoot;
+    this.#paths = paths;
+  }
+
+  /** Of containers, and of pins of ours. */
+  get names(): ReadonlySet<string> {
+    this.#names ??= new Set(namesIn(this.#paths.containers));
+    return this.#names;
+  }
+
+  /** Name to the layer that it stands on (moby, layer/filestore.go, GetMountParent). */
+  #readParents(): ReadonlyMap<string, ChainID> {
+    this.#parents ??= new Map(
+      [...this.names].flatMap((name) => {
+        const parent = asChainID(readTextIfThere(`${this.#paths.mount(name)}/parent`)?.trim());
+        return parent === undefined ? [] : [[name, parent] as const];
+      }),
+    );
+    return this.#parents;
+  }
+
+  /**
+   * Container to the top layer of the image that it was made from. A pin is none: nothing of the user's stands on it. What a
+   * dockerd that was killed has left, as it made a container or built (moby, daemon/create.go, create), is none either: it
+   * never looks at such a layer again, and nobody can remove it.
+   */
+  containerParents(): ReadonlyMap<string, ChainID> {
+    this.#containerParents ??= new Map(
+      [...this.#readParents()].filter(
+        ([name, parent]) => name !== pinName(parent) && existsSync(this.#containerConfig(name)),
+      ),
+    );
+    return this.#containerParents;
+  }
+
+  /** A container's name, or undefined where dockerd has none for it any more. */
+  containerName(id: string): string | undefined {
+    try {
+      const config: unknown = JSON.parse(readTextIfThere(this.#containerConfig(id)) ?? '{}');
+      const name = isRecord(config) ? config['Name'] : undefined;
+      return typeof name === 'string' && name.length > 1 ? name.replace(/^\//, '') : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** moby, container/container.go, ConfigPath. */
+  #containerConfig(id: string): string {
+    return `${this.#dataRoot}/containers/${id}/config.v2.json`;
+  }
+
+  /** Every layer that a pin of ours is for, whether the layer is there or not. */
+  pinnedLayers(): ChainID[] {
+    return [...this.#readParents()].flatMap(([name, parent]) => (name === pinName(parent) ? [parent] : []));
+  }
+
+  /** Whether a layer has a pin. @param whole and dockerd can read it: after a power cut its files may be empty */
+  hasPin(chain: ChainID, whole: boolean): boolean {
+    const name = pinName(chain);
+    if (!this.names.has(name)) return false;
+    return (
+      !whole ||
+      (readTextIfThere(`${this.#paths.mount(name)}/mount-id`) === name &&
+        readTextIfThere(`${this.#paths.mount(name)}/parent`) === chain)
+    );
+  }
+}
