@@ -40,7 +40,7 @@ function paragraph(text: string): string[] {
   return wrap(held, WIDTH, '').map((line) => line.replaceAll(NO_BREAK, ' '));
 }
 
-/** The README's table of codes, in Markdown. */
+/** The table of codes in agent/status/README.md, in Markdown. */
 export function codeTable(): string {
   const rows = Object.entries(codes).map(
     ([code, { effect, meaning }]) => `| \`${code}\` | ${effect === 'none' ? '' : effect} | ${meaning} |`,

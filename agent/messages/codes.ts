@@ -1,7 +1,7 @@
 /** What one finding makes of the result: nothing, `degraded` (something was left out), or `failed`. */
 export type Effect = 'none' | 'degraded' | 'failed';
 
-/** Every code that an error or a finding can carry: the one list, from which the README's table is made. */
+/** Every code that an error or a finding can carry: the one list, from which the table in agent/status/README.md is made. */
 export const codes = {
   CONFIG_INVALID: { effect: 'failed', meaning: 'our configuration file is not valid; nothing was done' },
   DOCKER_CONFIG_INVALID: {

@@ -21,7 +21,7 @@ const conflict = z.object({
 });
 
 const finding = z.object({
-  code: text('one of the codes in the README'),
+  code: text('one of the codes that docker-preloader(8) lists'),
   message: text('what was expected, what was found, what to do; in one line'),
   label: z.optional(z.string()),
   device: z.optional(z.string()),
@@ -30,7 +30,7 @@ const finding = z.object({
 });
 
 const problem = z.nullable(
-  z.object({ code: text('one of the codes in the README'), message: text('the same in words') }),
+  z.object({ code: text('one of the codes that docker-preloader(8) lists'), message: text('the same in words') }),
 );
 
 const disk = z.object({

@@ -11,14 +11,14 @@ export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
   labels: { meaning: 'labels to take, names or globs, in rising precedence. A name is waited for' },
   required: {
     meaning:
-      "names or globs (one match at least) without which the result is `failed`; `label@sha256:<digest>` pins the content to the digest of the disk's `docker-preloader.json`. Where a label is pinned itself, what a glob pins does not count for it; of several digests a disk must have one",
+      "names or globs without which the result is `failed`; of a glob, one match is enough. `label@sha256:<digest>` pins the content to the digest of the disk's `docker-preloader.json`; of several digests a disk must have one. Where a label is pinned itself, what a glob pins does not count for it",
   },
   deviceTimeoutSec: {
     meaning: 'the longest wait: for a name until it appears, for a glob until udev has handled all devices',
   },
   idleExitSec: {
     meaning:
-      "after so many seconds (10 at least) without a request for the status, the daemon ends; the socket starts it again with the next request, which changes nothing and tells this boot's times. `0`: it stays. While it is away it follows no devices: a disk that is attached then is seen at the next request or at Docker's next start",
+      "after so many seconds (10 at least) without a request for the status, the daemon ends. The next request starts it again, by the socket; that changes nothing, and tells this boot's times. While it is away it follows no devices: a disk that is attached then is seen at the next request, or at Docker's next start. `0`: it stays",
   },
   dockerConfig: { meaning: "dockerd's own configuration" },
   dockerHost: {
@@ -34,7 +34,7 @@ export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
   mountRoot: { meaning: 'where disks are mounted, never below `dataRoot`' },
   statusSocket: {
     meaning:
-      'the status socket; status.json and metrics.prom lie beside it. On storage that outlives a boot, what an earlier one left there counts for nothing',
+      'the status socket; status.json and metrics.prom lie beside it. On storage that outlives a boot, what an earlier boot left there does not count',
   },
   removedImages: {
     meaning:
@@ -42,10 +42,10 @@ export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
   },
   prunedImages: {
     meaning:
-      'what `docker image prune`, or `docker system prune`, took of what was preloaded: `restore` it within 5 seconds, through Docker, or `respect` the prune, which then is a removal like any other, decided by `removedImages`',
+      'what `docker image prune` or `docker system prune` took of what was preloaded: `restore` it within 5 seconds, through Docker, or `respect` the prune, which is then a removal like any other (`removedImages`)',
   },
   readAheadMb: {
     meaning:
-      'how much of what a disk made with `build --read-ahead` lists is read into memory once Docker may start, in MB of all disks together; never more than a quarter of the available memory. `0`: nothing',
+      'how many MB, of all disks together, are read into memory once Docker may start, of what disks made with `build --read-ahead` list; never more than a quarter of the available memory. `0`: nothing',
   },
 };
