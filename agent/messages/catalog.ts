@@ -6,7 +6,7 @@ import { advice } from './advice.ts';
 const WIDTH = 78;
 const NO_BREAK = '\u00a0';
 
-/** What each event means, in the words of the tables. */
+/** What an event means, as the tables say it. */
 function meaningOf(name: EventName): string {
   const { meaning }: { readonly meaning: string } =
     name in events ? events[name as keyof typeof events] : codes[name as keyof typeof codes];
@@ -23,7 +23,7 @@ export function catalogText(): string {
     return [
       `# ${name}`,
       `-- ${messages[name].id}`,
-      // dockerd and docker.service keep their names.
+      // dockerd and docker.service are names and stay lower-case.
       `Subject: ${meaning.startsWith('docker') ? meaning : meaning.charAt(0).toUpperCase() + meaning.slice(1)}`,
       'Defined-By: docker-preloader',
       'Support: file:/usr/share/doc/docker-preloader/README.md',
@@ -34,13 +34,13 @@ export function catalogText(): string {
   return `# Made from agent/messages/codes.ts, agent/messages/events.ts and agent/messages/advice.ts by \`npm run generate\`.\n\n${entries.join('\n\n')}\n`;
 }
 
-/** Broken into lines, but no command is: what stands in backticks can be copied. */
+/** Breaks a text into lines, but never inside backticks, so that commands can be copied. */
 function paragraph(text: string): string[] {
   const held = text.replaceAll(/`[^`]*`/g, (command) => command.replaceAll(' ', NO_BREAK));
   return wrap(held, WIDTH, '').map((line) => line.replaceAll(NO_BREAK, ' '));
 }
 
-/** The table of codes in agent/status/README.md, in Markdown. */
+/** The table of codes for agent/status/README.md, in Markdown. */
 export function codeTable(): string {
   const rows = Object.entries(codes).map(
     ([code, { effect, meaning }]) => `| \`${code}\` | ${effect === 'none' ? '' : effect} | ${meaning} |`,

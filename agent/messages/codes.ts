@@ -1,7 +1,7 @@
-/** What one finding makes of the result: nothing, `degraded` (something was left out), or `failed`. */
+/** How a finding affects the result: not at all, or it makes it `degraded` (something was left out) or `failed`. */
 export type Effect = 'none' | 'degraded' | 'failed';
 
-/** Every code that an error or a finding can carry: the one list, from which the table in agent/status/README.md is made. */
+/** Every code that an error or a finding can have. The table in agent/status/README.md is made from this list. */
 export const codes = {
   CONFIG_INVALID: { effect: 'failed', meaning: 'our configuration file is not valid; nothing was done' },
   DOCKER_CONFIG_INVALID: {
@@ -14,7 +14,7 @@ export const codes = {
   },
   STORE_UNSUPPORTED: {
     effect: 'degraded',
-    meaning: 'dockerd uses, or would choose, another store than overlay2; it was not touched',
+    meaning: 'dockerd uses, or would choose, a store other than overlay2; it was not touched',
   },
   STORE_INVALID: { effect: 'failed', meaning: "the store's own metadata cannot be read; nothing was changed" },
   STORE_WRITE: { effect: 'failed', meaning: 'writing to the store failed' },
@@ -31,31 +31,37 @@ export const codes = {
   DOCKER_RUNNING: { effect: 'none', meaning: 'dockerd is running; changes wait for its next start' },
   MOUNT_NAMESPACE: {
     effect: 'failed',
-    meaning: 'our mounts are not seen by PID 1, so dockerd would see empty folders',
+    meaning: 'PID 1 does not see our mounts, so dockerd would see empty folders',
   },
   DISK_MISSING: { effect: 'degraded', meaning: 'a named disk did not appear in time' },
   REQUIRED_MISSING: { effect: 'failed', meaning: 'a required disk did not appear in time, or could not be used' },
   DISK_CONTENT: {
     effect: 'failed',
-    meaning: 'a required disk holds other content than its pinned digest; it was left out',
+    meaning: 'the content of a required disk does not match its pinned digest; it was left out',
   },
-  LABEL_INVALID: { effect: 'degraded', meaning: 'a filesystem label holds characters that no preload disk may have' },
+  LABEL_INVALID: { effect: 'degraded', meaning: 'a filesystem label has characters that no preload disk may have' },
   LABEL_DUPLICATE: {
     effect: 'degraded',
-    meaning: 'two devices carry one label and their content is not known to be the same',
+    meaning: 'two devices have the same label, and their content is not known to be the same',
   },
-  DISK_TWICE: { effect: 'none', meaning: 'two devices hold the same disk; one of them is used' },
-  DISK_REMOVABLE: { effect: 'none', meaning: 'a removable device has a label that only a glob takes; it is left out' },
+  DISK_TWICE: { effect: 'none', meaning: 'two devices are the same disk; one of them is used' },
+  DISK_REMOVABLE: {
+    effect: 'none',
+    meaning: 'a removable device has a label that only a glob matches; it is left out',
+  },
   DEVICE_UNREADABLE: { effect: 'none', meaning: 'a block device could not be read' },
   DISK_DIRTY: {
     effect: 'degraded',
-    meaning: 'the filesystem was not unmounted cleanly; mounted read-only it would show only a part of its files',
+    meaning: 'the filesystem was not unmounted cleanly; mounted read-only, it would show only some of its files',
   },
   DISK_TRUNCATED: { effect: 'degraded', meaning: 'the filesystem is larger than its device' },
   MOUNT_FAILED: { effect: 'degraded', meaning: 'the disk could not be mounted' },
   MOUNT_BUSY: { effect: 'degraded', meaning: 'something else is mounted where the disk belongs' },
   DISK_LOST: { effect: 'degraded', meaning: 'a disk was pulled out while it was mounted' },
-  DISK_LAYOUT: { effect: 'degraded', meaning: 'the disk does not hold what dockerd writes under its data root' },
+  DISK_LAYOUT: {
+    effect: 'degraded',
+    meaning: 'the disk does not have the folders that dockerd writes under its data root',
+  },
   FORMAT_NEWER: { effect: 'degraded', meaning: 'the disk was made for a newer docker-preloader' },
   MANIFEST_INVALID: { effect: 'degraded', meaning: "the disk's docker-preloader.json is not valid" },
   IMAGE_INVALID: { effect: 'degraded', meaning: "an image's configuration on a disk is not valid" },
@@ -63,9 +69,9 @@ export const codes = {
   LAYER_INVALID: { effect: 'degraded', meaning: 'a layer on a disk is not valid' },
   REFERENCE_INVALID: {
     effect: 'degraded',
-    meaning: 'a name on a disk is no valid image reference, or names an image that is not there',
+    meaning: 'a name on a disk is not a valid image reference, or its image does not exist',
   },
-  TAG_CONFLICT: { effect: 'none', meaning: 'the user and a disk, or two disks, claim one tag' },
+  TAG_CONFLICT: { effect: 'none', meaning: 'the user and a disk, or two disks, claim the same tag' },
   TAG_REMOVED: { effect: 'none', meaning: 'the user removed a preloaded tag and `removedImages` is `respect`' },
   REMOVED: {
     effect: 'degraded',
@@ -74,40 +80,40 @@ export const codes = {
   },
   KEPT: {
     effect: 'degraded',
-    meaning: "layers stay in the store without their disk, because a user's image or container stands on them",
+    meaning: "layers stay in the store without their disk, because an image or container of the user's needs them",
   },
   BUILD_CACHE: {
     effect: 'none',
-    meaning: "layers stay in the store without their disk, because Docker's build cache stands on them",
+    meaning: "layers stay in the store without their disk, because Docker's build cache needs them",
   },
   RESULT_WRONG: { effect: 'failed', meaning: 'after applying, the store is not what was planned' },
   STORE_DIFFERS: {
     effect: 'degraded',
-    meaning: '`verify`: what the disks have or had is not yet in the store, or still in it',
+    meaning: '`verify`: the store lacks something that the disks have, or still has something that they no longer have',
   },
   STORE_DAMAGED: {
     effect: 'failed',
-    meaning: '`verify`: what was preloaded is damaged in the store, or its disk is not mounted: images may not run',
+    meaning: '`verify`: something preloaded is damaged in the store, or its disk is not mounted; images may not run',
   },
   CONTENT_WRONG: {
     effect: 'failed',
-    meaning: '`verify`: content of a disk, or of a layer, has not the digest that it should have',
+    meaning: '`verify`: the content of a disk or a layer does not have the digest that it should have',
   },
   ARCHIVE_INVALID: {
     effect: 'failed',
     meaning: '`build`: an archive of images cannot be read, or its content contradicts itself',
   },
-  BUILD_FAILED: { effect: 'failed', meaning: '`build`: the disk could not be made as asked for' },
+  BUILD_FAILED: { effect: 'failed', meaning: '`build`: the disk could not be made as requested' },
   TOOL_MISSING: { effect: 'failed', meaning: 'a program that `build` or `inspect` needs is not installed' },
   DISK_INVALID: {
     effect: 'failed',
-    meaning: '`inspect`, `build --base`: the file is no preload disk, or a damaged one',
+    meaning: '`inspect`, `build --base`: the file is not a preload disk, or a damaged one',
   },
   NO_SYSTEMD: { effect: 'failed', meaning: '`boot-order`: this system was not booted by systemd' },
-  DOCUMENT_INVALID: { effect: 'failed', meaning: '`boot-order FILE`: the file is none that `boot-order --json` wrote' },
+  DOCUMENT_INVALID: { effect: 'failed', meaning: '`boot-order FILE`: the file was not written by `boot-order --json`' },
   RECORD_FAILED: {
     effect: 'failed',
-    meaning: '`record`: there is nothing to record, or this kernel does not tell what is in memory',
+    meaning: '`record`: there is nothing to record, or this kernel cannot say what is in memory',
   },
   OUTPUT_FAILED: { effect: 'failed', meaning: '`boot-order --svg`: the file could not be written' },
   INTERNAL: { effect: 'failed', meaning: 'a fault of docker-preloader itself' },

@@ -1,54 +1,54 @@
 import { codes, type Code } from './codes.ts';
 
-/** What is logged besides findings and errors. */
+/** Events that are logged besides findings and errors. */
 export const events = {
   DISK_FOUND: { priority: 'info', meaning: 'a device with a wanted label was found' },
   DISK_MOUNTED: { priority: 'info', meaning: 'a disk was mounted' },
   DISK_ADOPTED: {
     priority: 'info',
-    meaning: 'a disk was mounted already, by an earlier run in this boot, and is used as it is',
+    meaning: 'a disk was already mounted by an earlier run in this boot, and is used as it is',
   },
   DISK_GONE: { priority: 'notice', meaning: 'a disk that was there is no longer attached' },
   LAYERS_ADOPTED: {
     priority: 'info',
-    meaning: 'layers of a disk are used from where the user or another disk has them',
+    meaning: 'layers of a disk are already in the store from the user or another disk, and those are used',
   },
   READY: { priority: 'info', meaning: 'the run ended well: everything on the disks is in the store' },
   EMPTY: { priority: 'warning', meaning: 'the run ended well, but no preload disk is attached' },
   DEGRADED: { priority: 'warning', meaning: 'the run ended, but something was left out' },
   FAILED: { priority: 'error', meaning: 'the run failed' },
-  PENDING: { priority: 'notice', meaning: "what the disks offer waits for Docker's next start" },
+  PENDING: { priority: 'notice', meaning: "changes wait for Docker's next start" },
   STATUS_NOT_WRITTEN: { priority: 'warning', meaning: 'status.json and metrics.prom could not be written' },
   NOT_SYNCED: { priority: 'warning', meaning: 'the store could not be synced to its disk' },
   NOT_COMPARED: { priority: 'notice', meaning: 'docker.service could not be compared with the store that was filled' },
-  NOT_FOLLOWED: { priority: 'warning', meaning: 'what dockerd changes in its store cannot be watched' },
+  NOT_FOLLOWED: { priority: 'warning', meaning: "dockerd's changes to its store cannot be watched" },
   READ_AHEAD: {
     priority: 'info',
-    meaning: 'what a disk lists for it is being read into memory, ahead of the first containers',
+    meaning: 'files that a disk lists are being read into memory ahead of the first containers',
   },
   NOT_READ_AHEAD: {
     priority: 'notice',
     meaning:
-      "a disk's list of what to read ahead could not be used; its images are as usable, their first containers only start more slowly",
+      "a disk's list of what to read ahead could not be used; its images work, but their first containers start more slowly",
   },
-  RESTORED: { priority: 'notice', meaning: "what a prune of the user's took of the disks' images is back" },
-  NOT_RESTORED: { priority: 'warning', meaning: 'what a prune took could not be brought back at once' },
+  RESTORED: { priority: 'notice', meaning: 'images of disks that a prune removed are back' },
+  NOT_RESTORED: { priority: 'warning', meaning: 'images that a prune removed could not be brought back at once' },
   PRUNES_NOT_FOLLOWED: {
     priority: 'notice',
-    meaning: "dockerd's API is not where it can be followed, or not to be reached",
+    meaning: "dockerd's API is not on a socket that can be followed, or cannot be reached",
   },
 } as const satisfies Record<string, { readonly priority: Priority; readonly meaning: string }>;
 
-/** The priorities that we use, of syslog(3). */
+/** The priorities of syslog(3) that we use. */
 export type Priority = 'error' | 'warning' | 'notice' | 'info';
 
-/** What an entry in the journal tells of. */
+/** What an entry in the journal is about. */
 export type EventName = Code | keyof typeof events;
 
 /**
- * What a journal entry of each is known by. `id` is its MESSAGE_ID: 128 random bits (`systemd-id128 new`), never changed
- * and never given to another; the catalog (units/docker-preloader.catalog) explains each to `journalctl -x`. `file` is
- * where it arises: its CODE_FILE.
+ * What identifies a journal entry of each event. `id` is its MESSAGE_ID: 128 random bits (`systemd-id128 new`), never
+ * changed and never used for another event. The catalog (units/docker-preloader.catalog) explains each id for
+ * `journalctl -x`. `file` is where the event comes from, its CODE_FILE.
  */
 export const messages = {
   CONFIG_INVALID: { id: '15a4d182177246d88a8d1d17a3eb72cf', file: 'agent/config/config.ts' },
@@ -122,7 +122,7 @@ export const messages = {
   PRUNES_NOT_FOLLOWED: { id: '098880894a594d928a5e028025982dd9', file: 'agent/daemon/follow-prunes.ts' },
 } as const satisfies Record<EventName, { readonly id: string; readonly file: string }>;
 
-/** How urgent an entry is: of a finding, by what it makes of the result. */
+/** How urgent an entry is. For a finding, its effect on the result decides. */
 export function priorityOf(name: EventName): Priority {
   if (isEvent(name)) return events[name].priority;
   const { effect } = codes[name];

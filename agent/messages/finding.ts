@@ -1,8 +1,8 @@
 import { codes, type Code, type Effect } from './codes.ts';
 
 /**
- * Something that the user should know: what was left out or is in conflict, and why, in one line. It has the fields by
- * which a journal entry or the status can be searched.
+ * Something that the user should know: what was left out or is in conflict, and why, in one line. By its other fields,
+ * journal entries and the status can be searched.
  */
 export interface Finding {
   readonly code: Code;
@@ -15,14 +15,14 @@ export interface Finding {
 
 /** Who claims a tag, and who has it. */
 interface TagConflict {
-  /** Labels of disks. */
+  /** The labels of the disks. */
   readonly disks: readonly string[];
   readonly user: boolean;
-  /** The label of the disk that has it, or null where the user has. */
+  /** The label of the disk that has it, or null if the user has it. */
   readonly winner: string | null;
 }
 
-/** What a finding makes of the result. */
+/** How a finding affects the result. */
 export function effectOf(finding: Finding): Effect {
   return codes[finding.code].effect;
 }

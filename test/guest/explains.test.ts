@@ -200,7 +200,7 @@ describe('at the console of a guest with two disks and a dirty one', () => {
     const after = (start: RegExp): string => text.slice(text.search(start));
     assert.match(
       after(/disk dpl-a: found on/),
-      /^disk dpl-a: found on \/dev\/loop\d+, ext4, \d[^\n]*\n░░ Subject: A device with a wanted label was found\n[^]*?The device \/dev\/loop\d+ carries the label dpl-a/,
+      /^disk dpl-a: found on \/dev\/loop\d+, ext4, \d[^\n]*\n░░ Subject: A device with a wanted label was found\n[^]*?The device \/dev\/loop\d+ has the label dpl-a/,
     );
     assert.match(
       after(/disk dpl-a: \/dev/),
