@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
 import { describe, it } from 'node:test';
 import { AGENT, type BootDocument, DOCKER } from '../../agent/boot-order/boot-document.ts';
 import { findFaults } from '../../agent/boot-order/faults.ts';
-import { quoted, writeFile } from '../../agent/boot-order/shell.ts';
-import { scratch } from '../support/scratch.ts';
 import { aDocument, unit, withUnit } from './a-document.ts';
 
 // Those that a booted systemd can have are in test/guest; here is what it takes luck, or another machine, to see there.
@@ -146,21 +141,4 @@ describe('the checks', () => {
       for (const [index, pattern] of expected.entries()) assert.match(found[index] ?? '', pattern);
     });
   }
-});
-
-describe('what to type', () => {
-  it('is quoted for a shell', (t) => {
-    const words = ['plain', "it's", 'a b', '$(id)', String.raw`\x20`, '%%', ''];
-    assert.equal(
-      execFileSync('sh', ['-c', `printf '%s|' ${words.map(quoted).join(' ')}`], { encoding: 'utf8' }),
-      `${words.join('|')}|`,
-    );
-    const folder = path.join(scratch(t), 'a b');
-    mkdirSync(folder);
-    execFileSync('sh', [
-      '-c',
-      writeFile(path.join(folder, 'new/file'), ['[Unit]', String.raw`RequiresMountsFor=/a\x20b%%`]),
-    ]);
-    assert.equal(readFileSync(path.join(folder, 'new/file'), 'utf8'), '[Unit]\nRequiresMountsFor=/a\\x20b%%\n');
-  });
 });

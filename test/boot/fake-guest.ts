@@ -1,11 +1,14 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { rmSync } from 'node:fs';
 import { apply } from '../../agent/overlay2/apply/apply-steps.ts';
 import { checkResult } from '../../agent/overlay2/check-result.ts';
 import { readLedger } from '../../agent/overlay2/ledger.ts';
 import { plan, type Plan, type PlanInput } from '../../agent/overlay2/plan/make-plan.ts';
+import { defaultConfig, type Config } from '../../agent/config/config.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
 import { Store } from '../../agent/overlay2/store.ts';
+import { tryLockFile } from '../../agent/system/lock.ts';
 import { factsOf, loadImages, must, writeFile, type ImageSpec } from './fake-store.ts';
 
 export interface DiskOptions {
@@ -104,3 +107,20 @@ function dropLayers(root: string, spec: ImageSpec): void {
 export const codesOf = (planned: Plan): string[] => planned.findings.map((finding) => finding.code);
 export const messageOfCode = (planned: Plan, code: string): string =>
   must(planned.findings.find((finding) => finding.code === code)).message;
+
+/** The configuration of a guest into which nothing has to be mounted. */
+export const configOf = (guest: FakeGuest): Config => ({
+  ...defaultConfig(),
+  labels: [],
+  dataRoot: guest.dataRoot,
+  mountRoot: path.dirname(guest.diskPath('x')),
+  dockerConfig: '/nonexistent/daemon.json',
+});
+
+/** As a running dockerd does: a lock on the volumes' database. */
+export function runDockerd(dataRoot: string): { stop(): void } {
+  mkdirSync(path.join(dataRoot, 'volumes'), { recursive: true });
+  const lock = tryLockFile(path.join(dataRoot, 'volumes/metadata.db'));
+  assert.ok(lock !== 'held');
+  return { stop: () => lock.release() };
+}

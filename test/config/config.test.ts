@@ -4,7 +4,6 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
 import { checkMountRoot, defaultConfig, runtimePath, type Config } from '../../agent/config/config.ts';
-import { parseRequired } from '../../agent/config/required.ts';
 import { readConfig } from '../../agent/config/read-config.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 
@@ -193,22 +192,4 @@ describe('the configuration', () => {
       ),
     );
   });
-});
-
-describe('a required entry', () => {
-  for (const [text, expected] of [
-    ['base', { pattern: 'base', digest: undefined, text: 'base' }],
-    ['must-*', { pattern: 'must-*', digest: undefined, text: 'must-*' }],
-    [`base@${digest}`, { pattern: 'base', digest, text: `base@${digest}` }],
-    ['', undefined],
-    ['@', undefined],
-    [`@${digest}`, undefined],
-    ['base@', undefined],
-    [`base@${digest}@${digest}`, undefined],
-    [`base@${digest.toUpperCase()}`, undefined],
-    ['../x', undefined],
-  ] as const) {
-    it(`'${text.slice(0, 20)}' is ${expected === undefined ? 'refused' : 'taken'}`, () =>
-      assert.deepEqual(parseRequired(text), expected));
-  }
 });

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { fetchStatus } from '../../agent/status/client.ts';
@@ -16,6 +16,8 @@ import { attach } from '../support/loop-device.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { until } from '../support/until.ts';
 import { app } from '../status/a-run.ts';
+import { followStore } from '../../agent/daemon/follow-store.ts';
+import { scratch } from '../support/scratch.ts';
 
 const WITHIN_MS = 2000 * (process.env['CI'] === undefined ? 1 : 3);
 
@@ -99,5 +101,49 @@ describe('the daemon follows the store', () => {
     await delay(500);
     remove('other');
     await codesWithin(['REMOVED']);
+  });
+});
+
+describe('who follows a store', () => {
+  async function follow(t: TestContext, change: (images: string) => Promise<void>): Promise<number[]> {
+    const root = scratch(t);
+    const looks: number[] = [];
+    const start = performance.now();
+    const end = new AbortController();
+    const followed = followStore(
+      root,
+      async () => {
+        looks.push(performance.now() - start);
+        await delay(20);
+        // What goes wrong once is no reason to look no more.
+        if (looks.length === 1) throw new Error('a look that fails');
+      },
+      end.signal,
+    );
+    await change(path.join(root, 'image/overlay2/imagedb/content/sha256'));
+    await delay(2000);
+    end.abort();
+    await followed;
+    return looks;
+  }
+
+  it('does not look while nothing changes', async (t) => {
+    assert.deepEqual(await follow(t, () => Promise.resolve()), []);
+  });
+
+  it('looks within 2 s, and not for each of thousands of changes', async (t) => {
+    let last = 0;
+    const looks = await follow(t, async (images) => {
+      mkdirSync(images, { recursive: true });
+      const start = performance.now();
+      for (let number = 0; performance.now() - start < 4000; number += 1) {
+        writeFileSync(path.join(images, String(number)), '');
+        if (number % 50 === 0) await delay(1);
+      }
+      last = performance.now() - start;
+    });
+    assert.ok(looks.length >= 3 && looks.length <= 6, `looks at ${looks.map(Math.round).join(', ')} ms`);
+    assert.ok((looks[0] ?? Infinity) < 1000);
+    assert.ok((looks.at(-1) ?? 0) >= last, 'the last change was looked at');
   });
 });

@@ -2,12 +2,10 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { requiredDigests } from '../../agent/config/required.ts';
 import { readPinnedDisk } from '../../agent/disk/pinned-reader.ts';
 import { sha256 } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { factsOf, loadImages, must, writeFile, type ImageSpec } from '../boot/fake-store.ts';
-import { required as requiredOf } from '../support/required.ts';
 import { scratch } from '../support/scratch.ts';
 
 const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1'], source: 'docker.io/library/app' };
@@ -154,22 +152,5 @@ describe('a disk whose manifest is pinned', () => {
       spoil(root);
       assert.throws(() => readPinnedDisk('dpl-a', root, [digest]), { code: 'DISK_CONTENT', message: says });
     });
-  }
-});
-
-describe('the digest that a disk must have', () => {
-  const [a, b] = ['a', 'b'].map((digit) => `sha256:${digit.repeat(64)}`) as [string, string];
-  for (const [required, label, digests] of [
-    [[], 'dpl-a', undefined],
-    [['dpl-a', 'dpl-*'], 'dpl-a', undefined],
-    [[`dpl-a@${a}`], 'dpl-a', [a]],
-    [[`dpl-a@${a}`], 'dpl-b', undefined],
-    [[`dpl-*@${a}`], 'dpl-b', [a]],
-    [[`dpl-*@${a}`, `dpl-?@${b}`], 'dpl-b', [a, b]],
-    [[`dpl-*@${a}`, `dpl-b@${b}`], 'dpl-b', [b]],
-    [[`dpl-*@${a}`, 'dpl-b'], 'dpl-b', [a]],
-  ] as const satisfies readonly (readonly [readonly string[], string, readonly string[] | undefined])[]) {
-    it(`${label} under ${JSON.stringify(required).replaceAll(/(sha256:.)\w*/g, '$1…')}: ${digests === undefined ? 'any' : digests.length}`, () =>
-      assert.deepEqual(requiredDigests(requiredOf(...required), label), digests));
   }
 });

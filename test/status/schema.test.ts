@@ -5,7 +5,6 @@ import { describe, it } from 'node:test';
 import { planDocument, statusDocument } from '../../agent/status/status-document.ts';
 import { jsonSchemas } from '../../agent/status/json-schema.ts';
 import { planSchema, statusSchema } from '../../agent/status/schema.ts';
-import { generatedFiles } from '../../agent/packaging/generate.ts';
 import { aRun, finding, foundDisk, later } from './a-run.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -38,13 +37,6 @@ function fieldsOf(schema: Schema, name = ''): string[] {
 function schemaOf(name: string): Schema {
   return JSON.parse(jsonSchemas()[`${name}.schema.json`] ?? '') as Schema;
 }
-
-describe('files that are made from the code', () => {
-  for (const [name, text] of Object.entries(generatedFiles(root))) {
-    it(`${name} is as \`npm run generate\` makes it`, () =>
-      assert.equal(readFileSync(path.join(root, name), 'utf8'), text));
-  }
-});
 
 describe('/v1', () => {
   const frozen = readFileSync(path.join(import.meta.dirname, 'v1-fields.txt'), 'utf8')

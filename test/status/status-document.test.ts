@@ -1,13 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
-import { defaultConfig } from '../../agent/config/config.ts';
 import type { Preload } from '../../agent/boot/preload.ts';
-import { CurrentStatus } from '../../agent/status/current.ts';
-import { statusDocument, withFindings } from '../../agent/status/status-document.ts';
-import { publish } from '../../agent/status/publish.ts';
+import { statusDocument } from '../../agent/status/status-document.ts';
+import { eventsOf } from '../../agent/status/journal-entries.ts';
 import type { DiskStatus, ImageStatus, StatusDocument } from '../../agent/status/schema.ts';
 import { factsOf, type ImageSpec } from '../boot/fake-store.ts';
-import { scratch } from '../support/scratch.ts';
 import { app, aRun, finding, foundDisk, later, type RunOptions } from './a-run.ts';
 
 const rival: ImageSpec = { layers: ['rival'], references: ['app:1'] };
@@ -203,7 +200,97 @@ describe('an image in the status', () => {
   });
 });
 
-describe('the status of the daemon', () => {
+describe('the status', () => {
+  it('tells of disks, images and what was changed', (t) => {
+    const run = aRun(t);
+    const status = statusDocument(run, later(run, 42));
+    assert.equal(status.summary, `ok: 1 disk, 1 image, 2 layers, ${run.plan?.steps.length ?? 0} changes, 42 ms`);
+    assert.deepEqual(status.disks, [
+      {
+        label: 'dpl-a',
+        device: '/dev/vdb',
+        filesystem: 'erofs',
+        sizeBytes: 8192,
+        mountPoint: run.disks[0]?.mounted.path,
+        images: 1,
+        layers: 2,
+        layerBytes: 'baseapp'.length,
+        manifestDigest: null,
+        state: 'in-use',
+        adopted: false,
+        sharedLayers: 0,
+        error: null,
+      },
+    ]);
+    assert.deepEqual(status.images, [
+      {
+        id: factsOf(app).id,
+        references: ['app:1'],
+        disk: 'dpl-a',
+        usable: true,
+        code: null,
+        reason: null,
+        dockerReferences: ['app:1'],
+      },
+    ]);
+    assert.deepEqual(
+      [status.state, status.applied, status.pending, status.changes],
+      ['ok', true, [], run.plan?.steps.length],
+    );
+  });
+
+  it('lists as pending what was not done', (t) => {
+    const run = aRun(t, { applied: false, isDockerRunning: true, findings: [finding('DOCKER_RUNNING')] });
+    const status = statusDocument(run, later(run, 1));
+    assert.equal(status.pending.length, run.plan?.steps.length);
+    assert.equal(status.changes, 0);
+    assert.match(
+      status.pending.join('\n'),
+      /^note in the ledger what will be there\nmake the empty layer.*\nlink layer sha256:[0-9a-f]{12} to .*\nrecord layer/,
+    );
+    assert.match(status.summary, /changes pending: run systemctl restart docker/);
+  });
+
+  it('names the worst in its summary, in one line', (t) => {
+    const run = aRun(t, {
+      findings: [finding('TAG_CONFLICT'), finding('IMAGE_INCOMPLETE', 'this is worse'), finding('DISK_DIRTY')],
+    });
+    assert.match(statusDocument(run, later(run, 1)).summary, /^degraded: this is worse \(and 2 more\); 1 disk/);
+    const empty = aRun(t, { disks: [], plan: undefined, applied: false, dataRoot: undefined });
+    assert.match(
+      statusDocument(empty, later(empty, 1)).summary,
+      /^empty: 0 disks, 0 images, 0 layers, nothing changed/,
+    );
+  });
+
+  it('lists nothing as pending, and advises no restart of Docker, where that would not help', (t) => {
+    for (const [code, message] of [
+      ['STORE_WRITE', '/var/lib/docker: ENOSPC'],
+      ['STORE_UNSUPPORTED', 'overlay2 cannot be used there'],
+    ] as const) {
+      const run = aRun(t, { applied: false, findings: [finding(code, message)] });
+      const status = statusDocument(run, later(run, 1));
+      assert.deepEqual([status.pending, status.applied, status.changes], [[], false, 0]);
+      assert.match(
+        status.summary,
+        new RegExp(
+          `^\\w+: ${message}; 1 disk, 1 image, 2 layers, ${run.plan?.steps.length ?? 0} changes not made, 1 ms$`,
+        ),
+      );
+      assert.deepEqual(
+        eventsOf(status)
+          .map(({ name }) => name)
+          .filter((name) => name === 'PENDING'),
+        [],
+      );
+      assert.deepEqual(
+        status.images.map((image) => image.code),
+        [code],
+      );
+      assert.doesNotMatch(JSON.stringify(status), /restart docker/);
+    }
+  });
+
   it('has each step with its duration, and no gap between them', (t) => {
     const run = aRun(t);
     run.timings.begin('discover');
@@ -218,25 +305,5 @@ describe('the status of the daemon', () => {
       timings.reduce((sum, { durationUsec }) => sum + durationUsec, 0),
       100_000,
     );
-  });
-
-  it("goes on after READY: phase, what was found out later, what docker.service's drop-in has published", (t) => {
-    const config = { ...defaultConfig(), statusSocket: `${scratch(t)}/run/s.sock` };
-    const first = documentOf(t);
-    const current = new CurrentStatus(config, first, undefined);
-    assert.deepEqual(current.document, first);
-    current.enter('watch');
-    current.setDockerd('28.5');
-    assert.partialDeepStrictEqual(current.document, { phase: 'watch', state: 'ok', versions: { dockerd: '28.5' } });
-    assert.ok(current.document.phaseSinceUsec > 0 && !Number.isNaN(Date.parse(current.document.phaseSince)));
-    current.add(finding('DATA_ROOT_DIFFERS', 'elsewhere'));
-    assert.partialDeepStrictEqual(current.document, {
-      state: 'degraded',
-      summary: `degraded: elsewhere; ${first.summary.slice('ok: '.length)}`,
-    });
-    publish(config, { ...first, changes: 77 }, 'run');
-    assert.partialDeepStrictEqual(JSON.parse(current.text), { changes: 77, state: 'degraded', phase: 'watch' });
-    // One that was worse already stays what it is.
-    assert.equal(withFindings({ ...first, state: 'failed' }, [finding('DATA_ROOT_DIFFERS')]).state, 'failed');
   });
 });

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
-  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -28,9 +27,6 @@ import {
   replaceFile,
   replaceLink,
 } from '../../agent/system/files.ts';
-import { isFileLocked, tryLockFile } from '../../agent/system/lock.ts';
-import { messageOf } from '../../agent/system/errors.ts';
-import { oneLine } from '../../agent/text/one-line.ts';
 import { scratch } from '../support/scratch.ts';
 
 describe('what may not be there', () => {
@@ -185,54 +181,5 @@ describe('folders', () => {
     assert.equal(statSync(folder).mode & 0o777, 0o700);
     ensureFolder(folder, 0o755);
     assert.equal(statSync(folder).mode & 0o777, 0o700);
-  });
-});
-
-describe('a lock', () => {
-  it('is held by one at a time, and asking takes nothing', (t) => {
-    const file = path.join(scratch(t), 'lock');
-    assert.equal(isFileLocked(file), false);
-    assert.equal(existsSync(file), false);
-    const lock = tryLockFile(file);
-    assert.ok(lock !== 'held');
-    assert.equal(tryLockFile(file), 'held');
-    assert.equal(isFileLocked(file), true);
-    lock.release();
-    assert.equal(isFileLocked(file), false);
-    const again = tryLockFile(file);
-    assert.ok(again !== 'held');
-    again.release();
-  });
-
-  it('is not taken through a symlink', (t) => {
-    const file = path.join(scratch(t), 'lock');
-    symlinkSync('/etc/passwd', file);
-    assert.throws(() => tryLockFile(file), { code: 'ELOOP' });
-  });
-
-  it('of another process is seen, until that ends', (t) => {
-    const file = path.join(scratch(t), 'lock');
-    writeFileSync(file, '');
-    execFileSync('flock', [
-      '--exclusive',
-      file,
-      process.execPath,
-      '--input-type=module',
-      '-e',
-      `
-      import { isFileLocked } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../agent/system/lock.ts'))};
-      process.exit(isFileLocked(${JSON.stringify(file)}) ? 0 : 1);`,
-    ]);
-    assert.equal(isFileLocked(file), false);
-  });
-});
-
-describe('text for people', () => {
-  it('is one line without control characters', () => {
-    assert.equal(oneLine('a\u001b[31mb\nc\td\u009b\u2028e\0'), String.raw`a\x1b[31mb\x0ac\x09d\x9b\x2028e\x00`);
-    assert.equal(oneLine('ä ✓ plain'), 'ä ✓ plain');
-    assert.equal(messageOf(new Error('one\n  two\u0007')), String.raw`one two\x07`);
-    assert.equal(messageOf('a string'), 'a string');
-    assert.equal(messageOf(undefined), 'undefined');
   });
 });

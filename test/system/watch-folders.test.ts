@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { followStore } from '../../agent/daemon/follow-store.ts';
 import { pollFolders, watchFolders } from '../../agent/system/watch-folders.ts';
 import { scratch } from '../support/scratch.ts';
 
@@ -90,49 +89,5 @@ describe('a watch of folders', () => {
       if (round % 2 === 0) await watch.changed;
     }
     assert.ok(count() <= before, `${count()} of inotify expected to be ${before}`);
-  });
-});
-
-describe('who follows a store', () => {
-  async function follow(t: TestContext, change: (images: string) => Promise<void>): Promise<number[]> {
-    const root = scratch(t);
-    const looks: number[] = [];
-    const start = performance.now();
-    const end = new AbortController();
-    const followed = followStore(
-      root,
-      async () => {
-        looks.push(performance.now() - start);
-        await delay(20);
-        // What goes wrong once is no reason to look no more.
-        if (looks.length === 1) throw new Error('a look that fails');
-      },
-      end.signal,
-    );
-    await change(path.join(root, 'image/overlay2/imagedb/content/sha256'));
-    await delay(2000);
-    end.abort();
-    await followed;
-    return looks;
-  }
-
-  it('does not look while nothing changes', async (t) => {
-    assert.deepEqual(await follow(t, () => Promise.resolve()), []);
-  });
-
-  it('looks within 2 s, and not for each of thousands of changes', async (t) => {
-    let last = 0;
-    const looks = await follow(t, async (images) => {
-      mkdirSync(images, { recursive: true });
-      const start = performance.now();
-      for (let number = 0; performance.now() - start < 4000; number += 1) {
-        writeFileSync(path.join(images, String(number)), '');
-        if (number % 50 === 0) await delay(1);
-      }
-      last = performance.now() - start;
-    });
-    assert.ok(looks.length >= 3 && looks.length <= 6, `looks at ${looks.map(Math.round).join(', ')} ms`);
-    assert.ok((looks[0] ?? Infinity) < 1000);
-    assert.ok((looks.at(-1) ?? 0) >= last, 'the last change was looked at');
   });
 });

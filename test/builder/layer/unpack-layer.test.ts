@@ -4,7 +4,6 @@ import { gunzipSync } from 'node:zlib';
 import fc from '../../support/properties.ts';
 import { assemble } from '../../../agent/verify/assemble-layer.ts';
 import { ByteReader } from '../../../agent/streams/byte-reader.ts';
-import { Crc64 } from '../../../agent/builder/tar/crc64.ts';
 import { unpackLayer, type ContentStore, type UnpackedLayer } from '../../../agent/builder/layer/unpack-layer.ts';
 import type { FolderContent } from '../../../agent/disk/filesystem-reader.ts';
 import { Spool } from '../../../agent/builder/archive/spool.ts';
@@ -92,22 +91,6 @@ async function fault(entries: readonly MadeEntry[]): Promise<string> {
 }
 
 describe('layers', () => {
-  it("sums as Go's crc64.ISO does, however the bytes are cut", () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 40 }), fc.integer({ min: 1, max: 9 }), (bytes, cut) => {
-        const whole = new Crc64();
-        whole.update(bytes);
-        const parts = new Crc64();
-        for (let offset = 0; offset < bytes.length; offset += cut) parts.update(bytes.subarray(offset, offset + cut));
-        assert.equal(parts.digest().toString('hex'), whole.digest().toString('hex'));
-        assert.equal(whole.digest().toString('hex'), bitwise(bytes));
-      }),
-    );
-    const check = new Crc64();
-    check.update(Buffer.from('123456789'));
-    assert.equal(check.digest().toString('hex'), 'b90956c775a41001');
-  });
-
   it('gives any tar back from its tree and tar-split, byte by byte', async () => {
     const name = fc
       .string({ unit: fc.constantFrom('a', 'b', '.', '-', '\xff', 'ä', ' ', '\\', '"'), minLength: 1, maxLength: 130 })
@@ -272,13 +255,3 @@ describe('layers', () => {
     await assert.rejects(unpack(corrupt), /after entry 'first': expected a tar header with a right checksum/);
   });
 });
-
-/** crc64.ISO, bit by bit, by its definition. */
-function bitwise(bytes: Uint8Array): string {
-  let crc = 0xffff_ffff_ffff_ffffn;
-  for (const byte of bytes) {
-    crc ^= BigInt(byte);
-    for (let bit = 0; bit < 8; bit += 1) crc = (crc & 1n) === 1n ? (crc >> 1n) ^ 0xd800_0000_0000_0000n : crc >> 1n;
-  }
-  return (crc ^ 0xffff_ffff_ffff_ffffn).toString(16).padStart(16, '0');
-}

@@ -7,7 +7,7 @@ import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { pinName } from '../../../agent/docker/layer-folders.ts';
 import { Store } from '../../../agent/overlay2/store.ts';
 import { scratch } from '../../support/scratch.ts';
-import { app, app2, built, mine, tool, withUser } from '../../boot/crash-images.ts';
+import { app, app2, built, mine, tool, withUser } from '../crash-images.ts';
 import { codesOf, FakeGuest } from '../../boot/fake-guest.ts';
 import {
   addContainer,

@@ -6,7 +6,7 @@ import { readLedger, writeLedger } from '../../../agent/overlay2/ledger.ts';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { Store } from '../../../agent/overlay2/store.ts';
 import { scratch } from '../../support/scratch.ts';
-import { app, mine, tool, tree, withUser } from '../../boot/crash-images.ts';
+import { app, mine, tool, tree, withUser } from '../crash-images.ts';
 import { codesOf, FakeGuest } from '../../boot/fake-guest.ts';
 import {
   factsOf,

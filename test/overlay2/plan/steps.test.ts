@@ -1,18 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { distributionSteps } from '../../../agent/overlay2/plan/distribution-steps.ts';
 import { emptyLedger } from '../../../agent/overlay2/ledger.ts';
 import { describeStep, type Step } from '../../../agent/overlay2/plan/steps.ts';
-import type { DiskLayer } from '../../../agent/disk/read-disk.ts';
-import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { ownLayerNames, pinName } from '../../../agent/docker/layer-folders.ts';
-import { Store } from '../../../agent/overlay2/store.ts';
-import { scratch } from '../../support/scratch.ts';
-import { factsOf, must, writeFile } from '../../boot/fake-store.ts';
+import { factsOf, must } from '../../boot/fake-store.ts';
 
-const { id, chains, diffIDs } = factsOf({ layers: ['a'] });
+const { id, chains } = factsOf({ layers: ['a'] });
 const chain = must(chains[0]);
-const diffID = must(diffIDs[0]);
 
 describe('a step', () => {
   for (const [step, text] of [
@@ -67,63 +61,5 @@ describe('a step', () => {
     [{ do: 'remove-ledger' }, /^remove the ledger$/],
   ] as const satisfies readonly (readonly [Step, RegExp])[]) {
     it(`reads in one line: ${text.source}`, () => assert.match(describeStep(step), text));
-  }
-});
-
-describe('where registries have a layer', () => {
-  const source = (name: string) => ({
-    Digest: `sha256:${name.repeat(64).slice(0, 64)}`,
-    SourceRepository: `docker.io/library/${name}`,
-    HMAC: '',
-  });
-  const layer = (text: string | undefined): DiskLayer => ({
-    chain,
-    diffID,
-    parent: undefined,
-    size: '1',
-    label: 'dpl-a',
-    diffPath: '/d/diff',
-    tarSplit: undefined,
-    registrySources: text,
-  });
-  const contents = (dataRoot: string, ...texts: readonly (string | undefined)[]): string[] => {
-    const { steps } = distributionSteps(
-      new Store(dataRoot),
-      new Map([[chain, texts.map((text) => layer(text))]]),
-      new Set(),
-    );
-    return steps.flatMap((step) =>
-      step.do === 'write-distribution' && step.path.includes('v2metadata') ? [step.content] : [],
-    );
-  };
-
-  it("is united, the user's last, and at most 50", (t) => {
-    const dataRoot = scratch(t);
-    const users = Array.from({ length: 49 }, (_, index) => ({
-      ...source('b'),
-      SourceRepository: `mirror.example/${index}`,
-    }));
-    writeFile(metadataPaths(dataRoot).metadataByDiffID(diffID), JSON.stringify(users));
-    const [text = ''] = contents(
-      dataRoot,
-      JSON.stringify([source('c'), source('d')]),
-      JSON.stringify([source('c'), source('e')]),
-    );
-    const united = JSON.parse(text) as { SourceRepository: string }[];
-    assert.equal(united.length, 50);
-    assert.deepEqual(united.slice(1), users);
-    assert.equal(united[0]?.SourceRepository, 'docker.io/library/e');
-  });
-
-  for (const text of [
-    undefined,
-    '',
-    '{}',
-    '[]',
-    '[7,null,{"Digest":"../x","SourceRepository":"a"}]',
-    `[{"Digest":"sha256:${'a'.repeat(64)}"}]`,
-    '\0\0',
-  ]) {
-    it(`is not taken from ${JSON.stringify(text)}`, (t) => assert.deepEqual(contents(scratch(t), text), []));
   }
 });

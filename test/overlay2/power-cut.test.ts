@@ -6,8 +6,8 @@ import fc from '../support/properties.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 import { app, mine, tool, tree, withUser } from './crash-images.ts';
-import { FakeGuest } from './fake-guest.ts';
-import { factsOf, imageProblems, loadImages, must, references, setReference, snapshot } from './fake-store.ts';
+import { FakeGuest } from '../boot/fake-guest.ts';
+import { factsOf, imageProblems, loadImages, must, references, setReference, snapshot } from '../boot/fake-store.ts';
 
 /** What a power cut makes of a file that was written and not synced. */
 const damages: Readonly<Record<string, (file: string) => void>> = {

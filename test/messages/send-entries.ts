@@ -15,7 +15,7 @@ import { publish } from '../../agent/status/publish.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
 import { log } from '../../agent/system/journal.ts';
 import { loadImages } from '../boot/fake-store.ts';
-import { foundDisk } from './a-run.ts';
+import { foundDisk } from '../status/a-run.ts';
 
 /**
  * A process of its own, for what goes to the journal: sends the events that a file lists, then does what fails after

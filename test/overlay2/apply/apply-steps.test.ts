@@ -1,18 +1,17 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { apply } from '../../agent/overlay2/apply/apply-steps.ts';
-import { defaultConfig } from '../../agent/config/config.ts';
-import { readLedger } from '../../agent/overlay2/ledger.ts';
-import { plan } from '../../agent/overlay2/plan/make-plan.ts';
-import { preload } from '../../agent/boot/preload.ts';
-import { readDisk } from '../../agent/disk/read-disk.ts';
-import { metadataPaths } from '../../agent/docker/layer-db.ts';
-import { Store } from '../../agent/overlay2/store.ts';
-import { scratch } from '../support/scratch.ts';
-import { app, app2, built, mine, tool, tree, withUser } from './crash-images.ts';
-import { FakeGuest } from './fake-guest.ts';
+import { apply } from '../../../agent/overlay2/apply/apply-steps.ts';
+import { defaultConfig } from '../../../agent/config/config.ts';
+import { readLedger } from '../../../agent/overlay2/ledger.ts';
+import { plan } from '../../../agent/overlay2/plan/make-plan.ts';
+import { readDisk } from '../../../agent/disk/read-disk.ts';
+import { metadataPaths } from '../../../agent/docker/layer-db.ts';
+import { Store } from '../../../agent/overlay2/store.ts';
+import { scratch } from '../../support/scratch.ts';
+import { app, app2, built, mine, tool, tree, withUser } from '../crash-images.ts';
+import { FakeGuest } from '../../boot/fake-guest.ts';
 import {
   addContainer,
   factsOf,
@@ -23,7 +22,7 @@ import {
   removeImage,
   snapshot,
   type ImageSpec,
-} from './fake-store.ts';
+} from '../../boot/fake-store.ts';
 
 /** What happens to the guest: the first part is done, then `change`, and the boot after that is the one that is killed. */
 interface Story {
@@ -254,42 +253,6 @@ describe('a boot after a dockerd that was killed while it deleted a layer', () =
       [path.basename(aside('4567'))],
     );
     assert.deepEqual(imageProblems(guest.dataRoot, app), []);
-  });
-});
-
-describe('a boot on a store of which something cannot be read', () => {
-  it('says what, and changes nothing', async (t) => {
-    const folder = scratch(t);
-    const guest = new FakeGuest(folder);
-    guest.attach('dpl-a', [app]);
-    guest.boot();
-    const file = `${metadataPaths(guest.dataRoot).layer(must(factsOf(app).chains[0]))}/cache-id`;
-    rmSync(file);
-    mkdirSync(file);
-    const found = snapshot(guest.dataRoot);
-    const config = {
-      ...defaultConfig(),
-      labels: ['none-of-these'],
-      deviceTimeoutSec: 0,
-      dataRoot: guest.dataRoot,
-      dockerConfig: path.join(folder, 'none'),
-      mountRoot: path.join(folder, 'mounts'),
-    };
-    const { findings, applied } = await preload(config, { wait: false, change: 'stopped', quiet: true });
-    assert.equal(applied, false);
-    assert.deepEqual(
-      findings
-        .filter(({ code }) => code === 'STORE_INVALID' || code === 'INTERNAL')
-        .map(({ code, message }) => [code, message]),
-      [
-        [
-          'STORE_INVALID',
-          `${guest.dataRoot} is left as it is: ${file}: EISDIR: illegal operation on a directory, read; mend what it names, or move it away`,
-        ],
-      ],
-    );
-    rmSync(`${guest.dataRoot}/docker-preloader/lock`);
-    assert.deepEqual(snapshot(guest.dataRoot), found);
   });
 });
 

@@ -1,6 +1,6 @@
 import path from 'node:path';
-import type { FakeGuest } from './fake-guest.ts';
-import { loadImages, snapshot, type ImageSpec } from './fake-store.ts';
+import type { FakeGuest } from '../boot/fake-guest.ts';
+import { loadImages, snapshot, type ImageSpec } from '../boot/fake-store.ts';
 
 export const app: ImageSpec = {
   layers: ['base', 'app'],

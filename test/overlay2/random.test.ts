@@ -8,7 +8,7 @@ import { asImageID, type ChainID } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { ownLayerNames } from '../../agent/docker/layer-folders.ts';
 import { makeScratch, removeScratch } from '../support/scratch.ts';
-import { FakeGuest } from './fake-guest.ts';
+import { FakeGuest } from '../boot/fake-guest.ts';
 import {
   addContainer,
   factsOf,
@@ -20,7 +20,7 @@ import {
   removeImage,
   setReference,
   type ImageSpec,
-} from './fake-store.ts';
+} from '../boot/fake-store.ts';
 
 /** What disks have; layers are shared among them and with the user's. */
 const onDisks: readonly ImageSpec[] = [

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { emptyLedger, readLedger, writeLedger } from '../../agent/overlay2/ledger.ts';
+import { unlinkStore } from '../../agent/boot/unlink-store.ts';
+import { scratch } from '../support/scratch.ts';
+import { configOf, FakeGuest, runDockerd } from './fake-guest.ts';
+import { imageProblems, loadImages, references, snapshot, type ImageSpec } from './fake-store.ts';
+
+const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1'], source: 'docker.io/library/app' };
+const built: ImageSpec = { layers: ['base', 'app', 'built'], references: ['built:1'] };
+const mine: ImageSpec = { layers: ['mine'], references: ['mine:1'] };
+
+describe('unlinking', () => {
+  it("takes out all that is ours, and keeps what the user stands on, with the disk's name", async (t) => {
+    const guest = new FakeGuest(scratch(t));
+    loadImages(guest.dataRoot, [mine]);
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    const { steps, findings } = await unlinkStore(configOf(guest));
+    assert.ok(steps > 0);
+    assert.deepEqual(findings, []);
+    assert.deepEqual([...references(guest.dataRoot).keys()], ['mine:1']);
+    assert.deepEqual(imageProblems(guest.dataRoot, mine), []);
+    assert.equal((await unlinkStore(configOf(guest))).steps, 0);
+
+    guest.boot();
+    loadImages(guest.dataRoot, [built]);
+    const kept = await unlinkStore(configOf(guest));
+    assert.deepEqual(
+      kept.findings.map((finding) => finding.code),
+      ['KEPT'],
+    );
+    // The disk is still there: what stands on it works on.
+    assert.deepEqual(imageProblems(guest.dataRoot, built), []);
+    assert.deepEqual([...references(guest.dataRoot).keys()].toSorted(), ['built:1', 'mine:1']);
+  });
+
+  it('knows the disk of what it keeps also when the ledger is lost: that stays mounted', async (t) => {
+    const guest = new FakeGuest(scratch(t));
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    loadImages(guest.dataRoot, [built]);
+    rmSync(path.join(guest.dataRoot, 'docker-preloader/ledger.json'));
+    const { findings } = await unlinkStore(configOf(guest));
+    assert.deepEqual(
+      findings.map((finding) => [finding.code, finding.label]),
+      [['KEPT', 'dpl-a']],
+    );
+  });
+
+  it('keeps no removals in mind', async (t) => {
+    const guest = new FakeGuest(scratch(t));
+    writeLedger(guest.dataRoot, { ...emptyLedger, removed: new Map([['app:1', `sha256:${'a'.repeat(64)}` as never]]) });
+    await unlinkStore({ ...configOf(guest), removedImages: 'respect' });
+    assert.equal(readLedger(guest.dataRoot).state, 'none');
+  });
+
+  it('refuses while dockerd runs, in one line, and changes nothing', async (t) => {
+    const guest = new FakeGuest(scratch(t));
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    const dockerd = runDockerd(guest.dataRoot);
+    const before = snapshot(guest.dataRoot);
+    await assert.rejects(unlinkStore(configOf(guest)), {
+      code: 'DOCKER_RUNNING',
+      message: /^dockerd is running on .*: a stopped one expected; run: systemctl stop docker\.socket docker$/,
+    });
+    assert.deepEqual(snapshot(guest.dataRoot), before);
+    dockerd.stop();
+  });
+
+  it('makes nothing where there is no data root', async (t) => {
+    const guest = new FakeGuest(scratch(t));
+    assert.deepEqual(await unlinkStore(configOf(guest)), { steps: 0, findings: [] });
+  });
+});
