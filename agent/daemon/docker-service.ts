@@ -18,10 +18,10 @@ import { showUnit, SYSTEMCTL_TIMEOUT_MS, valueOf } from '../system/systemctl.ts'
 
 const UNIT = 'docker.service';
 
-/** Only a unit of this system's manager goes with this system's docker.service. */
+/** Whether we are a unit of the system's service manager. Only then is its docker.service relevant to us. */
 const isSystemUnit = (): boolean => process.env['NOTIFY_SOCKET'] === '/run/systemd/notify';
 
-/** Whether a start of docker.service is under way, which then waits for us. Where that cannot be asked, it may be. */
+/** Whether docker.service is being started, which then waits for us. If that cannot be asked, it may be. */
 export async function isDockerStarting(): Promise<boolean> {
   try {
     return /\sdocker\.service\s+start\s/.test(
@@ -32,7 +32,10 @@ export async function isDockerStarting(): Promise<boolean> {
   }
 }
 
-/** Whether docker.service is stopped. Where we are no unit beside it, only dockerd's lock tells whether it runs. */
+/**
+ * Whether docker.service is stopped. If we are not a unit beside it, this is true, and only dockerd's lock says whether
+ * it runs.
+ */
 export async function isDockerStopped(): Promise<boolean> {
   if (!isSystemUnit()) return true;
   try {
@@ -42,35 +45,41 @@ export async function isDockerStopped(): Promise<boolean> {
   }
 }
 
-/** Looks whether docker.service starts dockerd on the store that was filled. Without systemd there is nothing to ask. */
+/** Checks that docker.service starts dockerd on the store that was filled. Without systemd there is nothing to ask. */
 export async function compareWithService(config: Config, dataRoot: string): Promise<Finding | undefined> {
   try {
     const service = await readService(config);
     return service === undefined ? undefined : differenceOf(service, dataRoot, config.dockerConfig);
   } catch (error) {
-    log('NOT_COMPARED', `docker.service could not be compared with what was filled, ignoring: ${messageOf(error)}`);
+    log(
+      'NOT_COMPARED',
+      `docker.service could not be compared with the store that was filled, ignoring: ${messageOf(error)}`,
+    );
     return undefined;
   }
 }
 
-/** Where docker.service's dockerd listens; undefined where there is no such unit to ask. */
+/** Where the dockerd of docker.service listens; undefined if there is no such unit to ask. */
 export async function hostsOfService(config: Config): Promise<readonly string[] | undefined> {
   return (await readService(config))?.hosts;
 }
 
-/** Whether docker.service has started. Where we are no unit beside it, nothing is started by a connection. */
+/**
+ * Whether docker.service has started. If we are not a unit beside it, this is true, because then no connection can
+ * start it.
+ */
 export async function isDockerStarted(): Promise<boolean> {
   return !isSystemUnit() || valueOf(await showUnit(UNIT, 'ActiveState'), 'ActiveState') === 'active';
 }
 
-/** Where docker.socket listens on dockerd's behalf, for `-H fd://`. */
+/** Where docker.socket listens for dockerd, for `-H fd://`. */
 export async function pathsOfSocketUnit(): Promise<string[]> {
   return ((await showUnit('docker.socket', 'Listen')).get('Listen') ?? []).flatMap(
     (text) => /^(\/.+) \(Stream\)$/.exec(text)?.[1] ?? [],
   );
 }
 
-/** How what docker.service starts differs from an overlay2 store in `dataRoot`. */
+/** How the store of docker.service differs from an overlay2 store in `dataRoot`. */
 export function differenceOf(service: ServiceStore, dataRoot: string, dockerConfig: string): Finding | undefined {
   const problems = [
     realPathOf(service.dataRoot) === realPathOf(dataRoot) ? undefined : `data root ${service.dataRoot}`,
@@ -86,7 +95,7 @@ export function differenceOf(service: ServiceStore, dataRoot: string, dockerConf
   };
 }
 
-/** The program that docker.service starts, once that was asked for. */
+/** The program that docker.service starts, after it was asked for. */
 let dockerdPath: string | undefined;
 
 async function readService(config: Config): Promise<ServiceStore | undefined> {
@@ -97,7 +106,7 @@ async function readService(config: Config): Promise<ServiceStore | undefined> {
     if (valueOf(properties, 'LoadState') !== 'loaded' || argv.length === 0) return undefined;
     [dockerdPath] = argv;
     const environment = parseEnvironment(valueOf(properties, 'Environment'));
-    // Of a name that several give, the last one counts, and files come after Environment=.
+    // If a variable is set more than once, the last one counts, and files come after Environment=.
     for (const path of environmentFiles(properties.get('EnvironmentFiles') ?? []))
       Object.assign(environment, parseEnvironmentFile(readTextIfThere(path) ?? ''));
     return storeOfService(argv, environment, config.dockerConfig);
@@ -107,7 +116,7 @@ async function readService(config: Config): Promise<ServiceStore | undefined> {
   }
 }
 
-/** The version of dockerd, or null where there is none or it does not tell. */
+/** The version of dockerd, or null if there is none or it does not say. */
 export function dockerdVersion(): Promise<string | null> {
   const path = dockerdPath ?? dockerdInPath();
   return path === undefined ? Promise.resolve(null) : versionOf(path);

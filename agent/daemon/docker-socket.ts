@@ -3,14 +3,14 @@ import { readDaemonConfig } from '../docker/daemon-config.ts';
 import { realPathOf } from '../system/real-path.ts';
 import { hostsOfService, isDockerStarted, pathsOfSocketUnit } from './docker-service.ts';
 
-/** Where dockerd listens when nothing says so (moby, opts/hosts.go). */
+/** Where dockerd listens by default (moby, opts/hosts.go). */
 const DEFAULT_SOCKET = '/var/run/docker.sock';
 
 /**
- * The unix socket of dockerd's API: what our configuration says, else what dockerd's own does, in its file or by
- * docker.service, where `fd://` is docker.socket. A connection to that waits for dockerd to have started; where it ends
- * before, systemd starts it again for who waits.
- * @returns its path, or the hosts, where none of them is a unix socket; undefined while to connect could start a dockerd
+ * The unix socket of dockerd's API, from our configuration, or else from docker.service or dockerd's own configuration
+ * file, where `fd://` means docker.socket. A connection to docker.socket waits until dockerd has started. If dockerd
+ * ends before that, systemd starts it again for the waiting connection.
+ * @returns its path, or the hosts if none of them is a unix socket; undefined while connecting could start a dockerd
  * @throws PreloaderError, Error
  */
 export async function dockerSocket(

@@ -11,23 +11,29 @@ import { isNothing, readPresent } from './present.ts';
 import { PruneWatch } from './prune-watch.ts';
 import { restorePruned } from './restore-pruned.ts';
 
-/** How soon a dockerd that was started is followed. */
+/** How soon a new dockerd is followed. */
 const LOOK_MS = 1000;
-/** One that has closed our connections ends, as a rule within this time; otherwise it had no answer for long, and is followed again. */
+/**
+ * A dockerd that has closed our connections usually ends within this time. If it has not, it was only slow to answer,
+ * and is followed again.
+ */
 const ENDING_USEC = 15_000_000;
-/** So often it may not be reached before that is said. */
+/** How often dockerd may be unreachable before that is logged. */
 const PATIENCE = 30;
 
 export interface FollowOptions {
   readonly config: Config;
   readonly dataRoot: string;
-  /** Where dockerd's API is, or the hosts, where none of them is a unix socket; undefined where to connect now could start a dockerd. */
+  /**
+   * Where dockerd's API is, or the hosts if none of them is a unix socket; undefined if connecting now could start a
+   * dockerd.
+   */
   readonly socket: () => Promise<{ readonly path: string } | { readonly hosts: string } | undefined>;
 }
 
 /**
- * Follows each dockerd that runs on the data root, and brings back what its prunes take of ours. Never connects where none
- * runs: docker.socket would start one that the user has stopped.
+ * Follows each dockerd that runs on the data root, and brings back the preloaded images that its prunes remove. It
+ * never connects while none runs, because docker.socket would start a dockerd that the user has stopped.
  */
 export async function followPrunes(options: FollowOptions): Promise<never> {
   let left: { readonly instance: string; readonly untilUsec: number } | undefined;
@@ -45,7 +51,7 @@ export async function followPrunes(options: FollowOptions): Promise<never> {
           };
         failures = 0;
       } catch (error) {
-        // It starts, and does not listen yet, or never where we look.
+        // Either it is starting and does not listen yet, or it never listens where we look.
         failures += 1;
         if (failures === PATIENCE) notFollowed(options.config, messageOf(error));
       }
@@ -64,9 +70,9 @@ function notFollowed({ removedImages }: Config, why: string): void {
   log('PRUNES_NOT_FOLLOWED', `what a prune takes ${what}: ${why}`);
 }
 
-/** @throws Error where it could not be reached at all */
+/** @throws Error if it could not be reached at all */
 async function follow({ config, dataRoot, socket }: FollowOptions, instance: string): Promise<Outcome> {
-  // Nothing of ours is there, and while this dockerd runs nothing comes.
+  // Nothing of ours is in the store, and nothing is added while this dockerd runs.
   if (isNothing(readPresent(dataRoot))) return 'never';
   const place = await socket();
   if (place !== undefined && 'hosts' in place) {

@@ -4,18 +4,19 @@ import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { watchOrPollFolders, type FolderWatch } from '../system/watch-folders.ts';
 
-/** dockerd goes on for a moment: of an image it removes the names, the configuration, and then layer by layer. */
+/** dockerd needs a moment to finish: it removes an image's names, its configuration, and then layer by layer. */
 const SETTLE_MS = 200;
-/** From one look to the next, however much changes. */
+/** The least time from one look to the next, however much changes. */
 const BETWEEN_MS = 1500;
 
-/** Where nothing tells of changes. */
+/** How often to look if changes cannot be watched. */
 const POLL_MS = 500;
 
 /**
- * Looks anew whenever dockerd, or `apply` or `unlink` in its absence, has changed the store. dockerd writes each change
- * through to these folders (moby, reference/store.go, image/fs.go, layer/filestore.go), so they say what it has.
- * @param end when the store is no longer to be followed
+ * Looks again whenever dockerd has changed the store, or `apply` or `unlink` while dockerd was stopped. dockerd writes
+ * each change to these folders at once (moby, reference/store.go, image/fs.go, layer/filestore.go), so they show what
+ * it has.
+ * @param end aborted when the store is no longer to be followed
  */
 export async function followStore(dataRoot: string, look: () => Promise<void>, end?: AbortSignal): Promise<void> {
   const paths = metadataPaths(dataRoot);
@@ -30,7 +31,7 @@ export async function followStore(dataRoot: string, look: () => Promise<void>, e
       if (!isTold)
         log(
           'NOT_FOLLOWED',
-          `${dataRoot}: what dockerd changes in its store cannot be watched, looking for changes every ${POLL_MS} ms instead: ${messageOf(error)}`,
+          `${dataRoot}: dockerd's changes to its store cannot be watched, looking for changes every ${POLL_MS} ms instead: ${messageOf(error)}`,
         );
       isTold = true;
     });
@@ -41,7 +42,7 @@ export async function followStore(dataRoot: string, look: () => Promise<void>, e
     watch.close();
     if (end?.aborted === true) return;
     await delay(Math.max(SETTLE_MS, BETWEEN_MS - (monotonicUsec() - lookedUsec) / 1000));
-    // What changes while we look is for the look after this one.
+    // Watching starts again before the look, so that changes during it cause another look.
     watch = watchOrPoll();
     lookedUsec = monotonicUsec();
     try {
@@ -49,7 +50,7 @@ export async function followStore(dataRoot: string, look: () => Promise<void>, e
     } catch (error) {
       log(
         'NOT_FOLLOWED',
-        `${dataRoot}: what dockerd has changed in its store could not be looked at, ignoring: ${messageOf(error)}`,
+        `${dataRoot}: dockerd's changes to its store could not be looked at, ignoring: ${messageOf(error)}`,
       );
     }
   }

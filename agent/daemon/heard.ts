@@ -2,24 +2,24 @@ import type { ImageEvent } from '../docker/api/docker-api.ts';
 import { asImageID, type ImageID } from '../docker/ids.ts';
 import { delay } from '../system/clock.ts';
 
-/** dockerd tells of what it has done for us within this time, or not at all. */
+/** dockerd reports what it has done for us within this time, or not at all. */
 const HEARD_MS = 2000;
 const LISTEN_MS = 10;
 const LATE_MS = 100;
 
-/** A name that we have given. */
+/** A name that we have given to an image. */
 export interface GivenName {
   readonly name: string;
   readonly id: ImageID;
-  /** When it was free, in milliseconds since 1970. */
+  /** When we saw that the name was free, in milliseconds since 1970. */
   readonly freeMs: number;
 }
 
-/** What dockerd has told while something was restored. */
+/** The events that dockerd sends while something is restored. */
 export class Heard {
   readonly #loads = new Map<string, number>();
   readonly #pulls = new Set<string>();
-  /** Of each name, to which images it was given, and when. */
+  /** For each name, to which images it was given, and when. */
   readonly #tags = new Map<string, { readonly id: string; readonly timeMs: number }[]>();
   #isListening = false;
 
@@ -38,23 +38,26 @@ export class Heard {
     this.#tags.clear();
   }
 
-  /** All that happened before the last of these loads and tags has been told then. */
+  /**
+   * Waits until dockerd has reported all of these loads and tags, and so everything that happened before the last of
+   * them.
+   */
   async until(images: readonly ImageID[], given: readonly GivenName[]): Promise<void> {
     const hasAll = (): boolean =>
       images.every((id) => this.#loads.has(id)) &&
       given.every(({ name, id }) => this.#tags.get(name)?.some((tag) => tag.id === id) === true);
     for (let waited = 0; !hasAll() && waited < HEARD_MS; waited += LISTEN_MS) await delay(LISTEN_MS);
-    // dockerd gives a name, writes the time, and then tells: who was first may be told of last.
+    // dockerd gives a name, takes the time, and then sends the event, so events may arrive in another order.
     if (given.length > 0) await delay(LATE_MS);
     this.#isListening = false;
   }
 
-  /** Whether somebody else has loaded or pulled the image meanwhile. */
+  /** Whether somebody else has also loaded or pulled the image meanwhile. */
   isOthers(id: ImageID, names: ReadonlyMap<string, ImageID>): boolean {
     return (this.#loads.get(id) ?? 0) > 1 || [...this.#pulls].some((name) => names.get(name) === id);
   }
 
-  /** The image that somebody else has given a name to since we saw that it was free. */
+  /** The image to which somebody else has given the name since we saw that it was free. */
   othersUnder({ name, id, freeMs }: GivenName): ImageID | undefined {
     return asImageID(this.#tags.get(name)?.findLast((tag) => tag.id !== id && tag.timeMs >= freeMs)?.id);
   }

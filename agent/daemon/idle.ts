@@ -2,9 +2,9 @@ import type { Server } from 'node:net';
 import { notify } from '../system/notify.ts';
 
 /**
- * Ends the process, with success, once nobody has asked for so long. The service manager keeps the socket: whoever asks
- * next starts it again, also one who came while it was ending.
- * @param work what is to be finished first
+ * Ends the process successfully when nobody has asked for this long. The service manager keeps the socket, so the next
+ * client starts it again, even one that connects while it is ending.
+ * @param work what has to be finished first
  */
 export function exitWhenIdle(server: Server, idleSec: number, work: Promise<void>): void {
   // The work counts as a client.

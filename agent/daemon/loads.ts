@@ -2,18 +2,21 @@ import type { DiskImage } from '../disk/read-disk.ts';
 import { asImageID, type ImageID } from '../docker/ids.ts';
 import type { LayerlessImage } from '../docker/api/image-archive.ts';
 
-/** What is loaded at once: a few kilobytes an image, but a configuration may have megabytes. */
+/** How much is loaded at once. An image takes a few kilobytes, but its configuration may have megabytes. */
 const BATCH_BYTES = 2 * 1024 * 1024;
 
-/** Images that belong together: one, or the steps of a classic build that is among them, in their order. */
+/** Images that have to be loaded together: a single one, or the steps of a classic build in their order. */
 type Family = readonly LayerlessImage[];
 
-/** In how many loads dockerd gets images, and which families each has. */
+/** Divides images into loads, each with some families. */
 export function loadsOf(images: readonly DiskImage[]): readonly (readonly Family[])[] {
   return batches(families(new Map(images.map((image) => [image.id, image] as const))));
 }
 
-/** Each image with the steps of a classic build that it was made from, those first: dockerd takes such a link within one load. */
+/**
+ * Each image with the steps of the classic build that it was made from, which come first: dockerd accepts such links
+ * only within one load.
+ */
 function families(lost: ReadonlyMap<ImageID, DiskImage>): Family[] {
   const parentOf = (image: DiskImage): ImageID | undefined => {
     const parent = asImageID(image.metadata.get('parent')?.toString());

@@ -14,7 +14,7 @@ import type { Code } from '../messages/codes.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import type { Start } from './start.ts';
 
-/** What only a run that changes the store finds out: it stays until the next one. */
+/** Codes that only a run which changes the store can find. They stay until the next such run. */
 const FOUND_IN_A_RUN: readonly Code[] = [
   'STORE_WRITE',
   'STORE_UNSUPPORTED',
@@ -26,8 +26,8 @@ const FOUND_IN_A_RUN: readonly Code[] = [
 ];
 
 /**
- * How the daemon looks again at devices and store, which it leaves alone: what it finds in them is published where it is
- * new. New disks are mounted; what they would change is pending until Docker's next start.
+ * Looks again at the devices and the store without changing the store, and publishes what is new. New disks are
+ * mounted; the changes that they bring are pending until Docker's next start.
  */
 export class Look {
   readonly #config: Config;
@@ -47,12 +47,15 @@ export class Look {
     this.#disks = result.disks;
   }
 
-  /** How many looks there were: what was made before the last one may be old. */
+  /** How many looks there were. Anything made before the last one may be outdated. */
   get looks(): number {
     return this.#looks;
   }
 
-  /** Looks anew; who asks while one look is at work gets the next, many together. Resolves once the result is published. */
+  /**
+   * Looks again. Whoever asks during a look gets the next one, which serves all of them. Resolves when the result is
+   * published.
+   */
   anew(): Promise<void> {
     if (this.#atWork === undefined) return this.#start();
     this.#next ??= this.#atWork.then(() => this.#start());
@@ -67,7 +70,9 @@ export class Look {
     return this.#atWork;
   }
 
-  /** What a run would do now. Between two states of the store: docker.service's `apply` may be at work on it just now. */
+  /**
+   * What a run would do now. It takes the lock, because docker.service's `apply` may be changing the store just now.
+   */
   async run(): Promise<Preload> {
     const dataRoot = this.#dataRoot;
     const lock =
@@ -90,10 +95,10 @@ export class Look {
     this.#looks += 1;
     this.#disks = run.disks;
     this.#dataRoot = run.dataRoot ?? this.#dataRoot;
-    // docker.service's drop-in may have looked, too.
+    // docker.service's drop-in may have published a status meanwhile.
     const before = this.#current.found;
     const kept = keptFindings(before, run);
-    // Against what has made a run fail, another start of Docker does not help.
+    // If a run has failed, restarting Docker does not help, so that is not suggested.
     const findings = [
       ...run.findings.filter(
         ({ code }) =>
@@ -102,7 +107,7 @@ export class Look {
       ),
       ...kept,
     ];
-    // This boot's times stay: a look is no start.
+    // The times of this boot stay, because a look is not a start.
     const status = {
       ...statusDocument({ ...run, findings }, monotonicUsec()),
       readyUsec: this.#first.readyUsec,
@@ -126,7 +131,10 @@ function keptFindings({ findings }: StatusDocument, run: Preload): Preload['find
   );
 }
 
-/** What of a status depends on devices and store. To a later look, all disks are mounted already. */
+/**
+ * The part of a status that depends on devices and store. `adopted` is left out, because later looks find all disks
+ * mounted.
+ */
 function describe({ dataRoot, disks, images, pending, findings }: StatusDocument): string {
   return JSON.stringify([dataRoot, disks.map((disk) => ({ ...disk, adopted: false })), images, pending, findings]);
 }

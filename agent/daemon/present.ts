@@ -3,18 +3,18 @@ import { isRestored } from '../overlay2/plan/restored.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { Store } from '../overlay2/store.ts';
 
-/** What of ours dockerd has at a time. */
+/** Which of our images and names dockerd has at some time. */
 export interface Present {
   readonly names: ReadonlyMap<string, ImageID>;
   readonly images: ReadonlySet<ImageID>;
-  /** Names that were ours, and that the user has given to something else. */
+  /** Names that were ours and that the user has given to something else. */
   readonly taken: ReadonlySet<string>;
 }
 
 export const nothing: Present = { names: new Map(), images: new Set(), taken: new Set() };
 
 /**
- * Reads what of ours is there from dockerd's files, which it writes before it tells of a change (moby,
+ * Reads which of our images and names are there from dockerd's files, which it writes before it reports a change (moby,
  * daemon/images/image_delete.go).
  * @throws PreloaderError, system errors
  */
@@ -27,7 +27,7 @@ export function readPresent(dataRoot: string): Present {
   const stillNamed = new Set(
     [...ledger.references].flatMap(([name, id]) => (store.referenceStore.references.get(name) === id ? [id] : [])),
   );
-  // One that has lost all its names goes with the last of them, a moment later.
+  // An image that has just lost its last name does not count: dockerd removes it a moment later.
   const images = new Set(
     [...ledger.images.keys()].filter(
       (id) => store.images.has(id) && (!named.has(id) || stillNamed.has(id)) && isOurs(id),
@@ -43,7 +43,7 @@ export function readPresent(dataRoot: string): Present {
   return { names: ours, images, taken: new Set(taken) };
 }
 
-/** What was there before, and is not now. */
+/** What was there before and is now gone. */
 export function missingOf(before: Present, now: Present): Present {
   return {
     names: new Map([...before.names].filter(([name]) => !now.names.has(name))),
@@ -52,7 +52,7 @@ export function missingOf(before: Present, now: Present): Present {
   };
 }
 
-/** What is there in either, less the names that are taken in the later one. */
+/** What is in either, except the names that are taken in the later one. */
 export function unionOf(left: Present, right: Present): Present {
   const names = [...left.names, ...right.names].filter(([name]) => !right.taken.has(name));
   return { names: new Map(names), images: new Set([...left.images, ...right.images]), taken: right.taken };

@@ -2,32 +2,33 @@ import type { ImageEvent } from '../docker/api/docker-api.ts';
 import { isNothing, missingOf, unionOf, type Present } from './present.ts';
 
 export interface PruneWatchOptions {
-  /** What of ours is there now. */
+  /** Which of our images and names are there now. */
   read(): Present;
-  /** Whether dockerd prunes images now; undefined where it has not said. */
+  /** Whether dockerd is pruning images now; undefined if it did not say. */
   isPruning(): Promise<boolean | undefined>;
-  /** Brings back what it can. @returns what is there again */
+  /** Brings back what it can. @returns what is back */
   restore(pruned: Present): Promise<Present>;
   /** Milliseconds since 1970, the clock of dockerd's events. */
   now(): number;
 }
 
-/** What was there at a time at which no prune was under way. */
+/** What was there at a time when no prune was under way. */
 interface Moment {
   readonly present: Present;
   readonly atMs: number;
 }
 
-/** A prune that is under way is asked for again after this time only. */
+/** When a prune is under way, dockerd is asked again only after this time. */
 const PRUNING_MS = 10_000;
-/** Our clock is read in whole milliseconds. */
+/** Our clock has a resolution of one millisecond. */
 const CLOCK_MS = 1;
 const MOMENTS = 100;
 
 /**
- * Finds out what a prune has removed. dockerd tells of each removal, by `rmi` as by a prune, in the same words, and of a
- * prune when it is over. So with the first removal of something of ours dockerd is asked whether a prune is under way;
- * where none is, what is gone by then is no prune's. What no answer came for before the prune was over is the prune's.
+ * Finds out what a prune has removed. dockerd reports each removal in the same way, whether by `rmi` or by a prune, and
+ * reports a prune only when it is over. So at the first removal of something of ours, dockerd is asked whether a prune
+ * is under way. If not, whatever is gone by then was not removed by a prune. If dockerd has not answered before the
+ * prune is over, the removal counts as the prune's.
  */
 export class PruneWatch {
   readonly #options: PruneWatchOptions;
@@ -35,7 +36,7 @@ export class PruneWatch {
   #asking = false;
   #isStale = false;
   #pruningUntilMs = 0;
-  /** How many prunes are over. */
+  /** How many prunes have ended. */
   #prunes = 0;
   #restoring = 0;
   #restored: Promise<void> = Promise.resolve();
@@ -46,8 +47,9 @@ export class PruneWatch {
   }
 
   /**
-   * Where the store cannot be read, what is gone counts as removed: Docker's next start says why.
-   * @param event in the order in which dockerd tells of them
+   * Takes an event of dockerd. If the store cannot be read, what is gone counts as removed, and Docker's next start
+   * says why.
+   * @param event the events have to come in dockerd's order
    */
   take({ action, id, timeMs }: ImageEvent): void {
     if (action === 'untag' || action === 'delete') {
@@ -65,7 +67,7 @@ export class PruneWatch {
     }
   }
 
-  /** Resolves when all that was pruned so far is back. */
+  /** Resolves when everything that was pruned so far is back. */
   get settled(): Promise<void> {
     return this.#restored;
   }
@@ -87,7 +89,8 @@ export class PruneWatch {
         const prunes = this.#prunes;
         const isPruning = await this.#options.isPruning();
         const atMs = this.#options.now() + CLOCK_MS;
-        // Of one that was over meanwhile perhaps: then it says nothing of the next removal.
+        // A prune has ended meanwhile, and the answer may be about that one. Then it says nothing about the next
+        // removal.
         if (isPruning === true && prunes !== this.#prunes) continue;
         if (isPruning === true) this.#pruningUntilMs = atMs + PRUNING_MS;
         else if (isPruning === false) this.#moments = [...this.#moments, { present, atMs }].slice(-MOMENTS);
@@ -97,7 +100,10 @@ export class PruneWatch {
     }
   }
 
-  /** What the user has named, loaded or pulled: what came back by his hand is ours as it was, what he gave another image is not. */
+  /**
+   * Adds what the user has tagged, loaded or pulled. What the user brought back is ours as before. A name that the user
+   * gave to another image is not.
+   */
   #add(): void {
     const last = this.#moments.at(-1);
     if (last === undefined) return;
@@ -112,13 +118,14 @@ export class PruneWatch {
     this.#moments = [{ present: after, atMs: prunedMs }, ...this.#moments.filter(({ atMs }) => atMs >= prunedMs)];
     if (isNothing(pruned)) return;
     const restored = await this.#options.restore(pruned);
-    // A prune that was over meanwhile may have taken them again.
+    // A prune that ended meanwhile may have removed them again.
     this.#moments = this.#moments.map((moment) =>
       moment.atMs === prunedMs ? { ...moment, present: unionOf(moment.present, restored) } : moment,
     );
     if (this.#restoring !== 1) return;
     this.#add();
-    // And the user what came back first, which nobody has asked about; but the next prune may be under way.
+    // The user may also have removed what came back first, and dockerd was not asked about that. Or the next prune may
+    // be under way.
     void this.#ask().catch(() => undefined);
   }
 }

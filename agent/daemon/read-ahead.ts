@@ -19,18 +19,19 @@ import { PAGE_BYTES, willNeed } from '../system/page-cache.ts';
 import { plural } from '../text/plural.ts';
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
 
-/** One call reads no more than the device's read_ahead_kb, 128 by default (mm/readahead.c, force_page_cache_ra). */
+/** One call reads at most the device's read_ahead_kb, 128 by default (mm/readahead.c, force_page_cache_ra). */
 const CALL_BYTES = 128 * 1024;
-/** Looking for a file reads folders and inodes, for which one has to wait: several at once, then. */
+/** Opening a file reads folders and inodes, which has to be waited for, so several are opened at once. */
 const FILES_AT_ONCE = 4;
 const MEMORY_SHARE = 1 / 4;
 
 /**
- * Asks the kernel to read what the disks' lists name, disk by disk, and does not wait for the data. What a list says is
- * not trusted: nothing but regular files of the disk itself is opened, and no symlink followed. Whatever goes wrong is
- * told in the journal.
- * @param linked layers that Docker has from a disk, with its label: another disk's copy is of no use
- * @param limitBytes of all disks together; it becomes a quarter of the available memory at most
+ * Asks the kernel to read the files in the disks' lists, disk by disk, and does not wait for the data. The lists are
+ * not trusted: only regular files of the disk itself are opened, and no symlink is followed. Whatever goes wrong is
+ * logged.
+ * @param linked the layers that Docker has from a disk, with the disk's label: reading another disk's copy would be
+ * useless
+ * @param limitBytes for all disks together; at most a quarter of the available memory is used
  */
 export async function readAhead(
   disks: readonly LoadedDisk[],
@@ -54,7 +55,10 @@ export async function readAhead(
   }
 }
 
-/** @returns what was done, in words; undefined where the disk has no list @throws Error of a list that is none, and system errors */
+/**
+ * @returns what was done, in words; undefined if the disk has no list
+ * @throws Error if the list is not valid, and system errors
+ */
 async function readDiskAhead(
   { mounted, content }: LoadedDisk,
   linked: ReadonlyMap<ChainID, string>,
@@ -83,7 +87,7 @@ async function readDiskAhead(
   ].join('; ');
 }
 
-/** How much may still be read, in bytes. */
+/** How many bytes may still be read. */
 class Budget {
   #left: number;
 
@@ -95,7 +99,7 @@ class Budget {
     return this.#left === 0;
   }
 
-  /** @returns how much of it may be read */
+  /** @returns how many of these bytes may be read */
   take(bytes: number): number {
     const taken = Math.min(bytes, this.#left);
     this.#left -= taken;
@@ -104,7 +108,7 @@ class Budget {
 }
 
 interface Wanted {
-  /** Of the layer: a real folder of the disk. */
+  /** The layer's folder, which is a real folder of the disk. */
   readonly folder: string;
   readonly file: ReadAheadFile;
 }
@@ -115,7 +119,7 @@ class DiskReading {
   missing = 0;
   readonly #device: number;
   readonly #budget: Budget;
-  /** Whether a path is a real folder of the disk; each is asked for once, since the disk is read-only. */
+  /** Whether a path is a real folder of the disk. Each is checked only once, because the disk is read-only. */
   readonly #folders = new Map<string, Promise<boolean>>();
 
   constructor(device: number, budget: Budget) {
@@ -123,10 +127,10 @@ class DiskReading {
     this.#budget = budget;
   }
 
-  /** @throws the first error that is more than a file which is not there, when nothing is at work any more */
+  /** @throws the first error other than a missing file, after all workers have ended */
   async read(wanted: readonly Wanted[]): Promise<this> {
     const failures: unknown[] = [];
-    // All workers take from one iterator.
+    // All workers take their files from one iterator.
     const todo = wanted.values();
     const work = async (): Promise<void> => {
       for (const { folder, file } of todo) {
@@ -148,11 +152,12 @@ class DiskReading {
     }
     try {
       for (const { offset, length } of piecesWithin(file, (await handle.stat()).size)) {
-        // Whole pages are read, and count.
+        // Whole pages are read, so they count as a whole.
         const start = Math.floor(offset / PAGE_BYTES) * PAGE_BYTES;
         const bytes = this.#budget.take(Math.ceil((offset + length) / PAGE_BYTES) * PAGE_BYTES - start);
         for (let at = 0; at < bytes; at += CALL_BYTES) {
-          // A call waits where the device's queue is full: those who ask for the status have their turn before each.
+          // A call blocks while the device's queue is full, so clients that ask for the status get their turn before
+          // each one.
           await setImmediate();
           willNeed(handle.fd, start + at, Math.min(CALL_BYTES, bytes - at));
         }
@@ -164,7 +169,7 @@ class DiskReading {
     }
   }
 
-  /** A regular file of the disk, or undefined where there is none. @throws system errors of a damaged disk */
+  /** Opens a regular file of the disk; undefined if there is none. @throws system errors of a damaged disk */
   async #open(folder: string, path: string): Promise<FileHandle | undefined> {
     try {
       let parent = folder;
@@ -191,7 +196,7 @@ class DiskReading {
   }
 }
 
-/** What programs can have without anybody being swapped out (proc_meminfo(5)). */
+/** How much memory programs can get without swapping (proc_meminfo(5)). */
 function availableBytes(): number {
   const kilobytes = /^MemAvailable:\s+(\d+) kB$/m.exec(readTextIfThere('/proc/meminfo') ?? '')?.[1];
   return Number(kilobytes ?? 0) * 1024;

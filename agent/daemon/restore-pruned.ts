@@ -24,9 +24,9 @@ export interface RestoreContext {
 }
 
 /**
- * Has dockerd load what a prune has taken, from the disks' configurations, on the layers that our pins have kept. What
- * cannot be loaded comes back when Docker next starts.
- * @returns what is there again
+ * Makes dockerd load the images that a prune has removed: their configurations come from the disks, and their layers
+ * were kept by our pins. What cannot be loaded comes back when Docker next starts.
+ * @returns what is back
  */
 export async function restorePruned(pruned: Present, context: RestoreContext): Promise<Present> {
   try {
@@ -48,7 +48,10 @@ export async function restorePruned(pruned: Present, context: RestoreContext): P
   }
 }
 
-/** Whether the ledger, which could not be written perhaps, still has names for what the next start takes for removed. */
+/**
+ * Whether the next start will take these names for removed, because the ledger, which perhaps could not be written,
+ * still has them.
+ */
 function isRemoval({ names }: Present, { config, dataRoot }: RestoreContext): boolean {
   if (config.removedImages !== 'respect') return false;
   try {
@@ -78,8 +81,9 @@ class Restoration {
   }
 
   /**
-   * Nobody has removed the names, so the ledger has them from now on as what a run that was killed was about to give: ours
-   * where they are there again, and otherwise new on the disk. @returns the ledger as it was
+   * Nobody has removed the names. So from now on they are in the ledger as if a run had been killed when it was about
+   * to give them. They are ours if they come back, and otherwise new on the disk.
+   * @returns the ledger as it was
    */
   #release(): Ledger {
     const { names } = this.#pruned;
@@ -133,7 +137,7 @@ class Restoration {
       [...loaded],
       problem,
     );
-    // Also what is not there: a prune that was under way meanwhile has taken it, and is yet to be told of.
+    // Includes what is not there: another prune has removed it meanwhile, which dockerd has yet to report.
     return {
       names: new Map(names.filter(([name]) => !taken.has(name))),
       images: new Set([...lost.map(({ id }) => id), ...names.map(([, id]) => id)]),
@@ -141,7 +145,7 @@ class Restoration {
     };
   }
 
-  /** Images that were ours or had a name of ours, that a disk has, and whose layers dockerd has kept. */
+  /** The images that were ours or had a name of ours, that are on a disk, and whose layers dockerd has kept. */
   #lostImages(plan: Plan, store: Store, named: readonly ImageID[]): DiskImage[] {
     return [...new Set([...this.#pruned.images, ...named])].flatMap((id) => {
       const image = plan.wanted.get(id);
@@ -152,7 +156,7 @@ class Restoration {
     });
   }
 
-  /** @returns what it was before */
+  /** @returns the ledger as it was before */
   #write(change: (ledger: Ledger) => Ledger): Ledger {
     const { state, ledger } = readLedger(this.#context.dataRoot);
     if (state !== 'read') throw new Error('the ledger cannot be read');
@@ -165,14 +169,14 @@ class Restoration {
     for (const batch of loadsOf(images)) {
       const problem = await docker.load(imageArchive(batch.flat()));
       if (problem === undefined || batch.length === 1) continue;
-      // One that dockerd does not take is in nobody's way.
+      // If dockerd refuses one image, the others are loaded all the same.
       const { images: there } = new Store(dataRoot);
       for (const family of batch.filter((each) => !each.every(({ id }) => there.has(id))))
         await docker.load(imageArchive(family));
     }
   }
 
-  /** Durable before any name is given: from then on names tell that the user has the image. */
+  /** This has to be durable before any name is given, because afterwards a name means that the image is the user's. */
   #record(lost: readonly DiskImage[]): Set<ImageID> {
     const store = new Store(this.#context.dataRoot);
     const times = lost.flatMap(({ id }) => {
@@ -189,7 +193,10 @@ class Restoration {
     return new Set(times.map(([id]) => id));
   }
 
-  /** A name that dockerd does not take, since its image has gone again perhaps, is in no other's way. */
+  /**
+   * Gives names to images. If dockerd refuses one, perhaps because its image is gone again, the others are given all
+   * the same.
+   */
   async #giveNames(
     names: readonly (readonly [string, ImageID])[],
   ): Promise<{ readonly given: GivenName[]; readonly taken: Set<string>; readonly problem: string | undefined }> {
@@ -214,8 +221,9 @@ class Restoration {
   }
 
   /**
-   * dockerd gives a name to whoever asks last, whoever has it. One that the user has given something else, since we saw that
-   * it was free, is his. @returns these
+   * dockerd gives a name to whoever asks last. If the user has given one of the names to another image since we saw
+   * that it was free, the user gets it back.
+   * @returns these names
    */
   async #giveBack(given: readonly GivenName[]): Promise<string[]> {
     const { docker, dataRoot, heard } = this.#context;
@@ -230,7 +238,7 @@ class Restoration {
     return taken;
   }
 
-  /** An image that the user has loaded or pulled at the same time is his. */
+  /** An image that the user has loaded or pulled at the same time is the user's. */
   #disownOthers(loaded: Set<ImageID>): void {
     const { references } = new Store(this.#context.dataRoot).referenceStore;
     const others = [...loaded].filter((id) => this.#context.heard.isOthers(id, references));

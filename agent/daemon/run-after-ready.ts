@@ -23,8 +23,8 @@ import { Look } from './look.ts';
 import type { Start } from './start.ts';
 
 /**
- * What the daemon does once Docker may start: serve the status, sync, compare. Loaded only then.
- * @param written the status as it was published, undefined where it could not be
+ * What the daemon does when Docker may start: it serves the status, syncs and compares. Loaded only then.
+ * @param written the text of the status as it was published, undefined if that failed
  */
 export async function serve(start: Start, status: StatusDocument, written: string | undefined): Promise<void> {
   const { config, isConfigured, result } = start;
@@ -50,7 +50,7 @@ export async function serve(start: Start, status: StatusDocument, written: strin
   });
   const reading = readsAhead(start);
   if (result.dataRoot !== undefined) {
-    // Syncing stops everything else here for as long as it takes, and is the less urgent.
+    // Syncing blocks this process while it lasts, and is less urgent than reading ahead.
     await Promise.race([reading, delay(SYNC_WITHIN_MS)]);
     current.enter('sync');
     await syncStore(result.dataRoot);
@@ -63,7 +63,7 @@ export async function serve(start: Start, status: StatusDocument, written: strin
   }
   void restoresPruned(start);
   void releaseProgramSoon();
-  // Without a socket of the service manager's, nobody could start it again.
+  // Only with a socket of the service manager, because otherwise nobody could start it again.
   if (config.idleExitSec > 0 && listenFd() !== undefined)
     (await import('./idle.ts')).exitWhenIdle(server, config.idleExitSec, reading);
   current.enter('watch');
@@ -78,23 +78,29 @@ function timeline(config: Config): string | undefined {
   return record === undefined ? undefined : `${JSON.stringify(record)}\n`;
 }
 
-/** A power cut before the store is synced costs the next start a comparison of contents, and nothing else. */
+/** A power cut before the store is synced only makes the next start compare the content of files. */
 const SYNC_WITHIN_MS = 2000;
 
-/** Once a boot: later, what containers need is in memory, and a store that was left alone has nothing of the disks. */
+/**
+ * Only once in a boot: later, what containers need is already in memory. And only if the store was filled, because
+ * otherwise containers do not use the disks.
+ */
 async function readsAhead({ config, isFirst, result: { applied, disks, plan } }: Start): Promise<void> {
   if (!isFirst || !applied || plan === undefined || config.readAheadMb === 0) return;
   await (await import('./read-ahead.ts')).readAhead(disks, plan.content.layers, config.readAheadMb * 1e6);
 }
 
-/** What a client's request has started, for as long as it may stay, restores nothing: whether it does would be chance. */
+/**
+ * A daemon that was started by a client's request, and perhaps ends soon, restores nothing: otherwise it would depend
+ * on chance whether a prune is undone.
+ */
 async function restoresPruned({ config, isConfigured, isByClient, result: { dataRoot } }: Start): Promise<void> {
   if (!isConfigured || isByClient || dataRoot === undefined || config.prunedImages === 'respect') return;
   const { dockerSocket } = await import('./docker-socket.ts');
   await (await import('./follow-prunes.ts')).followPrunes({ config, dataRoot, socket: () => dockerSocket(config) });
 }
 
-/** A client has more to hear than dockerd's version: where that takes longer, a later answer has it. */
+/** A client does not wait longer for dockerd's version. A later answer has it. */
 const VERSION_PATIENCE_MS = 3000;
 
 async function withDockerd(current: CurrentStatus, answer: () => string): Promise<string> {
@@ -107,10 +113,10 @@ async function withDockerd(current: CurrentStatus, answer: () => string): Promis
   return answer();
 }
 
-/** How long a plan stays good: clients may ask as often as they like, and each look costs reads of disks and store. */
+/** How long a plan is reused: clients may ask often, and each look reads the disks and the store. */
 const PLAN_FRESH_USEC = 1_000_000;
 
-/** What `run` would do now, looked at anew, but for many clients once. Nothing is changed. */
+/** What `run` would do now. It looks again, but only once for many clients. Nothing is changed. */
 function planner({ isConfigured, result }: Start, current: CurrentStatus, look: Look): () => Promise<string> {
   const textOf = (run: Preload): string => `${JSON.stringify(planDocument(run))}\n`;
   if (!isConfigured) {
@@ -120,7 +126,7 @@ function planner({ isConfigured, result }: Start, current: CurrentStatus, look: 
   let made: { readonly atUsec: number; readonly looks: number; readonly text: Promise<string> } | undefined;
   const make = async (): Promise<string> => {
     const text = textOf(await look.run());
-    // That the lock was waited for was told, too.
+    // Replaces the message that the lock was waited for.
     notifyStatus(current.document.summary);
     return text;
   };
@@ -132,16 +138,16 @@ function planner({ isConfigured, result }: Start, current: CurrentStatus, look: 
   };
 }
 
-/** Runs `act` whenever a run may have published a status: docker.service's drop-in publishes one of its own. */
+/** Runs `act` whenever a run may have published a status, as docker.service's drop-in does. */
 function whenPublished(config: Config, act: () => void): void {
   try {
     watch(dirname(config.statusSocket), act).on('error', () => undefined);
   } catch {
-    // Where the folder cannot be watched, `systemctl status` shows the older one: ignoring.
+    // Ignored: if the folder cannot be watched, `systemctl status` shows the older status.
   }
 }
 
-/** Only the daemon can tell the service manager. */
+/** Only the daemon can send a status to the service manager. */
 function teller(current: CurrentStatus): () => void {
   let told = current.document.summary;
   return () => {
@@ -151,7 +157,10 @@ function teller(current: CurrentStatus): () => void {
   };
 }
 
-/** Follows the store that is filled now: between two starts of Docker, dockerd's configuration may have named another. */
+/**
+ * Follows the store that is filled now, because dockerd's configuration may name another one before Docker's next
+ * start.
+ */
 function followDataRoot(look: Look, current: CurrentStatus): () => void {
   let followed: { readonly dataRoot: string | null; readonly end: AbortController } | undefined;
   return () => {
@@ -163,14 +172,14 @@ function followDataRoot(look: Look, current: CurrentStatus): () => void {
   };
 }
 
-/** Time for udev and for devices that come together, before we look. */
+/** Time for udev, and for devices that appear together, before we look. */
 const SETTLE_MS = 100;
 
-/** Looks again whenever devices come or go: one that was pulled out is lost. */
+/** Looks again whenever devices appear or disappear. A disk that was pulled out is then reported as lost. */
 async function followDevices({ config, result }: Start, look: Look, current: CurrentStatus): Promise<never> {
   const changes = await watchDevices();
   await changes.ready();
-  // What came since READY was seen by nobody.
+  // Nobody has seen the devices that appeared since READY.
   let isChanged = !hasSameDevices(config, result);
   for (;;) {
     if (!isChanged) await changes.next();
@@ -182,12 +191,15 @@ async function followDevices({ config, result }: Start, look: Look, current: Cur
 
 async function lookAnew(look: Look, current: CurrentStatus): Promise<void> {
   await look.anew();
-  // Also without a change: that the lock was waited for was told, too.
+  // Also without a change, to replace the message that the lock was waited for.
   notifyStatus(current.document.summary);
   releaseProgram();
 }
 
-/** Whether the devices that carry our labels are those that the run has found; cheap, since it does not look at the store. */
+/**
+ * Whether the devices with our labels are those that the run has found. This is cheap, because it does not look at the
+ * store.
+ */
 function hasSameDevices(config: Config, { candidates }: Preload): boolean {
   const before = candidates.map(({ device }) => device.path);
   const { disks, refused } = discover(labelFilter(config));

@@ -3,20 +3,23 @@ import { bootId } from '../system/boot-id.ts';
 import { readTextIfThere } from '../system/files.ts';
 import type { StatusDocument } from './schema.ts';
 
-/** There once a run has been READY in this boot: a restart must not make this boot's times those of a later moment. */
+/**
+ * Written when a run has been READY for the first time in this boot, so that a restart does not replace the times of
+ * the boot with its own.
+ */
 export const BOOT_RECORD = 'boot.json';
 
-/** What boot.json holds: the times of this boot's first READY. */
+/** The content of boot.json: the times of this boot's first READY. */
 export interface BootRecord extends Pick<StatusDocument, 'readyUsec' | 'timings' | 'state'> {
-  /** Which boot it is of. */
+  /** Identifies the boot. */
   readonly boot: string;
-  /** `run` once that was READY in this boot. */
+  /** `run` if that was READY in this boot, else `apply`. */
   readonly command: 'run' | 'apply';
 }
 
 /**
- * The record of this boot, or undefined: where the status socket lies on storage that outlives a boot, there is that of an
- * earlier one. One that is damaged tells nothing.
+ * The record of this boot, or undefined. If the status socket is on storage that outlives a boot, the file may be from
+ * an earlier boot, which does not count. A damaged file does not count either.
  */
 export function bootRecord(config: Config): BootRecord | undefined {
   try {
@@ -29,12 +32,14 @@ export function bootRecord(config: Config): BootRecord | undefined {
   }
 }
 
-/** Whether a run has settled the devices of this boot already. */
+/** Whether a run has already waited for the devices of this boot. */
 export function hasBeenReady(config: Config): boolean {
   return bootRecord(config) !== undefined;
 }
 
-/** The status with the times of this boot's first READY, where there was one: a daemon that was started again has no others to tell. */
+/**
+ * The status with the times of this boot's first READY, if there was one: the times of a restarted daemon mean nothing.
+ */
 export function withBootTimes(config: Config, status: StatusDocument): StatusDocument {
   const record = bootRecord(config);
   return record === undefined ? status : { ...status, readyUsec: record.readyUsec, timings: record.timings };

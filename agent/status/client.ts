@@ -5,19 +5,19 @@ import { parseJson } from '../text/parse-json.ts';
 import { statusSchema, type StatusDocument } from './schema.ts';
 
 const TIMEOUT_MS = 30_000;
-/** The daemon serves a moment after READY, since Docker need not wait for that. */
+/** The daemon begins to serve shortly after READY, because Docker does not have to wait for that. */
 const PATIENCE_USEC = 1_000_000;
 const RETRY_MS = 20;
 
 export interface Answer {
   readonly status: StatusDocument;
-  /** As it came: a newer daemon's may hold more. */
+  /** Exactly as received: a newer daemon's answer may have more fields. */
   readonly text: string;
 }
 
 /**
  * Asks the daemon for its status.
- * @throws system errors where no daemon answers; Error where the answer is none
+ * @throws system errors if no daemon answers; Error if the answer is not valid
  */
 export async function fetchStatus(socketPath: string): Promise<Answer> {
   const deadline = monotonicUsec() + PATIENCE_USEC;

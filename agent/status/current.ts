@@ -6,22 +6,22 @@ import { parseStatus, publishedStatus } from './publish.ts';
 import type { StatusDocument } from './schema.ts';
 
 /**
- * The status that the daemon answers: the newest that any run has published, for docker.service's drop-in may have
- * changed the store since, with what the daemon knows beyond it. What the daemon has found itself it knows, also where that
- * could not be written, or somebody has removed the file.
+ * The status that the daemon answers with. It is the newest one that any run has published, since docker.service's
+ * drop-in may have changed the store, plus what only the daemon knows. The daemon remembers its own result, even if it
+ * could not be written or somebody has removed the file.
  */
 export class CurrentStatus {
   readonly #config: Config;
   #own: {
     readonly status: StatusDocument;
-    /** The file that it is newer than, or is. */ readonly over: string | undefined;
+    /** The text of the file that it was written to, or that it replaces. */ readonly over: string | undefined;
   };
   #findings: readonly Finding[] = [];
   #phase: Pick<StatusDocument, 'phase' | 'phaseSince' | 'phaseSinceUsec'>;
   #dockerd: string | null = null;
   #made: { readonly from: string | undefined; readonly document: StatusDocument; readonly text: string } | undefined;
 
-  /** @param written as `publish` has returned it */
+  /** @param written what `publish` returned */
   constructor(config: Config, first: StatusDocument, written: string | undefined) {
     this.#config = config;
     this.#own = { status: first, over: written ?? publishedStatus(config) };
@@ -29,13 +29,13 @@ export class CurrentStatus {
     this.#phase = { phase, phaseSince, phaseSinceUsec };
   }
 
-  /** The daemon goes on to something else. */
+  /** The daemon enters another phase. */
   enter(phase: 'sync' | 'watch'): void {
     this.#phase = { phase, phaseSince: new Date().toISOString(), phaseSinceUsec: monotonicUsec() };
     this.#made = undefined;
   }
 
-  /** Something that was found out after READY. */
+  /** Adds something that was found after READY. */
   add(finding: Finding): void {
     this.#findings = [...this.#findings, finding];
     this.#made = undefined;
@@ -54,19 +54,19 @@ export class CurrentStatus {
     return this.#newest().text;
   }
 
-  /** The newest that any run has found, without what the daemon knows beyond it. */
+  /** The newest result of any run, without what only the daemon knows. */
   get found(): StatusDocument {
     return this.#foundIn(publishedStatus(this.#config));
   }
 
-  /** Whether the newest lies in the file, for those who read that. */
+  /** Whether the newest result is in the file, for those who read that. */
   get isPublished(): boolean {
     const { status, over } = this.#own;
     const text = publishedStatus(this.#config);
     return text !== undefined && (text !== over || text === `${JSON.stringify(status)}\n`);
   }
 
-  /** The daemon has found another. @param written as `publish` has returned it */
+  /** Sets a new result of the daemon. @param written what `publish` returned */
   setFound(status: StatusDocument, written: string | undefined): void {
     this.#own = { status, over: written ?? publishedStatus(this.#config) };
     this.#made = undefined;
@@ -78,7 +78,7 @@ export class CurrentStatus {
       : (parseStatus(published) ?? this.#own.status);
   }
 
-  /** Made once for each status: clients may ask as often as they like. */
+  /** Made only once for each status, because clients may ask often. */
   #newest(): { readonly document: StatusDocument; readonly text: string } {
     const from = publishedStatus(this.#config);
     if (this.#made === undefined || this.#made.from !== from) {

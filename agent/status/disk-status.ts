@@ -8,7 +8,7 @@ import { isPendingFor } from './pending.ts';
 import type { DiskStatus } from './schema.ts';
 import { runFailure } from './summary.ts';
 
-/** Findings about a disk that is not there at all, or no longer. */
+/** Findings about a disk that is not attached, or no longer. */
 const ABSENT: Partial<Record<Code, DiskStatus['state']>> = {
   DISK_MISSING: 'missing',
   REQUIRED_MISSING: 'missing',
@@ -16,7 +16,7 @@ const ABSENT: Partial<Record<Code, DiskStatus['state']>> = {
   KEPT: 'missing',
 };
 
-/** Every disk: those in use, those that were left out, and those that should be there. */
+/** Every disk: those in use, those that were left out, and those that should be attached. */
 export function diskStatuses(run: Preload): DiskStatus[] {
   const loaded = new Set(run.disks.map((disk) => disk.mounted.device.path));
   const left = run.candidates.filter((disk) => !loaded.has(disk.device.path));
@@ -24,7 +24,8 @@ export function diskStatuses(run: Preload): DiskStatus[] {
   const absent = run.findings.filter(
     (finding) => ABSENT[finding.code] !== undefined && finding.label !== undefined && !labels.has(finding.label),
   );
-  // A required one that is missing may also be named in `labels`, or needed by what is kept: one entry each.
+  // A missing required disk may also be named in `labels`, or be needed by layers that are kept. It gets only one
+  // entry.
   const once = absent.filter((finding, index) => absent.findIndex((other) => other.label === finding.label) === index);
   return [
     ...run.disks.map((disk) => loadedDisk(run, disk)),
@@ -37,7 +38,7 @@ function loadedDisk(run: Preload, { mounted, content }: LoadedDisk): DiskStatus 
   let layerBytes = 0;
   for (const layer of content.layers.values()) layerBytes += Number(layer.size);
   const isUnused = run.plan === undefined || runFailure(run) !== undefined;
-  // Of two devices with its label, a finding may be about the other.
+  // If two devices have its label, a finding may be about the other one.
   const isIts = ({ device = mounted.device.path }: Finding): boolean => device === mounted.device.path;
   const fault =
     run.findings.find((finding) => finding.label === content.label && isIts(finding) && effectOf(finding) !== 'none') ??
@@ -59,7 +60,7 @@ function loadedDisk(run: Preload, { mounted, content }: LoadedDisk): DiskStatus 
   };
 }
 
-/** Layers of the disk that the store has from elsewhere: from the user, or from another disk. */
+/** How many layers of the disk the store has from elsewhere: from the user or from another disk. */
 function countShared(run: Preload, { content }: Pick<LoadedDisk, 'content'>): number {
   const { plan } = run;
   if (plan === undefined) return 0;
@@ -69,7 +70,7 @@ function countShared(run: Preload, { content }: Pick<LoadedDisk, 'content'>): nu
 }
 
 function leftOutDisk({ findings }: Preload, { label, device, superblock }: FoundDisk): DiskStatus {
-  // A duplicate's finding names all devices, one of a failed mount the first.
+  // A finding about duplicates names all devices, one about a failed mount names the first.
   const fault =
     findings.find((finding) => finding.device === device.path) ??
     findings.find((finding) => finding.label === label && effectOf(finding) !== 'none');

@@ -7,7 +7,7 @@ import { hasImage, pendingImages } from './pending.ts';
 import type { ImageStatus } from './schema.ts';
 import { runFailure } from './summary.ts';
 
-/** Every image of the disks in use, and why dockerd does not have it where that is so. */
+/** Every image of the disks in use, and the reason if dockerd does not have it. */
 export function imageStatuses(run: Preload): ImageStatus[] {
   const byImage = new Map<string, Finding>();
   for (const finding of run.findings) {
@@ -43,7 +43,7 @@ function validImages(
   });
 }
 
-/** What dockerd calls each image: as it was found, or as the run has left it. */
+/** The names that dockerd has for each image, as they were found or as the run has left them. */
 function dockerNames({ plan, store, applied }: Preload): Map<ImageID, string[]> {
   const references = new Map<string, ImageID | undefined>(store?.referenceStore.references);
   if (applied)
@@ -61,7 +61,7 @@ function dockerNames({ plan, store, applied }: Preload): Map<ImageID, string[]> 
 
 type Fault = Omit<Finding, 'code'> & { readonly code: string };
 
-/** Why dockerd does not have an image of a disk, or undefined where it does. */
+/** Why dockerd does not have an image of a disk, or undefined if it does. */
 function faultOf(run: Preload, image: DiskImage, about: readonly Finding[], label: string): Fault | undefined {
   const { plan } = run;
   const { id } = image;
@@ -97,7 +97,7 @@ function faultOf(run: Preload, image: DiskImage, about: readonly Finding[], labe
   return failure ?? { code: 'PENDING', message: 'it comes when Docker next starts; run: systemctl restart docker' };
 }
 
-/** Images that a disk has, but whose configuration is not valid. */
+/** Images of a disk whose configuration is not valid. */
 function invalidImages(run: Preload, { content }: LoadedDisk): ImageStatus[] {
   return run.findings.flatMap((finding) =>
     finding.code === 'IMAGE_INVALID' && finding.label === content.label && finding.image !== undefined

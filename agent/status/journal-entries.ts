@@ -13,8 +13,8 @@ export interface JournalEvent {
 }
 
 /**
- * What a status has to tell that the one before it had not: disks that came, were mounted or went, each finding, what is
- * pending, and last the whole in one line.
+ * The entries for what is new since the status before: disks that appeared, were mounted or disappeared, each finding,
+ * what is pending, and last a summary in one line.
  */
 export function eventsOf(status: StatusDocument, before?: StatusDocument): JournalEvent[] {
   const told = new Set((before?.findings ?? []).map((finding) => finding.message));
@@ -26,7 +26,7 @@ export function eventsOf(status: StatusDocument, before?: StatusDocument): Journ
   ];
 }
 
-/** A finding's own entry, searchable by its fields. */
+/** The entry of a finding, which can be searched by its fields. */
 export function findingEvent({
   code,
   message,
@@ -91,7 +91,7 @@ function fieldsOf({ label, device }: DiskStatus): Fields {
   return { LABEL: label, DEVICE: device ?? undefined };
 }
 
-/** Where dockerd runs, a finding says so already. */
+/** While dockerd runs, a finding already says this. */
 function pendingEvents({ pending, findings }: StatusDocument, before: StatusDocument | undefined): JournalEvent[] {
   if (
     pending.length === 0 ||
@@ -119,7 +119,7 @@ function summaryEvent({ state, summary, disks, images, changes, pending }: Statu
   };
 }
 
-/** Sends entries to the journal; elsewhere, on a terminal say, only what asks for attention is told. */
+/** Sends entries to the journal. Elsewhere, for example on a terminal, only those that need attention are printed. */
 export function logEvents(events: readonly JournalEvent[]): void {
   const journal = isJournal();
   for (const { name, message, fields } of events)

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { planSchema, statusSchema } from './schema.ts';
 
-/** The JSON schemas of what the socket answers, by the file that each is written to. */
+/** The JSON schemas of the socket's answers, by the name of the file that each is written to. */
 export function jsonSchemas(): Readonly<Record<string, string>> {
   return {
     'status.schema.json': textOf(statusSchema, 'GET /v1/status of docker-preloader, and its status.json'),
@@ -12,9 +12,9 @@ export function jsonSchemas(): Readonly<Record<string, string>> {
 function textOf(schema: z.ZodMiniType, title: string): string {
   const json = z.toJSONSchema(schema, {
     override: ({ jsonSchema }) => {
-      // More may come: `/v1` grows.
+      // Fields may be added: `/v1` grows.
       delete jsonSchema.additionalProperties;
-      // zod's bounds of exact integers.
+      // Removes the bounds that zod adds to integers.
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
     },
   });

@@ -1,7 +1,7 @@
 import type { StatusDocument } from './schema.ts';
 import { states } from './state.ts';
 
-/** OpenMetrics 1.0's own type; scrapers of Prometheus ask for it and understand it. */
+/** The type of OpenMetrics 1.0, which Prometheus asks for and understands. */
 export const METRICS_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 
 const diskStates = [
@@ -16,8 +16,9 @@ const diskStates = [
 type Labels = Readonly<Record<string, string>>;
 
 /**
- * The status in OpenMetrics' text format. Gauges alone, so that metrics.prom is one for the older Prometheus format, too:
- * node_exporter's textfile collector takes neither `info` nor `stateset`, and reads `# UNIT` and `# EOF` as comments.
+ * The status in OpenMetrics' text format. Only gauges are used, so that metrics.prom is also valid in the older
+ * Prometheus format: node_exporter's textfile collector accepts neither `info` nor `stateset`, and takes `# UNIT` and
+ * `# EOF` as comments.
  */
 export function metrics(status: StatusDocument): string {
   const lines: string[] = [];
@@ -34,7 +35,7 @@ export function metrics(status: StatusDocument): string {
   const used = status.disks.filter((disk) => disk.mountPoint !== null);
   gauge(
     'state',
-    'The state of the last run, 1 for the one that it is in.',
+    'The state of the last run: 1 for the current state, 0 for the others.',
     Object.keys(states).map((state) => [{ state }, state === status.state ? 1 : 0]),
   );
   gauge('disks', 'Disks in use.', [[{}, used.length]]);

@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { listNames } from '../text/plural.ts';
 
-/** That no disk was found, for whoever has just attached one. */
+/** A message that no disk was found, for somebody who has just attached one. */
 export function noDisk({ labels, required }: Config): string {
   const wanted = [...required.map(({ pattern }) => pattern), ...labels];
   const which =

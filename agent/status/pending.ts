@@ -2,7 +2,7 @@ import type { Preload } from '../boot/preload.ts';
 import type { DiskContent, DiskImage } from '../disk/read-disk.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 
-/** Whether anything of a disk waits for Docker's next start. */
+/** Whether any image of a disk waits for Docker's next start. */
 export function isPendingFor(run: Preload, content: DiskContent): boolean {
   const waiting = pendingImages(run);
   return [...content.images.values()].some((image) => waiting.has(image.id));
@@ -15,12 +15,15 @@ interface Waiting {
 
 const known = new WeakMap<Preload, Waiting>();
 
-/** Images of the disks that the store lacks anything of, while what is planned was not done. */
+/** Images of the disks of which the store lacks something, because the plan was not carried out. */
 export function pendingImages(run: Preload): ReadonlySet<ImageID> {
   return waitingOf(run).images;
 }
 
-/** Whether dockerd has an image of the disks now: all that was planned, or what it had before with all its layers. */
+/**
+ * Whether dockerd has an image of the disks now: because it was planned and done, or because dockerd had it before with
+ * all its layers.
+ */
 export function hasImage(run: Preload, { id, chains }: DiskImage): boolean {
   const { plan, store, applied } = run;
   if (plan === undefined) return false;

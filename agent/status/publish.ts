@@ -10,14 +10,14 @@ import { metrics } from './metrics.ts';
 import type { StatusDocument } from './schema.ts';
 
 const PUBLIC_FILE = 0o644;
-/** The newest status, whoever wrote it. */
+/** The newest status, whichever run wrote it. */
 export const STATUS_FILE = 'status.json';
 const METRICS = 'metrics.prom';
 
 /**
- * Leaves the result where it can be read without asking the daemon, for machines that live too short to be asked. A full
- * /run is no reason to hold up Docker: it is said and ignored.
- * @returns the text of status.json, or undefined where it could not be written
+ * Writes the result where it can be read without asking the daemon, for machines that do not live long enough to be
+ * asked. A full /run must not hold up Docker, so a failure is logged and ignored.
+ * @returns the text of status.json, or undefined if it could not be written
  */
 export function publish(config: Config, status: StatusDocument, command: BootRecord['command']): string | undefined {
   const text = `${JSON.stringify(status)}\n`;
@@ -42,18 +42,18 @@ export function publish(config: Config, status: StatusDocument, command: BootRec
   }
 }
 
-/** The text of this boot's newest status.json, whoever wrote it, or undefined. */
+/** The text of this boot's newest status.json, whichever run wrote it, or undefined. */
 export function publishedStatus(config: Config): string | undefined {
   return hasBeenReady(config) ? readTextIfThere(runtimePath(config, STATUS_FILE)) : undefined;
 }
 
-/** What the last run in this boot left, or undefined. */
+/** The status that the last run in this boot has left, or undefined. */
 export function lastStatus(config: Config): StatusDocument | undefined {
   const text = publishedStatus(config);
   return text === undefined ? undefined : parseStatus(text);
 }
 
-/** A status.json, which root alone can write; undefined where it is damaged. */
+/** Parses a status.json, which only root can write; undefined if it is damaged. */
 export function parseStatus(text: string): StatusDocument | undefined {
   try {
     return JSON.parse(text) as StatusDocument;
@@ -62,7 +62,7 @@ export function parseStatus(text: string): StatusDocument | undefined {
   }
 }
 
-/** Images that dockerd has, or had, by a status. */
+/** The images that dockerd has or had, according to a status. */
 export function imagesOfStatus(status: StatusDocument | undefined): ReadonlySet<string> {
   return new Set((status?.images ?? []).filter(({ usable, code }) => usable || code === 'REMOVED').map(({ id }) => id));
 }

@@ -1,11 +1,12 @@
 import * as z from 'zod/mini';
 
 /**
- * What the socket's JSON answers are, in zod: the types of the code, the check of what a client receives, and the JSON
- * schemas (`npm run generate`) all come from here. Loaded by clients and generators only, never on the way to READY.
+ * The socket's JSON answers, in zod. The types in the code, the check of what a client receives, and the JSON schemas
+ * (`npm run generate`) all come from here. It is loaded by clients and generators only, never on the way to READY.
  *
- * `/v1` only ever grows: no field goes, none changes its meaning. One that is added here gets a default, for a daemon
- * that is older than its client does not send it; after an upgrade of the package the old one runs on.
+ * `/v1` only ever grows: no field is removed, and none changes its meaning. A field that is added here gets a default,
+ * because a daemon that is older than its client does not send it: after an upgrade of the package, the old daemon
+ * continues to run.
  */
 const text = (meaning: string) => z.string().check(z.describe(meaning));
 const count = (meaning: string) => z.int().check(z.nonnegative(), z.describe(meaning));
@@ -16,8 +17,8 @@ const state = z.enum(['ok', 'empty', 'degraded', 'failed']).check(z.describe('ho
 
 const conflict = z.object({
   disks: z.array(z.string()).check(z.describe('labels of the disks that claim the tag')),
-  user: flag('whether the user claims it, too'),
-  winner: textOrNull('the label of the disk that has it, or null where the user has'),
+  user: flag('whether the user also claims it'),
+  winner: textOrNull('the label of the disk that has it, or null if the user has it'),
 });
 
 const finding = z.object({
@@ -34,27 +35,27 @@ const problem = z.nullable(
 );
 
 const disk = z.object({
-  label: text('the filesystem label; an entry of `required` where no such disk is there'),
-  device: textOrNull('its device, or null where it is not there'),
-  filesystem: textOrNull('ext4 or erofs, or null where it is not known'),
-  sizeBytes: z.nullable(count('of the device')),
-  mountPoint: textOrNull('where it is mounted, or null where it is not'),
-  images: count('images on it that are valid'),
-  layers: count('layers on it that are valid'),
-  layerBytes: count('their size, as image sizes are counted'),
-  manifestDigest: textOrNull("of the disk's docker-preloader.json, which `required` can pin"),
+  label: text('the filesystem label; for a missing required disk, its entry in `required`'),
+  device: textOrNull('its device, or null if it is not attached'),
+  filesystem: textOrNull('ext4 or erofs, or null if that is not known'),
+  sizeBytes: z.nullable(count('the size of the device')),
+  mountPoint: textOrNull('where it is mounted, or null if it is not'),
+  images: count('the number of valid images on it'),
+  layers: count('the number of valid layers on it'),
+  layerBytes: count('the size of its layers, counted like the size of images'),
+  manifestDigest: textOrNull("the digest of the disk's docker-preloader.json, which `required` can pin"),
   state: z._default(
     z
       .enum(['in-use', 'pending', 'unused', 'refused', 'lost', 'missing'])
       .check(
         z.describe(
-          'in-use: its images are in the store; pending: they come when Docker next starts; unused: readable, but the store could not be filled; refused: left out; lost: pulled out while mounted; missing: not there',
+          'in-use: its images are in the store; pending: they are added when Docker next starts; unused: readable, but the store could not be filled; refused: left out; lost: pulled out while mounted; missing: not attached',
         ),
       ),
     'in-use',
   ),
-  adopted: z._default(flag('mounted by an earlier run in this boot, and used as it is'), false),
-  sharedLayers: z._default(count('of its layers, those that the store has from the user or another disk'), 0),
+  adopted: z._default(flag('whether an earlier run in this boot had mounted it'), false),
+  sharedLayers: z._default(count('how many of its layers the store has from the user or another disk'), 0),
   error: z._default(problem, null),
 });
 
@@ -63,12 +64,12 @@ const image = z.object({
   references: z.array(z.string()).check(z.describe('its names on the disk')),
   disk: text('the label of its disk'),
   usable: flag('whether dockerd has it'),
-  code: z._default(textOrNull('why not: a code, or PENDING'), null),
-  reason: z._default(textOrNull('why not, in words'), null),
+  code: z._default(textOrNull('if not usable, why: a code, or PENDING'), null),
+  reason: z._default(textOrNull('if not usable, why, in words'), null),
   dockerReferences: z._default(
     z
       .nullable(z.array(z.string()))
-      .check(z.describe("names that dockerd has for it, the user's too; empty where it does not have it")),
+      .check(z.describe("all names that dockerd has for it, including the user's; empty if it does not have it")),
     null,
   ),
 });
@@ -81,8 +82,8 @@ const timing = z.object({
   mounted: z.optional(
     z.array(
       z.object({
-        label: text('of the disk'),
-        device: text('its node'),
+        label: text('the label of the disk'),
+        device: text('its device node'),
         atUsec: count('when it was mounted, in microseconds of CLOCK_MONOTONIC'),
       }),
     ),
@@ -92,12 +93,12 @@ const timing = z.object({
 /** `GET /v1/status`, status.json, `status --json`. */
 export const statusSchema = z.object({
   state,
-  summary: text('all of it in one line'),
+  summary: text('everything in one line'),
   version: text('of docker-preloader'),
-  formatVersion: text('of the disks that it writes'),
+  formatVersion: text('the format of the disks that it writes'),
   dataRoot: textOrNull('the store that was filled'),
-  dockerRunning: flag('whether dockerd ran then'),
-  applied: flag('whether the store was changed, or found to be as it should be'),
+  dockerRunning: flag('whether dockerd was running'),
+  applied: flag('whether the store was filled, or was already as it should be'),
   changes: count('how many changes were made to the store'),
   pending: z.array(z.string()).check(z.describe("what waits for Docker's next start, a line each")),
   disks: z.array(disk),
@@ -107,7 +108,7 @@ export const statusSchema = z.object({
   readyUsec: count('when READY was reported, in microseconds of CLOCK_MONOTONIC'),
   phase: z._default(
     text(
-      'what the agent is at: ready, then sync while the store is written to its disk, then watch; ready for a run without a daemon',
+      'what the agent is doing: ready, then sync while the store is written to its disk, then watch; ready for a run without a daemon',
     ),
     'ready',
   ),
@@ -116,16 +117,16 @@ export const statusSchema = z.object({
   conflicts: z._default(
     z
       .array(z.object({ reference: text('the tag'), ...conflict.shape, message: text('in words') }))
-      .check(z.describe('tags that more than one claims')),
+      .check(z.describe('tags that are claimed more than once')),
     [],
   ),
   versions: z._default(
     z.object({
       agent: text('of docker-preloader'),
-      format: text('of the disks that it writes'),
-      ledger: z._default(text('of the ledger that it writes'), ''),
+      format: text('the format of the disks that it writes'),
+      ledger: z._default(text('the format of the ledger that it writes'), ''),
       dockerd: textOrNull(
-        'of the dockerd that docker.service starts; null until a client asks, and where there is none',
+        'the version of the dockerd that docker.service starts; null until a client asks, and if there is none',
       ),
     }),
     { agent: '', format: '', ledger: '', dockerd: null },

@@ -6,19 +6,21 @@ import { messageOf } from '../system/errors.ts';
 import { ensureFolder, readTextIfThere } from '../system/files.ts';
 import { realPathOf } from '../system/real-path.ts';
 
-/** Answers by path; each gives its text, or undefined while there is none. */
+/** The answers by path. Each gives its text, or undefined if there is none yet. */
 export type Routes = Readonly<Record<string, { readonly type: string; readonly body: () => Body | Promise<Body> }>>;
 type Body = string | undefined;
 
 const MAX_CONNECTIONS = 32;
 const REQUEST_TIMEOUT_MS = 5000;
-/** For a request, and again for an answer: who is slower than that holds a place that others want. */
+/**
+ * The limit for sending a request, and again for reading the answer. A slower client takes a place that others want.
+ */
 const CONNECTION_TIMEOUT_MS = 10_000;
 const SOCKET_MODE = 0o660;
 
 /**
- * Serves the status over HTTP on a unix socket: the one at `path`, or the one that the service manager listens on and has
- * passed as `fd`. Only reads: a client cannot make the agent do anything.
+ * Serves the status over HTTP on a unix socket: the one at `path`, or the one on which the service manager listens and
+ * which it has passed as `fd`. It is read-only: a client cannot make the agent do anything.
  */
 export async function serveStatus(
   where: { readonly path: string; readonly fd: number | undefined },
@@ -27,20 +29,21 @@ export async function serveStatus(
   const answered = new WeakSet<Socket>();
   const connections = new Map<Socket, Clock>();
   const http = createServer((request, response) => {
-    // One answer a connection: a client that asks on and on and reads nothing would fill our memory with answers.
+    // One answer for each connection: a client that keeps asking but reads nothing would fill our memory with answers.
     if (answered.has(request.socket)) return;
     answered.add(request.socket);
     void answer(request, response, routes, connections.get(request.socket));
   });
   limit(http);
-  // http.listen({ fd }) accepts and never answers under Bun; handing it the connections of a plain server works in both.
+  // Under Bun, http.listen({ fd }) accepts connections and never answers. Passing it the connections of a plain server
+  // works in both runtimes.
   const sockets = createSocketServer((socket) => {
     admit(socket, connections);
     http.emit('connection', socket);
   });
   if (where.fd === undefined) {
     ensureFolder(realPathOf(dirname(where.path)), 0o755);
-    // What a killed daemon leaves; one that still answers has another socket from then on.
+    // Removes the socket of a killed daemon.
     rmSync(where.path, { force: true });
   }
   await new Promise<void>((resolve, reject) => {
@@ -54,8 +57,8 @@ export async function serveStatus(
 }
 
 /**
- * The time that a client has: it runs while we wait for the client, and stands while the client waits for us. The time
- * limits of `http` begin with its own listening, so they are not enough.
+ * The time that a client has. It runs while we wait for the client, and stops while the client waits for us. The time
+ * limits of `http` are not enough, because they only work if `http` itself listens.
  */
 class Clock {
   readonly #socket: Socket;
@@ -79,7 +82,10 @@ class Clock {
   }
 }
 
-/** Takes a connection in. Where there are too many the oldest goes: whoever asks now gets an answer, however many others hold theirs open. */
+/**
+ * Accepts a connection. If there are too many, the oldest is closed: whoever asks now gets an answer, however many
+ * others keep theirs open.
+ */
 function admit(socket: Socket, connections: Map<Socket, Clock>): void {
   const [oldest] = connections.keys();
   if (connections.size >= MAX_CONNECTIONS && oldest !== undefined) {
@@ -94,7 +100,7 @@ function admit(socket: Socket, connections: Map<Socket, Clock>): void {
   });
 }
 
-/** The group whose members may use Docker, by its number. */
+/** The number of the group whose members may use Docker. */
 function dockerGroup(): number | undefined {
   const match = /^docker:[^:]*:(\d+):/m.exec(readTextIfThere('/etc/group') ?? '');
   return match === null ? undefined : Number(match[1]);
@@ -149,7 +155,7 @@ function errorBody(message: string): string {
 
 let newest: { readonly text: string; readonly bytes: Buffer } = { text: '', bytes: Buffer.alloc(0) };
 
-/** The same bytes for the same text: many slow readers then wait on one copy. */
+/** Gives the same bytes for the same text, so that many slow readers share one copy. */
 function bytesOf(text: string): Buffer {
   if (newest.text !== text) newest = { text, bytes: Buffer.from(text) };
   return newest.bytes;

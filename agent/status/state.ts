@@ -3,7 +3,7 @@ import { effectOf, type Finding } from '../messages/finding.ts';
 /** How a run ended. */
 export type State = 'ok' | 'empty' | 'degraded' | 'failed';
 
-/** The one table of states: what each means and the exit status that goes with it. */
+/** The states, what each means, and its exit status. All tables come from here. */
 export const states = {
   ok: { exitStatus: 0, meaning: 'everything on the disks is in the store' },
   empty: { exitStatus: 0, meaning: 'no preload disk is attached' },
@@ -11,7 +11,7 @@ export const states = {
   failed: { exitStatus: 1, meaning: 'a required disk is missing, or the store could not be filled' },
 } as const satisfies Record<State, { readonly exitStatus: number; readonly meaning: string }>;
 
-/** The state that follows from what was found. @param disks how many disks are in use */
+/** The state that follows from the findings. @param disks how many disks are in use */
 export function stateOf(findings: readonly Finding[], disks: number): State {
   const effects = new Set(findings.map((finding) => effectOf(finding)));
   if (effects.has('failed')) return 'failed';
@@ -19,7 +19,7 @@ export function stateOf(findings: readonly Finding[], disks: number): State {
   return disks === 0 ? 'empty' : 'ok';
 }
 
-/** Of two states the worse one; what went well with disks or without is no difference in that. */
+/** The worse one of two states. `ok` and `empty` count as equally good. */
 export function worseState(a: State, b: State): State {
   const order: readonly State[] = ['ok', 'empty', 'degraded', 'failed'];
   return order.indexOf(b) > order.indexOf(a) ? b : a;

@@ -10,7 +10,7 @@ import type { PlanDocument, StatusDocument } from './schema.ts';
 import { stateOf, worseState } from './state.ts';
 import { runFailure, summarise, summaryLine } from './summary.ts';
 
-/** Tells of a run. @param readyUsec when it ended, CLOCK_MONOTONIC in microseconds */
+/** The status after a run. @param readyUsec when the run ended, CLOCK_MONOTONIC in microseconds */
 export function statusDocument(run: Preload, readyUsec: number): StatusDocument {
   const steps = run.plan?.steps ?? [];
   const isPending = run.plan !== undefined && !run.applied && runFailure(run) === undefined;
@@ -52,7 +52,7 @@ export function planDocument(run: Preload): PlanDocument {
   };
 }
 
-/** The status with what was found out after READY. */
+/** The status with findings that were made after READY. */
 export function withFindings(status: StatusDocument, later: readonly Finding[]): StatusDocument {
   const [first] = later;
   if (first === undefined) return status;

@@ -5,7 +5,7 @@ import { paint, tableSection, wrapped, type Cell, type Column, type Style } from
 import type { Terminal } from '../text/terminal.ts';
 import type { DiskStatus, ImageStatus, StatusDocument } from './schema.ts';
 
-/** So many changes that wait are listed; the JSON has all. */
+/** How many pending changes are listed; the JSON has all of them. */
 const MAX_PENDING = 10;
 const stateStyles = { ok: 'green', empty: 'yellow', degraded: 'yellow', failed: 'red' } as const;
 const diskColumns: readonly Column[] = [
@@ -16,7 +16,7 @@ const diskColumns: readonly Column[] = [
   { title: 'SIZE', use: 3 },
   { title: 'IMAGES', use: 5 },
   { title: 'LAYERS', use: 4 },
-  // A disk's folder has the name of the disk, and findings tell more than a code.
+  // Cut first, because the folder is named after the disk, and the findings say more than a code.
   { title: 'MOUNTED ON', use: 2, least: 16, keepEnd: true },
 ];
 const imageColumns: readonly Column[] = [
@@ -34,7 +34,7 @@ const diskStyles = {
   missing: 'red',
 } as const;
 
-/** The status as a person reads it. Names from disks are shown, whatever is in them, and never obeyed by the terminal. */
+/** The status for people. Whatever names from disks contain, they are shown and never obeyed by the terminal. */
 export function statusTable(status: StatusDocument, terminal: Terminal): string {
   const lines = (text: string, style?: Style): string[] =>
     wrapped(text, terminal).map((line) => paint(line, style, terminal));
@@ -55,7 +55,7 @@ export function statusTable(status: StatusDocument, terminal: Terminal): string 
   ].join('\n');
 }
 
-/** The summary without what is told below in full. */
+/** The summary without the parts that follow in full below. */
 function headline({ state, summary, findings }: StatusDocument): string {
   const told = findings.find((finding) => summary.startsWith(`${state}: ${oneLine(finding.message)}`));
   if (told === undefined) return summary;
@@ -81,7 +81,7 @@ function diskRow(disk: DiskStatus): Cell[] {
 
 function imageRow(image: ImageStatus): Cell[] {
   const { references, dockerReferences } = image;
-  // An older daemon does not tell.
+  // An older daemon does not send them.
   const names = references.filter((name) => dockerReferences === null || dockerReferences.includes(name)).length;
   const yes: Cell =
     names === references.length

@@ -4,7 +4,7 @@ import { oneLine } from '../text/one-line.ts';
 import { plural } from '../text/plural.ts';
 import { stateOf, type State } from './state.ts';
 
-/** What kept a run as a whole from filling the store: a fault that is of no single disk, device or image. */
+/** What kept a run from filling the store at all: a finding that is not about a single disk, device or image. */
 export function runFailure(run: Preload): Finding | undefined {
   if (run.applied) return undefined;
   return run.findings.find(
@@ -16,7 +16,7 @@ export function runFailure(run: Preload): Finding | undefined {
   );
 }
 
-/** A run in one line; the service manager gets it with READY, before the rest is made. */
+/** A run in one line. The service manager gets it with READY, before the rest of the status is made. */
 export function summarise(run: Preload, readyUsec: number): string {
   const state = stateOf(run.findings, run.disks.length);
   const first = run.timings.entries[0]?.startUsec ?? readyUsec;
@@ -33,7 +33,7 @@ export function summarise(run: Preload, readyUsec: number): string {
   );
 }
 
-/** Another start of Docker does not help against what has made the whole run fail. */
+/** If the whole run failed, restarting Docker would not help, so it is not suggested. */
 function doneBy(run: Preload, steps: number): string {
   if (run.applied) return steps === 0 ? 'nothing to change' : plural(steps, 'change');
   if (steps === 0) return 'nothing changed';
@@ -42,7 +42,7 @@ function doneBy(run: Preload, steps: number): string {
     : `${plural(steps, 'change')} not made`;
 }
 
-/** It goes to terminals and to the service manager as it is. */
+/** The line is sent to terminals and to the service manager as it is. */
 export function summaryLine(state: State, worst: Finding | undefined, others: number, text: string): string {
   const more = others > 0 ? ` (and ${others} more)` : '';
   return oneLine(worst === undefined ? `${state}: ${text}` : `${state}: ${worst.message}${more}; ${text}`);
