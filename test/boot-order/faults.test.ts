@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { describe, it } from 'node:test';
 import { AGENT, type BootDocument, DOCKER } from '../../agent/boot-order/boot-document.ts';
 import { findFaults } from '../../agent/boot-order/faults.ts';
+import { describeFault } from '../../agent/boot-order/text.ts';
 import { aDocument, unit, withUnit } from './a-document.ts';
 
 // Those that a booted systemd can have are in test/guest; here is what it takes luck, or another machine, to see there.
@@ -141,4 +144,20 @@ describe('the checks', () => {
       for (const [index, pattern] of expected.entries()) assert.match(found[index] ?? '', pattern);
     });
   }
+
+  it('print what their document shows', () => {
+    const document = withUnit(
+      AGENT,
+      { namespaceDirectives: ['PrivateTmp=yes'] },
+      aDocument({ ownNamespace: true, config: { ...aDocument().config, required: ['dpl-a'] } }),
+    );
+    const text = readFileSync(path.resolve(import.meta.dirname, '../../agent/boot-order/README.md'), 'utf8');
+    const [, sample = ''] = /^# docker-preloader boot-order --check\n([^`]+)```/m.exec(text) ?? [];
+    assert.equal(
+      findFaults(document)
+        .map((fault) => `${describeFault(fault)}\n`)
+        .join(''),
+      sample,
+    );
+  });
 });

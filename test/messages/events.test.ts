@@ -108,6 +108,18 @@ describe('each event', () => {
     });
   }
 
+  it('is quoted in the documents as it is said', () => {
+    const text = readFileSync(path.join(root, 'agent/status/README.md'), 'utf8');
+    const quoted = [...text.matchAll(/^([A-Z_]+): (.+)$/gm)].map(([, code = '', message = '']) => ({ code, message }));
+    const anyDisk = (message: string): string =>
+      message.replaceAll(/\bdisk \S+(?: \([^)]+\))?: /g, 'disk: ').replaceAll(/\d+/g, '0');
+    // Of the ways in which a store is damaged, another is reached above.
+    const said = quoted.filter(({ code }) => code !== 'STORE_DAMAGED');
+    assert.ok(said.length >= 7, `${said.length} messages`);
+    for (const { code, message } of said)
+      assert.equal(anyDisk(message), anyDisk(reached.get(code as Code)?.message ?? ''), code);
+  });
+
   it('has an id of its own, of 128 random bits, and names the file that it arises in', () => {
     const ids = names.map((name) => messages[name].id);
     assert.equal(new Set(ids).size, names.length);
