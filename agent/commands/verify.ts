@@ -188,7 +188,7 @@ function usersLayers({ dataRoot, plan }: Preload): Place[] {
   if (dataRoot === undefined || plan === undefined) return [];
   const store = new Store(dataRoot);
   const places = new Map<string, Place>();
-  for (const { chains, diffIDs } of plan.catalogue.images.values()) {
+  for (const { chains, diffIDs } of plan.offer.images.values()) {
     chains.forEach((chain, index) => {
       const layer = store.layers.ownership(chain) === 'user' ? store.layers.users(chain) : undefined;
       if (layer === undefined) return;

@@ -111,7 +111,7 @@ class Restoration {
     const { plan } = await preload(config, { wait: false, change: 'never', quiet: true });
     if (plan === undefined) throw new Error('the disks cannot be looked at');
     const before = new Store(dataRoot);
-    const offered = [...this.#pruned.names].filter(([name, id]) => plan.catalogue.references.get(name)?.image === id);
+    const offered = [...this.#pruned.names].filter(([name, id]) => plan.offer.references.get(name)?.image === id);
     const lost = this.#lostImages(
       plan,
       before,

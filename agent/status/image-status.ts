@@ -75,7 +75,7 @@ function faultOf(run: Preload, image: DiskImage, about: readonly Finding[], labe
         message: 'the store could not be filled',
       }
     );
-  if (!plan.catalogue.images.has(id))
+  if (!plan.offer.images.has(id))
     return (
       about.find((finding) => finding.code === 'IMAGE_INCOMPLETE') ??
       about[0] ?? { code: 'IMAGE_INCOMPLETE', message: 'a layer of it is missing' }

@@ -29,7 +29,7 @@ export function hasImage(run: Preload, { id, chains }: DiskImage): boolean {
   if (plan === undefined) return false;
   if (applied) return plan.wanted.has(id);
   const { layers } = waitingOf(run);
-  if (!plan.catalogue.images.has(id)) return false;
+  if (!plan.offer.images.has(id)) return false;
   return store?.images.has(id) === true && !chains.some((chain) => layers.has(chain));
 }
 

@@ -22,7 +22,7 @@ export function summarise(run: Preload, readyUsec: number): string {
   const first = run.timings.entries[0]?.startUsec ?? readyUsec;
   const milliseconds = Math.round((readyUsec - first) / 1000);
   const worst = run.findings.find((finding) => stateOf([finding], 1) === state);
-  const counts = `${plural(run.disks.length, 'disk')}, ${plural(run.plan?.catalogue.images.size ?? 0, 'image')}, ${plural(run.plan?.catalogue.layers.size ?? 0, 'layer')}`;
+  const counts = `${plural(run.disks.length, 'disk')}, ${plural(run.plan?.offer.images.size ?? 0, 'image')}, ${plural(run.plan?.offer.layers.size ?? 0, 'layer')}`;
   const steps = run.plan?.steps.length ?? 0;
   const text = `${counts}, ${doneBy(run, steps)}, ${milliseconds} ms`;
   return summaryLine(

@@ -64,7 +64,7 @@ class Differences {
     ]);
     this.#named = new Set(store.referenceStore.references.values());
     this.#needed = new Set(
-      [...store.images].flatMap((id) => store.imageConfig(id)?.chains ?? plan.catalogue.images.get(id)?.chains ?? []),
+      [...store.images].flatMap((id) => store.imageConfig(id)?.chains ?? plan.offer.images.get(id)?.chains ?? []),
     );
   }
 
@@ -168,7 +168,7 @@ class Differences {
     this.#settled.delete(reference);
     if (image === undefined) this.#dueOf(undefined).references.push(reference);
     else if (!store.images.has(image))
-      this.#dueOf(plan.catalogue.references.get(reference)?.label).references.push(reference);
+      this.#dueOf(plan.offer.references.get(reference)?.label).references.push(reference);
     else {
       const now = store.referenceStore.references.get(reference);
       this.#single.push(
@@ -247,7 +247,7 @@ class Differences {
     }).map((problem) => this.#damagedFinding(problem, {}));
     for (const chain of of(layers).keys()) {
       const { diff } = store.layers.own(chain);
-      const source = plan.catalogue.layers.get(chain)?.find((layer) => layer.diffPath === diff);
+      const source = plan.offer.layers.get(chain)?.find((layer) => layer.diffPath === diff);
       const file = join(store.paths.layer(chain), TAR_SPLIT);
       if (
         source?.tarSplit === undefined ||
@@ -273,7 +273,7 @@ class Differences {
           {},
         ),
       );
-    for (const id of new Set([...images.keys(), ...plan.catalogue.images.keys()])) {
+    for (const id of new Set([...images.keys(), ...plan.offer.images.keys()])) {
       const bytes = store.readImage(id);
       if (bytes === undefined || !store.images.has(id)) continue;
       try {

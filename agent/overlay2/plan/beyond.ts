@@ -12,7 +12,7 @@ import { fits, folders, isEnough, needOfStep, nothing, shares, sum, type Room, t
  * then as many of the others as fit, the smallest first. Each with the finding that says so.
  */
 export function imagesBeyond(
-  { steps, wanted, catalogue }: Plan,
+  { steps, wanted, offer }: Plan,
   room: Room,
   store: Pick<Store, 'dataRoot' | 'images'>,
 ): ReadonlyMap<ImageID, Finding> {
@@ -45,7 +45,7 @@ export function imagesBeyond(
     const need = needOfImage(image);
     const after = sum(used, need);
     if (need.inodes > 0 && !fits(after, room)) {
-      const name = [...catalogue.references].find(([, { image: id }]) => id === image.id)?.[0] ?? image.id;
+      const name = [...offer.references].find(([, { image: id }]) => id === image.id)?.[0] ?? image.id;
       beyond.set(image.id, leftOut(image, name, need, room, used, store.dataRoot));
       continue;
     }

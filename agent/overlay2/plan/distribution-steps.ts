@@ -1,28 +1,63 @@
-import { relative } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import type { DiskLayer } from '../../disk/read-disk.ts';
-import { isDigest, type ChainID } from '../../docker/ids.ts';
-import { isRecord } from '../../text/is-record.ts';
-import type { Store } from '../store.ts';
+import { asDiffID, isDigest, type ChainID, type DiffID } from '../../docker/ids.ts';
 import { readTextIfThere } from '../../system/files.ts';
+import { isRecord } from '../../text/is-record.ts';
+import type { Ledger } from '../ledger.ts';
+import type { Store } from '../store.ts';
 import type { Step } from './steps.ts';
 
 /** dockerd keeps so many sources of a layer (moby, distribution/metadata/v2_metadata_service.go, maxMetadata). */
 const MAX_SOURCES = 50;
 
+/** Layers with what each disk has of them. */
+export type LayerCopies = ReadonlyMap<ChainID, readonly DiskLayer[]>;
+
+export interface DistributionInput {
+  /** Layers of images that are to be there. */
+  readonly wanted: LayerCopies;
+  /** All layers that stay and that a disk has. */
+  readonly staying: LayerCopies;
+  readonly removed: readonly ChainID[];
+}
+
+export interface DistributionSteps {
+  readonly add: readonly Step[];
+  readonly remove: readonly Step[];
+  /** Our files that are there afterwards. */
+  readonly own: ReadonlySet<string>;
+}
+
 /**
  * Where registries have the layers, so that a pull says "Already exists" instead of downloading: both maps of
- * `distribution/`, merged by union over all disks that have a layer, and with what the store has.
+ * `distribution/`, merged by union over all disks that have a layer, and with what the store has. Our files there that are
+ * for no layer which stays go.
  */
-export function distributionSteps(
+export function distributionSteps(store: Store, ledger: Ledger, input: DistributionInput): DistributionSteps {
+  const { add, written } = additions(store, input.wanted, ledger.distribution);
+  // A run that was killed has removed some, perhaps.
+  const ownPaths = [...ledger.distribution].filter(
+    (path) => ledger.next === undefined || existsSync(join(store.paths.root, path)),
+  );
+  const stale = stalePaths(store, ownPaths, input);
+  return {
+    add,
+    remove: stale.map((path): Step => ({ do: 'remove-distribution', path })),
+    own: new Set([...ownPaths, ...written].filter((path) => !stale.includes(path))),
+  };
+}
+
+function additions(
   store: Store,
-  layers: ReadonlyMap<ChainID, readonly DiskLayer[]>,
+  layers: LayerCopies,
   ownPaths: ReadonlySet<string>,
-): { readonly steps: readonly Step[]; readonly written: readonly string[] } {
-  const steps: Step[] = [];
+): { readonly add: readonly Step[]; readonly written: readonly string[] } {
+  const add: Step[] = [];
   const written = new Set<string>();
   const write = (path: string, content: string, isNew: boolean): void => {
     const name = relative(store.paths.root, path);
-    steps.push({ do: 'write-distribution', path: name, content });
+    add.push({ do: 'write-distribution', path: name, content });
     if (isNew || ownPaths.has(name)) written.add(name);
   };
   for (const copies of layers.values()) {
@@ -43,7 +78,34 @@ export function distributionSteps(
       if (!isDigest(readTextIfThere(digestPath))) write(digestPath, layer.diffID, true);
     }
   }
-  return { steps, written: [...written] };
+  return { add, written: [...written] };
+}
+
+/** Of our files there, those that are for no layer which stays. */
+function stalePaths(store: Store, ownPaths: readonly string[], { staying, removed }: DistributionInput): string[] {
+  if (ownPaths.length === 0) return [];
+  // Not by what layers that go have: after a power cut their records and these files may be empty, and would stay for ever.
+  const offered = new Set(
+    [...staying.values()].flat().flatMap((layer) => filesOf(store, layer.diffID, layer.registrySources)),
+  );
+  const others = ownPaths.filter((path) => !offered.has(path));
+  if (others.length === 0) return [];
+  // The user may have pulled such a layer since, or something of his stands on it.
+  const gone = new Set(removed);
+  const recorded = new Set(
+    [...store.layers.recorded].flatMap((chain) => {
+      const diffID = gone.has(chain) ? undefined : asDiffID(readTextIfThere(`${store.paths.layer(chain)}/diff`));
+      return diffID === undefined ? [] : filesOf(store, diffID, readTextIfThere(store.paths.metadataByDiffID(diffID)));
+    }),
+  );
+  return others.filter((path) => !recorded.has(path));
+}
+
+/** The files that are for a layer. @param sources the text of that which is named for it */
+function filesOf({ paths }: Store, diffID: DiffID, sources: string | undefined): string[] {
+  return [paths.metadataByDiffID(diffID), ...digestsIn(sources).map((digest) => paths.diffIDByDigest(digest))].map(
+    (path) => relative(paths.root, path),
+  );
 }
 
 interface Source {
@@ -53,21 +115,25 @@ interface Source {
 }
 
 function parseSources(text: string | undefined): Source[] {
-  if (text === undefined) return [];
+  return entriesIn(text).flatMap((entry) => {
+    const { Digest, SourceRepository, HMAC } = entry;
+    return isDigest(Digest) && typeof SourceRepository === 'string'
+      ? [{ Digest, SourceRepository, HMAC: typeof HMAC === 'string' ? HMAC : '' }]
+      : [];
+  });
+}
+
+function digestsIn(text: string | undefined): string[] {
+  return entriesIn(text).flatMap(({ Digest }) => (isDigest(Digest) ? [Digest] : []));
+}
+
+function entriesIn(text: string | undefined): Record<string, unknown>[] {
   try {
-    const list: unknown = JSON.parse(text);
-    return Array.isArray(list) ? list.flatMap((entry: unknown) => toSource(entry) ?? []) : [];
+    const list: unknown = JSON.parse(text ?? '[]');
+    return Array.isArray(list) ? list.filter(isRecord) : [];
   } catch {
     return [];
   }
-}
-
-function toSource(entry: unknown): Source | undefined {
-  if (!isRecord(entry)) return undefined;
-  const { Digest, SourceRepository, HMAC } = entry;
-  return isDigest(Digest) && typeof SourceRepository === 'string'
-    ? { Digest, SourceRepository, HMAC: typeof HMAC === 'string' ? HMAC : '' }
-    : undefined;
 }
 
 function keyOf(source: Source): string {

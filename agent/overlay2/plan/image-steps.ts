@@ -8,7 +8,7 @@ import type { Step } from './steps.ts';
 interface ImageStepOptions {
   /** Whether what we wrote has reached the disk. */
   readonly synced: boolean;
-  readonly isOurs: (id: ImageID) => boolean;
+  readonly ownImages: ReadonlySet<ImageID>;
 }
 
 /**
@@ -18,14 +18,14 @@ interface ImageStepOptions {
 export function imageSteps(
   store: Store,
   images: ReadonlyMap<ImageID, DiskImage>,
-  { synced, isOurs }: ImageStepOptions,
+  { synced, ownImages }: ImageStepOptions,
 ): Step[] {
   const steps: Step[] = [];
   for (const image of images.values()) {
     const isNew = !store.images.has(image.id);
     const whole = !isNew && isWhole(store, image, synced);
     // A disk that came later may know the step that an image of ours was built from: without that link, it is <none>.
-    const mayBeMissing = (name: string): boolean => isNew || !synced || (name === 'parent' && isOurs(image.id));
+    const mayBeMissing = (name: string): boolean => isNew || !synced || (name === 'parent' && ownImages.has(image.id));
     const metadata = new Map(
       [...image.metadata].filter(([name]) => mayBeMissing(name) && isDamaged(store, image.id, name)),
     );
@@ -34,7 +34,7 @@ export function imageSteps(
         do: 'store-image',
         id: image.id,
         label: image.label,
-        own: isNew || isOurs(image.id),
+        own: isNew || ownImages.has(image.id),
         config: image.config,
         metadata,
       });

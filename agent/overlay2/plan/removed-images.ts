@@ -22,7 +22,7 @@ export function removedImages(
 }
 
 /** A finding for each disk. */
-export function removedFindings({ wanted, catalogue: { references } }: Plan, removed: ReadonlySet<ImageID>): Finding[] {
+export function removedFindings({ wanted, offer: { references } }: Plan, removed: ReadonlySet<ImageID>): Finding[] {
   const images = [...wanted.values()].filter(({ id }) => removed.has(id));
   return [...Map.groupBy(images, ({ label }) => label)].map(([label, { length }]) => {
     const names = [...references]

@@ -16,6 +16,7 @@ import {
 } from '../../boot/fake-store.ts';
 import { distributionSteps } from '../../../agent/overlay2/plan/distribution-steps.ts';
 import type { DiskLayer } from '../../../agent/disk/read-disk.ts';
+import { emptyLedger } from '../../../agent/overlay2/ledger.ts';
 import { Store } from '../../../agent/overlay2/store.ts';
 
 const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1', 'app:latest'] };
@@ -113,12 +114,13 @@ describe('where registries have a layer', () => {
     registrySources: text,
   });
   const contents = (dataRoot: string, ...texts: readonly (string | undefined)[]): string[] => {
-    const { steps } = distributionSteps(
-      new Store(dataRoot),
-      new Map([[chain, texts.map((text) => layer(text))]]),
-      new Set(),
-    );
-    return steps.flatMap((step) =>
+    const layers = new Map([[chain, texts.map((text) => layer(text))]]);
+    const { add } = distributionSteps(new Store(dataRoot), emptyLedger, {
+      wanted: layers,
+      staying: layers,
+      removed: [],
+    });
+    return add.flatMap((step) =>
       step.do === 'write-distribution' && step.path.includes('v2metadata') ? [step.content] : [],
     );
   };

@@ -1,10 +1,8 @@
-import type { Finding } from '../../messages/finding.ts';
-import { isLabel } from '../../config/label.ts';
-import type { DiskContent, DiskImage, DiskLayer } from '../../disk/read-disk.ts';
-import type { ChainID, ImageID } from '../../docker/ids.ts';
-import type { Store } from '../store.ts';
-import { plural } from '../../text/plural.ts';
-import type { DiskReference } from './merge-references.ts';
+import type { Finding } from '../messages/finding.ts';
+import { isLabel } from '../config/label.ts';
+import type { DiskContent, DiskImage, DiskLayer } from '../disk/read-disk.ts';
+import type { ChainID, ImageID } from '../docker/ids.ts';
+import { plural } from '../text/plural.ts';
 
 /** A disk's content with its place among the disks. */
 export interface RankedDisk {
@@ -12,8 +10,14 @@ export interface RankedDisk {
   readonly rank: number;
 }
 
+/** A tag or digest reference as the disks have it, after precedence among them. */
+export interface DiskReference {
+  readonly image: ImageID;
+  readonly label: string;
+}
+
 /** What all disks together offer: whole images, and for each layer where it can be had. */
-export interface Catalogue {
+export interface Offer {
   readonly images: ReadonlyMap<ImageID, DiskImage>;
   readonly references: ReadonlyMap<string, DiskReference>;
   /** Images that any disk has a reference for, also one that another disk has won. */
@@ -23,16 +27,19 @@ export interface Catalogue {
   readonly findings: readonly Finding[];
 }
 
+export interface OfferOptions {
+  /** Whether a layer of the user's is whole in the store; undefined where he has none, so that a disk's is taken. */
+  readonly users: (chain: ChainID) => boolean | undefined;
+  /** Images that there is no room for. */
+  readonly beyond: ReadonlyMap<ImageID, unknown>;
+}
+
 /**
- * Puts the disks together. Disks may build on each other: a layer may come from any of them, or be the user's.
- * Of two disks with one tag, the later in `labels` has it, then the higher priority, then the greater label.
- * @param beyond images that there is no room for
+ * Puts the disks together. Disks may build on each other: a layer may come from any of them, or be the user's. A tag that
+ * two disks have goes to the one that is later in `labels`, then to the one with the higher priority in its manifest, then
+ * to the greater label.
  */
-export function catalogue(
-  disks: readonly RankedDisk[],
-  store: Store,
-  beyond: ReadonlyMap<ImageID, unknown>,
-): Catalogue {
+export function offerOf(disks: readonly RankedDisk[], { users, beyond }: OfferOptions): Offer {
   const findings: Finding[] = [];
   const ordered = disks.toSorted(byPrecedence).map((disk) => disk.content);
   const layers = new Map<ChainID, DiskLayer[]>();
@@ -47,9 +54,7 @@ export function catalogue(
   for (const disk of ordered) {
     for (const image of disk.images.values()) {
       if (beyond.has(image.id)) continue;
-      const missing = image.chains.filter((chain) =>
-        store.layers.ownership(chain) === 'user' ? store.layers.users(chain) === undefined : !layers.has(chain),
-      );
+      const missing = image.chains.filter((chain) => !(users(chain) ?? layers.has(chain)));
       // What an image was built from says its metadata, and not its digest.
       const metadata = disk.pinned || !pinnedImages.has(image.id) ? image.metadata : [];
       if (missing.length === 0)

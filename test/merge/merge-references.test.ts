@@ -1,14 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from '../../support/properties.ts';
-import { emptyLedger, settleReferences, type Ledger } from '../../../agent/overlay2/ledger.ts';
-import {
-  mergeReferences,
-  type ReferenceMerge,
-  type ReferenceMergeInput,
-} from '../../../agent/overlay2/plan/merge-references.ts';
-import type { ImageID } from '../../../agent/docker/ids.ts';
-import { factsOf } from '../../boot/fake-store.ts';
+import fc from '../support/properties.ts';
+import { emptyLedger, settleReferences, type Ledger } from '../../agent/overlay2/ledger.ts';
+import { mergeReferences, type ReferenceMerge, type ReferenceMergeInput } from '../../agent/merge/merge-references.ts';
+import type { ImageID } from '../../agent/docker/ids.ts';
+import { factsOf } from '../boot/fake-store.ts';
 
 const image = (name: string): ImageID => factsOf({ layers: [name] }).id;
 /** Of disks, and as we wrote them. */
@@ -315,15 +311,15 @@ interface Circumstances {
 }
 
 function merge(
-  input: Pick<ReferenceMergeInput, 'store' | 'ledger' | 'disks' | 'config'>,
+  input: Pick<ReferenceMergeInput, 'store' | 'disks' | 'config'> & { readonly ledger: Ledger },
   { loaded = false, lost = false, gone = [] }: Circumstances = {},
 ): ReferenceMerge {
   return mergeReferences({
     ...input,
     ledger: settleReferences(input.ledger, input.store),
     ledgerLost: lost,
-    isUntouched: (id) => ours.has(id) && !loaded,
-    hasImage: (id) => !gone.includes(id),
+    untouched: loaded ? new Set() : ours,
+    images: new Set([d1, d2, d3, u1, u2].filter((id) => !gone.includes(id))),
   });
 }
 

@@ -1,0 +1,88 @@
+import type { ImageID } from '../../docker/ids.ts';
+import type { ReferenceMerge } from '../../merge/merge-references.ts';
+import { isSameLedger, mayBeThere, type Ledger, type LedgerContent, type LedgerState } from '../ledger.ts';
+import type { Store } from '../store.ts';
+import type { Step } from './steps.ts';
+import type { Whose } from './whose.ts';
+
+export interface LedgerInput {
+  readonly store: Store;
+  /** As it was found. */
+  readonly found: LedgerState;
+  /** With its references settled. */
+  readonly ledger: Ledger;
+  readonly whose: Whose;
+  readonly merge: ReferenceMerge;
+  /** What of ours will be in the store. */
+  readonly content: LedgerContent;
+  /** Our files in distribution/ that will be there. */
+  readonly distribution: ReadonlySet<string>;
+  /** All that is to be done besides. */
+  readonly steps: readonly Step[];
+  /** Nothing is to be remembered: the program goes. */
+  readonly forget: boolean;
+}
+
+/** The steps within the ledger's: it says what is about to change before anything does, and what is there when all is done. */
+export function withLedger(input: LedgerInput): Step[] {
+  const { steps, found } = input;
+  const final = ledgerAfter(input);
+  if (steps.length === 0 && found.state !== 'invalid') {
+    if (isSameLedger({ ...final, synced: found.ledger.synced }, found.ledger)) return [];
+    if (found.state === 'none' && isEmpty(final)) return [];
+  }
+  const before: Step[] =
+    steps.length === 0 ? [] : [{ do: 'write-ledger', final: false, ledger: ledgerDuring(input, final) }];
+  const after: Step =
+    isEmpty(final) && final.removed.size === 0
+      ? { do: 'remove-ledger' }
+      : { do: 'write-ledger', final: true, ledger: final };
+  return [...before, ...steps, after];
+}
+
+function ledgerAfter({ store, whose, merge, content, distribution, steps, forget }: LedgerInput): Ledger {
+  const isMended = (id: ImageID): boolean =>
+    steps.some(
+      (step) => step.do === 'store-image' && step.id === id && store.readImage(id)?.equals(step.config) !== true,
+    );
+  const lent = [...merge.own.values()].filter((id) => !whose.ownImages.has(id));
+  return {
+    ...content,
+    synced: false,
+    next: undefined,
+    removed: forget ? new Map() : merge.removed,
+    displaced: merge.displaced,
+    // One that is mended gets our mark.
+    restored: new Map([...whose.restored].filter(([id]) => content.images.has(id) && !isMended(id))),
+    restoring: undefined,
+    lent: new Map(
+      lent.flatMap((id) => {
+        const time = store.imageTime(id);
+        return time === undefined ? [] : [[id, time] as const];
+      }),
+    ),
+    distribution,
+  };
+}
+
+/** Nothing that either the old or the new ledger knows may be forgotten if this run is killed, and the next one, too. */
+function ledgerDuring({ ledger, whose, merge }: LedgerInput, final: Ledger): Ledger {
+  const { references, images, layers } = final;
+  return {
+    // With the new times in `lent`, what the user has loaded again would look untouched to the next run.
+    references: new Map([...ledger.references].filter(([name]) => !merge.reclaimed.has(name))),
+    ...mayBeThere(ledger),
+    synced: false,
+    next: { references, images, layers },
+    removed: new Map([...ledger.removed, ...final.removed]),
+    displaced: new Map([...ledger.displaced, ...final.displaced]),
+    lent: new Map([...ledger.lent, ...final.lent]),
+    restored: whose.restored,
+    restoring: undefined,
+    distribution: new Set([...ledger.distribution, ...final.distribution]),
+  };
+}
+
+function isEmpty({ references, images, layers }: LedgerContent): boolean {
+  return references.size === 0 && images.size === 0 && layers.size === 0;
+}

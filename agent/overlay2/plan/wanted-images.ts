@@ -1,0 +1,34 @@
+import type { DiskImage } from '../../disk/read-disk.ts';
+import { asImageID, type ImageID } from '../../docker/ids.ts';
+import type { Offer } from '../../merge/offer.ts';
+import type { Store } from '../store.ts';
+
+export interface WantedInput {
+  readonly store: Store;
+  readonly offer: Offer;
+  /** Names as they will be, with their images. */
+  readonly names: ReadonlyMap<string, ImageID | undefined>;
+  readonly ownImages: ReadonlySet<ImageID>;
+}
+
+/**
+ * Images to have in the store: those with a reference that is ours or that the store has, those that no disk has a name
+ * for and that nothing was built on, and the steps of classic builds that lead to any of them. One whose tags all went to
+ * others, or a step without what was built on it, would be listed as <none>.
+ */
+export function wantedImages({ store, offer, names, ownImages }: WantedInput): ReadonlyMap<ImageID, DiskImage> {
+  const parentOf = ({ id, metadata }: DiskImage): ImageID | undefined =>
+    store.images.has(id) && !ownImages.has(id) ? store.imageParent(id) : asImageID(metadata.get('parent')?.toString());
+  const parents = new Set([...offer.images.values()].map(parentOf));
+  const held = new Set(names.values());
+  const wanted = new Map<ImageID, DiskImage>();
+  for (const image of offer.images.values()) {
+    if (!held.has(image.id) && (offer.named.has(image.id) || parents.has(image.id))) continue;
+    for (let step: DiskImage | undefined = image; step !== undefined && !wanted.has(step.id);) {
+      wanted.set(step.id, step);
+      const parent = parentOf(step);
+      step = parent === undefined ? undefined : offer.images.get(parent);
+    }
+  }
+  return wanted;
+}
