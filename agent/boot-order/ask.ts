@@ -1,4 +1,4 @@
-import { execa } from 'execa';
+import { runProgram } from '../system/child-process.ts';
 import { isENOENT, messageOf } from '../system/errors.ts';
 
 /** What a program printed, or why it could not be asked. */
@@ -11,11 +11,9 @@ const MAX_BYTES = 8 * 1024 * 1024;
 /** Asks a program, in a language that can be parsed. Never throws. */
 export async function ask(program: string, args: readonly string[]): Promise<Answer> {
   try {
-    const { stdout, stderr, exitCode, timedOut, isMaxBuffer } = await execa(program, args, {
-      reject: false,
-      stdin: 'ignore',
-      timeout: TIMEOUT_MS,
-      maxBuffer: MAX_BYTES,
+    const { stdout, stderr, exitCode, timedOut, isMaxBuffer } = await runProgram(program, args, {
+      timeoutMs: TIMEOUT_MS,
+      maxBytes: MAX_BYTES,
       env: { LC_ALL: 'C.UTF-8', SYSTEMD_COLORS: '0', SYSTEMD_PAGER: '' },
     });
     // What came before the limit is the beginning of the boot.

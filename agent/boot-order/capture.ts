@@ -8,7 +8,7 @@ import { DEFAULT_DATA_ROOT, readDaemonConfig } from '../docker/daemon-config.ts'
 import { storeOfService } from '../docker/service.ts';
 import { BOOT_RECORD, hasBeenReady } from '../status/boot-times.ts';
 import { STATUS_FILE } from '../status/publish.ts';
-import { monotonicUsec } from '../system/clock.ts';
+import { monotonicUsec, wallMs } from '../system/clock.ts';
 import { isEACCES, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { readMounts, type MountPoint } from '../system/mount.ts';
@@ -297,5 +297,5 @@ function hasOwnNamespace(pid: number, notes: string[]): boolean | null {
 /** When the link that makes docker.service want the agent was made; 0 where that was before this boot. */
 function enabledUsec(nowUsec: number): number {
   const stats = lstatSync(`/etc/systemd/system/${DOCKER}.wants/${AGENT}`, { throwIfNoEntry: false });
-  return stats === undefined ? 0 : Math.max(0, Math.round(nowUsec - (Date.now() - stats.ctimeMs) * 1000));
+  return stats === undefined ? 0 : Math.max(0, Math.round(nowUsec - (wallMs() - stats.ctimeMs) * 1000));
 }

@@ -1,3 +1,4 @@
+import { wallMs } from '../system/clock.ts';
 import * as z from 'zod/mini';
 import { parseJson } from '../text/parse-json.ts';
 import { ask } from './ask.ts';
@@ -59,7 +60,7 @@ export async function firstContainer(
     processesNamed('containerd-shim').map(({ argv, startUsec }) => [argv[argv.indexOf('-id') + 1] ?? '', startUsec]),
   );
   const scopeTimes = new Map(scopes.map(({ id, activeEnterUsec }) => [id, activeEnterUsec]));
-  const realOffsetUsec = Date.now() * 1000 - nowUsec;
+  const realOffsetUsec = wallMs() * 1000 - nowUsec;
   const starts = answer.text
     .split('\n')
     .filter((line) => line !== '')

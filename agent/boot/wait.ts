@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import type { DeviceChanges } from '../system/watch-devices.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { notify } from '../system/notify.ts';
 import { isUdevQueueEmpty, isUdevRunning } from '../system/udev.ts';
@@ -36,7 +36,7 @@ export async function discoverAwaited(config: Config, tell: (what: string) => vo
       if (discovery.missing.length === 0) {
         await emptyQueue(leftMs);
       } else {
-        changes ??= await watchDevices();
+        changes ??= await (await import('../system/watch-devices.ts')).watchDevices();
         await Promise.race([
           changes.next(),
           delay(Math.min(leftMs, isUdevRunning() && changes.isReady() ? WATCHED_POLL_MS : POLL_MS)),
@@ -60,63 +60,4 @@ function tellWaiting(discovery: Discovery, leftMs: number): string {
     `EXTEND_TIMEOUT_USEC=${Math.ceil(leftMs / 1000 + EXTRA_TIMEOUT_SEC) * 1_000_000}`,
   );
   return what;
-}
-
-/** What tells that devices may have come or gone. */
-export interface DeviceChanges {
-  /** Whether the watch stands, so that no change is missed from now on. */
-  isReady(): boolean;
-  /** Resolves when it does. */
-  ready(): Promise<void>;
-  /** Resolves at the next change. */
-  next(): Promise<void>;
-  close(): void;
-}
-
-/**
- * Watches udev's label links, or the device nodes where there are none. chokidar is loaded only here: most boots need not
- * wait. Returns before the watch stands.
- */
-export async function watchDevices(): Promise<DeviceChanges> {
-  const { watch } = await import('chokidar');
-  const hasLinks = existsSync('/dev/disk');
-  // Not all of /dev: its hundreds of terminals would each be looked at.
-  const watched = hasLinks ? /^\/dev\/disk(\/by-label(\/[^/]+)?)?$/ : /^\/dev(\/[^/]+)?$/;
-  const watcher = watch(hasLinks ? '/dev/disk' : '/dev', {
-    depth: hasLinks ? 1 : 0,
-    ignored: (path, stats) => !watched.test(path) || stats?.isCharacterDevice() === true,
-    followSymlinks: false,
-    ignoreInitial: true,
-    ignorePermissionErrors: true,
-  });
-  let changed = false;
-  let ready = false;
-  let wake: () => void = () => undefined;
-  const note = (): void => {
-    changed = true;
-    wake();
-  };
-  watcher.on('all', note);
-  watcher.on('error', note);
-  const standing = new Promise<void>((resolve) => {
-    watcher.once('ready', () => {
-      ready = true;
-      resolve();
-    });
-  });
-  return {
-    isReady: () => ready,
-    ready: () => standing,
-    next: async () => {
-      if (!changed) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-      changed = false;
-    },
-    close: () => {
-      void watcher.close();
-    },
-  };
 }

@@ -6,6 +6,7 @@ import { findFaults } from '../boot-order/faults.ts';
 import { bootChart } from '../boot-order/svg.ts';
 import { describeFault, describeTimeline } from '../boot-order/text.ts';
 import { timeline } from '../boot-order/timeline.ts';
+import { environment } from '../system/environment.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { replaceFile } from '../system/files.ts';
 import { oneLine } from '../text/one-line.ts';
@@ -62,7 +63,7 @@ function tell(document: BootDocument, options: BootOrderOptions): number {
   // A picture or a verdict that was asked for is the answer.
   else if (options.check === true) process.stdout.write(faults.map((fault) => `${describeFault(fault)}\n`).join(''));
   else if (options.svg === undefined)
-    process.stdout.write(describeTimeline(document, times, faults, terminalOf(process.stdout)));
+    process.stdout.write(describeTimeline(document, times, faults, terminalOf(process.stdout, environment())));
   return faults.length;
 }
 

@@ -1,3 +1,4 @@
+import { processMs } from '../system/clock.ts';
 import { buildDisk, type BuiltDisk } from '../builder/build-disk.ts';
 import type { BuildOptions } from '../builder/disk-options.ts';
 import { TO_STDOUT } from '../builder/workplace.ts';
@@ -36,7 +37,7 @@ export async function build(archives: readonly string[], options: BuildArguments
   }
   const parsed = await parseOptions(archives, options, refuse);
   if (engine !== 'built-in') return await buildByDocker(parsed, options, refuse);
-  const built = await buildDisk(parsed, makeProgress(process.stderr, options.quiet === true));
+  const built = await buildDisk(parsed, makeProgress(process.stderr, options.quiet === true, processMs));
   for (const note of built.notes) process.stderr.write(`docker-preloader: ${oneLine(note)}\n`);
   tell(
     {
@@ -72,7 +73,7 @@ async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refu
   if (parsed.filesystem !== 'ext4') {
     return refuse(`--filesystem: expected ext4 with dockerd as the engine, found ${parsed.filesystem}`);
   }
-  const progress = makeProgress(process.stderr, options.quiet === true);
+  const progress = makeProgress(process.stderr, options.quiet === true, processMs);
   const { label, sizeBytes } =
     options.vm === undefined
       ? await (await import('../builder/engine/docker-engine.ts')).buildWithDocker(parsed, progress)

@@ -1,3 +1,5 @@
+import { processMs } from '../system/clock.ts';
+import { environment } from '../system/environment.ts';
 import { inspectDisk, type Inspection } from '../verify/inspect-disk.ts';
 import { makeProgress } from '../text/progress.ts';
 import { megabytes } from '../text/megabytes.ts';
@@ -12,14 +14,14 @@ export async function inspect(
   options: { readonly json?: boolean; readonly deep?: boolean },
 ): Promise<number> {
   // Layer by layer on a terminal only: elsewhere the result is enough.
-  const progress = makeProgress(process.stderr, !process.stderr.isTTY);
+  const progress = makeProgress(process.stderr, !process.stderr.isTTY, processMs);
   const found = await inspectDisk(disk, options.deep === true, (text) => progress.step(text)).finally(() =>
     progress.end(),
   );
   process.stdout.write(
     options.json === true
       ? `${JSON.stringify(found, undefined, 2)}\n`
-      : inspectionTable(found, terminalOf(process.stdout)),
+      : inspectionTable(found, terminalOf(process.stdout, environment())),
   );
   if (options.json !== true)
     for (const problem of found.problems) process.stderr.write(`docker-preloader: ${disk}: ${oneLine(problem)}\n`);

@@ -15,6 +15,7 @@ import {
   type ReadAheadList,
 } from '../disk/read-ahead-list.ts';
 import type { DiskLayer } from '../disk/read-disk.ts';
+import { processMs } from '../system/clock.ts';
 import { isENOSYS, messageOf, PreloaderError } from '../system/errors.ts';
 import { megabytes } from '../text/megabytes.ts';
 import { piecesInMemory } from '../system/page-cache.ts';
@@ -26,7 +27,7 @@ import { plural } from '../text/plural.ts';
  */
 export async function record(options: { readonly config?: string }): Promise<number> {
   const config = await readConfig(options.config);
-  const progress = makeProgress(process.stderr, !process.stderr.isTTY);
+  const progress = makeProgress(process.stderr, !process.stderr.isTTY, processMs);
   const list = await inPrivateMounts(config.mountRoot, async () => {
     const { disks } = await preload(config, { wait: false, change: 'never', quiet: true });
     return await listOf(disks, (text) => progress.step(text));

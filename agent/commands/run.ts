@@ -5,6 +5,7 @@ import { Timings } from '../boot/timings.ts';
 import type { Start } from '../daemon/start.ts';
 import { hasBeenReady, withBootTimes } from '../status/boot-times.ts';
 import { summarise } from '../status/summary.ts';
+import { environment } from '../system/environment.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { hasWaitingClient, listenFd } from '../system/listen-fds.ts';
@@ -41,7 +42,7 @@ async function begin(configPath: string | undefined): Promise<Start> {
     config = await readConfig(configPath);
   } catch (error) {
     // By hand it is a wrong usage; as a service, somebody may ask for the reason.
-    if (!(error instanceof PreloaderError) || process.env['NOTIFY_SOCKET'] === undefined) throw error;
+    if (!(error instanceof PreloaderError) || environment()['NOTIFY_SOCKET'] === undefined) throw error;
     return { config: defaultConfig(), isConfigured: false, isFirst: true, isByClient: false, result: failure(error) };
   }
   const isFirst = !hasBeenReady(config);

@@ -1,3 +1,4 @@
+import { after, every } from '../system/clock.ts';
 import { hasReader } from '../system/stdout-reader.ts';
 import { watchOrPollFolders, type FolderWatch } from '../system/watch-folders.ts';
 
@@ -36,15 +37,15 @@ export class StatusChanges {
    * @returns whether our output has a reader still; otherwise nothing is watched any more
    */
   async next(limitMs: number): Promise<boolean> {
-    const timers: NodeJS.Timeout[] = [];
+    const timers: (() => void)[] = [];
     const wait = (milliseconds: number): Promise<boolean> =>
-      new Promise((resolve) => void timers.push(setTimeout(() => resolve(true), milliseconds)));
+      new Promise((resolve) => void timers.push(after(milliseconds, () => resolve(true))));
     const lost = new Promise<boolean>((resolve) => {
-      if (!process.stdout.isTTY) timers.push(setInterval(() => hasReader() || resolve(false), READER_MS));
+      if (!process.stdout.isTTY) timers.push(every(READER_MS, () => hasReader() || resolve(false)));
     });
     const changed = this.#watch.changed.then(() => wait(SETTLE_MS));
     const isRead = await Promise.race([changed, lost, ...(Number.isFinite(limitMs) ? [wait(limitMs)] : [])]);
-    for (const timer of timers) clearTimeout(timer);
+    for (const cancel of timers) cancel();
     this.close();
     if (!isRead || !hasReader()) return false;
     this.#watch = this.#begin();

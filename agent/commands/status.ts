@@ -8,6 +8,7 @@ import { publishedStatus, STATUS_FILE } from '../status/publish.ts';
 import { statusSchema } from '../status/schema.ts';
 import { states } from '../status/state.ts';
 import { statusTable } from '../status/status-table.ts';
+import { environment } from '../system/environment.ts';
 import { isEACCES, messageOf } from '../system/errors.ts';
 import { parseJson } from '../text/parse-json.ts';
 import { terminalOf } from '../text/terminal.ts';
@@ -49,7 +50,8 @@ export async function printStatus(options: {
       before = text;
     }
     if (answer !== undefined) {
-      const text = options.json === true ? answer.text : statusTable(answer.status, terminalOf(process.stdout));
+      const text =
+        options.json === true ? answer.text : statusTable(answer.status, terminalOf(process.stdout, environment()));
       if (text !== before)
         await write(options.watch === true && options.json !== true && process.stdout.isTTY ? `${CLEAR}${text}` : text);
       before = text;
@@ -75,7 +77,7 @@ function leftByApply(config: Config): Answer | undefined {
 function printLeft({ status, text }: Answer, asJson: boolean): number {
   const note = `no daemon runs: this is what docker-preloader apply found at ${status.phaseSince}\n`;
   if (asJson) process.stderr.write(`docker-preloader: ${note}`);
-  process.stdout.write(asJson ? text : `${note}${statusTable(status, terminalOf(process.stdout))}`);
+  process.stdout.write(asJson ? text : `${note}${statusTable(status, terminalOf(process.stdout, environment()))}`);
   return states[status.state].exitStatus;
 }
 

@@ -1,3 +1,4 @@
+import { processMs } from '../system/clock.ts';
 import { readConfig } from '../config/read-config.ts';
 import type { Config } from '../config/config.ts';
 import { differences } from '../verify/differences.ts';
@@ -140,7 +141,7 @@ async function compareLayers(
   run: Preload,
 ): Promise<{ readonly findings: readonly Finding[]; readonly layers: number; readonly bytes: number }> {
   const places = [...run.disks.flatMap(layersOnDisk), ...usersLayers(run)];
-  const progress = makeProgress(process.stderr, !process.stderr.isTTY);
+  const progress = makeProgress(process.stderr, !process.stderr.isTTY, processMs);
   progress.expect(places.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
   const findings: Finding[] = [];
   let bytes = 0;

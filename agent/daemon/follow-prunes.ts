@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { DockerApi, type ImageEvent } from '../docker/api/docker-api.ts';
 import { dockerInstance } from '../docker/instance.ts';
-import { delay, monotonicUsec } from '../system/clock.ts';
+import { delay, monotonicUsec, wallMs } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { releaseProgramSoon } from '../system/memory.ts';
@@ -101,7 +101,7 @@ async function follow({ config, dataRoot, socket }: FollowOptions, instance: str
       read: () => readPresent(dataRoot),
       isPruning: () => docker.isPruning(),
       restore: (pruned) => restorePruned(pruned, { config, dataRoot, docker, heard }),
-      now: () => Date.now(),
+      now: wallMs,
     });
     take = (event) => {
       heard.take(event);

@@ -1,4 +1,5 @@
 import type { Server } from 'node:net';
+import { after } from '../system/clock.ts';
 import { notify } from '../system/notify.ts';
 
 /**
@@ -9,12 +10,12 @@ import { notify } from '../system/notify.ts';
 export function exitWhenIdle(server: Server, idleSec: number, work: Promise<void>): void {
   // The work counts as a client.
   let open = 1;
-  let timer: NodeJS.Timeout | undefined;
+  let cancel: () => void = () => undefined;
   const wait = (): void => {
-    timer = setTimeout(() => {
+    cancel = after(idleSec * 1000, () => {
       notify('STOPPING=1', 'STATUS=idle: the next request for the status starts it again');
       process.exit(0);
-    }, idleSec * 1000);
+    });
   };
   const close = (): void => {
     open -= 1;
@@ -22,7 +23,7 @@ export function exitWhenIdle(server: Server, idleSec: number, work: Promise<void
   };
   server.on('connection', (socket) => {
     open += 1;
-    clearTimeout(timer);
+    cancel();
     socket.once('close', close);
   });
   void work.finally(close);

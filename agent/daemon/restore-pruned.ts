@@ -9,6 +9,7 @@ import type { ImageID } from '../docker/ids.ts';
 import { imageArchive } from '../docker/api/image-archive.ts';
 import { tagOf } from '../docker/reference.ts';
 import { Store } from '../overlay2/store.ts';
+import { wallMs } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { listNames, plural } from '../text/plural.ts';
@@ -124,7 +125,7 @@ class Restoration {
     if (lost.length > 0)
       this.#write((ledger) => ({
         ...ledger,
-        restoring: { sinceMs: Date.now(), images: new Set(lost.map(({ id }) => id)) },
+        restoring: { sinceMs: wallMs(), images: new Set(lost.map(({ id }) => id)) },
       }));
     await this.#load(lost);
     const loaded = this.#record(lost);
@@ -205,7 +206,7 @@ class Restoration {
     const taken = new Set<string>();
     let problem: string | undefined;
     for (const [name, id] of names) {
-      const freeMs = Date.now();
+      const freeMs = wallMs();
       const { images, referenceStore } = new Store(dataRoot);
       const now = referenceStore.references.get(name);
       if (now !== undefined && now !== id) taken.add(name);

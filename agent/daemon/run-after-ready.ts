@@ -1,11 +1,9 @@
 import { once } from 'node:events';
-import { watch } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
 import type { Preload } from '../boot/preload.ts';
 import { syncStore } from '../overlay2/sync-store.ts';
-import { watchDevices } from '../boot/wait.ts';
 import { bootRecord } from '../status/boot-times.ts';
 import { CurrentStatus } from '../status/current.ts';
 import { planDocument } from '../status/status-document.ts';
@@ -13,10 +11,12 @@ import { findingEvent, logEvents } from '../status/journal-entries.ts';
 import { metrics, METRICS_TYPE } from '../status/metrics.ts';
 import type { StatusDocument } from '../status/schema.ts';
 import { serveStatus } from '../status/server.ts';
-import { delay, monotonicUsec } from '../system/clock.ts';
+import { delay, monotonicUsec, after } from '../system/clock.ts';
 import { listenFd } from '../system/listen-fds.ts';
 import { releaseProgram, releaseProgramSoon } from '../system/memory.ts';
 import { notifyStatus } from '../system/notify.ts';
+import { watchDevices } from '../system/watch-devices.ts';
+import { followFolder } from '../system/watch-folders.ts';
 import { compareWithService, dockerdVersion } from './docker-service.ts';
 import { followStore } from './follow-store.ts';
 import { Look } from './look.ts';
@@ -104,12 +104,12 @@ async function restoresPruned({ config, isConfigured, isByClient, result: { data
 const VERSION_PATIENCE_MS = 3000;
 
 async function withDockerd(current: CurrentStatus, answer: () => string): Promise<string> {
-  let limit: NodeJS.Timeout | undefined;
+  let cancel: () => void = () => undefined;
   const late = new Promise<null>((resolve) => {
-    limit = setTimeout(() => resolve(null), VERSION_PATIENCE_MS);
+    cancel = after(VERSION_PATIENCE_MS, () => resolve(null));
   });
   current.setDockerd(await Promise.race([dockerdVersion(), late]));
-  clearTimeout(limit);
+  cancel();
   return answer();
 }
 
@@ -141,7 +141,7 @@ function planner({ isConfigured, result }: Start, current: CurrentStatus, look: 
 /** Runs `act` whenever a run may have published a status, as docker.service's drop-in does. */
 function whenPublished(config: Config, act: () => void): void {
   try {
-    watch(dirname(config.statusSocket), act).on('error', () => undefined);
+    followFolder(dirname(config.statusSocket), act);
   } catch {
     // Ignored: if the folder cannot be watched, `systemctl status` shows the older status.
   }

@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { commandOutput } from '../system/command-output.ts';
+import { commandOutput } from '../system/child-process.ts';
+import { environment } from '../system/environment.ts';
 import { showUnit, valueOf } from '../system/systemctl.ts';
 import { parseExecStart } from './service.ts';
 
@@ -29,7 +30,7 @@ async function programOfService(): Promise<string | undefined> {
 }
 
 export function dockerdInPath(): string | undefined {
-  return (process.env['PATH'] ?? '')
+  return (environment()['PATH'] ?? '')
     .split(':')
     .map((folder) => join(folder, 'dockerd'))
     .find((file) => existsSync(file));

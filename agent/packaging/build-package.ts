@@ -1,7 +1,8 @@
-import { execFileSync } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import * as z from 'zod/mini';
+import { commandOutputSync } from '../system/child-process.ts';
+import { environment } from '../system/environment.ts';
 import { tarGz } from './deb/archives.ts';
 import { build } from './build-program.ts';
 import { copyright } from './deb/copyright.ts';
@@ -45,18 +46,14 @@ function readPackageJson(root: string): { version: string } {
 
 /** The time of all files in the archives: SOURCE_DATE_EPOCH (reproducible-builds.org), else the time of the last commit, else 2000-01-01. */
 function sourceDate(root: string): Date {
-  const epoch = process.env['SOURCE_DATE_EPOCH'] ?? lastCommit(root) ?? '946684800';
+  const epoch = environment()['SOURCE_DATE_EPOCH'] ?? lastCommit(root) ?? '946684800';
   if (!/^\d+$/.test(epoch)) throw new Error(`Expected SOURCE_DATE_EPOCH to be seconds since 1970, got \`${epoch}\``);
   return new Date(Number(epoch) * 1000);
 }
 
 function lastCommit(root: string): string | undefined {
   try {
-    return execFileSync('git', ['log', '-1', '--format=%ct'], {
-      cwd: root,
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    }).trim();
+    return commandOutputSync('git', ['log', '-1', '--format=%ct'], { cwd: root }).trim();
   } catch {
     return undefined; // no git, or an unpacked source archive
   }

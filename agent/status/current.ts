@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts';
 import type { Finding } from '../messages/finding.ts';
-import { monotonicUsec } from '../system/clock.ts';
+import { monotonicUsec, wallTime } from '../system/clock.ts';
 import { withFindings } from './status-document.ts';
 import { parseStatus, publishedStatus } from './publish.ts';
 import type { StatusDocument } from './schema.ts';
@@ -31,7 +31,7 @@ export class CurrentStatus {
 
   /** The daemon enters another phase. */
   enter(phase: 'sync' | 'watch'): void {
-    this.#phase = { phase, phaseSince: new Date().toISOString(), phaseSinceUsec: monotonicUsec() };
+    this.#phase = { phase, phaseSince: wallTime(), phaseSinceUsec: monotonicUsec() };
     this.#made = undefined;
   }
 

@@ -2,6 +2,7 @@ import { chmodSync, chownSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSocketServer, type Server as SocketServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
+import { after } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { ensureFolder, readTextIfThere } from '../system/files.ts';
 import { realPathOf } from '../system/real-path.ts';
@@ -62,7 +63,7 @@ export async function serveStatus(
  */
 class Clock {
   readonly #socket: Socket;
-  #end: NodeJS.Timeout | undefined;
+  #cancel: () => void = () => undefined;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -72,12 +73,12 @@ class Clock {
 
   start(): void {
     if (this.#socket.destroyed) return;
-    this.#end = setTimeout(() => this.#socket.destroy(), CONNECTION_TIMEOUT_MS);
+    this.#cancel = after(CONNECTION_TIMEOUT_MS, () => this.#socket.destroy());
     this.#socket.setTimeout(REQUEST_TIMEOUT_MS);
   }
 
   stop(): void {
-    clearTimeout(this.#end);
+    this.#cancel();
     this.#socket.setTimeout(0);
   }
 }

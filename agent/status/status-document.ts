@@ -1,3 +1,4 @@
+import { wallTime } from '../system/clock.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import type { Finding } from '../messages/finding.ts';
 import { LEDGER_VERSION } from '../overlay2/ledger.ts';
@@ -33,7 +34,7 @@ export function statusDocument(run: Preload, readyUsec: number): StatusDocument 
     })),
     readyUsec,
     phase: 'ready',
-    phaseSince: new Date().toISOString(),
+    phaseSince: wallTime(),
     phaseSinceUsec: readyUsec,
     conflicts: run.findings.flatMap(({ image, conflict, message }) =>
       image === undefined || conflict === undefined ? [] : [{ reference: image, ...conflict, message }],

@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
+import { startFilter } from '../system/child-process.ts';
 import { isENOENT } from '../system/errors.ts';
 import { toolMissing } from '../system/run-tool.ts';
 import { CHUNK_BYTES, through } from './through.ts';
@@ -52,7 +52,7 @@ function isOfZlib(error: unknown): error is Error & { readonly code: string } {
 }
 
 async function* unxz(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const child = spawn('xz', ['--decompress', '--stdout', '--quiet'], { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = startFilter('xz', ['--decompress', '--stdout', '--quiet']);
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
   const ended = new Promise<number | null>((resolve, reject) => {

@@ -23,3 +23,30 @@ export function delay(milliseconds: number): Promise<void> {
     setTimeout(resolve, milliseconds);
   });
 }
+
+/** Calls `act` once, after the given time. @returns what cancels it */
+export function after(milliseconds: number, act: () => void): () => void {
+  const timer = setTimeout(act, milliseconds);
+  return () => clearTimeout(timer);
+}
+
+/** Calls `act` again and again, until it is cancelled. @returns what cancels it */
+export function every(milliseconds: number, act: () => void): () => void {
+  const timer = setInterval(act, milliseconds);
+  return () => clearInterval(timer);
+}
+
+/** How long this process has run, in milliseconds: cheaper than a system call, for what is measured often. */
+export function processMs(): number {
+  return performance.now();
+}
+
+/** The time of day, in milliseconds since 1970. It jumps when it is set, so it is only for what is compared with such. */
+export function wallMs(): number {
+  return Date.now();
+}
+
+/** The time of day as it is told: ISO 8601, in UTC. */
+export function wallTime(): string {
+  return new Date().toISOString();
+}

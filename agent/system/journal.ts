@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { unitOfProcess } from './cgroup.ts';
 import { sendDatagram } from './datagram.ts';
+import { environment } from './environment.ts';
 import { messages, priorityOf, type EventName, type Priority } from '../messages/events.ts';
 import { oneLine } from '../text/one-line.ts';
 
@@ -38,7 +39,7 @@ export function log(
  * gave us (systemd.exec(5)), and stderr may have been redirected since.
  */
 export function isJournal(): boolean {
-  const stream = process.env['JOURNAL_STREAM'];
+  const stream = environment()['JOURNAL_STREAM'];
   if (stream === undefined) return false;
   const { dev, ino } = fstatSync(2);
   return stream === `${dev}:${ino}`;

@@ -1,3 +1,4 @@
+import { environment } from './environment.ts';
 import { poll, POLLIN } from './poll.ts';
 
 /** The first file descriptor that systemd passes (sd_listen_fds(3), SD_LISTEN_FDS_START). */
@@ -8,7 +9,7 @@ const FIRST_FD = 3;
  * LISTEN_PID protects against variables that were inherited by mistake.
  */
 export function listenFd(): number | undefined {
-  const { LISTEN_PID: pid, LISTEN_FDS: count } = process.env;
+  const { LISTEN_PID: pid, LISTEN_FDS: count } = environment();
   return pid === String(process.pid) && Number(count) >= 1 ? FIRST_FD : undefined;
 }
 

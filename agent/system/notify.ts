@@ -1,4 +1,5 @@
 import { sendDatagram } from './datagram.ts';
+import { environment } from './environment.ts';
 
 /**
  * Tells the service manager our state, as sd_notify(3) does: `READY=1`, `STATUS=…`, `EXTEND_TIMEOUT_USEC=…`. Without
@@ -6,7 +7,7 @@ import { sendDatagram } from './datagram.ts';
  * this process count (NotifyAccess=main), so they are not sent by a child.
  */
 export function notify(...assignments: readonly string[]): void {
-  const path = process.env['NOTIFY_SOCKET'];
+  const path = environment()['NOTIFY_SOCKET'];
   if (path === undefined || path === '') return;
   try {
     sendDatagram(path, Buffer.from(assignments.join('\n')));

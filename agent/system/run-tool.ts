@@ -1,3 +1,4 @@
+import { runProgram } from './child-process.ts';
 import { isENOENT, messageOf, PreloaderError } from './errors.ts';
 
 /** The programs that a build may call, with the Debian package of each. */
@@ -23,8 +24,7 @@ export type Tool = keyof typeof packages;
  * @throws PreloaderError TOOL_MISSING with the package, BUILD_FAILED with its error output
  */
 export async function runTool(tool: Tool, args: readonly string[], input?: 'inherit'): Promise<string> {
-  const { execa } = await import('execa');
-  const { failed, cause, stdout, stderr, code } = await execa(tool, args, { reject: false, stdin: input ?? 'ignore' });
+  const { failed, cause, stdout, stderr, code } = await runProgram(tool, args, { stdin: input });
   if (!failed) return stdout;
   if (code === 'ENOENT' || isENOENT(cause)) throw toolMissing(tool);
   throw new PreloaderError('BUILD_FAILED', `${tool} ${args[0] ?? ''}: ${messageOf(stderr.trim() || cause)}`);

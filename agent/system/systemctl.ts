@@ -1,4 +1,4 @@
-import { commandOutput } from './command-output.ts';
+import { commandOutput } from './child-process.ts';
 
 /** The service manager either answers within milliseconds or is stuck. */
 export const SYSTEMCTL_TIMEOUT_MS = 10_000;

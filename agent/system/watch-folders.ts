@@ -1,5 +1,6 @@
 import { existsSync, statSync, watch, type FSWatcher } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { every } from './clock.ts';
 import { isENOENT, messageOf } from './errors.ts';
 
 /** A watch for one change. */
@@ -60,15 +61,20 @@ export function watchOrPollFolders(
  */
 export function pollFolders(folders: readonly string[], everyMs: number): FolderWatch {
   const first = describeFolders(folders);
-  let timer: NodeJS.Timeout | undefined;
+  let cancel: () => void = () => undefined;
   const changed = new Promise<void>((resolve) => {
-    timer = setInterval(() => {
+    cancel = every(everyMs, () => {
       if (describeFolders(folders) === first) return;
-      clearInterval(timer);
+      cancel();
       resolve();
-    }, everyMs);
+    });
   });
-  return { changed, close: () => clearInterval(timer) };
+  return { changed, close: cancel };
+}
+
+/** Calls `act` at each change in a folder, for as long as this process runs. @throws system errors, as `watchFolders` */
+export function followFolder(folder: string, act: () => void): void {
+  watch(folder, act).on('error', () => undefined);
 }
 
 function describeFolders(folders: readonly string[]): string {

@@ -14,19 +14,15 @@ const REDRAW_MS = 200;
 /**
  * On a terminal, one line that is updated with the rate and the remaining time. Otherwise, a plain line for each step.
  */
-export function makeProgress(
-  stream: NodeJS.WriteStream,
-  quiet: boolean,
-  now: () => number = () => performance.now(),
-): Progress {
+export function makeProgress(stream: NodeJS.WriteStream, quiet: boolean, nowMs: () => number): Progress {
   let total = 0;
   let done = 0;
   let step = '';
   let drawn = 0;
-  const start = now();
+  const start = nowMs();
   const live = stream.isTTY && !quiet;
   const draw = (): void => {
-    drawn = now();
+    drawn = nowMs();
     const seconds = (drawn - start) / 1000;
     const rate = done / Math.max(seconds, 0.001);
     const rest = total > 0 && done > 0 ? `, ${Math.ceil((total - done) / rate)} s left` : '';
@@ -45,7 +41,7 @@ export function makeProgress(
     },
     read: (bytes) => {
       done += bytes;
-      if (live && now() - drawn >= REDRAW_MS) draw();
+      if (live && nowMs() - drawn >= REDRAW_MS) draw();
     },
     end: () => {
       if (live) stream.write('\r\u001b[K');

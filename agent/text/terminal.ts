@@ -10,7 +10,7 @@ const DEFAULT_COLUMNS = 80;
 /** A terminal has a width, and colours unless NO_COLOR (no-color.org) is set. A pipe or a file has neither. */
 export function terminalOf(
   stream: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>,
-  env: Readonly<Record<string, string | undefined>> = process.env,
+  env: Readonly<Record<string, string | undefined>>,
 ): Terminal {
   if (!stream.isTTY) return { columns: undefined, color: false };
   const columns = stream.columns > 0 ? stream.columns : DEFAULT_COLUMNS;

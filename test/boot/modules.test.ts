@@ -49,8 +49,8 @@ const toReady = [
   ['overlay2/plan', 'restored room wanted-images whose'],
   ['overlay2', 'store-choice store-lock store stored-layers stored-mounts'],
   ['status', 'boot-times state summary'],
-  ['system', 'block-devices boot-id clock datagram digest entry-types errors files libc listen-fds lock mount notify'],
-  ['system', 'poll real-path udev'],
+  ['system', 'block-devices boot-id clock datagram digest entry-types environment errors files libc listen-fds lock'],
+  ['system', 'mount notify poll real-path udev'],
   ['text', 'is-record one-line parse-json plural shape'],
 ].flatMap(([folder = '', names = '']) => names.split(' ').map((name) => `${folder}/${name}.ts`));
 

@@ -1,9 +1,11 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, existsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pipeline } from 'node:stream/promises';
+import { startProgram } from '../../system/child-process.ts';
+import { after } from '../../system/clock.ts';
 import { isENOENT, messageOf, PreloaderError } from '../../system/errors.ts';
 import { hasKvm } from '../../system/kvm.ts';
 import { publishImage, type DockerEngineOptions } from './docker-engine.ts';
@@ -59,9 +61,7 @@ export async function buildWithDockerVm(
       archives: archives.map((file, index) => ({ device: device(4 + index), sizeBytes: statSync(file).size })),
     });
     writeFileSync(workplace.path('script'), script.padEnd(Math.ceil((script.length + 1) / 512) * 512, '\n'));
-    qemu = spawn('qemu-system-x86_64', qemuArguments(resolve(guest), workplace, archives), {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    qemu = startProgram('qemu-system-x86_64', qemuArguments(resolve(guest), workplace, archives), 'pipe');
     const { blocks, label } = await listen(qemu, progress);
     const sizeBytes = blocks * BLOCK_BYTES;
     truncateSync(workplace.path('disk'), sizeBytes);
@@ -153,16 +153,16 @@ async function listen(
     if (remembered.length > REMEMBERED_LINES) remembered.shift();
   };
   for (const stream of [qemu.stdout, qemu.stderr]) if (stream !== null) createInterface(stream).on('line', hear);
-  const timer = setTimeout(() => {
+  const cancel = after(TIMEOUT_MS, () => {
     failed = `no end within ${TIMEOUT_MS / 60_000} min`;
     qemu.kill('SIGKILL');
-  }, TIMEOUT_MS);
+  });
   try {
     await once(qemu, 'close');
   } catch (error) {
     throw isENOENT(error) ? toolMissing('qemu-system-x86_64') : error;
   } finally {
-    clearTimeout(timer);
+    cancel();
   }
   if (done !== undefined && done.blocks > 0) return done;
   throw new PreloaderError(

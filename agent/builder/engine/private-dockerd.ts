@@ -1,8 +1,9 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { delay, monotonicUsec } from '../../system/clock.ts';
+import { startProgram } from '../../system/child-process.ts';
+import { delay, monotonicUsec, pause } from '../../system/clock.ts';
 import { isENOENT, messageOf, PreloaderError } from '../../system/errors.ts';
 import { readTextIfThere } from '../../system/files.ts';
 import { readMounts, unmount } from '../../system/mount.ts';
@@ -36,7 +37,7 @@ export class PrivateDockerd {
     };
     writeFileSync(below('daemon.json'), JSON.stringify(config));
     const log = openSync(below('log'), 'w');
-    this.#process = spawn('dockerd', ['--config-file', below('daemon.json')], { stdio: ['ignore', log, log] });
+    this.#process = startProgram('dockerd', ['--config-file', below('daemon.json')], log);
     closeSync(log);
     this.#process.once('error', (error) => (this.#failure = error));
   }
@@ -74,8 +75,7 @@ export class PrivateDockerd {
     if (pid !== undefined && isAlive(pid)) {
       process.kill(pid, 'SIGTERM');
       const deadline = monotonicUsec() + STOP_USEC;
-      const cell = new Int32Array(new SharedArrayBuffer(4));
-      while (isAlive(pid) && monotonicUsec() < deadline) Atomics.wait(cell, 0, 0, POLL_MS);
+      while (isAlive(pid) && monotonicUsec() < deadline) pause(POLL_MS);
       if (isAlive(pid)) process.kill(pid, 'SIGKILL');
     }
     for (const { path } of readMounts().toReversed()) {

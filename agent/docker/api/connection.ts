@@ -1,3 +1,4 @@
+import { after } from '../../system/clock.ts';
 import { createConnection, type Socket } from 'node:net';
 import { ResponseReader, type Response } from './response.ts';
 
@@ -51,17 +52,15 @@ export class Connection {
   /** Requests may be made at any time; they are answered in turn. @throws Error where the connection ends before the answer */
   async request(method: 'GET' | 'POST', path: string, body?: Buffer): Promise<Response> {
     const answer = this.#ask(method, path, body);
-    const limit = setTimeout(
-      () =>
-        this.#socket.destroy(
-          new Error(`an answer to ${method} ${path} within ${TIMEOUT_MS / 1000} s expected, found none`),
-        ),
-      TIMEOUT_MS,
+    const cancel = after(TIMEOUT_MS, () =>
+      this.#socket.destroy(
+        new Error(`an answer to ${method} ${path} within ${TIMEOUT_MS / 1000} s expected, found none`),
+      ),
     );
     try {
       return await answer;
     } finally {
-      clearTimeout(limit);
+      cancel();
     }
   }
 

@@ -1,6 +1,7 @@
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { commandOutputSync } from '../../system/child-process.ts';
+import { environment } from '../../system/environment.ts';
 import { writeSealedRuntime } from './sealed-runtime.ts';
 import { makeStrippable } from './strippable.ts';
 
@@ -44,13 +45,12 @@ export function buildExecutable(root: string, output: string): void {
     writeSealedRuntime(path.join(root, bunPath), runtime);
     const executable = path.join(temporary, path.basename(output));
     // The name of the entry point and the working directory are in the result: relative, they are the same everywhere.
-    execFileSync(
+    commandOutputSync(
       path.join(root, bunPath),
       ['build', ...flags, `--compile-executable-path=${runtime}`, `--outfile=${executable}`, './agent/main.ts'],
       {
         cwd: root,
-        env: { PATH: process.env['PATH'], HOME: temporary },
-        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { PATH: environment()['PATH'], HOME: temporary },
       },
     );
     makeStrippable(runtime, executable);
