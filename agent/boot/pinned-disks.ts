@@ -1,5 +1,5 @@
 import { readPinnedDisk } from '../disk/pinned-reader.ts';
-import { checkTarSplit } from '../overlay2/apply/copy-tar-split.ts';
+import { checkTarSplit } from '../overlay2/copy-tar-split.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
 import { requiredDigests, type Required } from '../config/required.ts';
 import type { Step } from '../overlay2/plan/steps.ts';

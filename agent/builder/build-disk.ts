@@ -15,7 +15,7 @@ import { makeWorkplace, TO_STDOUT, type Workplace } from './workplace.ts';
 import type { Progress } from '../text/progress.ts';
 import { readAll, refuseArchiveAsOutput } from './read-archives.ts';
 import { runTool } from '../system/run-tool.ts';
-import { Spool } from './archive/spool.ts';
+import { Spool } from '../streams/spool.ts';
 import { unpackVerified } from './layer/verified-layer.ts';
 
 interface BuiltImage {

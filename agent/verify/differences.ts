@@ -9,7 +9,7 @@ import { messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { plural } from '../text/plural.ts';
 import { resultProblems } from '../overlay2/check-result.ts';
-import { isCopyOf } from '../overlay2/apply/copy-tar-split.ts';
+import { isCopyOf } from '../overlay2/copy-tar-split.ts';
 import { ledgerFolder } from '../overlay2/ledger.ts';
 import { findHiddenMounts, type MountedDisk } from '../boot/mount-disks.ts';
 import type { Plan } from '../overlay2/plan/make-plan.ts';

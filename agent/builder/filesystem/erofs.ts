@@ -8,7 +8,7 @@ import {
   type FilesystemWriter,
 } from './filesystem.ts';
 import { printable } from '../../text/printable.ts';
-import type { Spool } from '../archive/spool.ts';
+import type { Spool } from '../../streams/spool.ts';
 import type { InodeTree } from '../inodes/inode-tree.ts';
 import type { Inode } from '../inodes/inode.ts';
 import { storedXattrs } from './stored-xattrs.ts';

@@ -20,7 +20,7 @@ import {
   type FilesystemOptions,
   type FilesystemWriter,
 } from './filesystem.ts';
-import type { Spool } from '../archive/spool.ts';
+import type { Spool } from '../../streams/spool.ts';
 import type { InodeTree } from '../inodes/inode-tree.ts';
 import { ownedByRoot, type Inode } from '../inodes/inode.ts';
 import { messageOf } from '../../system/errors.ts';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { BlockWriter } from './block-writer.ts';
-import type { Spool } from '../archive/spool.ts';
+import type { Spool } from '../../streams/spool.ts';
 import type { InodeTree } from '../inodes/inode-tree.ts';
 
 export interface FilesystemOptions {

@@ -1,5 +1,5 @@
 import { BytePages } from './byte-pages.ts';
-import { EntryIndex } from '../layer/entry-index.ts';
+import { EntryIndex } from './entry-index.ts';
 import { RecordPages } from './record-pages.ts';
 import { NO_XATTRS, type InodeAttributes, type InodeBody, type Inode } from './inode.ts';
 import { packXattrs, unpackXattrs } from './packed-xattrs.ts';

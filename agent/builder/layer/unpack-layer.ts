@@ -4,7 +4,7 @@ import type { ByteReader } from '../../streams/byte-reader.ts';
 import { Crc64 } from '../tar/crc64.ts';
 import { layerSize, LayerTree } from './layer-tree.ts';
 import { printable } from '../../text/printable.ts';
-import type { Spool } from '../archive/spool.ts';
+import type { Spool } from '../../streams/spool.ts';
 import { TarReader, type TarEntry } from '../tar/tar-reader.ts';
 import { TarSplitWriter } from '../tar/tar-split.ts';
 import type { InodeTree } from '../inodes/inode-tree.ts';

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { PreloaderError, messageOf } from '../../system/errors.ts';
 import { ByteReader } from '../../streams/byte-reader.ts';
-import type { CollectedLayer } from '../collect.ts';
+import type { DiffID } from '../../docker/ids.ts';
+import type { LayerSource } from '../archive/input-image.ts';
 import { compressionOf, decompress, MAGIC_BYTES } from '../../streams/decompress.ts';
 import { archiveError } from '../archive/archive-error.ts';
 import { printable } from '../../text/printable.ts';
-import type { Spool } from '../archive/spool.ts';
+import type { Spool } from '../../streams/spool.ts';
 import { unpackLayer, type ContentStore, type UnpackedLayer } from './unpack-layer.ts';
 
 /**
@@ -15,7 +16,7 @@ import { unpackLayer, type ContentStore, type UnpackedLayer } from './unpack-lay
  * @throws PreloaderError naming the archive, the entry and what was expected
  */
 export async function unpackVerified(
-  layer: CollectedLayer,
+  layer: { readonly diffID: DiffID; readonly source: LayerSource },
   store: ContentStore,
   tarSplit: Spool,
   onRead: (bytes: number) => void,

@@ -1,7 +1,7 @@
 import { constants, createGzip, type Gzip } from 'node:zlib';
 import { once } from 'node:events';
 import type { Fragment } from './sparse.ts';
-import type { Spool } from '../archive/spool.ts';
+import type { Spool } from '../../streams/spool.ts';
 
 /** Raw bytes are collected up to this size before they become a record. */
 const MAX_SEGMENT_BYTES = 256 * 1024;

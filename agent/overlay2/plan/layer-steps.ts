@@ -1,7 +1,7 @@
 import type { DiskLayer } from '../../disk/read-disk.ts';
 import { recordFiles, TAR_SPLIT } from '../../docker/layer-db.ts';
 import { linkTargetOf } from '../../docker/layer-folders.ts';
-import { hasDigest, isCopyOf } from '../apply/copy-tar-split.ts';
+import { hasDigest, isCopyOf } from '../copy-tar-split.ts';
 import type { Store } from '../store.ts';
 import type { OwnLayer } from '../stored-layers.ts';
 import { baseLower, type LinkedLayer, type LinkedLayers } from './linked-layers.ts';

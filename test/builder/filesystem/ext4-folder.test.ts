@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { BlockWriter } from '../../../agent/builder/filesystem/block-writer.ts';
 import { ext4 } from '../../../agent/builder/filesystem/ext4.ts';
 import { nameHash } from '../../../agent/builder/filesystem/ext4-hash.ts';
-import { Spool } from '../../../agent/builder/archive/spool.ts';
+import { Spool } from '../../../agent/streams/spool.ts';
 import { ownedByRoot } from '../../../agent/builder/inodes/inode.ts';
 import { InodeTree } from '../../../agent/builder/inodes/inode-tree.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';

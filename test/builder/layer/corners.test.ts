@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { ByteReader } from '../../../agent/streams/byte-reader.ts';
 import { BlockWriter } from '../../../agent/builder/filesystem/block-writer.ts';
-import { Spool } from '../../../agent/builder/archive/spool.ts';
+import { Spool } from '../../../agent/streams/spool.ts';
 import { unpackLayer } from '../../../agent/builder/layer/unpack-layer.ts';
 import { agent } from '../../support/agent.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';

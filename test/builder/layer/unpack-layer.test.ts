@@ -6,7 +6,7 @@ import { assemble } from '../../../agent/verify/assemble-layer.ts';
 import { ByteReader } from '../../../agent/streams/byte-reader.ts';
 import { unpackLayer, type ContentStore, type UnpackedLayer } from '../../../agent/builder/layer/unpack-layer.ts';
 import type { FolderContent } from '../../../agent/disk/filesystem-reader.ts';
-import { Spool } from '../../../agent/builder/archive/spool.ts';
+import { Spool } from '../../../agent/streams/spool.ts';
 import type { InodeTree } from '../../../agent/builder/inodes/inode-tree.ts';
 import type { Inode } from '../../../agent/builder/inodes/inode.ts';
 import { makeTar, type MadeEntry } from '../tar/make-tar.ts';

@@ -1,4 +1,4 @@
-import { plural } from '../../text/plural.ts';
+import { plural } from '../text/plural.ts';
 import { closeSync, constants, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 
 const BUFFER_BYTES = 256 * 1024;

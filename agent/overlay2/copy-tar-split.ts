@@ -1,9 +1,9 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
-import { contentFault, DiskFault } from '../../disk/disk-fault.ts';
-import type { TarSplit } from '../../disk/read-disk.ts';
-import { newSha256 } from '../../system/digest.ts';
-import { messageOf } from '../../system/errors.ts';
-import { PIECE_BYTES, readPiece, writeAll } from '../../system/files.ts';
+import { contentFault, DiskFault } from '../disk/disk-fault.ts';
+import type { TarSplit } from '../disk/read-disk.ts';
+import { newSha256 } from '../system/digest.ts';
+import { messageOf } from '../system/errors.ts';
+import { PIECE_BYTES, readPiece, writeAll } from '../system/files.ts';
 
 /** A tar-split with the label of its disk. */
 type LabelledTarSplit = TarSplit & { readonly label: string };
