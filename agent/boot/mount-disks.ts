@@ -2,7 +2,7 @@ import { closeSync, constants, openSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Finding } from '../messages/finding.ts';
 import { readManifest } from '../disk/manifest.ts';
-import { DiskTree } from '../disk/mounted-tree.ts';
+import { FolderReader } from '../disk/folder-reader.ts';
 import { hasMedium } from '../system/block-devices.ts';
 import { pause } from '../system/clock.ts';
 import { isEBUSY, messageOf } from '../system/errors.ts';
@@ -222,7 +222,7 @@ function openDetached(path: string): number {
 
 function digestOn(path: string): string | undefined {
   try {
-    return readManifest(new DiskTree(path))?.digest;
+    return readManifest(new FolderReader(path))?.digest;
   } catch {
     return undefined;
   }

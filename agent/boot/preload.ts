@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { DiskFault } from '../disk/disk-fault.ts';
 import type { Finding } from '../messages/finding.ts';
+import { FolderReader } from '../disk/folder-reader.ts';
 import { readDisk } from '../disk/read-disk.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
 import type { ImageID } from '../docker/ids.ts';
@@ -200,7 +201,7 @@ class PreloadRun implements Preload {
       const digests = requiredDigests(this.#config.required, label);
       const content =
         digests === undefined
-          ? readDisk(label, path)
+          ? readDisk(label, new FolderReader(path))
           : (await import('../disk/pinned-reader.ts')).readPinnedDisk(label, path, digests);
       this.findings.push(...content.findings);
       this.disks = [...this.disks, { mounted, content }];

@@ -1,4 +1,5 @@
-import { readTree } from '../disk/read-disk.ts';
+import { readDisk } from '../disk/read-disk.ts';
+import { faultsOf } from '../disk/read-whole-disk.ts';
 import { openDisk } from '../disk/open-disk.ts';
 
 /**
@@ -7,12 +8,12 @@ import { openDisk } from '../disk/open-disk.ts';
  * @throws Error with the first finding
  */
 export function checkBuilt(path: string): void {
-  const { tree, files } = openDisk(path);
+  const { files } = openDisk(path);
   try {
-    const [finding, ...more] = readTree('', tree).findings;
-    if (finding !== undefined)
+    const [fault, ...more] = faultsOf(readDisk('', files));
+    if (fault !== undefined)
       throw new Error(
-        `expected a disk that the agent takes whole, found ${finding.message.replace(/^disk : /, '')}${more.length === 0 ? '' : `, and ${more.length} more`}`,
+        `expected a disk that the agent takes whole, found ${fault}${more.length === 0 ? '' : `, and ${more.length} more`}`,
       );
   } finally {
     files.close();

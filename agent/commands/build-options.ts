@@ -8,7 +8,8 @@ import { refuseInputAsOutput, type Input } from '../builder/inputs.ts';
 import { TO_STDOUT } from '../builder/workplace.ts';
 import { machinePlatform, parsePlatform } from '../builder/archive/platform.ts';
 import { isLabel } from '../config/label.ts';
-import { MAX_READ_AHEAD_BYTES, parseReadAhead, type ReadAheadList } from '../disk/read-ahead-list.ts';
+import { MAX_READ_AHEAD_BYTES } from '../disk/limits.ts';
+import { parseReadAhead, type ReadAheadList } from '../disk/read-ahead-list.ts';
 import { messageOf } from '../system/errors.ts';
 import { readUntrusted } from '../system/files.ts';
 

@@ -1,14 +1,9 @@
 import { constants } from 'node:fs';
 import { lstat, open, type FileHandle } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
-import {
-  MAX_READ_AHEAD_BYTES,
-  parseReadAhead,
-  piecesWithin,
-  READ_AHEAD_NAME,
-  type ReadAheadFile,
-} from '../disk/read-ahead-list.ts';
-import { DiskTree } from '../disk/mounted-tree.ts';
+import { MAX_READ_AHEAD_BYTES } from '../disk/limits.ts';
+import { parseReadAhead, piecesWithin, READ_AHEAD_NAME, type ReadAheadFile } from '../disk/read-ahead-list.ts';
+import { FolderReader } from '../disk/folder-reader.ts';
 import { sha256, type ChainID } from '../docker/ids.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { isENAMETOOLONG, isENOENT, isENOTDIR, messageOf } from '../system/errors.ts';
@@ -64,7 +59,7 @@ async function readDiskAhead(
   linked: ReadonlyMap<ChainID, string>,
   budget: Budget,
 ): Promise<string | undefined> {
-  const bytes = new DiskTree(mounted.path).read(READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
+  const bytes = new FolderReader(mounted.path).read(READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
   if (bytes === undefined) return undefined;
   if (content.pinned && content.manifest?.metadata[READ_AHEAD_NAME] !== sha256(bytes))
     throw new Error(`${READ_AHEAD_NAME}: expected content with the digest that the manifest has, found another`);

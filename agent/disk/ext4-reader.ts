@@ -1,15 +1,11 @@
 import type { ImageBytes } from './image-bytes.ts';
-import type { FilesystemReader } from './filesystem-reader.ts';
+import { InodeReader, type InodeFacts } from './inode-reader.ts';
 
-const ROOT_INO = 2;
 const EXTENTS_FLAG = 0x80000;
 const CHUNK_BYTES = 1024 * 1024;
 const MAX_DEPTH = 5;
-const MAX_FOLDER_BYTES = 256 * 1024 * 1024;
 
-interface Inode {
-  readonly mode: number;
-  readonly size: number;
+interface Inode extends InodeFacts {
   readonly flags: number;
   /** i_block. */
   readonly area: Buffer;
@@ -23,16 +19,16 @@ interface Extent {
 }
 
 /** Reads ext4, whoever made it, as far as it has extents (fs/ext4/ext4.h, ext4_extents.h). */
-export class Ext4Reader implements FilesystemReader {
-  readonly #bytes: ImageBytes;
+export class Ext4Reader extends InodeReader<Inode> {
+  protected override readonly root = 2;
   readonly #blockBytes: number;
   readonly #inodesPerGroup: number;
   readonly #inodeBytes: number;
   readonly #descriptorBytes: number;
-  readonly #folders = new Map<number, Map<string, number>>();
 
-  constructor(bytes: ImageBytes) {
-    this.#bytes = bytes;
+  /** @param sizeBytes the filesystem's @throws Error where it has what is not read here */
+  constructor(bytes: ImageBytes, sizeBytes: number) {
+    super(bytes, sizeBytes);
     const superblock = bytes.read(1024, 1024);
     const INCOMPAT_64BIT = 0x80;
     const INCOMPAT_META_BG = 0x10;
@@ -46,77 +42,27 @@ export class Ext4Reader implements FilesystemReader {
       throw new Error('a valid ext4 superblock expected, found something else');
   }
 
-  kindOf(path: string): ReturnType<FilesystemReader['kindOf']> {
-    const ino = this.#find(path);
-    if (ino === undefined) return undefined;
-    const type = this.#inode(ino).mode & 0o170000;
-    return type === 0o100000 ? 'file' : type === 0o040000 ? 'folder' : 'other';
-  }
-
-  list(path: string): string[] {
-    const ino = this.#find(path);
-    return ino === undefined ? [] : [...(this.#folder(ino)?.keys() ?? [])].sort();
-  }
-
-  sizeOf(path: string): number | undefined {
-    const ino = this.#find(path);
-    if (ino === undefined) return undefined;
-    const inode = this.#inode(ino);
-    return (inode.mode & 0o170000) === 0o100000 ? inode.size : undefined;
-  }
-
-  *pieces(path: string, start = 0, end?: number): Generator<Buffer> {
-    const ino = this.#find(path);
-    const inode = ino === undefined ? undefined : this.#inode(ino);
-    if (inode === undefined || (inode.mode & 0o170000) !== 0o100000)
-      throw new Error(`${path}: expected a regular file, found none`);
-    yield* this.#content(inode, start, end);
-  }
-
-  close(): void {
-    this.#bytes.close();
-  }
-
-  #find(path: string): number | undefined {
-    let ino = ROOT_INO;
-    for (const name of path.split('/')) {
-      if (name === '' || name === '.') continue;
-      const next = this.#folder(ino)?.get(name);
-      if (next === undefined) return undefined;
-      ino = next;
-    }
-    return ino;
-  }
-
-  /** A folder's entries, undefined where it is none. The linear reading passes over the blocks of an index by itself. */
-  #folder(ino: number): Map<string, number> | undefined {
-    const known = this.#folders.get(ino);
-    if (known !== undefined) return known;
-    const inode = this.#inode(ino);
-    if ((inode.mode & 0o170000) !== 0o040000) return undefined;
-    const limit = Math.min(MAX_FOLDER_BYTES, this.#bytes.sizeBytes);
-    if (inode.size > limit) throw new Error(`a folder of at most ${limit} bytes expected, found one of ${inode.size}`);
+  /** Read from front to back, which passes over the blocks of an index by itself. */
+  protected override entries(content: Buffer): ReadonlyMap<string, number> {
     const entries = new Map<string, number>();
-    const content = Buffer.concat([...this.#content(inode)]);
     for (let offset = 0; offset + 8 <= content.length;) {
       const length = content.readUInt16LE(offset + 4);
-      if (length < 8) throw new Error('a folder with valid entries expected, found a damaged one');
+      if (length < 8) throw new Error('expected a folder with valid entries, found a damaged one');
       const child = content.readUInt32LE(offset);
       const name = content.toString('latin1', offset + 8, offset + 8 + content.readUInt8(offset + 6));
       if (child !== 0 && name !== '.' && name !== '..') entries.set(name, child);
       offset += length;
     }
-    this.#folders.set(ino, entries);
     return entries;
   }
 
-  #inode(ino: number): Inode {
+  protected override inode(ino: number): Inode {
     const group = Math.floor((ino - 1) / this.#inodesPerGroup);
     const descriptors = this.#blockBytes === 1024 ? 2048 : this.#blockBytes;
-    const descriptor = this.#bytes.read(descriptors + group * this.#descriptorBytes, this.#descriptorBytes);
+    const descriptor = this.bytes.read(descriptors + group * this.#descriptorBytes, this.#descriptorBytes);
     const table =
       descriptor.readUInt32LE(8) + (this.#descriptorBytes >= 64 ? descriptor.readUInt32LE(0x28) * 2 ** 32 : 0);
-    const inode = this.#bytes.read(
+    const inode = this.bytes.read(
       table * this.#blockBytes + ((ino - 1) % this.#inodesPerGroup) * this.#inodeBytes,
       128,
     );
@@ -128,7 +74,7 @@ export class Ext4Reader implements FilesystemReader {
     };
   }
 
-  *#content(inode: Inode, start = 0, end = inode.size): Generator<Buffer> {
+  protected override *content(inode: Inode, start = 0, end = inode.size): Generator<Buffer> {
     if ((inode.flags & EXTENTS_FLAG) === 0 && inode.size > 0)
       throw new Error('a file with extents expected, found one without');
     let position = start;
@@ -140,7 +86,7 @@ export class Ext4Reader implements FilesystemReader {
       if (extent.start === undefined) yield* zeros(last - position);
       else {
         for (let at = position; at < last; at += CHUNK_BYTES)
-          yield this.#bytes.read(extent.start * this.#blockBytes + at - first, Math.min(CHUNK_BYTES, last - at));
+          yield this.bytes.read(extent.start * this.#blockBytes + at - first, Math.min(CHUNK_BYTES, last - at));
       }
       position = Math.max(position, last);
       if (position >= end) return;
@@ -157,7 +103,7 @@ export class Ext4Reader implements FilesystemReader {
     for (const extent of this.#extentsOf(root, 0)) {
       if (extent.block < next || extent.count === 0)
         throw new Error('an extent tree in order expected, found a damaged one');
-      if (extent.start !== undefined && (extent.start + extent.count) * this.#blockBytes > this.#bytes.sizeBytes)
+      if (extent.start !== undefined && (extent.start + extent.count) * this.#blockBytes > this.bytes.sizeBytes)
         throw new Error('a file within its disk expected, found one that ends behind it');
       next = extent.block + extent.count;
       yield extent;
@@ -180,7 +126,7 @@ export class Ext4Reader implements FilesystemReader {
           : { block: entry.readUInt32LE(0), count: length, start };
       } else {
         const child = entry.readUInt16LE(8) * 2 ** 32 + entry.readUInt32LE(4);
-        const below = this.#bytes.read(child * this.#blockBytes, this.#blockBytes);
+        const below = this.bytes.read(child * this.#blockBytes, this.#blockBytes);
         // An empty node would be read once for each that leads to it.
         if (below.readUInt16LE(2) === 0 || below.readUInt16LE(6) !== depth - 1)
           throw new Error('a valid extent tree expected, found a damaged one');

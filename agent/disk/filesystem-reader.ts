@@ -1,16 +1,30 @@
-/** The files of a preload disk, read without mounting it. Paths are relative, as latin1 strings of their bytes. */
+/**
+ * The files of a preload disk: of an ext4 or erofs that is read without mounting it, or of a folder where one is mounted.
+ * Whoever reads a disk reads it through this, so that the answers do not hang on where the disk is. No symlink is
+ * followed, and nothing outside of the disk is read. Paths are relative to its root, as latin1 strings of their bytes.
+ */
 export interface FilesystemReader {
+  /** The filesystem's size in bytes. */
+  capacity(): number;
+  /** A path as one of this machine; the path itself where the disk is not mounted. */
+  pathOf(path: string): string;
   /** What a path names, itself and not what a symlink leads to; undefined where there is nothing. */
   kindOf(path: string): 'file' | 'folder' | 'other' | undefined;
-  /** The names in a folder, sorted; none where it is no folder. */
+  /** The names in a folder, sorted; none where it is no folder. @throws Error where the filesystem is damaged */
   list(path: string): string[];
-  /** A regular file's size, undefined where there is none. */
+  /** Those of them that are folders, in any order. @throws Error where the filesystem is damaged */
+  subfolders(path: string): string[];
+  /** A file's size in bytes, undefined where there is nothing. @throws Error where it is no regular file */
   sizeOf(path: string): number | undefined;
+  /** A file's bytes, undefined where there is nothing. @throws Error where it is no regular file, or too large */
+  read(path: string, limitBytes: number): Buffer | undefined;
   /**
    * A regular file's bytes, piece by piece: all, or those from `start` on and before `end`.
    * @throws Error where there is none, or the filesystem is damaged
    */
   pieces(path: string, start?: number, end?: number): Generator<Buffer>;
+  /** What a file's content must have, where that is known. */
+  digestOf?(path: string): string | undefined;
   close(): void;
 }
 
@@ -23,12 +37,4 @@ export function filesBelow(files: FolderContent, folder: string): FolderContent 
     sizeOf: (path) => files.sizeOf(`${folder}/${path}`),
     pieces: (path, start, end) => files.pieces(`${folder}/${path}`, start, end),
   };
-}
-
-/** A small file's bytes, undefined where there is none. @throws Error where it is larger than `limitBytes` */
-export function readSmall(files: FilesystemReader, path: string, limitBytes: number): Buffer | undefined {
-  const size = files.sizeOf(path);
-  if (size === undefined) return undefined;
-  if (size > limitBytes) throw new Error(`${path}: expected at most ${limitBytes} bytes, found ${size}`);
-  return Buffer.concat([...files.pieces(path)]);
 }

@@ -4,7 +4,7 @@ import { messageOf, PreloaderError } from '../system/errors.ts';
 import { describeValue } from '../text/parse-json.ts';
 import { checkShape, listOf, matching, objectOf, optional, recordOf, text, whole } from '../text/shape.ts';
 import { MAX_MANIFEST_BYTES } from './limits.ts';
-import type { ReadableTree } from './mounted-tree.ts';
+import type { FilesystemReader } from './filesystem-reader.ts';
 
 /** The format of disks and ledgers that this program writes, major.minor. */
 export const FORMAT_VERSION = '1.0';
@@ -65,15 +65,15 @@ const shape = objectOf({
  * Reads a disk's manifest, or undefined where it has none: then it is one that dockerd filled.
  * @throws PreloaderError FORMAT_NEWER (it is then not to be read as a disk without manifest) or MANIFEST_INVALID
  */
-export function readManifest(tree: Pick<ReadableTree, 'read'>): FoundManifest | undefined {
-  const bytes = readManifestBytes(tree);
+export function readManifest(files: Pick<FilesystemReader, 'read'>): FoundManifest | undefined {
+  const bytes = readManifestBytes(files);
   return bytes === undefined ? undefined : parseManifest(bytes);
 }
 
 /** A manifest as it is, whatever is in it. @throws PreloaderError MANIFEST_INVALID where it cannot be read */
-export function readManifestBytes(tree: Pick<ReadableTree, 'read'>): Buffer | undefined {
+export function readManifestBytes(files: Pick<FilesystemReader, 'read'>): Buffer | undefined {
   try {
-    return tree.read(MANIFEST_NAME, MAX_MANIFEST_BYTES);
+    return files.read(MANIFEST_NAME, MAX_MANIFEST_BYTES);
   } catch (error) {
     throw new PreloaderError('MANIFEST_INVALID', messageOf(error), { cause: error });
   }

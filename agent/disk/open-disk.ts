@@ -1,20 +1,16 @@
 import { statSync } from 'node:fs';
-import { DiskTree, type ReadableTree } from './mounted-tree.ts';
 import { parseSuperblock, SUPERBLOCK_BYTES, type Superblock } from './superblock.ts';
 import { openImageBytes } from './image-bytes.ts';
 import type { FilesystemReader } from './filesystem-reader.ts';
 import { ErofsReader } from './erofs-reader.ts';
 import { Ext4Reader } from './ext4-reader.ts';
 import { FolderReader } from './folder-reader.ts';
-import { UnmountedTree } from './unmounted-tree.ts';
 
 /** A disk that can be read. */
 export interface OpenDisk {
   readonly format: 'raw' | 'qcow2' | 'folder';
   readonly superblock: Superblock | undefined;
   readonly files: FilesystemReader;
-  /** The same files as the agent reads them. */
-  readonly tree: ReadableTree;
   readonly sizeBytes: number;
   /** What of it takes room where it is. */
   readonly storedBytes: number;
@@ -26,15 +22,9 @@ export interface OpenDisk {
  */
 export function openDisk(path: string): OpenDisk {
   if (statSync(path).isDirectory()) {
-    const tree = new DiskTree(path);
-    return {
-      format: 'folder',
-      superblock: undefined,
-      files: new FolderReader(path),
-      tree,
-      sizeBytes: tree.capacity(),
-      storedBytes: tree.capacity(),
-    };
+    const files = new FolderReader(path);
+    const sizeBytes = files.capacity();
+    return { format: 'folder', superblock: undefined, files, sizeBytes, storedBytes: sizeBytes };
   }
   const bytes = openImageBytes(path);
   try {
@@ -43,9 +33,9 @@ export function openDisk(path: string): OpenDisk {
       throw new Error(
         `a raw image or qcow2 of ext4 or erofs expected, found something else: another filesystem can be inspected where it is mounted`,
       );
-    const files = superblock.filesystem === 'ext4' ? new Ext4Reader(bytes) : new ErofsReader(bytes);
+    const Reader = superblock.filesystem === 'ext4' ? Ext4Reader : ErofsReader;
     const { format, sizeBytes, storedBytes } = bytes;
-    return { format, superblock, files, tree: new UnmountedTree(files, superblock.sizeBytes), sizeBytes, storedBytes };
+    return { format, superblock, files: new Reader(bytes, superblock.sizeBytes), sizeBytes, storedBytes };
   } catch (error) {
     bytes.close();
     throw error;

@@ -2,8 +2,8 @@ import { sha256 } from '../docker/ids.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { contentFault } from './disk-fault.ts';
 import { parseManifest, readManifestBytes, type Manifest } from './manifest.ts';
-import { readTree, type DiskContent } from './read-disk.ts';
-import { DiskTree } from './mounted-tree.ts';
+import { readDisk, type DiskContent } from './read-disk.ts';
+import { FolderReader } from './folder-reader.ts';
 
 /**
  * Reads a disk of which not any content will do: the manifest must have one of the digests, each file that is read must
@@ -12,7 +12,7 @@ import { DiskTree } from './mounted-tree.ts';
  */
 export function readPinnedDisk(label: string, root: string, digests: readonly string[]): DiskContent {
   // Before anything in it counts, also whether it can be parsed.
-  const bytes = readManifestBytes(new DiskTree(root));
+  const bytes = readManifestBytes(new FolderReader(root));
   const digest = bytes === undefined ? undefined : sha256(bytes);
   if (bytes === undefined || digest === undefined || !digests.includes(digest)) {
     throw new PreloaderError(
@@ -21,14 +21,14 @@ export function readPinnedDisk(label: string, root: string, digests: readonly st
     );
   }
   const found = parseManifest(bytes);
-  const tree = new PinnedTree(root, found.manifest);
-  const content = readTree(label, tree, found);
-  tree.check(content);
+  const files = new PinnedReader(root, found.manifest);
+  const content = readDisk(label, files, found);
+  files.check(content);
   return { ...content, pinned: true };
 }
 
 /** A disk's files, each with what the manifest says of it. The bytes that are compared are those that are used. */
-class PinnedTree extends DiskTree {
+class PinnedReader extends FolderReader {
   readonly #manifest: Manifest;
   #fault: string | undefined;
 
@@ -38,9 +38,9 @@ class PinnedTree extends DiskTree {
   }
 
   /** What the manifest says of a file's content, undefined where it does not list it. */
-  digestOf(relative: string): string | undefined {
+  digestOf(path: string): string | undefined {
     const { metadata } = this.#manifest;
-    return Object.hasOwn(metadata, relative) ? metadata[relative] : undefined;
+    return Object.hasOwn(metadata, path) ? metadata[path] : undefined;
   }
 
   #report(fault: string): void {
@@ -63,20 +63,20 @@ class PinnedTree extends DiskTree {
     if (this.#fault !== undefined) throw new PreloaderError('DISK_CONTENT', this.#fault);
   }
 
-  override read(relative: string, limitBytes: number): Buffer | undefined {
-    const bytes = this.#noting(() => super.read(relative, limitBytes));
+  override read(path: string, limitBytes: number): Buffer | undefined {
+    const bytes = this.#noting(() => super.read(path, limitBytes));
     const found = bytes === undefined ? undefined : sha256(bytes);
-    const expected = this.digestOf(relative);
-    if (found !== expected) this.#report(contentFault(relative, expected, found));
+    const expected = this.digestOf(path);
+    if (found !== expected) this.#report(contentFault(path, expected, found));
     return bytes;
   }
 
-  override sizeOf(relative: string): number | undefined {
-    const size = this.#noting(() => super.sizeOf(relative));
-    const expected = this.digestOf(relative);
+  override sizeOf(path: string): number | undefined {
+    const size = this.#noting(() => super.sizeOf(path));
+    const expected = this.digestOf(path);
     // Its content is compared when it is copied.
     if ((size === undefined) !== (expected === undefined))
-      this.#report(contentFault(relative, expected, size === undefined ? undefined : 'one'));
+      this.#report(contentFault(path, expected, size === undefined ? undefined : 'one'));
     return size;
   }
 

@@ -1,12 +1,10 @@
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { checkShape, listOf, matching, objectOf, text, whole } from '../text/shape.ts';
+import { MAX_READ_AHEAD_BYTES, MAX_READ_AHEAD_FILES } from './limits.ts';
 import { FORMAT_VERSION, refuseNewerMajor } from './manifest.ts';
 
 /** In the root of a disk: what to read ahead of the first containers. A hint, without which the disk is as good. */
 export const READ_AHEAD_NAME = 'docker-preloader-read-ahead.json';
-export const MAX_READ_AHEAD_BYTES = 4 * 1024 * 1024;
-/** Each costs the agent some system calls while Docker starts. */
-const MAX_FILES = 40_000;
 
 /** Which parts of layers' files are worth reading ahead: what `record` prints, and what a disk has. */
 export interface ReadAheadList {
@@ -53,7 +51,7 @@ export function parseReadAhead(json: string, name: string): ReadAheadList {
     checkShape(document, shape);
     const list = document as ReadAheadList;
     const { files } = sizeOfList(list);
-    if (files > MAX_FILES) throw new Error(`at most ${MAX_FILES} files expected, found ${files}`);
+    if (files > MAX_READ_AHEAD_FILES) throw new Error(`at most ${MAX_READ_AHEAD_FILES} files expected, found ${files}`);
     return list;
   } catch (error) {
     if (error instanceof PreloaderError) throw error;
@@ -75,9 +73,9 @@ export function piecesWithin({ pieces }: ReadAheadFile, sizeBytes: number): Piec
 export function serialiseReadAhead(list: ReadAheadList): string {
   const json = `${JSON.stringify(list)}\n`;
   const { files } = sizeOfList(list);
-  if (files > MAX_FILES || Buffer.byteLength(json) > MAX_READ_AHEAD_BYTES)
+  if (files > MAX_READ_AHEAD_FILES || Buffer.byteLength(json) > MAX_READ_AHEAD_BYTES)
     throw new Error(
-      `a list of at most ${MAX_FILES} files and ${MAX_READ_AHEAD_BYTES} bytes expected, found ${files} files and ${Buffer.byteLength(json)} bytes`,
+      `a list of at most ${MAX_READ_AHEAD_FILES} files and ${MAX_READ_AHEAD_BYTES} bytes expected, found ${files} files and ${Buffer.byteLength(json)} bytes`,
     );
   return json;
 }

@@ -20,7 +20,7 @@ import {
   TAR_SPLIT_BYTES_OF_NAME,
 } from './limits.ts';
 import { readManifest, type FoundManifest, type Manifest, type ManifestLayer } from './manifest.ts';
-import { DiskTree, type ReadableTree } from './mounted-tree.ts';
+import type { FilesystemReader } from './filesystem-reader.ts';
 
 /** A layer's tar-split on a disk: it is copied. */
 export interface TarSplit {
@@ -48,7 +48,7 @@ export interface DiskImage extends ImageConfig {
   readonly metadata: ReadonlyMap<string, Buffer>;
 }
 
-/** What is on a mounted disk, as far as it is valid; the rest is in the findings. */
+/** What is on a disk, as far as it is valid; the rest is in the findings. */
 export interface DiskContent {
   readonly label: string;
   readonly manifest: Manifest | undefined;
@@ -67,31 +67,22 @@ const MAX_FINDINGS = 50;
 const METADATA_FILES = ['parent', 'lastUpdated', 'builtLocally'] as const;
 
 /**
- * Reads what is on a disk that is mounted at `root`, trusting nothing of it: a bad entry costs its image, a bad disk
- * itself.
- * @throws PreloaderError where the disk as a whole cannot be used
- */
-export function readDisk(label: string, root: string): DiskContent {
-  return readTree(label, new DiskTree(root));
-}
-
-/**
- * The same of a disk that need not be mounted.
+ * Reads what is on a disk, mounted or not, trusting nothing of it: a bad entry costs its image, a bad disk itself.
  * @param found its manifest, where that was read already
  * @throws PreloaderError where the disk as a whole cannot be used
  */
-export function readTree(
+export function readDisk(
   label: string,
-  tree: ReadableTree,
-  found: FoundManifest | undefined = readManifest(tree),
+  files: FilesystemReader,
+  found: FoundManifest | undefined = readManifest(files),
 ): DiskContent {
-  if (!tree.isFolder(IMAGE_ROOT) || !tree.isFolder('overlay2')) {
+  if (files.kindOf(IMAGE_ROOT) !== 'folder' || files.kindOf('overlay2') !== 'folder') {
     throw new PreloaderError(
       'DISK_LAYOUT',
       'the folders image/overlay2 and overlay2, as dockerd writes them, expected, found none',
     );
   }
-  const reader = new DiskReader(label, tree, found?.manifest);
+  const reader = new DiskReader(label, files, found?.manifest);
   reader.readImages();
   reader.readReferences();
   return {
@@ -116,17 +107,17 @@ class DiskReader {
   #tarSplitBytes = 0;
   readonly #capacity: number;
   readonly #label: string;
-  readonly #tree: ReadableTree;
+  readonly #files: FilesystemReader;
   readonly #seen = new Set<ChainID>();
   readonly #hasSources: boolean;
   readonly #listed: ReadonlyMap<string, ManifestLayer>;
 
-  constructor(label: string, tree: ReadableTree, manifest: Manifest | undefined) {
+  constructor(label: string, files: FilesystemReader, manifest: Manifest | undefined) {
     this.#label = label;
-    this.#tree = tree;
+    this.#files = files;
     this.#listed = new Map(manifest?.layers.map((layer) => [layer.chainId, layer]));
-    this.#capacity = tree.capacity();
-    this.#hasSources = tree.isFolder(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256`);
+    this.#capacity = files.capacity();
+    this.#hasSources = files.kindOf(`${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256`) === 'folder';
   }
 
   get findings(): Finding[] {
@@ -153,7 +144,7 @@ class DiskReader {
   }
 
   readImages(): void {
-    const names = this.#tree.names(`${IMAGE_ROOT}/imagedb/content/sha256`);
+    const names = this.#files.list(`${IMAGE_ROOT}/imagedb/content/sha256`);
     if (names.length > MAX_IMAGES)
       this.#report(
         'DISK_LAYOUT',
@@ -162,7 +153,7 @@ class DiskReader {
     for (const name of names.slice(0, MAX_IMAGES)) {
       const id = asImageID(`sha256:${name}`);
       if (id === undefined)
-        this.#report('IMAGE_INVALID', `imagedb: names of 64 hex digits expected, found '${name.slice(0, 80)}'`);
+        this.#report('IMAGE_INVALID', `imagedb: names of 64 hex digits expected, found '${textOf(name).slice(0, 80)}'`);
       else this.#readImage(id);
     }
   }
@@ -175,14 +166,17 @@ class DiskReader {
 
   #readImage(id: ImageID): void {
     try {
-      const config = this.#tree.read(`${IMAGE_ROOT}/imagedb/content/sha256/${hexOf(id)}`, MAX_CONFIG_BYTES);
+      const config = this.#files.read(`${IMAGE_ROOT}/imagedb/content/sha256/${hexOf(id)}`, MAX_CONFIG_BYTES);
       if (config === undefined) return;
       if (!this.#hold(config.length))
         throw new Error(`at most ${MAX_HELD_BYTES} bytes of configurations expected on a disk, found more`);
       const image = parseImageConfig(config, id);
       const metadata = new Map<string, Buffer>();
       for (const file of METADATA_FILES) {
-        const content = this.#tree.read(`${IMAGE_ROOT}/imagedb/metadata/sha256/${hexOf(id)}/${file}`, SMALL_FILE_BYTES);
+        const content = this.#files.read(
+          `${IMAGE_ROOT}/imagedb/metadata/sha256/${hexOf(id)}/${file}`,
+          SMALL_FILE_BYTES,
+        );
         if (content !== undefined && content.length > 0) metadata.set(file, content);
       }
       this.images.set(id, { ...image, label: this.#label, config, metadata });
@@ -192,19 +186,23 @@ class DiskReader {
     }
   }
 
+  #readText(path: string, limitBytes: number): string | undefined {
+    return this.#files.read(path, limitBytes)?.toString('utf8');
+  }
+
   #readLayer(chain: ChainID, diffID: DiffID | undefined, parent: ChainID | undefined): void {
     if (this.#seen.has(chain) || diffID === undefined) return;
     this.#seen.add(chain);
     const folder = `${IMAGE_ROOT}/layerdb/sha256/${hexOf(chain)}`;
     // Another disk, or the store, may have it: only the plan can say whether it is missing.
-    if (!this.#tree.isFolder(folder)) return;
+    if (this.#files.kindOf(folder) !== 'folder') return;
     try {
       const { cacheId, size } = this.#readRecord(folder, chain, diffID, parent);
-      if (!/^\d{1,15}$/.test(size)) throw new Error(`${folder}/size: a number of bytes expected, found something else`);
+      if (!isLayerSize(size)) throw new Error(`${folder}/size: a number of bytes expected, found something else`);
       if (!isCacheId(cacheId))
         throw new Error(`${folder}/cache-id: letters, digits and dashes expected, found something else`);
       const diff = `overlay2/${cacheId}/diff`;
-      if (!this.#tree.isFolder(diff))
+      if (this.#files.kindOf(diff) !== 'folder')
         throw new Error(`${diff}: a folder on the disk's own filesystem expected, found none`);
       this.layers.set(chain, {
         chain,
@@ -212,7 +210,7 @@ class DiskReader {
         parent,
         size,
         label: this.#label,
-        diffPath: this.#tree.path(diff),
+        diffPath: this.#files.pathOf(diff),
         tarSplit: this.#readTarSplit(folder, diff),
         registrySources: this.#readSources(diffID),
       });
@@ -231,11 +229,10 @@ class DiskReader {
     diffID: DiffID,
     parent: ChainID | undefined,
   ): { readonly cacheId: string; readonly size: string } {
-    const read = (name: string): string => this.#tree.readText(`${folder}/${name}`, SMALL_FILE_BYTES) ?? '';
     const listed = this.#listed.get(chain);
     const record =
       listed === undefined
-        ? { cacheId: read('cache-id').trim(), size: read('size'), diffID: read('diff'), parent: read('parent') }
+        ? readRecord(this.#files, folder)
         : {
             cacheId: listed.cacheId,
             size: String(listed.sizeBytes),
@@ -250,26 +247,26 @@ class DiskReader {
 
   #readTarSplit(folder: string, diff: string): DiskLayer['tarSplit'] {
     const path = `${folder}/${TAR_SPLIT}`;
-    const sizeBytes = this.#tree.sizeOf(path);
+    const sizeBytes = this.#files.sizeOf(path);
     if (sizeBytes === undefined) return undefined;
     if (sizeBytes > MAX_TAR_SPLIT_BYTES)
       throw new Error(`${path}: expected at most ${MAX_TAR_SPLIT_BYTES} bytes, found ${sizeBytes}`);
     // They are copied: files that are mostly holes would fill the data root from a small disk.
     const names = Math.ceil((sizeBytes - FREE_TAR_SPLIT_BYTES) / TAR_SPLIT_BYTES_OF_NAME);
-    if (names > 0 && !this.#tree.hasNames(diff, names))
+    if (names > 0 && !hasNames(this.#files, diff, names))
       throw new Error(`${path}: of ${sizeBytes} bytes, it takes a layer of at least ${names} files, found fewer`);
     if (this.#tarSplitBytes + sizeBytes > this.#capacity)
       throw new Error(
         `${path}: tar-splits of at most ${this.#capacity} bytes together expected, as large as the disk, found more`,
       );
     this.#tarSplitBytes += sizeBytes;
-    return { path: this.#tree.path(path), sizeBytes, digest: this.#tree.digestOf?.(path) };
+    return { path: this.#files.pathOf(path), sizeBytes, digest: this.#files.digestOf?.(path) };
   }
 
   #readSources(diffID: DiffID): string | undefined {
     if (!this.#hasSources) return undefined;
     try {
-      const text = this.#tree.readText(
+      const text = this.#readText(
         `${IMAGE_ROOT}/distribution/v2metadata-by-diffid/sha256/${hexOf(diffID)}`,
         MAX_SOURCES_BYTES,
       );
@@ -283,7 +280,7 @@ class DiskReader {
   readReferences(): void {
     let document: unknown;
     try {
-      const text = this.#tree.readText(`${IMAGE_ROOT}/repositories.json`, MAX_REPOSITORIES_BYTES);
+      const text = this.#readText(`${IMAGE_ROOT}/repositories.json`, MAX_REPOSITORIES_BYTES);
       if (text === undefined) return;
       document = JSON.parse(text);
     } catch (error) {
@@ -324,4 +321,35 @@ class DiskReader {
       this.#report('REFERENCE_INVALID', `${text} is left out: it names an image that is not on the disk`, text);
     else this.references.set(text, image);
   }
+}
+
+/** The small files of a layer's record as they are, empty where there is none. @throws Error as `read` does */
+export function readRecord(
+  files: Pick<FilesystemReader, 'read'>,
+  folder: string,
+): { readonly cacheId: string; readonly size: string; readonly diffID: string; readonly parent: string } {
+  const read = (name: string): string => files.read(`${folder}/${name}`, SMALL_FILE_BYTES)?.toString('utf8') ?? '';
+  return { cacheId: read('cache-id').trim(), size: read('size'), diffID: read('diff'), parent: read('parent') };
+}
+
+/** Whether a record's size is one: bytes in decimal, as many as a number holds exactly. */
+export function isLayerSize(text: string): boolean {
+  return /^\d{1,15}$/.test(text);
+}
+
+/** A name as a text; on the disk it may be any bytes. */
+function textOf(name: string): string {
+  return Buffer.from(name, 'latin1').toString('utf8');
+}
+
+/** Whether so many names are in a folder and below it; it looks no further than that. */
+function hasNames(files: FilesystemReader, folder: string, count: number): boolean {
+  const folders = [folder];
+  let left = count;
+  for (const one of folders) {
+    left -= files.list(one).length;
+    if (left <= 0) return true;
+    for (const name of files.subfolders(one)) folders.push(`${one}/${name}`);
+  }
+  return false;
 }

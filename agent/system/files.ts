@@ -91,24 +91,25 @@ export function existingPart(path: string): string {
  * @returns undefined if it does not exist
  * @throws Error naming the path, what was expected and what was found
  */
-export function readUntrusted(path: string, limitBytes: number): Buffer | undefined {
+export function readUntrusted(path: string | Buffer, limitBytes: number): Buffer | undefined {
+  const name = String(path);
   let fd: number;
   try {
     // O_NONBLOCK, because opening a fifo must not wait for its other end.
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if (isENOENT(error) || isENOTDIR(error)) return undefined;
-    if (isELOOP(error)) throw new Error(`${path}: expected a regular file, found a symlink`, { cause: error });
+    if (isELOOP(error)) throw new Error(`${name}: expected a regular file, found a symlink`, { cause: error });
     throw error;
   }
   try {
     const stats = fstatSync(fd);
-    if (!stats.isFile()) throw new Error(`${path}: expected a regular file, found something else`);
-    if (stats.size > limitBytes) throw new Error(`${path}: expected at most ${limitBytes} bytes, found ${stats.size}`);
+    if (!stats.isFile()) throw new Error(`${name}: expected a regular file, found something else`);
+    if (stats.size > limitBytes) throw new Error(`${name}: expected at most ${limitBytes} bytes, found ${stats.size}`);
     const buffer = Buffer.allocUnsafe(stats.size);
     const length = readPiece(fd, buffer, 0);
     if (length < buffer.length)
-      throw new Error(`${path}: expected ${plural(buffer.length, 'byte')}, found only ${length}`);
+      throw new Error(`${name}: expected ${plural(buffer.length, 'byte')}, found only ${length}`);
     return buffer;
   } finally {
     closeSync(fd);

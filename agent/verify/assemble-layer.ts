@@ -3,6 +3,7 @@ import { parseJson } from '../text/parse-json.ts';
 import { plural } from '../text/plural.ts';
 import { decompress } from '../streams/decompress.ts';
 import type { FolderContent } from '../disk/filesystem-reader.ts';
+import { MAX_TAR_SPLIT_LINE_BYTES } from '../disk/limits.ts';
 import { printable } from '../text/printable.ts';
 
 const recordSchema = z.looseObject({
@@ -14,9 +15,6 @@ const recordSchema = z.looseObject({
   /** Of a sparse file, where its payload belongs: offsets and lengths. */
   fragments: z.optional(z.array(z.tuple([z.int(), z.int()]))),
 });
-
-/** A line holds at most some headers, or a sparse file's map. */
-const MAX_LINE_BYTES = 64 * 1024 * 1024;
 
 /**
  * The tar that a tar-split and the layer's files give (vbatts/tar-split, tar/asm/assemble.go), piece by piece.
@@ -78,8 +76,10 @@ async function* lines(source: AsyncIterable<Uint8Array>): AsyncGenerator<string>
       piece = piece.subarray(end + 1);
     }
     restBytes += piece.length;
-    if (restBytes > MAX_LINE_BYTES)
-      throw new Error(`a tar-split with lines of at most ${MAX_LINE_BYTES} bytes expected, found a longer one`);
+    if (restBytes > MAX_TAR_SPLIT_LINE_BYTES)
+      throw new Error(
+        `a tar-split with lines of at most ${MAX_TAR_SPLIT_LINE_BYTES} bytes expected, found a longer one`,
+      );
     if (piece.length > 0) rest.push(Buffer.from(piece));
   }
   if (rest.length > 0) yield Buffer.concat(rest).toString('utf8');

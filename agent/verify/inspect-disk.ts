@@ -1,14 +1,11 @@
 import type { Manifest } from '../disk/manifest.ts';
 import { isLabel } from '../config/label.ts';
-import { SMALL_FILE_BYTES } from '../disk/limits.ts';
-import { readTree, type DiskContent } from '../disk/read-disk.ts';
-import { MAX_READ_AHEAD_BYTES, parseReadAhead, READ_AHEAD_NAME, sizeOfList } from '../disk/read-ahead-list.ts';
-import { asChainID, asDiffID, sha256, type ChainID } from '../docker/ids.ts';
+import { sizeOfList } from '../disk/read-ahead-list.ts';
+import { readWholeDisk, type RecordedLayer, type WholeDisk } from '../disk/read-whole-disk.ts';
 import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
-import { isCacheId, overlayPaths } from '../docker/layer-folders.ts';
+import { overlayPaths } from '../docker/layer-folders.ts';
 import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
-import { plural } from '../text/plural.ts';
-import { filesBelow, readSmall, type FilesystemReader } from '../disk/filesystem-reader.ts';
+import { filesBelow, type FilesystemReader } from '../disk/filesystem-reader.ts';
 import { contentProblem } from './layer-content.ts';
 import { metadataProblems } from './metadata-digests.ts';
 import { openDisk, type OpenDisk } from '../disk/open-disk.ts';
@@ -72,7 +69,10 @@ export async function inspectDisk(
   try {
     const disk = openDisk(path);
     try {
-      return await new Inspector(disk, onStep).inspect(deep);
+      const whole = readWholeDisk(disk.files);
+      const problems = [...whole.problems, ...deviceProblems(disk)];
+      if (deep) problems.push(...(await contentProblems(disk, whole, onStep)));
+      return { ...describeDisk(disk), ...describeContent(whole), deep, problems };
     } finally {
       disk.files.close();
     }
@@ -84,154 +84,94 @@ export async function inspectDisk(
   }
 }
 
-class Inspector {
-  readonly #disk: OpenDisk;
-  readonly #files: FilesystemReader;
-  readonly #onStep: (text: string) => void;
-  readonly #problems: string[] = [];
-  readonly #paths = metadataPaths('');
-
-  constructor(disk: OpenDisk, onStep: (text: string) => void) {
-    this.#disk = disk;
-    this.#files = disk.files;
-    this.#onStep = onStep;
-  }
-
-  async inspect(deep: boolean): Promise<Inspection> {
-    const { format, superblock, tree } = this.#disk;
-    const found = readTree('', tree);
-    this.#problems.push(...found.findings.map(({ message }) => message.replace(/^disk : /, '')));
-    const images = imagesOf(found);
-    const layers = this.#layers(images);
-    this.#checkDevice();
-    this.#checkChains(images, layers, found.manifest);
-    if (deep) {
-      const budget = new ReadBudget(this.#disk.storedBytes);
-      for (const layer of layers) await this.#checkLayer(layer, budget);
-      if (found.manifest !== undefined) this.#problems.push(...metadataProblems(this.#files, found.manifest, budget));
-    }
-    const sizes = new Map(layers.map(({ chainId, sizeBytes }) => [chainId, sizeBytes]));
-    return {
-      format,
-      filesystem: superblock?.filesystem ?? null,
-      label: superblock?.label ?? null,
-      uuid: superblock?.uuid ?? null,
-      sizeBytes: superblock?.sizeBytes ?? null,
-      manifest:
-        found.manifest === undefined
-          ? null
-          : {
-              digest: found.manifestDigest ?? '',
-              formatVersion: found.manifest.formatVersion,
-              createdBy: found.manifest.createdBy,
-              priority: found.manifest.priority,
-              bases: found.manifest.bases,
-            },
-      images: images.map((image) => ({
-        ...image,
-        sizeBytes: image.layers.reduce((sum, chain) => sum + (sizes.get(chain) ?? 0), 0),
-      })),
-      layers,
-      readAhead: this.#readAhead(),
-      sharedBytes: layers.reduce((sum, { usedBy, sizeBytes }) => sum + (usedBy > 1 ? sizeBytes : 0), 0),
-      deep,
-      problems: this.#problems,
-    };
-  }
-
-  /** For what else the agent leaves a disk out (boot/discover.ts). */
-  #checkDevice(): void {
-    const { superblock, sizeBytes } = this.#disk;
-    if (superblock === undefined) return;
-    if (!isLabel(superblock.label))
-      this.#problems.push(
-        `label ${JSON.stringify(superblock.label)}: at most 16 letters, digits, dots, dashes and underscores expected; the agent leaves such a disk out`,
-      );
-    if (superblock.dirty)
-      this.#problems.push('the filesystem was not unmounted cleanly: the agent refuses such a disk');
-    if (superblock.sizeBytes > sizeBytes)
-      this.#problems.push(
-        `a disk of at least ${superblock.sizeBytes} bytes expected, found ${sizeBytes}: copy the disk again`,
-      );
-  }
-
-  #readAhead(): Inspection['readAhead'] {
-    try {
-      const bytes = readSmall(this.#files, READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
-      return bytes === undefined ? null : sizeOfList(parseReadAhead(bytes.toString('utf8'), READ_AHEAD_NAME));
-    } catch (error) {
-      this.#problems.push(`${READ_AHEAD_NAME}: ${messageOf(error)}`);
-      return null;
-    }
-  }
-
-  #layers(images: readonly Omit<InspectedImage, 'sizeBytes'>[]): InspectedLayer[] {
-    const layers: InspectedLayer[] = [];
-    const usedBy = new Map<string, number>();
-    for (const image of images)
-      for (const chain of new Set(image.layers)) usedBy.set(chain, (usedBy.get(chain) ?? 0) + 1);
-    for (const name of this.#files.list(this.#paths.layers)) {
-      const chain = asChainID(`sha256:${name}`);
-      // dockerd leaves folders of interrupted work here: `<chain>-<random>-removing`.
-      if (chain === undefined) continue;
-      const record = this.#record(chain);
-      const uses = usedBy.get(chain) ?? 0;
-      // Of those that images stand on, the agent's reader has told.
-      if (record === undefined && uses === 0)
-        this.#problems.push(`layer ${chain}: a record with diff, cache-id and size expected, found a damaged one`);
-      if (record === undefined) continue;
-      const { diffId, parent } = record;
-      if (sha256(`${parent ?? ''} ${diffId}`) !== chain && !(parent === null && diffId === (chain as string)))
-        this.#problems.push(`layer ${chain}: the ChainID of its parent and DiffID expected, found another`);
-      layers.push({ chainId: chain, ...record, usedBy: uses });
-    }
-    return layers;
-  }
-
-  #record(chain: ChainID): Pick<InspectedLayer, 'diffId' | 'parent' | 'cacheId' | 'sizeBytes'> | undefined {
-    try {
-      const read = (file: string): string =>
-        readSmall(this.#files, `${this.#paths.layer(chain)}/${file}`, SMALL_FILE_BYTES)?.toString('utf8') ?? '';
-      const diffId = asDiffID(read('diff'));
-      const cacheId = read('cache-id').trim();
-      const size = read('size');
-      const parent = asChainID(read('parent')) ?? null;
-      return diffId === undefined || !isCacheId(cacheId) || !/^\d{1,15}$/.test(size)
-        ? undefined
-        : { diffId, parent, cacheId, sizeBytes: Number(size) };
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** Each image's layers must be here or on a base disk. */
-  #checkChains(
-    images: readonly Omit<InspectedImage, 'sizeBytes'>[],
-    layers: readonly InspectedLayer[],
-    manifest: Manifest | undefined,
-  ): void {
-    const there = new Set(layers.map(({ chainId }) => chainId));
-    const onBases = new Set((manifest?.bases ?? []).flatMap((base) => base.layers));
-    for (const image of images) {
-      const missing = image.layers.filter((chain) => !there.has(chain) && !onBases.has(chain));
-      if (missing.length > 0)
-        this.#problems.push(
-          `image ${image.id}: ${missing.length} of its ${plural(image.layers.length, 'layer')} ${missing.length === 1 ? 'is' : 'are'} neither here nor on a base disk`,
-        );
-    }
-  }
-
-  async #checkLayer({ chainId, diffId, cacheId }: InspectedLayer, budget: ReadBudget): Promise<void> {
-    this.#onStep(`layer ${chainId}`);
-    const record = filesBelow(this.#files, this.#paths.layer(asChainID(chainId) as ChainID));
-    const content = filesBelow(this.#files, `${overlayPaths('').layer(cacheId)}/diff`);
-    const problem = await contentProblem(diffId, record, TAR_SPLIT, content, budget);
-    if (problem !== undefined) this.#problems.push(`layer ${chainId}: ${problem}`);
-  }
+function describeDisk({
+  format,
+  superblock,
+}: OpenDisk): Pick<Inspection, 'format' | 'filesystem' | 'label' | 'uuid' | 'sizeBytes'> {
+  return {
+    format,
+    filesystem: superblock?.filesystem ?? null,
+    label: superblock?.label ?? null,
+    uuid: superblock?.uuid ?? null,
+    sizeBytes: superblock?.sizeBytes ?? null,
+  };
 }
 
-function imagesOf({ images, references }: DiskContent): Omit<InspectedImage, 'sizeBytes'>[] {
-  const names = new Map<string, string[]>();
-  for (const [reference, id] of references) names.set(id, [...(names.get(id) ?? []), reference]);
-  return [...images].map(([id, { chains }]) => ({ id, references: (names.get(id) ?? []).sort(), layers: chains }));
+function describeContent({
+  content,
+  layers: recorded,
+  readAhead,
+}: WholeDisk): Pick<Inspection, 'manifest' | 'images' | 'layers' | 'readAhead' | 'sharedBytes'> {
+  const { manifest, manifestDigest, images, references } = content;
+  const names = Map.groupBy(references, ([, id]) => id);
+  const usedBy = new Map<string, number>();
+  for (const { chains } of images.values())
+    for (const chain of new Set(chains)) usedBy.set(chain, (usedBy.get(chain) ?? 0) + 1);
+  const layers = recorded.map(({ chain, diffID, parent, cacheId, size }): InspectedLayer => {
+    const uses = usedBy.get(chain) ?? 0;
+    return { chainId: chain, diffId: diffID, parent: parent ?? null, cacheId, sizeBytes: Number(size), usedBy: uses };
+  });
+  const sizes = new Map(layers.map(({ chainId, sizeBytes }) => [chainId, sizeBytes]));
+  return {
+    manifest:
+      manifest === undefined
+        ? null
+        : {
+            digest: manifestDigest ?? '',
+            formatVersion: manifest.formatVersion,
+            createdBy: manifest.createdBy,
+            priority: manifest.priority,
+            bases: manifest.bases,
+          },
+    images: [...images].map(([id, { chains }]) => ({
+      id,
+      references: (names.get(id) ?? []).map(([reference]) => reference).sort(),
+      layers: chains,
+      sizeBytes: chains.reduce((sum, chain) => sum + (sizes.get(chain) ?? 0), 0),
+    })),
+    layers,
+    readAhead: readAhead === undefined ? null : sizeOfList(readAhead),
+    sharedBytes: layers.reduce((sum, { usedBy: uses, sizeBytes }) => sum + (uses > 1 ? sizeBytes : 0), 0),
+  };
+}
+
+/** For what else the agent leaves a disk out (boot/discover.ts). */
+function deviceProblems({ superblock, sizeBytes }: OpenDisk): string[] {
+  if (superblock === undefined) return [];
+  const problems: string[] = [];
+  if (!isLabel(superblock.label))
+    problems.push(
+      `label ${JSON.stringify(superblock.label)}: at most 16 letters, digits, dots, dashes and underscores expected; the agent leaves such a disk out`,
+    );
+  if (superblock.dirty) problems.push('the filesystem was not unmounted cleanly: the agent refuses such a disk');
+  if (superblock.sizeBytes > sizeBytes)
+    problems.push(`a disk of at least ${superblock.sizeBytes} bytes expected, found ${sizeBytes}: copy the disk again`);
+  return problems;
+}
+
+/** What of a disk has not the digest that it should have. */
+async function contentProblems(
+  { files, storedBytes }: OpenDisk,
+  { content: { manifest }, layers }: WholeDisk,
+  onStep: (text: string) => void,
+): Promise<string[]> {
+  const budget = new ReadBudget(storedBytes);
+  const problems: string[] = [];
+  for (const layer of layers) {
+    onStep(`layer ${layer.chain}`);
+    const problem = await layerContentProblem(files, layer, budget);
+    if (problem !== undefined) problems.push(`layer ${layer.chain}: ${problem}`);
+  }
+  if (manifest !== undefined) problems.push(...metadataProblems(files, manifest, budget));
+  return problems;
+}
+
+function layerContentProblem(
+  files: FilesystemReader,
+  { chain, diffID, cacheId }: RecordedLayer,
+  budget: ReadBudget,
+): Promise<string | undefined> {
+  const record = filesBelow(files, metadataPaths('').layer(chain));
+  const content = filesBelow(files, `${overlayPaths('').layer(cacheId)}/diff`);
+  return contentProblem(diffID, record, TAR_SPLIT, content, budget);
 }

@@ -17,7 +17,7 @@ export function metadataProblems(
   const problems = Object.entries(metadata).flatMap(
     ([path, expected]) => problemOf(budget.within(files), path, expected) ?? [],
   );
-  for (const path of filesBelow(files, 'image')) {
+  for (const path of pathsBelow(files, 'image')) {
     if (!Object.hasOwn(metadata, path))
       problems.push(`${path}: a file that the manifest lists expected, found one that it does not`);
   }
@@ -38,10 +38,11 @@ function problemOf(files: FolderContent, path: string, expected: string): string
 /** dockerd's folders are five deep at most. */
 const MAX_DEPTH = 8;
 
-function filesBelow(files: FilesystemReader, folder: string, depth = 0): string[] {
+function pathsBelow(files: FilesystemReader, folder: string, depth = 0): string[] {
   if (depth > MAX_DEPTH) return [];
   return files.list(folder).flatMap((name) => {
     const path = `${folder}/${name}`;
-    return files.sizeOf(path) === undefined ? filesBelow(files, path, depth + 1) : [path];
+    const kind = files.kindOf(path);
+    return kind === 'folder' ? pathsBelow(files, path, depth + 1) : kind === 'file' ? [path] : [];
   });
 }

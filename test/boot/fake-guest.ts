@@ -6,6 +6,7 @@ import { checkResult } from '../../agent/overlay2/check-result.ts';
 import { readLedger } from '../../agent/overlay2/ledger.ts';
 import { plan, type Plan, type PlanInput } from '../../agent/overlay2/plan/make-plan.ts';
 import { defaultConfig, type Config } from '../../agent/config/config.ts';
+import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
 import { Store } from '../../agent/overlay2/store.ts';
 import { tryLockFile } from '../../agent/system/lock.ts';
@@ -75,7 +76,7 @@ export class FakeGuest {
 
   plan(): Plan {
     const disks = [...this.#attached].map(([label, rank]) => ({
-      content: readDisk(label, this.diskPath(label)),
+      content: readDisk(label, new FolderReader(this.diskPath(label))),
       rank,
     }));
     const planned = plan({

@@ -38,7 +38,7 @@ const toReady = [
   ['boot', 'discover missing-disks mount-disks preload timings wait'],
   ['commands', 'run'],
   ['config', 'config label read-config required'],
-  ['disk', 'disk-fault limits manifest mounted-tree read-disk superblock'],
+  ['disk', 'disk-fault folder-reader limits manifest read-disk superblock'],
   ['docker', 'daemon-config ids image-config instance layer-db layer-folders reference-store reference'],
   ['merge', 'merge-references offer'],
   ['messages', 'codes finding'],

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
 import { MANIFEST_NAME, readManifest } from '../../agent/disk/manifest.ts';
-import { DiskTree } from '../../agent/disk/mounted-tree.ts';
+import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { sha256 } from '../../agent/docker/ids.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 
@@ -15,7 +15,7 @@ function readText(text: string): ReturnType<typeof readManifest> {
   const folder = makeScratch();
   try {
     writeFileSync(path.join(folder, MANIFEST_NAME), text);
-    return readManifest(new DiskTree(folder));
+    return readManifest(new FolderReader(folder));
   } finally {
     removeScratch(folder);
   }
@@ -50,7 +50,7 @@ describe('a manifest', () => {
     }
   });
 
-  it('that is not there is none', (t) => assert.equal(readManifest(new DiskTree(scratch(t))), undefined));
+  it('that is not there is none', (t) => assert.equal(readManifest(new FolderReader(scratch(t))), undefined));
 
   for (const [text, says] of [
     ['', /docker-preloader\.json: .*JSON/],
@@ -98,7 +98,7 @@ describe('a manifest', () => {
     it(`that is ${is} is refused: the disk is not one without manifest`, (t) => {
       const folder = scratch(t);
       make(path.join(folder, MANIFEST_NAME));
-      assert.throws(() => readManifest(new DiskTree(folder)), {
+      assert.throws(() => readManifest(new FolderReader(folder)), {
         code: 'MANIFEST_INVALID',
         message: /docker-preloader\.json: expected (a regular file|at most 16777216 bytes)/,
       });

@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { readDisk, type DiskContent } from '../../agent/disk/read-disk.ts';
 import { metadataPaths, type MetadataPaths } from '../../agent/docker/layer-db.ts';
 import { codesOf, FakeGuest } from '../boot/fake-guest.ts';
@@ -353,7 +354,7 @@ describe('a disk where', () => {
 
 describe('a disk as a whole', () => {
   const read = (folder: string, spoil: (disk: Spoiled) => void): DiskContent =>
-    readDisk('dpl-bad', spoiled(folder, spoil));
+    readDisk('dpl-bad', new FolderReader(spoiled(folder, spoil)));
 
   for (const name of ['image', 'image/overlay2', 'overlay2'] as const) {
     it(`is left out where ${name} is a symlink`, (t) => {

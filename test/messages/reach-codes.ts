@@ -19,6 +19,7 @@ import { listOf } from '../../agent/commands/record.ts';
 import { metadataFaults } from '../../agent/commands/verify.ts';
 import { differenceOf } from '../../agent/daemon/docker-service.ts';
 import type { Finding } from '../../agent/messages/finding.ts';
+import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
 import { readDaemonConfig } from '../../agent/docker/daemon-config.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
@@ -87,7 +88,7 @@ function onDisk(ground: Ground, change: (root: string) => void): Promise<Finding
   loadImages(root, [app]);
   change(root);
   try {
-    return readDisk('dpl-a', root).findings;
+    return readDisk('dpl-a', new FolderReader(root)).findings;
   } catch (error) {
     return thrown(() => {
       throw error;
@@ -373,7 +374,7 @@ export const reach: Readonly<Record<Code, Reach>> = {
     );
     return metadataFaults({
       mounted: { ...foundDisk('dpl-a'), path: root, adopted: true },
-      content: readDisk('dpl-a', root),
+      content: readDisk('dpl-a', new FolderReader(root)),
     });
   },
   NO_SYSTEMD: () => thrown(() => withoutPrograms(() => bootOrder(undefined, {}))),

@@ -9,6 +9,7 @@ import { followStore } from '../../agent/daemon/follow-store.ts';
 import { Heard } from '../../agent/daemon/heard.ts';
 import { restorePruned } from '../../agent/daemon/restore-pruned.ts';
 import { READ_AHEAD_NAME } from '../../agent/disk/read-ahead-list.ts';
+import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
 import { logEvents, type JournalEvent } from '../../agent/status/journal-entries.ts';
 import { publish } from '../../agent/status/publish.ts';
@@ -46,7 +47,12 @@ for (const list of ['{"formatVersion":"1.0","layers":[]}', '{']) {
   loadImages(disk, [{ layers: ['base'], references: ['app:1'] }]);
   writeFileSync(path.join(disk, READ_AHEAD_NAME), list);
   await readAhead(
-    [{ mounted: { ...foundDisk('dpl-a'), path: disk, adopted: false }, content: readDisk('dpl-a', disk) }],
+    [
+      {
+        mounted: { ...foundDisk('dpl-a'), path: disk, adopted: false },
+        content: readDisk('dpl-a', new FolderReader(disk)),
+      },
+    ],
     new Map(),
     1,
   );

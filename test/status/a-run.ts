@@ -6,6 +6,7 @@ import { plan } from '../../agent/overlay2/plan/make-plan.ts';
 import type { Preload } from '../../agent/boot/preload.ts';
 import { Timings } from '../../agent/boot/timings.ts';
 import type { Finding } from '../../agent/messages/finding.ts';
+import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
 import { Store } from '../../agent/overlay2/store.ts';
 import type { Code } from '../../agent/messages/codes.ts';
@@ -52,7 +53,7 @@ export function aRun(
     loadImages(root, images, label);
     return {
       mounted: { ...foundDisk(label, `vd${'bcdefgh'.charAt(index)}`), path: root, adopted: false },
-      content: readDisk(label, root),
+      content: readDisk(label, new FolderReader(root)),
     };
   });
   const planned = plan({

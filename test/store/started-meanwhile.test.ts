@@ -5,6 +5,7 @@ import { apply, DockerStarted } from '../../agent/overlay2/apply/apply-steps.ts'
 import { defaultConfig } from '../../agent/config/config.ts';
 import { readLedger } from '../../agent/overlay2/ledger.ts';
 import { plan } from '../../agent/overlay2/plan/make-plan.ts';
+import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
 import { lastStarted } from '../../agent/docker/instance.ts';
 import { Store } from '../../agent/overlay2/store.ts';
@@ -42,7 +43,10 @@ describe('a run during which dockerd is started', () => {
       await (await site.start()).stop();
 
       const started = lastStarted(site.dataRoot);
-      const disk = { content: readDisk(site.labelOf('new'), path.join(site.mountRoot, site.labelOf('old'))), rank: 0 };
+      const disk = {
+        content: readDisk(site.labelOf('new'), new FolderReader(path.join(site.mountRoot, site.labelOf('old')))),
+        rank: 0,
+      };
       const input = { store: new Store(site.dataRoot), ledger: readLedger(site.dataRoot), config: defaultConfig() };
       // One that renames what is there, and one without the disk.
       const plans = [plan({ ...input, disks: [disk] }), plan({ ...input, disks: [] })];

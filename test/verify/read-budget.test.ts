@@ -10,6 +10,7 @@ import { layerProblem } from '../../agent/verify/layer-content.ts';
 import { checkTarSplit } from '../../agent/builder/check-limits.ts';
 import { ReadBudget } from '../../agent/verify/read-budget.ts';
 import { readSparseMap } from '../../agent/builder/tar/sparse.ts';
+import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
 import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
@@ -151,7 +152,9 @@ describe('a disk of some 400 kB that claims', () => {
     await execa('mount', ['-o', 'loop', disk, at('mounted')]);
     const tarSplit = at(`mounted/image/overlay2/layerdb/sha256/${digestOf(layer)}/tar-split.json.gz`);
     empty(tarSplit, 2 ** 30 + 1);
-    const found = readDisk('dpl', at('mounted')).findings.map(({ message }) => message.replace('disk dpl: ', ''));
+    const found = readDisk('dpl', new FolderReader(at('mounted'))).findings.map(({ message }) =>
+      message.replace('disk dpl: ', ''),
+    );
     await execa('umount', [at('mounted')]);
     assert.ok(found.length > 0);
     const { problems } = await inspectDisk(disk, false);

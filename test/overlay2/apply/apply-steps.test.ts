@@ -6,6 +6,7 @@ import { apply } from '../../../agent/overlay2/apply/apply-steps.ts';
 import { defaultConfig } from '../../../agent/config/config.ts';
 import { readLedger } from '../../../agent/overlay2/ledger.ts';
 import { plan } from '../../../agent/overlay2/plan/make-plan.ts';
+import { FolderReader } from '../../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../../agent/disk/read-disk.ts';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { Store } from '../../../agent/overlay2/store.ts';
@@ -295,7 +296,7 @@ describe('a boot that fails at a layer of a disk', () => {
     const guest = new FakeGuest(scratch(t));
     guest.attach('dpl-a', [app]);
     guest.boot();
-    const content = readDisk('dpl-a', guest.diskPath('dpl-a'));
+    const content = readDisk('dpl-a', new FolderReader(guest.diskPath('dpl-a')));
     const input = {
       store: new Store(guest.dataRoot),
       ledger: readLedger(guest.dataRoot),

@@ -8,6 +8,7 @@ import { imagesBeyond } from '../../../agent/overlay2/plan/beyond.ts';
 import { readLedger } from '../../../agent/overlay2/ledger.ts';
 import { plan, type PlanInput } from '../../../agent/overlay2/plan/make-plan.ts';
 import { fits, needOf, roomIn, type Room } from '../../../agent/overlay2/plan/room.ts';
+import { FolderReader } from '../../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../../agent/disk/read-disk.ts';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { Store } from '../../../agent/overlay2/store.ts';
@@ -187,7 +188,7 @@ describe('where there is not room for all', () => {
     const input: PlanInput = {
       store,
       ledger: readLedger(store.dataRoot),
-      disks: [{ content: readDisk('dpl-a', disk), rank: 0 }],
+      disks: [{ content: readDisk('dpl-a', new FolderReader(disk)), rank: 0 }],
       config: { conflicts: 'user', removedImages: 'restore', prunedImages: 'restore' },
     };
     return { input, planned: plan(input) };

@@ -1,0 +1,98 @@
+import { asChainID, asDiffID, sha256, type ChainID } from '../docker/ids.ts';
+import { metadataPaths, type LayerRecord } from '../docker/layer-db.ts';
+import { isCacheId } from '../docker/layer-folders.ts';
+import { messageOf } from '../system/errors.ts';
+import { plural } from '../text/plural.ts';
+import type { FilesystemReader } from './filesystem-reader.ts';
+import { MAX_READ_AHEAD_BYTES } from './limits.ts';
+import { parseReadAhead, READ_AHEAD_NAME, type ReadAheadList } from './read-ahead-list.ts';
+import { isLayerSize, readDisk, readRecord, type DiskContent } from './read-disk.ts';
+
+/** A layer as its record has it, whatever the manifest says of it. */
+export interface RecordedLayer extends LayerRecord {
+  readonly cacheId: string;
+}
+
+/** A disk by itself: what the agent takes of it, and the rest. */
+export interface WholeDisk {
+  readonly content: DiskContent;
+  /** All that are recorded, also those that no image of the disk stands on. */
+  readonly layers: readonly RecordedLayer[];
+  readonly readAhead: ReadAheadList | undefined;
+  readonly problems: readonly string[];
+}
+
+const paths = metadataPaths('');
+
+/**
+ * Reads all that is on a disk: what the agent reads of it at a boot, and besides all layers, what the disk lacks where it
+ * stands alone, and the list to read ahead. @throws PreloaderError where the agent could not use the disk as a whole
+ */
+export function readWholeDisk(files: FilesystemReader): WholeDisk {
+  const content = readDisk('', files);
+  const needed = new Set([...content.images.values()].flatMap(({ chains }) => chains));
+  const problems = faultsOf(content);
+  const layers = recordedLayers(files, needed, problems);
+  problems.push(...missingLayers(content, layers));
+  return { content, layers, readAhead: readAheadOf(files, problems), problems };
+}
+
+/** What the agent would leave out of a disk that was read without a label, in words. */
+export function faultsOf({ findings }: DiskContent): string[] {
+  return findings.map(({ message }) => message.replace(/^disk : /, ''));
+}
+
+function recordedLayers(files: FilesystemReader, needed: ReadonlySet<ChainID>, problems: string[]): RecordedLayer[] {
+  return files.list(paths.layers).flatMap((name) => {
+    const chain = asChainID(`sha256:${name}`);
+    // dockerd leaves folders of interrupted work here: `<chain>-<random>-removing`.
+    if (chain === undefined) return [];
+    const layer = recordedLayer(files, chain);
+    if (layer === undefined) {
+      // Of those that images stand on, the agent's reader has told.
+      if (!needed.has(chain))
+        problems.push(`layer ${chain}: expected a record with diff, cache-id and size, found a damaged one`);
+      return [];
+    }
+    const { diffID, parent } = layer;
+    if (sha256(`${parent ?? ''} ${diffID}`) !== chain && !(parent === undefined && diffID === (chain as string)))
+      problems.push(`layer ${chain}: expected the ChainID of its parent and DiffID, found another`);
+    return [layer];
+  });
+}
+
+function recordedLayer(files: FilesystemReader, chain: ChainID): RecordedLayer | undefined {
+  const whereFile: Pick<FilesystemReader, 'read'> = {
+    read: (path, limitBytes) => (files.kindOf(path) === 'file' ? files.read(path, limitBytes) : undefined),
+  };
+  try {
+    const { cacheId, size, ...record } = readRecord(whereFile, paths.layer(chain));
+    const diffID = asDiffID(record.diffID);
+    if (diffID === undefined || !isCacheId(cacheId) || !isLayerSize(size)) return undefined;
+    return { chain, diffID, parent: asChainID(record.parent), size, cacheId };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Each image's layers must be here or on a base disk. */
+function missingLayers({ images, manifest }: DiskContent, layers: readonly RecordedLayer[]): string[] {
+  const there = new Set<string>(layers.map(({ chain }) => chain));
+  for (const base of manifest?.bases ?? []) for (const chain of base.layers) there.add(chain);
+  return [...images.values()].flatMap(({ id, chains }) => {
+    const missing = chains.filter((chain) => !there.has(chain)).length;
+    if (missing === 0) return [];
+    return `image ${id}: ${missing} of its ${plural(chains.length, 'layer')} ${missing === 1 ? 'is' : 'are'} neither here nor on a base disk`;
+  });
+}
+
+function readAheadOf(files: FilesystemReader, problems: string[]): ReadAheadList | undefined {
+  try {
+    const bytes = files.read(READ_AHEAD_NAME, MAX_READ_AHEAD_BYTES);
+    return bytes === undefined ? undefined : parseReadAhead(bytes.toString('utf8'), READ_AHEAD_NAME);
+  } catch (error) {
+    const message = messageOf(error);
+    problems.push(message.includes(READ_AHEAD_NAME) ? message : `${READ_AHEAD_NAME}: ${message}`);
+    return undefined;
+  }
+}
