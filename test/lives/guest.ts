@@ -112,20 +112,30 @@ export class Guest {
     return this.#follows;
   }
 
-  /** Prunes, and waits until what the prune has taken of the disks' is back: tags whose layers are there. */
+  /**
+   * Prunes, and waits until what the prune has taken of the disks' is back: tags and images whose layers are there. An
+   * image without a name that comes back later would look like one of the user's.
+   */
   async prune(place: string): Promise<void> {
     const tags = this.model.ofDisks().filter(([name]) => !name.includes('@'));
-    const tops = new Map(tags.map(([name, image]) => [name, this.store.chainsOf(image).at(-1) ?? ''] as const));
+    const offered = new Set([...this.#disks.values()].flatMap(({ images }) => images.map(([{ id }]) => id)));
+    const put = [...this.model.put].filter((image) => offered.has(image));
+    const tops = new Map(
+      [...tags.map(([, image]) => image), ...put].map((image) => [image, this.store.chainsOf(image).at(-1) ?? '']),
+    );
     // What was removed by hand just before counts as the prune's.
     if (this.bringsBack) await new Promise((resolve) => setTimeout(resolve, 300));
     await this.tell('POST', place);
     if (!this.bringsBack) return;
     const layers = this.store.layers();
-    const expected = tags.filter(([name]) => layers.has(tops.get(name) ?? ''));
-    let missing = expected;
+    const isKept = (image: string): boolean => layers.has(tops.get(image) ?? '');
+    let missing: readonly string[] = [];
     const took = await until('what a prune took is back', async () => {
-      const { names } = await this.seen();
-      missing = expected.filter(([name, image]) => names.get(name) !== image);
+      const { names, images } = await this.seen();
+      missing = [
+        ...tags.filter(([name, image]) => isKept(image) && names.get(name) !== image).map(([name]) => name),
+        ...put.filter((image) => isKept(image) && !images.has(image)),
+      ];
       return missing.length === 0;
     }).catch((error: unknown) =>
       assert.fail(`${missing.join(', ')} is not back after a prune: ${String(error)}\n${this.#daemon?.log() ?? ''}`),

@@ -69,7 +69,6 @@ export class Model {
   #gone = new Set<string>();
   /** Names of disks that the user has removed, to be respected. */
   #removals = new Map<string, string>();
-  /** Images that a disk brought and that dockerd has not written since. */
   #put = new Set<string>();
   /** Images that the user has loaded, pulled or made since Docker's last start with the agent. */
   readonly #again = new Set<string>();
@@ -85,6 +84,11 @@ export class Model {
   /** Names that a disk has given, with their images. */
   ofDisks(): [string, string][] {
     return [...this.names].filter(([name]) => !this.#users.has(name));
+  }
+
+  /** Images that a disk brought and that dockerd has not written since. */
+  get put(): ReadonlySet<string> {
+    return this.#put;
   }
 
   /** What of images must be there: the user's own, and those that a name of his is on, or waits for, unless he has removed them. */
