@@ -2,7 +2,7 @@ import { APPLY_TIMEOUT_SEC, directCommand } from './commands/direct.ts';
 import { messageOf, PreloaderError } from './system/errors.ts';
 import { isJournal, log } from './system/journal.ts';
 
-/** @returns the exit status; undefined where a daemon stays */
+/** @returns the exit status; undefined for a daemon that stays */
 async function main(): Promise<number | undefined> {
   const direct = directCommand(process.argv.slice(2));
   if (direct === undefined) return (await import('./commands/program.ts')).runProgram();

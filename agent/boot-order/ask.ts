@@ -4,11 +4,11 @@ import { isENOENT, messageOf } from '../system/errors.ts';
 /** What a program printed, or why it could not be asked. */
 export type Answer = { readonly text: string } | { readonly problem: string };
 
-/** A machine that is emulated, or busy with its boot, takes tens of seconds. */
+/** An emulated machine, or one that is busy booting, takes tens of seconds. */
 const TIMEOUT_MS = 60_000;
 const MAX_BYTES = 8 * 1024 * 1024;
 
-/** Asks a program, in a language that can be parsed. Never throws. */
+/** Runs a program in the C locale, so that its output can be parsed. Never throws. */
 export async function ask(program: string, args: readonly string[]): Promise<Answer> {
   try {
     const { stdout, stderr, exitCode, timedOut, isMaxBuffer } = await runProgram(program, args, {
@@ -16,7 +16,7 @@ export async function ask(program: string, args: readonly string[]): Promise<Ans
       maxBytes: MAX_BYTES,
       env: { LC_ALL: 'C.UTF-8', SYSTEMD_COLORS: '0', SYSTEMD_PAGER: '' },
     });
-    // What came before the limit is the beginning of the boot.
+    // If the limit was reached, we have the beginning of the boot, which is enough.
     if (exitCode === 0 || isMaxBuffer) return { text: stdout };
     if (timedOut) return { problem: `${program}: no answer within ${TIMEOUT_MS / 1000} s` };
     return exitCode === undefined

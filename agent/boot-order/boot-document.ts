@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { parseJson } from '../text/parse-json.ts';
 
-/** Of the captured document: a newer minor only adds, a newer major is refused. */
+/** The version of the captured document. A newer minor version only adds fields; a newer major version is refused. */
 const DOCUMENT_VERSION = '1.0';
 
 export const AGENT = 'docker-preloader.service';
@@ -16,7 +16,7 @@ const MAX_ITEMS = 4096;
 
 const text = z.string().check(z.maxLength(MAX_TEXT));
 const list = <Item extends z.core.$ZodType>(item: Item) => z.array(item).check(z.maxLength(MAX_ITEMS));
-/** Microseconds of CLOCK_MONOTONIC; 0 where it has not happened, as systemd has it. */
+/** Microseconds of CLOCK_MONOTONIC. As in systemd, 0 means that it has not happened. */
 const usec = z.number().check(z.minimum(0), z.maximum(Number.MAX_SAFE_INTEGER));
 const names = z._default(list(text), []);
 
@@ -27,7 +27,7 @@ const unit = z.object({
   unitFileState: z._default(text, ''),
   fragmentPath: z._default(text, ''),
   sourcePath: z._default(text, ''),
-  /** When its start began, ended, and when it was done (a oneshot that does not stay active). */
+  /** When its start began, when it ended, and when the unit was done (a oneshot that does not stay active). */
   inactiveExitUsec: z._default(usec, 0),
   activeEnterUsec: z._default(usec, 0),
   inactiveEnterUsec: z._default(usec, 0),
@@ -38,7 +38,7 @@ const unit = z.object({
   wantedBy: names,
   requiredBy: names,
   triggers: names,
-  /** Directives in force that give the unit a mount namespace of its own, as NAME=value. */
+  /** Directives that give the unit a mount namespace of its own, as NAME=value. */
   namespaceDirectives: names,
   execStartPre: z._default(list(z.object({ argv: text, ignoreErrors: z.boolean() })), []),
   execStart: z._default(text, ''),
@@ -51,29 +51,32 @@ const schema = z.object({
   version: text,
   capturedUsec: usec,
   system: z.object({ systemd: text, kernel: text, virtualization: text }),
-  /** When the manager's own stages began; 0 where there was none. Firmware and loader come before the kernel: how long before. */
+  /**
+   * When the manager's own stages began; 0 if there was none. For firmware and loader, which come before the kernel,
+   * how long before.
+   */
   manager: z.object({ firmwareUsec: usec, loaderUsec: usec, initrdUsec: usec, userspaceUsec: usec, finishUsec: usec }),
   config: z.object({
     path: text,
     /** Why it could not be read. */
     problem: z.nullable(text),
-    /** The file as it is, or null where there is none. */
+    /** The content of the file, or null if it does not exist. */
     content: z.nullable(z.record(text, z.unknown())),
     required: names,
-    /** The folder to fill, symlinks followed. */
+    /** The folder to fill, with symlinks resolved. */
     dataRoot: text,
     dockerConfig: text,
-    /** What dockerd's configuration names. */
+    /** The driver that dockerd's configuration names. */
     storageDriver: z.nullable(text),
   }),
-  /** Those that `check` and the timeline ask for by name. */
+  /** The units that `check` and the timeline ask for by name. */
   units: list(unit),
-  /** All others that the start of Docker may have waited for, or that start dockerd. */
+  /** All other units that the start of Docker may have waited for, or that start dockerd. */
   others: list(unit),
-  /** The first start of a unit in this boot, by the journal, which knows it after restarts, too. */
+  /** The first start of each unit in this boot from the journal, which knows it even after restarts. */
   firstStarts: z._default(list(z.object({ unit: text, startingUsec: usec, startedUsec: usec })), []),
   cycleMessages: names,
-  /** Mounts that PID 1 sees: what the data root is on, and those of preload disks. */
+  /** Mounts that PID 1 sees: the one that the data root is on, and those of preload disks. */
   mounts: list(
     z.object({
       path: text,
@@ -95,36 +98,37 @@ const schema = z.object({
       ),
     }),
   ),
-  /** Whether the agent sees PID 1's mounts: null where that cannot be told. */
+  /** Whether the agent has a mount namespace of its own; null if that is not known. */
   ownNamespace: z.nullable(z.boolean()),
-  /** When the agent was enabled, where that was in this boot. */
+  /** When the agent was enabled, if that was in this boot. */
   enabledUsec: z._default(usec, 0),
-  /** Of the newest run. */
+  /** The result of the newest run. */
   filled: z.nullable(z.object({ dataRoot: z.nullable(text), applied: z.boolean() })),
   dockerInfo: z.nullable(z.object({ dataRoot: text, storageDriver: text, version: text })),
   dockerds: list(z.object({ pid: z.number(), unit: text, startUsec: usec })),
   firstContainer: z.nullable(z.object({ id: text, name: text, image: text, startUsec: usec })),
-  /** What could not be asked, and why. */
+  /** What could not be found out, and why. */
   notes: names,
-  /** Of these, what a fault could hide behind. */
+  /** Those of the notes that could hide a fault. */
   unchecked: names,
 });
 
-/** All that the boot order is told from, on this machine or another. */
+/** Everything from which the boot order is derived, on this machine or another. */
 export type BootDocument = Readonly<z.infer<typeof schema>>;
 export type UnitFacts = Readonly<z.infer<typeof unit>>;
 export type MountFacts = BootDocument['mounts'][number];
 
-/** What `documentVersion` of a new document is. */
+/** The `documentVersion` of a new document. */
 export const currentVersion = { documentVersion: DOCUMENT_VERSION } as const;
 
-/** Fills in what was not captured of a unit. */
+/** Fills in the facts of a unit that were not captured. */
 export function unitFacts(facts: z.input<typeof unit>): UnitFacts {
   return unit.parse(facts);
 }
 
 /**
- * Parses what `boot-order --json` printed, perhaps on another machine; what it computed is left out and computed again.
+ * Parses what `boot-order --json` printed, perhaps on another machine. Its computed parts are ignored and computed
+ * again.
  * @throws Error naming the key, what was expected and what was found
  */
 export function parseBootDocument(json: string): BootDocument {
@@ -137,7 +141,7 @@ export function parseBootDocument(json: string): BootDocument {
   return parseJson(json, schema);
 }
 
-/** The facts of a unit that is asked for by name; one that was not captured is not there. */
+/** The facts of a unit by its name. A unit that was not captured counts as not existing. */
 export function unitOf(document: BootDocument, id: string): UnitFacts {
   return document.units.find((one) => one.id === id) ?? unitFacts({ id, loadState: 'not-found' });
 }

@@ -36,7 +36,7 @@ import { processesNamed } from './processes.ts';
 import { startsDocker } from './starters.ts';
 import { askAllUnits, askManager, askUnits, toUnitFacts, usecOf } from './systemd.ts';
 
-/** systemd refuses longer names, and answers for none of the others then. */
+/** systemd refuses longer names, and then does not answer for the others either. */
 const MAX_UNIT_NAME = 255;
 
 const bootRecord = z.object({
@@ -54,8 +54,8 @@ const bootRecord = z.object({
 const statusRecord = z.object({ dataRoot: z.nullable(z.string()), applied: z.boolean() });
 
 /**
- * Reads all that the boot order is told from, and changes nothing: dockerd is asked only where it runs.
- * @throws PreloaderError NO_SYSTEMD where no systemd is in charge
+ * Reads everything from which the boot order is derived, and changes nothing: dockerd is asked only if it is running.
+ * @throws PreloaderError NO_SYSTEMD if systemd is not in charge
  */
 export async function capture(configPath: string | undefined): Promise<BootDocument> {
   const unchecked: string[] = [];
@@ -113,7 +113,7 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
     filled: readRecord(config, STATUS_FILE, statusRecord, unchecked),
     ownNamespace: hasOwnNamespace(Number(valueOf(shown[0] ?? new Map(), 'MainPID')), unchecked),
     enabledUsec: enabledUsec(nowUsec),
-    // dockerd prints a data root that it has made itself as it was told: with slashes at its end.
+    // dockerd prints a data root that it has created itself exactly as it was given, with slashes at its end.
     dockerInfo: info === null ? null : { ...info, dataRoot: realPathOf(info.dataRoot) },
     dockerds: await dockerds(facts),
     firstContainer: container,
@@ -133,7 +133,7 @@ function managerTimes(manager: Properties): BootDocument['manager'] {
   };
 }
 
-/** With a configuration that is wrong, the default one says where things are. */
+/** If the configuration is wrong, the default one says where things are. */
 async function readConfigs(
   configPath: string | undefined,
 ): Promise<{ readonly config: Config; readonly facts: BootDocument['config'] }> {
@@ -177,7 +177,10 @@ interface RelevantMounts {
   readonly disks: readonly Omit<BootDocument['disks'][number], 'udevUsec'>[];
 }
 
-/** What the data root is on, each disk's mount, and disks that are mounted where dockerd would unmount them. */
+/**
+ * The mount that the data root is on, the mount of each disk, and disks that are mounted where dockerd would unmount
+ * them.
+ */
 function relevantMounts(config: Config, dataRoot: string, notes: string[]): RelevantMounts {
   const found = readMounts('1');
   const disks = preloadDisks(config, found, notes);
@@ -186,7 +189,7 @@ function relevantMounts(config: Config, dataRoot: string, notes: string[]): Rele
     (kind: MountFacts['kind']) =>
     ({ path, deviceNumber }: MountPoint) => ({ kind, path, deviceNumber, unit: mountUnit(path) });
   const holds = (path: string): boolean => path === '/' || dataRoot === path || dataRoot.startsWith(`${path}/`);
-  // The last of those that are mounted over one another is the one that is seen.
+  // Of several mounts on top of each other, the last one is visible.
   const [holder] = found
     .filter(({ path }) => holds(path))
     .toReversed()
@@ -203,7 +206,7 @@ function relevantMounts(config: Config, dataRoot: string, notes: string[]): Rele
   };
 }
 
-/** Attached disks; where devices cannot be read, for want of root, those that are mounted. */
+/** The attached disks. If devices cannot be read without root, those that are mounted. */
 function preloadDisks(config: Config, mounts: readonly MountPoint[], notes: string[]): RelevantMounts['disks'] {
   try {
     const { disks } = discover(labelFilter(config));
@@ -229,7 +232,7 @@ function ofUnit(units: readonly UnitFacts[], id: string): Pick<MountFacts, 'acti
   return { activeEnterUsec: unit?.activeEnterUsec ?? 0, fragmentPath: unit?.fragmentPath ?? '' };
 }
 
-/** Of all units, what the start of Docker waited for, directly or not, and what may start dockerd. */
+/** The units for which the start of Docker waited, directly or not, and those that may start dockerd. */
 function relevantUnits(all: readonly UnitFacts[], ours: readonly UnitFacts[]): UnitFacts[] {
   const byId = new Map(all.map((unit) => [unit.id, unit]));
   const queue = ours.flatMap(({ after }) => after);
@@ -246,7 +249,7 @@ function relevantUnits(all: readonly UnitFacts[], ours: readonly UnitFacts[]): U
         ({ id, execStart }) =>
           !isOurs.has(id) && (reached.has(id) || startsDocker(execStart) || /\bdockerd\b/.test(execStart)),
       )
-      // Command lines are kept only where they matter: they may hold secrets.
+      // Command lines are kept only if they matter, because they may contain secrets.
       .map((unit) =>
         startsDocker(unit.execStart) || /\bdockerd\b/.test(unit.execStart) ? unit : { ...unit, execStart: '' },
       )
@@ -271,30 +274,30 @@ function readRecord<Schema extends z.ZodMiniType>(
   }
 }
 
-/** The dockerds on our data root; others, with a store of their own, are no concern of ours. */
+/** The dockerds on our data root. Others, with a store of their own, do not concern us. */
 async function dockerds({ dataRoot, dockerConfig }: BootDocument['config']): Promise<BootDocument['dockerds']> {
   const found: BootDocument['dockerds'] = [];
   for (const { pid, unit, argv, startUsec } of processesNamed('dockerd')) {
-    // With a configuration that has become invalid since it was started, it may be any.
+    // If its configuration has become invalid since it was started, it may be any dockerd.
     const store = await storeOfService(argv, {}, dockerConfig).catch(() => undefined);
     if (store === undefined || realPathOf(store.dataRoot) === dataRoot) found.push({ pid, unit, startUsec });
   }
   return found;
 }
 
-/** Compares mount namespaces; that takes root, and an agent that runs. */
+/** Compares mount namespaces, which needs root and a running agent. */
 function hasOwnNamespace(pid: number, notes: string[]): boolean | null {
   if (!(pid > 0)) return null;
   try {
     return readlinkSync('/proc/1/ns/mnt') !== readlinkSync(`/proc/${pid}/ns/mnt`);
   } catch (error) {
-    // One that has ended meanwhile is looked at no longer.
+    // An agent that has ended meanwhile does not matter.
     if (isEACCES(error)) notes.push(`whether ${AGENT} sees the mounts of PID 1: only root can look`);
     return null;
   }
 }
 
-/** When the link that makes docker.service want the agent was made; 0 where that was before this boot. */
+/** When the link was made that makes docker.service want the agent; 0 if that was before this boot. */
 function enabledUsec(nowUsec: number): number {
   const stats = lstatSync(`/etc/systemd/system/${DOCKER}.wants/${AGENT}`, { throwIfNoEntry: false });
   return stats === undefined ? 0 : Math.max(0, Math.round(nowUsec - (wallMs() - stats.ctimeMs) * 1000));

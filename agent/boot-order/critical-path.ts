@@ -1,19 +1,19 @@
 import { DOCKER, type BootDocument, type UnitFacts } from './boot-document.ts';
 import { endOf, firstStart } from './first-start.ts';
 
-/** A unit on the way to docker.service. */
+/** A unit on the critical path to docker.service. */
 export interface PathUnit {
   readonly unit: string;
   readonly startUsec: number;
   readonly endUsec: number;
 }
 
-/** The clocks of a start and of the end that it waited for are read one after the other. */
+/** systemd reads the clock once for an end and again for the start that waited for it. */
 const SLACK_USEC = 1000;
 
 /**
- * The critical path to a unit, as `systemd-analyze critical-chain` has it: of all units that a start was ordered after, the
- * one that was up last, and so on back to the beginning. First to last, the unit itself at the end.
+ * The critical path to a unit, as in `systemd-analyze critical-chain`: of all units that the start was ordered after,
+ * the one that was up last, and so on back to the beginning. It is in order of time, with the unit itself at the end.
  */
 export function criticalPath(document: BootDocument, target: string = DOCKER): PathUnit[] {
   const units = unitsById(document);
@@ -29,7 +29,7 @@ export function criticalPath(document: BootDocument, target: string = DOCKER): P
   return path;
 }
 
-/** Of the units that a start was ordered after, the one that was up last before it: the one that it waited for. */
+/** The unit that a start waited for: of those that it was ordered after, the one that was up last before it. */
 export function waitedFor(document: BootDocument, id: string): PathUnit | undefined {
   const units = unitsById(document);
   const span = spanOf(document, units.get(id), id);
@@ -59,11 +59,11 @@ function lastBefore(
 ): string | undefined {
   let last: { readonly id: string; readonly endUsec: number; readonly startUsec: number } | undefined;
   for (const id of after) {
-    // A slice is there before anything in it and takes no time.
+    // A slice is always up before anything in it, and takes no time.
     if (id.endsWith('.slice')) continue;
     const span = spanOf(document, units.get(id), id);
     if (span === undefined || span.endUsec === 0 || span.endUsec > startUsec + SLACK_USEC) continue;
-    // Of two that were up at one time, that which began later took part in it.
+    // If two were up at the same time, the one that began later is taken.
     if (
       last === undefined ||
       span.endUsec > last.endUsec ||

@@ -5,7 +5,7 @@ import { ask } from './ask.ts';
 import type { BootDocument, UnitFacts } from './boot-document.ts';
 import { processesNamed } from './processes.ts';
 
-/** Without permission docker answers with errors, and with all of this empty. */
+/** Without permission, docker answers with errors and leaves all of this empty. */
 const answered = z.string().check(z.minLength(1));
 const info = z.object({ DockerRootDir: answered, Driver: answered, ServerVersion: answered });
 const container = z.object({
@@ -15,7 +15,7 @@ const container = z.object({
   Config: z.object({ Image: z.string() }),
 });
 
-/** What dockerd itself says it uses. Not asked where it does not run: the socket would start it. */
+/** What dockerd itself says that it uses. It is asked only if it is running, because the socket would start it. */
 export async function dockerInfo(notes: string[]): Promise<BootDocument['dockerInfo']> {
   const answer = await ask('docker', ['info', '--format', '{{json .}}']);
   if ('problem' in answer) {
@@ -32,9 +32,10 @@ export async function dockerInfo(notes: string[]): Promise<BootDocument['dockerI
 }
 
 /**
- * The container that was started first in this boot. Its scope knows the moment exactly, its shim to the hundredth of a
- * second; of one that has ended, dockerd knows the time of day, which a clock that was set meanwhile makes wrong.
- * @param scopes all units, of which containers have `docker-ID.scope`
+ * The container that was started first in this boot. Its scope has the exact time, and its shim has it to a hundredth
+ * of a second. For a container that has ended, dockerd has only the time of day, which is wrong if the clock was set
+ * meanwhile.
+ * @param scopes all units; those of containers are called `docker-ID.scope`
  */
 export async function firstContainer(
   scopes: readonly UnitFacts[],

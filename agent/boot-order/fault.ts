@@ -2,7 +2,7 @@
 export interface Fault {
   readonly code: FaultCode;
   readonly message: string;
-  /** What to type, as root. */
+  /** The command that repairs it, to be run as root. */
   readonly mend: string;
 }
 

@@ -20,7 +20,7 @@ const STRICT_SOURCE = '/usr/share/docker-preloader/docker.service.d-strict.conf'
 const STRICT_TARGET = '/etc/systemd/system/docker.service.d/50-docker-preloader.conf';
 const RELOAD = 'systemctl daemon-reload';
 
-/** Looks at all that can be wrong; an empty list where nothing is. */
+/** Checks everything that can be wrong. The list is empty if nothing is. */
 export function findFaults(document: BootDocument): Fault[] {
   const checks = [
     installation,
@@ -112,7 +112,7 @@ function wanted(document: BootDocument): Fault[] {
   ];
 }
 
-/** A unit file put over the packaged one. */
+/** Whether another unit file overrides the packaged one. */
 function isForeign({ fragmentPath }: UnitFacts): boolean {
   return fragmentPath.startsWith('/etc/') || fragmentPath.startsWith('/run/');
 }
@@ -138,7 +138,7 @@ function ordered(document: BootDocument): Fault[] {
 }
 
 function mountOrder(document: BootDocument): Fault[] {
-  // Most mounts are waited for by way of targets; without those nothing can be told.
+  // Most mounts are waited for through targets. Without those, nothing can be said.
   if (!isLoaded(document) || document.others.length === 0) return [];
   const started = firstStart(document, AGENT);
   return document.mounts.flatMap(({ kind, unit, path, activeEnterUsec }): Fault[] => {
@@ -151,7 +151,7 @@ function mountOrder(document: BootDocument): Fault[] {
       {
         code: 'MOUNT_ORDER',
         message: `${AGENT} does not wait for ${path}, which the data root ${document.config.dataRoot} is on${late}`,
-        // Of a path, systemd takes a space for the next one and a percent sign for a specifier.
+        // In a path, systemd takes a space as the start of the next one and a percent sign as a specifier.
         mend: `${writeFile(`${AGENT_DROP_INS}/data-root.conf`, ['[Unit]', `RequiresMountsFor=${document.config.dataRoot.replaceAll('%', '%%').replaceAll(' ', String.raw`\x20`)}`])} && ${RELOAD}`,
       },
     ];
@@ -175,7 +175,7 @@ function namespace(document: BootDocument): Fault[] {
   ];
 }
 
-/** Switches take `no`, two have a name for their default, and lists are emptied. */
+/** The line that resets a directive: switches take `no`, two have a name for their default, and lists are emptied. */
 function resetDirective(name: string): string {
   if (name === 'ProtectProc') return 'ProtectProc=default';
   if (name === 'ProcSubset') return 'ProcSubset=all';
@@ -185,7 +185,7 @@ function resetDirective(name: string): string {
 function orderingCycle(document: BootDocument): Fault[] {
   const cycle = findCycle(document);
   if (cycle.length === 0) {
-    // What systemd tells of a cycle that has been mended since is of this boot all the same.
+    // systemd's messages may be about a cycle that has been repaired since in this boot.
     const ours = document.cycleMessages.filter((message) => /docker/.test(message));
     const deleted = ours.find((message) => /deleted/.test(message)) ?? ours[0];
     return deleted === undefined
@@ -248,7 +248,7 @@ function belowDataRoot(document: BootDocument): Fault[] {
   });
 }
 
-/** A unit file of the administrator's cannot be masked: the link would have its place. */
+/** A unit file in /etc cannot be masked, because the link would need its place. */
 function isWrittenByHand(fragmentPath: string): boolean {
   return fragmentPath.startsWith('/etc/systemd/system/');
 }

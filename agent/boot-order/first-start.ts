@@ -3,22 +3,22 @@ import { AGENT, unitOf, type BootDocument, type UnitFacts } from './boot-documen
 /** When a unit was first started in this boot, in microseconds of CLOCK_MONOTONIC. */
 export interface FirstStart {
   readonly startUsec: number;
-  /** When its main process was started; that of dockerd. */
+  /** When its main process was started, for docker.service dockerd. */
   readonly execUsec: number;
-  /** When it was up; 0 where it did not come up. */
+  /** When it was up; 0 if it did not come up. */
   readonly endUsec: number;
   readonly restarted: boolean;
-  /** Of the agent: whether not its unit but docker.service's drop-in did the work. */
+  /** For the agent: whether docker.service's drop-in did the work, and not the agent's own unit. */
   readonly byApply: boolean;
 }
 
-/** The journal gets a message a moment after the start that it tells of; no start and restart are that close. */
+/** The journal gets a message a moment after the start itself. A start and a restart are never that close together. */
 const SLACK_USEC = 20_000;
 
 /**
- * The first start in this boot. systemd itself knows only a unit's latest start: where the journal tells of an earlier one,
- * that counts, and for the agent what it wrote down at its first READY.
- * @returns undefined where it has not been started
+ * The first start in this boot. systemd itself knows only a unit's latest start. If the journal has an earlier one,
+ * that counts, and for the agent, what it recorded at its first READY.
+ * @returns undefined if it has not been started
  */
 export function firstStart(document: BootDocument, id: string): FirstStart | undefined {
   const unit = unitOf(document, id);
@@ -53,7 +53,7 @@ function latestStart(unit: UnitFacts): FirstStart | undefined {
   };
 }
 
-/** When a unit's start was over: active, or done, for one that does not stay active. */
+/** When a unit's start was over: when it was active, or done if it does not stay active. */
 export function endOf(unit: UnitFacts): number {
   if (unit.activeEnterUsec >= unit.inactiveExitUsec) return unit.activeEnterUsec;
   return unit.inactiveEnterUsec >= unit.inactiveExitUsec ? unit.inactiveEnterUsec : 0;
@@ -68,7 +68,7 @@ function agentStart(
   if (latest !== undefined && latest.startUsec <= execUsec)
     return { startUsec: latest.startUsec, execUsec, endUsec: boot.readyUsec, restarted: false, byApply: false };
   const isOfUnit = startingUsec > 0 && startingUsec <= execUsec;
-  // A unit that was never started, or by the journal only later, did not do it.
+  // A unit that was never started, or according to the journal only later, did not do the work.
   const byApply = !isOfUnit && (latest === undefined || startingUsec > 0);
   return {
     startUsec: isOfUnit ? startingUsec : execUsec,

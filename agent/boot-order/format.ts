@@ -1,4 +1,4 @@
-/** A duration as a person reads it: `0.4 ms`, `84 ms`, `1.532 s`, `2 min 3 s`. @param usec microseconds */
+/** A duration for people: `0.4 ms`, `84 ms`, `1.532 s`, `2 min 3 s`. @param usec microseconds */
 export function duration(usec: number): string {
   const milliseconds = Math.max(0, usec) / 1000;
   if (milliseconds < 10) return `${milliseconds.toFixed(1)} ms`;

@@ -4,22 +4,25 @@ function afterById({ others, units }: BootDocument): ReadonlyMap<string, readonl
   return new Map([...others, ...units].map((unit) => [unit.id, unit.after]));
 }
 
-/** Whether the start of a unit brings the agent with it. */
+/** Whether the start of docker.service also starts the agent. */
 export function isWanted(docker: UnitFacts): boolean {
   return docker.wants.includes(AGENT) || docker.requires.includes(AGENT);
 }
 
-/** Whether there is a unit of ours that systemd can start; what else is wrong with it is told only then. */
+/** Whether systemd has our unit and can start it. Other faults of the unit are reported only then. */
 export function isLoaded(document: BootDocument): boolean {
   return unitOf(document, AGENT).loadState === 'loaded' && unitOf(document, DOCKER).loadState !== 'not-found';
 }
 
-/** Whether the start of a unit waits for another, directly or by way of others: a mount of local-fs.target, for instance. */
+/**
+ * Whether the start of a unit waits for another, directly or through others, for example for a mount through
+ * local-fs.target.
+ */
 export function isOrderedAfter(document: BootDocument, id: string, other: string): boolean {
   return wayTo(afterById(document), id, other) !== undefined;
 }
 
-/** The shortest way from the agent, docker.service or docker.socket back to itself, by what each is ordered after; else empty. */
+/** The shortest ordering cycle through the agent, docker.service or docker.socket; empty if there is none. */
 export function findCycle(document: BootDocument): readonly string[] {
   const after = afterById(document);
   for (const start of [AGENT, DOCKER, DOCKER_SOCKET]) {
@@ -29,7 +32,7 @@ export function findCycle(document: BootDocument): readonly string[] {
   return [];
 }
 
-/** The units from `start` on to the last before `target`, the shortest way. */
+/** The units on the shortest way from `start` to the last one before `target`. */
 function wayTo(after: ReadonlyMap<string, readonly string[]>, start: string, target: string): string[] | undefined {
   const cameFrom = new Map<string, string>();
   const queue = [start];

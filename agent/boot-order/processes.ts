@@ -2,20 +2,23 @@ import { unitOfProcess } from '../system/cgroup.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { namesIn, readTextIfThere } from '../system/files.ts';
 
-/** A process as /proc has it. */
+/** A process as /proc shows it. */
 export interface Process {
   readonly pid: number;
   readonly argv: readonly string[];
-  /** The unit that its control group belongs to, empty where it is none. */
+  /** The unit that its control group belongs to, empty if there is none. */
   readonly unit: string;
   /** Microseconds of CLOCK_MONOTONIC, to the hundredth of a second. */
   readonly startUsec: number;
 }
 
-/** USER_HZ: what /proc counts in, on every architecture that we know. */
+/** USER_HZ, the unit of time in /proc on every architecture that we know. */
 const TICK_USEC = 10_000;
 
-/** Processes of this system by the name of their program (15 characters of it); those in containers are others' systems. */
+/**
+ * The processes of this system by the name of their program (its first 15 characters). Those in containers belong to
+ * other systems.
+ */
 export function processesNamed(...names: readonly string[]): Process[] {
   const bootOffsetUsec = bootTimeUsec() - monotonicUsec();
   return namesIn('/proc')
@@ -24,7 +27,7 @@ export function processesNamed(...names: readonly string[]): Process[] {
       try {
         const read = (file: string): string => readTextIfThere(`/proc/${pid}/${file}`) ?? '';
         if (!names.includes(read('comm').trimEnd())) return [];
-        // More than one number: it lives in a PID namespace below ours.
+        // More than one number means that it is in a PID namespace below ours.
         if (/^NSpid:\t\d+\t/m.test(read('status'))) return [];
         const stat = read('stat');
         const ticks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
@@ -38,13 +41,16 @@ export function processesNamed(...names: readonly string[]): Process[] {
           },
         ];
       } catch {
-        // Ended while we looked.
+        // It has ended while we looked.
         return [];
       }
     });
 }
 
-/** CLOCK_BOOTTIME, by which processes' starts are counted: it goes on while a machine sleeps, CLOCK_MONOTONIC does not. */
+/**
+ * CLOCK_BOOTTIME, in which the starts of processes are counted. It goes on while a machine sleeps, unlike
+ * CLOCK_MONOTONIC.
+ */
 function bootTimeUsec(): number {
   return Number((readTextIfThere('/proc/uptime') ?? '0').split(' ')[0]) * 1_000_000;
 }

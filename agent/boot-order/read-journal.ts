@@ -14,10 +14,10 @@ const entry = z.object({
   MESSAGE: z.optional(z.string()),
 });
 
-/** What only the journal knows: first starts, also of units that were restarted since, and ordering cycles. */
+/** What only the journal knows: ordering cycles, and first starts, even of units that were restarted since. */
 export type JournalFacts = Pick<BootDocument, 'firstStarts' | 'cycleMessages'>;
 
-/** Reads this boot's entries of the service manager's. */
+/** Reads the service manager's entries of this boot. */
 export async function readJournal(notes: string[]): Promise<JournalFacts> {
   const answer = await ask('journalctl', [
     '--boot',
@@ -33,7 +33,7 @@ export async function readJournal(notes: string[]): Promise<JournalFacts> {
     '_PID=1',
     'PRIORITY=3',
     'PRIORITY=4',
-    // What the manager says before journald runs goes through the kernel's log.
+    // Before journald runs, the manager's messages go through the kernel's log.
     '+',
     '_TRANSPORT=kernel',
     'SYSLOG_IDENTIFIER=systemd',
@@ -42,7 +42,7 @@ export async function readJournal(notes: string[]): Promise<JournalFacts> {
     notes.push(`first starts and cycles: ${answer.problem}`);
     return { firstStarts: [], cycleMessages: [] };
   }
-  // Without the right to read the system's journal it is empty, as journalctl has it.
+  // Without permission to read the system's journal, journalctl prints nothing.
   if (answer.text === '')
     notes.push(
       'first starts and cycles: the journal shows nothing of this boot; run it as root, or as a member of the group systemd-journal',
@@ -50,7 +50,7 @@ export async function readJournal(notes: string[]): Promise<JournalFacts> {
   return parseJournal(answer.text);
 }
 
-/** Parses journalctl's JSON, an entry a line; what is not of that form is passed over. */
+/** Parses journalctl's JSON, with one entry on each line. Anything else is ignored. */
 export function parseJournal(text: string): JournalFacts {
   const starting = new Map<string, number>();
   const started = new Map<string, number>();

@@ -4,7 +4,10 @@ import { firstStart } from './first-start.ts';
 import { findCycle, isLoaded, isWanted } from './ordering.ts';
 import { quoted } from './shell.ts';
 
-/** dockerd started by another way than docker.service, or docker.service by one that passes over its dependencies. */
+/**
+ * Finds a dockerd that was not started by docker.service, or a docker.service that was started without its
+ * dependencies.
+ */
 export function startedElsewhere(document: BootDocument): Fault[] {
   const faults: Fault[] = [];
   const waits = (id: string): boolean => {
@@ -34,7 +37,7 @@ export function startedElsewhere(document: BootDocument): Fault[] {
   return [...faults, ...passedOver(document)];
 }
 
-/** `systemctl --job-mode=ignore-dependencies` starts docker.service alone. */
+/** `systemctl --job-mode=ignore-dependencies` starts docker.service without them. */
 function passedOver(document: BootDocument): Fault[] {
   const docker = firstStart(document, DOCKER);
   const agent = firstStart(document, AGENT);
@@ -46,12 +49,12 @@ function passedOver(document: BootDocument): Fault[] {
   const suspects = document.others.filter(({ execStart }) => startsDocker(execStart));
   const active = suspects.filter(({ unitFileState }) => unitFileState !== 'disabled').map(({ id }) => id);
   const who = suspects.length === 0 ? 'something' : suspects.map(({ id }) => id).join(', ');
-  const message = `${who} started ${DOCKER} and passed over its dependencies, so that it did not wait for ${AGENT}`;
+  const message = `${who} started ${DOCKER} without its dependencies, so that it did not wait for ${AGENT}`;
   if (suspects.length > 0 && active.length === 0)
     return [
       {
         code: 'STARTED_ELSEWHERE',
-        message: `${message}; it is disabled now, the next boot shows whether that was all`,
+        message: `${message}; it is disabled now, and the next boot shows whether that was all`,
         mend: 'systemctl reboot',
       },
     ];

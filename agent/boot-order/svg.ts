@@ -3,7 +3,10 @@ import type { BootDocument } from './boot-document.ts';
 import { duration, offset } from './format.ts';
 import type { Timeline, TimelineEntry } from './timeline.ts';
 
-/** Pixels. A monospaced character is at most this wide at this size, so that texts can be laid out without measuring them. */
+/**
+ * In pixels. At this size, a monospaced character is at most this wide, so that texts can be laid out without measuring
+ * them.
+ */
 const FONT_SIZE = 13;
 const CHARACTER = 8;
 const ROW = 24;
@@ -13,7 +16,7 @@ const MAX_NAME = 44;
 const MAX_REASON = 72;
 const MIN_BAR = 2;
 const TICKS = 8;
-/** What a chart can show and a browser can draw. */
+/** The most that a chart can show and a browser can draw. */
 const MAX_ROWS = 400;
 
 const KINDS: readonly (readonly [kind: TimelineEntry['kind'], title: string])[] = [
@@ -25,7 +28,7 @@ const KINDS: readonly (readonly [kind: TimelineEntry['kind'], title: string])[] 
   ['container', 'container'],
 ];
 
-/** Both schemes have a contrast of at least 4.5 to 1 for text. */
+/** In both colour schemes, text has a contrast of at least 4.5 to 1. */
 const STYLE = `
   svg { --back: #ffffff; --text: #1c1e21; --faint: #5c6066; --line: #d9dce0; --stage: #b9c0c9; --device: #b35900; --unit: #3f7fd0; --step: #8fb8ec; --mount: #2f8f4e; --container: #8a4fc7; --critical: #c4261d }
   @media (prefers-color-scheme: dark) {
@@ -38,8 +41,8 @@ ${KINDS.map(([kind]) => `  .${kind} { fill: var(--${kind}) }`).join('\n')}
 `;
 
 /**
- * The timeline as a chart, in the manner of `systemd-analyze plot`: a picture that needs nothing but a browser, for light
- * and dark. Names may come from a disk or from another machine: they are escaped and cut, never trusted.
+ * The timeline as a chart like that of `systemd-analyze plot`, a picture that any browser shows in light and dark.
+ * Names may come from a disk or from another machine, so they are escaped and cut, never trusted.
  */
 export function bootChart(document: BootDocument, times: Timeline): string {
   const { originUsec } = times;
@@ -50,7 +53,7 @@ export function bootChart(document: BootDocument, times: Timeline): string {
     entry.waitedFor === undefined ? '' : cut(`waited for ${oneLine(entry.waitedFor)}`, MAX_REASON),
   );
   const startUsec = Math.min(originUsec, ...shown.map((entry) => entry.startUsec));
-  // What came long after Docker was up would press the boot into a few pixels.
+  // Events long after Docker was up would squeeze the boot into a few pixels.
   const docker = shown.find((entry) => entry.name === 'docker.service');
   const limit = docker === undefined ? Number.POSITIVE_INFINITY : startUsec + (docker.endUsec - startUsec) * 1.25;
   const endUsec = Math.max(startUsec + 1, ...shown.map((entry) => entry.endUsec).filter((usec) => usec <= limit));
@@ -98,7 +101,7 @@ ${text(MARGIN, top + ROW * shown.length + ROW / 2, entries.length > shown.length
 `;
 }
 
-/** The chart also has those units of the critical path that the table does not. */
+/** Adds the units of the critical path that the table does not have. */
 function withCriticalPath({ entries, criticalPath }: Timeline): TimelineEntry[] {
   const all = [...entries];
   const names = new Set(entries.map(({ name }) => name));
@@ -122,7 +125,7 @@ function legendWidth(): number {
   return KINDS.reduce((sum, [, title]) => sum + 42 + width(title), 0);
 }
 
-/** Round numbers of seconds, as many as have place. */
+/** Labels at round numbers of seconds, as many as fit. */
 function axis(fromUsec: number, toUsec: number, x: (usec: number) => number, top: number, bottom: number): string {
   const raw = (toUsec - fromUsec) / TICKS;
   const power = 10 ** Math.floor(Math.log10(Math.max(1, raw)));
@@ -148,7 +151,7 @@ function text(x: number, y: number, content: string, style: string, anchor?: 'mi
   return `<text x="${round(x)}" y="${y + 17}"${style === '' ? '' : ` class="${style}"`}${anchor === undefined ? '' : ` text-anchor="${anchor}"`}>${escaped(content)}</text>`;
 }
 
-/** Of a text in characters, some of which are wider than Latin ones. */
+/** The width of a text in characters, some of which are wider than Latin ones. */
 function width(content: string): number {
   return Array.from(content).reduce((sum, character) => sum + (character > '\u2fff' ? 2 : 1), 0) * CHARACTER;
 }
@@ -168,7 +171,7 @@ function round(number: number): string {
   return String(Math.round(number * 10) / 10);
 }
 
-/** For text and attributes; half a surrogate pair and U+FFFE are no characters of XML. */
+/** For text and attributes. Half a surrogate pair and U+FFFE are not allowed in XML. */
 function escaped(content: string): string {
   return content
     .toWellFormed()

@@ -4,7 +4,10 @@ import { parseShow, valueOf, type Properties } from '../system/systemctl.ts';
 import { ask } from './ask.ts';
 import { unitFacts, type UnitFacts } from './boot-document.ts';
 
-/** What gives a unit a mount namespace of its own (systemd, src/core/execute.c, exec_needs_mount_namespace), with the value that does not. */
+/**
+ * The directives that give a unit a mount namespace of its own (systemd, src/core/execute.c,
+ * exec_needs_mount_namespace), with the value that does not.
+ */
 const NAMESPACE_DIRECTIVES: Readonly<Record<string, string>> = {
   PrivateTmp: 'no',
   PrivateDevices: 'no',
@@ -73,9 +76,9 @@ const OF_OUR_UNITS = [
 ];
 
 /**
- * Asks the service manager over D-Bus. systemctl reaches it also before and without the bus daemon, which busctl does not,
- * and answers for all units at once.
- * @throws PreloaderError NO_SYSTEMD where no systemd is in charge
+ * Asks the service manager over D-Bus. Unlike busctl, systemctl also reaches it before and without the bus daemon, and
+ * it answers for all units at once.
+ * @throws PreloaderError NO_SYSTEMD if systemd is not in charge
  */
 export async function askManager(): Promise<Properties> {
   const answer = await ask('systemctl', ['show', ...properties(MANAGER)]);
@@ -87,7 +90,7 @@ export async function askManager(): Promise<Properties> {
   return parseShow(answer.text)[0] ?? new Map();
 }
 
-/** The properties of units, in this order, whether or not they are there. */
+/** The properties of units in this order, whether or not the units exist. */
 export async function askUnits(ids: readonly string[], notes: string[]): Promise<readonly Properties[]> {
   const answer = await ask('systemctl', ['show', ...properties(OF_OUR_UNITS), '--', ...ids]);
   if ('problem' in answer) notes.push(answer.problem);
@@ -95,8 +98,9 @@ export async function askUnits(ids: readonly string[], notes: string[]): Promise
 }
 
 /**
- * What can be asked of all units at once, those that are over, too. For each the manager makes all of its properties, which
- * takes a slow machine seconds: of the many devices only those are asked for that something waits for.
+ * The facts that can be asked for all units at once, including those that have ended. For each unit the manager
+ * collects all of its properties, which takes seconds on a slow machine. So of the many devices, only those are
+ * included that something waits for.
  */
 export async function askAllUnits(notes: string[]): Promise<readonly UnitFacts[]> {
   const show = async (...ids: readonly string[]): Promise<UnitFacts[]> => {
@@ -113,13 +117,13 @@ function properties(names: readonly string[]): string[] {
   return [`--property=${names.join(',')}`];
 }
 
-/** systemd writes a time that never came as 0, and one that never will as 2^64-1. */
+/** systemd writes 0 for a time that has not come, and 2^64-1 for one that never will. */
 export function usecOf(of: Properties, name: string): number {
   const usec = Number(valueOf(of, name));
   return Number.isSafeInteger(usec) && usec > 0 ? usec : 0;
 }
 
-/** What we need of a unit's properties. */
+/** The facts that we need from a unit's properties. */
 export function toUnitFacts(of: Properties): UnitFacts {
   const words = (name: string): string[] =>
     valueOf(of, name)

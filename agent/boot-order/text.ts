@@ -7,7 +7,7 @@ import type { Timeline, TimelineEntry } from './timeline.ts';
 
 const MIN_LAST_COLUMN = 16;
 
-/** The boot order as a person reads it: one table, the critical path, and what is wrong. */
+/** The boot order for people: a table, the critical path, and what is wrong. */
 export function describeTimeline(
   document: BootDocument,
   { originUsec, entries, criticalPath }: Timeline,
@@ -44,17 +44,19 @@ export function describeTimeline(
   return `${lines.join('\n')}\n`;
 }
 
-/** A fault in one line, with what to type. */
+/** A fault in one line, with the command that repairs it. */
 export function describeFault({ code, message, mend }: Fault): string {
   return oneLine(`${code}: ${message}; type: ${mend}`);
 }
 
-/** Cells in columns: the second and third to the right, the last cut where the terminal ends. */
+/**
+ * Cells in columns. The second and third are aligned to the right, and the last is cut at the width of the terminal.
+ */
 function table(rows: readonly (readonly string[])[], { columns, color }: Terminal): string[] {
   const clean = rows.map((row) => row.map(oneLine));
   const widths = [0, 1, 2, 3].map((column) => Math.max(0, ...clean.map((row) => widthOf(row[column] ?? ''))));
   const fixed = (widths[0] ?? 0) + (widths[1] ?? 0) + (widths[2] ?? 0) + 8;
-  // Of a narrow terminal the step has what the reason can do without.
+  // On a narrow terminal, the step gets the room that the reason can spare.
   if (columns !== undefined)
     widths[3] = Math.max(MIN_LAST_COLUMN, Math.min(widths[3] ?? 0, columns - fixed - MIN_LAST_COLUMN));
   return clean.map(([mark = '', start = '', took = '', name = '', reason = ''], index) => {

@@ -9,29 +9,34 @@ export interface TimelineEntry {
   readonly name: string;
   /** The unit that a step belongs to. */
   readonly of?: string;
-  /** Microseconds of CLOCK_MONOTONIC; negative for what came before the kernel. */
+  /** Microseconds of CLOCK_MONOTONIC; negative for anything before the kernel. */
   readonly startUsec: number;
-  /** The same as the start for what is only a moment. */
+  /** The same as the start for a single moment. */
   readonly endUsec: number;
-  /** Whether Docker would have been up earlier had this been shorter. */
+  /** Whether Docker would have been up earlier if this had been shorter. */
   readonly critical: boolean;
   /** What it waited for before it began, or while it ran, and for how long. */
   readonly waitedFor?: string;
 }
 
 export interface Timeline {
-  /** What offsets count from: the kernel's start, or in a container, which has the clock of its machine, the manager's. */
+  /**
+   * Where offsets begin: at the start of the kernel, or in a container, which shares its machine's clock, at the start
+   * of the manager.
+   */
   readonly originUsec: number;
   readonly entries: readonly TimelineEntry[];
-  /** From the first to docker.service. */
+  /** In order of time, up to docker.service. */
   readonly criticalPath: readonly TimelineEntry[];
 }
 
-/** What stands for the unit where it did not run. */
+/** The name that is shown instead of the unit if that did not run. */
 const APPLY = 'docker-preloader apply';
-/** Gaps shorter than this are the service manager's way from one unit to the next. */
+/** Gaps shorter than this are the time that the service manager needs from one unit to the next. */
 const SHORT_USEC = 1000;
-/** All of a virtual machine that systemd tells apart by these names (systemd-detect-virt --container) shares its machine's clock. */
+/**
+ * The virtualization types that are containers (systemd-detect-virt --container), which share their machine's clock.
+ */
 const CONTAINERS = new Set([
   'systemd-nspawn',
   'lxc',
@@ -46,7 +51,10 @@ const CONTAINERS = new Set([
   'container-other',
 ]);
 
-/** When each stage, device, unit and step began and ended, what it waited for, and which of them made up the time to Docker. */
+/**
+ * When each stage, device, unit and step began and ended, what it waited for, and which of them determined when Docker
+ * was up.
+ */
 export function timeline(document: BootDocument): Timeline {
   const { manager, system } = document;
   const originUsec = CONTAINERS.has(system.virtualization) ? manager.userspaceUsec : 0;
@@ -92,7 +100,7 @@ function dataRootUnits(document: BootDocument): string[] {
   return document.mounts.filter(({ kind, unit }) => kind === 'data-root' && unit !== '-.mount').map(({ unit }) => unit);
 }
 
-/** The kernel announces a device again when udev has been told to look. */
+/** The kernel announces a device again when udev asks for it. */
 function deviceEntry(document: BootDocument, name: string, atUsec: number): TimelineEntry {
   const trigger = firstStart(document, UDEV_TRIGGER);
   const after =
@@ -120,7 +128,10 @@ function unitEntries(document: BootDocument, id: string, critical: boolean): Tim
   ];
 }
 
-/** What the start of a unit waited for: what was up last of all that it is ordered after, and then its turn. */
+/**
+ * What the start of a unit waited for: of the units that it is ordered after, the one that was up last, and then its
+ * turn.
+ */
 function reason(document: BootDocument, id: string, startUsec: number): { readonly waitedFor?: string } {
   const before = waitedFor(document, id);
   const { finishUsec, userspaceUsec } = document.manager;
@@ -187,7 +198,7 @@ function agentSteps({ boot }: BootDocument, start: FirstStart, critical: boolean
 }
 
 function dockerSteps(document: BootDocument, start: FirstStart, critical: boolean): TimelineEntry[] {
-  // Of an earlier start than the latest, systemd no longer knows when its main process came.
+  // systemd knows only for the latest start when its main process began.
   if (start.restarted) return [];
   const before =
     document.units
@@ -233,7 +244,7 @@ function containerEntry({ firstContainer }: BootDocument): TimelineEntry[] {
   ];
 }
 
-/** By their beginnings, and a unit's steps below it. */
+/** Sorts by the beginning, with a unit's steps below it. */
 function inOrder(entries: readonly TimelineEntry[]): TimelineEntry[] {
   const byStart = (left: TimelineEntry, right: TimelineEntry): number => left.startUsec - right.startUsec;
   const steps = Map.groupBy(

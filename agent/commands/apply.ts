@@ -15,18 +15,21 @@ import { endWithReader } from '../system/stdout-reader.ts';
 
 export interface ApplyOptions {
   readonly config?: string;
-  /** Exit status 0 instead of 3 for a degraded result: docker.service's drop-in starts Docker then. */
+  /** Exit status 0 instead of 3 for a degraded result, so that docker.service's drop-in still starts Docker. */
   readonly degradedOk?: boolean;
-  /** Seconds beyond the wait for devices, after which it gives up. docker.service has no time limit for its ExecStartPre=. */
+  /**
+   * How many seconds after the wait for devices it gives up. docker.service has no time limit for its ExecStartPre=.
+   */
   readonly timeout: number;
 }
 
 /**
- * Fills the store once, without a daemon. @returns the exit status
- * @throws PreloaderError where the configuration is wrong, or dockerd runs
+ * Fills the store once, without a daemon.
+ * @returns the exit status
+ * @throws PreloaderError if the configuration is wrong or dockerd is running
  */
 export async function applyOnce(options: ApplyOptions): Promise<number> {
-  // Whatever hangs can hold up any call; SIGALRM ends the process wherever it is, which the store survives.
+  // Any call may hang. SIGALRM ends the process wherever it is, which does not harm the store.
   systemCall('alarm', options.timeout);
   const config = await readConfig(options.config);
   systemCall('alarm', Math.ceil(options.timeout + config.deviceTimeoutSec));
@@ -42,13 +45,13 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   const status = statusDocument(result, monotonicUsec());
   const before = isJournal() ? lastStatus(config) : undefined;
   publish(config, status, 'apply');
-  // With a daemon, that syncs after Docker may start.
+  // If there is a daemon, it syncs after Docker may start.
   if (!settled && result.dataRoot !== undefined) await syncStore(result.dataRoot);
   const events = eventsOf(status, before);
   if (isJournal()) logEvents(events);
   else {
     endWithReader();
-    // The summary is last.
+    // The last entry is the summary, which is printed instead.
     logEvents(events.slice(0, -1));
     process.stdout.write(`${status.state === 'empty' ? `${noDisk(config)}\n` : ''}${status.summary}\n`);
   }

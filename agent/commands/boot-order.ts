@@ -19,17 +19,17 @@ export interface BootOrderOptions {
   readonly svg?: string;
 }
 
-/** Some hundred times what a large machine has. */
+/** Several hundred times the size for a large machine. */
 const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
 const PUBLIC_FILE = 0o644;
 
-/** Exit statuses of `--check`, which 0 follows where the order is right. */
+/** The exit statuses of `--check`, besides 0 if the order is right. */
 const FOUND_FAULTS = 1;
 const COULD_NOT_LOOK = 2;
 
 /**
- * Tells when what started and what it waited for, of this boot or of one that was captured elsewhere.
- * @returns the exit status: with `--check` 1 where it found a fault, and else 2 where it could not look at all
+ * Shows when each unit started and what it waited for, in this boot or in one that was captured elsewhere.
+ * @returns the exit status: with `--check` 1 if it found a fault, or 2 if it found none but could not check everything
  * @throws PreloaderError NO_SYSTEMD, DOCUMENT_INVALID
  */
 export async function bootOrder(file: string | undefined, options: BootOrderOptions): Promise<number> {
@@ -53,14 +53,14 @@ async function read(file: string | undefined, options: BootOrderOptions): Promis
   return file === undefined ? await capture(options.config) : readDocument(file);
 }
 
-/** @returns how many faults there are */
+/** @returns the number of faults */
 function tell(document: BootDocument, options: BootOrderOptions): number {
   const times = timeline(document);
   const faults = findFaults(document);
   if (options.svg !== undefined) writeChart(options.svg, bootChart(document, times));
   if (options.json === true)
     process.stdout.write(`${JSON.stringify({ ...document, timeline: times, faults }, undefined, 1)}\n`);
-  // A picture or a verdict that was asked for is the answer.
+  // With --svg or --check, only the chart or the verdict is printed.
   else if (options.check === true) process.stdout.write(faults.map((fault) => `${describeFault(fault)}\n`).join(''));
   else if (options.svg === undefined)
     process.stdout.write(describeTimeline(document, times, faults, terminalOf(process.stdout, environment())));
@@ -84,14 +84,14 @@ function readDocument(file: string): BootDocument {
 
 function writeChart(file: string, svg: string): void {
   try {
-    // Whole or not at all; what is no file, such as a pipe, cannot be replaced.
+    // The file appears whole or not at all. Anything but a file, such as a pipe, cannot be replaced.
     if (statSync(file, { throwIfNoEntry: false })?.isFile() === false)
       throw new Error('expected a file, found something else');
     replaceFile(resolve(file), svg, { mode: PUBLIC_FILE, durable: false });
   } catch (error) {
     throw new PreloaderError(
       'OUTPUT_FAILED',
-      `${file}: the chart cannot be written: ${messageOf(error)}; name a file in a folder that is there`,
+      `${file}: the chart cannot be written: ${messageOf(error)}; name a file in a folder that exists`,
       { cause: error },
     );
   }

@@ -13,7 +13,7 @@ import { parseReadAhead, type ReadAheadList } from '../disk/read-ahead-list.ts';
 import { messageOf } from '../system/errors.ts';
 import { readUntrusted } from '../system/files.ts';
 
-/** `build`'s options, as they stand on the command line, where commander has seen to the choices. */
+/** The options of `build` as given on the command line. commander has already checked those with fixed choices. */
 export interface BuildArguments {
   readonly output?: string;
   readonly format?: BuildOptions['format'];
@@ -33,13 +33,16 @@ export interface BuildArguments {
   readonly vm?: string;
 }
 
-/** Tells of a wrong usage, and does not return. */
+/** Reports wrong usage and does not return. */
 export type Refuse = (message: string) => never;
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 const STDOUT = 1;
 
-/** Checks the options and reads what they name. @throws PreloaderError where an input is the output, or no base disk */
+/**
+ * Checks the options and reads the files that they name.
+ * @throws PreloaderError if the output is also an input, or a base disk is not one
+ */
 export async function parseOptions(
   archives: readonly string[],
   options: BuildArguments,
@@ -89,7 +92,7 @@ export async function parseOptions(
   };
 }
 
-/** Where the disk goes, and in which format: as its name's ending says, where nothing else does. */
+/** Where the disk goes, and in which format. The ending of its name decides if the format is not given. */
 function parseOutput(
   { output, format, compress, json, dryRun }: BuildArguments,
   refuse: Refuse,
@@ -119,7 +122,7 @@ function formatOf(output: string): BuildOptions['format'] {
   return output === TO_STDOUT || /\.(?:raw|img)$/i.test(output) ? 'raw' : 'qcow2';
 }
 
-/** All that a build reads. */
+/** Everything that a build reads. */
 async function inputsOf(
   archives: readonly ArchiveArgument[],
   { base = [], readAhead, vm }: BuildArguments,

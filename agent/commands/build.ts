@@ -8,18 +8,18 @@ import { oneLine } from '../text/one-line.ts';
 import { plural } from '../text/plural.ts';
 import { parseOptions, type BuildArguments, type Refuse } from './build-options.ts';
 
-/** What `build --json` prints. What dockerd makes has no digest, and its images are not known. */
+/** What `build --json` prints. A disk that dockerd made has no digest, and its images are not known. */
 interface BuildDocument {
   readonly output: string | null;
   readonly format: BuildOptions['format'];
   readonly filesystem: BuildOptions['filesystem'];
   readonly label: string;
-  /** Of the manifest, for `required`. */
+  /** The digest of the manifest, for `required`. */
   readonly digest: string | null;
   /** The filesystem's size. */
   readonly bytes: number;
   readonly images: BuiltDisk['images'] | null;
-  /** How many are on this disk. */
+  /** How many layers are on this disk. */
   readonly layers: number | null;
   readonly bases: readonly string[];
   readonly readAhead: { readonly files: number; readonly bytes: number } | null;
@@ -27,13 +27,13 @@ interface BuildDocument {
 }
 
 /**
- * Makes a preload disk of image archives.
+ * Makes a preload disk from image archives.
  * @returns the exit status
  */
 export async function build(archives: readonly string[], options: BuildArguments, refuse: Refuse): Promise<number> {
   const { engine = 'built-in' } = options;
   if ((engine === 'docker-vm') !== (options.vm !== undefined)) {
-    return refuse(`expected --vm DIR and --engine docker-vm together, found one of them`);
+    return refuse(`expected --vm DIR and --engine docker-vm together, found only one of them`);
   }
   const parsed = await parseOptions(archives, options, refuse);
   if (engine !== 'built-in') return await buildByDocker(parsed, options, refuse);
@@ -55,7 +55,7 @@ export async function build(archives: readonly string[], options: BuildArguments
   return 0;
 }
 
-/** What only the manifest can say has no place on a disk that dockerd makes. */
+/** Refuses options whose values are stored in the manifest, which a disk made by dockerd does not have. */
 async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refuse: Refuse): Promise<number> {
   const onlyOurs = {
     '--base': options.base,
@@ -94,7 +94,7 @@ function about({
   return { output: output ?? null, format, filesystem, dryRun };
 }
 
-/** Says what was made: on standard output, unless the disk goes there. */
+/** Prints what was made, on standard output unless the disk goes there. */
 function tell(document: BuildDocument, json = false): void {
   const stream = document.output === TO_STDOUT && !document.dryRun ? process.stderr : process.stdout;
   stream.write(json ? `${JSON.stringify(document, undefined, 2)}\n` : describe(document));

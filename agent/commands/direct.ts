@@ -1,7 +1,7 @@
-/** How long `apply` may take beyond the wait for devices, where nobody says another time. */
+/** How long `apply` may take after the wait for devices, unless another time is given. */
 export const APPLY_TIMEOUT_SEC = 60;
 
-/** A command of the boot as it stands in the units. */
+/** A command that is run at boot, as it is in the units. */
 export interface DirectCommand {
   readonly command: 'run' | 'apply';
   readonly config?: string;
@@ -9,9 +9,9 @@ export interface DirectCommand {
 }
 
 /**
- * Reads a command line of `run` or `apply` that is plain and right; undefined for all else, which commander reads, and
- * tells of what is wrong with it. Loading commander takes half as long as an empty program does, and these two are paid
- * for at each boot.
+ * Parses a simple, correct command line of `run` or `apply`; undefined for anything else, which commander parses and
+ * reports errors for. Loading commander takes half as long as an empty program, and these two commands run at every
+ * boot.
  */
 export function directCommand(args: readonly string[]): DirectCommand | undefined {
   const [command, ...options] = args;

@@ -8,12 +8,12 @@ import { plural } from '../text/plural.ts';
 import { tableSection, wrapped, type Cell, type Column } from '../text/table.ts';
 import { terminalOf, type Terminal } from '../text/terminal.ts';
 
-/** Prints what is on a disk. @returns the exit status: 1 where something on it is wrong */
+/** Prints what is on a disk. @returns the exit status: 1 if something on it is wrong */
 export async function inspect(
   disk: string,
   options: { readonly json?: boolean; readonly deep?: boolean },
 ): Promise<number> {
-  // Layer by layer on a terminal only: elsewhere the result is enough.
+  // Progress for each layer is shown only on a terminal. Elsewhere, the result is enough.
   const progress = makeProgress(process.stderr, !process.stderr.isTTY, processMs);
   const found = await inspectDisk(disk, options.deep === true, (text) => progress.step(text)).finally(() =>
     progress.end(),
@@ -36,7 +36,7 @@ const imageColumns: readonly Column[] = [
 ];
 const layerColumns: readonly Column[] = [{ title: 'LAYER' }, { title: 'SIZE' }, { title: 'IMAGES', use: 1 }];
 
-/** What is on a disk as a person reads it. Elsewhere than on a terminal, digests are there whole. */
+/** What is on a disk, for people. Digests are shortened only on a terminal. */
 export function inspectionTable(found: Inspection, terminal: Terminal): string {
   const { manifest } = found;
   const digest = (text: string): string =>
@@ -55,7 +55,7 @@ export function inspectionTable(found: Inspection, terminal: Terminal): string {
       (base) => `stands on ${base.label} (${base.manifest}): ${plural(base.layers.length, 'layer')}`,
     ),
   ];
-  // As `docker images` has them: a line for each name.
+  // Like `docker images`, this has a line for each name.
   const images = found.images.flatMap((image) =>
     (image.references.length === 0 ? ['<none>'] : image.references).map((name) =>
       cells(name, digest(image.id), String(image.layers.length), megabytes(image.sizeBytes)),

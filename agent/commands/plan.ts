@@ -6,7 +6,7 @@ import { planDocument } from '../status/status-document.ts';
 import { states } from '../status/state.ts';
 import { oneLine } from '../text/one-line.ts';
 
-/** Prints what `run` would do now. Disks are mounted for that, but where nobody else sees it. @returns the exit status */
+/** Prints what `run` would do now. For that, disks are mounted in a namespace of our own. @returns the exit status */
 export async function printPlan(options: { readonly config?: string; readonly json?: boolean }): Promise<number> {
   const config = await readConfig(options.config);
   const result = await inPrivateMounts(config.mountRoot, () =>

@@ -7,10 +7,10 @@ import type { BootOrderOptions } from './boot-order.ts';
 import type { BuildArguments } from './build-options.ts';
 import { APPLY_TIMEOUT_SEC } from './direct.ts';
 
-/** Sets the exit status that a command came to. */
+/** Sets the exit status of a command. */
 type Finish = (exitStatus: number) => void;
 
-/** The command line: names, options, help. Each command's code is loaded when it is called. */
+/** The command line: names, options, help. The code of a command is loaded only when it is called. */
 export function createProgram(finish: Finish): Command {
   const program = new Command('docker-preloader')
     .description("Makes the images of attached preload disks part of dockerd's store before dockerd starts.")
@@ -26,7 +26,7 @@ export function createProgram(finish: Finish): Command {
       .configureOutput(refusing(`docker-preloader ${name.split(' ')[0] ?? ''}`))
       .option(
         '--config <file>',
-        `configuration file (default: ${DEFAULT_CONFIG_PATH}, all defaults where there is none)`,
+        `configuration file (default: ${DEFAULT_CONFIG_PATH}, all defaults if it does not exist)`,
       )
       .addHelpText(
         'after',
@@ -43,10 +43,13 @@ export function createProgram(finish: Finish): Command {
     'Fills the store once, without a daemon.',
     '  docker-preloader apply\n  docker-preloader apply --config /etc/docker-preloader/test.json',
   )
-    .option('--degraded-ok', 'exit status 0 instead of 3 when something was left out, as docker.service needs it')
+    .option(
+      '--degraded-ok',
+      'exit status 0 instead of 3 if something was left out, so that docker.service still starts',
+    )
     .option(
       '--timeout <seconds>',
-      'ends it, with what was there before still in place, this long after the wait for devices at the latest',
+      'how long it may take after the wait for devices; then it is stopped, and what was in the store before is still there',
       wholeSeconds,
       APPLY_TIMEOUT_SEC,
     )
@@ -55,7 +58,7 @@ export function createProgram(finish: Finish): Command {
     );
   command(
     'plan',
-    'Prints what run would do now; changes nothing.',
+    'Prints what run would do now, and changes nothing.',
     '  docker-preloader plan\n  docker-preloader plan --json',
   )
     .option('--json', 'as JSON, for programs')
@@ -64,17 +67,17 @@ export function createProgram(finish: Finish): Command {
     );
   command(
     'verify',
-    'Compares the store with the disks, and the disks with their manifests; reads only, also while dockerd runs.',
+    'Compares the store with the disks, and the disks with their manifests; only reads, so dockerd may be running.',
     '  docker-preloader verify\n  docker-preloader verify --deep\n  docker-preloader verify --json | jq -r .findings[].message',
   )
-    .option('--deep', "compare every layer's content with its digest, too: reads all of the disks")
+    .option('--deep', 'also compare the content of every layer with its digest, which reads the disks completely')
     .option('--json', 'as JSON, for programs')
     .action(async (options: { config?: string; deep?: boolean; json?: boolean }) =>
       finish(await (await import('./verify.ts')).verify(options)),
     );
   command(
     'unlink',
-    "Takes everything preloaded out of the store that nothing of the user's stands on; dockerd must be stopped.",
+    "Removes everything preloaded from the store, except what the user's own images and containers need; dockerd must be stopped.",
     '  systemctl stop docker.socket docker && docker-preloader unlink',
   ).action(async (options: { config?: string }) => finish(await (await import('./unlink.ts')).unlink(options)));
   command(
@@ -83,19 +86,19 @@ export function createProgram(finish: Finish): Command {
     '  docker-preloader status\n  docker-preloader status --json | jq .state',
   )
     .option('--json', 'as JSON, for programs')
-    .option('--watch', 'print again whenever it changes')
+    .option('--watch', 'print it again whenever it changes')
     .action(async (options: { config?: string; json?: boolean; watch?: boolean }) =>
       finish(await (await import('./status.ts')).printStatus(options)),
     );
   command(
     'boot-order [file]',
-    'When each step and unit of this boot started and ended, and what waited for what; or of another, as --json printed it (- for standard input).',
+    'Shows when each step and unit of this boot started and ended, and what waited for what; with a file that --json printed (- for standard input), in that boot.',
     '  docker-preloader boot-order\n  docker-preloader boot-order --check\n  docker-preloader boot-order --svg boot.svg\n  docker-preloader boot-order --json > boot.json; docker-preloader boot-order boot.json',
   )
-    .option('--json', 'all of it, for programs and to send in')
+    .option('--json', 'everything as JSON, for programs and for bug reports')
     .option(
       '--check',
-      'only look whether the order is right: exit status 1 and a line for each fault, with what to type; 2 where there is none, but not all could be looked at',
+      'only check the order: exit status 1 and a line for each fault, with the command that repairs it; 2 if there is none, but not everything could be checked',
     )
     .option('--svg <file>', 'write a boot chart')
     .action(async (file: string | undefined, options: BootOrderOptions) =>
@@ -103,36 +106,39 @@ export function createProgram(finish: Finish): Command {
     );
   command(
     'record',
-    "Prints which parts of the disks' layers are in memory now: a list for build --read-ahead.",
+    "Prints which parts of the disks' layers are in memory now, as a list for build --read-ahead.",
     '  docker-preloader record > app.read-ahead.json\n  docker-preloader build app.tar -o app.qcow2 --read-ahead app.read-ahead.json',
   ).action(async (options: { config?: string }) => finish(await (await import('./record.ts')).record(options)));
   const build = command(
     'build <archive...>',
-    'Makes a preload disk of image archives: no daemon, no root, no network. ARCHIVE=NAME:TAG names the image of one.',
+    'Makes a preload disk from image archives, without a daemon, root or network. ARCHIVE=NAME:TAG names the image of an archive.',
     '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n' +
       '  docker-preloader build app.tar layout=db:2 -o images.raw --label dpl-images\n' +
       '  docker-preloader build app.tar -o - | ssh HOST dd of=/dev/vdb bs=1M',
   )
-    .option('-o, --output <disk>', 'the disk, or - for standard output (raw); replaces what is there when it is whole')
+    .option(
+      '-o, --output <disk>',
+      'the disk, or - for standard output (raw); an existing file is replaced when the disk is complete',
+    )
     .addOption(
-      new Option('--format <format>', 'by default raw for .raw, .img and -, or qcow2').choices(['qcow2', 'raw']),
+      new Option('--format <format>', 'by default raw for .raw, .img and -, otherwise qcow2').choices(['qcow2', 'raw']),
     )
     .addOption(new Option('--filesystem <filesystem>', 'on the disk').choices(['ext4', 'erofs']).default('ext4'))
     .addOption(
       new Option(
         '--engine <engine>',
-        'who unpacks the archives; docker is a private dockerd, which needs root, docker-vm the same in a virtual machine, without root',
+        'what unpacks the archives; docker is a private dockerd, which needs root; docker-vm is the same in a virtual machine, without root',
       )
         .choices(['built-in', 'docker', 'docker-vm'])
         .default('built-in'),
     )
-    .option('--vm <dir>', 'for docker-vm: a folder with kernel, initrd and root.ext4 of the guest')
+    .option('--vm <dir>', "for docker-vm: a folder with the guest's kernel, initrd and root.ext4")
     .option('--size <bytes>', "the filesystem's size, also with K, M, G (default: as needed)")
-    .option('--compress', 'compress the qcow2, by qemu-img')
+    .option('--compress', 'compress the qcow2 with qemu-img')
     .option('--label <label>', "the filesystem's label (default: dpl- and 11 hex digits of the content's digest)")
-    .option('--priority <number>', 'of two disks with one tag, that of the higher has it', '0')
-    .option('--tag <name:tag>', 'the name of an image that has none in its archive')
-    .option('--platform <os/arch>', "which image of a multi-platform one (default: this machine's)")
+    .option('--priority <number>', 'if two disks have the same tag, the one with the higher priority gets it', '0')
+    .option('--tag <name:tag>', 'a name for the image that has none in its archive')
+    .option('--platform <os/arch>', "which image of a multi-platform archive to take (default: this machine's)")
     .option(
       '--base <disk>',
       'leave out the layers that this disk has; repeatable',
@@ -141,9 +147,9 @@ export function createProgram(finish: Finish): Command {
     )
     .option(
       '--read-ahead <list>',
-      'a list that record printed: what it names is read into memory right after boot, where it is on this disk',
+      'a list that record printed; the files in it that are on this disk are read into memory right after boot',
     )
-    .option('--dry-run', 'read all, and print what would be on the disk and its size; no disk is written')
+    .option('--dry-run', 'read everything and print what would be on the disk and its size, but write no disk')
     .option('--json', 'print what was made as JSON, for programs')
     .option('--quiet', 'no progress')
     .action(async (archives: string[], options: BuildArguments) =>
@@ -153,18 +159,18 @@ export function createProgram(finish: Finish): Command {
     );
   command(
     'inspect <disk>',
-    'What is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.',
+    'Shows what is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.',
     '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]',
   )
     .option('--json', 'as JSON, for programs')
-    .option('--deep', 'compare every layer with its digest, too')
+    .option('--deep', 'also compare every layer with its digest')
     .action(async (disk: string, options: { json?: boolean; deep?: boolean }) =>
       finish(await (await import('./inspect.ts')).inspect(disk, options)),
     );
   return program;
 }
 
-/** A wrong usage in one line, with whose help tells more. */
+/** Reports wrong usage in one line, with the command whose help says more. */
 function refusing(usage: string): OutputConfiguration {
   const line = (text: string): string =>
     text
@@ -180,12 +186,15 @@ function wholeSeconds(text: string): number {
   return Number(text);
 }
 
-/** Runs the command line. @returns the exit status, or undefined for a daemon that stays: 0 for help and version, 2 where the usage was wrong */
+/**
+ * Runs the command line.
+ * @returns the exit status, or undefined for a daemon that stays: 0 for help and version, 2 for wrong usage
+ */
 export async function runProgram(): Promise<number | undefined> {
   endWithReader();
   let exitStatus: number | undefined;
   try {
-    // `-=NAME:TAG` is standard input with a name (build), and no option.
+    // `-=NAME:TAG` is standard input with a name (build), and not an option.
     await createProgram((status) => {
       exitStatus = status;
     }).parseAsync(process.argv.map((word) => (/^-[=:]/.test(word) ? `/dev/stdin${word.slice(1)}` : word)));

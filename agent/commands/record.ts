@@ -47,7 +47,7 @@ function textOf(list: ReadAheadList): string {
   } catch (error) {
     throw new PreloaderError(
       'RECORD_FAILED',
-      `${messageOf(error)}; record after a boot in which nothing else has read the disks`,
+      `${messageOf(error)}; record in a boot in which nothing else has read the disks`,
       { cause: error },
     );
   }
@@ -63,10 +63,10 @@ export async function listOf(disks: readonly LoadedDisk[], onStep: (text: string
   const layers = new Map<string, readonly ReadAheadFile[]>();
   for (const layer of disks.flatMap(({ content }) => [...content.layers.values()])) {
     onStep(`layer ${layer.chain}`);
-    // Signals are seen between layers.
+    // Lets signals be handled between layers.
     await setImmediate();
     const files = filesInMemory(layer);
-    // Of disks that share a layer, Docker has one's copy.
+    // If several disks have a layer, Docker uses only one copy, which is the one in memory.
     if (bytesOf(files) > bytesOf(layers.get(layer.chain) ?? [])) layers.set(layer.chain, files);
   }
   return { formatVersion: FORMAT_VERSION, layers: [...layers].map(([chainId, files]) => ({ chainId, files })) };
@@ -84,14 +84,14 @@ function filesInMemory({ diffPath }: DiskLayer): ReadAheadFile[] {
     if (!isENOSYS(error)) throw error;
     throw new PreloaderError(
       'RECORD_FAILED',
-      `expected Linux 6.5 or later, which tells what is in memory, found ${release()}; record on a machine that has it`,
+      `expected Linux 6.5 or later, which can say what is in memory, found ${release()}; record on a machine that has that`,
       { cause: error },
     );
   }
   return files;
 }
 
-/** Regular files, as paths below the folder. A list is text: what is no UTF-8 is left out. */
+/** The regular files, as paths below the folder. Names that are not UTF-8 are left out, because a list is text. */
 function* filesBelow(folder: string, below = ''): Generator<string> {
   for (const entry of readdirSync(`${folder}/${below}`, { withFileTypes: true })) {
     if (entry.name.includes('\uFFFD')) continue;

@@ -12,19 +12,19 @@ import { hasWaitingClient, listenFd } from '../system/listen-fds.ts';
 import { notify } from '../system/notify.ts';
 
 /**
- * The daemon that the unit starts. It reports READY whatever it found: whether a failure keeps Docker from starting is
- * docker.service's own choice (the strict drop-in). After a failure it stays up and tells of it: a client on the
- * activated socket would otherwise start it over and over.
+ * The daemon that the unit starts. It reports READY whatever it found: docker.service itself decides whether a failure
+ * keeps Docker from starting (the strict drop-in). After a failure it stays up to report it. Otherwise a client on the
+ * activated socket would start it over and over.
  */
 export async function run(configPath: string | undefined): Promise<void> {
-  // Mounts stay, and so does Docker.
+  // The mounts stay, so that Docker can go on.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => process.exit(0));
 
   const start = await begin(configPath);
   start.result.timings.begin('ready');
   const readyUsec = monotonicUsec();
   notify('READY=1', `STATUS=${summarise(start.result, readyUsec)}`);
-  // What tells of it is loaded once Docker may start.
+  // The code that reports the result is loaded only after Docker may start.
   const { statusDocument } = await import('../status/status-document.ts');
   const { publish } = await import('../status/publish.ts');
   const { eventsOf, logEvents } = await import('../status/journal-entries.ts');
@@ -41,7 +41,7 @@ async function begin(configPath: string | undefined): Promise<Start> {
   try {
     config = await readConfig(configPath);
   } catch (error) {
-    // By hand it is a wrong usage; as a service, somebody may ask for the reason.
+    // If it was started by hand, this is wrong usage. As a service it goes on, because somebody may ask for the reason.
     if (!(error instanceof PreloaderError) || environment()['NOTIFY_SOCKET'] === undefined) throw error;
     return { config: defaultConfig(), isConfigured: false, isFirst: true, isByClient: false, result: failure(error) };
   }
@@ -49,7 +49,8 @@ async function begin(configPath: string | undefined): Promise<Start> {
   const fd = listenFd();
   const hasClient = fd !== undefined && hasWaitingClient(fd);
   const change = (await mayChange(isFirst, hasClient)) ? 'stopped' : 'never';
-  // Who restarts what has crashed is no client, and one may wait all the same: he starts only what has ended by itself.
+  // After a crash, the service manager restarts it, although a client may also be waiting. A client starts it only if
+  // it has ended by itself.
   const isByClient = hasClient && (isFirst ? change === 'never' : config.idleExitSec > 0);
   const before = isFirst ? {} : { before: { disks: [], images: await imagesBefore(config) } };
   return {
@@ -61,17 +62,17 @@ async function begin(configPath: string | undefined): Promise<Start> {
   };
 }
 
-/** Images that dockerd had, as the daemon before this one has told. */
+/** The images that dockerd had, according to the daemon before this one. */
 async function imagesBefore(config: Config): Promise<ReadonlySet<string>> {
   const { imagesOfStatus, lastStatus } = await import('../status/publish.ts');
   return imagesOfStatus(lastStatus(config));
 }
 
 /**
- * Whether the store may be changed, if dockerd does not run. A client on the activated socket, which may have started this
- * process, must not bring that about; in a boot's first run Docker may wait for us besides. Later docker.service must be
- * stopped, so that it can only start after us: while it starts, its drop-in has filled the store, and dockerd may be
- * reading it before it holds its lock.
+ * Whether the store may be changed if dockerd does not run. A client on the activated socket may have started this
+ * process, but must not cause changes, unless Docker is also waiting for us in the first run of a boot. In later runs
+ * docker.service has to be stopped, so that it can only start after us. While it starts, its drop-in has already filled
+ * the store, and dockerd may be reading it before it holds its lock.
  */
 async function mayChange(isFirst: boolean, hasClient: boolean): Promise<boolean> {
   if (isFirst && !hasClient) return true;
@@ -79,7 +80,7 @@ async function mayChange(isFirst: boolean, hasClient: boolean): Promise<boolean>
   return isFirst ? isDockerStarting() : !hasClient && (await isDockerStopped());
 }
 
-/** A run that ended before it began. */
+/** The result of a run that failed before it began. */
 function failure(error: PreloaderError): Preload {
   const timings = new Timings();
   timings.begin('config');

@@ -2,22 +2,26 @@ import { after, every } from '../system/clock.ts';
 import { hasReader } from '../system/stdout-reader.ts';
 import { watchOrPollFolders, type FolderWatch } from '../system/watch-folders.ts';
 
-/** A status is published in several files, and a socket comes a moment after its name. */
+/** A status is published in several files, and a socket works a moment after its name appears. */
 const SETTLE_MS = 100;
-/** Where the folder cannot be watched: not by this user, or too much is watched already. */
+/** How often to look if the folder cannot be watched: this user may not, or the limit of watches is reached. */
 const POLL_MS = 1000;
-/** Nothing but a look tells that a pipe has lost its reader: poll(2), which costs next to nothing. */
+/**
+ * How often to check with poll(2) that a pipe still has a reader. No event reports that, and poll costs next to
+ * nothing.
+ */
 const READER_MS = 1000;
 
 /**
- * When a status may be another: whoever publishes one replaces files beside the socket, and a daemon that starts makes
- * its socket there. No request is made for that, so a daemon with `idleExitSec` is neither kept nor started again.
+ * Notices when the status may have changed: whoever publishes one replaces files beside the socket, and a daemon that
+ * starts makes its socket there. It makes no request, so a daemon with `idleExitSec` is neither kept alive nor started
+ * again.
  */
 export class StatusChanges {
   readonly #folder: string;
   #watch: FolderWatch;
 
-  /** What changes from now on ends the first wait. */
+  /** Changes from now on end the first wait. */
   constructor(folder: string) {
     this.#folder = folder;
     this.#watch = this.#begin();
@@ -27,14 +31,14 @@ export class StatusChanges {
     return watchOrPollFolders([this.#folder], POLL_MS);
   }
 
-  /** A watch would hold the process. */
+  /** Ends the watch, which would keep the process alive. */
   close(): void {
     this.#watch.close();
   }
 
   /**
-   * Waits for a change since the last wait, at most so long.
-   * @returns whether our output has a reader still; otherwise nothing is watched any more
+   * Waits for a change since the last wait, but no longer than the limit.
+   * @returns whether our output still has a reader; if not, nothing is watched any more
    */
   async next(limitMs: number): Promise<boolean> {
     const timers: (() => void)[] = [];

@@ -14,16 +14,16 @@ import { parseJson } from '../text/parse-json.ts';
 import { terminalOf } from '../text/terminal.ts';
 import { StatusChanges } from './status-changes.ts';
 
-/** While a daemon is on its way to its last phase, of which no file tells. */
+/** How often to ask a daemon that has not reached its last phase, since no file shows the phase. */
 const PHASE_MS = 1000;
-/** Where none answers, should it come back without a trace. */
+/** How often to ask if no daemon answers, in case one comes back unnoticed. */
 const AWAY_MS = 10_000;
-/** Clears a terminal and goes to its beginning: ECMA-48, ED and CUP; and what was scrolled away stays. */
+/** Clears a terminal and moves to its beginning (ECMA-48, CUP and ED). What was scrolled away stays. */
 const CLEAR = '\u001b[H\u001b[J';
 
 /**
- * Asks the daemon, or tells what `apply` has found, where that runs without one.
- * @returns the exit status: that of the state, or 1 when no daemon answers; of a watch that lost its reader 0
+ * Asks the daemon for its status, or prints what `apply` has found if that runs without a daemon.
+ * @returns the exit status: that of the state, or 1 if no daemon answers; 0 after a watch that lost its reader
  */
 export async function printStatus(options: {
   readonly config?: string;
@@ -41,7 +41,7 @@ export async function printStatus(options: {
       const left = options.watch === true || isEACCES(error) ? undefined : leftByApply(config);
       if (left !== undefined) return printLeft(left, options.json === true);
       const text = `docker-preloader: ${noAnswer(config, error)}\n`;
-      // A watch goes on over the daemon's restart, but not where there was nothing from the beginning.
+      // A watch goes on when the daemon restarts, but ends if no daemon answered from the beginning.
       if (text !== before) process.stderr.write(text);
       if (changes === undefined || before === '') {
         changes?.close();
@@ -62,12 +62,12 @@ export async function printStatus(options: {
   }
 }
 
-/** Waits until it is taken: for a reader that hangs, one status after the other would fill our memory. */
+/** Waits until the text is read. Otherwise, with a reader that hangs, status after status would fill our memory. */
 function write(text: string): Promise<void> {
   return new Promise((resolve) => void process.stdout.write(text, () => resolve()));
 }
 
-/** What `apply` has left in this boot, where no daemon has been READY in it. */
+/** What `apply` has left in this boot, if no daemon has been READY in it. */
 function leftByApply(config: Config): Answer | undefined {
   if (bootRecord(config)?.command !== 'apply') return undefined;
   const text = publishedStatus(config);
@@ -90,7 +90,7 @@ function noAnswer(config: Config, error: unknown): string {
   return `no daemon answers on ${config.statusSocket}: ${messageOf(error)}; look at: systemctl status docker-preloader, journalctl -b -x -u docker-preloader${more}`;
 }
 
-/** With a configuration that is wrong, the daemon serves its error where the default one has its socket. */
+/** If the configuration is wrong, the daemon reports that on the default socket. */
 async function configOrDefault(path: string | undefined): Promise<Config> {
   try {
     return await readConfig(path);

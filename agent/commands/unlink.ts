@@ -11,7 +11,10 @@ import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { plural } from '../text/plural.ts';
 
-/** Takes everything of ours out of the store that nothing of the user's stands on. @returns the exit status */
+/**
+ * Removes everything preloaded from the store, except what the user's images and containers need.
+ * @returns the exit status
+ */
 export async function unlink(options: { readonly config?: string }): Promise<number> {
   const config = await readConfig(options.config);
   const { steps, findings } = await unlinkStore(config);
@@ -23,7 +26,7 @@ export async function unlink(options: { readonly config?: string }): Promise<num
   return findings.length === 0 ? 0 : 3;
 }
 
-/** Without a daemon, what the last run has left would still call the images usable. */
+/** Publishes a new status. Without a daemon, the one that the last run has left would still call the images usable. */
 async function publishWhatIsLeft(config: Config): Promise<void> {
   try {
     const last = lastStatus(config);
@@ -31,13 +34,13 @@ async function publishWhatIsLeft(config: Config): Promise<void> {
     const run = await inPrivateMounts(config.mountRoot, () =>
       preload(config, { wait: false, change: 'never', quiet: true, before }),
     );
-    // What was mounted for the look is not there for others.
+    // Nobody else sees what was mounted to look at the disks.
     const disks = run.disks.map(({ mounted, content }) => ({
       mounted: { ...mounted, isUnlinked: !mounted.adopted },
       content,
     }));
     const status = statusDocument({ ...run, disks }, monotonicUsec());
-    // This boot's times stay.
+    // The times of this boot stay.
     publish(
       config,
       last === undefined ? status : { ...status, readyUsec: last.readyUsec, timings: last.timings },

@@ -32,7 +32,7 @@ interface Verification {
     readonly images: number;
     readonly layers: number;
   }[];
-  /** What was compared: files with the digests of manifests, layers and their bytes with their DiffIDs. */
+  /** What was compared: files with the digests in manifests, and layers (and their bytes) with their DiffIDs. */
   readonly compared: { readonly metadataFiles: number; readonly layers: number; readonly bytes: number };
   readonly findings: readonly Finding[];
 }
@@ -49,7 +49,7 @@ interface Place {
   readonly budget: ReadBudget | undefined;
 }
 
-const COPY_AGAIN = 'copy the disk again, or build it anew';
+const COPY_AGAIN = 'copy the disk again, or build it again';
 
 /**
  * Compares the store with the disks, and the disks with themselves; changes nothing.
@@ -70,7 +70,7 @@ async function verifyMounted(config: Config, deep: boolean): Promise<Verificatio
   const first = await look(config);
   const { run } = first;
   let findings = first.findings;
-  // dockerd changes its store while we look: what is really wrong is so a second time, too.
+  // dockerd may change its store while we look, so only what is still wrong the second time counts.
   if (run.isDockerRunning && findings.some(isFault)) {
     const again = new Set((await look(config)).findings.map(({ message }) => message));
     findings = findings.filter(({ message }) => again.has(message));
@@ -102,7 +102,7 @@ async function verifyMounted(config: Config, deep: boolean): Promise<Verificatio
   };
 }
 
-/** A plan tells what is due, what was removed with it; that dockerd runs is no fault here. */
+/** The plan shows what is still to be done, including what was removed. A running dockerd is not a fault here. */
 async function look(config: Config): Promise<{ readonly run: Preload; readonly findings: readonly Finding[] }> {
   const run = await preload(config, { wait: false, change: 'never' });
   const findings = run.findings.filter(({ code }) => code !== 'DOCKER_RUNNING' && code !== 'REMOVED');
@@ -124,7 +124,7 @@ async function look(config: Config): Promise<{ readonly run: Preload; readonly f
 
 const isFault = (finding: Finding): boolean => effectOf(finding) !== 'none';
 
-/** Which files of a disk have not the digests that its manifest gives them; none without a manifest. */
+/** The files of a disk that do not have the digests in its manifest; none without a manifest. */
 export function metadataFaults({ mounted, content: { label, manifest } }: LoadedDisk): Finding[] {
   if (manifest === undefined) return [];
   return metadataProblems(new FolderReader(mounted.path), manifest, new ReadBudget(mounted.device.sizeBytes)).map(
@@ -169,7 +169,7 @@ async function compareLayers(
   return { findings, layers: places.length, bytes };
 }
 
-/** Also those that the store has from another disk, or does not have yet. */
+/** Includes layers that the store has from another disk, or does not have yet. */
 function layersOnDisk({ mounted, content: { label, layers } }: LoadedDisk): Place[] {
   const budget = new ReadBudget(mounted.device.sizeBytes);
   return [...layers.values()].map(({ chain, diffID, diffPath, tarSplit, size }) => ({
@@ -184,7 +184,7 @@ function layersOnDisk({ mounted, content: { label, layers } }: LoadedDisk): Plac
   }));
 }
 
-/** The user's own layers that preloaded images stand on. */
+/** The user's own layers that preloaded images use. */
 function usersLayers({ dataRoot, plan }: Preload): Place[] {
   if (dataRoot === undefined || plan === undefined) return [];
   const store = new Store(dataRoot);
@@ -196,7 +196,7 @@ function usersLayers({ dataRoot, plan }: Preload): Place[] {
       places.set(chain, {
         what: `layer ${chain} of your own`,
         label: undefined,
-        cure: 'remove the images that stand on it, then pull or load them again',
+        cure: 'remove the images that use it, then pull or load them again',
         diffID: diffIDs[index] ?? '',
         diffPath: overlayPaths(dataRoot).link(layer.link),
         tarSplitPath: `${store.paths.layer(chain)}/${TAR_SPLIT}`,

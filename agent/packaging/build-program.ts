@@ -6,7 +6,7 @@ import { buildModule } from './program/module.ts';
 /**
  * `npm run build`: makes `docker-preloader` (one executable, needs no Node) and `docker-preloader.mjs` (for Node 24).
  * @param root the repository
- * @param output the folder that gets both files; made where it is missing
+ * @param output the folder that gets both files; made if it is missing
  * @returns names of the npm packages that went into them
  */
 export async function build(root: string, output: string): Promise<{ bundledPackages: string[] }> {

@@ -4,7 +4,9 @@ import { catalogText, codeTable } from '../messages/catalog.ts';
 import { jsonSchemas } from '../status/json-schema.ts';
 import { configKeys } from './manual/man-pages.ts';
 
-/** Files of the repository that are made from its code, with what they are to hold. A test holds them to it. */
+/**
+ * The files of the repository that are made from its code, with their content. A test checks that they are up to date.
+ */
 export function generatedFiles(root: string): Readonly<Record<string, string>> {
   return {
     'units/docker-preloader.catalog': catalogText(),
@@ -14,7 +16,7 @@ export function generatedFiles(root: string): Readonly<Record<string, string>> {
   };
 }
 
-/** A document with the table between its two marks made anew. @throws an Error when it has not both marks */
+/** A document with a new table between its two marks. @throws an Error if it does not have both marks */
 function withTable(root: string, document: string, name: string, table: string): string {
   const begin = `<!-- ${name}: made by npm run generate -->`;
   const end = `<!-- end of ${name} -->`;

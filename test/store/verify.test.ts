@@ -404,7 +404,7 @@ describe('verify', () => {
     assert.equal(found.state, 'failed');
     assert.match(
       messagesOf(found),
-      /^CONTENT_WRONG layer sha256:\w+ of your own: content with digest sha256:\w+ expected, found sha256:\w+; remove the images that stand on it, then pull or load them again$/,
+      /^CONTENT_WRONG layer sha256:\w+ of your own: content with digest sha256:\w+ expected, found sha256:\w+; remove the images that use it, then pull or load them again$/,
     );
   });
 
@@ -437,7 +437,7 @@ describe('verify', () => {
     const shallow = await verify(other);
     assert.equal(shallow.state, 'failed');
     const expected = [
-      /^CONTENT_WRONG disk \S+: image\/overlay2\/layerdb\/sha256\/\w+\/tar-split\.json\.gz: expected a regular file, found none; copy the disk again, or build it anew$/m,
+      /^CONTENT_WRONG disk \S+: image\/overlay2\/layerdb\/sha256\/\w+\/tar-split\.json\.gz: expected a regular file, found none; copy the disk again, or build it again$/m,
       /^CONTENT_WRONG disk \S+: image\/overlay2\/repositories\.json: content with digest sha256:\w+ expected, found sha256:\w+; copy/m,
       /^CONTENT_WRONG disk \S+: overlay2\/\w+\/link: content with digest/m,
       /^CONTENT_WRONG disk \S+: image\/overlay2\/imagedb\/metadata\/sha256\/\w+\/parent: a file that the manifest lists expected, found one that it does not/m,

@@ -39,7 +39,7 @@ export async function buildWithDockerVm(
     if (!existsSync(join(guest, name)))
       throw new PreloaderError(
         'BUILD_FAILED',
-        `--vm ${guest}: expected the files ${GUEST_FILES.join(', ')}, found no ${name}; agent/builder/README.md tells how to make them`,
+        `--vm ${guest}: expected the files ${GUEST_FILES.join(', ')}, found no ${name}; agent/builder/README.md says how to make them`,
       );
   }
   let qemu: ChildProcess | undefined;

@@ -4,9 +4,9 @@ import { packTar } from 'modern-tar';
 import type { TreeFile } from './read-files.ts';
 
 /**
- * A gzipped tar of the files and the folders above them: sorted, all owned by root, all with one time, so that the same
- * files give the same bytes. Names begin with `./`, as dpkg lists them; `./` itself is left out, so that unpacking over
- * `/` does not touch its mode.
+ * A gzipped tar of the files and the folders above them. They are sorted, all owned by root and all with the same time,
+ * so that the same files give the same bytes. Names begin with `./`, as dpkg lists them. `./` itself is left out, so
+ * that unpacking over `/` does not change its mode.
  */
 export async function tarGz(files: readonly TreeFile[], mtime: Date): Promise<Buffer> {
   const common = { mtime, uid: 0, gid: 0, uname: 'root', gname: 'root' };
@@ -26,7 +26,7 @@ function parents(path: string): string[] {
   return parts.map((_, index) => parts.slice(0, index + 1).join('/'));
 }
 
-/** An ar archive (System V's common format, ar(5)) of files owned by root, as a .deb is one. */
+/** An ar archive (System V's common format, ar(5)) of files owned by root, which is the format of a .deb. */
 export function ar(members: readonly { readonly name: string; readonly content: Buffer }[], mtime: Date): Buffer {
   const seconds = String(Math.floor(mtime.getTime() / 1000));
   return Buffer.concat([

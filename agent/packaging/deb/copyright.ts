@@ -2,10 +2,10 @@ import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 /**
- * The text of `usr/share/doc/docker-preloader/copyright`: our licence, and those of everything that is in the executable.
+ * The text of `usr/share/doc/docker-preloader/copyright`: our licence, and those of everything in the executable.
  * @param root the repository
  * @param packages names of the npm packages in the bundle
- * @throws an Error when one of them carries no licence
+ * @throws an Error if one of them has no licence
  */
 export function copyright(root: string, packages: readonly string[]): string {
   const licences = packages.map((name) => {
@@ -18,13 +18,13 @@ export function copyright(root: string, packages: readonly string[]): string {
   return [
     `docker-preloader\n================\n${readFileSync(path.join(root, 'LICENSE'), 'utf8').trim()}\n`,
     runtimeLicence,
-    'The executable holds these npm packages\n=======================================\n',
+    'The executable contains these npm packages\n==========================================\n',
     ...licences,
   ].join('\n');
 }
 
-const runtimeLicence = `The executable holds Bun
-========================
+const runtimeLicence = `The executable contains Bun
+===========================
 Bun is under the MIT licence, Copyright (c) Oven. It links JavaScriptCore and other parts of WebKit statically, which are
 under the GNU Library General Public License version 2 (/usr/share/common-licenses/LGPL-2) and BSD licences, and further
 libraries. Their list with licences, and how to link Bun with another JavaScriptCore: https://bun.com/docs/project/license

@@ -13,7 +13,10 @@ export interface DebOptions {
   readonly mtime: Date;
 }
 
-/** A Debian package (deb(5)), made without dpkg-deb: it works on any build machine, and the same input gives the same bytes. */
+/**
+ * A Debian package (deb(5)), made without dpkg-deb, so that it works on any build machine and the same input gives the
+ * same bytes.
+ */
 export async function deb(options: DebOptions): Promise<Buffer> {
   const control = await tarGz(
     [
@@ -34,8 +37,9 @@ export async function deb(options: DebOptions): Promise<Buffer> {
 }
 
 /**
- * deb-control(5). glibc 2.17 is the newest version of a symbol that the executable names (`objdump -T`). Docker is only
- * recommended: it comes under several names, or without a package. `docker-preloader build` wants the suggested ones.
+ * deb-control(5). glibc 2.17 is the newest version of any symbol that the executable uses (`objdump -T`). Docker is
+ * only recommended, because it comes under several names, or without a package. `docker-preloader build` uses the
+ * suggested packages.
  */
 function controlFile({ version, files }: DebOptions): string {
   const sizeKiB = files.reduce((sum, { content }) => sum + Math.ceil(content.length / 1024), 0);

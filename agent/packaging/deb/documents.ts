@@ -8,10 +8,10 @@ const CHANGELOG = 'agent/packaging/deb/debian/changelog';
 const INSTALLED_CHANGELOG = 'changelog.gz';
 
 /**
- * What is installed to be read: every README in the folder that it has in the repository, so that the links between
- * them hold, the pictures in them, and the changelog where Debian's policy (12.7) wants it.
+ * The installed documents: every README, in the same folder as in the repository, so that the links between them work,
+ * the pictures in them, and the changelog where Debian's policy (12.7) wants it.
  * @param root the repository
- * @throws an Error when a file is missing
+ * @throws an Error if a file is missing
  */
 export function documents(root: string): TreeFile[] {
   const read = (name: string): Buffer => readFileSync(path.join(root, name));
@@ -28,7 +28,7 @@ function installed(name: string, content: Buffer): TreeFile {
   return { path: `${INSTALLED}/${name}`, mode: 0o644, content };
 }
 
-/** Of all links, only those to the changelog lead elsewhere once they are installed. */
+/** Only the links to the changelog lead elsewhere once they are installed. */
 function withInstalledLinks(name: string, text: string): string {
   const folder = path.posix.dirname(name);
   return text.replaceAll(/\]\(([^)#:]+)\)/g, (link: string, target: string) =>

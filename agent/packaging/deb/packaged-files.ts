@@ -2,18 +2,22 @@
 export interface PackagedFile {
   /** A path or glob relative to the repository. */
   readonly from: string;
-  /** Where it is installed, without the leading slash; a folder where it ends with one. */
+  /** Where it is installed, without the leading slash. With a slash at the end, it is a folder. */
   readonly to: string;
   readonly mode?: number;
 }
 
-/** What the .deb and the tarball hold, besides documents.ts's, what documentation.ts makes, and `usr/share/doc/docker-preloader/copyright`. */
+/**
+ * The files in the .deb and the tarball, besides those of documents.ts and documentation.ts and
+ * `usr/share/doc/docker-preloader/copyright`.
+ */
 export const packagedFiles: readonly PackagedFile[] = [
   { from: 'dist/docker-preloader', to: 'usr/bin/', mode: 0o755 },
   { from: 'units/docker-preloader.service', to: 'usr/lib/systemd/system/' },
   { from: 'units/docker-preloader.socket', to: 'usr/lib/systemd/system/' },
   { from: 'units/docker.service.d/50-docker-preloader.conf', to: 'usr/lib/systemd/system/docker.service.d/' },
-  // Not active as installed: to be copied over the lenient one, as /etc/systemd/system/docker.service.d/50-docker-preloader.conf.
+  // Not active where it is installed. It has to be copied to
+  // /etc/systemd/system/docker.service.d/50-docker-preloader.conf, where it replaces the lenient one.
   {
     from: 'units/docker.service.d/50-docker-preloader-strict.conf',
     to: 'usr/share/docker-preloader/docker.service.d-strict.conf',

@@ -12,7 +12,7 @@ export interface TreeFile {
 /**
  * Reads the files of a table.
  * @param root the folder that the table's `from` is relative to
- * @throws an Error when a file is missing
+ * @throws an Error if a file is missing
  */
 export function readTree(root: string, files: readonly PackagedFile[]): TreeFile[] {
   return files.flatMap((file) => {

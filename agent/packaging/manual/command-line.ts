@@ -1,7 +1,7 @@
 import type { Argument, Command, Option } from 'commander';
 import { createProgram } from '../../commands/program.ts';
 
-/** What a value on the command line is: completed as a file, from a list, or not at all. */
+/** How a value on the command line is completed: as a file, from a list, or not at all. */
 export type ValueKind =
   | { readonly kind: 'none' }
   | { readonly kind: 'file' }
@@ -23,7 +23,7 @@ export interface CommandHelp {
   readonly usage: string;
   readonly description: string;
   readonly options: readonly OptionHelp[];
-  /** What stands without an option before it; undefined where nothing may. */
+  /** The argument that needs no option before it; undefined if there is none. */
   readonly argument: ValueKind | undefined;
   readonly examples: readonly string[];
 }
@@ -35,10 +35,12 @@ export interface ProgramHelp {
   readonly commands: readonly CommandHelp[];
 }
 
-/** Values by their names in `<…>`: what is not here is no file. */
+/** The names in `<…>` of values that are files. */
 const FILES = new Set(['file', 'disk', 'dir', 'archive']);
 
-/** Everything that `--help` tells, from the commander program itself: man pages and completions are made of it. */
+/**
+ * Everything that `--help` says, taken from the commander program itself. Man pages and completions are made from it.
+ */
 export function programHelp(program: Command = createProgram(() => undefined)): ProgramHelp {
   return {
     name: program.name(),
@@ -78,7 +80,7 @@ function argumentOf(argument: Argument | undefined): ValueKind | undefined {
   return FILES.has(argument.name()) ? { kind: 'file' } : { kind: 'other' };
 }
 
-/** The examples stand in the text after the help. */
+/** The examples in the text after the help. */
 function examplesOf(command: Command): string[] {
   let text = '';
   command.configureOutput({ writeOut: (piece) => void (text += piece) });

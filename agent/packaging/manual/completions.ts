@@ -5,7 +5,7 @@ const MADE = 'Made from the command line of docker-preloader: change that instea
 const flagsOf = ({ short, long }: OptionHelp): string[] => [...(short === undefined ? [] : [short]), long];
 const choicesOf = (value: ValueKind | undefined): readonly string[] => (value?.kind === 'choice' ? value.choices : []);
 const single = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
-/** Short enough for a list beside the words: without what the words themselves tell. */
+/** Short enough for a list beside the words, and without what the words themselves say. */
 const brief = (text: string): string => text.replace(/ \((choices|default): .*$/s, '').split(/; |\.$/)[0] ?? text;
 
 /** For bash 4 and later, without the functions of bash-completion. */
@@ -91,7 +91,7 @@ function zshOption(option: OptionHelp): string {
           ? ': : '
           : '';
   const flags = flagsOf(option);
-  // An option that takes a value may stand again; of its two names, either excludes the other.
+  // An option with a value may be repeated. Its two names exclude each other.
   const names = flags.map((flag) =>
     single(
       `${flags.length > 1 ? `(${flags.join(' ')})` : ''}${option.value.kind === 'none' ? '' : flags.length > 1 ? '' : '*'}${flag}[${text}]${action}`,

@@ -4,9 +4,9 @@ import { commandPage, configPage } from './man-pages.ts';
 import type { TreeFile } from '../deb/read-files.ts';
 
 /**
- * Man pages and shell completions, made when the package is: they say what this version's `--help` says, and take what
- * this version takes.
- * @param date of the pages
+ * Man pages and shell completions. They are made together with the package, so that they match the `--help` and the
+ * options of this version.
+ * @param date the date of the pages
  */
 export function documentation(date: Date): TreeFile[] {
   const file = (path: string, content: string): TreeFile => ({ path, mode: 0o644, content: Buffer.from(content) });

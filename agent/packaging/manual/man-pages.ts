@@ -43,7 +43,7 @@ export function commandPage(date: Date): string {
       item('2', 'Wrong usage or configuration.'),
       item('3', 'Done but degraded: something was left out.'),
       section('States'),
-      paragraph('What `run` and `apply` came to, and what `status`, `plan` and `verify` say:'),
+      paragraph('The result of `run` and `apply`, which `status`, `plan` and `verify` also report:'),
       ...Object.entries(states).map(([state, { meaning, exitStatus }]) =>
         item(state, `${meaning} (exit status ${exitStatus}).`),
       ),
@@ -57,11 +57,11 @@ export function commandPage(date: Date): string {
       section('Files'),
       item(DEFAULT_CONFIG_PATH, 'The configuration, see `docker-preloader-config`(5).'),
       item('/run/docker-preloader/status.sock', 'Where the daemon serves its status, JSON over HTTP.'),
-      item('/run/docker-preloader/status.json', 'The same as it was when Docker could start.'),
-      item('/run/docker-preloader/disks', 'Where disks are mounted, a folder a label.'),
+      item('/run/docker-preloader/status.json', 'The same, as it was when Docker could start.'),
+      item('/run/docker-preloader/disks', 'Where disks are mounted, with a folder for each label.'),
       item(
         '/usr/share/docker-preloader/docker.service.d-strict.conf',
-        'A drop-in for docker.service: no Docker without its images.',
+        'A drop-in for docker.service, with which Docker does not start without its images.',
       ),
       section('See also'),
       paragraph(
@@ -100,7 +100,7 @@ export function configPage(date: Date): string {
       paragraph(`\`${DEFAULT_CONFIG_PATH}\``),
       section('Description'),
       paragraph(
-        'A JSON object. Without the file, all defaults hold; unknown keys and wrong types are refused by name.',
+        'A JSON object. Without the file, all defaults apply. Unknown keys and wrong types are refused by name.',
       ),
       section('Keys'),
       ...configKeys().map(({ key, type, defaultText, meaning }) =>
@@ -128,7 +128,7 @@ interface ConfigKey {
   readonly meaning: string;
 }
 
-/** The keys in the order of the schema, with what is said about each. */
+/** The keys in the order of the schema, with the text about each. */
 export function configKeys(): ConfigKey[] {
   const { properties = {} } = z.toJSONSchema(configSchema, { io: 'input' });
   return Object.entries(properties).map(([key, property]) => {

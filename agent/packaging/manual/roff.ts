@@ -42,7 +42,7 @@ function lines(block: Block, before: Block | undefined): string[] {
   }
 }
 
-/** A sentence a line, as man(7) wants it; a line must not begin like a request. */
+/** One sentence on each line, as man(7) wants it. No line may begin like a request. */
 function text(content: string): string[] {
   return content
     .split('\n')
@@ -57,7 +57,7 @@ function bold(line: string): string {
     .join('');
 }
 
-/** Minus signs stay what can be copied into a shell; what is not ASCII has its name in groff_char(7). */
+/** Minus signs can still be copied into a shell. Characters outside ASCII become their names in groff_char(7). */
 function escaped(line: string): string {
   return line
     .replaceAll('\\', '\\e')

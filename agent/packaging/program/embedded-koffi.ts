@@ -6,11 +6,11 @@ const addonPath = 'node_modules/@koromix/koffi-linux-x64/linux_x64/koffi.node';
 
 /**
  * An esbuild plugin that puts koffi's addon for x86-64 glibc into the bundle, so that the one file works on a machine
- * without node_modules: `createRequire(…)('koffi')` gives the addon, other names are required as ever.
+ * without node_modules: `createRequire(…)('koffi')` gives the addon, and other names are required as usual.
  *
- * dlopen(3) wants a file: the addon is written into a private folder, loaded and removed again. /dev/shm is tried where
- * the folder for temporary files is mounted noexec. It is in there as plain base64: 1.5 MB, and 2 ms at start. As zstd
- * it takes 0.3 MB and 15 ms, most of that for loading node:zlib.
+ * dlopen(3) needs a file, so the addon is written into a private folder, loaded and removed again. /dev/shm is tried if
+ * the folder for temporary files is mounted noexec. The addon is included as plain base64, which takes 1.5 MB, and 2 ms
+ * at start. With zstd it would take 0.3 MB and 15 ms, most of that for loading node:zlib.
  * @param root the repository
  */
 export function embeddedKoffi(root: string): Plugin {

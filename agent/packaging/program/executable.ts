@@ -5,19 +5,19 @@ import { environment } from '../../system/environment.ts';
 import { writeSealedRuntime } from './sealed-runtime.ts';
 import { makeStrippable } from './strippable.ts';
 
-/** The Bun for processors without AVX2, too: QEMU's default CPU model has none. */
+/** The Bun that also runs on processors without AVX2, which QEMU's default CPU model does not have. */
 const bunPath = 'node_modules/@oven/bun-linux-x64-baseline/bin/bun';
 
 /**
- * Why each flag (start of a stand-in with our dependencies, mean of 40 runs on 2 cores):
- * `--splitting` keeps what is imported lazily out of the way until then (38 ms without, 4.6 ms with it), `--bytecode`
- * spares the parsing (a command that checks its configuration: 19 ms without, 10 ms with it), and identifiers stay
- * readable in stack traces, since shorter ones save nothing. Source maps would name our files there, but the first
- * error object, an ENOENT will do, then reads them: 2 to 4 ms of each `apply`.
- * `--compile-jit-policy` multiplies how often something has to be called before it is compiled to machine code: on the way
- * to READY nothing is called often enough to earn that back (a disk of 12 layers: 45 of 172 ms of CPU time, and 5 MB). It
- * costs `build` some: 150,000 small files take 1.2 to 1.3 times as long. Disks are built once and boot often.
- * A `.env` or bunfig.toml in the folder that the program is called in is none of its business.
+ * Why each flag (start of a stand-in with our dependencies, mean of 40 runs on 2 cores): `--splitting` loads lazy
+ * imports only when they are needed (38 ms without, 4.6 ms with it). `--bytecode` saves the parsing (a command that
+ * checks its configuration: 19 ms without, 10 ms with it). Identifiers stay readable in stack traces, since shorter
+ * ones save nothing. Source maps would name our files there, but then the first error object, even an ENOENT, reads
+ * them, which takes 2 to 4 ms of each `apply`. `--compile-jit-policy` multiplies how often something has to be called
+ * before it is compiled to machine code. On the way to READY, nothing is called often enough to make up for the
+ * compilation, so this saves 45 of 172 ms of CPU time and 5 MB for a disk of 12 layers. `build` gets slower: 150,000
+ * small files take 1.2 to 1.3 times as long. But disks are built once and boot often. A `.env` or bunfig.toml in the
+ * current folder must not affect the program.
  */
 const flags = [
   '--compile',
@@ -33,8 +33,8 @@ const flags = [
 ];
 
 /**
- * Compiles agent/main.ts and Bun into one executable for x86-64 Linux with glibc 2.17 or later.
- * The same sources give the same bytes, in any folder. The file appears whole, also while an older one runs.
+ * Compiles agent/main.ts and Bun into one executable for x86-64 Linux with glibc 2.17 or later. The same sources give
+ * the same bytes, in any folder. The file is replaced as a whole, even while an older one is running.
  * @param root the repository
  * @param output the executable's path
  */
@@ -44,7 +44,8 @@ export function buildExecutable(root: string, output: string): void {
     const runtime = path.join(temporary, 'bun');
     writeSealedRuntime(path.join(root, bunPath), runtime);
     const executable = path.join(temporary, path.basename(output));
-    // The name of the entry point and the working directory are in the result: relative, they are the same everywhere.
+    // The name of the entry point and the working directory get into the result. As relative paths, they are the same
+    // everywhere.
     commandOutputSync(
       path.join(root, bunPath),
       ['build', ...flags, `--compile-executable-path=${runtime}`, `--outfile=${executable}`, './agent/main.ts'],

@@ -4,9 +4,9 @@ import type { Plugin } from 'esbuild';
 const builtins = new Set(builtinModules.filter((name) => !name.startsWith('node:')));
 
 /**
- * An esbuild plugin that makes Node's own modules load when the module that imports them is evaluated. In one file,
- * esbuild wraps what is imported by `import()`, but hoists the `import … from 'node:http'` in there to the top, where
- * it costs every start.
+ * An esbuild plugin that loads Node's own modules when the module that imports them is evaluated. In a single file,
+ * esbuild wraps modules that are imported by `import()`, but hoists an `import … from 'node:http'` in them to the top,
+ * where it slows down every start.
  */
 export const lazyBuiltins: Plugin = {
   name: 'lazy-builtins',

@@ -3,7 +3,10 @@ import { embeddedKoffi } from './embedded-koffi.ts';
 import { lazyBuiltins } from './lazy-builtins.ts';
 import { writeWhole } from './write-whole.ts';
 
-/** Before anything else: what an older Node lacks is found only where it is called, and the error says nothing to anybody. */
+/**
+ * Runs before anything else. Otherwise, what an older Node lacks is found only when it is called, with an error that
+ * nobody understands.
+ */
 const refuseOlderNode = [
   "if (Number(process.versions.node.split('.')[0]) < 24) {",
   'process.stderr.write(`docker-preloader: expected Node 24 or later, found ${process.versions.node}: run this file with a newer one, or the executable, which needs none\\n`);',
@@ -12,8 +15,8 @@ const refuseOlderNode = [
 ].join(' ');
 
 /**
- * Bundles agent/main.ts into one file for a system's own Node 24 or later, on x86-64 with glibc: it can be copied
- * alone. What is imported lazily in the sources is evaluated lazily in there.
+ * Bundles agent/main.ts into one file for a system's own Node 24 or later, on x86-64 with glibc: it can be copied on
+ * its own. Lazy imports in the sources are also evaluated lazily in the bundle.
  * @param root the repository
  * @param output the path of the .mjs file
  * @returns names of the npm packages in it, sorted
@@ -36,7 +39,7 @@ export async function buildModule(root: string, output: string): Promise<string[
   return packageNames(Object.keys(metafile.inputs));
 }
 
-/** How the sources are bundled for Node, whatever the entry point and the format of the modules. */
+/** The options for bundling the sources for Node, for any entry point and module format. */
 export function bundleOptions(root: string): BuildOptions {
   return {
     absWorkingDir: root,
@@ -52,7 +55,7 @@ export function bundleOptions(root: string): BuildOptions {
   };
 }
 
-/** The npm packages that the bundled files are of, koffi's addon included. */
+/** The npm packages that the bundled files come from, including koffi's addon. */
 function packageNames(files: readonly string[]): string[] {
   const names = files
     .map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1])

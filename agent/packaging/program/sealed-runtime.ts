@@ -1,16 +1,16 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 
 /**
- * Environment variables with which anyone's shell profile would turn a program that is compiled with Bun into something
- * else: BUN_BE_BUN into Bun itself, BUN_OPTIONS=--preload=FILE into one that runs that file first, and BUN_BYTECODE_*_OUT
- * into one that writes a file. No flag of `bun build --compile` (1.4.5) turns them off.
+ * Environment variables with which a shell profile could turn any program that is compiled with Bun into something
+ * else. BUN_BE_BUN makes it Bun itself, BUN_OPTIONS=--preload=FILE makes it run that file first, and BUN_BYTECODE_*_OUT
+ * makes it write a file. No flag of `bun build --compile` (1.4.5) turns them off.
  */
 const sealedNames = ['BUN_BE_BUN', 'BUN_OPTIONS', 'BUN_BYTECODE_'];
 
 /**
- * Writes a copy of the Bun at `from` to `to` that does not know the variables above: their names get a `=`, which no
- * variable's name can hold (environ(7)), so nothing moves and no length changes.
- * @throws an Error when a name is not in there, for then this Bun reads its environment in another way
+ * Writes a copy of the Bun at `from` to `to` that ignores the variables above. Their names get a `=`, which no
+ * variable's name can contain (environ(7)), so nothing moves and no length changes.
+ * @throws an Error if a name is not found, because then this Bun reads its environment in another way
  */
 export function writeSealedRuntime(from: string, to: string): void {
   const program = readFileSync(from);

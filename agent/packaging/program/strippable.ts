@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 
-/** A section header of a 64-bit ELF file (elf(5)), as far as it is of interest here. */
+/** The parts of a section header of a 64-bit ELF file (elf(5)) that are needed here. */
 interface Section {
   readonly name: string;
   /** Where in the file the header is. */
@@ -13,15 +13,15 @@ const SECTION_NAMES_INDEX = 62;
 const SIZE_IN_HEADER = 32;
 
 /**
- * Makes an executable that Bun compiled survive strip(1), objcopy(1) and patchelf(1): packagers strip by default, and
- * what came out was a bare Bun, which prints its own version.
+ * Makes an executable that Bun has compiled survive strip(1), objcopy(1) and patchelf(1). Packagers strip by default,
+ * and the result was a bare Bun, which prints its own version.
  *
- * Bun has eight bytes in a section `.bun` of its own. Compiling (bun 1.4.5, src/elf.zig) puts the program at the end of
- * the last segment, lets the header of `.bun` name that place, and writes its address into the eight bytes: these are
- * then in no section, and binutils writes anew what lies in sections and zeros between them. So the section that ends
- * where they begin is made to hold them.
+ * Bun has a section `.bun` with eight bytes. Compiling (bun 1.4.5, src/elf.zig) puts the program at the end of the last
+ * segment, makes the header of `.bun` refer to that place, and writes its address into the eight bytes. These are then
+ * in no section, and binutils copies only sections and writes zeros between them. So the section that ends where they
+ * begin is extended to include them.
  * @param runtime the Bun that was compiled into `executable`, with `.bun` where it was
- * @throws an Error when the sections are not as described, for then this Bun does it in another way
+ * @throws an Error if the sections are not as described, because then this Bun does it in another way
  */
 export function makeStrippable(runtime: string, executable: string): void {
   const pointer = sectionsOf(runtime).find(({ name }) => name === '.bun');

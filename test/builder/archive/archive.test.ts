@@ -160,7 +160,7 @@ describe('build and archives of all kinds', () => {
       [id, config],
     ]);
     await refused(
-      /skopeo: .*found a registry's manifest alone, as skopeo's dir: has it: copy the image, with skopeo copy dir:/,
+      /skopeo: .*found only a registry's manifest, as skopeo's dir: writes it: copy the image, with skopeo copy dir:/,
       1,
       writeFolder('skopeo', files),
     );
@@ -416,17 +416,23 @@ describe('build and archives of all kinds', () => {
       await refused(/expected '-', standard input, once, found it again/, 2, '-=a:1', '-=b:1');
     });
 
-    it('are given to images of a layout whose own names are none to Docker', async () => {
+    it('are given to images of a layout whose own names are not valid for Docker', async () => {
       const files = new Map<string, Buffer>();
       bare(one, 'App:1', files);
       const single = writeFolder('upper', new Map(files));
       const { names, stderr } = await built(single);
       assert.deepEqual(names, ['']);
-      assert.match(stderr, / has no name on the disk, 'App:1' is none to Docker: build \S+upper=NAME:TAG names it$/);
+      assert.match(
+        stderr,
+        / has no name on the disk, 'App:1' is not a valid one for Docker: build \S+upper=NAME:TAG names it$/,
+      );
       assert.deepEqual((await built(`${single}=app:2`)).names, ['app:2']);
       bare(two, '1.0+git', files);
       const both = writeFolder('odd-names', files);
-      assert.match((await built(both)).stderr, /'1\.0\+git' is none to Docker: build \S+odd-names:1\.0\+git=NAME:TAG/);
+      assert.match(
+        (await built(both)).stderr,
+        /'1\.0\+git' is not a valid one for Docker: build \S+odd-names:1\.0\+git=NAME:TAG/,
+      );
       assert.deepEqual((await built(`${both}:App:1=app:3`, `${both}:1.0+git=db:4`)).names, ['app:3', 'db:4']);
       await refused(/expected an image with this tag or name in \S+, found App:1, 1\.0\+git/, 1, `${both}:v1=app:1`);
     });
