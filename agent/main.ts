@@ -1,6 +1,7 @@
 import { APPLY_TIMEOUT_SEC, directCommand } from './commands/direct.ts';
 import { messageOf, PreloaderError } from './system/errors.ts';
 import { isJournal, log } from './system/journal.ts';
+import { tellLine } from './system/stderr.ts';
 
 /** @returns the exit status; undefined for a daemon that stays */
 async function main(): Promise<number | undefined> {
@@ -20,6 +21,6 @@ main().then(
     process.exitCode = error instanceof PreloaderError && error.code === 'CONFIG_INVALID' ? 2 : 1;
     const message = `docker-preloader: ${messageOf(error)}`;
     if (isJournal()) log(error instanceof PreloaderError ? error.code : 'INTERNAL', message, {}, 'error');
-    else process.stderr.write(`${message}\n`);
+    else tellLine(message);
   },
 );

@@ -32,7 +32,7 @@ interface WorkplaceOptions {
   readonly dryRun?: boolean;
 }
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 
 /**
  * Makes the workplace of an output: a folder beside it, so that a rename can publish it. For standard output, or if

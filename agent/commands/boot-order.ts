@@ -9,7 +9,7 @@ import { timeline } from '../boot-order/timeline.ts';
 import { environment } from '../system/environment.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { replaceFile } from '../system/files.ts';
-import { oneLine } from '../text/one-line.ts';
+import { tellLine } from '../system/stderr.ts';
 import { terminalOf } from '../text/terminal.ts';
 
 export interface BootOrderOptions {
@@ -40,11 +40,10 @@ export async function bootOrder(file: string | undefined, options: BootOrderOpti
   try {
     const document = await read(file, options);
     const faults = tell(document, options);
-    for (const reason of document.unchecked)
-      process.stderr.write(`docker-preloader: not looked at: ${oneLine(reason)}\n`);
+    for (const reason of document.unchecked) tellLine(`docker-preloader: not looked at: ${reason}`);
     return faults > 0 ? FOUND_FAULTS : document.unchecked.length > 0 ? COULD_NOT_LOOK : 0;
   } catch (error) {
-    process.stderr.write(`docker-preloader: ${messageOf(error)}\n`);
+    tellLine(`docker-preloader: ${messageOf(error)}`);
     return COULD_NOT_LOOK;
   }
 }

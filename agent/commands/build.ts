@@ -2,6 +2,7 @@ import { processMs } from '../system/clock.ts';
 import { buildDisk, type BuiltDisk } from '../builder/build-disk.ts';
 import type { BuildOptions } from '../builder/disk-options.ts';
 import { TO_STDOUT } from '../builder/workplace.ts';
+import { stderr, tellLine } from '../system/stderr.ts';
 import { makeProgress } from '../text/progress.ts';
 import { megabytes } from '../text/megabytes.ts';
 import { oneLine } from '../text/one-line.ts';
@@ -37,8 +38,8 @@ export async function build(archives: readonly string[], options: BuildArguments
   }
   const parsed = await parseOptions(archives, options, refuse);
   if (engine !== 'built-in') return await buildByDocker(parsed, options, refuse);
-  const built = await buildDisk(parsed, makeProgress(process.stderr, options.quiet === true, processMs));
-  for (const note of built.notes) process.stderr.write(`docker-preloader: ${oneLine(note)}\n`);
+  const built = await buildDisk(parsed, makeProgress(stderr, options.quiet === true, processMs));
+  for (const note of built.notes) tellLine(`docker-preloader: ${note}`);
   tell(
     {
       ...about(parsed),
@@ -73,7 +74,7 @@ async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refu
   if (parsed.filesystem !== 'ext4') {
     return refuse(`--filesystem: expected ext4 with dockerd as the engine, found ${parsed.filesystem}`);
   }
-  const progress = makeProgress(process.stderr, options.quiet === true, processMs);
+  const progress = makeProgress(stderr, options.quiet === true, processMs);
   const { label, sizeBytes } =
     options.vm === undefined
       ? await (await import('../builder/engine/docker-engine.ts')).buildWithDocker(parsed, progress)
@@ -96,7 +97,7 @@ function about({
 
 /** Prints what was made, on standard output unless the disk goes there. */
 function tell(document: BuildDocument, json = false): void {
-  const stream = document.output === TO_STDOUT && !document.dryRun ? process.stderr : process.stdout;
+  const stream = document.output === TO_STDOUT && !document.dryRun ? stderr : process.stdout;
   stream.write(json ? `${JSON.stringify(document, undefined, 2)}\n` : describe(document));
 }
 

@@ -1,9 +1,9 @@
 import { processMs } from '../system/clock.ts';
 import { environment } from '../system/environment.ts';
 import { inspectDisk, type Inspection } from '../verify/inspect-disk.ts';
+import { stderr, tellLine } from '../system/stderr.ts';
 import { makeProgress } from '../text/progress.ts';
 import { megabytes } from '../text/megabytes.ts';
-import { oneLine } from '../text/one-line.ts';
 import { plural } from '../text/plural.ts';
 import { tableSection, wrapped, type Cell, type Column } from '../text/table.ts';
 import { terminalOf, type Terminal } from '../text/terminal.ts';
@@ -14,7 +14,7 @@ export async function inspect(
   options: { readonly json?: boolean; readonly deep?: boolean },
 ): Promise<number> {
   // Progress for each layer is shown only on a terminal. Elsewhere, the result is enough.
-  const progress = makeProgress(process.stderr, !process.stderr.isTTY, processMs);
+  const progress = makeProgress(stderr, !stderr.isTTY, processMs);
   const found = await inspectDisk(disk, options.deep === true, (text) => progress.step(text)).finally(() =>
     progress.end(),
   );
@@ -23,8 +23,7 @@ export async function inspect(
       ? `${JSON.stringify(found, undefined, 2)}\n`
       : inspectionTable(found, terminalOf(process.stdout, environment())),
   );
-  if (options.json !== true)
-    for (const problem of found.problems) process.stderr.write(`docker-preloader: ${disk}: ${oneLine(problem)}\n`);
+  if (options.json !== true) for (const problem of found.problems) tellLine(`docker-preloader: ${disk}: ${problem}`);
   return found.problems.length === 0 ? 0 : 1;
 }
 

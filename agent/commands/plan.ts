@@ -4,7 +4,7 @@ import { inPrivateMounts } from '../boot/private-mounts.ts';
 import { noDisk } from '../status/no-disk.ts';
 import { planDocument } from '../status/status-document.ts';
 import { states } from '../status/state.ts';
-import { oneLine } from '../text/one-line.ts';
+import { tellLine } from '../system/stderr.ts';
 
 /** Prints what `run` would do now. For that, disks are mounted in a namespace of our own. @returns the exit status */
 export async function printPlan(options: { readonly config?: string; readonly json?: boolean }): Promise<number> {
@@ -16,10 +16,10 @@ export async function printPlan(options: { readonly config?: string; readonly js
   if (options.json === true) {
     process.stdout.write(`${JSON.stringify(document)}\n`);
   } else {
-    for (const finding of result.findings) process.stderr.write(`${finding.code}: ${oneLine(finding.message)}\n`);
+    for (const finding of result.findings) tellLine(`${finding.code}: ${finding.message}`);
     const isEmpty = document.state === 'empty';
     const nothing = isEmpty ? `${noDisk(config)}; nothing to do` : 'nothing to do';
-    if (isEmpty && document.steps.length > 0) process.stderr.write(`${noDisk(config)}\n`);
+    if (isEmpty && document.steps.length > 0) tellLine(noDisk(config));
     const text = document.steps.length === 0 ? nothing : document.steps.map(({ text: step }) => step).join('\n');
     if (result.plan !== undefined) process.stdout.write(`${text}\n`);
   }

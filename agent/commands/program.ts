@@ -1,6 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option, type OutputConfiguration } from 'commander';
 import { DEFAULT_CONFIG_PATH } from '../config/config.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
+import { stderr, tellLine } from '../system/stderr.ts';
 import { endWithReader } from '../system/stdout-reader.ts';
 import { VERSION } from '../version.ts';
 import type { BootOrderOptions } from './boot-order.ts';
@@ -176,9 +177,12 @@ function refusing(usage: string): OutputConfiguration {
     text
       .replace(/^error: /, '')
       .trim()
-      .replaceAll('\n', ' ')
+      .replaceAll(/\n(?=\(Did you mean)/g, ' ')
       .replace(/\.$/, '');
-  return { outputError: (text, write) => write(`docker-preloader: ${line(text)}; ${usage} --help tells more\n`) };
+  return {
+    writeErr: (text) => stderr.write(text),
+    outputError: (text) => tellLine(`docker-preloader: ${line(text)}; ${usage} --help tells more`),
+  };
 }
 
 function wholeSeconds(text: string): number {

@@ -19,6 +19,7 @@ import { processMs } from '../system/clock.ts';
 import { isENOSYS, messageOf, PreloaderError } from '../system/errors.ts';
 import { megabytes } from '../text/megabytes.ts';
 import { piecesInMemory } from '../system/page-cache.ts';
+import { stderr, tellLine } from '../system/stderr.ts';
 import { plural } from '../text/plural.ts';
 
 /**
@@ -27,15 +28,15 @@ import { plural } from '../text/plural.ts';
  */
 export async function record(options: { readonly config?: string }): Promise<number> {
   const config = await readConfig(options.config);
-  const progress = makeProgress(process.stderr, !process.stderr.isTTY, processMs);
+  const progress = makeProgress(stderr, !stderr.isTTY, processMs);
   const list = await inPrivateMounts(config.mountRoot, async () => {
     const { disks } = await preload(config, { wait: false, change: 'never', quiet: true });
     return await listOf(disks, (text) => progress.step(text));
   }).finally(() => progress.end());
   const { files, bytes } = sizeOfList(list);
   process.stdout.write(textOf(list));
-  process.stderr.write(
-    `docker-preloader: ${megabytes(bytes)} of ${plural(files, 'file')} in ${plural(list.layers.length, 'layer')} are in memory\n`,
+  tellLine(
+    `docker-preloader: ${megabytes(bytes)} of ${plural(files, 'file')} in ${plural(list.layers.length, 'layer')} are in memory`,
   );
   return 0;
 }

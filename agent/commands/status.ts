@@ -10,6 +10,8 @@ import { states } from '../status/state.ts';
 import { statusTable } from '../status/status-table.ts';
 import { environment } from '../system/environment.ts';
 import { isEACCES, messageOf } from '../system/errors.ts';
+import { tellLine } from '../system/stderr.ts';
+import { oneLine } from '../text/one-line.ts';
 import { parseJson } from '../text/parse-json.ts';
 import { terminalOf } from '../text/terminal.ts';
 import { StatusChanges } from './status-changes.ts';
@@ -40,9 +42,9 @@ export async function printStatus(options: {
     } catch (error) {
       const left = options.watch === true || isEACCES(error) ? undefined : leftByApply(config);
       if (left !== undefined) return printLeft(left, options.json === true);
-      const text = `docker-preloader: ${noAnswer(config, error)}\n`;
+      const text = `docker-preloader: ${noAnswer(config, error)}`;
       // A watch goes on when the daemon restarts, but ends if no daemon answered from the beginning.
-      if (text !== before) process.stderr.write(text);
+      if (text !== before) tellLine(text);
       if (changes === undefined || before === '') {
         changes?.close();
         return 1;
@@ -75,9 +77,9 @@ function leftByApply(config: Config): Answer | undefined {
 }
 
 function printLeft({ status, text }: Answer, asJson: boolean): number {
-  const note = `no daemon runs: this is what docker-preloader apply found at ${status.phaseSince}\n`;
-  if (asJson) process.stderr.write(`docker-preloader: ${note}`);
-  process.stdout.write(asJson ? text : `${note}${statusTable(status, terminalOf(process.stdout, environment()))}`);
+  const note = oneLine(`no daemon runs: this is what docker-preloader apply found at ${status.phaseSince}`);
+  if (asJson) tellLine(`docker-preloader: ${note}`);
+  process.stdout.write(asJson ? text : `${note}\n${statusTable(status, terminalOf(process.stdout, environment()))}`);
   return states[status.state].exitStatus;
 }
 

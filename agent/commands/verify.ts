@@ -15,6 +15,7 @@ import { TAR_SPLIT } from '../docker/layer-db.ts';
 import { overlayPaths } from '../docker/layer-folders.ts';
 import { Store } from '../overlay2/store.ts';
 import { stateOf, states, type State } from '../status/state.ts';
+import { stderr } from '../system/stderr.ts';
 import { megabytes } from '../text/megabytes.ts';
 import { oneLine } from '../text/one-line.ts';
 import { plural } from '../text/plural.ts';
@@ -141,7 +142,7 @@ async function compareLayers(
   run: Preload,
 ): Promise<{ readonly findings: readonly Finding[]; readonly layers: number; readonly bytes: number }> {
   const places = [...run.disks.flatMap(layersOnDisk), ...usersLayers(run)];
-  const progress = makeProgress(process.stderr, !process.stderr.isTTY, processMs);
+  const progress = makeProgress(stderr, !stderr.isTTY, processMs);
   progress.expect(places.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
   const findings: Finding[] = [];
   let bytes = 0;

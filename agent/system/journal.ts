@@ -3,6 +3,7 @@ import { unitOfProcess } from './cgroup.ts';
 import { sendDatagram } from './datagram.ts';
 import { environment } from './environment.ts';
 import { messages, priorityOf, type EventName, type Priority } from '../messages/events.ts';
+import { stderr, tellLine } from './stderr.ts';
 import { oneLine } from '../text/one-line.ts';
 
 /** syslog(3) levels. */
@@ -31,7 +32,7 @@ export function log(
 ): void {
   const line = oneLine(message);
   if (isJournal() && sendEntry(name, line, fields, priority)) return;
-  process.stderr.write(process.stderr.isTTY ? `${line}\n` : `<${levels[priority]}>${line}\n`);
+  tellLine(stderr.isTTY ? line : `<${levels[priority]}>${line}`);
 }
 
 /**

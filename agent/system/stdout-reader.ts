@@ -1,5 +1,6 @@
 import { messageOf } from './errors.ts';
 import { poll, POLLERR, POLLHUP } from './poll.ts';
+import { tellLine } from './stderr.ts';
 
 const STDOUT = 1;
 
@@ -10,7 +11,7 @@ const STDOUT = 1;
 export function endWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
-    process.stderr.write(`docker-preloader: standard output could not be written: ${messageOf(error)}\n`);
+    tellLine(`docker-preloader: standard output could not be written: ${messageOf(error)}`);
     process.exit(1);
   });
 }

@@ -1,4 +1,5 @@
 import { megabytes } from './megabytes.ts';
+import { oneLine } from './one-line.ts';
 
 /** Reports how far a build has come. */
 export interface Progress {
@@ -9,18 +10,27 @@ export interface Progress {
   end(): void;
 }
 
+/** What it is written to: standard error, of which errors are ignored (system/stderr.ts). */
+interface Destination {
+  /** Whether it is a terminal on which a line can be drawn over. */
+  readonly canRedraw: boolean;
+  readonly columns: number | undefined;
+  write(text: string): unknown;
+}
+
 const REDRAW_MS = 200;
 
 /**
- * On a terminal, one line that is updated with the rate and the remaining time. Otherwise, a plain line for each step.
+ * On a terminal, one line that is updated with the rate and the remaining time. Elsewhere, and on a terminal that cannot
+ * do that, a plain line for each step.
  */
-export function makeProgress(stream: NodeJS.WriteStream, quiet: boolean, nowMs: () => number): Progress {
+export function makeProgress(stream: Destination, quiet: boolean, nowMs: () => number): Progress {
   let total = 0;
   let done = 0;
   let step = '';
   let drawn = 0;
   const start = nowMs();
-  const live = stream.isTTY && !quiet;
+  const live = stream.canRedraw && !quiet;
   const draw = (): void => {
     drawn = nowMs();
     const seconds = (drawn - start) / 1000;
@@ -35,9 +45,9 @@ export function makeProgress(stream: NodeJS.WriteStream, quiet: boolean, nowMs: 
       total = totalBytes;
     },
     step: (text) => {
-      step = text;
+      step = oneLine(text);
       if (live) draw();
-      else if (!quiet) stream.write(`${text}\n`);
+      else if (!quiet) stream.write(`${step}\n`);
     },
     read: (bytes) => {
       done += bytes;
