@@ -1,6 +1,6 @@
 import { readConfig } from '../config/read-config.ts';
 import { preload } from '../boot/preload.ts';
-import { syncStore } from '../overlay2/sync-store.ts';
+import { storeIn } from '../boot/image-store.ts';
 import { statusDocument } from '../status/status-document.ts';
 import { eventsOf, logEvents } from '../status/journal-entries.ts';
 import { noDisk } from '../status/no-disk.ts';
@@ -46,7 +46,7 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   const before = isJournal() ? lastStatus(config) : undefined;
   publish(config, status, 'apply');
   // If there is a daemon, it syncs after Docker may start.
-  if (!settled && result.dataRoot !== undefined) await syncStore(result.dataRoot);
+  if (!settled && result.dataRoot !== undefined) await storeIn(result.dataRoot).sync();
   const events = eventsOf(status, before);
   if (isJournal()) logEvents(events);
   else {

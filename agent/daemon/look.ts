@@ -1,9 +1,7 @@
-import { existsSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
-import { ledgerFolder } from '../overlay2/ledger.ts';
+import { storeIn } from '../boot/image-store.ts';
 import { preload, type Before, type Preload } from '../boot/preload.ts';
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
-import { takeLock } from '../overlay2/store-lock.ts';
 import { effectOf } from '../messages/finding.ts';
 import type { CurrentStatus } from '../status/current.ts';
 import { statusDocument } from '../status/status-document.ts';
@@ -74,11 +72,8 @@ export class Look {
    * What a run would do now. It takes the lock, because docker.service's `apply` may be changing the store just now.
    */
   async run(): Promise<Preload> {
-    const dataRoot = this.#dataRoot;
-    const lock =
-      dataRoot !== undefined && existsSync(ledgerFolder(dataRoot))
-        ? await takeLock(dataRoot).catch(() => undefined)
-        : undefined;
+    const store = this.#dataRoot === undefined ? undefined : storeIn(this.#dataRoot);
+    const lock = store?.isKnown() === true ? await store.lock().catch(() => undefined) : undefined;
     try {
       return await preload(this.#config, { wait: false, change: 'never', quiet: true, before: this.#before() });
     } finally {

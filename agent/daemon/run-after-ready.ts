@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
 import type { Preload } from '../boot/preload.ts';
-import { syncStore } from '../overlay2/sync-store.ts';
+import { storeIn } from '../boot/image-store.ts';
 import { bootRecord } from '../status/boot-times.ts';
 import { CurrentStatus } from '../status/current.ts';
 import { planDocument } from '../status/status-document.ts';
@@ -53,7 +53,7 @@ export async function serve(start: Start, status: StatusDocument, written: strin
     // Syncing blocks this process while it lasts, and is less urgent than reading ahead.
     await Promise.race([reading, delay(SYNC_WITHIN_MS)]);
     current.enter('sync');
-    await syncStore(result.dataRoot);
+    await storeIn(result.dataRoot).sync();
     const difference = await compareWithService(config, result.dataRoot);
     if (difference !== undefined) {
       logEvents([findingEvent(difference)]);

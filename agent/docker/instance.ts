@@ -1,5 +1,6 @@
 import { lstatSync } from 'node:fs';
 import { deviceNumberOf } from '../system/block-devices.ts';
+import { PreloaderError } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { isFileLocked } from '../system/lock.ts';
 
@@ -17,6 +18,16 @@ export function isDockerRunning(dataRoot: string): boolean {
  */
 export function lastStarted(dataRoot: string): number | undefined {
   return lstatSync(volumes(dataRoot), { throwIfNoEntry: false })?.mtimeMs;
+}
+
+/** A plan is for the store as it was read; a dockerd that was started may have changed that since. */
+export class DockerStarted extends PreloaderError {
+  constructor(dataRoot: string) {
+    super(
+      'DOCKER_RUNNING',
+      `${dataRoot}: no dockerd that is started while the store is changed expected, found one that was; stop it, and try again`,
+    );
+  }
 }
 
 /**

@@ -45,7 +45,7 @@ function validImages(
 
 /** The names that dockerd has for each image, as they were found or as the run has left them. */
 function dockerNames({ plan, store, applied }: Preload): Map<ImageID, string[]> {
-  const references = new Map<string, ImageID | undefined>(store?.referenceStore.references);
+  const references = new Map<string, ImageID | undefined>(store?.references);
   if (applied)
     for (const step of plan?.steps ?? [])
       if (step.do === 'write-references') for (const [name, id] of step.changes) references.set(name, id);

@@ -35,15 +35,15 @@ async function loadedBy(file: string): Promise<string[]> {
 
 /** Each costs every boot. What is needed only after READY, or only with a configuration file, is imported when it is needed. */
 const toReady = [
-  ['boot', 'discover missing-disks mount-disks preload timings wait'],
+  ['boot', 'discover fill-store image-store load-disk missing-disks mount-disks preload timings wait'],
   ['commands', 'run'],
   ['config', 'config label read-config required'],
-  ['disk', 'disk-fault folder-reader limits manifest read-disk superblock'],
+  ['disk', 'disk-fault folder-reader limits manifest read-disk read-tar-split superblock'],
   ['docker', 'daemon-config ids image-config instance layer-db layer-folders reference-store reference'],
   ['merge', 'merge-references offer'],
   ['messages', 'codes finding'],
   ['overlay2/apply', 'apply-steps layer-records modes'],
-  ['overlay2', 'check-result copy-tar-split ledger'],
+  ['overlay2', 'check-result copy-tar-split ledger overlay2-store'],
   ['overlay2/plan', 'content-after distribution-steps image-steps kept-findings layer-steps leaving-images'],
   ['overlay2/plan', 'leaving-layers ledger-steps linked-layers make-plan pin-steps plan-with-room removal-steps'],
   ['overlay2/plan', 'restored room wanted-images whose'],

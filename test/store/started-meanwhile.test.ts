@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { apply, DockerStarted } from '../../agent/overlay2/apply/apply-steps.ts';
+import { apply } from '../../agent/overlay2/apply/apply-steps.ts';
+import { DockerStarted } from '../../agent/docker/instance.ts';
 import { defaultConfig } from '../../agent/config/config.ts';
 import { readLedger } from '../../agent/overlay2/ledger.ts';
 import { plan } from '../../agent/overlay2/plan/make-plan.ts';

@@ -5,8 +5,7 @@ import { FILE, FOLDER, HOME_MODE, LINKS_MODE, PRIVATE_FILE, PRIVATE_FOLDER } fro
 import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames } from '../../docker/layer-folders.ts';
 import type { ImageID } from '../../docker/ids.ts';
 import { OWN_IMAGE_SEC } from '../../docker/image-config.ts';
-import { isDockerRunning, lastStarted } from '../../docker/instance.ts';
-import { PreloaderError } from '../../system/errors.ts';
+import { DockerStarted, isDockerRunning, lastStarted } from '../../docker/instance.ts';
 import {
   ensureFolder,
   isDirectory,
@@ -33,16 +32,6 @@ const adds: ReadonlySet<Step['do']> = new Set([
   'store-image',
   'write-distribution',
 ]);
-
-/** A plan is for the store as it was read; dockerd may have changed that since. */
-export class DockerStarted extends PreloaderError {
-  constructor(dataRoot: string) {
-    super(
-      'DOCKER_RUNNING',
-      `${dataRoot}: no dockerd that is started while the store is changed expected, found one that was; stop it, and try again`,
-    );
-  }
-}
 
 /**
  * Carries out a plan's steps on the store: the only place that writes to it. It may be killed between any two calls:

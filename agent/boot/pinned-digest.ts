@@ -1,0 +1,16 @@
+import { requiredDigests, type Required } from '../config/required.ts';
+import { readPinnedDisk } from '../disk/pinned-reader.ts';
+import { checkTarSplit } from '../disk/read-tar-split.ts';
+
+/** What tells the manifest's digest of a device with a pinned label, or undefined where it is not whole: all of it is read. */
+export function pinnedDigestOn(required: readonly Required[]): (label: string, path: string) => string | undefined {
+  return (label, path) => {
+    try {
+      const { layers, manifestDigest } = readPinnedDisk(label, path, requiredDigests(required, label) ?? []);
+      for (const { tarSplit } of layers.values()) if (tarSplit !== undefined) checkTarSplit({ ...tarSplit, label });
+      return manifestDigest;
+    } catch {
+      return undefined;
+    }
+  };
+}

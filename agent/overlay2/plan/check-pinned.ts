@@ -1,0 +1,30 @@
+import type { DiskContent } from '../../disk/read-disk.ts';
+import { checkTarSplit } from '../../disk/read-tar-split.ts';
+import type { Step } from './steps.ts';
+
+export interface PinnedOptions {
+  /** Whether the steps are about to be carried out. */
+  readonly willChange: boolean;
+  /** Disks as a look before this one has read them: what they have was compared then. */
+  readonly compared: ReadonlySet<DiskContent>;
+}
+
+/**
+ * Whether the tar-splits of pinned disks are what they should be, also those that the store has already. Those that are
+ * about to be copied are compared then. @throws DiskFault
+ */
+export function checkPinned(
+  disks: readonly DiskContent[],
+  steps: readonly Step[],
+  { willChange, compared }: PinnedOptions,
+): void {
+  const copies = new Set(
+    steps.flatMap((step) => (step.do === 'record-layer' && step.tarSplit !== undefined ? [step.tarSplit] : [])),
+  );
+  for (const disk of disks) {
+    for (const { label, tarSplit } of disk.layers.values()) {
+      if (tarSplit !== undefined && (copies.has(tarSplit) ? !willChange : !compared.has(disk)))
+        checkTarSplit({ ...tarSplit, label });
+    }
+  }
+}
