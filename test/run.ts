@@ -19,6 +19,7 @@ const stages: Readonly<Record<string, Stage>> = {
   unit: {
     about: 'units, by tables and by properties',
     files: [
+      'test/*.test.ts',
       'test/{boot,boot-order,builder,commands,config,daemon,disk,docker,messages,merge,overlay2}/**/*.test.ts',
       'test/{packaging,status,streams,support,system,text,verify}/**/*.test.ts',
     ],

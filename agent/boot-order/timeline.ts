@@ -150,7 +150,7 @@ function reason(document: BootDocument, id: string, startUsec: number): { readon
 function agentSteps({ boot }: BootDocument, start: FirstStart, critical: boolean): TimelineEntry[] {
   const of = start.byApply ? APPLY : AGENT;
   if (boot === null) return [];
-  const process: TimelineEntry[] =
+  const started: TimelineEntry[] =
     start.execUsec > start.startUsec
       ? [
           {
@@ -190,7 +190,7 @@ function agentSteps({ boot }: BootDocument, start: FirstStart, critical: boolean
       critical: false,
     }));
   return [
-    ...process,
+    ...started,
     ...phases,
     ...mounts,
     { kind: 'step', name: `READY (${boot.state})`, of, startUsec: boot.readyUsec, endUsec: boot.readyUsec, critical },

@@ -7,10 +7,9 @@ import { noDisk } from '../status/no-disk.ts';
 import { hasBeenReady } from '../status/boot-times.ts';
 import { lastStatus, publish } from '../status/publish.ts';
 import { states } from '../status/state.ts';
-import { monotonicUsec } from '../system/clock.ts';
+import { endAfter, monotonicUsec } from '../system/clock.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { isJournal } from '../system/journal.ts';
-import { systemCall } from '../system/libc.ts';
 import { endWithReader } from '../system/stdout-reader.ts';
 
 export interface ApplyOptions {
@@ -30,9 +29,9 @@ export interface ApplyOptions {
  */
 export async function applyOnce(options: ApplyOptions): Promise<number> {
   // Any call may hang. SIGALRM ends the process wherever it is, which does not harm the store.
-  systemCall('alarm', options.timeout);
+  endAfter(options.timeout);
   const config = await readConfig(options.config);
-  systemCall('alarm', Math.ceil(options.timeout + config.deviceTimeoutSec));
+  endAfter(options.timeout + config.deviceTimeoutSec);
   const settled = hasBeenReady(config);
   const result = await preload(config, { wait: !settled, change: 'stopped' });
   if (result.isDockerRunning && result.plan !== undefined && result.plan.steps.length > 0) {

@@ -1,7 +1,6 @@
-import { closeSync, openSync } from 'node:fs';
 import { messageOf } from '../system/errors.ts';
-import { systemCall } from '../system/libc.ts';
 import { log } from '../system/journal.ts';
+import { syncFilesystem } from '../system/sync-filesystem.ts';
 import { readLedger, writeLedger } from './ledger.ts';
 import { takeLock } from './store-lock.ts';
 
@@ -16,12 +15,7 @@ export async function syncStore(dataRoot: string): Promise<void> {
     if (state !== 'read' || ledger.synced || ledger.next !== undefined) return;
     const lock = await takeLock(dataRoot);
     try {
-      const fd = openSync(dataRoot, 'r');
-      try {
-        systemCall('syncfs', fd);
-      } finally {
-        closeSync(fd);
-      }
+      syncFilesystem(dataRoot);
       // Under the lock the ledger is still the one that was read.
       const now = readLedger(dataRoot);
       if (now.state === 'read' && now.ledger.next === undefined) writeLedger(dataRoot, { ...now.ledger, synced: true });

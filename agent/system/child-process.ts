@@ -6,6 +6,8 @@ import {
   type ChildProcessWithoutNullStreams,
 } from 'node:child_process';
 
+export type RunningProgram = ChildProcess;
+
 /** What a program is run with. */
 export interface RunOptions {
   /** `inherit` for our own standard input; otherwise it has none. */
@@ -81,6 +83,6 @@ export function startFilter(program: string, args: readonly string[]): ChildProc
  * Starts a program that runs beside us, without standard input. An error event tells that it could not be started.
  * @param output the descriptor that its output and errors go to, or `pipe` for streams
  */
-export function startProgram(program: string, args: readonly string[], output: number | 'pipe'): ChildProcess {
+export function startProgram(program: string, args: readonly string[], output: number | 'pipe'): RunningProgram {
   return spawn(program, args, { stdio: ['ignore', output, output] });
 }

@@ -50,3 +50,8 @@ export function wallMs(): number {
 export function wallTime(): string {
   return new Date().toISOString();
 }
+
+/** Ends this process by SIGALRM after so many seconds, whatever it does then; a later call counts anew (alarm(2)). */
+export function endAfter(seconds: number): void {
+  systemCall('alarm', Math.ceil(seconds));
+}

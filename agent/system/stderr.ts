@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { oneLine } from '../text/one-line.ts';
+import { pause } from './clock.ts';
 import { environment } from './environment.ts';
 import { isEWOULDBLOCK } from './errors.ts';
 
@@ -35,14 +36,13 @@ export const stderr: Stderr = {
   },
   write(text) {
     const bytes = Buffer.from(text);
-    const cell = new Int32Array(new SharedArrayBuffer(4));
     let waitedMs = 0;
     for (let done = 0; done < bytes.length;) {
       try {
         done += writeSync(STDERR, bytes, done);
       } catch (error) {
         if (!isEWOULDBLOCK(error) || waitedMs >= PATIENCE_MS) return;
-        Atomics.wait(cell, 0, 0, RETRY_MS);
+        pause(RETRY_MS);
         waitedMs += RETRY_MS;
       }
     }

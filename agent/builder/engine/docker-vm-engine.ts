@@ -1,10 +1,9 @@
-import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, existsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pipeline } from 'node:stream/promises';
-import { startProgram } from '../../system/child-process.ts';
+import { startProgram, type RunningProgram } from '../../system/child-process.ts';
 import { after } from '../../system/clock.ts';
 import { isENOENT, messageOf, PreloaderError } from '../../system/errors.ts';
 import { hasKvm } from '../../system/kvm.ts';
@@ -42,7 +41,7 @@ export async function buildWithDockerVm(
         `--vm ${guest}: expected the files ${GUEST_FILES.join(', ')}, found no ${name}; agent/builder/README.md says how to make them`,
       );
   }
-  let qemu: ChildProcess | undefined;
+  let qemu: RunningProgram | undefined;
   const workplace = makeWorkplace(options.output, { beforeRemoval: () => qemu?.kill('SIGKILL') });
   try {
     const files = options.archives.map(({ path }, index) => asFile(path, workplace, index, progress));
@@ -130,7 +129,7 @@ function qemuArguments(guest: string, workplace: Workplace, archives: readonly s
 }
 
 async function listen(
-  qemu: ChildProcess,
+  qemu: RunningProgram,
   progress: Progress,
 ): Promise<{ readonly blocks: number; readonly label: string }> {
   progress.step('booting the virtual machine');

@@ -1,8 +1,7 @@
-import type { ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startProgram } from '../../system/child-process.ts';
+import { startProgram, type RunningProgram } from '../../system/child-process.ts';
 import { delay, monotonicUsec, pause } from '../../system/clock.ts';
 import { isENOENT, messageOf, PreloaderError } from '../../system/errors.ts';
 import { readTextIfThere } from '../../system/files.ts';
@@ -18,7 +17,7 @@ export class PrivateDockerd {
   readonly #dataRoot: string;
   /** In the system's temporary folder, because a unix socket's path may be at most 107 bytes long. */
   readonly #runtime: string;
-  readonly #process: ChildProcess;
+  readonly #process: RunningProgram;
   #failure: Error | undefined;
 
   constructor(dataRoot: string) {

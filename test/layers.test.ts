@@ -1,0 +1,265 @@
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { circles, doorProblems, parseRooms, roomProblems, writers, type Sources } from './support/layer-rules.ts';
+import { parseSource } from './support/source.ts';
+
+const root = path.resolve(import.meta.dirname, '..');
+const readme = readFileSync(path.join(root, 'agent/README.md'), 'utf8');
+
+const parsed = (texts: Readonly<Record<string, string>>): Sources =>
+  new Map(Object.entries(texts).map(([file, text]) => [file, parseSource(file, text)]));
+
+const agent: Sources = parsed(
+  Object.fromEntries(
+    globSync('agent/**/*.ts', { cwd: root }).map((file) => [file, readFileSync(path.join(root, file), 'utf8')]),
+  ),
+);
+
+/** The files of system/ that write for others, each with what it has that only reads. */
+const reading = {
+  'agent/system/files.ts': [
+    'readTextIfThere',
+    'readIfThere',
+    'namesIn',
+    'foldersIn',
+    'linkTarget',
+    'isDirectory',
+    'existingPart',
+    'readUntrusted',
+    'PIECE_BYTES',
+    'readPiece',
+  ],
+  'agent/system/lock.ts': ['isFileLocked', 'Lock'],
+  'agent/system/mount.ts': ['MountPoint', 'readMounts', 'parseMountInfo'],
+};
+
+/** Who may write to dockerd's store, and mount disks or take them away. */
+const writesStore = [
+  'agent/boot/load-disk.ts',
+  'agent/boot/mount-disks.ts',
+  'agent/boot/private-mounts.ts',
+  'agent/overlay2/apply/apply-steps.ts',
+  'agent/overlay2/apply/layer-records.ts',
+  'agent/overlay2/copy-tar-split.ts',
+  'agent/overlay2/ledger.ts',
+  'agent/overlay2/store-choice.ts',
+  'agent/overlay2/store-lock.ts',
+];
+/** Who else may write in a guest: the status and its socket, and what `boot-order` is told to write. */
+const writesElsewhere = ['agent/commands/boot-order.ts', 'agent/status/publish.ts', 'agent/status/server.ts'];
+/** Who writes on the machine where disks and packages are made, and never in a guest. */
+const makers = ['agent/builder/', 'agent/packaging/', 'agent/streams/spool.ts'];
+
+describe('agent/', () => {
+  it('has rooms that import downwards only, as its README says', () =>
+    assert.deepEqual(roomProblems(agent, parseRooms(readme)), []));
+
+  it('has no circles of imports, between files or between folders', () => assert.deepEqual(circles(agent), []));
+
+  it('has one door to the operating system', () => assert.deepEqual(doorProblems(agent), []));
+
+  it('starts programs, reads the environment, calls foreign functions, and watches devices each in one file', () => {
+    const filesWith = (specifier: string): string[] =>
+      [...agent].filter(([, { imports }]) => imports.some((one) => one.specifier === specifier)).map(([file]) => file);
+    for (const specifier of ['node:child_process', 'execa'])
+      assert.deepEqual(filesWith(specifier), ['agent/system/child-process.ts'], specifier);
+    for (const specifier of ['koffi', 'bun:ffi'])
+      assert.deepEqual(filesWith(specifier), ['agent/system/libc.ts'], specifier);
+    assert.deepEqual(filesWith('chokidar'), ['agent/system/watch-devices.ts']);
+    const usersOf = (name: string): string[] =>
+      [...agent].filter(([, { globals }]) => globals.includes(name)).map(([file]) => file);
+    assert.deepEqual(usersOf('process.env'), ['agent/system/environment.ts']);
+    for (const name of ['Date.now', 'new Date()', 'performance', 'setTimeout', 'setInterval'])
+      assert.deepEqual(usersOf(name), ['agent/system/clock.ts'], name);
+  });
+
+  it('writes to the store where it is said to, and nowhere else', () => {
+    const found = [...writers(agent, reading).keys()]
+      .filter((file) => !makers.some((one) => file.startsWith(one)) && !file.startsWith('agent/system/'))
+      .toSorted();
+    assert.deepEqual(found, [...writesElsewhere, ...writesStore].toSorted());
+  });
+
+  it('has files written for others in system/ by two files, beside the standard streams', () =>
+    assert.deepEqual([...writers(agent, {}).keys()].filter((file) => file.startsWith('agent/system/')).toSorted(), [
+      'agent/system/copy-to-stdout.ts',
+      'agent/system/files.ts',
+      'agent/system/lock.ts',
+      'agent/system/stderr.ts',
+    ]));
+});
+
+describe('the rule of the rooms', () => {
+  const rule = '```layers\nlow:\nsystem: low\nhigh: low system\n```\n';
+  const rooms = parseRooms(rule);
+  const sound = {
+    'agent/low/a.ts': '',
+    'agent/system/a.ts': "import '../low/a.ts';",
+    'agent/high/a.ts': "import '../low/a.ts'; export * from '../system/a.ts';",
+  };
+
+  it('has nothing against imports downwards', () => assert.deepEqual(roomProblems(parsed(sound), rooms), []));
+
+  for (const [kind, text] of [
+    ['an import', "import { a } from '../high/a.ts';"],
+    ['an import for its effects', "import '../high/a.ts';"],
+    ['an import of a type', "import type { A } from '../high/a.ts';"],
+    ['a type by name', "import { type A } from '../high/a.ts';"],
+    ['an export', "export { a } from '../high/a.ts';"],
+    ['an export of a type', "export type { A } from '../high/a.ts';"],
+    ['an export of all', "export * from '../high/a.ts';"],
+    ['a lazy import', "const a = async () => (await import('../high/a.ts')).a;"],
+    ['a type of a lazy import', "let a: import('../high/a.ts').A;"],
+  ] as const) {
+    it(`complains of ${kind} upwards`, () =>
+      assert.deepEqual(roomProblems(parsed({ ...sound, 'agent/low/a.ts': text }), rooms), [
+        'agent/low/a.ts imports agent/high/a.ts: low may not import high',
+      ]));
+  }
+
+  it('complains of a room that it does not have, of one that is not there, and of what is allowed for nothing', () => {
+    assert.deepEqual(roomProblems(parsed({ ...sound, 'agent/new/a.ts': '' }), rooms), [
+      'agent/new/a.ts: its room new is not in the rule',
+    ]);
+    assert.deepEqual(roomProblems(parsed({ 'agent/low/a.ts': '', 'agent/system/a.ts': '' }), rooms), [
+      'high is in the rule, and there is none',
+      'system -> low is allowed, and nothing needs it',
+      'high -> low is allowed, and nothing needs it',
+      'high -> system is allowed, and nothing needs it',
+    ]);
+  });
+
+  it('cannot allow what is not below, and must be there', () => {
+    assert.throws(() => parseRooms('```layers\nlow: high\nhigh: low\n```\n'), {
+      message: 'low: expected rooms that stand below it, found high',
+    });
+    assert.throws(() => parseRooms('low:\n'), /expected a block/);
+    assert.throws(
+      () => parseRooms('```layers\nlow - high\n```\n'),
+      /expected 'room: rooms that it may import', found 'low - high'/,
+    );
+  });
+
+  it('cannot be got around by an import that is computed', () =>
+    assert.throws(
+      () => parsed({ 'agent/low/a.ts': 'await import(name);' }),
+      /agent\/low\/a.ts: expected each import to name/,
+    ));
+});
+
+describe('a circle', () => {
+  for (const [between, texts, found] of [
+    [
+      'two files that import types of each other',
+      {
+        'agent/low/a.ts': "import type { B } from './b.ts'; export type A = B;",
+        'agent/low/b.ts': "import type { A } from './a.ts'; export type B = A;",
+      },
+      ['agent/low/a.ts <-> agent/low/b.ts'],
+    ],
+    [
+      'three, one of them lazy',
+      {
+        'agent/low/a.ts': "import './b.ts';",
+        'agent/low/b.ts': "export * from './c.ts';",
+        'agent/low/c.ts': "await import('./a.ts');",
+      },
+      ['agent/low/a.ts <-> agent/low/b.ts <-> agent/low/c.ts'],
+    ],
+    ['a file and itself', { 'agent/low/a.ts': "import './a.ts';" }, ['agent/low/a.ts']],
+    [
+      'folders, where none is between files',
+      {
+        'agent/low/one/a.ts': "import '../two/a.ts';",
+        'agent/low/one/b.ts': '',
+        'agent/low/two/a.ts': '',
+        'agent/low/two/b.ts': "import type { A } from '../one/b.ts';",
+      },
+      ['agent/low/one <-> agent/low/two'],
+    ],
+    [
+      'no folder and those in it: it has what they stand on, and what puts them together',
+      {
+        'agent/low/a.ts': "import './one/a.ts';",
+        'agent/low/b.ts': '',
+        'agent/low/one/a.ts': "import '../b.ts';",
+      },
+      [],
+    ],
+    [
+      'nobody: two ways to one file',
+      {
+        'agent/low/a.ts': "import './b.ts'; import './c.ts';",
+        'agent/low/b.ts': "import './c.ts';",
+        'agent/low/c.ts': '',
+      },
+      [],
+    ],
+  ] as const) {
+    it(`between ${between}`, () => assert.deepEqual(circles(parsed(texts)), found));
+  }
+});
+
+describe('the door', () => {
+  for (const [text, problem] of [
+    ["import { spawn } from 'node:child_process';", 'starts programs by itself: node:child_process'],
+    ["import type { ChildProcess } from 'child_process';", 'starts programs by itself: child_process'],
+    ["const { execa } = await import('execa');", 'starts programs by itself: execa'],
+    ["process.getBuiltinModule('child_process');", 'starts programs by itself: child_process'],
+    ["import koffi from 'koffi';", 'calls foreign functions by itself: koffi'],
+    ["import { dlopen } from 'bun:ffi';", 'calls foreign functions by itself: bun:ffi'],
+    ["import { systemCall } from '../system/libc.ts';", 'calls foreign functions by itself: ../system/libc.ts'],
+    ["import { createRequire } from 'node:module';", 'loads what is not imported by itself: node:module'],
+    ["import { env } from 'node:process';", 'reads the environment by itself: node:process'],
+    ["process.env['PATH'];", 'reads the environment by itself: process.env'],
+    ["process['env'];", 'reads the environment by itself: process.env'],
+    ['const { env } = process;', 'reads the environment by itself: process.*'],
+    ['process.hrtime();', 'reads the clock by itself: process.hrtime'],
+    ['performance.now();', 'reads the clock by itself: performance'],
+    ['Date.now();', 'reads the clock by itself: Date.now'],
+    ['new Date();', 'reads the clock by itself: new Date()'],
+    ['Date();', 'reads the clock by itself: new Date()'],
+    ['setTimeout(act, 1);', 'reads the clock by itself: setTimeout'],
+    ['const wait = setInterval;', 'reads the clock by itself: setInterval'],
+    ["import { setTimeout } from 'node:timers/promises';", 'reads the clock by itself: node:timers/promises'],
+    ['Atomics.wait(cell, 0, 0, 1);', 'reads the clock by itself: Atomics.wait'],
+    ["import { watch } from 'node:fs';", 'watches by itself: node:fs'],
+    ["import * as fs from 'fs';", 'watches by itself: fs'],
+    ["import { watch } from 'node:fs/promises';", 'watches by itself: node:fs/promises'],
+    ["import { watch } from 'chokidar';", 'watches by itself: chokidar'],
+  ] as const) {
+    it(`is asked for: ${text}`, () => {
+      assert.ok(doorProblems(parsed({ 'agent/builder/a.ts': text })).includes(`agent/builder/a.ts ${problem}`));
+      assert.deepEqual(doorProblems(parsed({ 'agent/system/a.ts': text })), []);
+    });
+  }
+
+  for (const text of [
+    "import { readFileSync } from 'node:fs';",
+    "import { setImmediate } from 'node:timers/promises';",
+    'new Date(0); Date.parse(text); let at: Date;',
+    'socket.setTimeout(1); const is = { env: 1, performance: 2 }; is.env;',
+    'process.exit(process.pid);',
+  ])
+    it(`is not needed for: ${text}`, () => assert.deepEqual(doorProblems(parsed({ 'agent/builder/a.ts': text })), []));
+});
+
+describe('who writes', () => {
+  const system = { 'agent/system/files.ts': ['readTextIfThere'] };
+  for (const [text, names] of [
+    ["import { mkdirSync, readFileSync } from 'node:fs';", ['mkdirSync']],
+    ["import { rm as remove } from 'fs/promises';", ['rm']],
+    ["import fs from 'node:fs';", ['node:fs']],
+    ["import { readTextIfThere, replaceFile } from '../system/files.ts';", ['replaceFile']],
+    ["const { replaceFile } = await import('../system/files.ts');", ['../system/files.ts']],
+    ['openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW);', ['O_WRONLY']],
+    ["const file = await open(path, 'r+');", ['r+']],
+    ["import { openSync, lstatSync } from 'node:fs'; openSync(path, 'r'); openSync(path, constants.O_RDONLY);", []],
+    ["import { readTextIfThere } from '../system/files.ts';", []],
+  ] as const) {
+    it(`is seen: ${text}`, () =>
+      assert.deepEqual(writers(parsed({ 'agent/boot/a.ts': text }), system).get('agent/boot/a.ts') ?? [], names));
+  }
+});

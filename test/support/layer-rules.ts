@@ -1,0 +1,189 @@
+import path from 'node:path';
+import type { Source } from './source.ts';
+
+/** Files by their path in the repository, with what they have from elsewhere. */
+export type Sources = ReadonlyMap<string, Source>;
+
+/** Rooms from the lowest to the highest, each with those that it may import. */
+export type Rooms = ReadonlyMap<string, readonly string[]>;
+
+const ROOT = 'agent';
+/** The only room that may use what only the operating system has. */
+const DOOR = 'agent/system/';
+
+/** Reads the rooms' rule. @throws Error where there is none, or a room may import one that is not below it */
+export function parseRooms(markdown: string): Rooms {
+  const block = /^```layers\n(.*?)^```$/ms.exec(markdown)?.[1];
+  if (block === undefined) throw new Error('expected a block that begins with ```layers, found none');
+  const rooms = new Map<string, readonly string[]>();
+  for (const line of block.trimEnd().split('\n')) {
+    const [, room, list] = /^([\w.-]+):((?: [\w.-]+)*)$/.exec(line) ?? [];
+    if (room === undefined) throw new Error(`expected 'room: rooms that it may import', found '${line}'`);
+    const below = (list ?? '').split(' ').slice(1);
+    const above = below.find((name) => !rooms.has(name));
+    if (above !== undefined) throw new Error(`${room}: expected rooms that stand below it, found ${above}`);
+    rooms.set(room, below);
+  }
+  return rooms;
+}
+
+/** Imports between rooms that the rule does not allow, files in no room, and what the rule allows for nothing. */
+export function roomProblems(sources: Sources, rooms: Rooms): string[] {
+  const problems: string[] = [];
+  const unused = new Set([...rooms].flatMap(([room, below]) => below.map((name) => `${room} -> ${name}`)));
+  for (const [file, imported] of filesImportedBy(sources)) {
+    const room = roomOf(file);
+    if (!rooms.has(room)) problems.push(`${file}: its room ${room} is not in the rule`);
+    for (const other of imported) {
+      const to = roomOf(other);
+      unused.delete(`${room} -> ${to}`);
+      if (to !== room && rooms.get(room)?.includes(to) !== true)
+        problems.push(`${file} imports ${other}: ${room} may not import ${to}`);
+      if (!sources.has(other)) problems.push(`${file} imports ${other}, which is not there`);
+    }
+  }
+  const there = new Set([...sources.keys()].map((file) => roomOf(file)));
+  for (const room of rooms.keys()) if (!there.has(room)) problems.push(`${room} is in the rule, and there is none`);
+  return [...problems, ...[...unused].map((edge) => `${edge} is allowed, and nothing needs it`)];
+}
+
+/**
+ * Circles between files, and between folders: each once, as the names on it. A folder has beside those in it what they
+ * stand on, and what puts them together.
+ */
+export function circles(sources: Sources): string[] {
+  const files = filesImportedBy(sources);
+  const folders = new Map<string, Set<string>>();
+  for (const [file, imported] of files) {
+    const from = folderOf(file);
+    const to = folders.get(from) ?? new Set();
+    for (const other of imported) if (!isWithin(from, folderOf(other))) to.add(folderOf(other));
+    folders.set(from, to);
+  }
+  return [...circlesIn(files), ...circlesIn(folders)];
+}
+
+/** What only `system/` may do: start programs, call foreign functions, read the environment, the clock, and watch. */
+export function doorProblems(sources: Sources): string[] {
+  const problems: string[] = [];
+  for (const [file, { imports, globals }] of sources) {
+    if (file.startsWith(DOOR)) continue;
+    for (const { specifier, names } of imports) {
+      const why =
+        doorOf(specifier, names) ??
+        (resolved(file, specifier) === `${DOOR}libc.ts` ? 'calls foreign functions' : undefined);
+      if (why !== undefined) problems.push(`${file} ${why} by itself: ${specifier}`);
+    }
+    for (const name of globals) {
+      const why = globalDoors.find(([pattern]) => pattern.test(name))?.[1];
+      if (why !== undefined) problems.push(`${file} ${why} by itself: ${name}`);
+    }
+  }
+  return problems;
+}
+
+const moduleDoors: Readonly<Record<string, string>> = {
+  child_process: 'starts programs',
+  cluster: 'starts programs',
+  worker_threads: 'starts threads',
+  execa: 'starts programs',
+  koffi: 'calls foreign functions',
+  'bun:ffi': 'calls foreign functions',
+  process: 'reads the environment',
+  perf_hooks: 'reads the clock',
+  chokidar: 'watches',
+};
+/** Of these modules a part is for all, by name. */
+const partDoors: Readonly<Record<string, readonly [part: RegExp, why: string]>> = {
+  fs: [/^(watch|watchFile|unwatchFile|promises|default)$/, 'watches'],
+  'fs/promises': [/^(watch|default)$/, 'watches'],
+  module: [/^(?!builtinModules$)/, 'loads what is not imported'],
+  os: [/^(uptime|default)$/, 'reads the clock'],
+  timers: [/^(?!setImmediate$)/, 'reads the clock'],
+  'timers/promises': [/^(?!setImmediate$)/, 'reads the clock'],
+};
+const globalDoors: readonly (readonly [name: RegExp, why: string])[] = [
+  [/^process\.(env|\*)$/, 'reads the environment'],
+  [/^(Bun|Deno|globalThis\..*|global)$/, 'takes what one runtime has'],
+  [
+    /^process\.(dlopen|binding|getBuiltinModule)$|^(require|createRequire|eval|Function)$/,
+    'loads what is not imported',
+  ],
+  [/^process\.(hrtime|uptime)$|^(Date\.now|new Date\(\)|performance)$/, 'reads the clock'],
+  [/^(setTimeout|setInterval|Atomics\.(wait|waitAsync|\*)|AbortSignal\.timeout)$/, 'reads the clock'],
+];
+
+function doorOf(specifier: string, names: readonly string[] | undefined): string | undefined {
+  const name = specifier.replace(/^node:/, '');
+  const [part, why] = partDoors[name] ?? [];
+  if (part !== undefined && (names === undefined || names.some((one) => part.test(one)))) return why;
+  return moduleDoors[name];
+}
+
+/** Names of node:fs that change a filesystem, with and without `Sync`. */
+const WRITING =
+  /^(f|l)?(chmod|chown|utimes|truncate|sync|datasync)(Sync)?$|^(appendFile|copyFile|cp|createWriteStream|link|mkdir|mkdtemp|mkdtempDisposable|rename|rm|rmdir|symlink|unlink|write|writev|writeFile|promises|default)(Sync)?$/;
+
+/**
+ * The files that can change a filesystem or what is mounted, each with the names by which it does.
+ * @param reading of files that write for others, what only reads
+ */
+export function writers(sources: Sources, reading: Readonly<Record<string, readonly string[]>>): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const [file, { imports, writeFlags }] of sources) {
+    const names = imports.flatMap(({ specifier, names: taken }) => {
+      if (/^(node:)?fs(\/promises)?$/.test(specifier))
+        return taken?.filter((name) => WRITING.test(name)) ?? [specifier];
+      const only = reading[resolved(file, specifier) ?? ''];
+      return only === undefined ? [] : (taken?.filter((name) => !only.includes(name)) ?? [specifier]);
+    });
+    if (names.length + writeFlags.length > 0) found.set(file, [...names, ...writeFlags].toSorted());
+  }
+  return found;
+}
+
+function filesImportedBy(sources: Sources): Map<string, Set<string>> {
+  return new Map(
+    [...sources].map(([file, { imports }]) => [
+      file,
+      new Set(imports.flatMap(({ specifier }) => resolved(file, specifier) ?? [])),
+    ]),
+  );
+}
+
+/** The source that an import leads to; undefined where it is a package's or the runtime's, or is data. */
+const resolved = (file: string, specifier: string): string | undefined =>
+  /^\..*\.ts$/.test(specifier) ? path.posix.join(path.posix.dirname(file), specifier) : undefined;
+
+/** A file that lies in no folder of agent/ is a room of its own. */
+const roomOf = (file: string): string => file.split('/')[file.startsWith(`${ROOT}/`) ? 1 : 0] ?? file;
+const folderOf = (file: string): string => (path.posix.dirname(file) === ROOT ? file : path.posix.dirname(file));
+
+/** Whether one folder is the other, or lies in it. */
+const isWithin = (one: string, other: string): boolean =>
+  `${one}/`.startsWith(`${other}/`) || `${other}/`.startsWith(`${one}/`);
+
+/** Tarjan's strongly connected components with more than one node, or with a node that leads to itself. */
+function circlesIn(graph: ReadonlyMap<string, ReadonlySet<string>>): string[] {
+  const numbers = new Map<string, number>();
+  const lowest = new Map<string, number>();
+  const stack: string[] = [];
+  const found: string[] = [];
+  const visit = (node: string): number => {
+    const number = numbers.size;
+    numbers.set(node, number);
+    lowest.set(node, number);
+    stack.push(node);
+    for (const next of graph.get(node) ?? []) {
+      const low = numbers.has(next) ? (stack.includes(next) ? numbers.get(next) : undefined) : visit(next);
+      if (low !== undefined) lowest.set(node, Math.min(lowest.get(node) ?? number, low));
+    }
+    if (lowest.get(node) === number) {
+      const component = stack.splice(stack.indexOf(node));
+      if (component.length > 1 || graph.get(node)?.has(node) === true) found.push(component.toSorted().join(' <-> '));
+    }
+    return lowest.get(node) ?? number;
+  };
+  for (const node of graph.keys()) if (!numbers.has(node)) visit(node);
+  return found;
+}

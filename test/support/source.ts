@@ -1,0 +1,129 @@
+import { parseSync } from 'oxc-parser';
+
+/** A file that another file imports, or a module of the runtime or a package. */
+interface Import {
+  /** As it is written. */
+  readonly specifier: string;
+  /** What is taken of it by name; undefined where the whole is at hand, as with `import *` or `import()`. */
+  readonly names: readonly string[] | undefined;
+}
+
+/** What a file has from elsewhere: what it imports, types included, and what is there without an import. */
+export interface Source {
+  readonly imports: readonly Import[];
+  /** Globals by name, with what is taken of them: `setTimeout`, `process.env`, `Date.now`, `new Date()`. */
+  readonly globals: readonly string[];
+  /** How files are opened for writing: flags by name, or the second argument of `open` where that is a text. */
+  readonly writeFlags: readonly string[];
+}
+
+interface Node {
+  readonly type: string;
+  readonly [key: string]: unknown;
+}
+
+/** Objects of which only what is taken of them counts. */
+const TAKEN_FROM = new Set(['process', 'Date', 'Atomics', 'AbortSignal', 'globalThis']);
+
+/** @throws Error where the text is no TypeScript, or imports what cannot be read off it */
+export function parseSource(file: string, text: string): Source {
+  const { program, errors } = parseSync(file, text);
+  if (errors[0] !== undefined) throw new Error(`${file}: ${errors[0].message}`);
+  const imports: Import[] = [];
+  const globals: string[] = [];
+  const writeFlags: string[] = [];
+  const importOf = (source: unknown, names: readonly string[] | undefined): void => {
+    const specifier = literalOf(source);
+    if (specifier === undefined)
+      throw new Error(`${file}: expected each import to name its module, found a computed one`);
+    imports.push({ specifier, names });
+  };
+  const visit = (node: Node, parent: Node | undefined, key: string): void => {
+    switch (node.type) {
+      case 'ImportDeclaration':
+        importOf(node['source'], namesOf(node['specifiers']));
+        return;
+      case 'ExportNamedDeclaration':
+        if (node['source'] !== null) {
+          importOf(node['source'], namesOf(node['specifiers']));
+          return;
+        }
+        break;
+      case 'ExportAllDeclaration':
+      case 'ImportExpression':
+      case 'TSImportType':
+        importOf(node['source'], undefined);
+        break;
+      case 'CallExpression':
+        if (isRequire(node['callee'])) importOf(first(node['arguments']), undefined);
+        if (nameOf(node['callee']) === 'Date') globals.push('new Date()');
+        writeFlags.push(...openFlags(node));
+        break;
+      case 'NewExpression':
+        if (nameOf(node['callee']) === 'Date' && first(node['arguments']) === undefined) globals.push('new Date()');
+        break;
+      case 'MemberExpression':
+        if (/^O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)$/.test(propertyOf(node) ?? ''))
+          writeFlags.push(propertyOf(node) ?? '');
+        break;
+      case 'Identifier':
+        if (isValue(parent, key)) globals.push(takenOf(String(node['name']), parent, key));
+        break;
+    }
+    for (const [name, value] of Object.entries(node))
+      for (const child of Array.isArray(value) ? value : [value]) if (isNode(child)) visit(child, node, name);
+  };
+  visit(program as unknown as Node, undefined, '');
+  return { imports, globals, writeFlags };
+}
+
+const isNode = (value: unknown): value is Node => typeof value === 'object' && value !== null && 'type' in value;
+const first = (list: unknown): unknown => (Array.isArray(list) ? list[0] : undefined);
+const nameOf = (node: unknown): string | undefined =>
+  isNode(node) && node.type === 'Identifier' ? String(node['name']) : undefined;
+const literalOf = (node: unknown): string | undefined =>
+  isNode(node) && node.type === 'Literal' && typeof node['value'] === 'string' ? node['value'] : undefined;
+
+/** The name of what is taken of an object, whether by `.name` or `['name']`. */
+const propertyOf = (member: Node): string | undefined =>
+  member['computed'] === true ? literalOf(member['property']) : nameOf(member['property']);
+
+function namesOf(specifiers: unknown): readonly string[] | undefined {
+  const list = (Array.isArray(specifiers) ? specifiers : []).filter((one) => isNode(one));
+  const isWhole = (one: Node): boolean =>
+    one.type === 'ImportNamespaceSpecifier' || one.type === 'ImportDefaultSpecifier';
+  if (list.some((one) => isWhole(one))) return undefined;
+  return list.map((one) => {
+    const name = one['imported'] ?? one['local'];
+    return nameOf(name) ?? literalOf(name) ?? '';
+  });
+}
+
+/** `require(…)`, `createRequire(…)(…)` and `process.getBuiltinModule(…)`. */
+function isRequire(callee: unknown): boolean {
+  if (!isNode(callee)) return false;
+  if (nameOf(callee) === 'require') return true;
+  if (callee.type === 'CallExpression') return nameOf(callee['callee']) === 'createRequire';
+  return callee.type === 'MemberExpression' && propertyOf(callee) === 'getBuiltinModule';
+}
+
+function openFlags(call: Node): string[] {
+  const callee = call['callee'];
+  const name = isNode(callee) && callee.type === 'MemberExpression' ? propertyOf(callee) : nameOf(callee);
+  const flags = Array.isArray(call['arguments']) ? literalOf(call['arguments'][1]) : undefined;
+  return /^open(Sync|File)?$/.test(name ?? '') && flags !== undefined && /[wa+]/.test(flags) ? [flags] : [];
+}
+
+/** Whether a name stands for a value: no key of an object, no property of another value, and no name of a type's member. */
+function isValue(parent: Node | undefined, key: string): boolean {
+  const isPlainKey = key === 'key' && parent?.['computed'] !== true && parent?.['shorthand'] !== true;
+  const isProperty = key === 'property' && parent?.type === 'MemberExpression' && parent['computed'] !== true;
+  return !isPlainKey && !isProperty && parent?.type !== 'TSQualifiedName';
+}
+
+function takenOf(name: string, parent: Node | undefined, key: string): string {
+  if (!TAKEN_FROM.has(name)) return name;
+  if (key === 'object' && parent?.type === 'MemberExpression') return `${name}.${propertyOf(parent) ?? '*'}`;
+  // A class stands in types, too; an object on its own is handed on with all that it has.
+  return name === 'Date' || name === 'AbortSignal' ? name : `${name}.*`;
+}
