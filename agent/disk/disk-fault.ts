@@ -13,6 +13,6 @@ export class DiskFault extends PreloaderError {
 
 /** What is wrong with a file of a pinned disk. @param expected of the manifest; undefined where it does not list the file */
 export function contentFault(path: string, expected: string | undefined, found: string | undefined): string {
-  if (expected === undefined) return `${path}: a file that the manifest lists expected, found one that it does not`;
-  return `${path}: content with digest ${expected} expected, as the manifest has it, found ${found ?? 'no such file'}`;
+  if (expected === undefined) return `${path}: expected a file that the manifest lists, found one that it does not`;
+  return `${path}: expected content with digest ${expected}, as the manifest has it, found ${found ?? 'no such file'}`;
 }

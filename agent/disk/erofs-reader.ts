@@ -51,13 +51,13 @@ export class ErofsReader extends InodeReader<Inode> {
   protected override *content({ size, layout, block, tailAt }: Inode, start = 0, end = size): Generator<Buffer> {
     if (layout !== 0 && layout !== 2)
       throw new Error(
-        'erofs without compression expected, found a compressed file: inspect the disk where it is mounted',
+        'expected erofs without compression, found a compressed file: inspect the disk where it is mounted',
       );
     const full = layout === 2 ? size - (size % this.#blockBytes) : size;
     // Uncompressed files have no holes.
     if (block * this.#blockBytes + full > this.bytes.sizeBytes && full > 0)
       throw new Error(
-        `a file within its disk expected, found one of ${size} bytes on a disk of ${this.bytes.sizeBytes}`,
+        `expected a file within its disk, found one of ${size} bytes on a disk of ${this.bytes.sizeBytes}`,
       );
     const last = Math.min(full, end);
     for (let position = start; position < last; position += CHUNK_BYTES)
@@ -71,7 +71,7 @@ function readBlock(block: Buffer, entries: Map<string, number>): void {
   if (block.length < DIRENT_BYTES) return;
   const count = block.readUInt16LE(8) / DIRENT_BYTES;
   if (!Number.isInteger(count) || count < 1 || count * DIRENT_BYTES > block.length)
-    throw new Error('a folder with valid entries expected, found a damaged one');
+    throw new Error('expected a folder with valid entries, found a damaged one');
   for (let index = 0; index < count; index += 1) {
     const start = block.readUInt16LE(index * DIRENT_BYTES + 8);
     const end = index + 1 < count ? block.readUInt16LE((index + 1) * DIRENT_BYTES + 8) : block.length;

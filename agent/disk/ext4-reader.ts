@@ -33,13 +33,13 @@ export class Ext4Reader extends InodeReader<Inode> {
     const INCOMPAT_64BIT = 0x80;
     const INCOMPAT_META_BG = 0x10;
     const incompatible = superblock.readUInt32LE(0x60);
-    if ((incompatible & INCOMPAT_META_BG) !== 0) throw new Error('ext4 without meta_bg expected, found one with it');
+    if ((incompatible & INCOMPAT_META_BG) !== 0) throw new Error('expected ext4 without meta_bg, found one with it');
     this.#blockBytes = 1024 * 2 ** (superblock.readUInt32LE(0x18) & 7);
     this.#inodesPerGroup = superblock.readUInt32LE(0x28);
     this.#inodeBytes = superblock.readUInt16LE(0x58);
     this.#descriptorBytes = (incompatible & INCOMPAT_64BIT) === 0 ? 32 : superblock.readUInt16LE(0xfe);
     if (this.#inodesPerGroup === 0 || this.#inodeBytes < 128 || this.#descriptorBytes < 32)
-      throw new Error('a valid ext4 superblock expected, found something else');
+      throw new Error('expected a valid ext4 superblock, found something else');
   }
 
   /** Read from front to back, which passes over the blocks of an index by itself. */
@@ -76,7 +76,7 @@ export class Ext4Reader extends InodeReader<Inode> {
 
   protected override *content(inode: Inode, start = 0, end = inode.size): Generator<Buffer> {
     if ((inode.flags & EXTENTS_FLAG) === 0 && inode.size > 0)
-      throw new Error('a file with extents expected, found one without');
+      throw new Error('expected a file with extents, found one without');
     let position = start;
     for (const extent of inode.size === 0 ? [] : this.#extents(inode.area)) {
       const first = extent.block * this.#blockBytes;
@@ -102,9 +102,9 @@ export class Ext4Reader extends InodeReader<Inode> {
     let next = 0;
     for (const extent of this.#extentsOf(root, 0)) {
       if (extent.block < next || extent.count === 0)
-        throw new Error('an extent tree in order expected, found a damaged one');
+        throw new Error('expected an extent tree in order, found a damaged one');
       if (extent.start !== undefined && (extent.start + extent.count) * this.#blockBytes > this.bytes.sizeBytes)
-        throw new Error('a file within its disk expected, found one that ends behind it');
+        throw new Error('expected a file within its disk, found one that ends behind it');
       next = extent.block + extent.count;
       yield extent;
     }
@@ -112,10 +112,10 @@ export class Ext4Reader extends InodeReader<Inode> {
 
   *#extentsOf(node: Buffer, level: number): Generator<Extent> {
     if (node.readUInt16LE(0) !== 0xf30a || level > MAX_DEPTH)
-      throw new Error('a valid extent tree expected, found a damaged one');
+      throw new Error('expected a valid extent tree, found a damaged one');
     const depth = node.readUInt16LE(6);
     const count = Math.min(node.readUInt16LE(2), Math.floor((node.length - 12) / 12));
-    if (depth > 0 && count === 0) throw new Error('a valid extent tree expected, found a damaged one');
+    if (depth > 0 && count === 0) throw new Error('expected a valid extent tree, found a damaged one');
     for (let index = 0; index < count; index += 1) {
       const entry = node.subarray(12 + index * 12, 24 + index * 12);
       if (depth === 0) {
@@ -129,7 +129,7 @@ export class Ext4Reader extends InodeReader<Inode> {
         const below = this.bytes.read(child * this.#blockBytes, this.#blockBytes);
         // An empty node would be read once for each that leads to it.
         if (below.readUInt16LE(2) === 0 || below.readUInt16LE(6) !== depth - 1)
-          throw new Error('a valid extent tree expected, found a damaged one');
+          throw new Error('expected a valid extent tree, found a damaged one');
         yield* this.#extentsOf(below, level + 1);
       }
     }

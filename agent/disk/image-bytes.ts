@@ -25,7 +25,7 @@ export function openImageBytes(path: string): ImageBytes {
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile() && !stats.isBlockDevice())
-      throw new Error('a file or a block device expected, found something else');
+      throw new Error('expected a file or a block device, found something else');
     const fileBytes = stats.isFile() ? stats.size : blockDeviceBytes(stats.rdev);
     // Some filesystems, those of FUSE among them, tell of no blocks.
     const storedBytes = stats.isFile() && stats.blocks > 0 ? Math.min(stats.blocks * 512, fileBytes) : fileBytes;
@@ -82,17 +82,17 @@ class Qcow2 {
     // Dirty and corrupt are only warnings to a reader; the compression type is read.
     const COMPRESSION_TYPE = 8n;
     if (version < 2 || version > 3 || this.#clusterBits < 9 || this.#clusterBits > 21)
-      throw new Error('a qcow2 of version 2 or 3 expected, found another');
-    if (header.readBigUInt64BE(8) !== 0n) throw new Error('a qcow2 without backing file expected, found one with it');
-    if (header.readUInt32BE(32) !== 0) throw new Error('a qcow2 without encryption expected, found one with it');
+      throw new Error('expected a qcow2 of version 2 or 3, found another');
+    if (header.readBigUInt64BE(8) !== 0n) throw new Error('expected a qcow2 without backing file, found one with it');
+    if (header.readUInt32BE(32) !== 0) throw new Error('expected a qcow2 without encryption, found one with it');
     if ((features & ~(3n | COMPRESSION_TYPE)) !== 0n)
-      throw new Error('a qcow2 without external data file and extended L2 entries expected, found one with them');
+      throw new Error('expected a qcow2 without external data file and extended L2 entries, found one with them');
     const compression = (features & COMPRESSION_TYPE) === 0n ? 0 : header.readUInt8(104);
-    if (compression > 1) throw new Error(`a qcow2 compressed by deflate or zstd expected, found type ${compression}`);
+    if (compression > 1) throw new Error(`expected a qcow2 compressed by deflate or zstd, found type ${compression}`);
     this.#zstd = compression === 1;
     const entries = header.readUInt32BE(36);
     if (entries > 4 * 1024 * 1024)
-      throw new Error('a qcow2 of at most 32 MiB of L1 table expected, found a larger one');
+      throw new Error('expected a qcow2 of at most 32 MiB of L1 table, found a larger one');
     this.#l1 = raw(number(header.readBigUInt64BE(40)), entries * 8);
   }
 
@@ -143,7 +143,7 @@ class Qcow2 {
     // What lies between the data's end and the sector's is another cluster's, or nothing.
     const unpack = this.#zstd ? unzstdStart : inflate;
     const bytes = unpack(compressed, length);
-    if (bytes.length !== length) throw new Error(`a cluster of ${length} bytes expected, found ${bytes.length}`);
+    if (bytes.length !== length) throw new Error(`expected a cluster of ${length} bytes, found ${bytes.length}`);
     this.#inflated = { entry, bytes };
     return bytes;
   }
@@ -155,6 +155,6 @@ const COMPRESSED = 1n << 62n;
 
 function number(value: bigint): number {
   if (value > BigInt(Number.MAX_SAFE_INTEGER))
-    throw new Error('an offset within the file expected, found a larger one');
+    throw new Error('expected an offset within the file, found a larger one');
   return Number(value);
 }

@@ -108,7 +108,7 @@ export function refuseNewerMajor(document: unknown, name: string, ours: string):
   if (Number(match[1]) > Number(supported)) {
     throw new PreloaderError(
       'FORMAT_NEWER',
-      `${name}: format ${supported} expected, found ${String(version)}: a newer docker-preloader is needed`,
+      `${name}: expected format ${supported}, found ${String(version)}: a newer docker-preloader is needed`,
     );
   }
 }

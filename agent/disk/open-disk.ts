@@ -31,7 +31,7 @@ export function openDisk(path: string): OpenDisk {
     const superblock = parseSuperblock(bytes.read(0, SUPERBLOCK_BYTES));
     if (superblock === undefined)
       throw new Error(
-        `a raw image or qcow2 of ext4 or erofs expected, found something else: another filesystem can be inspected where it is mounted`,
+        `expected a raw image or qcow2 of ext4 or erofs, found something else: another filesystem can be inspected where it is mounted`,
       );
     const Reader = superblock.filesystem === 'ext4' ? Ext4Reader : ErofsReader;
     const { format, sizeBytes, storedBytes } = bytes;

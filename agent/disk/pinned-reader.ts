@@ -17,7 +17,7 @@ export function readPinnedDisk(label: string, root: string, digests: readonly st
   if (bytes === undefined || digest === undefined || !digests.includes(digest)) {
     throw new PreloaderError(
       'DISK_CONTENT',
-      `a manifest with digest ${digests.join(' or ')} expected, found ${digest ?? 'none'}`,
+      `expected a manifest with digest ${digests.join(' or ')}, found ${digest ?? 'none'}`,
     );
   }
   const found = parseManifest(bytes);
@@ -56,10 +56,10 @@ class PinnedReader extends FolderReader {
     readonly layers: ReadonlyMap<string, unknown>;
   }): void {
     for (const { id } of this.#manifest.images)
-      if (!images.has(id)) this.#report(`image ${id}, which the manifest lists, expected, found none that can be used`);
+      if (!images.has(id)) this.#report(`expected image ${id}, which the manifest lists, found none that can be used`);
     for (const { chainId } of this.#manifest.layers)
       if (!layers.has(chainId))
-        this.#report(`layer ${chainId}, which the manifest lists, expected, found none that can be used`);
+        this.#report(`expected layer ${chainId}, which the manifest lists, found none that can be used`);
     if (this.#fault !== undefined) throw new PreloaderError('DISK_CONTENT', this.#fault);
   }
 

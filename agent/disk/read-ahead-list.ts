@@ -51,7 +51,7 @@ export function parseReadAhead(json: string, name: string): ReadAheadList {
     checkShape(document, shape);
     const list = document as ReadAheadList;
     const { files } = sizeOfList(list);
-    if (files > MAX_READ_AHEAD_FILES) throw new Error(`at most ${MAX_READ_AHEAD_FILES} files expected, found ${files}`);
+    if (files > MAX_READ_AHEAD_FILES) throw new Error(`expected at most ${MAX_READ_AHEAD_FILES} files, found ${files}`);
     return list;
   } catch (error) {
     if (error instanceof PreloaderError) throw error;
@@ -75,7 +75,7 @@ export function serialiseReadAhead(list: ReadAheadList): string {
   const { files } = sizeOfList(list);
   if (files > MAX_READ_AHEAD_FILES || Buffer.byteLength(json) > MAX_READ_AHEAD_BYTES)
     throw new Error(
-      `a list of at most ${MAX_READ_AHEAD_FILES} files and ${MAX_READ_AHEAD_BYTES} bytes expected, found ${files} files and ${Buffer.byteLength(json)} bytes`,
+      `expected a list of at most ${MAX_READ_AHEAD_FILES} files and ${MAX_READ_AHEAD_BYTES} bytes, found ${files} files and ${Buffer.byteLength(json)} bytes`,
     );
   return json;
 }

@@ -79,7 +79,7 @@ export function readDisk(
   if (files.kindOf(IMAGE_ROOT) !== 'folder' || files.kindOf('overlay2') !== 'folder') {
     throw new PreloaderError(
       'DISK_LAYOUT',
-      'the folders image/overlay2 and overlay2, as dockerd writes them, expected, found none',
+      'expected the folders image/overlay2 and overlay2, as dockerd writes them, found none',
     );
   }
   const reader = new DiskReader(label, files, found?.manifest);
@@ -148,12 +148,12 @@ class DiskReader {
     if (names.length > MAX_IMAGES)
       this.#report(
         'DISK_LAYOUT',
-        `at most ${MAX_IMAGES} images expected, found ${names.length}: the others are left out`,
+        `expected at most ${MAX_IMAGES} images, found ${names.length}: the others are left out`,
       );
     for (const name of names.slice(0, MAX_IMAGES)) {
       const id = asImageID(`sha256:${name}`);
       if (id === undefined)
-        this.#report('IMAGE_INVALID', `imagedb: names of 64 hex digits expected, found '${textOf(name).slice(0, 80)}'`);
+        this.#report('IMAGE_INVALID', `imagedb: expected names of 64 hex digits, found '${textOf(name).slice(0, 80)}'`);
       else this.#readImage(id);
     }
   }
@@ -169,7 +169,7 @@ class DiskReader {
       const config = this.#files.read(`${IMAGE_ROOT}/imagedb/content/sha256/${hexOf(id)}`, MAX_CONFIG_BYTES);
       if (config === undefined) return;
       if (!this.#hold(config.length))
-        throw new Error(`at most ${MAX_HELD_BYTES} bytes of configurations expected on a disk, found more`);
+        throw new Error(`expected at most ${MAX_HELD_BYTES} bytes of configurations on a disk, found more`);
       const image = parseImageConfig(config, id);
       const metadata = new Map<string, Buffer>();
       for (const file of METADATA_FILES) {
@@ -198,12 +198,12 @@ class DiskReader {
     if (this.#files.kindOf(folder) !== 'folder') return;
     try {
       const { cacheId, size } = this.#readRecord(folder, chain, diffID, parent);
-      if (!isLayerSize(size)) throw new Error(`${folder}/size: a number of bytes expected, found something else`);
+      if (!isLayerSize(size)) throw new Error(`${folder}/size: expected a number of bytes, found something else`);
       if (!isCacheId(cacheId))
-        throw new Error(`${folder}/cache-id: letters, digits and dashes expected, found something else`);
+        throw new Error(`${folder}/cache-id: expected letters, digits and dashes, found something else`);
       const diff = `overlay2/${cacheId}/diff`;
       if (this.#files.kindOf(diff) !== 'folder')
-        throw new Error(`${diff}: a folder on the disk's own filesystem expected, found none`);
+        throw new Error(`${diff}: expected a folder on the disk's own filesystem, found none`);
       this.layers.set(chain, {
         chain,
         diffID,
@@ -239,9 +239,9 @@ class DiskReader {
             diffID: listed.diffId,
             parent: listed.parent ?? '',
           };
-    if (record.diffID !== diffID) throw new Error(`${folder}/diff: ${diffID} expected, found something else`);
+    if (record.diffID !== diffID) throw new Error(`${folder}/diff: expected ${diffID}, found something else`);
     if (asChainID(record.parent) !== parent || (parent === undefined && record.parent !== ''))
-      throw new Error(`${folder}/parent: ${parent ?? 'none'} expected, found something else`);
+      throw new Error(`${folder}/parent: expected ${parent ?? 'none'}, found something else`);
     return record;
   }
 
@@ -257,7 +257,7 @@ class DiskReader {
       throw new Error(`${path}: of ${sizeBytes} bytes, it takes a layer of at least ${names} files, found fewer`);
     if (this.#tarSplitBytes + sizeBytes > this.#capacity)
       throw new Error(
-        `${path}: tar-splits of at most ${this.#capacity} bytes together expected, as large as the disk, found more`,
+        `${path}: expected tar-splits of at most ${this.#capacity} bytes together, as large as the disk, found more`,
       );
     this.#tarSplitBytes += sizeBytes;
     return { path: this.#files.pathOf(path), sizeBytes, digest: this.#files.digestOf?.(path) };
@@ -291,7 +291,7 @@ class DiskReader {
     if (!isRecord(repositories)) {
       this.#report(
         'REFERENCE_INVALID',
-        'no name is taken from it: repositories.json: `Repositories`: an object expected, found something else',
+        'no name is taken from it: repositories.json: `Repositories`: expected an object, found something else',
       );
       return;
     }
@@ -300,14 +300,14 @@ class DiskReader {
       if (!isRecord(entries))
         this.#report(
           'REFERENCE_INVALID',
-          `'${repository.slice(0, 300)}' is left out: an object with its references expected, found something else`,
+          `'${repository.slice(0, 300)}' is left out: expected an object with its references, found something else`,
         );
       else for (const [text, id] of Object.entries(entries)) references.push([repository, text, id]);
     }
     if (references.length > MAX_REFERENCES)
       this.#report(
         'REFERENCE_INVALID',
-        `at most ${MAX_REFERENCES} names expected, found ${references.length}: the others are left out`,
+        `expected at most ${MAX_REFERENCES} names, found ${references.length}: the others are left out`,
       );
     for (const [repository, text, id] of references.slice(0, MAX_REFERENCES)) this.#readReference(repository, text, id);
   }
@@ -316,7 +316,7 @@ class DiskReader {
     const reference = parseReference(repository, text);
     const image = asImageID(id);
     if (reference === undefined)
-      this.#report('REFERENCE_INVALID', `'${text.slice(0, 300)}' is left out: a valid image reference expected`);
+      this.#report('REFERENCE_INVALID', `'${text.slice(0, 300)}' is left out: it is no valid image reference`);
     else if (image === undefined || !this.images.has(image))
       this.#report('REFERENCE_INVALID', `${text} is left out: it names an image that is not on the disk`, text);
     else this.references.set(text, image);

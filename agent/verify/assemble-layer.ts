@@ -50,11 +50,11 @@ function* payloadOf(
 ): Generator<Buffer> {
   const found = files.sizeOf(name);
   if (found === undefined) throw new Error(`${printable(name)}: expected a regular file, found none`);
-  if (found !== size) throw new Error(`'${printable(name)}': ${plural(size, 'byte')} expected, found ${found}`);
+  if (found !== size) throw new Error(`'${printable(name)}': expected ${plural(size, 'byte')}, found ${found}`);
   let end = 0;
   for (const [offset, length] of fragments) {
     if (offset < end || length < 0 || offset + length > size)
-      throw new Error(`'${printable(name)}': a map in order and within the file expected, found another`);
+      throw new Error(`'${printable(name)}': expected a map in order and within the file, found another`);
     end = offset + length;
     if (length > 0) yield* files.pieces(name, offset, end);
   }
@@ -78,7 +78,7 @@ async function* lines(source: AsyncIterable<Uint8Array>): AsyncGenerator<string>
     restBytes += piece.length;
     if (restBytes > MAX_TAR_SPLIT_LINE_BYTES)
       throw new Error(
-        `a tar-split with lines of at most ${MAX_TAR_SPLIT_LINE_BYTES} bytes expected, found a longer one`,
+        `expected a tar-split with lines of at most ${MAX_TAR_SPLIT_LINE_BYTES} bytes, found a longer one`,
       );
     if (piece.length > 0) rest.push(Buffer.from(piece));
   }

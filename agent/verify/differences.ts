@@ -132,7 +132,7 @@ class Differences {
     const [file, expected, found] = wrong[0] ?? [`${record}/${TAR_SPLIT}`, 'that of the disk', 'another, or none'];
     const more = wrong.length > 1 ? `, and ${plural(wrong.length - 1, 'more file')}` : '';
     this.#damaged(
-      `layer ${step.chain} of disk ${step.label}: ${file}: ${cut(expected)} expected, found ${found === undefined ? 'nothing' : cut(found)}${more}`,
+      `layer ${step.chain} of disk ${step.label}: ${file}: expected ${cut(expected)}, found ${found === undefined ? 'nothing' : cut(found)}${more}`,
       { label: step.label },
     );
   }
@@ -150,11 +150,11 @@ class Differences {
       );
     } else if (isThere) {
       this.#damaged(
-        `image ${this.#nameOf(id)}: ${store.paths.image(id)}: the configuration with this digest expected, found something else`,
+        `image ${this.#nameOf(id)}: ${store.paths.image(id)}: expected the configuration with this digest, found something else`,
         { label, image: id },
       );
     } else if (this.#named.has(id)) {
-      this.#damaged(`image ${this.#nameOf(id)}: ${store.paths.image(id)}: its configuration expected, found nothing`, {
+      this.#damaged(`image ${this.#nameOf(id)}: ${store.paths.image(id)}: expected its configuration, found nothing`, {
         label,
         image: id,
       });
@@ -173,7 +173,7 @@ class Differences {
       const now = store.referenceStore.references.get(reference);
       this.#single.push(
         this.#differs(
-          `${reference}: image ${image.slice(0, 19)} expected, found ${now === undefined ? 'no such name' : now.slice(0, 19)}`,
+          `${reference}: expected image ${image.slice(0, 19)}, found ${now === undefined ? 'no such name' : now.slice(0, 19)}`,
           { image: reference },
         ),
       );
@@ -227,10 +227,7 @@ class Differences {
       [...plan.content.layers.keys()].some((chain) => store.layers.own(chain).diff?.startsWith(`${path}/`) === true),
     );
     return findHiddenMounts(linked).map(({ label = '' }) =>
-      this.#damagedFinding(
-        `disk ${label}: mounted where dockerd looks for its layers expected, found nothing mounted there`,
-        { label },
-      ),
+      this.#damagedFinding(`disk ${label} is not mounted where dockerd looks for its layers`, { label }),
     );
   }
 
@@ -256,7 +253,7 @@ class Differences {
         continue;
       problems.push(
         this.#toReplace(
-          `layer ${chain} of disk ${source.label}: ${file}: the same as on the disk expected, found another`,
+          `layer ${chain} of disk ${source.label}: ${file}: expected the same as on the disk, found another`,
           file,
           { label: source.label },
         ),
@@ -268,7 +265,7 @@ class Differences {
     for (const chain of unpinned)
       problems.push(
         this.#toReplace(
-          `layer ${chain}: ${store.paths.mount(pinName(chain))}: a pin that dockerd can read expected, found another`,
+          `layer ${chain}: ${store.paths.mount(pinName(chain))}: expected a pin that dockerd can read, found another`,
           `-r ${store.paths.mount(pinName(chain))}`,
           {},
         ),
@@ -303,7 +300,7 @@ class Differences {
     const strayPins = store.mounts.pinnedLayers().filter((chain) => !plan.pinned.has(chain) && !unpinned.has(chain));
     const strays = strayPins.map((chain) =>
       this.#damagedFinding(
-        `layer ${chain}: no pin for it expected, found ${store.paths.mount(pinName(chain))}`,
+        `layer ${chain}: expected no pin for it, found ${store.paths.mount(pinName(chain))}`,
         {},
         `rm -r ${store.paths.mount(pinName(chain))}`,
       ),
@@ -312,7 +309,7 @@ class Differences {
       ...strays,
       ...unknown.map((chain): Finding => ({
         code: 'STORE_DAMAGED',
-        message: `layer ${chain}: in the ledger expected, or on a disk, found in the store alone; run: rm ${join(ledgerFolder(store.dataRoot), 'ledger.json')} && ${cure}`,
+        message: `layer ${chain} is in the store, but neither in the ledger nor on a disk; run: rm ${join(ledgerFolder(store.dataRoot), 'ledger.json')} && ${cure}`,
       })),
     ];
   }

@@ -78,7 +78,7 @@ export async function inspectDisk(
     }
   } catch (error) {
     if (isENOENT(error))
-      throw new PreloaderError('DISK_INVALID', `${path}: a disk expected, found no such file`, { cause: error });
+      throw new PreloaderError('DISK_INVALID', `${path}: expected a disk, found no such file`, { cause: error });
     if (error instanceof PreloaderError && error.code === 'FORMAT_NEWER') throw error;
     throw new PreloaderError('DISK_INVALID', `${path}: ${messageOf(error)}`, { cause: error });
   }
@@ -141,11 +141,11 @@ function deviceProblems({ superblock, sizeBytes }: OpenDisk): string[] {
   const problems: string[] = [];
   if (!isLabel(superblock.label))
     problems.push(
-      `label ${JSON.stringify(superblock.label)}: at most 16 letters, digits, dots, dashes and underscores expected; the agent leaves such a disk out`,
+      `label ${JSON.stringify(superblock.label)}: expected at most 16 letters, digits, dots, dashes and underscores; the agent leaves such a disk out`,
     );
   if (superblock.dirty) problems.push('the filesystem was not unmounted cleanly: the agent refuses such a disk');
   if (superblock.sizeBytes > sizeBytes)
-    problems.push(`a disk of at least ${superblock.sizeBytes} bytes expected, found ${sizeBytes}: copy the disk again`);
+    problems.push(`expected a disk of at least ${superblock.sizeBytes} bytes, found ${sizeBytes}: copy the disk again`);
   return problems;
 }
 

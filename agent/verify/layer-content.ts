@@ -72,7 +72,7 @@ export async function contentProblem(
       await new Promise((resolve) => void setImmediate(resolve));
     }
     const found = `sha256:${hash.digest('hex')}`;
-    return found === diffID ? undefined : `content with digest ${diffID} expected, found ${found}`;
+    return found === diffID ? undefined : `expected content with digest ${diffID}, found ${found}`;
   } catch (error) {
     return messageOf(error);
   }

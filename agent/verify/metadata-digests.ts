@@ -19,7 +19,7 @@ export function metadataProblems(
   );
   for (const path of pathsBelow(files, 'image')) {
     if (!Object.hasOwn(metadata, path))
-      problems.push(`${path}: a file that the manifest lists expected, found one that it does not`);
+      problems.push(`${path}: expected a file that the manifest lists, found one that it does not`);
   }
   return problems;
 }
@@ -29,7 +29,7 @@ function problemOf(files: FolderContent, path: string, expected: string): string
     const hash = createHash('sha256');
     for (const piece of files.pieces(path)) hash.update(piece);
     const found = `sha256:${hash.digest('hex')}`;
-    return found === expected ? undefined : `${path}: content with digest ${expected} expected, found ${found}`;
+    return found === expected ? undefined : `${path}: expected content with digest ${expected}, found ${found}`;
   } catch (error) {
     return messageAt(path, error);
   }

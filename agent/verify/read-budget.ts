@@ -22,7 +22,7 @@ export class ReadBudget {
   spend(bytes: number): void {
     if (bytes > this.#left)
       throw new Error(
-        `contents of at most ${MAX_EXPANSION} times the disk's ${this.#diskBytes} bytes expected, found more: its files are mostly holes, and are not read`,
+        `expected contents of at most ${MAX_EXPANSION} times the disk's ${this.#diskBytes} bytes, found more: its files are mostly holes, and are not read`,
       );
     this.#left -= bytes;
   }

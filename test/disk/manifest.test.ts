@@ -45,7 +45,7 @@ describe('a manifest', () => {
     for (const formatVersion of ['2.0', '10.0', '999999.1']) {
       assert.throws(() => readText(JSON.stringify({ formatVersion, images: 'what?' })), {
         code: 'FORMAT_NEWER',
-        message: `docker-preloader.json: format 1 expected, found ${formatVersion}: a newer docker-preloader is needed`,
+        message: `docker-preloader.json: expected format 1, found ${formatVersion}: a newer docker-preloader is needed`,
       });
     }
   });

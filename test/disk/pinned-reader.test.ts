@@ -79,7 +79,7 @@ describe('a disk whose manifest is pinned', () => {
     rmSync(path.join(root, 'image'), { recursive: true });
     assert.throws(() => readPinnedDisk('dpl-a', root, [`sha256:${'0'.repeat(64)}`]), {
       code: 'DISK_CONTENT',
-      message: `a manifest with digest sha256:${'0'.repeat(64)} expected, found ${digest}`,
+      message: `expected a manifest with digest sha256:${'0'.repeat(64)}, found ${digest}`,
     });
   });
 
@@ -87,12 +87,12 @@ describe('a disk whose manifest is pinned', () => {
     [
       'other bytes in repositories.json',
       (root: string) => writeFileSync(path.join(root, at.repositories), '{"Repositories":{}}'),
-      /^image\/overlay2\/repositories\.json: content with digest sha256:\w{64} expected, as the manifest has it, found sha256:\w{64}$/,
+      /^image\/overlay2\/repositories\.json: expected content with digest sha256:\w{64}, as the manifest has it, found sha256:\w{64}$/,
     ],
     [
       'no repositories.json',
       (root: string) => rmSync(path.join(root, at.repositories)),
-      /^image\/overlay2\/repositories\.json: content with digest .*, found no such file$/,
+      /^image\/overlay2\/repositories\.json: expected content with digest .*, found no such file$/,
     ],
     [
       'a symlink for it',
@@ -105,38 +105,38 @@ describe('a disk whose manifest is pinned', () => {
     [
       'an image less',
       (root: string) => rmSync(path.join(root, config)),
-      /^image sha256:\w{64}, which the manifest lists, expected, found none that can be used$/,
+      /^expected image sha256:\w{64}, which the manifest lists, found none that can be used$/,
     ],
     [
       'an image more',
       (root: string) => loadImages(root, [{ layers: ['evil'] }], 'evil'),
-      /: a file that the manifest lists expected, found one that it does not$/,
+      /: expected a file that the manifest lists, found one that it does not$/,
     ],
     [
       'metadata more',
       (root: string) => writeFile(path.join(root, at.imageMetadata(facts.id), 'parent'), factsOf(tool).id),
-      /parent: a file that the manifest lists expected/,
+      /parent: expected a file that the manifest lists/,
     ],
     [
       'metadata of another time',
       (root: string) =>
         writeFileSync(path.join(root, at.imageMetadata(facts.id), 'lastUpdated'), '2027-01-02T03:04:05Z'),
-      /lastUpdated: content with digest/,
+      /lastUpdated: expected content with digest/,
     ],
     [
       'other registry sources',
       (root: string) => writeFileSync(path.join(root, at.metadataByDiffID(must(facts.diffIDs[0]))), '[]'),
-      /v2metadata-by-diffid\/sha256\/\w{64}: content with digest/,
+      /v2metadata-by-diffid\/sha256\/\w{64}: expected content with digest/,
     ],
     [
       'no tar-split',
       (root: string) => rmSync(path.join(root, top, 'tar-split.json.gz')),
-      /tar-split\.json\.gz: content with digest .*, found no such file$/,
+      /tar-split\.json\.gz: expected content with digest .*, found no such file$/,
     ],
     [
       'no record of a layer',
       (root: string) => rmSync(path.join(root, top), { recursive: true }),
-      /^layer sha256:\w{64}, which the manifest lists, expected, found none that can be used$/,
+      /^expected layer sha256:\w{64}, which the manifest lists, found none that can be used$/,
     ],
     [
       'no folder of a layer',
@@ -144,7 +144,7 @@ describe('a disk whose manifest is pinned', () => {
         rmSync(path.join(root, 'overlay2', readFileSync(path.join(root, top, 'cache-id'), 'utf8')), {
           recursive: true,
         }),
-      /^layer sha256:\w{64}, which the manifest lists, expected/,
+      /^expected layer sha256:\w{64}, which the manifest lists/,
     ],
   ] as const) {
     it(`costs itself with ${is}`, (t) => {

@@ -27,7 +27,7 @@ describe('a list of what to read ahead', () => {
     ['no JSON', 'list', /JSON/],
     ['an array', '[]', /`formatVersion`/],
     ['without a version', '{"layers":[]}', /`formatVersion`: expected major\.minor, found nothing/],
-    ['of a newer format', '{"formatVersion":"9.0","layers":[]}', /format 1 expected, found 9\.0/],
+    ['of a newer format', '{"formatVersion":"9.0","layers":[]}', /expected format 1, found 9\.0/],
     ['without layers', '{"formatVersion":"1.0"}', /`layers`: expected array, found nothing/],
     [
       'of a layer that is no digest',
@@ -50,7 +50,7 @@ describe('a list of what to read ahead', () => {
         formatVersion: '1.0',
         layers: [{ chainId, files: Array.from({ length: 40_001 }, () => ({ path: 'a', pieces: [] })) }],
       }),
-      /at most 40000 files expected, found 40001/,
+      /expected at most 40000 files, found 40001/,
     ],
     ['of a version that is a long text', JSON.stringify({ formatVersion: 'x'.repeat(100_000) }), /^Error: [^]{1,300}$/],
     ['very deep', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, /./],

@@ -74,7 +74,7 @@ const cases: readonly Case[] = [
     is: "a layer's files are a symlink into the guest",
     spoil: ({ overlay, outside }) => replace(`${overlay}/diff`, (file) => symlinkSync(outside, file)),
     code: 'LAYER_INVALID',
-    says: /diff: a folder on the disk's own filesystem expected, found none/,
+    says: /diff: expected a folder on the disk's own filesystem, found none/,
   },
   {
     is: "a layer's folder is a symlink into the guest",
@@ -83,19 +83,19 @@ const cases: readonly Case[] = [
       replace(overlay, (file) => symlinkSync(outside, file));
     },
     code: 'LAYER_INVALID',
-    says: /diff: a folder/,
+    says: /diff: expected a folder/,
   },
   {
     is: "a layer's files are a file",
     spoil: ({ overlay }) => replace(`${overlay}/diff`, (file) => writeFileSync(file, '')),
     code: 'LAYER_INVALID',
-    says: /diff: a folder/,
+    says: /diff: expected a folder/,
   },
   {
     is: "a layer's files are not there",
     spoil: ({ overlay }) => rmSync(overlay, { recursive: true }),
     code: 'LAYER_INVALID',
-    says: /diff: a folder/,
+    says: /diff: expected a folder/,
   },
   {
     is: "a layer's record is a symlink",
@@ -116,22 +116,32 @@ const cases: readonly Case[] = [
     is: 'a cache-id climbs',
     spoil: recordFile('cache-id', '../../../../etc'),
     code: 'LAYER_INVALID',
-    says: /cache-id: letters, digits and dashes expected/,
+    says: /cache-id: expected letters, digits and dashes/,
   },
   {
     is: 'a cache-id is a path',
     spoil: recordFile('cache-id', 'a/b'),
     code: 'LAYER_INVALID',
-    says: /cache-id: letters/,
+    says: /cache-id: expected letters/,
   },
-  { is: 'a cache-id is `.`', spoil: recordFile('cache-id', '.'), code: 'LAYER_INVALID', says: /cache-id: letters/ },
+  {
+    is: 'a cache-id is `.`',
+    spoil: recordFile('cache-id', '.'),
+    code: 'LAYER_INVALID',
+    says: /cache-id: expected letters/,
+  },
   {
     is: 'a cache-id has a line break',
     spoil: recordFile('cache-id', 'a\nb'),
     code: 'LAYER_INVALID',
-    says: /cache-id: letters/,
+    says: /cache-id: expected letters/,
   },
-  { is: 'a cache-id is empty', spoil: recordFile('cache-id', ''), code: 'LAYER_INVALID', says: /cache-id: letters/ },
+  {
+    is: 'a cache-id is empty',
+    spoil: recordFile('cache-id', ''),
+    code: 'LAYER_INVALID',
+    says: /cache-id: expected letters/,
+  },
   {
     is: 'a cache-id is a symlink',
     spoil: recordOdd('cache-id', (file) => symlinkSync('/etc/hostname', file)),
@@ -169,37 +179,37 @@ const cases: readonly Case[] = [
     is: 'a size is no number',
     spoil: recordFile('size', '12\n'),
     code: 'LAYER_INVALID',
-    says: /size: a number of bytes expected/,
+    says: /size: expected a number of bytes/,
   },
   {
     is: 'a size is negative',
     spoil: recordFile('size', '-1'),
     code: 'LAYER_INVALID',
-    says: /size: a number of bytes expected/,
+    says: /size: expected a number of bytes/,
   },
   {
     is: 'a diffID is another',
     spoil: recordFile('diff', `sha256:${'a'.repeat(64)}`),
     code: 'LAYER_INVALID',
-    says: /diff: sha256:[0-9a-f]{64} expected, found something else/,
+    says: /diff: expected sha256:[0-9a-f]{64}, found something else/,
   },
   {
     is: 'a parent is another',
     spoil: recordFile('parent', `sha256:${'a'.repeat(64)}`),
     code: 'LAYER_INVALID',
-    says: /parent: sha256:[0-9a-f]{64} expected, found something else/,
+    says: /parent: expected sha256:[0-9a-f]{64}, found something else/,
   },
   {
     is: 'a parent is missing',
     spoil: ({ paths }) => rmSync(`${paths.layer(badTop)}/parent`),
     code: 'LAYER_INVALID',
-    says: /parent: sha256:[0-9a-f]{64} expected/,
+    says: /parent: expected sha256:[0-9a-f]{64}/,
   },
   {
     is: 'a parent is the layer itself',
     spoil: recordFile('parent', badTop),
     code: 'LAYER_INVALID',
-    says: /parent: sha256:[0-9a-f]{64} expected/,
+    says: /parent: expected sha256:[0-9a-f]{64}/,
   },
   {
     is: 'a tar-split is a symlink',
@@ -259,7 +269,7 @@ const cases: readonly Case[] = [
     is: 'a configuration has a name that is no digest',
     spoil: ({ paths }) => renameSync(paths.image(badID), `${paths.images}/evil\u001b[31m`),
     code: 'IMAGE_INVALID',
-    says: /names of 64 hex digits expected, found 'evil\\x1b\[31m'/,
+    says: /expected names of 64 hex digits, found 'evil\\x1b\[31m'/,
   },
   {
     is: 'metadata is a fifo',
@@ -289,7 +299,7 @@ const cases: readonly Case[] = [
     is: 'a name has terminal escapes',
     spoil: repositories((all) => (all['bad'] = { 'bad:\u001b[2J\u0007\n\u009b1': badID })),
     code: 'REFERENCE_INVALID',
-    says: /'bad:\\x1b\[2J\\x07\\x0a\\x9b1' is left out: a valid image reference expected/,
+    says: /'bad:\\x1b\[2J\\x07\\x0a\\x9b1' is left out: it is no valid image reference/,
   },
   {
     is: 'a name is `__proto__`',
@@ -364,7 +374,7 @@ describe('a disk as a whole', () => {
       };
       assert.throws(() => read(scratch(t), move), {
         code: 'DISK_LAYOUT',
-        message: /the folders image\/overlay2 and overlay2, as dockerd writes them, expected, found none/,
+        message: /expected the folders image\/overlay2 and overlay2, as dockerd writes them, found none/,
       });
     });
   }

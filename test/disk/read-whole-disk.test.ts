@@ -131,13 +131,13 @@ const cases: readonly Case[] = [
       renameSync(path.join(root, 'overlay2'), path.join(root, 'moved'));
       symlinkSync('moved', path.join(root, 'overlay2'));
     },
-    says: /^the folders image\/overlay2 and overlay2/,
+    says: /^expected the folders image\/overlay2 and overlay2/,
   },
   {
     is: 'a configuration with a name that is no text',
     spoil: ({ paths }) =>
       writeFileSync(Buffer.concat([Buffer.from(`${paths.images}/`), Buffer.from([0xc3, 0xa9, 0xff])]), '{}'),
-    says: [/^imagedb: .*64 hex digits.*'é\uFFFD'$/],
+    says: [/^imagedb: expected names of 64 hex digits, found 'é\uFFFD'$/],
   },
   {
     is: 'a list to read ahead',

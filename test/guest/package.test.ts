@@ -59,7 +59,7 @@ for (const suite of suites) {
       await ok(guest, 'umount -l /run/docker-preloader/disks/dpl-a');
       assert.match(
         await fails(guest, 'docker-preloader verify'),
-        /^STORE_DAMAGED: disk dpl-a: mounted where dockerd looks for its layers expected, found nothing mounted there; run: systemctl restart docker$/m,
+        /^STORE_DAMAGED: disk dpl-a is not mounted where dockerd looks for its layers; run: systemctl restart docker$/m,
       );
       await ok(guest, 'systemctl restart docker && docker-preloader verify');
 

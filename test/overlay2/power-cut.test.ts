@@ -152,7 +152,7 @@ describe('the ledger', () => {
     assert.throws(() => guest.boot(), {
       code: 'LEDGER_NEWER',
       message:
-        /ledger\.json: format 2 expected, found 3\.0: a newer docker-preloader is needed; the store is left as it is/,
+        /ledger\.json: expected format 2, found 3\.0: a newer docker-preloader is needed; the store is left as it is/,
     });
     assert.deepEqual(snapshot(guest.dataRoot), before);
   });

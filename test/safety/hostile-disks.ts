@@ -141,27 +141,27 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     '`diff` a symlink to a folder of the machine',
     ({ overlay, canary }) => link(`${overlay(1)}/diff`, canary),
-    /diff: a folder on the disk's own filesystem expected/,
+    /diff: expected a folder on the disk's own filesystem/,
   ),
   odd(
     '`diff` a symlink to another disk',
     ({ overlay, otherDisk }) => link(`${overlay(1)}/diff`, `${otherDisk}/overlay2`),
-    /diff: a folder on the disk's own filesystem expected/,
+    /diff: expected a folder on the disk's own filesystem/,
   ),
   odd(
     '`diff` a symlink within the disk',
     ({ overlay }) => link(`${overlay(1)}/diff`, '../../image'),
-    /diff: a folder on the disk's own filesystem expected/,
+    /diff: expected a folder on the disk's own filesystem/,
   ),
   odd(
     '`diff` a file',
     ({ overlay }) => text(`${overlay(1)}/diff`, 'file'),
-    /diff: a folder on the disk's own filesystem expected/,
+    /diff: expected a folder on the disk's own filesystem/,
   ),
   odd(
     'a layer folder a symlink',
     ({ overlay, canary }) => link(overlay(1), canary),
-    /diff: a folder on the disk's own filesystem expected/,
+    /diff: expected a folder on the disk's own filesystem/,
   ),
   odd(
     '`overlay2` a symlink',
@@ -234,17 +234,17 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     'an image id with a newline',
     ({ paths }) => text(`${paths.images}/${'a'.repeat(20)}\n${'b'.repeat(20)}`, '{}'),
-    /names of 64 hex digits expected/,
+    /expected names of 64 hex digits/,
   ),
   odd(
     'an image id with terminal escapes',
     ({ paths }) => text(`${paths.images}/\u001B[31m\u001B]0;title\u0007`, '{}'),
-    /names of 64 hex digits expected/,
+    /expected names of 64 hex digits/,
   ),
   odd(
     'an image id of 255 bytes',
     ({ paths }) => text(`${paths.images}/${'f'.repeat(255)}`, '{}'),
-    /names of 64 hex digits expected/,
+    /expected names of 64 hex digits/,
   ),
   odd('a fifo for repositories.json', ({ paths }) => fifo(paths.repositories), /expected a regular file/),
   odd('a fifo for a configuration', ({ paths, bad }) => fifo(paths.image(bad.id)), /expected a regular file/),
@@ -293,7 +293,7 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     'a tar-split larger than the disk',
     ({ record }) => sparse(`${record(1)}/tar-split.json.gz`, 15_000_000),
-    /tar-splits of at most \d+ bytes together expected/,
+    /expected tar-splits of at most \d+ bytes together/,
   ),
   odd(
     'a `size` of 10 GB',
@@ -331,7 +331,7 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     '300 MB of configurations',
     ({ paths }) => largeConfigs(paths),
-    /at most \d+ bytes of configurations expected on a disk, found more/,
+    /at most \d+ bytes of configurations on a disk, found more/,
   ),
   odd(
     '`__proto__` in repositories.json',
@@ -340,7 +340,7 @@ export const hostileDisks: readonly HostileDisk[] = [
         paths.repositories,
         `{"__proto__":{"Repositories":{"x":{"x:1":"${bad.id}"}}},"Repositories":{"__proto__":{"__proto__:1":"${bad.id}"},"constructor":{"toString":"${bad.id}"},"spare":{"spare:1":"${good.id}"}}}`,
       ),
-    /a valid image reference expected/,
+    /it is no valid image reference/,
   ),
   odd(
     '`__proto__` in a configuration',
@@ -388,27 +388,27 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     'a manifest with a cache-id of `..`',
     (craft) => listed(craft, { cacheId: '../../../etc' }),
-    /cache-id: letters, digits and dashes expected/,
+    /cache-id: expected letters, digits and dashes/,
   ),
   odd(
     'a manifest with a cache-id that is not there',
     (craft) => listed(craft, { cacheId: 'nothing' }),
-    /overlay2\/nothing\/diff: a folder on the disk's own filesystem expected/,
+    /overlay2\/nothing\/diff: expected a folder on the disk's own filesystem/,
   ),
   odd(
     'a manifest with a layer that is its own parent',
     (craft) => listed(craft, { parent: craft.bad.chains[1] }),
-    /parent: sha256:[0-9a-f]{64} expected/,
+    /parent: expected sha256:[0-9a-f]{64}/,
   ),
   odd(
     'a manifest with a layer of another DiffID',
     (craft) => listed(craft, { diffId: craft.bad.diffIDs[0] }),
-    /diff: sha256:[0-9a-f]{64} expected/,
+    /diff: expected sha256:[0-9a-f]{64}/,
   ),
   odd(
     'a manifest with a layer of less than nothing',
     (craft) => listed(craft, { sizeBytes: -1 }),
-    /size: a number of bytes expected/,
+    /size: expected a number of bytes/,
   ),
   odd(
     'a configuration with another digest',
@@ -418,12 +418,12 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     'a chain with a loop',
     ({ record, bad }) => text(`${record(0)}/parent`, must(bad.chains[1])),
-    /parent: none expected/,
+    /parent: expected none/,
   ),
   odd(
     'a layer that is its own parent',
     ({ record, bad }) => text(`${record(1)}/parent`, must(bad.chains[1])),
-    /parent: sha256:[0-9a-f]{64} expected/,
+    /parent: expected sha256:[0-9a-f]{64}/,
   ),
   odd('a missing parent', ({ record }) => rmSync(record(0), { recursive: true }), /1 of its 2 layers is missing/),
   odd(
@@ -440,7 +440,7 @@ export const hostileDisks: readonly HostileDisk[] = [
         bad: { 'other:1': craft.bad.id, 'bad:': craft.bad.id },
         spare: { 'spare:1': craft.good.id },
       }),
-    /a valid image reference expected/,
+    /it is no valid image reference/,
   ),
   odd(
     'terminal escapes in names',
@@ -449,7 +449,7 @@ export const hostileDisks: readonly HostileDisk[] = [
         bad: { 'bad:\u001B[2J\u001B]0;x\u0007\u009B31m\u202E\nnewline': craft.bad.id },
         spare: { 'spare:1': craft.good.id },
       }),
-    /a valid image reference expected/,
+    /it is no valid image reference/,
   ),
   odd(
     'a name of 1 MB',
@@ -458,7 +458,7 @@ export const hostileDisks: readonly HostileDisk[] = [
         bad: { [`bad:${'x'.repeat(1_000_000)}`]: craft.bad.id },
         spare: { 'spare:1': craft.good.id },
       }),
-    /a valid image reference expected/,
+    /it is no valid image reference/,
   ),
   odd(
     '300,000 names',
@@ -475,7 +475,7 @@ export const hostileDisks: readonly HostileDisk[] = [
       repositories(craft, {
         spare: Object.fromEntries(Array.from({ length: 60_000 }, (_, index) => [`spare:${index + 1}`, craft.good.id])),
       }),
-    /at most 10000 names expected, found 60000/,
+    /expected at most 10000 names, found 60000/,
   ),
   odd(
     'names of images that are not there',
@@ -483,7 +483,7 @@ export const hostileDisks: readonly HostileDisk[] = [
       repositories(craft, { bad: { 'bad:1': `sha256:${'1'.repeat(64)}` }, spare: { 'spare:1': craft.good.id } }),
     /names an image that is not on the disk/,
   ),
-  odd('100,000 images', ({ paths }) => manyImages(paths), /at most 10000 images expected, found 10000\d/, false),
+  odd('100,000 images', ({ paths }) => manyImages(paths), /expected at most 10000 images, found 10000\d/, false),
   odd(
     'no `image` folder',
     ({ root }) => rmSync(`${root}/image`, { recursive: true }),
@@ -505,7 +505,7 @@ export const hostileDisks: readonly HostileDisk[] = [
       ),
     undefined,
   ),
-  odd('a `size` that is none', ({ record }) => text(`${record(1)}/size`, '-1e9'), /size: a number of bytes expected/),
+  odd('a `size` that is none', ({ record }) => text(`${record(1)}/size`, '-1e9'), /size: expected a number of bytes/),
 ];
 
 /** Each of them valid, just large. */

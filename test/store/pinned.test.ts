@@ -100,7 +100,7 @@ describe('a disk with a pinned digest', () => {
       site,
       'd',
       new RegExp(
-        `disk ${site.labelOf('d')} \\(/dev/loop\\d+\\) is left out: a manifest with digest ${right.digest} expected, found ${wrong.digest}`,
+        `disk ${site.labelOf('d')} \\(/dev/loop\\d+\\) is left out: expected a manifest with digest ${right.digest}, found ${wrong.digest}`,
       ),
     );
     const dockerd = await site.start();
@@ -116,7 +116,7 @@ describe('a disk with a pinned digest', () => {
     await execa('debugfs', ['-w', '-R', 'rm /docker-preloader.json', disk]);
     await site.attach(disk, 'd');
     await site.configure({ required: [`${site.labelOf('d')}@${right.digest}`] });
-    await refused(site, 'd', /a manifest with digest sha256:[0-9a-f]{64} expected, found none/);
+    await refused(site, 'd', /expected a manifest with digest sha256:[0-9a-f]{64}, found none/);
     await site.remove();
   });
 
@@ -124,7 +124,7 @@ describe('a disk with a pinned digest', () => {
     const site = await makeSite('28.5');
     await site.attach(await tampered('garbage', 'docker-preloader.json', () => Buffer.from('{')), 'd');
     await site.configure({ required: [`${site.labelOf('d')}@${right.digest}`] });
-    await refused(site, 'd', /a manifest with digest sha256:[0-9a-f]{64} expected, found sha256:/);
+    await refused(site, 'd', /expected a manifest with digest sha256:[0-9a-f]{64}, found sha256:/);
     await site.remove();
   });
 
@@ -139,7 +139,7 @@ describe('a disk with a pinned digest', () => {
     const bytes = readFileSync(stored);
     await site.detach('d');
     await site.attach(await tampered('later', tarSplit, flipLast), 'd');
-    await refused(site, 'd', /tar-split\.json\.gz: content with digest/);
+    await refused(site, 'd', /tar-split\.json\.gz: expected content with digest/);
     assert.equal(existsSync(stored), false);
 
     await site.detach('d');
@@ -228,7 +228,7 @@ describe('a disk with a pinned digest', () => {
       Buffer.from(bytes.toString().replace('"priority": 0', '"priority": 7')),
     );
     await site.attach(other, 'd');
-    await refused(site, 'd', /is left out: a manifest with digest/);
+    await refused(site, 'd', /is left out: expected a manifest with digest/);
     assert.doesNotMatch(named(site), /app:1/);
     const second = await site.start();
     assert.equal(await second.cli(['ps', '--all', '--format', '{{.Names}}']), 'mine');
@@ -243,7 +243,7 @@ describe('a disk with a pinned digest', () => {
     await site.attach(right.file, 'd1');
     await site.attach(wrong.file, 'd2');
     await site.configure({ required: [`${site.labelOf('d*')}@${right.digest}`] });
-    await refused(site, 'd2', /is left out: a manifest with digest/);
+    await refused(site, 'd2', /is left out: expected a manifest with digest/);
     assert.match(named(site), /"right:1"/);
     assert.doesNotMatch(named(site), /"wrong:1"/);
     await site.configure({
@@ -259,13 +259,13 @@ describe('a disk with a pinned digest', () => {
       what: 'a tar-split',
       file: () => `image/overlay2/layerdb/sha256/${right.top}/tar-split.json.gz`,
       change: flipLast,
-      says: /tar-split\.json\.gz: content with digest sha256:[0-9a-f]{64} expected, as the manifest has it, found sha256:/,
+      says: /tar-split\.json\.gz: expected content with digest sha256:[0-9a-f]{64}, as the manifest has it, found sha256:/,
     },
     {
       what: 'repositories.json',
       file: () => 'image/overlay2/repositories.json',
       change: (bytes: Buffer) => Buffer.from(bytes.toString().replaceAll('right', 'other')),
-      says: /repositories\.json: content with digest/,
+      says: /repositories\.json: expected content with digest/,
     },
   ]) {
     it(`and ${what} that is not what the manifest says is left out, with all that was begun of it`, async () => {

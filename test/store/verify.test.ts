@@ -169,7 +169,7 @@ describe('verify', () => {
     );
     assert.match(
       messagesOf(damaged),
-      /^STORE_DAMAGED layer .* overlay2\/\w+\/lower: l\/\S+ expected, found nothing; run: systemctl restart docker$/m,
+      /^STORE_DAMAGED layer .* overlay2\/\w+\/lower: expected l\/\S+, found nothing; run: systemctl restart docker$/m,
     );
     await dockerd.cli(['rm', '--force', 'runs']);
     await dockerd.stop();
@@ -191,67 +191,67 @@ describe('verify', () => {
     {
       what: 'a link to the disk that is gone',
       damage: (chain) => unlinkSync(overlay(chain, 'diff')),
-      says: /\/diff: \/\S+\/overlay2\/\w+\/diff expected, found nothing; run/,
+      says: /\/diff: expected \/\S+\/overlay2\/\w+\/diff, found nothing; run/,
     },
     {
       what: 'a link that leads elsewhere',
       damage: (chain) => relink(overlay(chain, 'diff'), '/nowhere'),
-      says: /\/diff: \S+ expected, found \/nowhere; run/,
+      says: /\/diff: expected \S+, found \/nowhere; run/,
     },
     {
       what: 'a lower of another layer',
       damage: (chain) => writeFileSync(overlay(chain, 'lower'), `l/${emptyLayer.link}`),
-      says: /\/lower: .* expected, found l\/\w+; run/,
+      says: /\/lower: expected .*, found l\/\w+; run/,
     },
     {
       what: 'an empty link file, as a power cut leaves it',
       damage: (chain) => writeFileSync(overlay(chain, 'link'), ''),
-      says: /\/link: \w+ expected, found an empty file; run/,
+      says: /\/link: expected \w+, found an empty file; run/,
     },
     {
       what: 'a missing `committed`',
       damage: (chain) => unlinkSync(overlay(chain, 'committed')),
-      says: /\/committed: a file expected, found nothing; run/,
+      says: /\/committed: expected a file, found nothing; run/,
     },
     {
       what: 'a missing l/ link',
       damage: (chain) => unlinkSync(link(chain)),
-      says: /overlay2\/l\/\w+: \.\.\/\w+\/diff expected, found nothing; run/,
+      says: /overlay2\/l\/\w+: expected \.\.\/\w+\/diff, found nothing; run/,
     },
     {
       what: 'a layer folder that is gone',
       damage: (chain) => rmSync(overlay(chain), { recursive: true }),
-      says: / overlay2\/\w+\/diff: .* expected, found nothing, and 3 more files; run/,
+      says: / overlay2\/\w+\/diff: expected .*, found nothing, and 3 more files; run/,
     },
     {
       what: 'a record that is gone',
       damage: (chain) => rmSync(record(chain), { recursive: true }),
-      says: /layerdb\/sha256\/\w+\/\S+: .* expected, found nothing, and \d more files; run/,
+      says: /layerdb\/sha256\/\w+\/\S+: expected .*, found nothing, and \d more files; run/,
     },
     {
       what: 'a record with another size',
       damage: (chain) => writeFileSync(record(chain, 'size'), '1'),
-      says: /\/size: \d+ expected, found 1; run/,
+      says: /\/size: expected \d+, found 1; run/,
     },
     {
       what: 'a record with another parent',
       damage: (chain) => writeFileSync(record(chain, 'parent'), chain),
-      says: /\/parent: sha256:\w+ expected, found sha256:\w+; run/,
+      says: /\/parent: expected sha256:\w+, found sha256:\w+; run/,
     },
     {
       what: 'an empty cache-id',
       damage: (chain) => writeFileSync(record(chain, 'cache-id'), ''),
-      says: /\/cache-id: \w+ expected, found an empty file; run/,
+      says: /\/cache-id: expected \w+, found an empty file; run/,
     },
     {
       what: 'a missing tar-split',
       damage: (chain) => unlinkSync(record(chain, 'tar-split.json.gz')),
-      says: /tar-split\.json\.gz: that of the disk expected, found another, or none; run/,
+      says: /tar-split\.json\.gz: expected that of the disk, found another, or none; run/,
     },
     {
       what: 'a tar-split of other content and the same size',
       damage: (chain) => change(record(chain, 'tar-split.json.gz')),
-      says: /tar-split\.json\.gz: the same as on the disk expected, found another; run: rm \S+ && /,
+      says: /tar-split\.json\.gz: expected the same as on the disk, found another; run: rm \S+ && /,
     },
   ];
   const imageDamages: readonly Damage[] = [
@@ -263,12 +263,12 @@ describe('verify', () => {
     {
       what: 'a missing image configuration',
       damage: () => unlinkSync(config('app:1')),
-      says: /image app:1: \S+: its configuration expected, found nothing; run/,
+      says: /image app:1: \S+: expected its configuration, found nothing; run/,
     },
     {
       what: 'an image configuration cut short',
       damage: () => writeFileSync(config('app:2'), ''),
-      says: /image app:2: \S+: the configuration with this digest expected, found something else; run/,
+      says: /image app:2: \S+: expected the configuration with this digest, found something else; run/,
     },
     {
       what: 'a missing empty layer',
@@ -278,7 +278,7 @@ describe('verify', () => {
     {
       what: 'a disk that is not mounted',
       damage: () => unmountBelow(site.mountRoot),
-      says: /disk \S+: mounted where dockerd looks for its layers expected, found nothing mounted there; run/,
+      says: /disk \S+ is not mounted where dockerd looks for its layers; run/,
     },
   ];
 
@@ -319,7 +319,7 @@ describe('verify', () => {
       what: 'a tag that is gone',
       damage: () =>
         writeFileSync(repositories(), readFileSync(repositories(), 'utf8').replace(/"app:1":"[^"]+",?/, '')),
-      says: /^STORE_DIFFERS app:1: image sha256:\w+ expected, found no such name; run/,
+      says: /^STORE_DIFFERS app:1: expected image sha256:\w+, found no such name; run/,
     },
     {
       what: 'a lost ledger',
@@ -380,7 +380,7 @@ describe('verify', () => {
     assert.equal(forgotten.state, 'failed');
     assert.match(
       messagesOf(forgotten),
-      /^STORE_DAMAGED layer sha256:\w+: in the ledger expected, or on a disk, found in the store alone; run: rm \S+ && docker-preloader apply$/m,
+      /^STORE_DAMAGED layer sha256:\w+ is in the store, but neither in the ledger nor on a disk; run: rm \S+ && docker-preloader apply$/m,
     );
     // With the ledger lost, whose image it was cannot be known: it stays, and its disk is named.
     unlinkSync(ledger());
@@ -404,7 +404,7 @@ describe('verify', () => {
     assert.equal(found.state, 'failed');
     assert.match(
       messagesOf(found),
-      /^CONTENT_WRONG layer sha256:\w+ of your own: content with digest sha256:\w+ expected, found sha256:\w+; remove the images that use it, then pull or load them again$/,
+      /^CONTENT_WRONG layer sha256:\w+ of your own: expected content with digest sha256:\w+, found sha256:\w+; remove the images that use it, then pull or load them again$/,
     );
   });
 
@@ -438,17 +438,17 @@ describe('verify', () => {
     assert.equal(shallow.state, 'failed');
     const expected = [
       /^CONTENT_WRONG disk \S+: image\/overlay2\/layerdb\/sha256\/\w+\/tar-split\.json\.gz: expected a regular file, found none; copy the disk again, or build it again$/m,
-      /^CONTENT_WRONG disk \S+: image\/overlay2\/repositories\.json: content with digest sha256:\w+ expected, found sha256:\w+; copy/m,
-      /^CONTENT_WRONG disk \S+: overlay2\/\w+\/link: content with digest/m,
-      /^CONTENT_WRONG disk \S+: image\/overlay2\/imagedb\/metadata\/sha256\/\w+\/parent: a file that the manifest lists expected, found one that it does not/m,
+      /^CONTENT_WRONG disk \S+: image\/overlay2\/repositories\.json: expected content with digest sha256:\w+, found sha256:\w+; copy/m,
+      /^CONTENT_WRONG disk \S+: overlay2\/\w+\/link: expected content with digest/m,
+      /^CONTENT_WRONG disk \S+: image\/overlay2\/imagedb\/metadata\/sha256\/\w+\/parent: expected a file that the manifest lists, found one that it does not/m,
     ];
     for (const says of expected) assert.match(messagesOf(shallow), says);
     assert.equal(shallow.findings.length, expected.length, messagesOf(shallow));
 
     const deep = await verify(other, '--deep');
     const more = [
-      /^CONTENT_WRONG disk \S+: layer sha256:\w+: content with digest sha256:\w+ expected, found sha256:\w+; copy/m,
-      /^CONTENT_WRONG disk \S+: layer sha256:\w+: 'file-1': 2 bytes expected, found 0; copy/m,
+      /^CONTENT_WRONG disk \S+: layer sha256:\w+: expected content with digest sha256:\w+, found sha256:\w+; copy/m,
+      /^CONTENT_WRONG disk \S+: layer sha256:\w+: 'file-1': expected 2 bytes, found 0; copy/m,
       /^CONTENT_WRONG disk \S+: layer sha256:\w+: file-2: expected a regular file, found none; copy/m,
       /^CONTENT_WRONG disk \S+: layer sha256:\w+: expected a tar-split\.json\.gz, without which its content cannot be compared, found none; copy/m,
     ];
