@@ -1,4 +1,7 @@
-import { runProgram } from './child-process.ts';
+import { accessSync, constants } from 'node:fs';
+import { join } from 'node:path';
+import { runProgram, startProgram, type Ran, type RunningProgram } from './child-process.ts';
+import { environment } from './environment.ts';
 import { isENOENT, messageOf, PreloaderError } from './errors.ts';
 
 /** The programs that a build may call, with the Debian package of each. */
@@ -13,6 +16,8 @@ const packages = {
   xz: 'xz-utils',
   cp: 'coreutils',
   du: 'coreutils',
+  setpriv: 'util-linux',
+  unshare: 'util-linux',
 } as const;
 
 export type Tool = keyof typeof packages;
@@ -24,10 +29,57 @@ export type Tool = keyof typeof packages;
  * @throws PreloaderError TOOL_MISSING with the package, BUILD_FAILED with its error output
  */
 export async function runTool(tool: Tool, args: readonly string[], input?: 'inherit'): Promise<string> {
-  const { failed, cause, stdout, stderr, code } = await runProgram(tool, args, { stdin: input });
+  return outputOf(await runProgram(tool, args, { stdin: input }), tool, `${tool} ${args[0] ?? ''}`);
+}
+
+/** Ended by the kernel when we end, however that is (prctl(2), PR_SET_PDEATHSIG). */
+const WITH_US = ['--pdeathsig', 'KILL'] as const;
+
+/**
+ * Starts a program that runs beside us. It does not outlive us, even if we are killed.
+ * @param output the descriptor that its output and errors go to, or `pipe` for streams
+ * @param privateMounts whether it gets a mount namespace of its own, so that its mounts end with it; this needs root
+ * @throws PreloaderError TOOL_MISSING
+ */
+export function startTool(
+  tool: Tool,
+  args: readonly string[],
+  output: number | 'pipe',
+  { privateMounts = false }: { readonly privateMounts?: boolean } = {},
+): RunningProgram {
+  const program = [pathOf(tool), ...args];
+  const own = privateMounts ? [pathOf('unshare'), '--mount'] : [];
+  return startProgram(pathOf('setpriv'), [...WITH_US, ...own, ...program], output);
+}
+
+/**
+ * Runs a shell script whose mounts nobody else sees, and which ends with us, together with all that it has started.
+ * @param what it does, for the error
+ * @throws PreloaderError TOOL_MISSING, BUILD_FAILED
+ */
+export async function runWithPrivateMounts(what: string, script: string, args: readonly string[]): Promise<void> {
+  const shell = [pathOf('unshare'), '--mount', '--pid', '--fork', '--kill-child', 'sh', '-c', script, 'sh', ...args];
+  outputOf(await runProgram(pathOf('setpriv'), [...WITH_US, ...shell]), 'setpriv', what);
+}
+
+function outputOf({ failed, cause, stdout, stderr, code }: Ran, tool: Tool, what: string): string {
   if (!failed) return stdout;
   if (code === 'ENOENT' || isENOENT(cause)) throw toolMissing(tool);
-  throw new PreloaderError('BUILD_FAILED', `${tool} ${args[0] ?? ''}: ${messageOf(stderr.trim() || cause)}`);
+  throw new PreloaderError('BUILD_FAILED', `${what}: ${messageOf(stderr.trim() || cause)}`);
+}
+
+/** Where the program is. @throws PreloaderError TOOL_MISSING */
+function pathOf(tool: Tool): string {
+  for (const folder of (environment()['PATH'] ?? '').split(':')) {
+    const path = join(folder, tool);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // The next folder may have it.
+    }
+  }
+  throw toolMissing(tool);
 }
 
 export function toolMissing(tool: Tool): PreloaderError {

@@ -1,14 +1,13 @@
-import { mkdirSync, readFileSync, rmdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hexOf, sha256 } from '../../docker/ids.ts';
 import { PreloaderError } from '../../system/errors.ts';
 import { namesIn } from '../../system/files.ts';
-import { readMounts, unmount } from '../../system/mount.ts';
 import type { BuildOptions } from '../disk-options.ts';
 import { makeWorkplace, type Workplace } from '../workplace.ts';
 import { PrivateDockerd } from './private-dockerd.ts';
 import type { Progress } from '../../text/progress.ts';
-import { runTool } from '../../system/run-tool.ts';
+import { runTool, runWithPrivateMounts } from '../../system/run-tool.ts';
 
 const BLOCK_BYTES = 4096;
 /**
@@ -38,11 +37,7 @@ export async function buildWithDocker(
       '--engine docker: expected root, since dockerd needs it; the built-in engine does without',
     );
   let dockerd: PrivateDockerd | undefined;
-  const beforeRemoval = (): void => {
-    dockerd?.stop();
-    for (const { path } of readMounts()) if (path === workplace.path('mounted')) unmount(path, true);
-  };
-  const workplace = makeWorkplace(options.output, { beforeRemoval });
+  const workplace = makeWorkplace(options.output, { beforeRemoval: () => dockerd?.stop() });
   try {
     progress.step('starting dockerd');
     dockerd = new PrivateDockerd(workplace.path('data'));
@@ -95,6 +90,9 @@ function dropWhatIsNoImage(dataRoot: string): void {
     if (!/^[0-9a-f]{64}$/.test(name)) rmSync(join(layerdb, 'sha256', name), { recursive: true });
 }
 
+/** Without `umount`, the last bytes might be written after the namespace's end, and the disk published before. */
+const FILL = 'set -e; mount -o loop "$1" "$2"; cp --archive "$3" "$4" "$2"; rmdir "$2/lost+found"; umount "$2"';
+
 /**
  * Copies the tree into a mounted filesystem, because `mke2fs -d` drops the fractions of times.
  * @returns the filesystem's size in bytes
@@ -125,13 +123,7 @@ async function writeFilesystem(workplace: Workplace, label: string, sizeBytes: n
     disk,
   ]);
   mkdirSync(mounted);
-  await runTool('mount', ['-o', 'loop', disk, mounted]);
-  try {
-    await runTool('cp', ['--archive', ...parts, mounted]);
-    rmdirSync(join(mounted, 'lost+found'));
-  } finally {
-    await runTool('umount', [mounted]);
-  }
+  await runWithPrivateMounts('filling the filesystem', FILL, [disk, mounted, ...parts]);
   return size;
 }
 

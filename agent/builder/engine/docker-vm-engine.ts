@@ -3,14 +3,14 @@ import { createWriteStream, existsSync, statSync, truncateSync, writeFileSync } 
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pipeline } from 'node:stream/promises';
-import { startProgram, type RunningProgram } from '../../system/child-process.ts';
+import type { RunningProgram } from '../../system/child-process.ts';
 import { after } from '../../system/clock.ts';
-import { isENOENT, messageOf, PreloaderError } from '../../system/errors.ts';
+import { messageOf, PreloaderError } from '../../system/errors.ts';
 import { hasKvm } from '../../system/kvm.ts';
 import { publishImage, type DockerEngineOptions } from './docker-engine.ts';
 import { makeWorkplace, type Workplace } from '../workplace.ts';
 import type { Progress } from '../../text/progress.ts';
-import { toolMissing } from '../../system/run-tool.ts';
+import { startTool } from '../../system/run-tool.ts';
 import { SAYS, vmScript } from './vm-script.ts';
 
 /** The files are sparse: only what is written takes up room. */
@@ -60,7 +60,7 @@ export async function buildWithDockerVm(
       archives: archives.map((file, index) => ({ device: device(4 + index), sizeBytes: statSync(file).size })),
     });
     writeFileSync(workplace.path('script'), script.padEnd(Math.ceil((script.length + 1) / 512) * 512, '\n'));
-    qemu = startProgram('qemu-system-x86_64', qemuArguments(resolve(guest), workplace, archives), 'pipe');
+    qemu = startTool('qemu-system-x86_64', qemuArguments(resolve(guest), workplace, archives), 'pipe');
     const { blocks, label } = await listen(qemu, progress);
     const sizeBytes = blocks * BLOCK_BYTES;
     truncateSync(workplace.path('disk'), sizeBytes);
@@ -158,8 +158,6 @@ async function listen(
   });
   try {
     await once(qemu, 'close');
-  } catch (error) {
-    throw isENOENT(error) ? toolMissing('qemu-system-x86_64') : error;
   } finally {
     cancel();
   }

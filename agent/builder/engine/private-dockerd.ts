@@ -1,27 +1,28 @@
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startProgram, type RunningProgram } from '../../system/child-process.ts';
+import type { RunningProgram } from '../../system/child-process.ts';
 import { delay, monotonicUsec, pause } from '../../system/clock.ts';
-import { isENOENT, messageOf, PreloaderError } from '../../system/errors.ts';
+import { messageOf, PreloaderError } from '../../system/errors.ts';
 import { readTextIfThere } from '../../system/files.ts';
-import { readMounts, unmount } from '../../system/mount.ts';
-import { runTool, toolMissing } from '../../system/run-tool.ts';
+import { runTool, startTool } from '../../system/run-tool.ts';
 
 const START_USEC = 60_000_000;
 const STOP_USEC = 30_000_000;
 const POLL_MS = 50;
 
-/** A dockerd of our own. It shares no data root, socket or settings with any other, and does not touch the network. */
+/**
+ * A dockerd of our own. It shares no data root, socket, mounts or settings with any other, does not touch the network, and
+ * ends with us, however we end. So does its containerd, which dockerd has the kernel end in the same way (moby,
+ * libcontainerd/supervisor/remote_daemon_linux.go).
+ */
 export class PrivateDockerd {
-  readonly #dataRoot: string;
   /** In the system's temporary folder, because a unix socket's path may be at most 107 bytes long. */
   readonly #runtime: string;
   readonly #process: RunningProgram;
   #failure: Error | undefined;
 
   constructor(dataRoot: string) {
-    this.#dataRoot = dataRoot;
     mkdirSync(dataRoot, { mode: 0o710 });
     this.#runtime = mkdtempSync(join(tmpdir(), 'docker-preloader-'));
     const below = (name: string): string => join(this.#runtime, name);
@@ -36,8 +37,14 @@ export class PrivateDockerd {
     };
     writeFileSync(below('daemon.json'), JSON.stringify(config));
     const log = openSync(below('log'), 'w');
-    this.#process = startProgram('dockerd', ['--config-file', below('daemon.json')], log);
-    closeSync(log);
+    try {
+      this.#process = startTool('dockerd', ['--config-file', below('daemon.json')], log, { privateMounts: true });
+    } catch (error) {
+      rmSync(this.#runtime, { recursive: true, force: true });
+      throw error;
+    } finally {
+      closeSync(log);
+    }
     this.#process.once('error', (error) => (this.#failure = error));
   }
 
@@ -46,7 +53,7 @@ export class PrivateDockerd {
     const deadline = monotonicUsec() + START_USEC;
     for (;;) {
       await delay(POLL_MS);
-      if (this.#failure !== undefined) throw isENOENT(this.#failure) ? toolMissing('dockerd') : this.#failure;
+      if (this.#failure !== undefined) throw this.#failure;
       if (this.#process.exitCode !== null || monotonicUsec() > deadline) {
         const last = readFileSync(join(this.#runtime, 'log'), 'utf8').trim().split('\n').at(-1) ?? '';
         throw new PreloaderError(
@@ -76,9 +83,6 @@ export class PrivateDockerd {
       const deadline = monotonicUsec() + STOP_USEC;
       while (isAlive(pid) && monotonicUsec() < deadline) pause(POLL_MS);
       if (isAlive(pid)) process.kill(pid, 'SIGKILL');
-    }
-    for (const { path } of readMounts().toReversed()) {
-      if ([this.#dataRoot, this.#runtime].some((root) => `${path}/`.startsWith(`${root}/`))) unmount(path, true);
     }
     rmSync(this.#runtime, { recursive: true, force: true });
   }

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { torture } from '../../support/size.ts';
 import { agent, agentCommand } from '../../support/agent.ts';
@@ -234,6 +235,51 @@ describe('build --engine docker, the reference', () => {
     assertNothingLeft();
   });
 
+  it('makes the disk all the same where nobody reads its progress', async () => {
+    const [command, ...before] = agentCommand();
+    const words = [
+      command,
+      ...before,
+      'build',
+      archive,
+      '-o',
+      path.join(tree.path, 'unread.ext4'),
+      '--engine',
+      'docker',
+    ];
+    const line = '{ "$@"; echo $? >&3; } 3>status 2>&1 | head -1';
+    const { stdout } = await execa('sh', ['-c', line, 'sh', ...words], {
+      cwd: tree.path,
+      env: { ...env, TMPDIR: tree.path },
+    });
+    assert.equal(stdout, 'starting dockerd');
+    assert.equal(readFileSync(path.join(tree.path, 'status'), 'utf8'), '0\n');
+    assertNothingLeft();
+  });
+
+  for (const step of ['starting dockerd', 'loading', 'writing the filesystem'])
+    it(`takes its dockerd and its mounts with it when it is killed while '${step}'`, async () => {
+      const [command, ...before] = agentCommand();
+      const output = path.join(tree.path, 'killed.ext4');
+      const child = spawn(command, [...before, 'build', archive, '-o', output, '--engine', 'docker'], {
+        env: { ...process.env, ...env, TMPDIR: tree.path },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      child.stderr.on('data', (chunk: Buffer) => {
+        // A moment later, for what the step has started.
+        if (chunk.toString().includes(step)) setTimeout(() => child.kill('SIGKILL'), 200);
+      });
+      assert.deepEqual(await once(child, 'close'), [null, 'SIGKILL']);
+      // The kernel ends one after the other.
+      for (let count = 0; count < 100 && programsBelow(tree.path).length > 0; count += 1) await delay(50);
+      assert.deepEqual(programsBelow(tree.path), []);
+      assert.deepEqual(
+        mountsBelow(tree.path).filter((mount) => !mount.endsWith('-mounted')),
+        [],
+      );
+      await execa('sh', ['-c', 'rm -rf .killed.* docker-preloader-*'], { cwd: tree.path });
+    });
+
   function assertNothingLeft(): void {
     const left = readdirSync(tree.path).filter((name) => /^\.|none|interrupted|docker-preloader-/.test(name));
     assert.deepEqual(left, []);
@@ -243,3 +289,17 @@ describe('build --engine docker, the reference', () => {
     );
   }
 });
+
+/** The command lines of all programs that work below a folder. */
+function programsBelow(folder: string): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+        return line.includes(folder) ? [line] : [];
+      } catch {
+        return [];
+      }
+    });
+}
