@@ -42,10 +42,10 @@ const writesStore = [
   'agent/boot/private-mounts.ts',
   'agent/overlay2/apply/apply-steps.ts',
   'agent/overlay2/apply/layer-records.ts',
-  'agent/overlay2/copy-tar-split.ts',
-  'agent/overlay2/ledger.ts',
   'agent/overlay2/store-choice.ts',
   'agent/overlay2/store-lock.ts',
+  'agent/overlay2/store/copy-tar-split.ts',
+  'agent/overlay2/store/ledger.ts',
 ];
 /** Who else may write in a guest: the status and its socket, and what `boot-order` is told to write. */
 const writesElsewhere = ['agent/commands/boot-order.ts', 'agent/status/publish.ts', 'agent/status/server.ts'];

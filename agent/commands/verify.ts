@@ -13,7 +13,7 @@ import { ReadBudget } from '../verify/read-budget.ts';
 import { effectOf, type Finding } from '../messages/finding.ts';
 import { TAR_SPLIT } from '../docker/layer-db.ts';
 import { overlayPaths } from '../docker/layer-folders.ts';
-import { Store } from '../overlay2/store.ts';
+import { Store } from '../overlay2/store/store.ts';
 import { stateOf, states, type State } from '../status/state.ts';
 import { stderr } from '../system/stderr.ts';
 import { megabytes } from '../text/megabytes.ts';

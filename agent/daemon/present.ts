@@ -1,7 +1,7 @@
-import { readLedger, settleReferences } from '../overlay2/ledger.ts';
+import { readLedger, settleReferences } from '../overlay2/store/ledger.ts';
 import { isRestored } from '../overlay2/plan/restored.ts';
 import type { ImageID } from '../docker/ids.ts';
-import { Store } from '../overlay2/store.ts';
+import { Store } from '../overlay2/store/store.ts';
 
 /** Which of our images and names dockerd has at some time. */
 export interface Present {

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import { readLedger, writeLedger, type Ledger } from '../overlay2/ledger.ts';
+import { readLedger, writeLedger, type Ledger } from '../overlay2/store/ledger.ts';
 import { preload } from '../boot/preload.ts';
 import type { Plan } from '../overlay2/plan/make-plan.ts';
 import { takeLock } from '../overlay2/store-lock.ts';
@@ -8,7 +8,7 @@ import type { DockerApi } from '../docker/api/docker-api.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { imageArchive } from '../docker/api/image-archive.ts';
 import { tagOf } from '../docker/reference.ts';
-import { Store } from '../overlay2/store.ts';
+import { Store } from '../overlay2/store/store.ts';
 import { wallMs } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';

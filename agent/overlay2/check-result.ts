@@ -2,8 +2,8 @@ import { statSync } from 'node:fs';
 import type { Finding } from '../messages/finding.ts';
 import type { ChainID } from '../docker/ids.ts';
 import { ownLayerNames, overlayPaths } from '../docker/layer-folders.ts';
-import type { Store } from './store.ts';
-import type { LedgerContent } from './ledger.ts';
+import type { Store } from './store/store.ts';
+import type { LedgerContent } from './store/ledger.ts';
 
 /** What was planned to be in the store. */
 export interface Expected {

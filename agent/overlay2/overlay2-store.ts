@@ -8,13 +8,13 @@ import type { Finding } from '../messages/finding.ts';
 import { messageOf } from '../system/errors.ts';
 import { apply } from './apply/apply-steps.ts';
 import { checkResult } from './check-result.ts';
-import { hasLedger, ledgerFolder, readLedger, type Ledger, type LedgerState } from './ledger.ts';
+import { hasLedger, ledgerFolder, readLedger, type Ledger, type LedgerState } from './store/ledger.ts';
 import type { PinnedOptions } from './plan/check-pinned.ts';
 import { plan, type Plan } from './plan/make-plan.ts';
 import { planWithRoom } from './plan/plan-with-room.ts';
 import { clearTrial, overlayProblem, unsupportedStore } from './store-choice.ts';
 import { takeLock } from './store-lock.ts';
-import { Store } from './store.ts';
+import { Store } from './store/store.ts';
 
 /** dockerd's store on overlay2 in a data root, as the pipeline asks it. */
 export function overlay2Store(dataRoot: string) {

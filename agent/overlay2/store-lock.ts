@@ -4,7 +4,7 @@ import { isENOSPC, messageOf, PreloaderError } from '../system/errors.ts';
 import { ensureFolder } from '../system/files.ts';
 import { tryLockFile, type Lock } from '../system/lock.ts';
 import { notifyStatus } from '../system/notify.ts';
-import { ledgerFolder } from './ledger.ts';
+import { ledgerFolder } from './store/ledger.ts';
 
 /** Another agent is done within this time, or something is wrong with it. */
 const LOCK_TIMEOUT_USEC = 30_000_000;

@@ -1,7 +1,7 @@
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { syncFilesystem } from '../system/sync-filesystem.ts';
-import { readLedger, writeLedger } from './ledger.ts';
+import { readLedger, writeLedger } from './store/ledger.ts';
 import { takeLock } from './store-lock.ts';
 
 /**

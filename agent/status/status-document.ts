@@ -1,7 +1,7 @@
 import { wallTime } from '../system/clock.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import type { Finding } from '../messages/finding.ts';
-import { LEDGER_VERSION } from '../overlay2/ledger.ts';
+import { LEDGER_VERSION } from '../overlay2/store/ledger.ts';
 import type { Preload } from '../boot/preload.ts';
 import { describeStep } from '../overlay2/plan/steps.ts';
 import { VERSION } from '../version.ts';

@@ -3,12 +3,12 @@ import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { apply } from '../../agent/overlay2/apply/apply-steps.ts';
 import { checkResult } from '../../agent/overlay2/check-result.ts';
-import { readLedger } from '../../agent/overlay2/ledger.ts';
+import { readLedger } from '../../agent/overlay2/store/ledger.ts';
 import { plan, type Plan, type PlanInput } from '../../agent/overlay2/plan/make-plan.ts';
 import { defaultConfig, type Config } from '../../agent/config/config.ts';
 import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
-import { Store } from '../../agent/overlay2/store.ts';
+import { Store } from '../../agent/overlay2/store/store.ts';
 import { tryLockFile } from '../../agent/system/lock.ts';
 import { factsOf, loadImages, must, writeFile, type ImageSpec } from './fake-store.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { emptyLedger, readLedger, writeLedger } from '../../agent/overlay2/ledger.ts';
+import { emptyLedger, readLedger, writeLedger } from '../../agent/overlay2/store/ledger.ts';
 import { unlinkStore } from '../../agent/boot/unlink-store.ts';
 import { scratch } from '../support/scratch.ts';
 import { configOf, FakeGuest, runDockerd } from './fake-guest.ts';

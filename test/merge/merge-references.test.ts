@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
-import { emptyLedger, settleReferences, type Ledger } from '../../agent/overlay2/ledger.ts';
+import { emptyLedger, settleReferences, type Ledger } from '../../agent/overlay2/store/ledger.ts';
 import { mergeReferences, type ReferenceMerge, type ReferenceMergeInput } from '../../agent/merge/merge-references.ts';
 import type { ImageID } from '../../agent/docker/ids.ts';
 import { factsOf } from '../boot/fake-store.ts';

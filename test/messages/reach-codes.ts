@@ -23,7 +23,7 @@ import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
 import { readDaemonConfig } from '../../agent/docker/daemon-config.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
-import { Store } from '../../agent/overlay2/store.ts';
+import { Store } from '../../agent/overlay2/store/store.ts';
 import type { BlockDevice } from '../../agent/system/block-devices.ts';
 import type { Code } from '../../agent/messages/codes.ts';
 import { messageOf, PreloaderError } from '../../agent/system/errors.ts';

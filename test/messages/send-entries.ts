@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { defaultConfig } from '../../agent/config/config.ts';
-import { emptyLedger, ledgerFolder, writeLedger } from '../../agent/overlay2/ledger.ts';
+import { emptyLedger, ledgerFolder, writeLedger } from '../../agent/overlay2/store/ledger.ts';
 import { readAhead } from '../../agent/daemon/read-ahead.ts';
 import { syncStore } from '../../agent/overlay2/sync-store.ts';
 import { compareWithService } from '../../agent/daemon/docker-service.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { readLedger } from '../../agent/overlay2/ledger.ts';
+import { readLedger } from '../../agent/overlay2/store/ledger.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { emptyLayer } from '../../agent/docker/layer-folders.ts';
 import { scratch } from '../support/scratch.ts';

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
-import { readLedger } from '../../agent/overlay2/ledger.ts';
+import { readLedger } from '../../agent/overlay2/store/ledger.ts';
 import { asImageID, type ChainID } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { ownLayerNames } from '../../agent/docker/layer-folders.ts';

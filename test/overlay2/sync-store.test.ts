@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { readLedger } from '../../agent/overlay2/ledger.ts';
+import { readLedger } from '../../agent/overlay2/store/ledger.ts';
 import { syncStore } from '../../agent/overlay2/sync-store.ts';
 import { scratch } from '../support/scratch.ts';
 import { FakeGuest } from '../boot/fake-guest.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { lstatSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { readLedger } from '../../agent/overlay2/ledger.ts';
+import { readLedger } from '../../agent/overlay2/store/ledger.ts';
 import { emptyLayer, ownLayerNames } from '../../agent/docker/layer-folders.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { DISK_UPDATED } from './content.ts';

@@ -1,14 +1,14 @@
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import type { FoundDisk } from '../../agent/boot/discover.ts';
-import { emptyLedger } from '../../agent/overlay2/ledger.ts';
+import { emptyLedger } from '../../agent/overlay2/store/ledger.ts';
 import { plan } from '../../agent/overlay2/plan/make-plan.ts';
 import type { Preload } from '../../agent/boot/preload.ts';
 import { Timings } from '../../agent/boot/timings.ts';
 import type { Finding } from '../../agent/messages/finding.ts';
 import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
-import { Store } from '../../agent/overlay2/store.ts';
+import { Store } from '../../agent/overlay2/store/store.ts';
 import type { Code } from '../../agent/messages/codes.ts';
 import { loadImages, type ImageSpec } from '../boot/fake-store.ts';
 import { scratch } from '../support/scratch.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
-import { Store } from '../../agent/overlay2/store.ts';
+import { Store } from '../../agent/overlay2/store/store.ts';
 import type { Site } from './site.ts';
 
 /** With its last disks goes all that is ours, where nothing is the user's. @param disks as they were attached; neither dockerd nor the agent runs */

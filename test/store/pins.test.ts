@@ -4,7 +4,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { pinName } from '../../agent/docker/layer-folders.ts';
-import { Store } from '../../agent/overlay2/store.ts';
+import { Store } from '../../agent/overlay2/store/store.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { makeDisk } from '../support/disk.ts';
 import { dockerdVersions } from '../support/dockerd-version.ts';

@@ -4,7 +4,7 @@ import { createConnection, createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Store } from '../../agent/overlay2/store.ts';
+import { Store } from '../../agent/overlay2/store/store.ts';
 import { sample } from '../support/size.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { makeDisk } from '../support/disk.ts';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { readLedger } from '../../agent/overlay2/ledger.ts';
+import { readLedger } from '../../agent/overlay2/store/ledger.ts';
 import { userPartOf, type UserPart } from '../safety/store-invariants.ts';
 import { readTree, type Tree } from '../safety/tree.ts';
 

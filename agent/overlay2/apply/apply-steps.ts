@@ -19,7 +19,7 @@ import {
 } from '../../system/files.ts';
 import { readMounts, unmount, type MountPoint } from '../../system/mount.ts';
 import { LayerRecords } from './layer-records.ts';
-import { removeLedger, writeLedger } from '../ledger.ts';
+import { removeLedger, writeLedger } from '../store/ledger.ts';
 import type { Step } from '../plan/steps.ts';
 
 /** Steps whose like a dockerd that runs does, too: what they replace, they replace by the same. */

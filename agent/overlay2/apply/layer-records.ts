@@ -13,7 +13,7 @@ import {
   withoutTemp,
   writeNewFile,
 } from '../../system/files.ts';
-import { copyTarSplit, isCopyOf } from '../copy-tar-split.ts';
+import { copyTarSplit, isCopyOf } from '../store/copy-tar-split.ts';
 import type { Step } from '../plan/steps.ts';
 
 type RecordStep = Extract<Step, { do: 'record-layer' }>;

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Finding } from '../../messages/finding.ts';
 import type { DiskImage } from '../../disk/read-disk.ts';
 import type { ChainID, ImageID } from '../../docker/ids.ts';
-import type { Store } from '../store.ts';
+import type { Store } from '../store/store.ts';
 import { megabytes } from '../../text/megabytes.ts';
 import type { Plan } from './make-plan.ts';
 import { fits, folders, isEnough, needOfStep, nothing, shares, sum, type Room, type Share } from './room.ts';

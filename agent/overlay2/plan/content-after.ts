@@ -1,8 +1,8 @@
 import type { DiskImage } from '../../disk/read-disk.ts';
 import type { ChainID, ImageID } from '../../docker/ids.ts';
 import type { ReferenceMerge } from '../../merge/merge-references.ts';
-import type { LedgerContent } from '../ledger.ts';
-import type { Store } from '../store.ts';
+import type { LedgerContent } from '../store/ledger.ts';
+import type { Store } from '../store/store.ts';
 import type { LeavingImages } from './leaving-images.ts';
 import type { NeededLayer } from './leaving-layers.ts';
 import type { LinkedLayers } from './linked-layers.ts';

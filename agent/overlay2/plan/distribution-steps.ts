@@ -4,8 +4,8 @@ import type { DiskLayer } from '../../disk/read-disk.ts';
 import { asDiffID, isDigest, type ChainID, type DiffID } from '../../docker/ids.ts';
 import { readTextIfThere } from '../../system/files.ts';
 import { isRecord } from '../../text/is-record.ts';
-import type { Ledger } from '../ledger.ts';
-import type { Store } from '../store.ts';
+import type { Ledger } from '../store/ledger.ts';
+import type { Store } from '../store/store.ts';
 import type { Step } from './steps.ts';
 
 /** dockerd keeps so many sources of a layer (moby, distribution/metadata/v2_metadata_service.go, maxMetadata). */

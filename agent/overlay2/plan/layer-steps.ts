@@ -1,9 +1,9 @@
 import type { DiskLayer } from '../../disk/read-disk.ts';
 import { recordFiles, TAR_SPLIT } from '../../docker/layer-db.ts';
 import { linkTargetOf } from '../../docker/layer-folders.ts';
-import { hasDigest, isCopyOf } from '../copy-tar-split.ts';
-import type { Store } from '../store.ts';
-import type { OwnLayer } from '../stored-layers.ts';
+import { hasDigest, isCopyOf } from '../store/copy-tar-split.ts';
+import type { Store } from '../store/store.ts';
+import type { OwnLayer } from '../store/stored-layers.ts';
 import { baseLower, type LinkedLayer, type LinkedLayers } from './linked-layers.ts';
 import type { Step } from './steps.ts';
 

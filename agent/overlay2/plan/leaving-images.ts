@@ -1,6 +1,6 @@
 import type { DiskImage } from '../../disk/read-disk.ts';
 import type { ImageID } from '../../docker/ids.ts';
-import type { Store } from '../store.ts';
+import type { Store } from '../store/store.ts';
 import type { Whose } from './whose.ts';
 
 export interface LeavingImages {

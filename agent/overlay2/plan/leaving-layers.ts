@@ -1,7 +1,7 @@
 import type { DiskImage } from '../../disk/read-disk.ts';
 import { hexOf, type ChainID, type ImageID } from '../../docker/ids.ts';
 import { emptyLayer, ownLayerNames } from '../../docker/layer-folders.ts';
-import type { Store } from '../store.ts';
+import type { Store } from '../store/store.ts';
 import type { LeavingImages } from './leaving-images.ts';
 import type { LinkedLayers } from './linked-layers.ts';
 import type { Whose } from './whose.ts';

@@ -1,7 +1,7 @@
 import type { ImageID } from '../../docker/ids.ts';
 import type { ReferenceMerge } from '../../merge/merge-references.ts';
-import { isSameLedger, mayBeThere, type Ledger, type LedgerContent, type LedgerState } from '../ledger.ts';
-import type { Store } from '../store.ts';
+import { isSameLedger, mayBeThere, type Ledger, type LedgerContent, type LedgerState } from '../store/ledger.ts';
+import type { Store } from '../store/store.ts';
 import type { Step } from './steps.ts';
 import type { Whose } from './whose.ts';
 

@@ -2,8 +2,8 @@ import type { DiskImage, DiskLayer } from '../../disk/read-disk.ts';
 import type { ChainID } from '../../docker/ids.ts';
 import { emptyLayer, lowerOf } from '../../docker/layer-folders.ts';
 import type { Offer } from '../../merge/offer.ts';
-import type { Store } from '../store.ts';
-import type { NamedLayer, OwnLayer } from '../stored-layers.ts';
+import type { Store } from '../store/store.ts';
+import type { NamedLayer, OwnLayer } from '../store/stored-layers.ts';
 
 /** A layer of ours that is to be there. */
 export interface LinkedLayer {

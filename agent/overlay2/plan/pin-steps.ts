@@ -1,7 +1,7 @@
 import type { DiskImage } from '../../disk/read-disk.ts';
 import type { ChainID } from '../../docker/ids.ts';
 import { pinName } from '../../docker/layer-folders.ts';
-import type { Store } from '../store.ts';
+import type { Store } from '../store/store.ts';
 import type { LinkedLayers } from './linked-layers.ts';
 import type { Step } from './steps.ts';
 

@@ -1,4 +1,4 @@
-import { Store } from '../store.ts';
+import { Store } from '../store/store.ts';
 import { isSystemError, messageOf, PreloaderError } from '../../system/errors.ts';
 import { plan, type Plan, type PlanInput } from './make-plan.ts';
 import { fits, needOf, roomIn } from './room.ts';

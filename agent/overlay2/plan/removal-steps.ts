@@ -1,7 +1,7 @@
 import type { ChainID, ImageID } from '../../docker/ids.ts';
 import { emptyLayer, ownLayerNames } from '../../docker/layer-folders.ts';
-import type { LedgerContent } from '../ledger.ts';
-import type { Store } from '../store.ts';
+import type { LedgerContent } from '../store/ledger.ts';
+import type { Store } from '../store/store.ts';
 import { foreignLinks } from './leaving-layers.ts';
 import type { Step } from './steps.ts';
 

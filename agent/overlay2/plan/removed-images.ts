@@ -1,8 +1,8 @@
 import type { ImageID } from '../../docker/ids.ts';
 import type { Finding } from '../../messages/finding.ts';
 import { listNames, plural } from '../../text/plural.ts';
-import type { Ledger } from '../ledger.ts';
-import type { Store } from '../store.ts';
+import type { Ledger } from '../store/ledger.ts';
+import type { Store } from '../store/store.ts';
 import type { Plan } from './make-plan.ts';
 
 /**

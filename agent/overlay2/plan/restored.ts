@@ -1,6 +1,6 @@
 import type { ImageID } from '../../docker/ids.ts';
-import type { Store } from '../store.ts';
-import type { Ledger } from '../ledger.ts';
+import type { Store } from '../store/store.ts';
+import type { Ledger } from '../store/ledger.ts';
 
 /** An image that is to be there again is there within this time of what the ledger says of it, or dockerd had no answer. */
 const LOAD_MS = 60_000;

@@ -1,7 +1,7 @@
 import { statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { existingPart } from '../../system/files.ts';
-import type { Ledger } from '../ledger.ts';
+import type { Ledger } from '../store/ledger.ts';
 import type { Step } from './steps.ts';
 
 /** What steps write, or what a filesystem has left for them. */

@@ -1,7 +1,7 @@
 import type { TarSplit } from '../../disk/read-disk.ts';
 import type { ChainID, ImageID } from '../../docker/ids.ts';
 import type { OwnLayerNames } from '../../docker/layer-folders.ts';
-import type { Ledger } from '../ledger.ts';
+import type { Ledger } from '../store/ledger.ts';
 
 /** One change to the store. A plan is a list of these; apply.ts is the only place that carries them out. */
 export type Step =

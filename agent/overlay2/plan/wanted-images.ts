@@ -1,7 +1,7 @@
 import type { DiskImage } from '../../disk/read-disk.ts';
 import { asImageID, type ImageID } from '../../docker/ids.ts';
 import type { Offer } from '../../merge/offer.ts';
-import type { Store } from '../store.ts';
+import type { Store } from '../store/store.ts';
 
 export interface WantedInput {
   readonly store: Store;

@@ -1,7 +1,7 @@
 import type { ChainID, ImageID } from '../../docker/ids.ts';
 import type { Offer } from '../../merge/offer.ts';
-import { mayBeThere, type Ledger, type LedgerContent, type LedgerState } from '../ledger.ts';
-import type { Store } from '../store.ts';
+import { mayBeThere, type Ledger, type LedgerContent, type LedgerState } from '../store/ledger.ts';
+import type { Store } from '../store/store.ts';
 import { restoredNow } from './restored.ts';
 
 /** Whose is what in a store: what the user has touched since we put it there is his. */

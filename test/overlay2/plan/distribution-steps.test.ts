@@ -16,8 +16,8 @@ import {
 } from '../../boot/fake-store.ts';
 import { distributionSteps } from '../../../agent/overlay2/plan/distribution-steps.ts';
 import type { DiskLayer } from '../../../agent/disk/read-disk.ts';
-import { emptyLedger } from '../../../agent/overlay2/ledger.ts';
-import { Store } from '../../../agent/overlay2/store.ts';
+import { emptyLedger } from '../../../agent/overlay2/store/ledger.ts';
+import { Store } from '../../../agent/overlay2/store/store.ts';
 
 const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1', 'app:latest'] };
 const mine: ImageSpec = { layers: ['mine'], references: ['mine:1'] };

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { readLedger } from '../../../agent/overlay2/ledger.ts';
+import { readLedger } from '../../../agent/overlay2/store/ledger.ts';
 import { plan } from '../../../agent/overlay2/plan/make-plan.ts';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { emptyLayer, ownLayerNames } from '../../../agent/docker/layer-folders.ts';
-import { Store } from '../../../agent/overlay2/store.ts';
+import { Store } from '../../../agent/overlay2/store/store.ts';
 import { scratch } from '../../support/scratch.ts';
 import { codesOf, FakeGuest, messageOfCode } from '../../boot/fake-guest.ts';
 import {

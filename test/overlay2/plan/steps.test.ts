@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { emptyLedger } from '../../../agent/overlay2/ledger.ts';
+import { emptyLedger } from '../../../agent/overlay2/store/ledger.ts';
 import { describeStep, type Step } from '../../../agent/overlay2/plan/steps.ts';
 import { ownLayerNames, pinName } from '../../../agent/docker/layer-folders.ts';
 import { factsOf, must } from '../../boot/fake-store.ts';

@@ -1,10 +1,10 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { refuseNewerMajor } from '../disk/manifest.ts';
-import type { ChainID, ImageID } from '../docker/ids.ts';
-import { PreloaderError } from '../system/errors.ts';
-import { ensureFolder, isDirectory, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
-import { checkShape, flag, listOf, matching, number, objectOf, optional, recordOf, text } from '../text/shape.ts';
+import { refuseNewerMajor } from '../../disk/manifest.ts';
+import type { ChainID, ImageID } from '../../docker/ids.ts';
+import { PreloaderError } from '../../system/errors.ts';
+import { ensureFolder, isDirectory, readTextIfThere, removeIfThere, replaceFile } from '../../system/files.ts';
+import { checkShape, flag, listOf, matching, number, objectOf, optional, recordOf, text } from '../../text/shape.ts';
 
 /**
  * major.minor. Since 2.0 `references` holds no name of the user's that stands on an image he has lent, and a store may have

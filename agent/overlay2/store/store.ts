@@ -1,10 +1,10 @@
 import { lstatSync } from 'node:fs';
-import { asImageID, type ImageID } from '../docker/ids.ts';
-import { OWN_IMAGE_SEC, parseImageConfig, readLayers, type ImageConfig } from '../docker/image-config.ts';
-import { metadataPaths, type MetadataPaths } from '../docker/layer-db.ts';
-import { emptyReferenceStore, parseReferenceStore, type ReferenceStore } from '../docker/reference-store.ts';
-import { messageAt, PreloaderError } from '../system/errors.ts';
-import { namesIn, readIfThere, readTextIfThere } from '../system/files.ts';
+import { asImageID, type ImageID } from '../../docker/ids.ts';
+import { OWN_IMAGE_SEC, parseImageConfig, readLayers, type ImageConfig } from '../../docker/image-config.ts';
+import { metadataPaths, type MetadataPaths } from '../../docker/layer-db.ts';
+import { emptyReferenceStore, parseReferenceStore, type ReferenceStore } from '../../docker/reference-store.ts';
+import { messageAt, PreloaderError } from '../../system/errors.ts';
+import { namesIn, readIfThere, readTextIfThere } from '../../system/files.ts';
 import { StoredLayers } from './stored-layers.ts';
 import { StoredMounts } from './stored-mounts.ts';
 

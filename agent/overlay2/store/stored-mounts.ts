@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { asChainID, type ChainID } from '../docker/ids.ts';
-import type { MetadataPaths } from '../docker/layer-db.ts';
-import { pinName } from '../docker/layer-folders.ts';
-import { namesIn, readTextIfThere } from '../system/files.ts';
-import { isRecord } from '../text/is-record.ts';
+import { asChainID, type ChainID } from '../../docker/ids.ts';
+import type { MetadataPaths } from '../../docker/layer-db.ts';
+import { pinName } from '../../docker/layer-folders.ts';
+import { namesIn, readTextIfThere } from '../../system/files.ts';
+import { isRecord } from '../../text/is-record.ts';
 
 /** What stands on layers without being one, in `layerdb/mounts`: containers, and pins of ours. */
 export class StoredMounts {

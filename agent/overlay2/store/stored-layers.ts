@@ -1,6 +1,6 @@
 import { lstatSync } from 'node:fs';
-import { asChainID, type ChainID } from '../docker/ids.ts';
-import { TAR_SPLIT, type MetadataPaths } from '../docker/layer-db.ts';
+import { asChainID, type ChainID } from '../../docker/ids.ts';
+import { TAR_SPLIT, type MetadataPaths } from '../../docker/layer-db.ts';
 import {
   emptyLayer,
   isCacheId,
@@ -10,8 +10,8 @@ import {
   ownCacheId,
   ownLayerNames,
   type OwnLayerNames,
-} from '../docker/layer-folders.ts';
-import { foldersIn, isDirectory, linkTarget, namesIn, readTextIfThere } from '../system/files.ts';
+} from '../../docker/layer-folders.ts';
+import { foldersIn, isDirectory, linkTarget, namesIn, readTextIfThere } from '../../system/files.ts';
 import type { StoredMounts } from './stored-mounts.ts';
 
 /** How a layer of ours lies in the store now; each part may be missing or damaged. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import fc from '../support/properties.ts';
+import fc from '../../support/properties.ts';
 import {
   emptyLedger,
   isSameLedger,
@@ -10,9 +10,9 @@ import {
   serialiseLedger,
   writeLedger,
   type Ledger,
-} from '../../agent/overlay2/ledger.ts';
-import type { ChainID, ImageID } from '../../agent/docker/ids.ts';
-import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
+} from '../../../agent/overlay2/store/ledger.ts';
+import type { ChainID, ImageID } from '../../../agent/docker/ids.ts';
+import { makeScratch, removeScratch, scratch } from '../../support/scratch.ts';
 
 const digests = fc.stringMatching(/^[0-9a-f]{64}$/).map((hex) => `sha256:${hex}`);
 const mapOf = <Key extends string, Value extends string>(

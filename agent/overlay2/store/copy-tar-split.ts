@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
-import { readTarSplit, type LabelledTarSplit } from '../disk/read-tar-split.ts';
-import { newSha256 } from '../system/digest.ts';
-import { PIECE_BYTES, readPiece, writeAll } from '../system/files.ts';
+import { readTarSplit, type LabelledTarSplit } from '../../disk/read-tar-split.ts';
+import { newSha256 } from '../../system/digest.ts';
+import { PIECE_BYTES, readPiece, writeAll } from '../../system/files.ts';
 
 /**
  * Copies a layer's tar-split from its disk to a new file, or over one that is there. What is copied is what was compared:

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { metadataPaths } from '../../agent/docker/layer-db.ts';
-import { scratch } from '../support/scratch.ts';
-import { codesOf, FakeGuest } from '../boot/fake-guest.ts';
-import { writeFile, type ImageSpec } from '../boot/fake-store.ts';
+import { metadataPaths } from '../../../agent/docker/layer-db.ts';
+import { scratch } from '../../support/scratch.ts';
+import { codesOf, FakeGuest } from '../../boot/fake-guest.ts';
+import { writeFile, type ImageSpec } from '../../boot/fake-store.ts';
 
 const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1'] };
 
