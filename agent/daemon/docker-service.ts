@@ -110,7 +110,7 @@ async function readService(config: Config): Promise<ServiceStore | undefined> {
     // If a variable is set more than once, the last one counts, and files come after Environment=.
     for (const path of environmentFiles(properties.get('EnvironmentFiles') ?? []))
       Object.assign(environment, parseEnvironmentFile(readTextIfThere(path) ?? ''));
-    return storeOfService(argv, environment, config.dockerConfig);
+    return await storeOfService(argv, environment, config.dockerConfig);
   } catch (error) {
     if (isENOENT(error)) return undefined;
     throw error;
