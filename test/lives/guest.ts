@@ -119,7 +119,7 @@ export class Guest {
   async prune(place: string): Promise<void> {
     const tags = this.model.ofDisks().filter(([name]) => !name.includes('@'));
     const offered = new Set([...this.#disks.values()].flatMap(({ images }) => images.map(([{ id }]) => id)));
-    const put = [...this.model.put].filter((image) => offered.has(image));
+    const put = [...this.model.nameless].filter((image) => offered.has(image));
     const tops = new Map(
       [...tags.map(([, image]) => image), ...put].map((image) => [image, this.store.chainsOf(image).at(-1) ?? '']),
     );
@@ -161,6 +161,10 @@ export class Guest {
   async unmount(): Promise<void> {
     await unmountBelow(this.site.dataRoot);
     await unmountBelow(this.site.mountRoot);
+    // What lies in /run on a machine goes with the power: a containerd that was killed would trip over what it left there.
+    const run = path.join(this.site.folder, 'run/exec');
+    await unmountBelow(run);
+    await rm(run, { recursive: true, force: true });
     await rm(path.join(this.site.folder, 'status'), { recursive: true, force: true });
   }
 

@@ -69,6 +69,7 @@ export class Model {
   #gone = new Set<string>();
   /** Names of disks that the user has removed, to be respected. */
   #removals = new Map<string, string>();
+  /** Images that a disk brought and that dockerd has not written since. */
   #put = new Set<string>();
   /** Images that the user has loaded, pulled or made since Docker's last start with the agent. */
   readonly #again = new Set<string>();
@@ -86,9 +87,13 @@ export class Model {
     return [...this.names].filter(([name]) => !this.#users.has(name));
   }
 
-  /** Images that a disk brought and that dockerd has not written since. */
-  get put(): ReadonlySet<string> {
-    return this.#put;
+  /**
+   * Images that a disk brought and that dockerd has not written since, to which no disk gave a name at Docker's last
+   * start: one that has lost all of its names was removed by the user.
+   */
+  get nameless(): ReadonlySet<string> {
+    const named = new Set(this.#left.values());
+    return new Set([...this.#put].filter((image) => !named.has(image)));
   }
 
   /** What of images must be there: the user's own, and those that a name of his is on, or waits for, unless he has removed them. */
