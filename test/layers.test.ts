@@ -28,6 +28,7 @@ const reading = {
     'isDirectory',
     'existingPart',
     'readUntrusted',
+    'readConfiguration',
     'PIECE_BYTES',
     'readPiece',
   ],

@@ -1,6 +1,7 @@
 import { isAbsolute, normalize } from 'node:path';
 import * as z from 'zod/mini';
 import { labelPattern } from './label.ts';
+import { membersOf } from '../text/json-members.ts';
 import { parseJson } from '../text/parse-json.ts';
 import { defaultConfig, type Config } from './config.ts';
 import { parseRequired } from './required.ts';
@@ -8,6 +9,7 @@ import { parseRequired } from './required.ts';
 const defaults = defaultConfig();
 const absolutePath = z.string().check(
   z.refine((path) => isAbsolute(path), 'an absolute path'),
+  z.refine(isPath, 'a path without NUL'),
   z.overwrite((path) => normalize(path).replace(/(.)\/$/, '$1')),
 );
 const label = z
@@ -36,7 +38,10 @@ const required = z.pipe(
   ),
 );
 
-const dockerHost = z.string().check(z.refine((text) => /^unix:\/\/\/./.test(text), '`unix://` and an absolute path'));
+const dockerHost = z.string().check(
+  z.refine((text) => /^unix:\/\/\/./.test(text), '`unix://` and an absolute path'),
+  z.refine(isPath, 'a path without NUL'),
+);
 
 // The service manager gives up on a unit that starts more than five times in ten seconds, and on its socket with it.
 const idleExitSec = z
@@ -61,5 +66,14 @@ export const configSchema = z.strictObject({
 
 /** Parses the text of a configuration file. @throws Error naming the key */
 export function parseConfig(text: string): Config {
-  return parseJson(text, configSchema);
+  const config = parseJson(text, configSchema);
+  const keys = membersOf(text).map(([key]) => key);
+  const twice = keys.find((key, index) => keys.indexOf(key) < index);
+  if (twice !== undefined) throw new Error(`\`${twice}\`: expected each key once, found it again`);
+  return config;
+}
+
+/** No system call takes another path. */
+function isPath(text: string): boolean {
+  return !text.includes('\0');
 }

@@ -1,5 +1,5 @@
 import { messageAt } from '../system/errors.ts';
-import { readTextIfThere } from '../system/files.ts';
+import { readConfiguration } from '../system/files.ts';
 import { realPathOf } from '../system/real-path.ts';
 import { configInvalid, DEFAULT_CONFIG_PATH, defaultConfig, type Config } from './config.ts';
 
@@ -8,19 +8,19 @@ import { configInvalid, DEFAULT_CONFIG_PATH, defaultConfig, type Config } from '
  * @throws PreloaderError CONFIG_INVALID naming the key
  */
 export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Config> {
-  let text: string | undefined;
+  let bytes: Buffer | undefined;
   try {
-    text = readTextIfThere(path);
+    bytes = readConfiguration(path);
   } catch (error) {
     throw configInvalid(messageAt(path, error), error);
   }
   // A file that somebody named must be there; the default one need not.
-  if (text === undefined && path !== DEFAULT_CONFIG_PATH)
+  if (bytes === undefined && path !== DEFAULT_CONFIG_PATH)
     throw configInvalid(`${path}: a configuration file expected, found none`);
-  if (text === undefined) return resolved(defaultConfig());
+  if (bytes === undefined) return resolved(defaultConfig());
   const { parseConfig } = await import('./config-schema.ts');
   try {
-    return resolved(parseConfig(text));
+    return resolved(parseConfig(bytes.toString('utf8').replace(/^\uFEFF/, '')));
   } catch (error) {
     throw configInvalid(messageAt(path, error), error);
   }

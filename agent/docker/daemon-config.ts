@@ -1,6 +1,6 @@
 import { isAbsolute } from 'node:path';
 import { messageAt, PreloaderError } from '../system/errors.ts';
-import { readIfThere } from '../system/files.ts';
+import { readConfiguration } from '../system/files.ts';
 
 /** dockerd's own configuration, as far as it decides which store there is. */
 export interface DaemonConfig {
@@ -21,7 +21,7 @@ export const DEFAULT_DATA_ROOT = '/var/lib/docker';
  */
 export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
   try {
-    const bytes = readIfThere(path);
+    const bytes = readConfiguration(path);
     if (bytes === undefined)
       return {
         dataRoot: DEFAULT_DATA_ROOT,
@@ -37,6 +37,8 @@ export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
     const dataRoot = config['data-root'] || config.graph || DEFAULT_DATA_ROOT;
     if (!isAbsolute(dataRoot))
       throw new Error(`\`data-root\`: an absolute path expected, found ${JSON.stringify(dataRoot)}`);
+    if (dataRoot.includes('\0'))
+      throw new Error(`\`data-root\`: expected a path without NUL, found ${JSON.stringify(dataRoot)}`);
     return {
       dataRoot: withoutSlash(dataRoot),
       storageDriver: config['storage-driver'] || undefined,

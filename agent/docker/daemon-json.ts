@@ -1,5 +1,6 @@
 import { flag, listOf, objectOf, text } from '../text/shape.ts';
 import { isRecord } from '../text/is-record.ts';
+import { membersOf } from '../text/json-members.ts';
 
 /** What we need of /etc/docker/daemon.json; dockerd's other keys are no concern of ours. An empty text is as good as none. */
 export interface DaemonJson {
@@ -66,38 +67,7 @@ function decode(bytes: Buffer): string {
   return littleEndian.toString('utf16le', 2);
 }
 
-/** Go's bytes.TrimSpace. */
+/** Go's bytes.TrimSpace, to which a second byte order mark is no space. */
 function trimSpace(content: string): string {
-  return content.replaceAll(/^[\s\u0085]+|[\s\u0085]+$/g, '');
-}
-
-/**
- * The members of an object in their order, also those of one name. What follows the object is no concern of 20.10's, which
- * decodes the first value of a stream, and newer ones do not start with it.
- */
-function membersOf(json: string): [key: string, value: unknown][] {
-  if (json === '') return [];
-  const members: [name: string, value: string][] = [];
-  let depth = 0;
-  let start = 0;
-  let key = '""';
-  let end = json.length;
-  for (const { 0: token, index } of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]/g)) {
-    const isEnd = depth === 1 && (token === ',' || token === '}');
-    if (isEnd && start > 0) members.push([key, json.slice(start, index)]);
-    if (isEnd) start = 0;
-    if (depth === 1 && start === 0 && token.startsWith('"')) key = token;
-    if (depth === 1 && start === 0 && token === ':') start = index + 1;
-    if (token === '{' || token === '[') depth += 1;
-    if (token === '}' || token === ']') depth -= 1;
-    if (depth === 0) {
-      end = index + 1;
-      break;
-    }
-  }
-  // Its grammar, before what was found in it is taken for anything.
-  const whole: unknown = JSON.parse(json.slice(0, end));
-  if (whole === null) return [];
-  objectOf({})(whole, '');
-  return members.map(([name, value]) => [String(JSON.parse(name)), JSON.parse(value) as unknown]);
+  return content.replaceAll(/^(?:[^\S\uFEFF]|\u0085)+|(?:[^\S\uFEFF]|\u0085)+$/g, '');
 }

@@ -92,19 +92,33 @@ export function existingPart(path: string): string {
  * @throws Error naming the path, what was expected and what was found
  */
 export function readUntrusted(path: string | Buffer, limitBytes: number): Buffer | undefined {
+  return readRegular(path, limitBytes, constants.O_NOFOLLOW);
+}
+
+/** The same for a configuration that the administrator made: it may be a symlink. */
+export function readConfiguration(path: string): Buffer | undefined {
+  return readRegular(path, MAX_CONFIGURATION_BYTES, 0);
+}
+
+/** Some thousand times what people write. */
+const MAX_CONFIGURATION_BYTES = 1024 * 1024;
+
+function readRegular(path: string | Buffer, limitBytes: number, flags: number): Buffer | undefined {
   const name = String(path);
   let fd: number;
   try {
     // O_NONBLOCK, because opening a fifo must not wait for its other end.
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | flags);
   } catch (error) {
     if (isENOENT(error) || isENOTDIR(error)) return undefined;
-    if (isELOOP(error)) throw new Error(`${name}: expected a regular file, found a symlink`, { cause: error });
+    if (isELOOP(error) && flags !== 0)
+      throw new Error(`${name}: expected a regular file, found a symlink`, { cause: error });
     throw error;
   }
   try {
     const stats = fstatSync(fd);
-    if (!stats.isFile()) throw new Error(`${name}: expected a regular file, found something else`);
+    if (!stats.isFile())
+      throw new Error(`${name}: expected a regular file, found ${stats.isDirectory() ? 'a folder' : 'something else'}`);
     if (stats.size > limitBytes) throw new Error(`${name}: expected at most ${limitBytes} bytes, found ${stats.size}`);
     const buffer = Buffer.allocUnsafe(stats.size);
     const length = readPiece(fd, buffer, 0);

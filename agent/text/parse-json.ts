@@ -6,11 +6,21 @@ import type * as zod from 'zod/mini';
  * @throws Error that names the key, what was expected and what was found
  */
 export function parseJson<Schema extends zod.ZodMiniType>(text: string, schema: Schema): z.infer<Schema> {
-  const value: unknown = JSON.parse(text);
+  const value = parseText(text);
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   throw new Error(issue === undefined ? 'not valid' : describe(issue, value));
+}
+
+/** Parses JSON text, of which people may have written any. @throws Error */
+export function parseText(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new Error('expected JSON with a few levels, found thousands of them nested in each other', { cause: error });
+  }
 }
 
 function describe(issue: zod.core.$ZodIssue, value: unknown): string {
@@ -31,6 +41,15 @@ function describe(issue: zod.core.$ZodIssue, value: unknown): string {
 
 /** A short description of a value, for a message. */
 export function describeValue(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing';
+  const text = textOf(value);
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+function textOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? 'nothing';
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return Array.isArray(value) ? '[[…' : '{…';
+  }
 }

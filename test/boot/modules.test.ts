@@ -66,7 +66,7 @@ describe('the way to READY', () => {
   it('with a configuration file loads zod besides', async () => {
     assert.deepEqual(
       (await loadedBy('config/config-schema.ts')).filter((name) => !toReady.includes(name)),
-      ['config/config-schema.ts', 'zod'],
+      ['config/config-schema.ts', 'text/json-members.ts', 'zod'],
     );
   });
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, realpathSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
@@ -101,6 +102,20 @@ describe('the configuration', () => {
     ['{"conflicts":"both"}', /`conflicts`: expected "user" or "disk", found "both"$/],
     ['{"removedImages":true}', /`removedImages`: expected "restore" or "respect", found true$/],
     [`{"conflicts":"${'x'.repeat(500)}"}`, /found "x{59}…$/],
+    ['{"labels":["a"],"labels":["b"]}', /`labels`: expected each key once, found it again$/],
+    ['{"labels":["a"],"l\\u0061bels":["b"]}', /`labels`: expected each key once, found it again$/],
+    ...['dataRoot', 'mountRoot', 'statusSocket', 'dockerConfig'].map(
+      (key) =>
+        [
+          `{"${key}":"/a\\u0000b"}`,
+          new RegExp(`\`${key}\`: expected a path without NUL, found "/a\\\\u0000b"$`),
+        ] as const,
+    ),
+    ['{"dockerHost":"unix:///a\\u0000b"}', /`dockerHost`: expected a path without NUL, found/],
+    [
+      `{"labels":${'['.repeat(2e5)}${']'.repeat(2e5)}}`,
+      /config\.json: (expected JSON with a few levels|`labels\.0`: )/,
+    ],
   ] as const) {
     it(`${text.slice(0, 60)} is refused, naming the key`, () =>
       assert.rejects(readText(text), { code: 'CONFIG_INVALID', message: says }));
@@ -115,8 +130,26 @@ describe('the configuration', () => {
     mkdirSync(path.join(folder, 'folder.json'));
     await assert.rejects(readConfig(path.join(folder, 'folder.json')), {
       code: 'CONFIG_INVALID',
-      message: /^\S+folder\.json: EISDIR/,
+      message: /^\S+folder\.json: expected a regular file, found a folder$/,
     });
+  });
+
+  it('is a file of a size that people write, perhaps behind a symlink', async (t) => {
+    const folder = scratch(t);
+    const at = (name: string): string => path.join(folder, name);
+    execFileSync('mkfifo', [at('fifo')]);
+    writeFileSync(at('huge'), '{}');
+    truncateSync(at('huge'), 3e9);
+    for (const [file, says] of [
+      [at('fifo'), /fifo: expected a regular file, found something else$/],
+      ['/dev/zero', /zero: expected a regular file, found something else$/],
+      [at('huge'), /huge: expected at most 1048576 bytes, found 3000000000$/],
+    ] as const) {
+      await assert.rejects(readConfig(file), { code: 'CONFIG_INVALID', message: says });
+    }
+    writeFileSync(at('real'), '\uFEFF{"labels":["marked"]}');
+    symlinkSync('real', at('link'));
+    assert.deepEqual((await readConfig(at('link'))).labels, ['marked']);
   });
 
   it('may not put the mounts below the data root', () => {

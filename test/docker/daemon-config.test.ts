@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
@@ -111,11 +112,26 @@ describe('daemon.json', () => {
       /`Data-Root`: the key `data-root` expected, in lower case, as dockerd wants it: the store is left alone$/,
     ],
     ['{"features":{},"FEATURES":{"containerd-snapshotter":true}}', /`FEATURES`: the key `features` expected/],
+    ['{"data-root":"/a\\u0000b"}', /`data-root`: expected a path without NUL, found "\/a\\u0000b": the store/],
+    ['\uFEFF\uFEFF{"data-root":"/a"}', /JSON/],
     ['{"data-root":"/x","graph":"/y"}', /`graph`: expected none beside `data-root`/],
   ] as const) {
-    it(`${JSON.stringify(text)} is refused in one line, with the key`, () =>
+    it(`${JSON.stringify(text).slice(0, 80)} is refused in one line, with the key`, () =>
       assert.rejects(readText(text), { code: 'DOCKER_CONFIG_INVALID', message: says }));
   }
+
+  it('is a file of a size that people write', async (t) => {
+    const folder = scratch(t);
+    execFileSync('mkfifo', [path.join(folder, 'fifo')]);
+    writeFileSync(path.join(folder, 'huge'), '{}');
+    truncateSync(path.join(folder, 'huge'), 3e9);
+    for (const [file, says] of [
+      [path.join(folder, 'fifo'), /fifo: expected a regular file, found something else: the store is left alone$/],
+      [path.join(folder, 'huge'), /huge: expected at most 1048576 bytes, found 3000000000: the store is left alone$/],
+    ] as const) {
+      await assert.rejects(readDaemonConfig(file), { code: 'DOCKER_CONFIG_INVALID', message: says });
+    }
+  });
 
   it('is read or refused by name, whatever it is', async () => {
     await fc.assert(
