@@ -21,6 +21,15 @@ describe('the documents', () => {
     });
   }
 
+  it('name files and folders that there are', () => {
+    for (const name of readmes)
+      for (const [, file = ''] of withoutFences(read(name)).matchAll(/`((?:agent|test|units)\/[\w./-]+)`/g))
+        assert.ok(
+          [file, `${file}.test.ts`].some((candidate) => existsSync(path.join(root, candidate))),
+          `${name}: ${file}`,
+        );
+  });
+
   it('lead to each other where they are installed, too', () => {
     const tree = new Map(documents(root).map(({ path: name, content }) => [name, content]));
     let followed = 0;
