@@ -29,6 +29,7 @@ const reading = {
     'existingPart',
     'readUntrusted',
     'readConfiguration',
+    'readToLimit',
     'PIECE_BYTES',
     'readPiece',
   ],

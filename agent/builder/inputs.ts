@@ -2,6 +2,7 @@ import { fstatSync, statSync, type Stats } from 'node:fs';
 import { PreloaderError } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { identityOf } from './archive/member-archive.ts';
+import { DISK_OUTPUT, type OutputOption } from './output.ts';
 
 /** A file that a build reads, and its role in the build. */
 export interface Input {
@@ -19,19 +20,23 @@ const STDOUT = 1;
  * @param output `-` is standard output
  * @throws PreloaderError
  */
-export function refuseInputAsOutput(output: string, inputs: readonly Input[]): void {
+export function refuseInputAsOutput(
+  output: string,
+  inputs: readonly Input[],
+  { code }: OutputOption = DISK_OUTPUT,
+): void {
   const target = output === '-' ? identities(fstatSync(STDOUT)) : identitiesOf(output);
   for (const { role, path } of inputs) {
     const source = path === '-' ? identities(fstatSync(STDIN)) : identitiesOf(path);
     if (source.some((one) => target.includes(one))) {
-      throw isInput(output, path === '-' ? 'standard input' : `${role} ${path}`);
+      throw isInput(output, path === '-' ? 'standard input' : `${role} ${path}`, code);
     }
   }
 }
 
-export function isInput(output: string, what: string): PreloaderError {
+export function isInput(output: string, what: string, code: OutputOption['code'] = DISK_OUTPUT.code): PreloaderError {
   return new PreloaderError(
-    'BUILD_FAILED',
+    code,
     `${output === '-' ? 'standard output' : output}: expected an output that is none of the inputs, ` +
       `found ${what}: choose another`,
   );

@@ -1,17 +1,8 @@
-import {
-  chmodSync,
-  closeSync,
-  fsyncSync,
-  lstatSync,
-  mkdtempSync,
-  openSync,
-  renameSync,
-  rmSync,
-  type Stats,
-} from 'node:fs';
+import { chmodSync, closeSync, fsyncSync, mkdtempSync, openSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { messageOf, PreloaderError } from '../system/errors.ts';
+import { noFolder, refuseOutput } from './output.ts';
 import { copyToStdout } from '../system/copy-to-stdout.ts';
 
 /** The output that means standard output. */
@@ -92,35 +83,6 @@ function makeTemporaryFolder(): string {
       { cause: error },
     );
   }
-}
-
-function noFolder(output: string, cause: unknown): PreloaderError {
-  return new PreloaderError('BUILD_FAILED', `${output}: expected a folder to write in: ${messageOf(cause)}`, { cause });
-}
-
-function refuseOutput(output: string): void {
-  let there: Stats | undefined;
-  try {
-    there = lstatSync(output, { throwIfNoEntry: false });
-  } catch (error) {
-    throw noFolder(output, error);
-  }
-  const found =
-    there === undefined ? (output.endsWith('/') ? 'the name of a folder' : undefined) : describe(there, output);
-  if (found !== undefined) {
-    throw new PreloaderError(
-      'BUILD_FAILED',
-      `${output}: expected a regular file to replace, or nothing, found ${found}`,
-    );
-  }
-}
-
-function describe(stats: Stats, output: string): string | undefined {
-  if (stats.isFile()) return undefined;
-  if (stats.isDirectory()) return 'a folder: name a file in it';
-  if (stats.isSymbolicLink()) return 'a symlink: name the file itself';
-  if (stats.isBlockDevice()) return `a block device: write to it with -o - | dd of=${output} bs=1M conv=fsync`;
-  return 'something else: -o - writes to standard output';
 }
 
 /** Makes a file's content, or the names in a folder, durable. */

@@ -1,14 +1,15 @@
-import { readFileSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { capture } from '../boot-order/capture.ts';
 import { parseBootDocument, type BootDocument } from '../boot-order/boot-document.ts';
 import { findFaults } from '../boot-order/faults.ts';
 import { bootChart } from '../boot-order/svg.ts';
 import { describeFault, describeTimeline } from '../boot-order/text.ts';
 import { timeline } from '../boot-order/timeline.ts';
+import { refuseInputAsOutput } from '../builder/inputs.ts';
+import { refuseOutput, type OutputOption } from '../builder/output.ts';
+import { TO_STDOUT } from '../builder/workplace.ts';
 import { environment } from '../system/environment.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
-import { replaceFile } from '../system/files.ts';
+import { readToLimit, replaceUsersFile } from '../system/files.ts';
 import { tellLine } from '../system/stderr.ts';
 import { terminalOf } from '../text/terminal.ts';
 
@@ -22,6 +23,8 @@ export interface BootOrderOptions {
 /** Several hundred times the size for a large machine. */
 const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
 const PUBLIC_FILE = 0o644;
+const STDIN = 0;
+const CHART: OutputOption = { option: '--svg', code: 'OUTPUT_FAILED' };
 
 /** The exit statuses of `--check`, besides 0 if the order is right. */
 const FOUND_FAULTS = 1;
@@ -30,7 +33,7 @@ const COULD_NOT_LOOK = 2;
 /**
  * Shows when each unit started and what it waited for, in this boot or in one that was captured elsewhere.
  * @returns the exit status: with `--check` 1 if it found a fault, or 2 if it found none but could not check everything
- * @throws PreloaderError NO_SYSTEMD, DOCUMENT_INVALID
+ * @throws PreloaderError NO_SYSTEMD, DOCUMENT_INVALID, OUTPUT_FAILED
  */
 export async function bootOrder(file: string | undefined, options: BootOrderOptions): Promise<number> {
   if (options.check !== true) {
@@ -49,6 +52,7 @@ export async function bootOrder(file: string | undefined, options: BootOrderOpti
 }
 
 async function read(file: string | undefined, options: BootOrderOptions): Promise<BootDocument> {
+  if (options.svg !== undefined) refuseChart(options.svg, file);
   return file === undefined ? await capture(options.config) : readDocument(file);
 }
 
@@ -60,7 +64,8 @@ function tell(document: BootDocument, options: BootOrderOptions): number {
   if (options.json === true)
     process.stdout.write(`${JSON.stringify({ ...document, timeline: times, faults }, undefined, 1)}\n`);
   // With --svg or --check, only the chart or the verdict is printed.
-  else if (options.check === true) process.stdout.write(faults.map((fault) => `${describeFault(fault)}\n`).join(''));
+  else if (options.check === true && options.svg !== TO_STDOUT)
+    process.stdout.write(faults.map((fault) => `${describeFault(fault)}\n`).join(''));
   else if (options.svg === undefined)
     process.stdout.write(describeTimeline(document, times, faults, terminalOf(process.stdout, environment())));
   return faults.length;
@@ -69,9 +74,7 @@ function tell(document: BootDocument, options: BootOrderOptions): number {
 function readDocument(file: string): BootDocument {
   const name = file === '-' ? 'standard input' : file;
   try {
-    if (file !== '-' && statSync(file).size > MAX_DOCUMENT_BYTES)
-      throw new Error(`expected at most ${MAX_DOCUMENT_BYTES} bytes, found more`);
-    return parseBootDocument(readFileSync(file === '-' ? 0 : file, 'utf8'));
+    return parseBootDocument(readToLimit(file === '-' ? STDIN : file, MAX_DOCUMENT_BYTES).toString('utf8'));
   } catch (error) {
     throw new PreloaderError(
       'DOCUMENT_INVALID',
@@ -81,16 +84,23 @@ function readDocument(file: string): BootDocument {
   }
 }
 
+/** Before anything is read. @throws PreloaderError OUTPUT_FAILED */
+function refuseChart(svg: string, file: string | undefined): void {
+  if (svg !== TO_STDOUT) refuseOutput(svg, CHART);
+  if (file !== undefined) refuseInputAsOutput(svg, [{ role: 'the boot order', path: file }], CHART);
+}
+
 function writeChart(file: string, svg: string): void {
+  if (file === TO_STDOUT) {
+    process.stdout.write(svg);
+    return;
+  }
   try {
-    // The file appears whole or not at all. Anything but a file, such as a pipe, cannot be replaced.
-    if (statSync(file, { throwIfNoEntry: false })?.isFile() === false)
-      throw new Error('expected a file, found something else');
-    replaceFile(resolve(file), svg, { mode: PUBLIC_FILE, durable: false });
+    replaceUsersFile(file, svg, PUBLIC_FILE);
   } catch (error) {
     throw new PreloaderError(
       'OUTPUT_FAILED',
-      `${file}: the chart cannot be written: ${messageOf(error)}; name a file in a folder that exists`,
+      `${file}: the chart cannot be written: ${messageOf(error)}; name a file in a folder that is there`,
       { cause: error },
     );
   }

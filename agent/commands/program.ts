@@ -91,7 +91,7 @@ export function createProgram(finish: Finish): Command {
     .action(async (options: { config?: string; json?: boolean; watch?: boolean }) =>
       finish(await (await import('./status.ts')).printStatus(options)),
     );
-  command(
+  const order = command(
     'boot-order [file]',
     'Shows when each step and unit of this boot started and ended, and what waited for what; with a file that --json printed (- for standard input), in that boot.',
     '  docker-preloader boot-order\n  docker-preloader boot-order --check\n  docker-preloader boot-order --svg boot.svg\n  docker-preloader boot-order --json > boot.json; docker-preloader boot-order boot.json',
@@ -101,10 +101,12 @@ export function createProgram(finish: Finish): Command {
       '--check',
       'only check the order: exit status 1 and a line for each fault, with the command that repairs it; 2 if there is none, but not everything could be checked',
     )
-    .option('--svg <file>', 'write a boot chart')
-    .action(async (file: string | undefined, options: BootOrderOptions) =>
-      finish(await (await import('./boot-order.ts')).bootOrder(file, options)),
-    );
+    .option('--svg <file>', 'write a boot chart, or - for standard output')
+    .action(async (file: string | undefined, options: BootOrderOptions) => {
+      if (options.svg === '-' && options.json === true)
+        order.error('error: --svg: expected a file beside --json, found -: both go to standard output');
+      finish(await (await import('./boot-order.ts')).bootOrder(file, options));
+    });
   command(
     'record',
     "Prints which parts of the disks' layers are in memory now, as a list for build --read-ahead.",

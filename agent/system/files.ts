@@ -8,6 +8,7 @@ import {
   futimesSync,
   lstatSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -207,6 +208,43 @@ export function replaceFile(
   closeSync(fd);
   moveTemp(temp, path);
   if (options.durable === true) syncFolder(dirname(path));
+}
+
+/**
+ * Replaces a file of the user's, whole or not at all. What is temporary has a folder of its own beside it, with a name that
+ * nothing has. The process's umask applies to the mode.
+ * @throws system errors
+ */
+export function replaceUsersFile(path: string, content: string, mode: number): void {
+  // Not `join`, which would drop a name before a `..`: the kernel would follow that name if it is a symlink.
+  const folder = mkdtempSync(`${dirname(path)}/.docker-preloader-`);
+  try {
+    writeNewFile(`${folder}/new`, content, mode);
+    renameSync(`${folder}/new`, path);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Reads a file or a pipe to its end. @param file a path, or a descriptor
+ * @throws Error if there are more bytes than the limit, and system errors
+ */
+export function readToLimit(file: string | number, limitBytes: number): Buffer {
+  const fd = typeof file === 'number' ? file : openSync(file, constants.O_RDONLY);
+  const pieces: Buffer[] = [];
+  try {
+    for (let total = 0; ;) {
+      const piece = Buffer.allocUnsafe(PIECE_BYTES);
+      const count = readSync(fd, piece, 0, piece.length, null);
+      if (count === 0) return Buffer.concat(pieces);
+      total += count;
+      if (total > limitBytes) throw new Error(`expected at most ${limitBytes} bytes, found more`);
+      pieces.push(piece.subarray(0, count));
+    }
+  } finally {
+    if (typeof file !== 'number') closeSync(fd);
+  }
 }
 
 /** Gives a temporary file its name. If that fails, the file is removed. @throws system errors */
