@@ -1,6 +1,6 @@
 import { tmpdir } from 'node:os';
 import { hexOf } from '../docker/ids.ts';
-import { isENOSPC, messageOf, PreloaderError } from '../system/errors.ts';
+import { isEDQUOT, isEFBIG, isENOSPC, messageOf, PreloaderError, reasonOf } from '../system/errors.ts';
 import { checkBuilt } from './check-built.ts';
 import { collect, type CollectedLayer, type Collection } from './collect.ts';
 import { StoreTree, type BaseDisk } from './store-tree.ts';
@@ -70,9 +70,10 @@ export async function buildDisk(options: BuildOptions, progress: Progress): Prom
     return built;
   } catch (error) {
     // Checked first, because a full filesystem is not the fault of the archive whose entry met it.
-    if (isFull(error)) throw noRoom(options, error);
+    const full = whatIsFull(error);
+    if (full !== undefined) throw noRoom(options, full, error);
     if (error instanceof PreloaderError) throw error;
-    throw new PreloaderError('BUILD_FAILED', `${options.output ?? 'dry run'}: ${messageOf(error)}`, { cause: error });
+    throw new PreloaderError('BUILD_FAILED', `${options.output ?? 'dry run'}: ${reasonOf(error)}`, { cause: error });
   } finally {
     progress.end();
     workplace.remove();
@@ -131,11 +132,11 @@ function describeImages({ images, references }: Collection): BuiltImage[] {
   }));
 }
 
-function noRoom({ output, dryRun }: BuildOptions, cause: unknown): PreloaderError {
+function noRoom({ output, dryRun }: BuildOptions, found: string, cause: unknown): PreloaderError {
   const expected =
     dryRun || output === TO_STDOUT
-      ? `${tmpdir()}: expected room for temporary files, found the filesystem full: name another folder in TMPDIR`
-      : `${output ?? ''}: expected room for the disk beside it, found the filesystem full`;
+      ? `${tmpdir()}: expected room for temporary files, found ${found}: name another folder in TMPDIR`
+      : `${output ?? ''}: expected room for the disk beside it, found ${found}`;
   return new PreloaderError('BUILD_FAILED', expected, { cause });
 }
 
@@ -164,7 +165,10 @@ function withoutBases(
   return { bases: used, needed };
 }
 
-/** Whether the error or its cause is a full filesystem. */
-function isFull(error: unknown): boolean {
-  return isENOSPC(error) || (error instanceof Error && error.cause !== undefined && isFull(error.cause));
+/** What has no more room, if that is the error or its cause; it is not the fault of what was read then. */
+function whatIsFull(error: unknown): string | undefined {
+  if (isENOSPC(error)) return 'the filesystem full';
+  if (isEDQUOT(error)) return 'the quota used up';
+  if (isEFBIG(error)) return 'a limit of the size of files (the filesystem, or ulimit -f)';
+  return error instanceof Error && error.cause !== undefined ? whatIsFull(error.cause) : undefined;
 }

@@ -1,5 +1,6 @@
 import { lstatSync, type Stats } from 'node:fs';
-import { messageOf, PreloaderError } from '../system/errors.ts';
+import { dirname } from 'node:path';
+import { PreloaderError, reasonOf } from '../system/errors.ts';
 
 /** Which option names an output, and the code of an output that cannot be taken. */
 export interface OutputOption {
@@ -30,7 +31,11 @@ export function noFolder(
   cause: unknown,
   code: OutputOption['code'] = DISK_OUTPUT.code,
 ): PreloaderError {
-  return new PreloaderError(code, `${output}: expected a folder to write in: ${messageOf(cause)}`, { cause });
+  return new PreloaderError(
+    code,
+    `${output}: nothing can be written in the folder ${dirname(output)}: ${reasonOf(cause)}`,
+    { cause },
+  );
 }
 
 function describe(stats: Stats, output: string, option: OutputOption['option']): string | undefined {

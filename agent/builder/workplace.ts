@@ -1,7 +1,7 @@
 import { chmodSync, closeSync, fsyncSync, mkdtempSync, openSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { messageOf, PreloaderError } from '../system/errors.ts';
+import { PreloaderError, reasonOf } from '../system/errors.ts';
 import { noFolder, refuseOutput } from './output.ts';
 import { copyToStdout } from '../system/copy-to-stdout.ts';
 
@@ -64,10 +64,13 @@ export function makeWorkplace(
   };
 }
 
+/** So much of the output's name is in that of its folder: with all of a long one, it would be too long. */
+const SHOWN_NAME = 40;
+
 function makeFolder(output: string): string {
   try {
     // Not `join`, which would drop a name before a `..`: the kernel would follow that name if it is a symlink.
-    return mkdtempSync(`${dirname(output)}/.${basename(output)}.`);
+    return mkdtempSync(`${dirname(output)}/.${basename(output).slice(0, SHOWN_NAME)}.`);
   } catch (error) {
     throw noFolder(output, error);
   }
@@ -79,7 +82,7 @@ function makeTemporaryFolder(): string {
   } catch (error) {
     throw new PreloaderError(
       'BUILD_FAILED',
-      `${tmpdir()}: expected a folder for temporary files: ${messageOf(error)}: name another in TMPDIR`,
+      `${tmpdir()}: expected a folder for temporary files, found ${reasonOf(error)}: name another in TMPDIR`,
       { cause: error },
     );
   }

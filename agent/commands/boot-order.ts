@@ -8,7 +8,7 @@ import { refuseInputAsOutput } from '../builder/inputs.ts';
 import { refuseOutput, type OutputOption } from '../builder/output.ts';
 import { TO_STDOUT } from '../builder/workplace.ts';
 import { environment } from '../system/environment.ts';
-import { messageOf, PreloaderError } from '../system/errors.ts';
+import { messageOf, PreloaderError, reasonOf, shownPath } from '../system/errors.ts';
 import { readToLimit, replaceUsersFile } from '../system/files.ts';
 import { tellLine } from '../system/stderr.ts';
 import { terminalOf } from '../text/terminal.ts';
@@ -72,13 +72,13 @@ function tell(document: BootDocument, options: BootOrderOptions): number {
 }
 
 function readDocument(file: string): BootDocument {
-  const name = file === '-' ? 'standard input' : file;
+  const name = file === '-' ? 'standard input' : shownPath(file);
   try {
     return parseBootDocument(readToLimit(file === '-' ? STDIN : file, MAX_DOCUMENT_BYTES).toString('utf8'));
   } catch (error) {
     throw new PreloaderError(
       'DOCUMENT_INVALID',
-      `${name}: expected what \`docker-preloader boot-order --json\` prints: ${messageOf(error)}`,
+      `${name}: expected what \`docker-preloader boot-order --json\` prints: ${reasonOf(error)}`,
       { cause: error },
     );
   }
@@ -100,7 +100,7 @@ function writeChart(file: string, svg: string): void {
   } catch (error) {
     throw new PreloaderError(
       'OUTPUT_FAILED',
-      `${file}: the chart cannot be written: ${messageOf(error)}; name a file in a folder that is there`,
+      `${file}: the chart cannot be written: ${reasonOf(error)}; name a file in a folder that is there`,
       { cause: error },
     );
   }

@@ -10,7 +10,7 @@ import { machinePlatform, parsePlatform } from '../builder/archive/platform.ts';
 import { isLabel } from '../config/label.ts';
 import { MAX_READ_AHEAD_BYTES } from '../disk/limits.ts';
 import { parseReadAhead, type ReadAheadList } from '../disk/read-ahead-list.ts';
-import { messageOf } from '../system/errors.ts';
+import { messageOf, noSuchFile, shownPath } from '../system/errors.ts';
 import { readUntrusted } from '../system/files.ts';
 
 /** The options of `build` as given on the command line. commander has already checked those with fixed choices. */
@@ -143,7 +143,9 @@ function readList(path: string, refuse: Refuse): ReadAheadList {
   try {
     const bytes = readUntrusted(path, MAX_READ_AHEAD_BYTES);
     if (bytes === undefined) {
-      throw new Error(`${path}: expected a list that docker-preloader record printed, found no such file`);
+      throw new Error(
+        `${shownPath(path)}: expected a list that docker-preloader record printed, found ${noSuchFile(path)}`,
+      );
     }
     return parseReadAhead(bytes.toString('utf8'), path);
   } catch (error) {

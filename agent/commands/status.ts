@@ -9,7 +9,7 @@ import { statusSchema } from '../status/schema.ts';
 import { states } from '../status/state.ts';
 import { statusTable } from '../status/status-table.ts';
 import { environment } from '../system/environment.ts';
-import { isEACCES, messageOf } from '../system/errors.ts';
+import { isEACCES, isENOENT, reasonOf } from '../system/errors.ts';
 import { tellLine } from '../system/stderr.ts';
 import { oneLine } from '../text/one-line.ts';
 import { parseJson } from '../text/parse-json.ts';
@@ -86,10 +86,10 @@ function printLeft({ status, text }: Answer, asJson: boolean): number {
 /** What was expected, what was found, and how to look further. */
 function noAnswer(config: Config, error: unknown): string {
   if (isEACCES(error))
-    return `the status socket ${config.statusSocket} answers root and members of the group docker: ${messageOf(error)}; run it as one of them`;
+    return `the status socket ${config.statusSocket} answers root and members of the group docker: ${reasonOf(error)}; run it as one of them`;
   const more =
     publishedStatus(config) === undefined ? '' : `; what the last run found is in ${runtimePath(config, STATUS_FILE)}`;
-  return `no daemon answers on ${config.statusSocket}: ${messageOf(error)}; look at: systemctl status docker-preloader, journalctl -b -x -u docker-preloader${more}`;
+  return `no daemon answers on ${config.statusSocket}: ${isENOENT(error) ? 'there is no such socket' : reasonOf(error)}; start it: systemctl start docker-preloader; look at: systemctl status docker-preloader, journalctl -b -x -u docker-preloader${more}`;
 }
 
 /** If the configuration is wrong, the daemon reports that on the default socket. */

@@ -1,4 +1,4 @@
-import { messageAt } from '../system/errors.ts';
+import { messageAt, shownPath } from '../system/errors.ts';
 import { readConfiguration } from '../system/files.ts';
 import { realPathOf } from '../system/real-path.ts';
 import { configInvalid, DEFAULT_CONFIG_PATH, defaultConfig, type Config } from './config.ts';
@@ -16,7 +16,7 @@ export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Co
   }
   // A file that somebody named must be there; the default one need not.
   if (bytes === undefined && path !== DEFAULT_CONFIG_PATH)
-    throw configInvalid(`${path}: a configuration file expected, found none`);
+    throw configInvalid(`${shownPath(path)}: a configuration file expected, found none`);
   if (bytes === undefined) return resolved(defaultConfig());
   const { parseConfig } = await import('./config-schema.ts');
   try {

@@ -36,8 +36,7 @@ export function readIfThere(path: string): Buffer | undefined {
   } catch (error) {
     if (isENOENT(error) || isENOTDIR(error)) return undefined;
     // If a file can be opened but not read (a folder, a bad sector), the system's error does not name it.
-    if (error instanceof Error && !error.message.includes(path)) error.message = `${path}: ${error.message}`;
-    throw error;
+    throw error instanceof Error && !('path' in error) ? Object.assign(error, { path }) : error;
   }
 }
 
@@ -119,7 +118,9 @@ function readRegular(path: string | Buffer, limitBytes: number, flags: number): 
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile())
-      throw new Error(`${name}: expected a regular file, found ${stats.isDirectory() ? 'a folder' : 'something else'}`);
+      throw new Error(
+        `${name}: expected a regular file, found ${flags === 0 && stats.isDirectory() ? 'a folder' : 'something else'}`,
+      );
     if (stats.size > limitBytes) throw new Error(`${name}: expected at most ${limitBytes} bytes, found ${stats.size}`);
     const buffer = Buffer.allocUnsafe(stats.size);
     const length = readPiece(fd, buffer, 0);

@@ -4,7 +4,7 @@ import { sizeOfList } from '../disk/read-ahead-list.ts';
 import { readWholeDisk, type RecordedLayer, type WholeDisk } from '../disk/read-whole-disk.ts';
 import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
 import { overlayPaths } from '../docker/layer-folders.ts';
-import { isENOENT, messageOf, PreloaderError } from '../system/errors.ts';
+import { isENOENT, noSuchFile, PreloaderError, reasonOf, shownPath } from '../system/errors.ts';
 import { filesBelow, type FilesystemReader } from '../disk/filesystem-reader.ts';
 import { contentProblem } from './layer-content.ts';
 import { metadataProblems } from './metadata-digests.ts';
@@ -78,9 +78,11 @@ export async function inspectDisk(
     }
   } catch (error) {
     if (isENOENT(error))
-      throw new PreloaderError('DISK_INVALID', `${path}: expected a disk, found no such file`, { cause: error });
+      throw new PreloaderError('DISK_INVALID', `${shownPath(path)}: expected a disk, found ${noSuchFile(path)}`, {
+        cause: error,
+      });
     if (error instanceof PreloaderError && error.code === 'FORMAT_NEWER') throw error;
-    throw new PreloaderError('DISK_INVALID', `${path}: ${messageOf(error)}`, { cause: error });
+    throw new PreloaderError('DISK_INVALID', `${path}: ${reasonOf(error)}`, { cause: error });
   }
 }
 

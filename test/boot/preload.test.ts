@@ -41,7 +41,7 @@ describe('a boot on a store of which something cannot be read', () => {
       [
         [
           'STORE_INVALID',
-          `${guest.dataRoot} is left as it is: ${file}: EISDIR: illegal operation on a directory, read; mend what it names, or move it away`,
+          `${guest.dataRoot} is left as it is: ${file}: it is a folder; mend what it names, or move it away`,
         ],
       ],
     );

@@ -147,7 +147,7 @@ describe('build and its output', () => {
     }
     assert.match(
       (await shell('$build one.tar -o nowhere/../x.raw')).stderr,
-      /^docker-preloader: nowhere\/\.\.\/x\.raw: expected a folder to write in: ENOENT/,
+      /^docker-preloader: nowhere\/\.\.\/x\.raw: nothing can be written in the folder nowhere\/\.\.: no such file or folder$/,
     );
   });
 
@@ -243,7 +243,7 @@ describe('build and its output', () => {
     const { stderr } = await shell('TMPDIR=$PWD/nowhere $build --quiet many.tar -o - > /dev/null');
     assert.match(
       stderr,
-      /^docker-preloader: \S+\/nowhere: expected a folder for temporary files: ENOENT.*: name another in TMPDIR$/,
+      /^docker-preloader: \S+\/nowhere: expected a folder for temporary files, found no such file or folder: name another in TMPDIR$/,
     );
   });
 

@@ -124,7 +124,10 @@ describe('the command line', { concurrency: 2 }, () => {
     const { status, stderr } = await run('status', '--config', path.join(folder, 'config.json'));
     assert.equal(status, 1);
     assert.match(stderr, oneLine);
-    assert.match(stderr, /no daemon answers on .*s\.sock: .*ENOENT.*; look at: systemctl status docker-preloader/);
+    assert.match(
+      stderr,
+      /no daemon answers on .*s\.sock: there is no such socket; start it: systemctl start docker-preloader; look at: systemctl status docker-preloader/,
+    );
   });
 
   it("'boot-order --check' has an exit status of its own where it could not look", async (t) => {
@@ -203,7 +206,7 @@ describe('the command line', { concurrency: 2 }, () => {
       assert.equal(status, 1, args.join(' '));
       assert.match(
         stderr,
-        /^(<4>[^\n]*\n)?docker-preloader: standard output could not be written: ENOSPC[^\n]*\n$/,
+        /^(<4>[^\n]*\n)?docker-preloader: standard output could not be written: no space left\n$/,
         args.join(' '),
       );
     }

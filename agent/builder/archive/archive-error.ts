@@ -1,8 +1,8 @@
-import { PreloaderError, messageOf } from '../../system/errors.ts';
+import { PreloaderError, reasonOf, shownPath } from '../../system/errors.ts';
 
 /** Something wrong with an archive: which one, which entry if known, what was expected, what was found. */
 export function archiveError(archive: string, message: string, cause?: unknown): PreloaderError {
-  return new PreloaderError('ARCHIVE_INVALID', `${archive}: ${message}`, { cause });
+  return new PreloaderError('ARCHIVE_INVALID', `${shownPath(archive)}: ${message}`, { cause });
 }
 
 /** An archive without images. @param found what it holds instead, if known */
@@ -19,6 +19,6 @@ export async function withArchiveName<Result>(archive: string, action: () => Pro
     return await action();
   } catch (error) {
     if (error instanceof PreloaderError) throw error;
-    throw archiveError(archive, messageOf(error), error);
+    throw archiveError(archive, reasonOf(error), error);
   }
 }

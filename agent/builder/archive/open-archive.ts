@@ -3,7 +3,7 @@ import { open as openFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
-import { isENOENT, messageOf } from '../../system/errors.ts';
+import { isENOENT, messageOf, noSuchFile } from '../../system/errors.ts';
 import { plural } from '../../text/plural.ts';
 import { ByteReader } from '../../streams/byte-reader.ts';
 import { compressionOf, decompress, MAGIC_BYTES } from '../../streams/decompress.ts';
@@ -42,7 +42,7 @@ function statOrExplain(name: string): ReturnType<typeof statSync> & object {
   try {
     return statSync(name);
   } catch (error) {
-    if (isENOENT(error)) throw archiveError(name, 'expected an archive, found no such file', error);
+    if (isENOENT(error)) throw archiveError(name, `expected an archive, found ${noSuchFile(name)}`, error);
     throw error;
   }
 }
