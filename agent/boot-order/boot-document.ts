@@ -133,7 +133,9 @@ export function unitFacts(facts: z.input<typeof unit>): UnitFacts {
  */
 export function parseBootDocument(json: string): BootDocument {
   const { documentVersion } = parseJson(json, z.looseObject({ documentVersion: z.string() }));
-  const major = documentVersion.split('.')[0] ?? '';
+  const major = /^(\d{1,6})\.\d{1,6}$/.exec(documentVersion)?.[1];
+  if (major === undefined || Number(major) < 1)
+    throw new Error(`\`documentVersion\`: expected ${DOCUMENT_VERSION}, found ${JSON.stringify(documentVersion)}`);
   if (major !== DOCUMENT_VERSION.split('.')[0])
     throw new Error(
       `\`documentVersion\`: expected ${DOCUMENT_VERSION}, found ${JSON.stringify(documentVersion)}; a newer docker-preloader reads it`,

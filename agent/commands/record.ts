@@ -36,7 +36,7 @@ export async function record(options: { readonly config?: string }): Promise<num
   const { files, bytes } = sizeOfList(list);
   process.stdout.write(textOf(list));
   tellLine(
-    `docker-preloader: ${megabytes(bytes)} of ${plural(files, 'file')} in ${plural(list.layers.length, 'layer')} are in memory`,
+    `docker-preloader: ${megabytes(bytes)} of ${plural(files, 'file')} in ${plural(list.layers.length, 'layer')} ${files === 1 ? 'is' : 'are'} in memory`,
   );
   return 0;
 }

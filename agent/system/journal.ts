@@ -3,7 +3,7 @@ import { unitOfProcess } from './cgroup.ts';
 import { sendDatagram } from './datagram.ts';
 import { environment } from './environment.ts';
 import { messages, priorityOf, type EventName, type Priority } from '../messages/events.ts';
-import { stderr, tellLine } from './stderr.ts';
+import { tellLine } from './stderr.ts';
 import { oneLine } from '../text/one-line.ts';
 
 /** syslog(3) levels. */
@@ -21,8 +21,8 @@ export type Fields = Readonly<Record<string, string | number | undefined>>;
 /**
  * Logs one event in one line, with the MESSAGE_ID by which the catalog explains it. If stderr is connected to the
  * journal, it becomes a structured entry through journald's native socket (systemd's "Native Journal Protocol").
- * Otherwise it is a line on stderr, with sd-daemon(3)'s `<n>` in front unless that is a terminal. Never spawns, never
- * throws.
+ * If journald does not take it, it is a line on stderr with sd-daemon(3)'s `<n>` in front, and elsewhere a plain line. Never
+ * spawns, never throws.
  */
 export function log(
   name: EventName,
@@ -31,8 +31,9 @@ export function log(
   priority: Priority = priorityOf(name),
 ): void {
   const line = oneLine(message);
-  if (isJournal() && sendEntry(name, line, fields, priority)) return;
-  tellLine(stderr.isTTY ? line : `<${levels[priority]}>${line}`);
+  const journal = isJournal();
+  if (journal && sendEntry(name, line, fields, priority)) return;
+  tellLine(journal ? `<${levels[priority]}>${line}` : line);
 }
 
 /**

@@ -30,7 +30,7 @@ function describe(issue: zod.core.$ZodIssue, value: unknown): string {
   );
   const prefix = key === '' ? '' : `\`${key}\`: `;
   if (issue.code === 'unrecognized_keys')
-    return `${prefix}unknown key ${issue.keys.map((name) => `\`${name}\``).join(', ')}`;
+    return `${prefix}unknown key${issue.keys.length === 1 ? '' : 's'} ${issue.keys.map((name) => `\`${name}\``).join(', ')}`;
   if (issue.code === 'invalid_type') return `${prefix}expected ${issue.expected}, found ${found}`;
   if (issue.code === 'invalid_value')
     return `${prefix}expected ${issue.values.map((one) => JSON.stringify(one)).join(' or ')}, found ${found}`;

@@ -96,14 +96,16 @@ function cutDown(places: readonly Place[], columns: number, leastOf: (place: Pla
   return places.map((place) => ({ ...place, width: widths.get(place.index) ?? place.width }));
 }
 
-/** Cuts the widest of the remaining columns. */
+/** Cuts the widest of the remaining columns: those that may be cut at all, and then, if they are not enough, all others. */
 function cutEvenly(places: readonly Place[], columns: number): readonly Place[] {
   let cut = places;
-  while (totalOf(cut) > columns) {
-    const widest = Math.max(...cut.map(({ width }) => width));
-    if (widest <= LEAST) break;
-    const at = cut.findIndex(({ width }) => width === widest);
-    cut = cut.map((place, index) => (index === at ? { ...place, width: widest - 1 } : place));
+  for (const mayCut of [({ column }: Place): boolean => column.least !== undefined, (): boolean => true]) {
+    while (totalOf(cut) > columns) {
+      const widest = Math.max(0, ...cut.filter(mayCut).map(({ width }) => width));
+      if (widest <= LEAST) break;
+      const at = cut.findIndex((place) => mayCut(place) && place.width === widest);
+      cut = cut.map((place, index) => (index === at ? { ...place, width: widest - 1 } : place));
+    }
   }
   return cut;
 }

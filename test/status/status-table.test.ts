@@ -162,6 +162,8 @@ describe('the table of `status`', () => {
       /^registry.example.com\/team\/service:1.2.3, service:2 {2}a{12} {2}dpl-images-2026b {2}yes: 1 of 2 names$/,
     );
     assert.match(lineAt(60) ?? '', /^registry.example.c\S*… {2}dpl-images-2026b {2}yes: 1 of 2 names$/);
+    const usable = { dockerReferences: image.references };
+    assert.match(lineAt(40, usable) ?? '', /^registry\S*… {2}dpl-images-2026b {2}yes$/);
     assert.match(lineAt(undefined, { dockerReferences: image.references }) ?? '', / {2}yes$/);
     assert.match(statusTable({ ...status, images: [{ ...image, dockerReferences: null }] }, pipe), / {2}yes$/m);
   });

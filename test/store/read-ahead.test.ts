@@ -163,7 +163,7 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
     it(`is in memory soon after READY, and nothing else, on ${filesystem}`, async () => {
       await booted(`listed.${filesystem}`, {}, async (site, said) => {
         await until('a line about it', () => said().includes('read ahead'));
-        assert.match(said(), /^<6>disk ra-\w+: 3\.1 MB of 3 files are read ahead$/m);
+        assert.match(said(), /^disk ra-\w+: 3\.1 MB of 3 files are read ahead$/m);
         const found = files(site);
         await until('all of it in memory', () => bytesInMemory(found.get('big')) === BIG);
         assert.deepEqual(
@@ -194,8 +194,8 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
     await booted('listed.ext4', { labels: [label, `${label}-2`] }, async (site, said) => {
       await until('a line about each', () => said().includes(`${label}-2: `) && said().includes(`${label}: `));
       // The later disk has precedence; of the other, nothing is linked.
-      assert.match(said(), /^<6>disk ra-\w+-2: 3\.1 MB of 3 files are read ahead$/m);
-      assert.match(said(), /^<6>disk ra-\w+: 0 kB of 0 files are read ahead$/m);
+      assert.match(said(), /^disk ra-\w+-2: 3\.1 MB of 3 files are read ahead$/m);
+      assert.match(said(), /^disk ra-\w+: 0 kB of 0 files are read ahead$/m);
       assert.equal(bytesInMemory(files(site).get('big')), 0);
       assert.deepEqual(sizeOfList(JSON.parse((await site.agent('record')).stdout) as ReadAheadList), {
         files: 3,
@@ -265,7 +265,7 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
       assert.match(
         said(),
         new RegExp(
-          `^<6>disk ra-\\w+: 103 kB of 1 file are read ahead; ${hostile.length * 2 + 1} files of the list left out, which the disk has not as regular files$`,
+          `^disk ra-\\w+: 103 kB of 1 file are read ahead; ${hostile.length * 2 + 1} files of the list left out, which the disk has not as regular files$`,
           'm',
         ),
       );
@@ -292,7 +292,7 @@ describe('what a disk lists to be read ahead', { skip: hidesPageCache() }, () =>
       await replaceList('damaged.ext4', name);
       await booted('damaged.ext4', {}, async (site, said) => {
         await until('a line about it', () => said().includes('read ahead'));
-        assert.match(said(), /^<5>disk ra-\w+: nothing more is read ahead, ignoring: /m);
+        assert.match(said(), /^disk ra-\w+: nothing more is read ahead, ignoring: /m);
         assert.match(said(), why);
         const { stdout } = await site.agent('status', '--json');
         assert.equal((JSON.parse(stdout) as { state: string }).state, 'ok', stdout);

@@ -38,7 +38,7 @@ const namesWhatIsKept =
     for (const name of [story.site.labelOf('main'), ...names])
       assert.ok(message.includes(name), `expected ${name} in: ${message}`);
     assert.match(message, /attach a disk that has (it|them), or remove and pull it$/);
-    assert.ok(boot.said.includes(`<4>${message}`), boot.said);
+    assert.ok(boot.said.includes(message), boot.said);
   };
 /** References of the disk that the user has not touched are gone, and no `<none>` is listed. */
 const hasOnlyTheUsers = async (story: Story): Promise<void> => {
