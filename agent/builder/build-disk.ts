@@ -14,7 +14,7 @@ import type { BuildOptions } from './disk-options.ts';
 import { makeWorkplace, TO_STDOUT, type Workplace } from './workplace.ts';
 import type { Progress } from '../text/progress.ts';
 import { readAll, refuseArchiveAsOutput } from './read-archives.ts';
-import { runTool } from '../system/run-tool.ts';
+import { requireTool, runTool } from '../system/run-tool.ts';
 import { Spool } from '../streams/spool.ts';
 import { unpackVerified } from './layer/verified-layer.ts';
 
@@ -45,6 +45,7 @@ const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { 
  * @throws PreloaderError naming archive, entry, what was expected and found
  */
 export async function buildDisk(options: BuildOptions, progress: Progress): Promise<BuiltDisk> {
+  if (options.compress) requireTool('qemu-img');
   const workplace = makeWorkplace(options.output, { dryRun: options.dryRun });
   try {
     const { images, notes } = await readAll(options, workplace, progress);

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { PreloaderError } from '../system/errors.ts';
+import { PreloaderError, shownPath } from '../system/errors.ts';
 import { openArchive } from './archive/open-archive.ts';
 import { nameImages, namingAdvice, selectImages, type ArchiveArgument } from './archive/archive-argument.ts';
 import type { BuildOptions } from './disk-options.ts';
@@ -23,7 +23,7 @@ export async function readAll(
   const notes: string[] = [];
   const read: { readonly argument: ArchiveArgument; readonly images: readonly InputImage[] }[] = [];
   for (const [index, argument] of options.archives.entries()) {
-    progress.step(`reading ${argument.path === '-' ? 'standard input' : argument.path}`);
+    progress.step(`reading ${argument.path === '-' ? 'standard input' : shownPath(argument.path)}`);
     const archive = await openArchive(argument.path, () => workplace.path(`archive-${index}`));
     const { images, leftOut } = await readImages(archive, options.choice);
     notes.push(

@@ -1,4 +1,14 @@
-import { chmodSync, closeSync, fsyncSync, mkdtempSync, openSync, renameSync, rmSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { PreloaderError, reasonOf } from '../system/errors.ts';
@@ -36,6 +46,7 @@ export function makeWorkplace(
   { beforeRemoval = () => undefined, dryRun = false }: WorkplaceOptions = {},
 ): Workplace {
   if (output !== undefined && output !== TO_STDOUT) refuseOutput(output);
+  if (dryRun && output !== undefined && output !== TO_STDOUT) refuseFolder(output);
   let folder = output === undefined || dryRun || output === TO_STDOUT ? undefined : makeFolder(output);
   const remove = (): void => {
     beforeRemoval();
@@ -71,6 +82,15 @@ function makeFolder(output: string): string {
   try {
     // Not `join`, which would drop a name before a `..`: the kernel would follow that name if it is a symlink.
     return mkdtempSync(`${dirname(output)}/.${basename(output).slice(0, SHOWN_NAME)}.`);
+  } catch (error) {
+    throw noFolder(output, error);
+  }
+}
+
+/** As if the folder were made. */
+function refuseFolder(output: string): void {
+  try {
+    accessSync(dirname(output), constants.W_OK | constants.X_OK);
   } catch (error) {
     throw noFolder(output, error);
   }

@@ -10,6 +10,7 @@ import { machinePlatform, parsePlatform } from '../builder/archive/platform.ts';
 import { isLabel } from '../config/label.ts';
 import { MAX_READ_AHEAD_BYTES } from '../disk/limits.ts';
 import { parseReadAhead, type ReadAheadList } from '../disk/read-ahead-list.ts';
+import { isStdoutClosed } from '../system/copy-to-stdout.ts';
 import { messageOf, noSuchFile, shownPath } from '../system/errors.ts';
 import { readUntrusted } from '../system/files.ts';
 
@@ -108,6 +109,7 @@ function parseOutput(
     if (json === true) {
       return refuse('--json: expected a file as output, found -: the disk itself goes to standard output');
     }
+    if (isStdoutClosed()) return refuse('-o -: expected a file or a pipe as standard output, found it closed');
     if (isatty(STDOUT)) return refuse('-o -: expected a file or a pipe as standard output, found a terminal');
   }
   if (compress === true && named === 'raw') {
@@ -156,7 +158,7 @@ function readList(path: string, refuse: Refuse): ReadAheadList {
 function parseSize(text: string): number {
   const match = /^(\d{1,15})([KMGT]?)$/.exec(text);
   const bytes = Number(match?.[1]) * (UNITS[match?.[2] ?? ''] ?? 1);
-  if (match === null || bytes > 2 ** 40 || bytes % 4096 !== 0) {
+  if (match === null || bytes === 0 || bytes > 2 ** 40 || bytes % 4096 !== 0) {
     throw new Error(
       `expected a number of bytes, or one with K, M, G or T, in whole blocks of 4096 and at most 1T, found '${text}'`,
     );

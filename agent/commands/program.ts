@@ -3,6 +3,7 @@ import { DEFAULT_CONFIG_PATH } from '../config/config.ts';
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import { stderr, tellLine } from '../system/stderr.ts';
 import { endWithReader } from '../system/stdout-reader.ts';
+import { oneLine } from '../text/one-line.ts';
 import { VERSION } from '../version.ts';
 import type { BootOrderOptions } from './boot-order.ts';
 import type { BuildArguments } from './build-options.ts';
@@ -18,21 +19,24 @@ export function createProgram(finish: Finish): Command {
     .version(`docker-preloader ${VERSION} (disk format ${FORMAT_VERSION})`, '-V, --version')
     .exitOverride()
     .configureOutput(refusing('docker-preloader'));
-  const command = (name: string, description: string, example: string): Command =>
+  const plain = (name: string, description: string, example: string): Command =>
     program
       .command(name)
       .description(description)
       .allowExcessArguments(false)
       .exitOverride()
       .configureOutput(refusing(`docker-preloader ${name.split(' ')[0] ?? ''}`))
-      .option(
-        '--config <file>',
-        `configuration file (default: ${DEFAULT_CONFIG_PATH}, all defaults if it does not exist)`,
-      )
       .addHelpText(
         'after',
         `\nExamples:\n${example}\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded`,
       );
+
+  /** All but those of disks read a configuration. */
+  const command = (name: string, description: string, example: string): Command =>
+    plain(name, description, example).option(
+      '--config <file>',
+      `configuration file (default: ${DEFAULT_CONFIG_PATH}, all defaults if it does not exist)`,
+    );
 
   command(
     'run',
@@ -112,7 +116,7 @@ export function createProgram(finish: Finish): Command {
     "Prints which parts of the disks' layers are in memory now, as a list for build --read-ahead.",
     '  docker-preloader record > app.read-ahead.json\n  docker-preloader build app.tar -o app.qcow2 --read-ahead app.read-ahead.json',
   ).action(async (options: { config?: string }) => finish(await (await import('./record.ts')).record(options)));
-  const build = command(
+  const build = plain(
     'build <archive...>',
     'Makes a preload disk from image archives, without a daemon, root or network. ARCHIVE=NAME:TAG names the image of an archive.',
     '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n' +
@@ -160,7 +164,7 @@ export function createProgram(finish: Finish): Command {
         await (await import('./build.ts')).build(archives, options, (message) => build.error(`error: ${message}`)),
       ),
     );
-  command(
+  plain(
     'inspect <disk>',
     'Shows what is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.',
     '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]',
@@ -170,7 +174,18 @@ export function createProgram(finish: Finish): Command {
     .action(async (disk: string, options: { json?: boolean; deep?: boolean }) =>
       finish(await (await import('./inspect.ts')).inspect(disk, options)),
     );
+  program.hook('preAction', (_, called) => refuseOptionsAsValues(called));
   return program;
+}
+
+/** `-o --quiet` is a forgotten value, and no file of that name. Numbers may be negative. */
+function refuseOptionsAsValues(called: Command): void {
+  for (const [name, values] of Object.entries(called.opts()))
+    for (const value of [values].flat())
+      if (typeof value === 'string' && /^-\D/.test(value))
+        called.error(
+          `error: --${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}: expected a value, found the option '${value}': a file of that name is ./${value}`,
+        );
 }
 
 /** Reports wrong usage in one line, with the command whose help says more. */
@@ -200,10 +215,14 @@ export async function runProgram(): Promise<number | undefined> {
   endWithReader();
   let exitStatus: number | undefined;
   try {
+    const [first, second] = process.argv.slice(2);
+    const wrong = first === 'help' ? `unknown command '${second ?? ''}'` : 'expected a command, found none';
     // `-=NAME:TAG` is standard input with a name (build), and not an option.
     await createProgram((status) => {
       exitStatus = status;
-    }).parseAsync(process.argv.map((word) => (/^-[=:]/.test(word) ? `/dev/stdin${word.slice(1)}` : word)));
+    })
+      .addHelpText('beforeAll', ({ error }) => (error ? `docker-preloader: ${oneLine(wrong)}\n` : ''))
+      .parseAsync(process.argv.map((word) => (/^-[=:]/.test(word) ? `/dev/stdin${word.slice(1)}` : word)));
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     return error.exitCode === 0 ? 0 : 2;

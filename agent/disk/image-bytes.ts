@@ -41,7 +41,7 @@ export function openImageBytes(path: string): ImageBytes {
     const close = (): void => closeSync(fd);
     if (raw(0, 4).toString('latin1') !== MAGIC)
       return { format: 'raw', sizeBytes: fileBytes, storedBytes, read: raw, close };
-    const qcow2 = new Qcow2(raw);
+    const qcow2 = new Qcow2(raw, fileBytes);
     return {
       format: 'qcow2',
       sizeBytes: qcow2.sizeBytes,
@@ -72,8 +72,15 @@ class Qcow2 {
   readonly #tables = new Map<number, Buffer>();
   #inflated: { readonly entry: bigint; readonly bytes: Buffer } | undefined;
 
-  constructor(raw: (offset: number, length: number) => Buffer) {
-    this.#raw = raw;
+  constructor(raw: (offset: number, length: number) => Buffer, fileBytes: number) {
+    // The last cluster may end early, but begins within the file.
+    this.#raw = (offset, length) => {
+      if (length > 0 && offset >= fileBytes)
+        throw new Error(
+          `it is cut off: expected a qcow2 of more than ${offset} bytes, found ${fileBytes}: copy it again`,
+        );
+      return raw(offset, length);
+    };
     const header = raw(0, 112);
     this.sizeBytes = number(header.readBigUInt64BE(24));
     const version = header.readUInt32BE(4);
@@ -93,7 +100,9 @@ class Qcow2 {
     const entries = header.readUInt32BE(36);
     if (entries > 4 * 1024 * 1024)
       throw new Error('expected a qcow2 of at most 32 MiB of L1 table, found a larger one');
-    this.#l1 = raw(number(header.readBigUInt64BE(40)), entries * 8);
+    this.#l1 = this.#raw(number(header.readBigUInt64BE(40)), entries * 8);
+    // Nothing is read of it, but we write it last.
+    this.#raw(number(header.readBigUInt64BE(48)), 1);
   }
 
   read(offset: number, length: number): Buffer {

@@ -1,12 +1,25 @@
 import { open } from 'node:fs/promises';
-import { write } from 'node:fs';
+import { constants, fstatSync, write } from 'node:fs';
 import { promisify } from 'node:util';
 import { delay } from './clock.ts';
 import { isENOSPC, isEPIPE, isEWOULDBLOCK, PreloaderError } from './errors.ts';
+import { readTextIfThere } from './files.ts';
 
 const STDOUT = 1;
+/** Device 1:3 (Linux, admin-guide/devices.txt). */
+const DEV_NULL = 0x103;
 const CHUNK_BYTES = 1024 * 1024;
 const RETRY_MS = 5;
+
+/**
+ * Whether standard output was closed when we were started. The runtime then opens /dev/null in its place, for reading and
+ * writing, as no shell opens it for output.
+ */
+export function isStdoutClosed(): boolean {
+  const { rdev } = fstatSync(STDOUT);
+  const flags = Number.parseInt(/^flags:\s+0*(\d+)$/m.exec(readTextIfThere('/proc/self/fdinfo/1') ?? '')?.[1] ?? '', 8);
+  return rdev === DEV_NULL && (flags & (constants.O_WRONLY | constants.O_RDWR)) === constants.O_RDWR;
+}
 
 /**
  * Copies a file to standard output as fast as it is read there. Holes become zeros. Signals are still handled

@@ -68,6 +68,11 @@ function outputOf({ failed, cause, stdout, stderr, code }: Ran, tool: Tool, what
   throw new PreloaderError('BUILD_FAILED', `${what}: ${messageOf(stderr.trim() || cause)}`);
 }
 
+/** Makes sure that a program is there before hours of work. @throws PreloaderError TOOL_MISSING */
+export function requireTool(tool: Tool): void {
+  pathOf(tool);
+}
+
 /** Where the program is. @throws PreloaderError TOOL_MISSING */
 function pathOf(tool: Tool): string {
   for (const folder of (environment()['PATH'] ?? '').split(':')) {

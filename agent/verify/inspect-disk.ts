@@ -68,11 +68,15 @@ export async function inspectDisk(
 ): Promise<Inspection> {
   try {
     const disk = openDisk(path);
+    const cut = cutOff(disk);
     try {
       const whole = readWholeDisk(disk.files);
       const problems = [...whole.problems, ...deviceProblems(disk)];
       if (deep) problems.push(...(await contentProblems(disk, whole, onStep)));
       return { ...describeDisk(disk), ...describeContent(whole), deep, problems };
+    } catch (error) {
+      // What was cut off is missed somewhere, and the disk's end says why.
+      throw cut === undefined ? error : new Error(cut, { cause: error });
     } finally {
       disk.files.close();
     }
@@ -146,9 +150,15 @@ function deviceProblems({ superblock, sizeBytes }: OpenDisk): string[] {
       `label ${JSON.stringify(superblock.label)}: expected at most 16 letters, digits, dots, dashes and underscores; the agent leaves such a disk out`,
     );
   if (superblock.dirty) problems.push('the filesystem was not unmounted cleanly: the agent refuses such a disk');
-  if (superblock.sizeBytes > sizeBytes)
-    problems.push(`expected a disk of at least ${superblock.sizeBytes} bytes, found ${sizeBytes}: copy the disk again`);
-  return problems;
+  const cut = cutOff({ superblock, sizeBytes });
+  return cut === undefined ? problems : [...problems, cut];
+}
+
+/** What is missing at the end of a disk. */
+function cutOff({ superblock, sizeBytes }: Pick<OpenDisk, 'superblock' | 'sizeBytes'>): string | undefined {
+  return superblock !== undefined && superblock.sizeBytes > sizeBytes
+    ? `it is cut off: expected a disk of at least ${superblock.sizeBytes} bytes, found ${sizeBytes}: copy the disk again`
+    : undefined;
 }
 
 /** What of a disk has not the digest that it should have. */

@@ -290,7 +290,13 @@ describe('build and inspect', () => {
       1,
       write('types.tar', tarOf(types)),
     );
-    await refused(/expected a size of at least \d+ bytes, found 1048576/, 1, at('small.tar'), '--size', '1M');
+    await refused(
+      /^docker-preloader: --size: expected a size of at least \d+ bytes, found 1048576/m,
+      1,
+      at('small.tar'),
+      '--size',
+      '1M',
+    );
     await refused(/--label: expected 1 to 16 letters/, 2, at('small.tar'), '--label', 'seventeen-letters');
     await refused(/--label: expected 1 to 16 letters/, 2, at('small.tar'), '--label', 'sl/ash');
     await refused(

@@ -151,6 +151,14 @@ describe('build and its output', () => {
     );
   });
 
+  it('may have a name as long as names can be', async () => {
+    for (const length of [230, 255]) {
+      const name = 'x'.repeat(length);
+      assert.equal((await shell(`$build --quiet one.tar -o ${name}`)).exitCode, 0);
+      await execa('rm', [at(name)]);
+    }
+  });
+
   it('has the format that its ending says, where nothing else does', async () => {
     for (const [name, args, format] of [
       ['x.raw', '', 'raw'],
@@ -197,6 +205,9 @@ describe('build and its output', () => {
       assert.deepEqual([exitCode, stdout], [2, '']);
       assert.ok(stderr.startsWith(`docker-preloader: ${message}`), stderr);
     }
+    const closed = await shell('$build --quiet one.tar -o - >&-');
+    assert.equal(closed.exitCode, 2);
+    assert.match(closed.stderr, /-o -: expected a file or a pipe as standard output, found it closed/);
     const terminal = await execa(
       'script',
       ['--quiet', '--return', '--command', `${[command, ...first].join(' ')} build ${at('one.tar')} -o -`, '/dev/null'],
@@ -245,6 +256,30 @@ describe('build and its output', () => {
       stderr,
       /^docker-preloader: \S+\/nowhere: expected a folder for temporary files, found no such file or folder: name another in TMPDIR$/,
     );
+  });
+
+  it('is said to be cut off by `inspect`, if it is', async () => {
+    for (const [name, args] of [
+      ['whole.raw', ''],
+      ['whole.qcow2', ''],
+      ['erofs.raw', '--filesystem erofs'],
+    ] as const) {
+      assert.equal((await shell(`$build --quiet many.tar ${args} -o ${name}`)).exitCode, 0);
+      assert.equal((await agent(['inspect', at(name)])).exitCode, 0);
+      const bytes = readFileSync(at(name));
+      for (const share of [0.99, 0.9, 0.5, 0.25]) {
+        // Whole blocks, as far as a filesystem's own go.
+        writeFileSync(at('cut'), bytes.subarray(0, Math.floor((bytes.length * share) / 4096) * 4096));
+        const { exitCode, all } = await agent(['inspect', at('cut')]);
+        const found = `${name} ${share}: ${all}`;
+        assert.equal(exitCode, 1, found);
+        assert.match(
+          all,
+          /cut: it is cut off: expected a (disk|qcow2) of .* bytes, found \d+: copy (it|the disk) again/,
+          found,
+        );
+      }
+    }
   });
 
   it('is told as JSON', async () => {
@@ -296,7 +331,18 @@ describe('build and its output', () => {
       (await shell('$build --quiet --dry-run many.tar -o -')).stdout,
       /^dry run, nothing written: standard output: label/,
     );
-    assert.equal((await shell('$build --quiet --dry-run many.tar -o nowhere/at/all.raw')).exitCode, 0);
+    // What the real one would refuse for the place or for want of a program, this one refuses.
+    assert.match(
+      (await shell('$build --quiet --dry-run many.tar -o nowhere/at/all.raw')).stderr,
+      /^docker-preloader: nowhere\/at\/all\.raw: nothing can be written in the folder nowhere\/at: no such file or folder$/,
+    );
+    for (const dry of ['', '--dry-run']) {
+      const missing = await shell(`PATH=/nowhere $build ${dry} --compress many.tar -o x.qcow2`);
+      assert.equal(
+        missing.stderr,
+        "docker-preloader: expected the program 'qemu-img', found none: install the package qemu-utils",
+      );
+    }
     assert.equal((await shell('$build --quiet --dry-run many.tar --engine docker -o x.raw')).exitCode, 2);
     const broken = savedArchive([image]);
     broken.write('b', 1024);

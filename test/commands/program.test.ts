@@ -51,7 +51,7 @@ function resultOf([program, ...args]: readonly [string, ...string[]]): Promise<R
   });
 }
 
-const oneLine = /^(<3>)?docker-preloader: [^\n]+\n$/;
+const oneLine = /^docker-preloader: [^\n]+\n$/;
 
 describe('the command line', { concurrency: 2 }, () => {
   it("tells its version and the format's", async () => {
@@ -74,7 +74,7 @@ describe('the command line', { concurrency: 2 }, () => {
         help.join(''),
         /Examples:\n {2}(docker-preloader|docker save|systemctl) .*\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded/s,
       );
-      assert.match(help.join(''), /--config <file>/);
+      assert.equal(/--config <file>/.test(help.join('')), !['build', 'inspect'].includes(one.name()));
     }
   });
 
@@ -96,13 +96,21 @@ describe('the command line', { concurrency: 2 }, () => {
       args: ['build', 'x', '-o', 'y', '--format', 'z'],
       says: /Allowed choices are qcow2, raw; docker-preloader build --help tells more$/m,
     },
+    { args: [], says: /^docker-preloader: expected a command, found none$/m },
+    { args: ['help', 'no\u001bpe'], says: /^docker-preloader: unknown command 'no\\x1bpe'$/m },
+    { args: ['build', 'x', '-o', '--quiet'], says: /--output: expected a value, found the option '--quiet'/ },
+    { args: ['build', 'x', '-o', 'y', '--read-ahead', '--quiet'], says: /--read-ahead: expected a value, found/ },
+    { args: ['build', 'x', '-o', 'y', '--base', '-o'], says: /--base: expected a value, found the option '-o'/ },
+    { args: ['apply', '--config', '--degraded-ok'], says: /--config: expected a value, found the option/ },
+    { args: ['build', 'x', '-o', 'y', '--config', 'z'], says: /unknown option '--config'/ },
+    { args: ['build', 'x', '-o', 'y', '--size', '0'], says: /--size: expected a number of bytes/ },
     // What build itself refuses.
     { args: ['build', 'x'], says: /-o, --output DISK: .* found none; docker-preloader build --help tells more$/m },
   ]) {
     it(`'${args.join(' ')}' is a wrong usage, in one line`, async () => {
       const { status, stdout, stderr } = await run(...args);
       assert.deepEqual([status, stdout], [2, '']);
-      assert.match(stderr, oneLine);
+      assert.match(stderr.replace(/^\nUsage: .*/ms, ''), oneLine);
       assert.match(stderr, says);
     });
   }
@@ -206,7 +214,7 @@ describe('the command line', { concurrency: 2 }, () => {
       assert.equal(status, 1, args.join(' '));
       assert.match(
         stderr,
-        /^(<4>[^\n]*\n)?docker-preloader: standard output could not be written: no space left\n$/,
+        /^(no[^\n]*\n)?docker-preloader: standard output could not be written: no space left\n$/,
         args.join(' '),
       );
     }

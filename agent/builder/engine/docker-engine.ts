@@ -7,7 +7,7 @@ import type { BuildOptions } from '../disk-options.ts';
 import { makeWorkplace, type Workplace } from '../workplace.ts';
 import { PrivateDockerd } from './private-dockerd.ts';
 import type { Progress } from '../../text/progress.ts';
-import { runTool, runWithPrivateMounts } from '../../system/run-tool.ts';
+import { requireTool, runTool, runWithPrivateMounts } from '../../system/run-tool.ts';
 
 const BLOCK_BYTES = 4096;
 /**
@@ -36,6 +36,7 @@ export async function buildWithDocker(
       'BUILD_FAILED',
       '--engine docker: expected root, since dockerd needs it; the built-in engine does without',
     );
+  if (options.format === 'qcow2') requireTool('qemu-img');
   let dockerd: PrivateDockerd | undefined;
   const workplace = makeWorkplace(options.output, { beforeRemoval: () => dockerd?.stop() });
   try {
@@ -123,7 +124,11 @@ async function writeFilesystem(workplace: Workplace, label: string, sizeBytes: n
     disk,
   ]);
   mkdirSync(mounted);
-  await runWithPrivateMounts('filling the filesystem', FILL, [disk, mounted, ...parts]);
+  await runWithPrivateMounts(
+    sizeBytes === undefined ? 'filling the filesystem' : `--size ${sizeBytes}: filling the filesystem`,
+    FILL,
+    [disk, mounted, ...parts],
+  );
   return size;
 }
 

@@ -10,7 +10,7 @@ import { hasKvm } from '../../system/kvm.ts';
 import { publishImage, type DockerEngineOptions } from './docker-engine.ts';
 import { makeWorkplace, type Workplace } from '../workplace.ts';
 import type { Progress } from '../../text/progress.ts';
-import { startTool } from '../../system/run-tool.ts';
+import { requireTool, startTool } from '../../system/run-tool.ts';
 import { SAYS, vmScript } from './vm-script.ts';
 
 /** The files are sparse: only what is written takes up room. */
@@ -41,6 +41,7 @@ export async function buildWithDockerVm(
         `--vm ${guest}: expected the files ${GUEST_FILES.join(', ')}, found no ${name}; agent/builder/README.md says how to make them`,
       );
   }
+  if (options.format === 'qcow2') requireTool('qemu-img');
   let qemu: RunningProgram | undefined;
   const workplace = makeWorkplace(options.output, { beforeRemoval: () => qemu?.kill('SIGKILL') });
   try {

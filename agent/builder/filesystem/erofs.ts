@@ -79,7 +79,7 @@ class ErofsWriter implements FilesystemWriter {
     disk.end();
     const needed = disk.position;
     if (options.sizeBytes !== undefined && options.sizeBytes < needed)
-      throw new Error(`expected a size of at least ${needed} bytes, found ${options.sizeBytes}`);
+      throw new Error(`--size: expected a size of at least ${needed} bytes, found ${options.sizeBytes}`);
     const sizeBytes = options.sizeBytes ?? needed;
     disk.writeAt(1024, superblock(area, this.#inodes, sizeBytes, options));
     return sizeBytes;

@@ -46,7 +46,7 @@ export function arrange(dataEnd: number, lastIno: number, sizeBytes: number | un
     // The last group may be short, but has to exist.
     const smallest = Math.max(usedEnd, (groups - 1) * BLOCKS_PER_GROUP + 64);
     if (sizeBytes !== undefined && wanted < smallest)
-      throw new Error(`expected a size of at least ${smallest * BLOCK_BYTES} bytes, found ${sizeBytes}`);
+      throw new Error(`--size: expected a size of at least ${smallest * BLOCK_BYTES} bytes, found ${sizeBytes}`);
     if (groups * DESCRIPTOR_BYTES > DESCRIPTOR_BLOCKS * BLOCK_BYTES)
       throw new Error('expected a disk of at most 1 TiB, found a larger one');
     const blocks = Math.max(smallest, wanted);
