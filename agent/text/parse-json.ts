@@ -34,9 +34,14 @@ function describe(issue: zod.core.$ZodIssue, value: unknown): string {
   if (issue.code === 'invalid_type') return `${prefix}expected ${issue.expected}, found ${found}`;
   if (issue.code === 'invalid_value')
     return `${prefix}expected ${issue.values.map((one) => JSON.stringify(one)).join(' or ')}, found ${found}`;
-  if (issue.code === 'too_big') return `${prefix}expected at most ${issue.maximum}, found ${found}`;
+  if (issue.code === 'too_big')
+    return `${prefix}expected at most ${issue.maximum}${unitOf(issue.origin)}, found ${found}`;
   if (issue.code === 'too_small') return `${prefix}expected at least ${issue.minimum}, found ${found}`;
   return `${prefix}expected ${issue.message}, found ${found}`;
+}
+
+function unitOf(origin: string): string {
+  return origin === 'string' ? ' characters' : origin === 'array' ? ' entries' : '';
 }
 
 /** A short description of a value, for a message. */

@@ -194,10 +194,16 @@ class Differences {
     const { plan } = this.#input;
     const grouped = [...this.#due].map(([label, { images, layers, references }]) => {
       const names = references.length > 8 ? [...references.slice(0, 8), `${references.length - 8} more`] : references;
-      const what = `${plural(images, 'image')} and ${plural(layers, 'layer')}${names.length === 0 ? '' : ` (${names.join(', ')})`}`;
+      // A name alone, if its image is another disk's.
+      const things =
+        images + layers === 0
+          ? plural(references.length, 'name')
+          : `${plural(images, 'image')} and ${plural(layers, 'layer')}`;
+      const what = `${things}${names.length === 0 ? '' : ` (${names.join(', ')})`}`;
+      const are = things === '1 name' ? 'is' : 'are';
       return label === undefined
-        ? this.#differs(`${what} of disks that are not attached any more are still in the store`, {})
-        : this.#differs(`disk ${label}: ${what} are not in the store yet`, { label });
+        ? this.#differs(`${what} of disks that are not attached any more ${are} still in the store`, {})
+        : this.#differs(`disk ${label}: ${what} ${are} not in the store yet`, { label });
     });
     const all = [...grouped, ...this.#single, ...this.#pins()];
     if (plan.steps.length === 0 || all.length + this.damage.length > 0) return all;
