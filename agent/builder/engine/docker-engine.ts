@@ -36,7 +36,8 @@ export async function buildWithDocker(
       'BUILD_FAILED',
       '--engine docker: expected root, since dockerd needs it; the built-in engine does without',
     );
-  if (options.format === 'qcow2') requireTool('qemu-img');
+  for (const tool of ['dockerd', 'docker', ...(options.format === 'qcow2' ? (['qemu-img'] as const) : [])] as const)
+    requireTool(tool);
   let dockerd: PrivateDockerd | undefined;
   const workplace = makeWorkplace(options.output, { beforeRemoval: () => dockerd?.stop() });
   try {
