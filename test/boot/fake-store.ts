@@ -284,25 +284,6 @@ function readLink(file: string): string | undefined {
   return lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() === true ? readlinkSync(file) : undefined;
 }
 
-/** Everything below a folder, by path: kind, mode and content. */
-export function snapshot(root: string): Map<string, string> {
-  const entries = new Map<string, string>();
-  const walk = (folder: string): void => {
-    for (const name of readdirSync(folder).toSorted()) {
-      const file = path.join(folder, name);
-      const stats = lstatSync(file);
-      const mode = (stats.mode & 0o7777).toString(8);
-      const key = path.relative(root, file);
-      if (stats.isSymbolicLink()) entries.set(key, `link ${readlinkSync(file)}`);
-      else if (stats.isDirectory()) entries.set(key, `folder ${mode}`);
-      else entries.set(key, `file ${mode} ${readFileSync(file, 'latin1')}`);
-      if (stats.isDirectory()) walk(file);
-    }
-  };
-  walk(root);
-  return entries;
-}
-
 export function writeFile(file: string, content: string | Buffer, mode = 0o644): void {
   mkdirSync(path.dirname(file), { recursive: true });
   writeFileSync(file, content, { mode });

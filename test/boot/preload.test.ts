@@ -6,7 +6,8 @@ import { preload } from '../../agent/boot/preload.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { scratch } from '../support/scratch.ts';
 import { configOf, FakeGuest, runDockerd } from './fake-guest.ts';
-import { factsOf, must, snapshot, loadImages, references, type ImageSpec } from './fake-store.ts';
+import { factsOf, must, loadImages, references, type ImageSpec } from './fake-store.ts';
+import { readTree } from '../support/tree.ts';
 import { defaultConfig, type Config } from '../../agent/config/config.ts';
 import { describeStep } from '../../agent/overlay2/plan/steps.ts';
 import { required } from '../support/required.ts';
@@ -23,7 +24,7 @@ describe('a boot on a store of which something cannot be read', () => {
     const file = `${metadataPaths(guest.dataRoot).layer(must(factsOf(app).chains[0]))}/cache-id`;
     rmSync(file);
     mkdirSync(file);
-    const found = snapshot(guest.dataRoot);
+    const found = readTree(guest.dataRoot);
     const config = {
       ...defaultConfig(),
       labels: ['none-of-these'],
@@ -46,7 +47,7 @@ describe('a boot on a store of which something cannot be read', () => {
       ],
     );
     rmSync(`${guest.dataRoot}/docker-preloader/lock`);
-    assert.deepEqual(snapshot(guest.dataRoot), found);
+    assert.deepEqual(readTree(guest.dataRoot), found);
   });
 });
 
@@ -57,7 +58,7 @@ describe('a run', () => {
     guest.attach('dpl-a', [app]);
     guest.boot();
     const dockerd = runDockerd(guest.dataRoot);
-    const before = snapshot(guest.dataRoot);
+    const before = readTree(guest.dataRoot);
     const waiting = await preload(configOf(guest), { wait: false, change: 'stopped' });
     assert.deepEqual(
       [waiting.isDockerRunning, waiting.applied, waiting.findings.map((finding) => finding.code)],
@@ -67,10 +68,10 @@ describe('a run', () => {
       waiting.plan?.steps.map((step) => describeStep(step)).join('\n') ?? '',
       /untag app:1\nremove distribution\/.*\nremove image sha256:[0-9a-f]{12}\nremove layer sha256:[0-9a-f]{12}\n.*remove the empty layer\nremove the ledger$/s,
     );
-    assert.deepEqual(snapshot(guest.dataRoot), before);
+    assert.deepEqual(readTree(guest.dataRoot), before);
     dockerd.stop();
     assert.equal((await preload(configOf(guest), { wait: false, change: 'never' })).applied, false);
-    assert.deepEqual(snapshot(guest.dataRoot), before);
+    assert.deepEqual(readTree(guest.dataRoot), before);
     const done = await preload(configOf(guest), { wait: false, change: 'stopped' });
     assert.deepEqual([done.applied, done.findings], [true, []]);
     assert.deepEqual([...references(guest.dataRoot).keys()], ['mine:1']);

@@ -6,7 +6,8 @@ import { emptyLedger, readLedger, writeLedger } from '../../agent/overlay2/store
 import { unlinkStore } from '../../agent/boot/unlink-store.ts';
 import { scratch } from '../support/scratch.ts';
 import { configOf, FakeGuest, runDockerd } from './fake-guest.ts';
-import { imageProblems, loadImages, references, snapshot, type ImageSpec } from './fake-store.ts';
+import { imageProblems, loadImages, references, type ImageSpec } from './fake-store.ts';
+import { readTree } from '../support/tree.ts';
 
 const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1'], source: 'docker.io/library/app' };
 const built: ImageSpec = { layers: ['base', 'app', 'built'], references: ['built:1'] };
@@ -62,12 +63,12 @@ describe('unlinking', () => {
     guest.attach('dpl-a', [app]);
     guest.boot();
     const dockerd = runDockerd(guest.dataRoot);
-    const before = snapshot(guest.dataRoot);
+    const before = readTree(guest.dataRoot);
     await assert.rejects(unlinkStore(configOf(guest)), {
       code: 'DOCKER_RUNNING',
       message: /^dockerd is running on .*: a stopped one expected; run: systemctl stop docker\.socket docker$/,
     });
-    assert.deepEqual(snapshot(guest.dataRoot), before);
+    assert.deepEqual(readTree(guest.dataRoot), before);
     dockerd.stop();
   });
 

@@ -16,7 +16,8 @@ import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { readDisk, type DiskContent } from '../../agent/disk/read-disk.ts';
 import { metadataPaths, type MetadataPaths } from '../../agent/docker/layer-db.ts';
 import { codesOf, FakeGuest } from '../boot/fake-guest.ts';
-import { factsOf, imageProblems, loadImages, must, references, snapshot, type ImageSpec } from '../boot/fake-store.ts';
+import { factsOf, imageProblems, loadImages, must, references, type ImageSpec } from '../boot/fake-store.ts';
+import { readTree } from '../support/tree.ts';
 import { scratch } from '../support/scratch.ts';
 
 const good: ImageSpec = { layers: ['base', 'good'], references: ['good:1'] };
@@ -356,7 +357,7 @@ describe('a disk where', () => {
       for (const { message } of planned.findings) assert.doesNotMatch(message, /[\u0000-\u001f\u007f-\u009f]/);
       assert.deepEqual(imageProblems(guest.dataRoot, good), []);
       assert.deepEqual([...references(guest.dataRoot).keys()], ['good:1']);
-      assert.ok(![...snapshot(guest.dataRoot).values()].some((kind) => kind.includes(secret)));
+      assert.ok(![...readTree(guest.dataRoot).values()].some((kind) => kind.includes(secret)));
       assert.deepEqual(guest.plan().steps, []);
     });
   }

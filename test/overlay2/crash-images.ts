@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { FakeGuest } from '../boot/fake-guest.ts';
-import { loadImages, snapshot, type ImageSpec } from '../boot/fake-store.ts';
+import { loadImages, type ImageSpec } from '../boot/fake-store.ts';
+import { readTree } from '../support/tree.ts';
 
 export const app: ImageSpec = {
   layers: ['base', 'app'],
@@ -24,5 +25,5 @@ export function withUser(guest: FakeGuest): void {
 /** The data root, without where in the machine it lies. */
 export function tree(guest: FakeGuest): Map<string, string> {
   const root = path.dirname(guest.dataRoot);
-  return new Map([...snapshot(guest.dataRoot)].map(([file, kind]) => [file, kind.replaceAll(root, '')]));
+  return new Map([...readTree(guest.dataRoot)].map(([file, kind]) => [file, kind.replaceAll(root, '')]));
 }

@@ -16,9 +16,9 @@ import {
   references,
   removeImage,
   setReference,
-  snapshot,
   type ImageSpec,
 } from '../boot/fake-store.ts';
+import { readTree } from '../support/tree.ts';
 
 const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1', 'app:latest'] };
 const app2: ImageSpec = { layers: ['base', 'app of version 2'], references: ['app:latest'] };
@@ -66,21 +66,21 @@ describe('the store over boots', () => {
   it('makes nothing at all where there is no disk', (t) => {
     const guest = newGuest(t);
     loadImages(guest.dataRoot, [mine]);
-    const before = snapshot(guest.dataRoot);
+    const before = readTree(guest.dataRoot);
     assert.deepEqual(guest.boot().steps, []);
-    assert.deepEqual(snapshot(guest.dataRoot), before);
+    assert.deepEqual(readTree(guest.dataRoot), before);
   });
 
   it('is as it was before when the disk is gone, down to the modes', (t) => {
     const guest = newGuest(t);
     loadImages(guest.dataRoot, [mine]);
-    const before = snapshot(guest.dataRoot);
+    const before = readTree(guest.dataRoot);
     guest.attach('dpl-a', [{ ...app, source: 'docker.io/library/app' }, tool]);
     guest.boot();
     guest.detach('dpl-a');
     const { findings } = guest.boot();
     assert.deepEqual(findings, []);
-    const after = snapshot(guest.dataRoot);
+    const after = new Map(readTree(guest.dataRoot));
     for (const [file, kind] of after) if (kind.startsWith('folder') && !before.has(file)) after.delete(file);
     assert.deepEqual(after, before);
     assert.deepEqual(guest.plan().steps, []);
@@ -140,10 +140,10 @@ describe('the store over boots', () => {
       'utf8',
     );
     rmSync(path.join(guest.dataRoot, 'overlay2', cacheId), { recursive: true });
-    const before = snapshot(guest.dataRoot);
+    const before = readTree(guest.dataRoot);
     guest.attach('dpl-a', [app]);
     assert.match(messageOfCode(guest.boot(), 'IMAGE_INCOMPLETE'), /1 of its 2 layers is missing/);
-    assert.deepEqual(snapshot(guest.dataRoot), before);
+    assert.deepEqual(readTree(guest.dataRoot), before);
   });
 
   it('replaces what the preloader of 2018 has left: records that are symlinks, which dockerd passes over', (t) => {
@@ -192,7 +192,7 @@ describe('the store over boots', () => {
       const guest = newGuest(t);
       const users: ImageSpec = { ...app, references: ['app:1'] };
       loadImages(guest.dataRoot, [users]);
-      const before = snapshot(guest.dataRoot);
+      const before = readTree(guest.dataRoot);
       guest.attach('dpl-a', [{ ...app, references: ['app:1', own] }]);
       // The first boot names his image, the next ones must not take his own name for one of these.
       for (let boot = 0; boot < 3; boot += 1) guest.boot();
@@ -205,7 +205,7 @@ describe('the store over boots', () => {
       guest.detach('dpl-a');
       guest.boot();
       assert.deepEqual(references(guest.dataRoot), new Map([['app:1', factsOf(app).id]]));
-      const after = snapshot(guest.dataRoot);
+      const after = new Map(readTree(guest.dataRoot));
       for (const [file, kind] of after) if (kind.startsWith('folder') && !before.has(file)) after.delete(file);
       assert.deepEqual(new Set(after.keys()), new Set(before.keys()));
     });

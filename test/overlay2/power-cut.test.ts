@@ -7,7 +7,8 @@ import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
 import { app, mine, tool, tree, withUser } from './crash-images.ts';
 import { FakeGuest } from '../boot/fake-guest.ts';
-import { factsOf, imageProblems, loadImages, must, references, setReference, snapshot } from '../boot/fake-store.ts';
+import { factsOf, imageProblems, loadImages, must, references, setReference } from '../boot/fake-store.ts';
+import { readTree } from '../support/tree.ts';
 
 /** What a power cut makes of a file that was written and not synced. */
 const damages: Readonly<Record<string, (file: string) => void>> = {
@@ -19,7 +20,7 @@ const damages: Readonly<Record<string, (file: string) => void>> = {
 
 /** Files of ours that were written without waiting for the disk. */
 function unsyncedFiles(guest: FakeGuest, userFiles: ReadonlySet<string>): string[] {
-  return [...snapshot(guest.dataRoot)]
+  return [...readTree(guest.dataRoot)]
     .filter(
       ([file, kind]) =>
         !kind.startsWith('folder') &&
@@ -36,7 +37,7 @@ function damaged(t: { after(done: () => void): void }): {
 } {
   const guest = new FakeGuest(scratch(t));
   withUser(guest);
-  const userFiles = new Set(snapshot(guest.dataRoot).keys());
+  const userFiles = new Set(readTree(guest.dataRoot).keys());
   guest.attach('dpl-a', [app, tool]);
   guest.boot();
   return { guest, files: unsyncedFiles(guest, userFiles), expected: tree(guest) };
@@ -148,13 +149,13 @@ describe('the ledger', () => {
     guest.boot();
     writeFileSync(path.join(guest.dataRoot, 'docker-preloader/ledger.json'), '{"formatVersion":"3.0"}');
     guest.detach('dpl-a');
-    const before = snapshot(guest.dataRoot);
+    const before = readTree(guest.dataRoot);
     assert.throws(() => guest.boot(), {
       code: 'LEDGER_NEWER',
       message:
         /ledger\.json: expected format 2, found 3\.0: a newer docker-preloader is needed; the store is left as it is/,
     });
-    assert.deepEqual(snapshot(guest.dataRoot), before);
+    assert.deepEqual(readTree(guest.dataRoot), before);
   });
 
   it("lost while the disk is gone: what might be the user's stays", (t) => {

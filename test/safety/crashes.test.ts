@@ -6,7 +6,7 @@ import { type Call, type Fault, recordCalls, runWithFault } from './injection.ts
 import { Bench, dockerdProblems, makeScenarios, type Scenario } from './scenarios.ts';
 import { sample, spread, torture } from '../support/size.ts';
 import { storeProblems } from './store-invariants.ts';
-import { differences, readTree, type Tree } from './tree.ts';
+import { differences, readTree, type Tree } from '../support/tree.ts';
 
 /** How many points of a scenario are tried in `npm test`, by fault; with DPL_TORTURE=1 it is every one. */
 const POINTS = { KILL: 16, EIO: 4, ENOSPC: 4 } as const satisfies Record<Fault, number>;
@@ -44,7 +44,7 @@ for (const name of ['first boot', 'upgrade', 'detach'] as const) {
         await bench.attach(scenario.disk && disks[scenario.disk]);
         await bench.restore(scenario.prepared);
         calls = await recordCalls(bench.config, bench.dataRoot, path.join(bench.folder, 'strace.log'));
-        undisturbed = readTree(bench.dataRoot);
+        undisturbed = readTree(bench.dataRoot, 'digest');
         assert.ok(calls.length > 30, `expected calls that change the store, found ${calls.length}`);
         assert.deepEqual(storeProblems(bench.dataRoot, scenario.user), []);
       });
@@ -101,7 +101,7 @@ async function tryPoint(
   problems.push(...storeProblems(bench.dataRoot, scenario.user));
   // What cannot be removed stays until the next run.
   if (fault !== 'KILL' && !/^(unlink|rmdir)/.test(call.name))
-    problems.push(...leftBehind(readTree(bench.dataRoot)).map((file) => `left behind: ${file}`));
+    problems.push(...leftBehind(readTree(bench.dataRoot, 'digest')).map((file) => `left behind: ${file}`));
   if (withDockerd) {
     const kept = await bench.keep('struck');
     problems.push(...(await dockerdProblems(bench, scenario)).map((problem) => `dockerd: ${problem}`));
@@ -109,7 +109,9 @@ async function tryPoint(
   }
   try {
     await bench.apply();
-    problems.push(...differences(undisturbed, readTree(bench.dataRoot)).map((line) => `after the next run: ${line}`));
+    problems.push(
+      ...differences(undisturbed, readTree(bench.dataRoot, 'digest')).map((line) => `after the next run: ${line}`),
+    );
   } catch (error) {
     problems.push(`the next run: ${String(error)}`);
   }

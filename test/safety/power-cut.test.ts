@@ -9,7 +9,7 @@ import { DISK_UPDATED } from './content.ts';
 import { Bench, makeScenarios, type Scenario } from './scenarios.ts';
 import { torture } from '../support/size.ts';
 import { storeProblems } from './store-invariants.ts';
-import { differences, readTree, type Tree } from './tree.ts';
+import { differences, readTree, type Tree } from '../support/tree.ts';
 
 /** What a power cut makes of a file whose bytes had not reached the disk; SIGKILL cannot show this. */
 const damages: Readonly<Record<string, (file: string) => void>> = {
@@ -35,7 +35,7 @@ describe('a power cut before what was written has reached the disk', () => {
     await bench.attach(content.disk);
     await bench.restore(scenario.prepared);
     await bench.apply();
-    whole = readTree(bench.dataRoot);
+    whole = readTree(bench.dataRoot, 'digest');
     derived = derivedFiles(bench.dataRoot, whole);
     const ledger = path.join(bench.dataRoot, 'docker-preloader/ledger.json');
     writeFileSync(ledger, readFileSync(ledger, 'utf8').replace('"synced":true', '"synced":false'), { mode: 0o600 });
@@ -54,7 +54,10 @@ describe('a power cut before what was written has reached the disk', () => {
         await bench.restore(prepared);
         for (const file of lot) damage(path.join(bench.dataRoot, file));
         await bench.apply();
-        const left = [...differences(whole, readTree(bench.dataRoot)), ...storeProblems(bench.dataRoot, scenario.user)];
+        const left = [
+          ...differences(whole, readTree(bench.dataRoot, 'digest')),
+          ...storeProblems(bench.dataRoot, scenario.user),
+        ];
         problems.push(
           ...left.map((problem) => `${lot.length === 1 ? lot.join() : `lot of ${lot.length}`}: ${problem}`),
         );
@@ -72,7 +75,7 @@ describe('a power cut before what was written has reached the disk', () => {
       await bench.apply();
       assert.deepEqual(storeProblems(bench.dataRoot, scenario.user), [], name);
       assert.deepEqual(
-        differences(whole, readTree(bench.dataRoot)).filter((line) => !line.startsWith('docker-preloader/')),
+        differences(whole, readTree(bench.dataRoot, 'digest')).filter((line) => !line.startsWith('docker-preloader/')),
         [],
         name,
       );

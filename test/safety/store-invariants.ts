@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { asChainID, asDiffID, chainIDs, hexOf, sha256 } from '../../agent/docker/ids.ts';
 import { pinName } from '../../agent/docker/layer-folders.ts';
-import { type Tree, differences, readTree } from './tree.ts';
+import { type Tree, differences, readTree } from '../support/tree.ts';
 
 /** What of a store is the user's, and how it looked before. */
 export interface UserPart {
@@ -22,7 +22,7 @@ const IMAGE = 'image/overlay2';
  * @param names references that are the user's
  */
 export function userPartOf(dataRoot: string, names: readonly string[]): UserPart {
-  const tree = readTree(dataRoot);
+  const tree = readTree(dataRoot, 'digest');
   const read = (file: string): string => readFileSync(path.join(dataRoot, file), 'utf8').trim();
   const entries = new Map<string, string>();
   const links: string[] = [];
@@ -72,7 +72,7 @@ export function userPartOf(dataRoot: string, names: readonly string[]): UserPart
 
 /** What a dockerd that starts on the store now would stumble over, or lose of the user's; nothing where all is well. */
 export function storeProblems(dataRoot: string, user: UserPart): string[] {
-  const tree = readTree(dataRoot);
+  const tree = readTree(dataRoot, 'digest');
   const problems = userProblems(dataRoot, user, tree);
   try {
     for (const [name, image] of referencesOf(dataRoot)) problems.push(...imageProblems(dataRoot, tree, name, image));
@@ -83,7 +83,7 @@ export function storeProblems(dataRoot: string, user: UserPart): string[] {
 }
 
 /** What of the user's is not there as it was, an unreadable repositories.json included; nothing where all is there. */
-export function userProblems(dataRoot: string, user: UserPart, tree: Tree = readTree(dataRoot)): string[] {
+export function userProblems(dataRoot: string, user: UserPart, tree: Tree = readTree(dataRoot, 'digest')): string[] {
   const kept = new Map([...tree].filter(([file]) => user.entries.has(file)));
   const problems = differences(user.entries, kept);
   for (const link of user.links)

@@ -13,6 +13,7 @@ import { type TempTree, tempTree, unmountBelow } from '../support/temp-tree.ts';
 import { makeSite, type Site } from './site.ts';
 import { startDaemon } from './site-daemon.ts';
 import { twelveLayers } from './twelve-layers.ts';
+import type { Tree } from '../support/tree.ts';
 
 const [command, ...args] = agentCommand();
 let disk: string;
@@ -205,18 +206,18 @@ describe('the agent and a running dockerd', () => {
   after(() => site.remove());
 
   it('plans without changing anything, and what it plans is done', async () => {
-    const before = await site.snapshot();
+    const before = site.snapshot();
     const planned = await site.agent('plan');
     assert.equal(planned.exitCode, 0, planned.all);
     assert.match(planned.stdout, /^link layer sha256:[0-9a-f]{12} to /m);
     assert.match(planned.stdout, /tag twelve:1 as sha256:/);
-    assert.equal(await site.snapshot(), before);
+    assert.deepEqual(site.snapshot(), before);
     assert.ok(!readFileSync('/proc/self/mountinfo', 'utf8').includes(site.mountRoot));
   });
 
   it('changes nothing while dockerd runs: run is READY and lists what is pending, apply and unlink exit 1', async () => {
     const dockerd = await site.start();
-    const before = await site.snapshot();
+    const before = site.snapshot();
     for (const refused of ['apply', 'unlink']) {
       const result = await site.agent(refused);
       assert.equal(result.exitCode, 1, result.all);
@@ -246,12 +247,9 @@ describe('the agent and a running dockerd', () => {
     assert.match(summary, /systemctl restart docker/);
     assert.equal(await daemon.stop(), 0);
     // dockerd itself writes to its own files while it runs.
-    const ours = (text: string): string =>
-      text
-        .split('\n')
-        .filter((line) => /^(overlay2|image|docker-preloader)/.test(line))
-        .join('\n');
-    assert.equal(ours(await site.snapshot()), ours(before));
+    const ours = (tree: Tree): Tree =>
+      new Map([...tree].filter(([name]) => /^(overlay2|image|docker-preloader)/.test(name)));
+    assert.deepEqual(ours(site.snapshot()), ours(before));
     await dockerd.stop();
   });
 

@@ -10,6 +10,7 @@ import { startRegistry } from '../support/registry.ts';
 import { type Fixtures, fixtures, imageFacts } from './fixtures.ts';
 import { savedLayers } from './saved-image.ts';
 import { makeSite, type Site } from './site.ts';
+import type { Tree } from '../support/tree.ts';
 
 /**
  * What Docker does, on one dockerd version, with the images of three disks that were applied to an empty store.
@@ -20,7 +21,7 @@ export function preloadedStoreTests(version: DockerdVersion): void {
     let made: Fixtures;
     let site: Site;
     let dockerd: Dockerd;
-    let again = { before: '', after: '' };
+    let again: { readonly before: Tree; readonly after: Tree } | undefined;
     const run = (image: string, command: string): Promise<string> =>
       dockerd.cli(['run', '--rm', '--network', 'none', image, 'sh', '-c', command]);
 
@@ -30,20 +31,21 @@ export function preloadedStoreTests(version: DockerdVersion): void {
       await site.attach(made.first);
       await site.attach(made.second);
       await site.attach(made.deep);
-      const planned = await site.snapshot();
+      const planned = site.snapshot();
       const { exitCode, all } = await site.agent('plan');
       assert.equal(exitCode, 0, all);
-      assert.equal(await site.snapshot(), planned, '`plan` changes nothing');
+      assert.deepEqual(site.snapshot(), planned, '`plan` changes nothing');
       await site.apply();
-      const applied = await site.snapshot();
+      const applied = site.snapshot();
       await site.apply();
-      again = { before: applied, after: await site.snapshot() };
+      again = { before: applied, after: site.snapshot() };
       dockerd = await site.start();
     });
     after(cleanUpAll);
 
     it('was not changed by a second pass of the agent', () => {
-      assert.equal(again.after, again.before);
+      assert.ok(again !== undefined);
+      assert.deepEqual(again.after, again.before);
     });
 
     it('lists the images of all disks, and of a tag that two disks have that of the later one', async () => {

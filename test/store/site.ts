@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { execa } from 'execa';
 import type { StatusDocument } from '../../agent/status/schema.ts';
 import { agent, type AgentResult } from '../support/agent.ts';
 import { type Dockerd, type DockerdOptions, startDockerd, writeDockerdConfig } from '../support/dockerd.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
 import { attach, copyWithLabel, type LoopDevice } from '../support/loop-device.ts';
 import { tempTree, unmountBelow } from '../support/temp-tree.ts';
+import { readTree, type Tree } from '../support/tree.ts';
 
 let sites = 0;
 
@@ -39,8 +39,8 @@ export interface Site {
   start(options?: Pick<DockerdOptions, 'env' | 'extraConfig'>): Promise<Dockerd>;
   /** The layer folders that the store has, without `l`. */
   layerFolders(): string[];
-  /** Everything in the data root: type, mode, size, time and link target of each name. */
-  snapshot(): Promise<string>;
+  /** Everything in the data root: kind, mode, size, time and link target of each name. */
+  snapshot(): Tree;
   remove(): Promise<void>;
 }
 
@@ -121,8 +121,7 @@ export async function makeSite(version: DockerdVersion, config: Readonly<Record<
       readdirSync(path.join(dataRoot, 'overlay2'))
         .filter((name) => name !== 'l')
         .sort(),
-    snapshot: async () =>
-      (await execa('find', [dataRoot, '-printf', '%P %y %m %s %T@ %l\n'])).stdout.split('\n').sort().join('\n'),
+    snapshot: () => readTree(dataRoot, 'times'),
     remove: async () => {
       await unmountBelow(folder);
       for (const { loop } of attached.values()) await loop.detach();

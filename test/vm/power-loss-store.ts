@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { readLedger } from '../../agent/overlay2/store/ledger.ts';
 import { userPartOf, type UserPart } from '../safety/store-invariants.ts';
-import { readTree, type Tree } from '../safety/tree.ts';
+import { readTree, type Tree } from '../support/tree.ts';
 
 /** The user's part of a store, without what dockerd itself changes whenever it starts or a container runs. */
 export function lastingPartOf(store: string, references: readonly string[], volumes: readonly string[]): UserPart {
@@ -19,7 +19,7 @@ export function lastingPartOf(store: string, references: readonly string[], volu
 
 /** What the agent makes of a store: its layers, the records of all layers and images, and the tags, those apart that come and go. */
 export function agentsPartOf(store: string, isPassing: (reference: string) => boolean): Tree {
-  const tree = readTree(store);
+  const tree = readTree(store, 'digest');
   const isLinked = (cacheId: string): boolean => tree.get(`overlay2/${cacheId}/diff`)?.startsWith('link ') === true;
   const part = new Map(
     [...tree].filter(([file, entry]) => {

@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { storeProblems, userProblems, type UserPart } from '../safety/store-invariants.ts';
-import { differences, type Tree } from '../safety/tree.ts';
+import { differences, type Tree } from '../support/tree.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { fails, ok } from '../support/guest.ts';
 import { agentStatus } from '../support/guest-package.ts';

@@ -21,9 +21,9 @@ import {
   must,
   references,
   removeImage,
-  snapshot,
   type ImageSpec,
 } from '../../boot/fake-store.ts';
+import { readTree } from '../../support/tree.ts';
 
 /** What happens to the guest: the first part is done, then `change`, and the boot after that is the one that is killed. */
 interface Story {
@@ -316,7 +316,7 @@ describe('a boot that fails at a layer of a disk', () => {
   /** Folders that hold nothing do not count, nor does the ledger. */
   function filesIn(dataRoot: string): Map<string, string> {
     return new Map(
-      [...snapshot(dataRoot)].filter(
+      [...readTree(dataRoot)].filter(
         ([entry, is]) => !entry.startsWith('docker-preloader') && !is.startsWith('folder'),
       ),
     );

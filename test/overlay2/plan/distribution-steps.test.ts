@@ -5,15 +5,8 @@ import { describe, it, type TestContext } from 'node:test';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { scratch } from '../../support/scratch.ts';
 import { FakeGuest } from '../../boot/fake-guest.ts';
-import {
-  factsOf,
-  loadImages,
-  must,
-  registryDigest,
-  snapshot,
-  type ImageSpec,
-  writeFile,
-} from '../../boot/fake-store.ts';
+import { factsOf, loadImages, must, registryDigest, type ImageSpec, writeFile } from '../../boot/fake-store.ts';
+import { readTree } from '../../support/tree.ts';
 import { distributionSteps } from '../../../agent/overlay2/plan/distribution-steps.ts';
 import type { DiskLayer } from '../../../agent/disk/read-disk.ts';
 import { emptyLedger } from '../../../agent/overlay2/store/ledger.ts';
@@ -71,7 +64,7 @@ describe("registries' sources of layers", () => {
       const guest = newGuest(t);
       const paths = metadataPaths(guest.dataRoot);
       loadImages(guest.dataRoot, [mine]);
-      const before = [...snapshot(guest.dataRoot).keys()].filter((file) => file.startsWith('image/'));
+      const before = [...readTree(guest.dataRoot).keys()].filter((file) => file.startsWith('image/'));
       guest.attach('dpl-a', [{ ...app, source: 'docker.io/library/app' }]);
       guest.boot();
       const empty = (folder: string): void =>
@@ -83,7 +76,7 @@ describe("registries' sources of layers", () => {
       guest.detach('dpl-a');
       guest.boot();
       assert.deepEqual(
-        [...snapshot(guest.dataRoot).keys()].filter(
+        [...readTree(guest.dataRoot).keys()].filter(
           (file) => /^image\/.*distribution\/.*\/[0-9a-f]{64}$/.test(file) && !before.includes(file),
         ),
         [],
