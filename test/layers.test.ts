@@ -11,11 +11,13 @@ const readme = readFileSync(path.join(root, 'agent/README.md'), 'utf8');
 const parsed = (texts: Readonly<Record<string, string>>): Sources =>
   new Map(Object.entries(texts).map(([file, text]) => [file, parseSource(file, text)]));
 
-const agent: Sources = parsed(
-  Object.fromEntries(
-    globSync('agent/**/*.ts', { cwd: root }).map((file) => [file, readFileSync(path.join(root, file), 'utf8')]),
-  ),
-);
+const below = (folder: string): Sources =>
+  parsed(
+    Object.fromEntries(
+      globSync(`${folder}/**/*.ts`, { cwd: root }).map((file) => [file, readFileSync(path.join(root, file), 'utf8')]),
+    ),
+  );
+const agent = below('agent');
 
 /** The files of system/ that write for others, each with what it has that only reads. */
 const reading = {
@@ -91,6 +93,16 @@ describe('agent/', () => {
       'agent/system/lock.ts',
       'agent/system/stderr.ts',
     ]));
+});
+
+describe('test/', () => {
+  it('makes temporary folders in one file', () =>
+    assert.deepEqual(
+      [...writers(below('test'), {})]
+        .filter(([, names]) => names.some((name) => name.startsWith('mkdtemp')))
+        .map(([file]) => file),
+      ['test/support/temp-tree.ts'],
+    ));
 });
 
 describe('the rule of the rooms', () => {

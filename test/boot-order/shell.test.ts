@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { quoted, writeFile } from '../../agent/boot-order/shell.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 describe('what to type', () => {
   it('is quoted for a shell', (t) => {

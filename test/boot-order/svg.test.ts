@@ -7,7 +7,7 @@ import { bootChart } from '../../agent/boot-order/svg.ts';
 import { timeline } from '../../agent/boot-order/timeline.ts';
 import { chromium, type Chromium } from '../support/chromium.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 import { aDocument, unit } from './a-document.ts';
 
 /** What the browser says of each text: its box, and its colour on the background. */

@@ -7,7 +7,7 @@ import { discover, labelFilter, type Discovery } from '../../agent/boot/discover
 import { deviceNumberOf, type BlockDevice } from '../../agent/system/block-devices.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { required as requiredOf } from '../support/required.ts';
-import { makeScratch, removeScratch } from '../support/scratch.ts';
+import { makeScratch, removeScratch } from '../support/temp-tree.ts';
 
 describe('the labels that are looked for', () => {
   for (const { labels, required = [], ranks } of [

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { preload } from '../../agent/boot/preload.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 import { configOf, FakeGuest, runDockerd } from './fake-guest.ts';
 import { factsOf, must, loadImages, references, type ImageSpec } from './fake-store.ts';
 import { readTree } from '../support/tree.ts';

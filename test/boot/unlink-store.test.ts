@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { emptyLedger, readLedger, writeLedger } from '../../agent/overlay2/store/ledger.ts';
 import { unlinkStore } from '../../agent/boot/unlink-store.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 import { configOf, FakeGuest, runDockerd } from './fake-guest.ts';
 import { imageProblems, loadImages, references, type ImageSpec } from './fake-store.ts';
 import { readTree } from '../support/tree.ts';

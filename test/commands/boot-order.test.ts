@@ -5,7 +5,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { execa } from 'execa';
 import { aDocument } from '../boot-order/a-document.ts';
 import { agent, agentCommand } from '../support/agent.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 function captured(t: TestContext): { readonly folder: string; readonly file: string; readonly text: string } {
   const folder = scratch(t);

@@ -7,7 +7,7 @@ import type { BootDocument } from '../../agent/boot-order/boot-document.ts';
 import { createProgram } from '../../agent/commands/program.ts';
 import { VERSION } from '../../agent/version.ts';
 import { aDocument } from '../boot-order/a-document.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 interface Result {
   readonly status: number;

@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
 import { checkMountRoot, defaultConfig, runtimePath, type Config } from '../../agent/config/config.ts';
 import { readConfig } from '../../agent/config/read-config.ts';
-import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
+import { makeScratch, removeScratch, scratch } from '../support/temp-tree.ts';
 
 async function readText(text: string): Promise<Config> {
   const folder = makeScratch();

@@ -3,7 +3,7 @@ import { mkdirSync, realpathSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { differenceOf } from '../../agent/daemon/docker-service.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 describe('docker.service and the store that was filled', () => {
   it('are compared by where symlinks lead to', (t) => {

@@ -13,11 +13,10 @@ import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { attach } from '../support/loop-device.ts';
-import { tempTree } from '../support/temp-tree.ts';
+import { tempTree, scratch } from '../support/temp-tree.ts';
 import { until } from '../support/until.ts';
 import { app } from '../status/a-run.ts';
 import { followStore } from '../../agent/daemon/follow-store.ts';
-import { scratch } from '../support/scratch.ts';
 
 const WITHIN_MS = 2000 * (process.env['CI'] === undefined ? 1 : 3);
 

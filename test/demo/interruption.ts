@@ -1,12 +1,11 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, realpath, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { execa } from 'execa';
 import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
 import { killUsersOf } from '../support/processes.ts';
-import { unmountBelow } from '../support/temp-tree.ts';
+import { makeTempFolder, unmountBelow } from '../support/temp-tree.ts';
 
 let interrupted = false;
 
@@ -29,7 +28,7 @@ const SIGNAL_MS = 200;
  */
 export async function leavingNothing(work: (folder: string) => Promise<void>): Promise<void> {
   const settled = Promise.withResolvers<void>();
-  const folder = await mkdtemp(path.join(await realpath(tmpdir()), 'dpl-demo-'));
+  const folder = makeTempFolder('dpl-demo');
   // Registered first, so undone last. After a signal that is twice, as the folder is there still: what the work has
   // registered until it noticed is undone in between, by its own means, and only then what nobody has registered.
   let waited = false;

@@ -4,7 +4,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { FolderReader } from '../../agent/disk/folder-reader.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 /** A disk with a file, an empty file, and symlinks within it and out of it; beside it a file that is none of its own. */
 function disk(t: TestContext): FolderReader {

@@ -6,7 +6,7 @@ import fc from '../support/properties.ts';
 import { MANIFEST_NAME, readManifest } from '../../agent/disk/manifest.ts';
 import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { sha256 } from '../../agent/docker/ids.ts';
-import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
+import { makeScratch, removeScratch, scratch } from '../support/temp-tree.ts';
 
 const digest = `sha256:${'a'.repeat(64)}`;
 const minimal = { formatVersion: '1.0', createdBy: 'docker-preloader 0.1.0', images: [], layers: [], metadata: {} };

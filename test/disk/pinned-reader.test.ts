@@ -6,7 +6,7 @@ import { readPinnedDisk } from '../../agent/disk/pinned-reader.ts';
 import { sha256 } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { factsOf, loadImages, must, writeFile, type ImageSpec } from '../boot/fake-store.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1'], source: 'docker.io/library/app' };
 const tool: ImageSpec = { layers: ['base', 'tool'], references: ['tool:1'] };

@@ -18,7 +18,7 @@ import { metadataPaths, type MetadataPaths } from '../../agent/docker/layer-db.t
 import { codesOf, FakeGuest } from '../boot/fake-guest.ts';
 import { factsOf, imageProblems, loadImages, must, references, type ImageSpec } from '../boot/fake-store.ts';
 import { readTree } from '../support/tree.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 const good: ImageSpec = { layers: ['base', 'good'], references: ['good:1'] };
 const bad: ImageSpec = { layers: ['base', 'bad'], references: ['bad:1'] };

@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import fc from '../support/properties.ts';
 import { parseSuperblock, readSuperblock, SUPERBLOCK_BYTES } from '../../agent/disk/superblock.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
-import { makeScratch, removeScratch } from '../support/scratch.ts';
+import { makeScratch, removeScratch } from '../support/temp-tree.ts';
 
 const MIB = 1024 * 1024;
 const uuid = '12345678-9abc-4def-8123-456789abcdef';

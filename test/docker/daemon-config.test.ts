@@ -5,7 +5,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
 import { readDaemonConfig, type DaemonConfig } from '../../agent/docker/daemon-config.ts';
-import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
+import { makeScratch, removeScratch, scratch } from '../support/temp-tree.ts';
 
 const defaults: DaemonConfig = {
   dataRoot: '/var/lib/docker',

@@ -5,7 +5,7 @@ import { before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { readDaemonConfig } from '../../agent/docker/daemon-config.ts';
 import { type DockerdTree, dockerdTree, dockerdVersions } from '../support/dockerd-version.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 interface ConfigCase {
   readonly is: string;

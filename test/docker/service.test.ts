@@ -10,7 +10,7 @@ import {
   storeOfService,
 } from '../../agent/docker/service.ts';
 import { parseShow } from '../../agent/system/systemctl.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 describe('docker.service', () => {
   const execStart = (argv: string): string =>

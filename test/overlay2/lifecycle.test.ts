@@ -5,7 +5,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { readLedger } from '../../agent/overlay2/store/ledger.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { emptyLayer } from '../../agent/docker/layer-folders.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 import { codesOf, FakeGuest, messageOfCode } from '../boot/fake-guest.ts';
 import {
   addContainer,

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
-import { makeScratch, removeScratch, scratch } from '../support/scratch.ts';
+import { makeScratch, removeScratch, scratch } from '../support/temp-tree.ts';
 import { app, mine, tool, tree, withUser } from './crash-images.ts';
 import { FakeGuest } from '../boot/fake-guest.ts';
 import { factsOf, imageProblems, loadImages, must, references, setReference } from '../boot/fake-store.ts';

@@ -7,7 +7,7 @@ import { readLedger } from '../../agent/overlay2/store/ledger.ts';
 import { asImageID, type ChainID } from '../../agent/docker/ids.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { ownLayerNames } from '../../agent/docker/layer-folders.ts';
-import { makeScratch, removeScratch } from '../support/scratch.ts';
+import { makeScratch, removeScratch } from '../support/temp-tree.ts';
 import { FakeGuest } from '../boot/fake-guest.ts';
 import {
   addContainer,

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import type { DaemonConfig } from '../../agent/docker/daemon-config.ts';
 import { unsupportedStore } from '../../agent/overlay2/store-choice.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 const defaults: DaemonConfig = {
   dataRoot: '/var/lib/docker',

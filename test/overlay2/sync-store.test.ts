@@ -3,7 +3,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { readLedger } from '../../agent/overlay2/store/ledger.ts';
 import { syncStore } from '../../agent/overlay2/sync-store.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 import { FakeGuest } from '../boot/fake-guest.ts';
 import { type ImageSpec } from '../boot/fake-store.ts';
 

@@ -16,12 +16,11 @@ import { after, before, describe, it } from 'node:test';
 import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { attach, type LoopDevice } from '../support/loop-device.ts';
-import { unmountBelow } from '../support/temp-tree.ts';
+import { unmountBelow, tempTree } from '../support/temp-tree.ts';
 import { random } from '../support/random.ts';
 import { seed } from '../support/seed.ts';
 import { imageProblems, loadImages, references, type ImageSpec } from '../boot/fake-store.ts';
 import { makeDiskFile, setLabel } from './disk-file.ts';
-import { memoryTree } from './memory-tree.ts';
 import { torture } from '../support/size.ts';
 
 const DISKS = torture ? 2000 : 60;
@@ -68,7 +67,7 @@ describe('disks with random damage', () => {
   let pristine: string;
   const prefix = `r${process.pid.toString(36)}`;
   before(async () => {
-    folder = (await memoryTree('dpl-damage')).path;
+    folder = (await tempTree('dpl-damage', 'in-memory')).path;
     const root = path.join(folder, 'tree');
     const specs: ImageSpec[] = [];
     for (let number = 0; number < 8; number += 1)

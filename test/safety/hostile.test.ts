@@ -16,12 +16,11 @@ import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { attach, type LoopDevice } from '../support/loop-device.ts';
-import { unmountBelow } from '../support/temp-tree.ts';
+import { unmountBelow, tempTree } from '../support/temp-tree.ts';
 import { imageProblems, loadImages, references, type ImageSpec } from '../boot/fake-store.ts';
 import { makeDiskFile } from './disk-file.ts';
 import { craftTree, hostileDisks, spareSpec } from './hostile-disks.ts';
 import { measured, type Measured } from './measured.ts';
-import { memoryTree } from './memory-tree.ts';
 
 const PEAK_MB = 256;
 const SECONDS = 10;
@@ -39,7 +38,7 @@ const figures: { readonly what: string; readonly result: Measured }[] = [];
 
 before(async () => {
   await ensureDebianPackages(['strace', 'perl'], { install: true });
-  folder = (await memoryTree('dpl-hostile')).path;
+  folder = (await tempTree('dpl-hostile', 'in-memory')).path;
   [config, dataRoot, mountRoot, canary] = ['config.json', 'data', 'disks', 'canary'].map((name) =>
     path.join(folder, name),
   ) as [string, string, string, string];

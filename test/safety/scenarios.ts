@@ -6,9 +6,8 @@ import { agent, type AgentResult } from '../support/agent.ts';
 import { type Dockerd, startDockerd, writeDockerdConfig } from '../support/dockerd.ts';
 import { buildImage } from '../support/images.ts';
 import { attach, copyWithLabel, type LoopDevice } from '../support/loop-device.ts';
-import { unmountBelow } from '../support/temp-tree.ts';
+import { unmountBelow, tempTree } from '../support/temp-tree.ts';
 import { type Content, safetyContent } from './content.ts';
-import { memoryTree } from './memory-tree.ts';
 import { userPartOf, type UserPart } from './store-invariants.ts';
 
 /** What the agent meets: a store as it was before, and which disk there is now. */
@@ -43,7 +42,7 @@ export class Bench {
   }
 
   static async make(): Promise<Bench> {
-    const tree = await memoryTree('dpl-safety');
+    const tree = await tempTree('dpl-safety', 'in-memory');
     const bench = new Bench(tree.path, () => tree.remove());
     const dockerConfig = await writeDockerdConfig({ dataRoot: bench.dataRoot, folder: bench.folder });
     await writeFile(

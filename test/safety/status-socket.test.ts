@@ -10,7 +10,7 @@ import { cleanUpAll } from '../support/cleanup.ts';
 import { type Daemon, startDaemon } from '../support/daemon.ts';
 import { attach } from '../support/loop-device.ts';
 import { makeDiskFile } from './disk-file.ts';
-import { memoryTree } from './memory-tree.ts';
+import { tempTree } from '../support/temp-tree.ts';
 
 const PEAK_MB = 100;
 
@@ -24,7 +24,7 @@ describe('the status socket', () => {
     assert.equal(ended, 0);
   });
   before(async () => {
-    const folder = (await memoryTree('dpl-socket')).path;
+    const folder = (await tempTree('dpl-socket', 'in-memory')).path;
     const label = `k${process.pid.toString(36)}`;
     const root = path.join(folder, 'tree');
     // As many images as make an answer that does not fit into a socket's buffer.

@@ -11,7 +11,7 @@ import { readDisk } from '../../agent/disk/read-disk.ts';
 import { Store } from '../../agent/overlay2/store/store.ts';
 import type { Code } from '../../agent/messages/codes.ts';
 import { loadImages, type ImageSpec } from '../boot/fake-store.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 export const app: ImageSpec = { layers: ['base', 'app'], references: ['app:1'] };
 

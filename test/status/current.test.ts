@@ -4,7 +4,7 @@ import { defaultConfig } from '../../agent/config/config.ts';
 import { CurrentStatus } from '../../agent/status/current.ts';
 import { publish } from '../../agent/status/publish.ts';
 import { statusDocument, withFindings } from '../../agent/status/status-document.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 import { aRun, finding, later } from './a-run.ts';
 
 describe('the status of the daemon', () => {

@@ -7,7 +7,7 @@ import { statusDocument } from '../../agent/status/status-document.ts';
 import { bootRecord, hasBeenReady, withBootTimes } from '../../agent/status/boot-times.ts';
 import { lastStatus, publish, publishedStatus } from '../../agent/status/publish.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 import { aRun } from './a-run.ts';
 
 describe('the published status', () => {

@@ -7,7 +7,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { fetchStatus } from '../../agent/status/client.ts';
 import { statusDocument } from '../../agent/status/status-document.ts';
 import { serveStatus, type Routes } from '../../agent/status/server.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 import { aRun, later } from './a-run.ts';
 
 interface Answer {

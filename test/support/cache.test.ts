@@ -1,22 +1,23 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { cached, cacheDir } from './cache.ts';
+import { cleanUpAll } from './cleanup.ts';
+import { tempTree } from './temp-tree.ts';
 
 describe('cached', () => {
   let folder = '';
   const saved = process.env['DOCKER_PRELOADER_CACHE'];
   before(async () => {
-    folder = await mkdtemp(path.join(tmpdir(), 'dpl-cache-'));
+    ({ path: folder } = await tempTree('dpl-cache'));
     process.env['DOCKER_PRELOADER_CACHE'] = folder;
   });
   after(async () => {
     if (saved === undefined) delete process.env['DOCKER_PRELOADER_CACHE'];
     else process.env['DOCKER_PRELOADER_CACHE'] = saved;
-    await rm(folder, { recursive: true, force: true });
+    await cleanUpAll();
   });
 
   it('makes a key once, also when two ask for it at the same time', async () => {

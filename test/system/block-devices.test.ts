@@ -3,7 +3,7 @@ import { mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { deviceNumberOf, hasNode, listBlockDevices } from '../../agent/system/block-devices.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 interface Fake {
   readonly sectors?: string;

@@ -27,7 +27,7 @@ import {
   replaceFile,
   replaceLink,
 } from '../../agent/system/files.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 describe('what may not be there', () => {
   it('reads as undefined or none, also below a file', (t) => {

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { before, describe, it } from 'node:test';
 import { messages } from '../../agent/messages/events.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 import { quoted, runScript } from './own-process.ts';
 
 describe('the journal', () => {

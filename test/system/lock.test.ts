@@ -4,7 +4,7 @@ import { existsSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { isFileLocked, tryLockFile } from '../../agent/system/lock.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 describe('a lock', () => {
   it('is held by one at a time, and asking takes nothing', (t) => {

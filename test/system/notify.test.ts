@@ -2,7 +2,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { notifySocket } from '../support/notify-socket.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 describe('the service manager', () => {
   it('is told by datagrams of our own', async (t) => {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pollFolders, watchFolders } from '../../agent/system/watch-folders.ts';
-import { scratch } from '../support/scratch.ts';
+import { scratch } from '../support/temp-tree.ts';
 
 /** Whether it is told of within a moment. */
 async function isTold(changed: Promise<void>): Promise<boolean> {

@@ -2,7 +2,6 @@ import { rm, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
-import { memoryTree } from '../safety/memory-tree.ts';
 import { ok } from '../support/guest.ts';
 import type { DebianSuite } from '../support/debian-packages.ts';
 import { makeVirtualMachine, type VirtualMachine } from '../support/qemu.ts';
@@ -30,7 +29,7 @@ export class PowerLossMachine {
   static async make(suite: DebianSuite): Promise<PowerLossMachine> {
     const files = await tempTree('dpl-power-loss');
     const disks = await powerLossDisks(files.path);
-    const store = path.join((await memoryTree('dpl-power-loss')).path, 'store');
+    const store = path.join((await tempTree('dpl-power-loss', 'in-memory')).path, 'store');
     return new PowerLossMachine(await makeVirtualMachine({ suite, ...(await powerLossGuest()) }), store, disks);
   }
 

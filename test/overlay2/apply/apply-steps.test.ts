@@ -10,7 +10,7 @@ import { FolderReader } from '../../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../../agent/disk/read-disk.ts';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { Store } from '../../../agent/overlay2/store/store.ts';
-import { scratch } from '../../support/scratch.ts';
+import { scratch } from '../../support/temp-tree.ts';
 import { app, app2, built, mine, tool, tree, withUser } from '../crash-images.ts';
 import { FakeGuest } from '../../boot/fake-guest.ts';
 import {

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
-import { scratch } from '../../support/scratch.ts';
+import { scratch } from '../../support/temp-tree.ts';
 import { FakeGuest } from '../../boot/fake-guest.ts';
 import { factsOf, loadImages, must, registryDigest, type ImageSpec, writeFile } from '../../boot/fake-store.ts';
 import { readTree } from '../../support/tree.ts';

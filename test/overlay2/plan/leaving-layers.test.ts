@@ -7,7 +7,7 @@ import { plan } from '../../../agent/overlay2/plan/make-plan.ts';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { emptyLayer, ownLayerNames } from '../../../agent/docker/layer-folders.ts';
 import { Store } from '../../../agent/overlay2/store/store.ts';
-import { scratch } from '../../support/scratch.ts';
+import { scratch } from '../../support/temp-tree.ts';
 import { codesOf, FakeGuest, messageOfCode } from '../../boot/fake-guest.ts';
 import {
   addContainer,

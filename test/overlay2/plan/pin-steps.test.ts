@@ -6,7 +6,7 @@ import { readLedger, writeLedger } from '../../../agent/overlay2/store/ledger.ts
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { pinName } from '../../../agent/docker/layer-folders.ts';
 import { Store } from '../../../agent/overlay2/store/store.ts';
-import { scratch } from '../../support/scratch.ts';
+import { scratch } from '../../support/temp-tree.ts';
 import { app, app2, built, mine, tool, withUser } from '../crash-images.ts';
 import { codesOf, FakeGuest } from '../../boot/fake-guest.ts';
 import {

@@ -5,7 +5,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { readLedger, writeLedger } from '../../../agent/overlay2/store/ledger.ts';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { Store } from '../../../agent/overlay2/store/store.ts';
-import { scratch } from '../../support/scratch.ts';
+import { scratch } from '../../support/temp-tree.ts';
 import { app, mine, tool, tree, withUser } from '../crash-images.ts';
 import { codesOf, FakeGuest } from '../../boot/fake-guest.ts';
 import {

@@ -14,8 +14,7 @@ import { metadataPaths } from '../../../agent/docker/layer-db.ts';
 import { Store } from '../../../agent/overlay2/store/store.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { mountNew } from '../../support/filesystem.ts';
-import { makeScratch, removeScratch, scratch } from '../../support/scratch.ts';
-import { tempTree } from '../../support/temp-tree.ts';
+import { makeScratch, removeScratch, scratch, tempTree } from '../../support/temp-tree.ts';
 import { FakeGuest } from '../../boot/fake-guest.ts';
 import { factsOf, loadImages, must, type ImageSpec } from '../../boot/fake-store.ts';
 

@@ -12,7 +12,7 @@ import {
   type Ledger,
 } from '../../../agent/overlay2/store/ledger.ts';
 import type { ChainID, ImageID } from '../../../agent/docker/ids.ts';
-import { makeScratch, removeScratch, scratch } from '../../support/scratch.ts';
+import { makeScratch, removeScratch, scratch } from '../../support/temp-tree.ts';
 
 const digests = fc.stringMatching(/^[0-9a-f]{64}$/).map((hex) => `sha256:${hex}`);
 const mapOf = <Key extends string, Value extends string>(

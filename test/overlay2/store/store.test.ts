@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, rmSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
-import { scratch } from '../../support/scratch.ts';
+import { scratch } from '../../support/temp-tree.ts';
 import { codesOf, FakeGuest } from '../../boot/fake-guest.ts';
 import { writeFile, type ImageSpec } from '../../boot/fake-store.ts';
 
