@@ -159,20 +159,20 @@ function problemOf(superblock: Superblock, device: BlockDevice): Pick<Finding, '
   if (!isLabel(label)) {
     return {
       code: 'LABEL_INVALID',
-      message: `${device.path}: label ${JSON.stringify(label)}: at most 16 letters, digits, dots, dashes and underscores expected; it is left out`,
+      message: `${device.path}: label ${JSON.stringify(label)}: expected at most 16 letters, digits, dots, dashes and underscores; it is left out`,
     };
   }
   const disk = `disk ${label} (${device.path})`;
   if (superblock.dirty) {
     return {
       code: 'DISK_DIRTY',
-      message: `${disk}: a cleanly unmounted ext4 expected, found one with a journal to replay; run e2fsck on it where it was made`,
+      message: `${disk}: expected a cleanly unmounted ext4, found one with a journal to replay; run e2fsck on it where it was made`,
     };
   }
   if (sizeBytes > device.sizeBytes) {
     return {
       code: 'DISK_TRUNCATED',
-      message: `${disk}: a device of at least ${sizeBytes} bytes expected, found ${device.sizeBytes}; copy the disk again`,
+      message: `${disk}: expected a device of at least ${sizeBytes} bytes, found ${device.sizeBytes}; copy the disk again`,
     };
   }
   return undefined;

@@ -26,7 +26,7 @@ export function findMissing(
     findings.push({
       code: 'DISK_MISSING',
       label,
-      message: `disk ${label}: a device with this label within ${deviceTimeoutSec} s expected, found none; attach it, or take it out of \`labels\``,
+      message: `disk ${label}: expected a device with this label within ${deviceTimeoutSec} s, found none; attach it, or take it out of \`labels\``,
     });
   }
   for (const { pattern, digest } of required) {
@@ -37,19 +37,19 @@ export function findMissing(
       const left = candidates.filter(({ label }) => expression?.test(label)).map(({ device }) => device.path);
       const which =
         left.length === 0
-          ? `within ${deviceTimeoutSec} s expected, found none; attach it`
-          : `expected, found only what is left out (${left.join(', ')}), with a finding of its own; mend that, or attach another`;
+          ? ` within ${deviceTimeoutSec} s, found none; attach it`
+          : `, found only what is left out (${left.join(', ')}), with a finding of its own; mend that, or attach another`;
       findings.push({
         code: 'REQUIRED_MISSING',
         label: pattern,
-        message: `required disk ${pattern}: a usable disk with this label ${which}`,
+        message: `required disk ${pattern}: expected a usable disk with this label${which}`,
       });
     } else if (digest !== undefined && !found.some((disk) => disk.content.manifestDigest === digest)) {
       const digests = found.map((disk) => disk.content.manifestDigest ?? 'none').join(', ');
       findings.push({
         code: 'DISK_CONTENT',
         label: pattern,
-        message: `required disk ${pattern}: a manifest with digest ${digest} expected, found ${digests}`,
+        message: `required disk ${pattern}: expected a manifest with digest ${digest}, found ${digests}`,
       });
     }
   }

@@ -94,13 +94,13 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
     const isDisk = there.filesystem === 'ext4' || there.filesystem === 'erofs';
     const cure = isDisk ? 'if the disk was replaced, run: systemctl restart docker' : 'unmount it';
     if (!isDisk || !mayUnmount)
-      throw new MountBusy(`nothing else mounted on ${path} expected, found device ${there.deviceNumber}; ${cure}`);
+      throw new MountBusy(`expected nothing else mounted on ${path}, found device ${there.deviceNumber}; ${cure}`);
     if (isMountedOn(path, device.deviceNumber)) return { ...disk, path, adopted: true };
     unmount(path, true);
   }
   // The kernel would mount it where a symlink leads to, and list it there.
   if (!makeFolder(path, 0o755) && !isDirectory(path))
-    throw new Error(`${path}: a folder expected, found something else; remove it`);
+    throw new Error(`${path}: expected a folder, found something else; remove it`);
   for (let retries = BUSY_RETRIES; ; retries -= 1) {
     try {
       mountReadOnly(device.path, path, superblock.filesystem);
@@ -110,7 +110,7 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
       if (isMountedOn(path, device.deviceNumber)) return { ...disk, path, adopted: true };
       if (retries === 0)
         throw new Error(
-          `a device that nothing else uses expected, found one that is held exclusively or mounted writable (EBUSY); look at: lsblk ${device.path}; fuser -v ${device.path}`,
+          `expected a device that nothing else uses, found one that is held exclusively or mounted writable (EBUSY); look at: lsblk ${device.path}; fuser -v ${device.path}`,
           { cause: error },
         );
       pause(BUSY_RETRY_MS);
@@ -161,7 +161,7 @@ function chooseDuplicate(
   const others = candidates.filter((disk) => disk !== first);
   const strange = others.filter((disk) => digest === undefined || digests.get(disk) !== digest);
   const names = (disks: readonly FoundDisk[]): string => disks.map((disk) => disk.device.path).join(', ');
-  const found = `disk ${label}: one device expected, found ${names(candidates)} with different or unknown content`;
+  const found = `disk ${label}: expected one device, found ${names(candidates)} with different or unknown content`;
   if (!isMounted(first) && strange.some((disk) => meant.includes(disk))) {
     findings.push({
       code: 'LABEL_DUPLICATE',
@@ -240,7 +240,7 @@ export function findHiddenMounts(disks: readonly MountedDisk[]): Finding[] {
     .map((disk) => ({
       code: 'MOUNT_NAMESPACE',
       label: disk.label,
-      message: `disk ${disk.label}: a mount on ${disk.path} that PID 1 sees expected, found one in a namespace of our own; remove ProtectSystem=, PrivateTmp= and the like from the unit`,
+      message: `disk ${disk.label}: expected a mount on ${disk.path} that PID 1 sees, found one in a namespace of our own; remove ProtectSystem=, PrivateTmp= and the like from the unit`,
     }));
 }
 

@@ -15,10 +15,7 @@ const O_PATH = 0x20_0000;
  */
 export async function inPrivateMounts<Result>(mountRoot: string, action: () => Promise<Result>): Promise<Result> {
   if (process.geteuid?.() !== 0)
-    throw new PreloaderError(
-      'MOUNT_FAILED',
-      'root expected, who alone may mount disks to look at them; run it with sudo',
-    );
+    throw new PreloaderError('MOUNT_FAILED', 'only root may mount disks to look at them; run it with sudo');
   enterPrivateMountNamespace();
   const made = [dirname(mountRoot), mountRoot].filter((path) => !existsSync(path));
   ensureFolder(mountRoot, 0o700);

@@ -20,7 +20,7 @@ export async function unlinkStore(
   if (store.isDaemonRunning())
     throw new PreloaderError(
       'DOCKER_RUNNING',
-      `dockerd is running on ${dataRoot}: a stopped one expected; run: systemctl stop docker.socket docker`,
+      `dockerd is running on ${dataRoot}: expected a stopped one; run: systemctl stop docker.socket docker`,
     );
   if (!existsSync(dataRoot)) return { steps: 0, findings: [] };
   const lock = await store.lock();

@@ -54,7 +54,7 @@ export function defaultConfig(): Config {
 export function checkMountRoot(config: Config, dataRoot: string): void {
   const real = realPathOf(dataRoot);
   if (`${config.mountRoot}/`.startsWith(`${real}/`)) {
-    throw configInvalid(`\`mountRoot\`: a folder outside of the data root ${real} expected, found ${config.mountRoot}`);
+    throw configInvalid(`\`mountRoot\`: expected a folder outside of the data root ${real}, found ${config.mountRoot}`);
   }
 }
 

@@ -16,7 +16,7 @@ export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Co
   }
   // A file that somebody named must be there; the default one need not.
   if (bytes === undefined && path !== DEFAULT_CONFIG_PATH)
-    throw configInvalid(`${shownPath(path)}: a configuration file expected, found none`);
+    throw configInvalid(`${shownPath(path)}: expected a configuration file, found none`);
   if (bytes === undefined) return resolved(defaultConfig());
   const { parseConfig } = await import('./config-schema.ts');
   try {

@@ -36,7 +36,7 @@ export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
       throw new Error('`graph`: expected none beside `data-root`, as it was called before');
     const dataRoot = config['data-root'] || config.graph || DEFAULT_DATA_ROOT;
     if (!isAbsolute(dataRoot))
-      throw new Error(`\`data-root\`: an absolute path expected, found ${JSON.stringify(dataRoot)}`);
+      throw new Error(`\`data-root\`: expected an absolute path, found ${JSON.stringify(dataRoot)}`);
     if (dataRoot.includes('\0'))
       throw new Error(`\`data-root\`: expected a path without NUL, found ${JSON.stringify(dataRoot)}`);
     return {

@@ -30,7 +30,7 @@ export function parseDaemonJson(bytes: Buffer): DaemonJson {
   for (const [key, value] of membersOf(trimSpace(decode(bytes)))) {
     const known = [...Object.keys(found), 'features', 'hosts'].find((name) => name === key.toLowerCase());
     if (known === undefined) continue;
-    if (known !== key) throw new Error(`\`${key}\`: the key \`${known}\` expected, in lower case, as dockerd wants it`);
+    if (known !== key) throw new Error(`\`${key}\`: expected the key \`${known}\` in lower case, as dockerd wants it`);
     if (key === 'features') containerdStore = value === null ? undefined : storeOf(value, containerdStore);
     else if (key === 'hosts') hosts = value === null ? [] : hostsOf(value);
     else if (value !== null) {
@@ -62,7 +62,7 @@ function decode(bytes: Buffer): string {
   const mark = bytes.toString('latin1', 0, 2);
   if (mark !== '\xFF\xFE' && mark !== '\xFE\xFF') return bytes.toString('utf8').replace(/^\uFEFF/, '');
   if (bytes.length % 2 !== 0)
-    throw new Error(`UTF-16, as its byte order mark says, of an even number of bytes expected, found ${bytes.length}`);
+    throw new Error(`expected UTF-16, as its byte order mark says, of an even number of bytes, found ${bytes.length}`);
   const littleEndian = mark === '\xFF\xFE' ? bytes : Buffer.from(bytes).swap16();
   return littleEndian.toString('utf16le', 2);
 }

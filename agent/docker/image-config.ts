@@ -27,7 +27,7 @@ export const MAX_CONFIG_BYTES = 8 * 1024 * 1024;
  */
 export function parseImageConfig(bytes: Buffer, id: ImageID): ImageConfig {
   const digest = sha256(bytes);
-  if (digest !== id) throw new Error(`a configuration with digest ${id} expected, found ${digest}`);
+  if (digest !== id) throw new Error(`expected a configuration with digest ${id}, found ${digest}`);
   return readLayers(bytes, id);
 }
 
@@ -35,13 +35,13 @@ export function parseImageConfig(bytes: Buffer, id: ImageID): ImageConfig {
 export function readLayers(bytes: Buffer, id: ImageID): ImageConfig {
   const config: unknown = JSON.parse(bytes.toString('utf8'));
   const rootfs = isRecord(config) ? config['rootfs'] : undefined;
-  if (!isRecord(rootfs)) throw new Error('an image configuration with `rootfs` expected, found none');
+  if (!isRecord(rootfs)) throw new Error('expected an image configuration with `rootfs`, found none');
   const list = rootfs['diff_ids'] ?? [];
-  if (!Array.isArray(list)) throw new Error('`rootfs.diff_ids`: an array expected, found something else');
-  if (list.length > MAX_LAYERS) throw new Error(`at most ${MAX_LAYERS} layers expected, found ${list.length}`);
+  if (!Array.isArray(list)) throw new Error('`rootfs.diff_ids`: expected an array, found something else');
+  if (list.length > MAX_LAYERS) throw new Error(`expected at most ${MAX_LAYERS} layers, found ${list.length}`);
   const diffIDs = list.map((entry: unknown) => {
     const diffID = asDiffID(entry);
-    if (diffID === undefined) throw new Error('`rootfs.diff_ids`: sha256 digests expected, found something else');
+    if (diffID === undefined) throw new Error('`rootfs.diff_ids`: expected sha256 digests, found something else');
     return diffID;
   });
   return { id, diffIDs, chains: chainIDs(diffIDs) };

@@ -23,10 +23,7 @@ export function lastStarted(dataRoot: string): number | undefined {
 /** A plan is for the store as it was read; a dockerd that was started may have changed that since. */
 export class DockerStarted extends PreloaderError {
   constructor(dataRoot: string) {
-    super(
-      'DOCKER_RUNNING',
-      `${dataRoot}: no dockerd that is started while the store is changed expected, found one that was; stop it, and try again`,
-    );
+    super('DOCKER_RUNNING', `${dataRoot}: dockerd was started while the store was changed; stop it, and try again`);
   }
 }
 

@@ -23,13 +23,13 @@ export const emptyReferenceStore: ReferenceStore = { references: new Map(), docu
  */
 export function parseReferenceStore(text: string): ReferenceStore {
   const document: unknown = JSON.parse(text);
-  if (!isRecord(document)) throw new Error('an object expected, found something else');
+  if (!isRecord(document)) throw new Error('expected an object, found something else');
   const repositories = document['Repositories'] ?? {};
-  if (!isRecord(repositories)) throw new Error('`Repositories`: an object expected, found something else');
+  if (!isRecord(repositories)) throw new Error('`Repositories`: expected an object, found something else');
   const references = new Map<string, ImageID>();
   for (const entries of Object.values(repositories)) {
     if (!isRecord(entries))
-      throw new Error('`Repositories`: an object for each repository expected, found something else');
+      throw new Error('`Repositories`: expected an object for each repository, found something else');
     for (const [reference, id] of Object.entries(entries)) {
       const image = asImageID(id);
       if (image !== undefined) references.set(reference, image);

@@ -40,7 +40,7 @@ export async function unsupportedStore(
     return `userns-remap is set to '${config.usernsRemap}': layers would have to belong to other users`;
   if (config.containerdStore === true) return 'the containerd image store is in use (features.containerd-snapshotter)';
   if (config.storageDriver !== undefined && config.storageDriver !== 'overlay2')
-    return `the storage driver is '${config.storageDriver}', overlay2 expected`;
+    return `the storage driver is '${config.storageDriver}', expected overlay2`;
   if (hasOverlay2(dataRoot)) return undefined;
   if (config.storageDriver === undefined) {
     const kept = await keptDriver(dataRoot, dockerdVersion);

@@ -20,12 +20,12 @@ export async function takeLock(dataRoot: string, timeoutUsec = LOCK_TIMEOUT_USEC
     if (isENOSPC(error))
       throw new PreloaderError(
         'STORE_FULL',
-        `${folder}: a folder expected, found no room for one: nothing was changed; free some, then run: systemctl restart docker`,
+        `${folder}: expected a folder, found no room for one: nothing was changed; free some, then run: systemctl restart docker`,
         { cause: error },
       );
     throw new PreloaderError(
       'STORE_WRITE',
-      `${dataRoot}: a data root that can be written to expected: ${messageOf(error)}`,
+      `${dataRoot}: expected a data root that can be written to: ${messageOf(error)}`,
       { cause: error },
     );
   }

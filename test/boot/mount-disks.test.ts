@@ -175,7 +175,7 @@ describe('devices with one label', () => {
       );
       assert.equal(
         findings.find(({ code }) => code === 'REQUIRED_MISSING')?.message,
-        `required disk ${label}: a usable disk with this label expected, found only what is left out (${disks
+        `required disk ${label}: expected a usable disk with this label, found only what is left out (${disks
           .map(({ device }) => device.path)
           .toSorted()
           .join(', ')}), with a finding of its own; mend that, or attach another`,
@@ -350,7 +350,7 @@ describe('devices with one label', () => {
     assert.deepEqual(codes({ findings, disks: [] }), ['MOUNT_FAILED']);
     assert.match(
       findings[0]?.message ?? '',
-      /^disk \S+ \(\S+\): a device that nothing else uses expected, found one that is held exclusively or mounted writable \(EBUSY\); look at: lsblk \S+; fuser -v \S+$/,
+      /^disk \S+ \(\S+\): expected a device that nothing else uses, found one that is held exclusively or mounted writable \(EBUSY\); look at: lsblk \S+; fuser -v \S+$/,
     );
     assert.deepEqual(codes(mount([disk])), []);
   });

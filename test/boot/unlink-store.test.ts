@@ -66,7 +66,7 @@ describe('unlinking', () => {
     const before = readTree(guest.dataRoot);
     await assert.rejects(unlinkStore(configOf(guest)), {
       code: 'DOCKER_RUNNING',
-      message: /^dockerd is running on .*: a stopped one expected; run: systemctl stop docker\.socket docker$/,
+      message: /^dockerd is running on .*: expected a stopped one; run: systemctl stop docker\.socket docker$/,
     });
     assert.deepEqual(readTree(guest.dataRoot), before);
     dockerd.stop();

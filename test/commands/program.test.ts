@@ -187,7 +187,7 @@ describe('the command line', { concurrency: 2 }, () => {
     });
     const { status, stdout, stderr } = await run('apply', '--config', config);
     assert.equal(status, 3, stderr);
-    assert.match(stdout, /^degraded: .*docker is left alone: the storage driver is 'vfs', overlay2 expected; 0 disks/);
+    assert.match(stdout, /^degraded: .*docker is left alone: the storage driver is 'vfs', expected overlay2; 0 disks/);
     assert.equal((await run('apply', '--degraded-ok', '--config', config)).status, 0);
   });
 

@@ -125,7 +125,7 @@ describe('the configuration', () => {
     const folder = scratch(t);
     await assert.rejects(readConfig(path.join(folder, 'none.json')), {
       code: 'CONFIG_INVALID',
-      message: /none\.json: a configuration file expected, found none$/,
+      message: /none\.json: expected a configuration file, found none$/,
     });
     mkdirSync(path.join(folder, 'folder.json'));
     await assert.rejects(readConfig(path.join(folder, 'folder.json')), {
@@ -156,7 +156,7 @@ describe('the configuration', () => {
     const config = { ...defaultConfig(), mountRoot: '/var/lib/docker/disks' };
     assert.throws(() => checkMountRoot(config, '/var/lib/docker'), {
       code: 'CONFIG_INVALID',
-      message: '`mountRoot`: a folder outside of the data root /var/lib/docker expected, found /var/lib/docker/disks',
+      message: '`mountRoot`: expected a folder outside of the data root /var/lib/docker, found /var/lib/docker/disks',
     });
     assert.throws(() => checkMountRoot({ ...config, mountRoot: '/var/lib/docker' }, '/var/lib/docker'), {
       code: 'CONFIG_INVALID',
@@ -184,7 +184,7 @@ describe('the configuration', () => {
           () => checkMountRoot(config, path.join(folder, dataRoot)),
           {
             code: 'CONFIG_INVALID',
-            message: new RegExp(`outside of the data root ${folder}/data expected, found ${folder}/data/`),
+            message: new RegExp(`outside of the data root ${folder}/data, found ${folder}/data/`),
           },
           `${mountRoot} and ${dataRoot}`,
         );

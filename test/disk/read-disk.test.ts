@@ -237,7 +237,7 @@ const cases: readonly Case[] = [
     is: 'a configuration is another',
     spoil: config((file) => writeFileSync(file, '{"rootfs":{"diff_ids":[]}}')),
     code: 'IMAGE_INVALID',
-    says: /a configuration with digest sha256:[0-9a-f]{64} expected, found sha256:/,
+    says: /expected a configuration with digest sha256:[0-9a-f]{64}, found sha256:/,
   },
   {
     is: 'a configuration is a symlink',

@@ -87,7 +87,7 @@ describe('daemon.json', () => {
     const bytes = Buffer.from('\uFEFF{"data-root":"/a"}', 'utf16le');
     await assert.rejects(readText(bytes.subarray(0, -1)), {
       code: 'DOCKER_CONFIG_INVALID',
-      message: /UTF-16, .* of an even number of bytes expected, found 37: the store is left alone$/,
+      message: /expected UTF-16, .* of an even number of bytes, found 37: the store is left alone$/,
     });
     await assert.rejects(readText(bytes.subarray(2)), { code: 'DOCKER_CONFIG_INVALID' });
   });
@@ -99,7 +99,7 @@ describe('daemon.json', () => {
     ['{', /daemon\.json: .*JSON.*: the store is left alone$/],
     ['[]', /expected object, found \[\]: the store is left alone$/],
     ['{"data-root":7}', /`data-root`: expected string, found 7: the store is left alone$/],
-    ['{"data-root":"relative"}', /`data-root`: an absolute path expected, found "relative"/],
+    ['{"data-root":"relative"}', /`data-root`: expected an absolute path, found "relative"/],
     ['{"storage-driver":["overlay2"]}', /`storage-driver`: expected string, found \["overlay2"\]/],
     ['{"features":true}', /`features`: expected object, found true/],
     [
@@ -109,9 +109,9 @@ describe('daemon.json', () => {
     ['{"data-root":"/x" // comment\n}', /JSON/],
     [
       '{"Data-Root":"/x"}',
-      /`Data-Root`: the key `data-root` expected, in lower case, as dockerd wants it: the store is left alone$/,
+      /`Data-Root`: expected the key `data-root` in lower case, as dockerd wants it: the store is left alone$/,
     ],
-    ['{"features":{},"FEATURES":{"containerd-snapshotter":true}}', /`FEATURES`: the key `features` expected/],
+    ['{"features":{},"FEATURES":{"containerd-snapshotter":true}}', /`FEATURES`: expected the key `features`/],
     ['{"data-root":"/a\\u0000b"}', /`data-root`: expected a path without NUL, found "\/a\\u0000b": the store/],
     ['\uFEFF\uFEFF{"data-root":"/a"}', /JSON/],
     ['{"data-root":"/x","graph":"/y"}', /`graph`: expected none beside `data-root`/],

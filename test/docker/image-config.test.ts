@@ -21,22 +21,22 @@ describe('an image configuration', () => {
     const { config } = factsOf({ layers: ['a'] });
     assert.throws(
       () => parseImageConfig(Buffer.from(config), anyID),
-      /^Error: a configuration with digest sha256:0{64} expected, found sha256:[0-9a-f]{64}$/,
+      /^Error: expected a configuration with digest sha256:0{64}, found sha256:[0-9a-f]{64}$/,
     );
   });
 
   for (const [text, says] of [
-    ['{}', /`rootfs` expected, found none/],
-    ['[]', /`rootfs` expected/],
-    ['null', /`rootfs` expected/],
-    ['{"rootfs":7}', /`rootfs` expected/],
-    ['{"rootfs":{"diff_ids":{}}}', /`rootfs\.diff_ids`: an array expected/],
-    ['{"rootfs":{"diff_ids":["sha256:x"]}}', /`rootfs\.diff_ids`: sha256 digests expected/],
-    ['{"rootfs":{"diff_ids":["../../etc"]}}', /`rootfs\.diff_ids`: sha256 digests expected/],
-    ['{"rootfs":{"diff_ids":[null]}}', /`rootfs\.diff_ids`: sha256 digests expected/],
+    ['{}', /`rootfs`, found none/],
+    ['[]', /expected an image configuration with `rootfs`/],
+    ['null', /expected an image configuration with `rootfs`/],
+    ['{"rootfs":7}', /expected an image configuration with `rootfs`/],
+    ['{"rootfs":{"diff_ids":{}}}', /`rootfs\.diff_ids`: expected an array/],
+    ['{"rootfs":{"diff_ids":["sha256:x"]}}', /`rootfs\.diff_ids`: expected sha256 digests/],
+    ['{"rootfs":{"diff_ids":["../../etc"]}}', /`rootfs\.diff_ids`: expected sha256 digests/],
+    ['{"rootfs":{"diff_ids":[null]}}', /`rootfs\.diff_ids`: expected sha256 digests/],
     [
       JSON.stringify({ rootfs: { diff_ids: Array.from({ length: 126 }, () => `sha256:${'0'.repeat(64)}`) } }),
-      /at most 125 layers expected, found 126/,
+      /expected at most 125 layers, found 126/,
     ],
     ['', /JSON/],
     ['\0'.repeat(64), /JSON/],
@@ -73,6 +73,6 @@ describe('an image configuration', () => {
 
   it('that is deep is refused without an overflow', () => {
     const text = `{"rootfs":${'['.repeat(500_000)}${']'.repeat(500_000)}}`;
-    assert.throws(() => parseImageConfig(Buffer.from(text), idOf(text)), /`rootfs` expected, found none/);
+    assert.throws(() => parseImageConfig(Buffer.from(text), idOf(text)), /`rootfs`, found none/);
   });
 });

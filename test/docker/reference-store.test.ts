@@ -28,10 +28,10 @@ describe('repositories.json', () => {
 
   for (const [text, says] of [
     ['', /JSON/],
-    ['null', /an object expected/],
-    ['[]', /an object expected/],
-    ['{"Repositories":[]}', /`Repositories`: an object expected/],
-    ['{"Repositories":{"a":null}}', /`Repositories`: an object for each repository expected/],
+    ['null', /expected an object/],
+    ['[]', /expected an object/],
+    ['{"Repositories":[]}', /`Repositories`: expected an object/],
+    ['{"Repositories":{"a":null}}', /`Repositories`: expected an object for each repository/],
   ] as const) {
     it(`${JSON.stringify(text)} is refused`, () => assert.throws(() => parseReferenceStore(text), says));
   }

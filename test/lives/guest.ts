@@ -114,15 +114,13 @@ export class Guest {
 
   /**
    * Prunes, and waits until what the prune has taken of the disks' is back: tags and images whose layers are there. An
-   * image without a name that comes back later would look like one of the user's.
+   * image that comes back later would look like one of the user's.
    */
   async prune(place: string): Promise<void> {
     const tags = this.model.ofDisks().filter(([name]) => !name.includes('@'));
-    const offered = new Set([...this.#disks.values()].flatMap(({ images }) => images.map(([{ id }]) => id)));
-    const put = [...this.model.nameless].filter((image) => offered.has(image));
-    const tops = new Map(
-      [...tags.map(([, image]) => image), ...put].map((image) => [image, this.store.chainsOf(image).at(-1) ?? '']),
-    );
+    // With a digest alone an image has no name that comes back before Docker's next start, but it comes back itself.
+    const put = new Set(this.model.ofDisks().map(([, image]) => image));
+    const tops = new Map([...put].map((image) => [image, this.store.chainsOf(image).at(-1) ?? '']));
     // What was removed by hand just before counts as the prune's.
     if (this.bringsBack) await new Promise((resolve) => setTimeout(resolve, 300));
     await this.tell('POST', place);
@@ -134,7 +132,7 @@ export class Guest {
       const { names, images } = await this.seen();
       missing = [
         ...tags.filter(([name, image]) => isKept(image) && names.get(name) !== image).map(([name]) => name),
-        ...put.filter((image) => isKept(image) && !images.has(image)),
+        ...[...put].filter((image) => isKept(image) && !images.has(image)),
       ];
       return missing.length === 0;
     }).catch((error: unknown) =>

@@ -87,15 +87,6 @@ export class Model {
     return [...this.names].filter(([name]) => !this.#users.has(name));
   }
 
-  /**
-   * Images that a disk brought and that dockerd has not written since, to which no disk gave a name at Docker's last
-   * start: one that has lost all of its names was removed by the user.
-   */
-  get nameless(): ReadonlySet<string> {
-    const named = new Set(this.#left.values());
-    return new Set([...this.#put].filter((image) => !named.has(image)));
-  }
-
   /** What of images must be there: the user's own, and those that a name of his is on, or waits for, unless he has removed them. */
   get needed(): ReadonlySet<string> {
     return new Set([

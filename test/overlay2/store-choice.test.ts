@@ -30,7 +30,7 @@ describe('the store of a data root', () => {
     {
       is: 'with another driver chosen',
       config: { storageDriver: 'vfs' },
-      says: /^the storage driver is 'vfs', overlay2 expected$/,
+      says: /^the storage driver is 'vfs', expected overlay2$/,
     },
     {
       is: 'with another driver chosen and overlay2 filled',

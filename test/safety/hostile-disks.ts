@@ -345,7 +345,7 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     '`__proto__` in a configuration',
     (craft) => addConfig(craft, '{"__proto__":{"rootfs":{"diff_ids":[]}},"constructor":null}', 'bad:1'),
-    /`rootfs` expected/,
+    /expected an image configuration with `rootfs`/,
   ),
   odd(
     'keys twice in repositories.json',
@@ -371,7 +371,7 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     '`rootfs.diff_ids` of wrong types',
     (craft) => addConfig(craft, '{"rootfs":{"diff_ids":[1,null,{"a":1}]}}', 'bad:1'),
-    /sha256 digests expected/,
+    /expected sha256 digests/,
   ),
   odd(
     'a manifest of wrong types',
@@ -413,7 +413,7 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     'a configuration with another digest',
     ({ paths, bad }) => text(paths.image(bad.id), `${bad.config} `),
-    /a configuration with digest sha256:[0-9a-f]{64} expected/,
+    /expected a configuration with digest sha256:[0-9a-f]{64}/,
   ),
   odd(
     'a chain with a loop',
@@ -429,7 +429,7 @@ export const hostileDisks: readonly HostileDisk[] = [
   odd(
     '5,000 layers',
     (craft) => addConfig(craft, JSON.stringify({ rootfs: { diff_ids: diffIds(5000) } }), 'bad:1'),
-    /at most 125 layers expected, found 5000/,
+    /expected at most 125 layers, found 5000/,
   ),
   odd(
     'names that are no references',

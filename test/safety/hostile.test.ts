@@ -199,7 +199,7 @@ describe('a hostile disk', () => {
         const { all } = await applyWithin(`label ${JSON.stringify(label)}`);
         // A label ends at its first zero byte.
         if (!label.includes('\0'))
-          assert.match(all, /at most 16 letters, digits, dots, dashes and underscores expected; it is left out/);
+          assert.match(all, /expected at most 16 letters, digits, dots, dashes and underscores; it is left out/);
         assert.deepEqual(
           readdirSync(mountRoot).filter((name) => !/^[\w.-]+$/.test(name)),
           [],
@@ -237,7 +237,7 @@ describe('a hostile disk', () => {
     await withDisk(file, async () =>
       assert.match(
         (await applyWithin('a cut disk')).all,
-        /a device of at least \d+ bytes expected, found \d+; copy the disk again/,
+        /expected a device of at least \d+ bytes, found \d+; copy the disk again/,
       ),
     );
   });

@@ -142,7 +142,7 @@ describe('a data root with little room', () => {
       [
         ...first.all.matchAll(
           new RegExp(
-            `disk ${label}: image many:\\d is left out: 15\\.8 MB free in ${site.dataRoot} expected, found \\d+\\.\\d MB beside what is kept for Docker; free some, then run: systemctl restart docker`,
+            `disk ${label}: image many:\\d is left out: expected 15\\.8 MB free in ${site.dataRoot}, found \\d+\\.\\d MB beside what is kept for Docker; free some, then run: systemctl restart docker`,
             'g',
           ),
         ),
@@ -195,7 +195,7 @@ describe('a data root with little room', () => {
     }
     await attachHoles(site, 'late', 1, MB);
     const { all } = await site.apply(3);
-    assert.match(all, /docker-preloader: a folder expected, found no room for one: nothing was changed; free some/);
+    assert.match(all, /docker-preloader: expected a folder, found no room for one: nothing was changed; free some/);
     assert.deepEqual([...references(site.dataRoot).keys()], ['mine:1']);
     await site.remove();
   });
@@ -219,7 +219,7 @@ describe('a data root with little room', () => {
     const { all } = await site.apply(3);
     assert.match(
       all,
-      /image another:1 is left out: \d+ kB free in \S+ expected, found 0 kB beside what is kept for Docker/,
+      /image another:1 is left out: expected \d+ kB free in \S+, found 0 kB beside what is kept for Docker/,
     );
     assert.deepEqual([...references(site.dataRoot).keys()], ['mine:1']);
     await startsWith(site, 'mine:1');

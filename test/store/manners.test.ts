@@ -102,7 +102,7 @@ describe('the agent and its devices', () => {
     await writeConfig({ deviceTimeoutSec: 1 });
     const { exitCode, all } = await apply();
     assert.equal(exitCode, 3, all);
-    assert.match(all, new RegExp(`disk ${label}: a device with this label within 1 s expected, found none`));
+    assert.match(all, new RegExp(`disk ${label}: expected a device with this label within 1 s, found none`));
   });
 
   it('fails where a required disk is missing, whatever else there is', async () => {
@@ -119,7 +119,7 @@ describe('the agent and its devices', () => {
     assert.match(
       all,
       new RegExp(
-        `disk ${label}: one device expected, found ${loops
+        `disk ${label}: expected one device, found ${loops
           .map(({ device }) => device)
           .toSorted()
           .join(', ')}`,
@@ -135,7 +135,7 @@ describe('the agent and its devices', () => {
     const { exitCode, all } = await apply();
     await loop.detach();
     assert.equal(exitCode, 3, all);
-    assert.match(all, new RegExp(`disk ${label} \\(${loop.device}\\): a cleanly unmounted ext4 expected`));
+    assert.match(all, new RegExp(`disk ${label} \\(${loop.device}\\): expected a cleanly unmounted ext4`));
   });
 
   it('finds a disk in a partition', async () => {
@@ -166,7 +166,7 @@ describe('the agent and its devices', () => {
     );
     await loop.detach();
     assert.equal(exitCode, 1, all);
-    assert.match(all, /a mount on .* that PID 1 sees expected/);
+    assert.match(all, /expected a mount on .* that PID 1 sees/);
     const { stdout } = await execa('find', [path.join(tree.path, 'data')], { reject: false });
     assert.equal(stdout, '');
   });

@@ -61,7 +61,7 @@ describe('paths that lead through symlinks', () => {
     await site.attach(made.first);
     const { exitCode, all } = await site.agent('apply');
     assert.equal(exitCode, 1, all);
-    assert.match(all, /`mountRoot`: a folder outside of the data root .* expected, found .*\/data\/disks/);
+    assert.match(all, /`mountRoot`: expected a folder outside of the data root .*, found .*\/data\/disks/);
     assert.deepEqual(mountsBelow(site.folder), []);
     assert.equal(existsSync(path.join(site.dataRoot, 'overlay2')), false);
     await site.remove();
@@ -75,7 +75,7 @@ describe('paths that lead through symlinks', () => {
     await mkdir(site.mountRoot);
     await mkdir(path.join(site.folder, 'elsewhere'));
     await symlink('../elsewhere', place);
-    assert.match((await site.apply(3)).all, /a folder expected, found something else; remove it/);
+    assert.match((await site.apply(3)).all, /expected a folder, found something else; remove it/);
     assert.deepEqual(
       site.status().findings.map(({ code }) => code),
       ['MOUNT_FAILED'],

@@ -258,7 +258,7 @@ describe('verify', () => {
     {
       what: 'an image configuration of other content and the same size',
       damage: () => change(config('many:1')),
-      says: /image many:1: a configuration with digest sha256:\w+ expected, found sha256:\w+; run: rm \S+ && /,
+      says: /image many:1: expected a configuration with digest sha256:\w+, found sha256:\w+; run: rm \S+ && /,
     },
     {
       what: 'a missing image configuration',
@@ -534,9 +534,6 @@ describe('verify', () => {
       { reject: false },
     );
     assert.equal(exitCode, 1);
-    assert.match(
-      stderr,
-      /^docker-preloader: root expected, who alone may mount disks to look at them; run it with sudo$/,
-    );
+    assert.match(stderr, /^docker-preloader: only root may mount disks to look at them; run it with sudo$/);
   });
 });

@@ -121,7 +121,7 @@ describe('a data root that cannot be written to', () => {
     await execa('mount', ['-o', 'remount,ro', site.dataRoot]);
     assert.match(
       (await site.apply(1)).all,
-      /a data root that can be written to expected: [^\n]*the filesystem is read-only/,
+      /expected a data root that can be written to: [^\n]*the filesystem is read-only/,
     );
     assert.deepEqual(
       site.status().findings.map(({ code }) => code),

@@ -54,7 +54,7 @@ export class Connection {
     const answer = this.#ask(method, path, body);
     const cancel = after(TIMEOUT_MS, () =>
       this.#socket.destroy(
-        new Error(`an answer to ${method} ${path} within ${TIMEOUT_MS / 1000} s expected, found none`),
+        new Error(`expected an answer to ${method} ${path} within ${TIMEOUT_MS / 1000} s, found none`),
       ),
     );
     try {
@@ -86,7 +86,7 @@ export class Connection {
     try {
       while (rest.length > 0) {
         const [waiting] = this.#waiting;
-        if (waiting === undefined) throw new Error('no answer without a request expected, found one');
+        if (waiting === undefined) throw new Error('expected no answer without a request, found one');
         const after = waiting.reader.read(rest);
         if (after === undefined) return;
         rest = after;

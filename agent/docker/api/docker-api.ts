@@ -120,7 +120,7 @@ export class DockerApi {
 
 function expectStatus(response: Response, status: number): Response {
   if (response.status !== status)
-    throw new Error(`status ${status} of dockerd expected, found ${response.status}: ${response.body.trim()}`);
+    throw new Error(`expected status ${status} of dockerd, found ${response.status}: ${response.body.trim()}`);
   return response;
 }
 

@@ -52,7 +52,7 @@ export class ResponseReader {
       const at = all.indexOf(end);
       if (at === -1) {
         if (all.length > MAX_HEAD_BYTES)
-          throw new Error(`at most ${MAX_HEAD_BYTES} bytes of a head expected, found more`);
+          throw new Error(`expected at most ${MAX_HEAD_BYTES} bytes of a head, found more`);
         this.#pending = all;
         return undefined;
       }
@@ -69,7 +69,7 @@ export class ResponseReader {
     else if (this.#state === 'trailer') this.#state = text === '' ? 'done' : 'trailer';
     else {
       const size = /^[0-9a-f]{1,8}(?=$|;)/i.exec(text)?.[0];
-      if (size === undefined) throw new Error(`a chunk's size expected, found ${JSON.stringify(text.slice(0, 40))}`);
+      if (size === undefined) throw new Error(`expected a chunk's size, found ${JSON.stringify(text.slice(0, 40))}`);
       this.#left = Number.parseInt(size, 16);
       this.#state = this.#left === 0 ? 'trailer' : 'chunk';
     }
@@ -77,12 +77,12 @@ export class ResponseReader {
 
   #readHead(text: string): void {
     const status = /^HTTP\/1\.[01] (\d{3})/.exec(text)?.[1];
-    if (status === undefined) throw new Error(`an HTTP response expected, found ${JSON.stringify(text.slice(0, 40))}`);
+    if (status === undefined) throw new Error(`expected an HTTP response, found ${JSON.stringify(text.slice(0, 40))}`);
     this.#status = Number(status);
     if (this.#status < 200) {
       this.#interim += 1;
       if (this.#interim > MAX_INTERIM)
-        throw new Error(`a response after at most ${MAX_INTERIM} that are not the last expected, found another`);
+        throw new Error(`expected a response after at most ${MAX_INTERIM} that are not the last, found another`);
       return;
     }
     this.#take?.('');
@@ -92,7 +92,7 @@ export class ResponseReader {
     }
     const length = /^content-length: *(\d{1,9}) *$/im.exec(text)?.[1];
     if (length === undefined && this.#status !== 204 && this.#status !== 304)
-      throw new Error('an answer with a length or in chunks expected, found neither');
+      throw new Error('expected an answer with a length or in chunks, found neither');
     this.#left = Number(length ?? 0);
     this.#state = this.#left === 0 ? 'done' : 'body';
   }
@@ -104,7 +104,7 @@ export class ResponseReader {
     }
     this.#bodyBytes += part.length;
     if (this.#bodyBytes > MAX_BODY_BYTES)
-      throw new Error(`an answer of at most ${MAX_BODY_BYTES} bytes expected, found more`);
+      throw new Error(`expected an answer of at most ${MAX_BODY_BYTES} bytes, found more`);
     this.#body.push(Buffer.from(part));
   }
 }

@@ -67,7 +67,7 @@ function leftOut({ label }: DiskImage, name: string, need: Room, room: Room, use
     code: 'STORE_FULL',
     label,
     image: name,
-    message: `disk ${label}: image ${name} is left out: ${expected} in ${join(dataRoot, alone.folder)} expected, found ${found} beside what is kept for Docker; free some, then run: systemctl restart docker`,
+    message: `disk ${label}: image ${name} is left out: expected ${expected} in ${join(dataRoot, alone.folder)}, found ${found} beside what is kept for Docker; free some, then run: systemctl restart docker`,
   };
 }
 

@@ -76,6 +76,6 @@ describe('a response of dockerd', () => {
     'HTTP/1.1 100 Continue\r\n\r\n'.repeat(20),
   ]) {
     it(`is not ${JSON.stringify(text.slice(0, 60))}`, () =>
-      assert.throws(() => new ResponseReader().read(Buffer.from(text)), /expected, found/));
+      assert.throws(() => new ResponseReader().read(Buffer.from(text)), /expected .*, found/));
   }
 });

@@ -139,7 +139,7 @@ describe('an image', () => {
     guest.attach('dpl-a', [deep, { layers, references: ['deeper:1'] }]);
     const planned = guest.boot();
     assert.deepEqual(imageProblems(guest.dataRoot, deep), []);
-    assert.match(messageOfCode(planned, 'IMAGE_INVALID'), /at most 125 layers expected, found 126/);
+    assert.match(messageOfCode(planned, 'IMAGE_INVALID'), /expected at most 125 layers, found 126/);
     assert.deepEqual([...references(guest.dataRoot).keys()], ['deep:1']);
   });
 

@@ -125,12 +125,12 @@ describe('where there is not room for all', () => {
     );
     assert.match(
       [...beyond.values()][0]?.message ?? '',
-      /^disk dpl-a: image large:1 is left out: 1\.1 MB free in \S+ expected, found \d+ kB beside what is kept for Docker; free some, then run: systemctl restart docker$/,
+      /^disk dpl-a: image large:1 is left out: expected 1\.1 MB free in \S+, found \d+ kB beside what is kept for Docker; free some, then run: systemctl restart docker$/,
     );
     const inodes = imagesBeyond(planned, { bytes: 100 * MB, inodes: 54 }, new Store(guest.dataRoot));
     assert.match(
       [...inodes.values()][0]?.message ?? '',
-      /is left out: \d+ free inodes in \S+ expected, found \d+ beside/,
+      /is left out: expected \d+ free inodes in \S+, found \d+ beside/,
     );
   });
 
@@ -167,8 +167,8 @@ describe('where there is not room for all', () => {
       { bytes: 100 * MB, inodes: 1000 },
     ];
     assert.equal(beyond(much, much), undefined);
-    assert.equal(beyond(much, little), `14 free inodes in ${guest.dataRoot}/overlay2 expected, found 12`);
-    assert.match(beyond(little, much) ?? '', new RegExp(`^\\d+ free inodes in ${guest.dataRoot} expected, found 0$`));
+    assert.equal(beyond(much, little), `expected 14 free inodes in ${guest.dataRoot}/overlay2, found 12`);
+    assert.match(beyond(little, much) ?? '', new RegExp(`^expected \\d+ free inodes in ${guest.dataRoot}, found 0$`));
   });
 
   /** A disk with images of these sizes, for an empty store. */
