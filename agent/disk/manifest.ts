@@ -17,7 +17,7 @@ export interface Manifest {
   readonly formatVersion: string;
   /** `docker-preloader` and its version. */
   readonly createdBy: string;
-  /** Of two disks with one tag, that of the higher priority has it. */
+  /** Where two disks claim one tag, the disk with the higher priority gets it. */
   readonly priority: number;
   /** `layers`: ChainIDs, base first. */
   readonly images: readonly {
