@@ -162,7 +162,7 @@ describe('a data root with little room', () => {
       const { all, exitCode } = await site.agent(command);
       assert.equal(exitCode, 3, `${command}: ${all}`);
       assert.equal(
-        new Set(all.match(/image many:\d is left out: 15\.8 MB free/g)).size,
+        new Set(all.match(/image many:\d is left out: expected 15\.8 MB free/g)).size,
         left.size,
         `${command}: ${all}`,
       );
