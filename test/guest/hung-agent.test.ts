@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ok, unitProperties, until } from '../support/guest.ts';
@@ -13,6 +14,8 @@ const START_SEC = 3;
 const STOP_SEC = 2;
 const APPLY_SEC = 4;
 const DEVICES_SEC = 1;
+/** To open a fifo that nobody writes to never ends, like a read from a device that does not answer. */
+const LEDGER = '/var/lib/docker/docker-preloader/ledger.json';
 
 describe('an agent that hangs', () => {
   after(cleanUpAll);
@@ -24,14 +27,12 @@ describe('an agent that hangs', () => {
       suite: chosenSuite('trixie'),
       devices: [device],
       ...preloadedGuest(
-        { dockerConfig: '/etc/docker/hangs.json', deviceTimeoutSec: DEVICES_SEC },
+        { deviceTimeoutSec: DEVICES_SEC },
         {
           files: {
-            '/etc/systemd/system/docker-preloader.service.d/limits.conf': `[Service]\nTimeoutStartSec=${START_SEC}\nTimeoutStopSec=${STOP_SEC}\n`,
+            '/etc/systemd/system/docker-preloader.service.d/limits.conf': `[Service]\nTimeoutStartSec=${START_SEC}\nTimeoutStopSec=${STOP_SEC}\nExecStartPre=/bin/sh -c 'test -e /run/is-well || { mkdir -p ${path.dirname(LEDGER)} && mkfifo ${LEDGER}; }'\n`,
             '/etc/systemd/system/docker.service.d/50-docker-preloader.conf': `[Service]\nExecStartPre=-/usr/bin/docker-preloader apply --degraded-ok --timeout ${APPLY_SEC}\n`,
           },
-          // To open a fifo that nobody writes to never ends, like a read from a device that does not answer.
-          setup: 'mkdir -p /etc/docker && mkfifo /etc/docker/hangs.json',
         },
       ),
     });
@@ -62,7 +63,10 @@ describe('an agent that hangs', () => {
     assert.ok(delaySec > START_SEC && delaySec < START_SEC + STOP_SEC + APPLY_SEC + DEVICES_SEC + 20, `${delaySec} s`);
     assert.deepEqual(await dockerImages(guest), []);
 
-    await ok(guest, 'rm /etc/docker/hangs.json && systemctl reset-failed docker-preloader; systemctl restart docker');
+    await ok(
+      guest,
+      `touch /run/is-well && rm ${LEDGER} && systemctl reset-failed docker-preloader; systemctl restart docker`,
+    );
     assert.deepEqual(await dockerImages(guest), [disk.image]);
     await guest.poweroff();
   });
