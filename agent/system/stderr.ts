@@ -1,5 +1,4 @@
 import { writeSync } from 'node:fs';
-import { isatty } from 'node:tty';
 import { oneLine } from '../text/one-line.ts';
 import { pause } from './clock.ts';
 import { environment } from './environment.ts';
@@ -20,19 +19,22 @@ export interface Stderr {
   write(text: string): void;
 }
 
+/** node:tty takes a millisecond to load, and a boot has nothing to draw. */
+const isTerminal = (): boolean => process.getBuiltinModule('node:tty').isatty(STDERR);
+
 /**
  * Standard error. What is written there is never the result, so a write that fails is ignored: a reader that has gone
  * away (`2>&1 | head -1`) or a full disk must not end the work. The stream of the runtime would throw then.
  */
 export const stderr: Stderr = {
   get isTTY() {
-    return isatty(STDERR);
+    return isTerminal();
   },
   get canRedraw() {
-    return isatty(STDERR) && environment()['TERM'] !== 'dumb';
+    return isTerminal() && environment()['TERM'] !== 'dumb';
   },
   get columns() {
-    return isatty(STDERR) ? process.stderr.columns : undefined;
+    return isTerminal() ? process.stderr.columns : undefined;
   },
   write(text) {
     const bytes = Buffer.from(text);
