@@ -111,7 +111,8 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
   }
 }
 
-function nothingFound(timings: Timings): Preload {
+/** A run that has found nothing yet. */
+export function nothingFound(timings: Timings): Preload {
   return {
     dataRoot: undefined,
     disks: [],

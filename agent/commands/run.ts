@@ -1,13 +1,14 @@
 import { defaultConfig, type Config } from '../config/config.ts';
 import { readConfig } from '../config/read-config.ts';
-import { preload, type Preload } from '../boot/preload.ts';
+import { failureOf } from '../boot/fill-store.ts';
+import { nothingFound, preload, type Preload } from '../boot/preload.ts';
 import { Timings } from '../boot/timings.ts';
 import type { Start } from '../daemon/start.ts';
 import { hasBeenReady, withBootTimes } from '../status/boot-times.ts';
 import { summarise } from '../status/summary.ts';
 import { environment } from '../system/environment.ts';
 import { monotonicUsec } from '../system/clock.ts';
-import { messageOf, PreloaderError } from '../system/errors.ts';
+import { PreloaderError } from '../system/errors.ts';
 import { hasWaitingClient, listenFd } from '../system/listen-fds.ts';
 import { notify } from '../system/notify.ts';
 
@@ -84,14 +85,5 @@ async function mayChange(isFirst: boolean, hasClient: boolean): Promise<boolean>
 function failure(error: PreloaderError): Preload {
   const timings = new Timings();
   timings.begin('config');
-  return {
-    dataRoot: undefined,
-    disks: [],
-    candidates: [],
-    plan: undefined,
-    applied: false,
-    isDockerRunning: false,
-    findings: [{ code: error.code, message: messageOf(error) }],
-    timings,
-  };
+  return { ...nothingFound(timings), findings: [failureOf(error)] };
 }

@@ -9,7 +9,6 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  statSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -22,12 +21,11 @@ import { preload } from '../../agent/boot/preload.ts';
 import { sha256 } from '../../agent/docker/ids.ts';
 import { statusDocument } from '../../agent/status/status-document.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
-import { deviceNumberOf } from '../../agent/system/block-devices.ts';
 import { mountReadOnly, readMounts, unmount } from '../../agent/system/mount.ts';
 import { readSuperblock } from '../../agent/disk/superblock.ts';
 import { makeDiskFile } from '../safety/disk-file.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
-import { attach } from '../support/loop-device.ts';
+import { attach, blockDeviceOf } from '../support/loop-device.ts';
 import { required } from '../support/required.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { loadImages, must, references, type ImageSpec } from './fake-store.ts';
@@ -74,14 +72,7 @@ describe('devices with one label', () => {
       label,
       rank: 0,
       superblock: must(readSuperblock(device)),
-      device: {
-        name: path.basename(device),
-        path: device,
-        deviceNumber: deviceNumberOf(statSync(device).rdev),
-        sizeBytes: statSync(file).size,
-        removable: false,
-        holders: [],
-      },
+      device: blockDeviceOf(device, file),
     };
   };
   const mount = (disks: readonly FoundDisk[], mayUnmount = true, pinned: readonly string[] = []): Mounts =>

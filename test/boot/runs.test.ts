@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { execa } from 'execa';
+import { askAgent } from '../support/ask-agent.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
 import { tryLockFile } from '../../agent/system/lock.ts';
 import { makeDiskFile } from '../safety/disk-file.ts';
@@ -59,17 +60,7 @@ describe('the runs of a boot', () => {
   /** A daemon until it is READY; `end` stops it. */
   const daemon = async (): Promise<() => Promise<void>> => {
     const running = await startDaemon(configFile, folder);
-    await execa('curl', [
-      '-sf',
-      '--retry',
-      '20',
-      '--retry-all-errors',
-      '--retry-delay',
-      '1',
-      '--unix-socket',
-      below('run/s.sock'),
-      'http://localhost/healthz',
-    ]);
+    await askAgent(below('run/s.sock'), '/healthz');
     return async () => {
       assert.equal(await running.stop(), 0);
     };

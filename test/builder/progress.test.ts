@@ -8,6 +8,7 @@ import { execa } from 'execa';
 import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
+import { buildByShell } from './build-by-shell.ts';
 import { savedArchive } from './archive/archives.ts';
 import { makeTar } from './tar/make-tar.ts';
 
@@ -18,17 +19,7 @@ describe('the progress of a build', () => {
   let tree: TempTree;
   const at = (name: string): string => path.join(tree.path, name);
   const [command, ...first] = agentCommand();
-  const shell = async (
-    script: string,
-  ): Promise<{ readonly exitCode: number | undefined; readonly stdout: string; readonly stderr: string }> => {
-    const line = script.replaceAll('$build', [command, ...first, 'build'].join(' '));
-    const { exitCode, stdout, stderr } = await execa('bash', ['-c', line], {
-      cwd: tree.path,
-      reject: false,
-      env: { TMPDIR: at('tmp') },
-    });
-    return { exitCode, stdout, stderr };
-  };
+  const shell = (script: string): ReturnType<typeof buildByShell> => buildByShell(script, tree.path);
   before(async () => {
     tree = await tempTree('dpl-progress');
     for (const name of ['tmp', 'out']) mkdirSync(at(name));

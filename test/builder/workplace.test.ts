@@ -21,6 +21,7 @@ import { agent, agentCommand } from '../support/agent.ts';
 import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
+import { buildByShell } from './build-by-shell.ts';
 import { ociLayout, savedArchive, type ArchiveImage } from './archive/archives.ts';
 import { makeTar } from './tar/make-tar.ts';
 
@@ -35,18 +36,7 @@ describe('build and its output', () => {
   let tree: TempTree;
   const at = (name: string): string => path.join(tree.path, name);
   const [command, ...first] = agentCommand();
-  /** Runs `build` by a shell, for what only that can do with its streams. */
-  const shell = async (
-    script: string,
-  ): Promise<{ readonly exitCode: number | undefined; readonly stdout: string; readonly stderr: string }> => {
-    const line = script.replaceAll('$build', [command, ...first, 'build'].join(' '));
-    const { exitCode, stdout, stderr } = await execa('sh', ['-c', line], {
-      cwd: tree.path,
-      reject: false,
-      env: { TMPDIR: at('tmp') },
-    });
-    return { exitCode, stdout, stderr };
-  };
+  const shell = (script: string): ReturnType<typeof buildByShell> => buildByShell(script, tree.path);
   before(async () => {
     await ensureDebianPackages(['mount', 'qemu-utils', 'bsdutils'], { install: true });
     tree = await tempTree('dpl-output');

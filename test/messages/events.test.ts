@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { statusDocument } from '../../agent/status/status-document.ts';
 import { eventsOf, findingEvent, type JournalEvent } from '../../agent/status/journal-entries.ts';
-import { deviceNumberOf, type BlockDevice } from '../../agent/system/block-devices.ts';
+import type { BlockDevice } from '../../agent/system/block-devices.ts';
 import { codes, type Code } from '../../agent/messages/codes.ts';
 import { events, messages, priorityOf, type EventName } from '../../agent/messages/events.ts';
 import { loadImages } from '../boot/fake-store.ts';
 import { makeDiskFile } from '../safety/disk-file.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
-import { attach } from '../support/loop-device.ts';
+import { attach, blockDeviceOf } from '../support/loop-device.ts';
 import { type TempTree, tempTree } from '../support/temp-tree.ts';
 import { app, aRun, finding, later } from '../status/a-run.ts';
 import { reach, type Ground } from './reach-codes.ts';
@@ -63,14 +63,7 @@ describe('each event', () => {
   const attached = async (file: string, after: Ground['after'] = () => undefined): Promise<BlockDevice> => {
     const { device, detach } = await attach(file);
     after(() => detach());
-    return {
-      name: path.basename(device),
-      path: device,
-      deviceNumber: deviceNumberOf(statSync(device).rdev),
-      sizeBytes: statSync(file).size,
-      removable: false,
-      holders: [],
-    };
+    return blockDeviceOf(device, file);
   };
 
   before(async () => {

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { execa } from 'execa';
+import { askAgent } from '../support/ask-agent.ts';
 import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll, cleanUpLater } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
@@ -225,17 +226,7 @@ describe('the agent and a running dockerd', () => {
       assert.match(result.stderr, /dockerd is running/);
     }
     const daemon = await startDaemon(site);
-    await execa('curl', [
-      '-sf',
-      '--retry',
-      '20',
-      '--retry-all-errors',
-      '--retry-delay',
-      '1',
-      '--unix-socket',
-      path.join(site.folder, 'status/status.sock'),
-      'http://localhost/healthz',
-    ]);
+    await askAgent(path.join(site.folder, 'status/status.sock'), '/healthz');
     const status = await site.agent('status', '--json');
     const { pending, applied, summary } = JSON.parse(status.stdout) as {
       pending: string[];

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
+import { askAgent } from '../support/ask-agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { spawnDaemon } from '../support/daemon.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
@@ -90,17 +91,7 @@ describe('the agent against a shell script that does the same steps', () => {
     const daemon = spawnDaemon(config, folder, { NOTIFY_SOCKET: socket.path });
     const readyMs = (await socket.waitFor('READY=1')) - start;
     // The status is served by then, so everything that stays loaded is.
-    const { stdout } = await execa('curl', [
-      '-s',
-      '--retry',
-      '20',
-      '--retry-all-errors',
-      '--retry-delay',
-      '1',
-      '--unix-socket',
-      path.join(folder, 'run/status.sock'),
-      'http://localhost/v1/status',
-    ]);
+    const stdout = await askAgent(path.join(folder, 'run/status.sock'), '/v1/status');
     const status = JSON.parse(stdout) as { readonly state: string; readonly changes: number };
     assert.equal(status.state, 'ok', stdout);
     assert.ok(status.changes > 12, stdout);

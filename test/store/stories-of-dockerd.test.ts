@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
+import { askAgent } from '../support/ask-agent.ts';
 import { asDiffID, chainIDs } from '../../agent/docker/ids.ts';
 import { ownLayerNames } from '../../agent/docker/layer-folders.ts';
 import { torture } from '../support/size.ts';
@@ -90,17 +91,7 @@ describe('dockerd 28.5: what the user removes, and what he leaves', () => {
     await story.detach('main');
     await rm(path.join(story.site.folder, 'status'), { recursive: true, force: true });
     const daemon = await startDaemon(story.site);
-    await execa('curl', [
-      '-sf',
-      '--retry',
-      '20',
-      '--retry-all-errors',
-      '--retry-delay',
-      '1',
-      '--unix-socket',
-      path.join(story.site.folder, 'status/status.sock'),
-      'http://localhost/healthz',
-    ]);
+    await askAgent(path.join(story.site.folder, 'status/status.sock'), '/healthz');
     const { stdout, exitCode } = await story.site.agent('status');
     await daemon.stop();
     assert.equal(exitCode, 3);

@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { cp, truncate } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
+import { deviceNumberOf, type BlockDevice } from '../../agent/system/block-devices.ts';
 import { cleanUpLater } from './cleanup.ts';
 
 export interface LoopDevice {
@@ -60,4 +61,16 @@ export async function copyWithLabel(disk: string, copy: string, label: string): 
   await cp(disk, copy);
   // tune2fs -L writes the superblock alone, which is all that a label is.
   await execa('tune2fs', ['-L', label, copy]);
+}
+
+/** A loop device as the agent lists it. @param file what it is attached to */
+export function blockDeviceOf(device: string, file: string): BlockDevice {
+  return {
+    name: path.basename(device),
+    path: device,
+    deviceNumber: deviceNumberOf(statSync(device).rdev),
+    sizeBytes: statSync(file).size,
+    removable: false,
+    holders: [],
+  };
 }
