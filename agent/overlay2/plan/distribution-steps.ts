@@ -40,11 +40,11 @@ export function distributionSteps(store: Store, ledger: Ledger, input: Distribut
   const ownPaths = [...ledger.distribution].filter(
     (path) => ledger.next === undefined || existsSync(join(store.paths.root, path)),
   );
-  const stale = stalePaths(store, ownPaths, input);
+  const stale = new Set(stalePaths(store, ownPaths, input));
   return {
     add,
-    remove: stale.map((path): Step => ({ do: 'remove-distribution', path })),
-    own: new Set([...ownPaths, ...written].filter((path) => !stale.includes(path))),
+    remove: [...stale].map((path): Step => ({ do: 'remove-distribution', path })),
+    own: new Set([...ownPaths, ...written].filter((path) => !stale.has(path))),
   };
 }
 
