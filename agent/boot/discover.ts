@@ -16,7 +16,7 @@ export interface FoundDisk {
 }
 
 export interface Discovery {
-  /** By label; more than one device where a label is there twice. */
+  /** By label, in its order; more than one device where a label is there twice. */
   readonly disks: ReadonlyMap<string, readonly FoundDisk[]>;
   /** With a label of ours, but left out: the findings say why. */
   readonly refused: readonly FoundDisk[];
@@ -90,7 +90,8 @@ export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = 
   });
   // A device that cannot be read matters only where a disk is missed: it may be that one.
   return {
-    disks,
+    // The kernel names devices as they come (loop10 sorts before loop9): by label, a machine tells the same at each boot.
+    disks: new Map([...disks].toSorted(([a], [b]) => (a < b ? -1 : 1))),
     refused,
     findings: missing.length === 0 ? findings.filter((finding) => finding.code !== 'DEVICE_UNREADABLE') : findings,
     missing,

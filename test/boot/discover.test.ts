@@ -110,6 +110,15 @@ describe('discovery', () => {
       assert.equal(find([odd]).disks.size, 0);
   });
 
+  it('tells of disks in the order of their labels, whatever the kernel called their devices', () => {
+    const [b, a] = [attach(filesystem('second', 'dpl-b')), attach(filesystem('first', 'dpl-a'))];
+    for (const devices of [
+      [a, b],
+      [b, a],
+    ])
+      assert.deepEqual([...find(devices).disks.keys()], ['dpl-a', 'dpl-b']);
+  });
+
   it('shows a label that is there twice', () => {
     const file = filesystem('twice', 'dpl-twice');
     const found = find([attach(file), attach(filesystem('twice again', 'dpl-twice'))]);
