@@ -222,9 +222,13 @@ export class Model {
       ...outcome.names.keys(),
       ...this.#left.keys(),
       ...outcome.left.keys(),
+      ...this.#removals.keys(),
     ])) {
+      // A removal that is over, since the user has the name again, it may still have in its ledger.
       const isSettled =
-        this.names.get(name) === outcome.names.get(name) && this.#left.get(name) === outcome.left.get(name);
+        this.names.get(name) === outcome.names.get(name) &&
+        this.#left.get(name) === outcome.left.get(name) &&
+        this.#removals.get(name) === outcome.removals.get(name);
       if (isSettled) continue;
       if (now.has(name)) this.#half.add(name);
       // Removed by the user before: whether that is remembered, nobody can see. Else it is the run that removed it, or had yet to add it.
