@@ -77,7 +77,7 @@ export const advice: Readonly<Record<EventName, string>> = {
     'They were removed by `docker rmi`, `docker image prune` or `docker-preloader unlink`. The disk still has them, and `systemctl restart docker` brings them back. To make a removal last, set `removedImages` to `respect`, or detach the disk. `docker-preloader status` shows which images are there now.',
   KEPT: 'An image or a container was made from them, so they stay although their disk is gone. They cannot be used until the disk is attached again and Docker is restarted. To get rid of them, remove the images and containers that the message lists.',
   BUILD_CACHE:
-    'Only the cache of `docker build` needs them, no image or container. A build that uses them fails with `layer does not exist` while the disk is away. Attach the disk again, or empty the cache: `docker builder prune -a`',
+    'Only the cache of `docker build` needs them, no image or container. A build that uses them fails with `layer does not exist` while the disk is away. Attach the disk again, or empty the cache: `docker builder prune -a`. Where that does not help, dockerd was killed during a build and has forgotten a folder of its cache; what stays of ours are links, which take no space.',
   RESULT_WRONG:
     'Something else has changed the store meanwhile, or its disk does not keep what is written to it. `docker-preloader plan` shows what is missing; `systemctl restart docker` tries again.',
   ARCHIVE_INVALID:

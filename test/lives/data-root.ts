@@ -86,7 +86,8 @@ export class DataRoot {
 
   /**
    * Layers that dockerd has made and that no image and no container has, with those below: what is left where it was killed as it
-   * loaded an image, or while a container was half made on one. It removes a layer only together with an image.
+   * loaded an image, or while a container was half made on one. It removes a layer only together with an image. And what folders
+   * of BuildKit's stand on: where dockerd was killed as it built, 20.10 may have one that is not in its cache any more.
    */
   leftOver(): Set<string> {
     const layers = this.layers();
@@ -108,7 +109,10 @@ export class DataRoot {
     const left = [...layers].filter(
       ([chain, { linkTo, cacheId }]) => linkTo === undefined && cacheId.length === 64 && !used.has(chain),
     );
-    return new Set(left.flatMap(([chain]) => below(chain)));
+    const home = path.join(this.path, 'overlay2');
+    const lowers = this.#lowersOf(list(home).filter((name) => name.length === 25));
+    const forgotten = [...layers].filter(([, { cacheId }]) => lowers.has(cacheId));
+    return new Set([...left, ...forgotten].flatMap(([chain]) => below(chain)));
   }
 
   containerParent(id: string): string | undefined {
@@ -124,13 +128,18 @@ export class DataRoot {
 
   /** Folders of overlay2 that the `lower` of one which dockerd knows names: a layer's, a container's, or one of BuildKit's. */
   lowersOfDockerd(): Set<string> {
-    const home = path.join(this.path, 'overlay2');
-    const named = new Set<string>();
     const layers = [...this.layers().values()]
       .filter(({ linkTo }) => linkTo === undefined)
       .map(({ cacheId }) => cacheId);
     const containers = this.#containers().map((folder) => text(path.join(folder, 'mount-id')) ?? '');
-    for (const folder of [...layers, ...containers, ...list(home).filter((name) => name.length === 25)]) {
+    const ofBuildKit = list(path.join(this.path, 'overlay2')).filter((name) => name.length === 25);
+    return this.#lowersOf([...layers, ...containers, ...ofBuildKit]);
+  }
+
+  #lowersOf(folders: readonly string[]): Set<string> {
+    const home = path.join(this.path, 'overlay2');
+    const named = new Set<string>();
+    for (const folder of folders) {
       for (const link of (text(path.join(home, folder, 'lower')) ?? '').split(':')) {
         const target = link === '' ? undefined : lstatSync(path.join(home, link), { throwIfNoEntry: false });
         if (target?.isSymbolicLink() === true)

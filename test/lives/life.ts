@@ -306,6 +306,8 @@ class Life {
     guest.containers.clear();
     await guest.tell('POST', PRUNE_ALL);
     await guest.tell('POST', '/build/prune?all=1');
+    const usage = JSON.parse((await guest.tell('GET', '/system/df')).toString()) as { BuildCache: unknown[] | null };
+    assert.deepEqual(usage.BuildCache ?? [], [], 'the build cache after a prune');
     guest.model.learn(await guest.seen(), { takes: () => true, removes: true });
     await checkListed(guest);
   }
