@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { circles, doorProblems, parseRooms, roomProblems, writers, type Sources } from './support/layer-rules.ts';
+import {
+  circles,
+  doorFiles,
+  doorProblems,
+  parseRooms,
+  roomProblems,
+  writers,
+  type Sources,
+} from './support/layer-rules.ts';
 import { parseSource } from './support/source.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -64,20 +72,31 @@ describe('agent/', () => {
 
   it('has one door to the operating system', () => assert.deepEqual(doorProblems(agent), []));
 
-  it('starts programs, reads the environment, calls foreign functions, and watches devices each in one file', () => {
-    const filesWith = (specifier: string): string[] =>
-      [...agent].filter(([, { imports }]) => imports.some((one) => one.specifier === specifier)).map(([file]) => file);
-    for (const specifier of ['node:child_process', 'execa'])
-      assert.deepEqual(filesWith(specifier), ['agent/system/child-process.ts'], specifier);
-    for (const specifier of ['koffi', 'bun:ffi'])
-      assert.deepEqual(filesWith(specifier), ['agent/system/libc.ts'], specifier);
-    assert.deepEqual(filesWith('chokidar'), ['agent/system/watch-devices.ts']);
-    const usersOf = (name: string): string[] =>
-      [...agent].filter(([, { globals }]) => globals.includes(name)).map(([file]) => file);
-    assert.deepEqual(usersOf('process.env'), ['agent/system/environment.ts']);
-    for (const name of ['Date.now', 'new Date()', 'performance', 'setTimeout', 'setInterval'])
-      assert.deepEqual(usersOf(name), ['agent/system/clock.ts'], name);
-  });
+  it('does in one file of system/ each thing that only system/ may do, or in those that are listed', () =>
+    assert.deepEqual(doorFiles(agent), {
+      'starts programs': ['child-process.ts'],
+      'calls foreign functions': ['libc.ts'],
+      'makes system calls': [
+        'clock.ts',
+        'datagram.ts',
+        'entry-types.ts',
+        'lock.ts',
+        'memory.ts',
+        'mount.ts',
+        'page-cache.ts',
+        'poll.ts',
+        'sync-filesystem.ts',
+      ],
+      'reads the environment': ['environment.ts'],
+      'reads the clock': ['clock.ts'],
+      'watches devices': ['watch-devices.ts'],
+      watches: ['watch-folders.ts'],
+      'loads what is not imported': ['digest.ts', 'libc.ts', 'stderr.ts'],
+      'takes what one runtime has': ['digest.ts'],
+    }));
+
+  it('is written in .ts files, which are those that the rules look at', () =>
+    assert.deepEqual(globSync('agent/**/*.{mts,cts,tsx,js,mjs,cjs,jsx}', { cwd: root }), []));
 
   it('writes to the store where it is said to, and nowhere else', () => {
     const found = [...writers(agent, reading).keys()]
@@ -126,12 +145,22 @@ describe('the rule of the rooms', () => {
     ['an export of all', "export * from '../high/a.ts';"],
     ['a lazy import', "const a = async () => (await import('../high/a.ts')).a;"],
     ['a type of a lazy import', "let a: import('../high/a.ts').A;"],
+    ['an import by require', "import a = require('../high/a.ts');"],
   ] as const) {
     it(`complains of ${kind} upwards`, () =>
       assert.deepEqual(roomProblems(parsed({ ...sound, 'agent/low/a.ts': text }), rooms), [
         'agent/low/a.ts imports agent/high/a.ts: low may not import high',
       ]));
   }
+
+  it('complains of a type under a name that only the compiler finds', () =>
+    assert.deepEqual(
+      roomProblems(parsed({ ...sound, 'agent/low/a.ts': "import type { A } from '../high/a.js';" }), rooms),
+      [
+        'agent/low/a.ts imports agent/high/a.js: low may not import high',
+        'agent/low/a.ts imports agent/high/a.js, which is not there',
+      ],
+    ));
 
   it('complains of a room that it does not have, of one that is not there, and of what is allowed for nothing', () => {
     assert.deepEqual(roomProblems(parsed({ ...sound, 'agent/new/a.ts': '' }), rooms), [
@@ -224,7 +253,7 @@ describe('the door', () => {
     ["process.getBuiltinModule('child_process');", 'starts programs by itself: child_process'],
     ["import koffi from 'koffi';", 'calls foreign functions by itself: koffi'],
     ["import { dlopen } from 'bun:ffi';", 'calls foreign functions by itself: bun:ffi'],
-    ["import { systemCall } from '../system/libc.ts';", 'calls foreign functions by itself: ../system/libc.ts'],
+    ["import { systemCall } from '../system/libc.ts';", 'makes system calls by itself: ../system/libc.ts'],
     ["import { createRequire } from 'node:module';", 'loads what is not imported by itself: node:module'],
     ["import { env } from 'node:process';", 'reads the environment by itself: node:process'],
     ["process.env['PATH'];", 'reads the environment by itself: process.env'],
@@ -235,6 +264,12 @@ describe('the door', () => {
     ['Date.now();', 'reads the clock by itself: Date.now'],
     ['new Date();', 'reads the clock by itself: new Date()'],
     ['Date();', 'reads the clock by itself: new Date()'],
+    ['new (Date)();', 'reads the clock by itself: new Date()'],
+    ['const { now } = Date;', 'reads the clock by itself: Date.*'],
+    ['const { timeout } = AbortSignal;', 'reads the clock by itself: AbortSignal.*'],
+    ['import.meta.require(name);', 'takes what one runtime has by itself: import.meta.require'],
+    ["import { $ } from 'bun';", 'takes what one runtime has by itself: bun'],
+    ["import { runInThisContext } from 'node:vm';", 'loads what is not imported by itself: node:vm'],
     ['setTimeout(act, 1);', 'reads the clock by itself: setTimeout'],
     ['const wait = setInterval;', 'reads the clock by itself: setInterval'],
     ["import { setTimeout } from 'node:timers/promises';", 'reads the clock by itself: node:timers/promises'],
@@ -242,7 +277,7 @@ describe('the door', () => {
     ["import { watch } from 'node:fs';", 'watches by itself: node:fs'],
     ["import * as fs from 'fs';", 'watches by itself: fs'],
     ["import { watch } from 'node:fs/promises';", 'watches by itself: node:fs/promises'],
-    ["import { watch } from 'chokidar';", 'watches by itself: chokidar'],
+    ["import { watch } from 'chokidar';", 'watches devices by itself: chokidar'],
   ] as const) {
     it(`is asked for: ${text}`, () => {
       assert.ok(doorProblems(parsed({ 'agent/builder/a.ts': text })).includes(`agent/builder/a.ts ${problem}`));
@@ -253,7 +288,7 @@ describe('the door', () => {
   for (const text of [
     "import { readFileSync } from 'node:fs';",
     "import { setImmediate } from 'node:timers/promises';",
-    'new Date(0); Date.parse(text); let at: Date;',
+    'new Date(0); Date.parse(text); let at: Date; let end: AbortSignal; import.meta.dirname;',
     'socket.setTimeout(1); const is = { env: 1, performance: 2 }; is.env;',
     'process.exit(process.pid);',
   ])
@@ -270,7 +305,15 @@ describe('who writes', () => {
     ["const { replaceFile } = await import('../system/files.ts');", ['../system/files.ts']],
     ['openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW);', ['O_WRONLY']],
     ["const file = await open(path, 'r+');", ['r+']],
+    ['openSync(path, flags);', ['openSync by flags that are not written out']],
+    ["openSync(path, isNew ? 'wx' : 'r');", ['openSync by flags that are not written out']],
+    ['openSync(path, 0o101);', ['openSync by flags that are not written out']],
+    ["import { openSync as make } from 'node:fs'; make(path, 'w');", ['openSync as make']],
+    ['const make = openSync;', ['openSync']],
+    ['const { O_WRONLY } = constants;', ['O_WRONLY']],
+    ["import fs = require('node:fs');", ['node:fs']],
     ["import { openSync, lstatSync } from 'node:fs'; openSync(path, 'r'); openSync(path, constants.O_RDONLY);", []],
+    ["import { open as openFile } from 'node:fs/promises'; openFile(path, constants.O_RDONLY | O_PATH);", []],
     ["import { readTextIfThere } from '../system/files.ts';", []],
   ] as const) {
     it(`is seen: ${text}`, () =>

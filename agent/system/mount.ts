@@ -88,8 +88,8 @@ export function unmount(path: string, detach: boolean = false): void {
  * The mounts that a process sees: `self`, or `1` for those that dockerd will see. The list can be long, so read it
  * once.
  */
-export function readMounts(process: 'self' | '1' = 'self'): MountPoint[] {
-  return parseMountInfo(readFileSync(`/proc/${process}/mountinfo`, 'utf8'));
+export function readMounts(pid: 'self' | '1' = 'self'): MountPoint[] {
+  return parseMountInfo(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'));
 }
 
 /** Parses mountinfo. Malformed lines are ignored. */

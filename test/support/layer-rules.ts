@@ -63,23 +63,37 @@ export function circles(sources: Sources): string[] {
   return [...circlesIn(files), ...circlesIn(folders)];
 }
 
+/** What a file does that only `system/` may do, and by what. */
+interface DoorUse {
+  readonly file: string;
+  readonly why: string;
+  readonly name: string;
+}
+
 /** What only `system/` may do: start programs, call foreign functions, read the environment, the clock, and watch. */
 export function doorProblems(sources: Sources): string[] {
-  const problems: string[] = [];
-  for (const [file, { imports, globals }] of sources) {
-    if (file.startsWith(DOOR)) continue;
-    for (const { specifier, names } of imports) {
-      const why =
-        doorOf(specifier, names) ??
-        (resolved(file, specifier) === `${DOOR}libc.ts` ? 'calls foreign functions' : undefined);
-      if (why !== undefined) problems.push(`${file} ${why} by itself: ${specifier}`);
-    }
-    for (const name of globals) {
-      const why = globalDoors.find(([pattern]) => pattern.test(name))?.[1];
-      if (why !== undefined) problems.push(`${file} ${why} by itself: ${name}`);
-    }
-  }
-  return problems;
+  return doorUses(sources)
+    .filter(({ file }) => !file.startsWith(DOOR))
+    .map(({ file, why, name }) => `${file} ${why} by itself: ${name}`);
+}
+
+/** Which files of `system/` do what only it may do: each kind with their names, without the folder. */
+export function doorFiles(sources: Sources): Readonly<Record<string, readonly string[]>> {
+  const uses = doorUses(sources).filter(({ file }) => file.startsWith(DOOR));
+  const kinds = Map.groupBy(uses, ({ why }) => why);
+  return Object.fromEntries(
+    [...kinds].map(([why, of]) => [why, [...new Set(of.map(({ file }) => file.slice(DOOR.length)))].toSorted()]),
+  );
+}
+
+function doorUses(sources: Sources): DoorUse[] {
+  return [...sources].flatMap(([file, { imports, globals }]) => {
+    const used = [
+      ...imports.map(({ specifier, names }) => [specifier, doorOf(file, specifier, names)] as const),
+      ...globals.map((name) => [name, globalDoors.find(([pattern]) => pattern.test(name))?.[1]] as const),
+    ];
+    return used.flatMap(([name, why]) => (why === undefined ? [] : [{ file, why, name }]));
+  });
 }
 
 const moduleDoors: Readonly<Record<string, string>> = {
@@ -89,9 +103,11 @@ const moduleDoors: Readonly<Record<string, string>> = {
   execa: 'starts programs',
   koffi: 'calls foreign functions',
   'bun:ffi': 'calls foreign functions',
+  bun: 'takes what one runtime has',
+  vm: 'loads what is not imported',
   process: 'reads the environment',
   perf_hooks: 'reads the clock',
-  chokidar: 'watches',
+  chokidar: 'watches devices',
 };
 /** Of these modules a part is for all, by name. */
 const partDoors: Readonly<Record<string, readonly [part: RegExp, why: string]>> = {
@@ -104,16 +120,17 @@ const partDoors: Readonly<Record<string, readonly [part: RegExp, why: string]>> 
 };
 const globalDoors: readonly (readonly [name: RegExp, why: string])[] = [
   [/^process\.(env|\*)$/, 'reads the environment'],
-  [/^(Bun|Deno|globalThis\..*|global)$/, 'takes what one runtime has'],
+  [/^(Bun|Deno|globalThis\..*|global)$|^import\.meta\.(?!(dirname|filename|main|url)$)/, 'takes what one runtime has'],
   [
     /^process\.(dlopen|binding|getBuiltinModule)$|^(require|createRequire|eval|Function)$/,
     'loads what is not imported',
   ],
-  [/^process\.(hrtime|uptime)$|^(Date\.now|new Date\(\)|performance)$/, 'reads the clock'],
-  [/^(setTimeout|setInterval|Atomics\.(wait|waitAsync|\*)|AbortSignal\.timeout)$/, 'reads the clock'],
+  [/^process\.(hrtime|uptime)$|^(Date\.now|Date\.\*|new Date\(\)|performance)$/, 'reads the clock'],
+  [/^(setTimeout|setInterval|Atomics\.(wait|waitAsync|\*)|AbortSignal\.(timeout|\*))$/, 'reads the clock'],
 ];
 
-function doorOf(specifier: string, names: readonly string[] | undefined): string | undefined {
+function doorOf(file: string, specifier: string, names: readonly string[] | undefined): string | undefined {
+  if (resolved(file, specifier) === `${DOOR}libc.ts`) return 'makes system calls';
   const name = specifier.replace(/^node:/, '');
   const [part, why] = partDoors[name] ?? [];
   if (part !== undefined && (names === undefined || names.some((one) => part.test(one)))) return why;
@@ -137,7 +154,7 @@ export function writers(sources: Sources, reading: Readonly<Record<string, reado
       const only = reading[resolved(file, specifier) ?? ''];
       return only === undefined ? [] : (taken?.filter((name) => !only.includes(name)) ?? [specifier]);
     });
-    if (names.length + writeFlags.length > 0) found.set(file, [...names, ...writeFlags].toSorted());
+    if (names.length + writeFlags.length > 0) found.set(file, [...new Set([...names, ...writeFlags])].toSorted());
   }
   return found;
 }
@@ -153,7 +170,9 @@ function filesImportedBy(sources: Sources): Map<string, Set<string>> {
 
 /** The source that an import leads to; undefined where it is a package's or the runtime's, or is data. */
 const resolved = (file: string, specifier: string): string | undefined =>
-  /^\..*\.ts$/.test(specifier) ? path.posix.join(path.posix.dirname(file), specifier) : undefined;
+  specifier.startsWith('.') && !specifier.endsWith('.json')
+    ? path.posix.join(path.posix.dirname(file), specifier)
+    : undefined;
 
 /** A file that lies in no folder of agent/ is a room of its own. */
 const roomOf = (file: string): string => file.split('/')[file.startsWith(`${ROOT}/`) ? 1 : 0] ?? file;

@@ -13,7 +13,7 @@ export interface Source {
   readonly imports: readonly Import[];
   /** Globals by name, with what is taken of them: `setTimeout`, `process.env`, `Date.now`, `new Date()`. */
   readonly globals: readonly string[];
-  /** How files are opened for writing: flags by name, or the second argument of `open` where that is a text. */
+  /** How files are opened for writing, or by flags that are not written out: then nobody sees that they only read. */
   readonly writeFlags: readonly string[];
 }
 
@@ -23,11 +23,11 @@ interface Node {
 }
 
 /** Objects of which only what is taken of them counts. */
-const TAKEN_FROM = new Set(['process', 'Date', 'Atomics', 'AbortSignal', 'globalThis']);
+const TAKEN_FROM = new Set(['process', 'Date', 'Atomics', 'AbortSignal', 'globalThis', 'import.meta']);
 
 /** @throws Error where the text is no TypeScript, or imports what cannot be read off it */
 export function parseSource(file: string, text: string): Source {
-  const { program, errors } = parseSync(file, text);
+  const { program, errors } = parseSync(file, text, { preserveParens: false });
   if (errors[0] !== undefined) throw new Error(`${file}: ${errors[0].message}`);
   const imports: Import[] = [];
   const globals: string[] = [];
@@ -42,7 +42,11 @@ export function parseSource(file: string, text: string): Source {
     switch (node.type) {
       case 'ImportDeclaration':
         importOf(node['source'], namesOf(node['specifiers']));
+        writeFlags.push(...openByAnotherName(node));
         return;
+      case 'TSExternalModuleReference':
+        importOf(node['expression'], undefined);
+        break;
       case 'ExportNamedDeclaration':
         if (node['source'] !== null) {
           importOf(node['source'], namesOf(node['specifiers']));
@@ -63,11 +67,16 @@ export function parseSource(file: string, text: string): Source {
         if (nameOf(node['callee']) === 'Date' && first(node['arguments']) === undefined) globals.push('new Date()');
         break;
       case 'MemberExpression':
-        if (/^O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)$/.test(propertyOf(node) ?? ''))
-          writeFlags.push(propertyOf(node) ?? '');
+        if (WRITING_FLAG.test(propertyOf(node) ?? '')) writeFlags.push(propertyOf(node) ?? '');
+        break;
+      case 'MetaProperty':
+        globals.push(takenOf('import.meta', parent, key));
         break;
       case 'Identifier':
-        if (isValue(parent, key)) globals.push(takenOf(String(node['name']), parent, key));
+        if (!isValue(parent, key)) break;
+        globals.push(takenOf(String(node['name']), parent, key));
+        if (WRITING_FLAG.test(String(node['name']))) writeFlags.push(String(node['name']));
+        if (isHandedOn(node, parent, key)) writeFlags.push(String(node['name']));
         break;
     }
     for (const [name, value] of Object.entries(node))
@@ -107,11 +116,38 @@ function isRequire(callee: unknown): boolean {
   return callee.type === 'MemberExpression' && propertyOf(callee) === 'getBuiltinModule';
 }
 
+/** The names by which files are opened: node:fs has the first two of them, the last is what node:fs/promises's is called. */
+const OPEN = /^(open|openSync|openFile)$/;
+const WRITING_FLAG = /^O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)$/;
+
 function openFlags(call: Node): string[] {
   const callee = call['callee'];
   const name = isNode(callee) && callee.type === 'MemberExpression' ? propertyOf(callee) : nameOf(callee);
-  const flags = Array.isArray(call['arguments']) ? literalOf(call['arguments'][1]) : undefined;
-  return /^open(Sync|File)?$/.test(name ?? '') && flags !== undefined && /[wa+]/.test(flags) ? [flags] : [];
+  const flags = Array.isArray(call['arguments']) ? call['arguments'][1] : undefined;
+  if (!OPEN.test(name ?? '') || flags === undefined) return [];
+  const text = literalOf(flags);
+  if (text !== undefined) return /[wa+]/.test(text) ? [text] : [];
+  return areNamed(flags) ? [] : [`${name} by flags that are not written out`];
+}
+
+/** Whether flags are names of fcntl.h alone; which of them write is looked at elsewhere. */
+function areNamed(flags: unknown): boolean {
+  if (!isNode(flags)) return false;
+  if (flags.type === 'BinaryExpression') return areNamed(flags['left']) && areNamed(flags['right']);
+  return (flags.type === 'MemberExpression' ? propertyOf(flags) : nameOf(flags))?.startsWith('O_') === true;
+}
+
+/** Where `open` gets a name of the file's own, by which nobody would find what is opened. */
+function openByAnotherName({ specifiers }: Node): string[] {
+  return (Array.isArray(specifiers) ? specifiers : [])
+    .filter((one) => isNode(one))
+    .filter((one) => OPEN.test(nameOf(one['imported']) ?? '') && !OPEN.test(nameOf(one['local']) ?? ''))
+    .map((one) => `${nameOf(one['imported'])} as ${nameOf(one['local'])}`);
+}
+
+/** Whether `openSync` is not called but given to something. */
+function isHandedOn(identifier: Node, parent: Node | undefined, key: string): boolean {
+  return nameOf(identifier) === 'openSync' && !(parent?.type === 'CallExpression' && key === 'callee');
 }
 
 /** Whether a name stands for a value: no key of an object, no property of another value, and no name of a type's member. */
@@ -124,6 +160,7 @@ function isValue(parent: Node | undefined, key: string): boolean {
 function takenOf(name: string, parent: Node | undefined, key: string): string {
   if (!TAKEN_FROM.has(name)) return name;
   if (key === 'object' && parent?.type === 'MemberExpression') return `${name}.${propertyOf(parent) ?? '*'}`;
-  // A class stands in types, too; an object on its own is handed on with all that it has.
-  return name === 'Date' || name === 'AbortSignal' ? name : `${name}.*`;
+  // A class stands in types, too, and is called. What else stands on its own is handed on with all that it has.
+  const isClass = name === 'Date' || name === 'AbortSignal';
+  return isClass && (parent?.type === 'TSTypeReference' || key === 'callee') ? name : `${name}.*`;
 }
