@@ -314,6 +314,7 @@ describe('who writes', () => {
     ["import fs = require('node:fs');", ['node:fs']],
     ["import { openSync, lstatSync } from 'node:fs'; openSync(path, 'r'); openSync(path, constants.O_RDONLY);", []],
     ["import { open as openFile } from 'node:fs/promises'; openFile(path, constants.O_RDONLY | O_PATH);", []],
+    ['Connection.open(path, timeoutMs);', []],
     ["import { readTextIfThere } from '../system/files.ts';", []],
   ] as const) {
     it(`is seen: ${text}`, () =>
