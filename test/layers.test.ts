@@ -8,6 +8,7 @@ import {
   doorProblems,
   parseRooms,
   roomProblems,
+  unusedExports,
   writers,
   type Sources,
 } from './support/layer-rules.ts';
@@ -26,6 +27,7 @@ const below = (folder: string): Sources =>
     ),
   );
 const agent = below('agent');
+const tests = below('test');
 
 /** The files of system/ that write for others, each with what it has that only reads. */
 const reading = {
@@ -95,6 +97,9 @@ describe('agent/', () => {
       'takes what one runtime has': ['digest.ts'],
     }));
 
+  it('exports no value that no other file imports, at once or later', () =>
+    assert.deepEqual(unusedExports(new Map([...agent, ...tests])), []));
+
   it('is written in .ts files, which are those that the rules look at', () =>
     assert.deepEqual(globSync('agent/**/*.{mts,cts,tsx,js,mjs,cjs,jsx}', { cwd: root }), []));
 
@@ -117,7 +122,7 @@ describe('agent/', () => {
 describe('test/', () => {
   it('makes temporary folders in one file', () =>
     assert.deepEqual(
-      [...writers(below('test'), {})]
+      [...writers(tests, {})]
         .filter(([, names]) => names.some((name) => name.startsWith('mkdtemp')))
         .map(([file]) => file),
       ['test/support/temp-tree.ts'],
@@ -302,7 +307,10 @@ describe('who writes', () => {
     ["import { rm as remove } from 'fs/promises';", ['rm']],
     ["import fs from 'node:fs';", ['node:fs']],
     ["import { readTextIfThere, replaceFile } from '../system/files.ts';", ['replaceFile']],
-    ["const { replaceFile } = await import('../system/files.ts');", ['../system/files.ts']],
+    ["const { replaceFile } = await import('../system/files.ts');", ['replaceFile']],
+    ["(await import('../system/files.ts')).replaceFile(path);", ['replaceFile']],
+    ["const files = await import('../system/files.ts');", ['../system/files.ts']],
+    ["import('../system/files.ts').then(write);", ['../system/files.ts']],
     ['openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW);', ['O_WRONLY']],
     ["const file = await open(path, 'r+');", ['r+']],
     ['openSync(path, flags);', ['openSync by flags that are not written out']],
@@ -319,5 +327,28 @@ describe('who writes', () => {
   ] as const) {
     it(`is seen: ${text}`, () =>
       assert.deepEqual(writers(parsed({ 'agent/boot/a.ts': text }), system).get('agent/boot/a.ts') ?? [], names));
+  }
+});
+
+describe('an unused export', () => {
+  const exporting =
+    'export const a = 1; export class B {} export type F = 1; const c = 1; export { c as d }; export function e() {}';
+  for (const [text, unused] of [
+    ['', ['a', 'B', 'd', 'e']],
+    ["import { a, B } from './one.ts';", ['d', 'e']],
+    ["import { d as e } from './one.ts';", ['a', 'B', 'e']],
+    ["const { a, e: f } = await import('./one.ts');", ['B', 'd']],
+    ["(await import('./one.ts')).e();", ['a', 'B', 'd']],
+    ["let b: import('./one.ts').B;", ['a', 'd', 'e']],
+    ["import * as one from './one.ts';", []],
+    ["const one = await import('./one.ts');", []],
+    ["const { a, ...others } = await import('./one.ts');", []],
+    ["export * from './one.ts';", []],
+  ] as const) {
+    it(`is seen beside: ${text}`, () =>
+      assert.deepEqual(
+        unusedExports(parsed({ 'agent/low/one.ts': exporting, 'agent/low/two.ts': text })),
+        unused.map((name) => `agent/low/one.ts ${name}`),
+      ));
   }
 });

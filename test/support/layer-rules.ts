@@ -63,6 +63,20 @@ export function circles(sources: Sources): string[] {
   return [...circlesIn(files), ...circlesIn(folders)];
 }
 
+/** Values that a file exports and no other file imports. knip takes all of what is loaded by `import()` for used. */
+export function unusedExports(sources: Sources): string[] {
+  const used = new Set(
+    [...sources].flatMap(([file, { imports }]) =>
+      imports.flatMap(({ specifier, names }) =>
+        (names ?? ['*']).map((name) => `${resolved(file, specifier) ?? ''} ${name}`),
+      ),
+    ),
+  );
+  return [...sources].flatMap(([file, { exports }]) =>
+    used.has(`${file} *`) ? [] : exports.map((name) => `${file} ${name}`).filter((name) => !used.has(name)),
+  );
+}
+
 /** What a file does that only `system/` may do, and by what. */
 interface DoorUse {
   readonly file: string;

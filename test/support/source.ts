@@ -11,6 +11,8 @@ interface Import {
 /** What a file has from elsewhere: what it imports, types included, and what is there without an import. */
 export interface Source {
   readonly imports: readonly Import[];
+  /** Names of the values that others may import. Types may be exported for who reads a signature. */
+  readonly exports: readonly string[];
   /** Globals by name, with what is taken of them: `setTimeout`, `process.env`, `Date.now`, `new Date()`. */
   readonly globals: readonly string[];
   /** How files are opened for writing, or by flags that are not written out: then nobody sees that they only read. */
@@ -30,6 +32,8 @@ export function parseSource(file: string, text: string): Source {
   const { program, errors } = parseSync(file, text, { preserveParens: false });
   if (errors[0] !== undefined) throw new Error(`${file}: ${errors[0].message}`);
   const imports: Import[] = [];
+  const exports: string[] = [];
+  const takenLater = new Map<unknown, readonly string[] | undefined>();
   const globals: string[] = [];
   const writeFlags: string[] = [];
   const importOf = (source: unknown, names: readonly string[] | undefined): void => {
@@ -48,15 +52,24 @@ export function parseSource(file: string, text: string): Source {
         importOf(node['expression'], undefined);
         break;
       case 'ExportNamedDeclaration':
+        exports.push(...exportedBy(node));
         if (node['source'] !== null) {
           importOf(node['source'], namesOf(node['specifiers']));
           return;
         }
         break;
+      case 'ExportDefaultDeclaration':
+        exports.push('default');
+        break;
       case 'ExportAllDeclaration':
       case 'ImportExpression':
+        importOf(node['source'], takenLater.get(node));
+        break;
       case 'TSImportType':
-        importOf(node['source'], undefined);
+        importOf(node['source'], namedBy(node['qualifier']));
+        break;
+      case 'VariableDeclarator':
+        takenLater.set(lazyImportIn(node['init']), keysOf(node['id']));
         break;
       case 'CallExpression':
         if (isRequire(node['callee'])) importOf(first(node['arguments']), undefined);
@@ -67,6 +80,7 @@ export function parseSource(file: string, text: string): Source {
         if (nameOf(node['callee']) === 'Date' && first(node['arguments']) === undefined) globals.push('new Date()');
         break;
       case 'MemberExpression':
+        takenLater.set(lazyImportIn(node['object']), listOf(propertyOf(node)));
         if (WRITING_FLAG.test(propertyOf(node) ?? '')) writeFlags.push(propertyOf(node) ?? '');
         break;
       case 'MetaProperty':
@@ -83,11 +97,13 @@ export function parseSource(file: string, text: string): Source {
       for (const child of Array.isArray(value) ? value : [value]) if (isNode(child)) visit(child, node, name);
   };
   visit(program as unknown as Node, undefined, '');
-  return { imports, globals, writeFlags };
+  return { imports, exports, globals, writeFlags };
 }
 
 const isNode = (value: unknown): value is Node => typeof value === 'object' && value !== null && 'type' in value;
+const nodesIn = (list: unknown): Node[] => (Array.isArray(list) ? list : []).filter((one) => isNode(one));
 const first = (list: unknown): unknown => (Array.isArray(list) ? list[0] : undefined);
+const listOf = (name: string | undefined): string[] | undefined => (name === undefined ? undefined : [name]);
 const nameOf = (node: unknown): string | undefined =>
   isNode(node) && node.type === 'Identifier' ? String(node['name']) : undefined;
 const literalOf = (node: unknown): string | undefined =>
@@ -98,7 +114,7 @@ const propertyOf = (member: Node): string | undefined =>
   member['computed'] === true ? literalOf(member['property']) : nameOf(member['property']);
 
 function namesOf(specifiers: unknown): readonly string[] | undefined {
-  const list = (Array.isArray(specifiers) ? specifiers : []).filter((one) => isNode(one));
+  const list = nodesIn(specifiers);
   const isWhole = (one: Node): boolean =>
     one.type === 'ImportNamespaceSpecifier' || one.type === 'ImportDefaultSpecifier';
   if (list.some((one) => isWhole(one))) return undefined;
@@ -106,6 +122,32 @@ function namesOf(specifiers: unknown): readonly string[] | undefined {
     const name = one['imported'] ?? one['local'];
     return nameOf(name) ?? literalOf(name) ?? '';
   });
+}
+
+/** What `await import(…)` stands for, or undefined. */
+const lazyImportIn = (node: unknown): unknown =>
+  isNode(node) && node.type === 'AwaitExpression' && isNode(node['argument']) ? node['argument'] : undefined;
+
+/** What is taken out of an object by `{ a, b: c }`; undefined where that may be all. */
+function keysOf(pattern: unknown): readonly string[] | undefined {
+  if (!isNode(pattern) || pattern.type !== 'ObjectPattern') return undefined;
+  const keys = nodesIn(pattern['properties']).flatMap((one) => nameOf(one['key']) ?? []);
+  return keys.length === nodesIn(pattern['properties']).length ? keys : undefined;
+}
+
+/** The first name of `a` or `a.b`. */
+function namedBy(qualifier: unknown): readonly string[] | undefined {
+  if (!isNode(qualifier)) return undefined;
+  return qualifier.type === 'TSQualifiedName' ? namedBy(qualifier['left']) : listOf(nameOf(qualifier));
+}
+
+function exportedBy(node: Node): string[] {
+  const specifiers = nodesIn(node['specifiers']).flatMap((one) => nameOf(one['exported']) ?? []);
+  const declaration = node['declaration'];
+  if (!isNode(declaration)) return specifiers;
+  if (declaration.type.startsWith('TS')) return [];
+  const declared = declaration.type === 'VariableDeclaration' ? nodesIn(declaration['declarations']) : [declaration];
+  return [...specifiers, ...declared.flatMap((one) => nameOf(one['id']) ?? [])];
 }
 
 /** `require(…)`, `createRequire(…)(…)` and `process.getBuiltinModule(…)`. */
@@ -140,8 +182,7 @@ function areNamed(flags: unknown): boolean {
 
 /** Where `open` gets a name of the file's own, by which nobody would find what is opened. */
 function openByAnotherName({ specifiers }: Node): string[] {
-  return (Array.isArray(specifiers) ? specifiers : [])
-    .filter((one) => isNode(one))
+  return nodesIn(specifiers)
     .filter((one) => OPEN.test(nameOf(one['imported']) ?? '') && !OPEN.test(nameOf(one['local']) ?? ''))
     .map((one) => `${nameOf(one['imported'])} as ${nameOf(one['local'])}`);
 }
