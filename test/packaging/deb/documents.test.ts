@@ -3,8 +3,10 @@ import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { programHelp } from '../../../agent/packaging/manual/command-line.ts';
 import { documents } from '../../../agent/packaging/deb/documents.ts';
 
+const help = programHelp();
 const root = path.resolve(import.meta.dirname, '../../..');
 const read = (name: string): string => readFileSync(path.join(root, name), 'utf8');
 
@@ -21,13 +23,45 @@ describe('the documents', () => {
     });
   }
 
-  it('name files and folders that there are', () => {
-    for (const name of readmes)
-      for (const [, file = ''] of withoutFences(read(name)).matchAll(/`((?:agent|test|units)\/[\w./-]+)`/g))
-        assert.ok(
-          [file, `${file}.test.ts`].some((candidate) => existsSync(path.join(root, candidate))),
-          `${name}: ${file}`,
-        );
+  it('name files and folders that there are, with `*` where they name several', () => {
+    const isThere = (file: string): boolean => globSync([file, `${file}.test.ts`], { cwd: root }).length > 0;
+    for (const name of readmes) {
+      const named = codeIn(read(name)).flatMap(
+        (code) => code.match(/(?<![\w./-])(?:agent|test|units)\/[\w./*-]*/g) ?? [],
+      );
+      assert.deepEqual(
+        named.filter((file) => !isThere(file)),
+        [],
+        name,
+      );
+    }
+  });
+
+  it('type commands of ours that there are, with options that they have, and scripts of package.json', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Readonly<Record<string, string>> };
+    let typed = 0;
+    for (const name of readmes) {
+      for (const code of codeIn(read(name))) {
+        const [program = '', ...args] = code.split(/[\s[\]]+/);
+        if (program === 'npm') {
+          const script = args[0] === 'run' ? args[1] : args[0];
+          assert.ok(script !== undefined && script in scripts, `${name}: ${code}`);
+          typed += 1;
+        } else if (path.basename(program) === 'docker-preloader' && args.length > 0) {
+          const command = help.commands.find((one) => one.name === args[0]);
+          assert.ok(command, `${name}: ${code}`);
+          const known = command.options.flatMap(({ short, long }) => [short, long]);
+          const given = args.filter((word) => /^-./.test(word));
+          assert.deepEqual(
+            given.filter((option) => !known.includes(option)),
+            [],
+            `${name}: ${code}`,
+          );
+          typed += 1;
+        }
+      }
+    }
+    assert.ok(typed > 60, `${typed} commands`);
   });
 
   it('lead to each other where they are installed, too', () => {
@@ -123,10 +157,10 @@ describe('the changelog', () => {
   });
 });
 
-/** The relative links of a text in Markdown, outside of its fences: the link, the path, the anchor. */
+/** The relative links of a text in Markdown, in each of its forms, outside of its fences: the link, the path, the anchor. */
 function linksOf(text: string): (readonly [link: string, target: string, anchor: string | undefined])[] {
-  return [...withoutFences(text).matchAll(/\]\(([^)\s]+)\)/g)]
-    .map(([, link = '']) => link)
+  return [...withoutFences(text).matchAll(/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)|(?:href|src)="([^"]+)"/gm)]
+    .map(([, link, defined, html]) => link ?? defined ?? html ?? '')
     .filter((link) => !link.includes('://'))
     .map((link) => {
       const [target = '', anchor] = link.split('#');
@@ -142,6 +176,18 @@ function anchorsOf(text: string): string[] {
       .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
       .replaceAll(' ', '-'),
   );
+}
+
+/** The commands in a text: what stands between backticks, and lines of shell, one for each that is started. */
+function codeIn(text: string): string[] {
+  const fenced = [...text.matchAll(/^```(sh|console)\n(.*?)^```$/gms)].flatMap(([, kind, lines = '']) =>
+    lines
+      .split('\n')
+      .filter((line) => kind === 'sh' || line.startsWith('# '))
+      .map((line) => line.replace(/^# /, '').replace(/ {2,}#.*/, '')),
+  );
+  const inline = [...withoutFences(text).matchAll(/`([^`]+)`/g)].map(([, code = '']) => code);
+  return [...fenced, ...inline].flatMap((line) => line.split(/\||&&|;/)).map((code) => code.trim());
 }
 
 function withoutFences(text: string): string {
