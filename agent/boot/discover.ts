@@ -18,7 +18,7 @@ export interface FoundDisk {
 export interface Discovery {
   /** By label, in its order; more than one device where a label is there twice. */
   readonly disks: ReadonlyMap<string, readonly FoundDisk[]>;
-  /** With a label of ours, but left out: the findings say why. */
+  /** Disks with a label of ours that are left out. The findings say why. */
   readonly refused: readonly FoundDisk[];
   readonly findings: readonly Finding[];
   /** Named and required labels, and required globs, that no device has. */
@@ -43,7 +43,7 @@ export function labelFilter(config: Pick<Config, 'labels' | 'required'>): LabelF
   const required = config.required.map(({ pattern }) => pattern);
   const entries = [...required, ...config.labels];
   const patterns = entries.map((entry) => labelPattern(entry));
-  // A name is more than a glob that it also matches, wherever either stands.
+  // Where a label is written out, that place counts, and not the place of a glob that it also matches.
   return {
     rank: (label) => {
       const named = config.labels.lastIndexOf(label);
@@ -59,8 +59,8 @@ export function labelFilter(config: Pick<Config, 'labels' | 'required'>): LabelF
 }
 
 /**
- * Looks at every block device once. By superblocks and not by /dev/disk/by-label: that has one link where two devices
- * carry a label, and needs udev.
+ * Looks at every block device once. It reads superblocks and not /dev/disk/by-label, which needs udev, and has only one
+ * link where two devices carry the same label.
  * @param devices the machine's devices, for tests
  */
 export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = listBlockDevices()): Discovery {
@@ -69,7 +69,8 @@ export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = 
   const findings: Finding[] = [];
   const present = new Set<string>();
   for (const device of devices) {
-    // A device with holders yields to them; one without a node cannot be opened here (sysfs shows a container all).
+    // A device with holders is used through them. One without a node cannot be opened: sysfs shows a container all
+    // devices.
     if (device.holders.length > 0 || !hasNode(device)) continue;
     if (device.removable && !filter.hasNames) {
       findings.push(...passedOver(device, labelOfRemovable(device), filter));
@@ -90,7 +91,8 @@ export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = 
   });
   // A device that cannot be read matters only where a disk is missed: it may be that one.
   return {
-    // The kernel names devices as they come (loop10 sorts before loop9): by label, a machine tells the same at each boot.
+    // The kernel names devices as they come (loop10 sorts before loop9): by label, a machine tells the same at each
+    // boot.
     disks: new Map([...disks].toSorted(([a], [b]) => (a < b ? -1 : 1))),
     refused,
     findings: missing.length === 0 ? findings.filter((finding) => finding.code !== 'DEVICE_UNREADABLE') : findings,
@@ -127,12 +129,12 @@ function examine(
   const rank = filter.rank(label);
   if (device.removable && !filter.isNamed(label)) findings.push(...passedOver(device, label, filter));
   if (rank === -1 || (device.removable && !filter.isNamed(label))) return undefined;
-  // One that is refused has come, too: waiting longer would not make it better.
+  // A disk that will be refused is present, too: waiting longer would not make it better.
   present.add(label);
   return { label, device, superblock, rank };
 }
 
-/** A removable device that only a glob takes: nothing is missing, but somebody may wonder. */
+/** Says that a removable device which only a glob matches is left out. Nothing is missing, but somebody may wonder. */
 function passedOver({ path }: BlockDevice, label: string | undefined, filter: LabelFilter): Finding[] {
   if (label === undefined || !isLabel(label) || filter.rank(label) === -1) return [];
   return [
@@ -145,7 +147,10 @@ function passedOver({ path }: BlockDevice, label: string | undefined, filter: La
   ];
 }
 
-/** udev has read it already. Without udev a CD is left alone: to read it may take the seconds that its drive needs to spin up. */
+/**
+ * The label of a removable device, which udev has already read. Without udev, CDs are left alone, because reading one
+ * can take the seconds that its drive needs to spin up.
+ */
 function labelOfRemovable({ name, path, deviceNumber }: BlockDevice): string | undefined {
   if (isUdevRunning()) return labelByUdev(deviceNumber);
   try {

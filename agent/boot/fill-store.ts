@@ -16,32 +16,33 @@ export interface FillInput {
   readonly config: Config;
   /** Whether the store, and what is mounted already, may be changed. */
   readonly mayChange: boolean;
-  /** What a look before this one has found: disks, and images that dockerd had. */
+  /** What an earlier look found: disks, and images that dockerd had. */
   readonly before: { readonly disks: readonly LoadedDisk[]; readonly images: ReadonlySet<string> };
-  /** Is told of each phase. */
+  /** Called at the beginning of each phase. */
   readonly begin: (phase: Phase, status: string) => void;
 }
 
 /** What became of a store. */
 export interface Filled {
-  /** Less those that proved bad only when something of them was copied. */
+  /** The disks in use, without those that proved bad only when something was copied from them. */
   readonly disks: readonly LoadedDisk[];
   /** Undefined where the store could not be looked at. */
   readonly plan: StorePlan['plan'] | undefined;
   /** What the store had before the plan's steps; undefined where there is no plan. */
   readonly store?: StoreContent | undefined;
-  /** Of the images that wait for Docker's next start, those that dockerd had before. */
+  /** Images that dockerd had and has lost since, and that are back after its next start. */
   readonly removed?: ReadonlySet<ImageID> | undefined;
   /** Whether the plan's steps were carried out. */
   readonly applied: boolean;
   readonly isDockerRunning: boolean;
-  /** All that were known before, and those of the store. */
+  /** The findings from before, followed by those about the store. */
   readonly findings: readonly Finding[];
 }
 
 /**
- * Plans for the store and carries the plan out, where it may be changed. A disk may prove bad only when something of it is
- * copied, and dockerd may be started meanwhile: then once more. What goes wrong is the last finding.
+ * Makes a plan for the store, and carries it out if the store may be changed. If a disk proves bad only when something
+ * is copied from it, or if dockerd is started meanwhile, it makes a new plan and tries again. What goes wrong in the
+ * end is the last finding.
  */
 export async function fillStore(found: Filled, input: FillInput): Promise<Filled> {
   const { store, mayChange, begin } = input;
@@ -73,7 +74,7 @@ export async function fillStore(found: Filled, input: FillInput): Promise<Filled
   }
 }
 
-/** What has made a run fail. */
+/** The finding for what has made a run fail. */
 export function failureOf(error: unknown): Finding {
   return { code: error instanceof PreloaderError ? error.code : 'INTERNAL', message: messageOf(error) };
 }
@@ -83,7 +84,7 @@ const withFindings = (filled: Filled, ...more: readonly Finding[]): Filled => ({
   findings: [...filled.findings, ...more],
 });
 
-/** What it came to, and what went wrong, where anything did. */
+/** How far an attempt came, and what went wrong, if anything did. */
 interface Attempt {
   readonly filled: Filled;
   readonly error?: unknown;
@@ -148,7 +149,10 @@ function carryOut(planned: StorePlan, dataRoot: string): void {
 const isToRepeat = (error: unknown): error is DiskFault | DockerStarted =>
   error instanceof DiskFault || error instanceof DockerStarted;
 
-/** @throws DiskFault of a disk that is in use no more */
+/**
+ * What is known for the next attempt: without the disk that proved bad, or with a dockerd that runs.
+ * @throws DiskFault if it is about a disk that is no longer in use
+ */
 function beforeRepeat(filled: Filled, cause: DiskFault | DockerStarted, input: FillInput): Filled {
   const { store, config, mayChange, begin } = input;
   if (cause instanceof DockerStarted) {
@@ -167,7 +171,7 @@ export function leftAlone(dataRoot: string, why: string): PreloaderError {
   return new PreloaderError('STORE_UNSUPPORTED', `${dataRoot} is left alone: ${why}`);
 }
 
-/** Of a disk that can no longer be read, the ledger knows what was on it. */
+/** Adds the names of the images on a lost disk. The disk cannot be read any more, but the ledger has them. */
 function withNames(finding: Finding, ledger: StoreLedger): Finding {
   if (finding.code !== 'DISK_LOST' || finding.label === undefined) return finding;
   const names = ledger.namesOf(finding.label);

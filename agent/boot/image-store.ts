@@ -16,57 +16,64 @@ export interface ImageStore {
   isDaemonRunning(): boolean;
   /** Whether anything of ours may be in it. */
   hasOurs(): boolean;
-  /** Whether a run has been at it before. */
+  /** Whether a run has worked on it before. */
   isKnown(): boolean;
   /** Two agents at once: one works, the other waits. @throws PreloaderError LOCKED, STORE_WRITE, STORE_FULL */
   lock(): Promise<Lock>;
-  /** Removes what a run that was killed has left beside it; under the lock. */
+  /** Removes what a killed run has left beside it. The caller holds the lock. */
   clearUp(): void;
   /** @throws PreloaderError LEDGER_NEWER */
   readLedger(): StoreLedger;
-  /** Waits until what was written has reached the disk. What goes wrong is logged. */
+  /** Waits until what was written has reached the disk. Failures are logged. */
   sync(): Promise<void>;
 }
 
-/** What we have noted of a store, from which a plan for it is made. */
+/** What we have noted about a store. A plan for it is made from this. */
 export interface StoreLedger {
-  /** That it could not be read. */
+  /** Says so if it could not be read. */
   readonly findings: readonly Finding[];
   /** The names that a disk's images had. */
   namesOf(label: string): readonly string[];
   /**
-   * A plan for the store as it is now, for which there is room.
+   * A plan for the store as it is now, which fits into the room that there is.
    * @throws PreloaderError STORE_INVALID where the store cannot be read; DiskFault where a disk cannot
    */
   plan(disks: readonly RankedDisk[], config: Config): Promise<StorePlan>;
-  /** A plan that takes out all that nothing of the user's stands on, as if no disk were attached, and remembers nothing. */
+  /**
+   * A plan that takes out everything of ours on which nothing of the user's stands, as if no disk were attached.
+   * Nothing is remembered afterwards.
+   */
   planRemoval(config: Config): StorePlan;
 }
 
 /** A plan, and what can be done with it. */
 export interface StorePlan {
   readonly plan: Plan;
-  /** The store as it was read for it. */
+  /** The store as it was when the plan was made. */
   readonly before: StoreContent;
-  /** Of the images that it would bring, those that the daemon had. @param had that are known beside what we have noted */
+  /**
+   * Images that the plan would bring, but that the daemon has had already and has lost since.
+   * @param had images that the daemon is known to have had, beside those in the ledger
+   */
   removed(had: ReadonlySet<string>): Promise<RemovedImages>;
   /**
-   * Whether what pinned disks have, and reading them has not compared, is what it should be.
-   * @param options whether the plan is about to be carried out, and disks that a look before this one has compared
-   * @throws DiskFault
+   * Compares what was not yet compared of pinned disks when they were read, and will not be when it is copied.
+   * @param options whether the plan is about to be carried out, and the disks that an earlier look has compared
+   * @throws DiskFault if the content is not what was pinned
    */
   checkPinned(
     disks: readonly DiskContent[],
     options: { readonly willChange: boolean; readonly compared: ReadonlySet<DiskContent> },
   ): Promise<void>;
-  /** Why the daemon would not start on what it makes, or undefined. */
+  /** Why the daemon would not start on the store that the plan makes, or undefined. */
   problem(): string | undefined;
   /**
-   * Carries it out. What was there before is still there where that fails.
-   * @throws system errors; DiskFault where the fault is a disk's; DockerStarted where its daemon was started since it was made
+   * Carries the plan out. If that fails, what was there before is still there.
+   * @throws system errors; DiskFault if a disk is at fault; DockerStarted if the daemon was started after the plan was
+   * made
    */
   apply(): void;
-  /** What is not as it should be once it is carried out. */
+  /** What is not as it should be after the plan was carried out. */
   check(): Finding[];
 }
 
@@ -81,7 +88,7 @@ interface RemovedImages {
   readonly findings: readonly Finding[];
 }
 
-/** The store that is filled in a data root. */
+/** The store to fill in a data root. */
 export function storeIn(dataRoot: string): ImageStore {
   return overlay2Store(dataRoot);
 }

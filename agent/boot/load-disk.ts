@@ -10,20 +10,20 @@ import type { MountedDisk } from './mount-disks.ts';
 
 export interface LoadOptions {
   readonly required: readonly Required[];
-  /** Disks as a look before this one has read them: one that is mounted still is not read again. */
+  /** Disks as an earlier look has read them. One that is still mounted is not read again. */
   readonly before: readonly LoadedDisk[];
-  /** Nothing runs from the disks. */
+  /** Whether disks may be unmounted, because nothing runs from them. */
   readonly mayUnmount: boolean;
 }
 
-/** What a mounted disk came to. */
+/** The result of reading a mounted disk. */
 export interface Load {
-  /** Undefined where it is left out: the findings say why. */
+  /** Undefined if it is left out. The findings say why. */
   readonly disk: LoadedDisk | undefined;
   readonly findings: readonly Finding[];
 }
 
-/** Reads what is on a mounted disk, of a pinned one with the digests of all files. */
+/** Reads what is on a mounted disk. If its content is pinned, each file that is read is compared with its digest. */
 export async function loadDisk(mounted: MountedDisk, options: LoadOptions): Promise<Load> {
   const { label, path, adopted } = mounted;
   const before = options.before.find((disk) => isSameDisk(disk.mounted, mounted) && disk.mounted.path === path);
@@ -41,13 +41,14 @@ export async function loadDisk(mounted: MountedDisk, options: LoadOptions): Prom
   }
 }
 
-/** Unmounts a disk that is not what was pinned. @returns the finding that it is left out */
+/** Leaves a disk out, and unmounts it if its content is pinned. @returns the finding that says so */
 export function leaveOut(
   { label, device, path, adopted }: MountedDisk,
   error: unknown,
   { required, mayUnmount }: Pick<LoadOptions, 'required' | 'mayUnmount'>,
 ): Finding {
-  // What stays in the store for a container has links to where the right disk would be: they must not lead to this one.
+  // Layers that stay in the store for a container have links to where the pinned disk is mounted. They must not lead to
+  // this one.
   if (requiredDigests(required, label) !== undefined && (mayUnmount || !adopted)) unmount(path, true);
   return {
     code: error instanceof PreloaderError ? error.code : 'DISK_LAYOUT',

@@ -8,13 +8,16 @@ export interface FoundDisks {
   /** Named and required labels, and required globs, that no device has. */
   readonly missing: readonly string[];
   readonly disks: readonly LoadedDisk[];
-  /** Every device with a label of ours, those in use and those that were left out. */
+  /** Every device with a label of ours, whether in use or left out. */
   readonly candidates: readonly FoundDisk[];
-  /** Labels of disks that hold other content than was pinned: that was said. */
+  /** Labels of disks whose content is not what was pinned. They have findings of their own. */
   readonly unlike: ReadonlySet<string>;
 }
 
-/** Named labels should be there, required ones must: there and readable, with the pinned content. */
+/**
+ * Findings for labels that are named and not there, and for required ones without a readable disk that has the pinned
+ * content.
+ */
 export function findMissing(
   { required, deviceTimeoutSec }: Config,
   { missing, disks, candidates, unlike }: FoundDisks,

@@ -12,9 +12,9 @@ import type { Discovery, FoundDisk } from './discover.ts';
 
 export interface MountedDisk extends FoundDisk {
   readonly path: string;
-  /** It was mounted there already, by an earlier run in this boot. */
+  /** Whether an earlier run in this boot has mounted it. */
   readonly adopted: boolean;
-  /** It was, and `unlink` has unmounted it. */
+  /** Whether `unlink` has unmounted it since. */
   readonly isUnlinked?: boolean;
 }
 
@@ -24,17 +24,23 @@ export interface Mounts {
 }
 
 export interface MountOptions {
-  /** Nothing runs from the disks: a mount whose device no longer has its label may make room for one that has. */
+  /**
+   * Whether disks may be unmounted, because nothing runs from them. Then a mount whose device no longer has the label
+   * is replaced by one that has.
+   */
   readonly mayUnmount: boolean;
-  /** The digests of which a disk with this label must have one; none where it may have any. */
+  /** The manifest digests of which a disk with this label must have one, or none if it may have any. */
   readonly pinned?: (label: string) => readonly string[] | undefined;
-  /** Of several devices with such a label: the digest of what is mounted at a path, or undefined where it is not whole. */
+  /**
+   * For several devices with a pinned label: the manifest digest of what is mounted at a path, or undefined if it is
+   * not whole.
+   */
   readonly pinnedDigest?: ((label: string, path: string) => string | undefined) | undefined;
-  /** Is told of each disk once it is there. */
+  /** Called for each disk when it is mounted. */
   readonly tell?: (disk: MountedDisk) => void;
 }
 
-/** Mounts each disk in a folder of its label. What is mounted there already is used if it is the same device. */
+/** Mounts each disk in a folder named for its label. What is already mounted there is used if it is the same device. */
 export function mountDisks(
   discovery: Discovery,
   mountRoot: string,
@@ -77,7 +83,7 @@ export function mountDisks(
   return { disks, findings };
 }
 
-/** Where a disk belongs, and what is mounted there already. */
+/** Where a disk belongs, and what is already mounted there. */
 interface Place {
   readonly path: string;
   readonly there: MountPoint | undefined;
@@ -90,7 +96,7 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
   const { device, superblock } = disk;
   if (there?.deviceNumber === device.deviceNumber) return { ...disk, path, adopted: true };
   if (there !== undefined) {
-    // A filesystem that no disk has is not ours to take away.
+    // A filesystem of a kind that no disk has is not ours to unmount.
     const isDisk = there.filesystem === 'ext4' || there.filesystem === 'erofs';
     const cure = isDisk ? 'if the disk was replaced, run: systemctl restart docker' : 'unmount it';
     if (!isDisk || !mayUnmount)
@@ -98,7 +104,7 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
     if (isMountedOn(path, device.deviceNumber)) return { ...disk, path, adopted: true };
     unmount(path, true);
   }
-  // The kernel would mount it where a symlink leads to, and list it there.
+  // The kernel would follow a symlink, and list the mount under the path that it leads to.
   if (!makeFolder(path, 0o755) && !isDirectory(path))
     throw new Error(`${path}: expected a folder, found something else; remove it`);
   for (let retries = BUSY_RETRIES; ; retries -= 1) {
@@ -119,30 +125,31 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
 }
 
 /**
- * Whether the disk is there by now: of two runs at once, both have seen that it was not, and the kernel mounts no filesystem
- * upon itself (fs/namespace.c, graft_tree).
+ * Whether the disk is mounted by now. Two runs at once may both have seen that it was not, and the kernel does not
+ * mount a filesystem on itself (fs/namespace.c, graft_tree).
  */
 function isMountedOn(path: string, deviceNumber: string): boolean {
   return readMounts().findLast((mount) => mount.path === path)?.deviceNumber === deviceNumber;
 }
 
 /**
- * Somebody has opened the device with O_EXCL (block/bdev.c, bd_prepare_to_claim), as multipath does for a moment when udev
- * shows it a new one, or has mounted it writable (fs/super.c, get_tree_bdev).
+ * A device is busy if somebody has opened it with O_EXCL (block/bdev.c, bd_prepare_to_claim), as multipath does for a
+ * moment when udev shows it a new one, or has mounted it writable (fs/super.c, get_tree_bdev).
  */
 const BUSY_RETRIES = 10;
 const BUSY_RETRY_MS = 20;
 
 interface Digests {
   readonly pinned: readonly string[];
-  /** Of what is mounted at a path. */
+  /** The digest of what is mounted at a path. */
   readonly read: (path: string) => string | undefined;
 }
 
 /**
- * Of devices with one label, those with a pinned digest where there are any; and of these the one that is mounted already,
- * whatever the others hold: images run from it. Where none is, the first, if the manifests of all say that their content is
- * the same; none otherwise, since which one was meant cannot be known.
+ * Chooses one of several devices with the same label. If any has a pinned digest, only those count. The one that is
+ * already mounted is taken, whatever the others hold, because images run from it. If none is mounted, the first is
+ * taken if all manifests say that the content is the same. Otherwise none is, because nobody can know which one was
+ * meant.
  */
 function chooseDuplicate(
   label: string,
@@ -191,9 +198,12 @@ function chooseDuplicate(
   return first;
 }
 
-/** The digest of a disk's manifest, or undefined where it has none that is valid. Nobody but us sees what is mounted for it. */
+/**
+ * The digest of a disk's manifest, or undefined if it has no valid one. The disk is mounted for it where nobody else
+ * sees it.
+ */
 function digestOf(disk: FoundDisk, place: string, read: Digests['read']): string | undefined {
-  // No label begins with a dot. The daemon may look at the same time as docker.service's drop-in.
+  // No label begins with a dot. The daemon and docker.service's drop-in may do this at the same time.
   const path = join(dirname(place), `.duplicate-${process.pid}`);
   ensureFolder(path, 0o700);
   try {
@@ -211,7 +221,7 @@ function digestOf(disk: FoundDisk, place: string, read: Digests['read']): string
   }
 }
 
-/** Opens what is mounted and takes it out of sight: it goes with the descriptor, also if we are killed. */
+/** Opens what is mounted, and detaches the mount. It ends with the descriptor, even if we are killed. */
 function openDetached(path: string): number {
   try {
     return openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -229,8 +239,8 @@ function digestOn(path: string): string | undefined {
 }
 
 /**
- * Checks that PID 1, and with it dockerd, sees our mounts. A unit with a mount namespace of its own (ProtectSystem= and
- * the like) would leave dockerd with empty folders. Reading /proc/1/ns/mnt would need CAP_SYS_PTRACE.
+ * Checks that PID 1, and with it dockerd, sees our mounts. If our unit has a mount namespace of its own (ProtectSystem=
+ * and the like), dockerd sees empty folders. Comparing with /proc/1/ns/mnt instead would need CAP_SYS_PTRACE.
  */
 export function findHiddenMounts(disks: readonly MountedDisk[]): Finding[] {
   if (disks.length === 0) return [];
@@ -245,9 +255,9 @@ export function findHiddenMounts(disks: readonly MountedDisk[]): Finding[] {
 }
 
 /**
- * Mounts of ours whose device is gone. While dockerd may use them they are lost: what stands on them gives read errors
- * until the disk is back and Docker restarted. Otherwise they are let go: for another disk of that label, or the store goes
- * without them. So this comes before mounting.
+ * Looks for our mounts whose device is gone. While dockerd may use them, each is a finding: images on them give read
+ * errors until the disk is back and Docker is restarted. Otherwise they are unmounted, so that another disk with the
+ * label can take the place. That is why this comes before mounting.
  */
 export function findLostDisks(mountRoot: string, options: { readonly mayUnmount: boolean }): Finding[] {
   const findings: Finding[] = [];
@@ -266,12 +276,15 @@ export function findLostDisks(mountRoot: string, options: { readonly mayUnmount:
   return findings;
 }
 
-/** Where anything is mounted. */
+/** All paths on which something is mounted. */
 export function mountedPaths(): ReadonlySet<string> {
   return new Set(readMounts().map(({ path }) => path));
 }
 
-/** Unmounts every disk below the mount root but those to keep; the folders go, too. Returns what could not be unmounted. */
+/**
+ * Unmounts every disk below the mount root and removes its folder, except those to keep.
+ * @returns what could not be unmounted, with the reason
+ */
 export function unmountDisks(mountRoot: string, keep: ReadonlySet<string>): string[] {
   const failures: string[] = [];
   for (const { path } of readMounts()

@@ -2,7 +2,10 @@ import { requiredDigests, type Required } from '../config/required.ts';
 import { readPinnedDisk } from '../disk/pinned-reader.ts';
 import { checkTarSplit } from '../disk/read-tar-split.ts';
 
-/** What tells the manifest's digest of a device with a pinned label, or undefined where it is not whole: all of it is read. */
+/**
+ * A function that tells the manifest's digest of a disk with a pinned label, or undefined if the disk is not whole. It
+ * reads all that the agent would use of the disk.
+ */
 export function pinnedDigestOn(required: readonly Required[]): (label: string, path: string) => string | undefined {
   return (label, path) => {
     try {

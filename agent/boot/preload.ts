@@ -15,21 +15,24 @@ import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
 
 export interface PreloadOptions {
-  /** Whether to wait for devices; not when somebody has waited in this boot. */
+  /** Whether to wait for devices, which is not needed again if somebody has waited in this boot. */
   readonly wait: boolean;
   /** `never`: only plan. `stopped`: change the store unless dockerd runs on it. */
   readonly change: 'never' | 'stopped';
-  /** Tell the service manager nothing: a look in between, on behalf of a client. */
+  /** Whether to tell the service manager nothing, because this is a look on behalf of a client. */
   readonly quiet?: boolean;
-  /** What is mounted is seen by nobody else: a disk takes the place of one that was replaced, as when Docker starts. */
+  /**
+   * Whether nobody else sees our mounts. Then a disk may take the place of one that was replaced, as when Docker
+   * starts.
+   */
   readonly privateMounts?: boolean;
-  /** What a look before this one has found. */
+  /** What an earlier look found. */
   readonly before?: Before;
 }
 
-/** What a daemon knows already. */
+/** What our daemon knows from an earlier look. */
 export interface Before {
-  /** Disks as they were read: one that is mounted still is not read again. */
+  /** Disks as they were read. One that is still mounted is not read again. */
   readonly disks: readonly LoadedDisk[];
   /** Images that dockerd had. */
   readonly images: ReadonlySet<string>;
@@ -38,14 +41,14 @@ export interface Before {
 /** All that a run found out and did. */
 export interface Preload extends Filled {
   readonly dataRoot: string | undefined;
-  /** Every device with a label of ours, those in use and those that were left out. */
+  /** Every device with a label of ours, whether in use or left out. */
   readonly candidates: readonly FoundDisk[];
   readonly timings: Timings;
 }
 
 /**
- * The whole of it, in its order: discover, mount, read, plan, apply, check. What goes wrong is a finding; nothing is
- * thrown, since docker.service waits for an answer.
+ * The whole pipeline in its order: discover, mount, read, plan, apply, check. What goes wrong becomes a finding.
+ * Nothing is thrown, because docker.service waits for an answer.
  */
 export async function preload(config: Config, options: PreloadOptions): Promise<Preload> {
   const { before = { disks: [], images: new Set() } } = options;
@@ -103,7 +106,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     }
     add([], { disks: [...run.disks, ...unlinked] });
     add(findMissing(config, { missing: discovery.missing, disks: run.disks, candidates: run.candidates, unlike }));
-    // With links that lead into empty folders, dockerd would be worse off than without.
+    // Links into empty folders would be worse for dockerd than no links.
     if (hidden.length > 0) return run;
     return { ...run, ...(await fillStore(run, { store, dataRoot, config, mayChange, before, begin })) };
   } catch (error) {
@@ -125,7 +128,10 @@ export function nothingFound(timings: Timings): Preload {
   };
 }
 
-/** Whether a device with a pinned label is whole shows only when all of it is read, and is asked only where there are several. */
+/**
+ * What tells whether a device is whole, by reading all of it. That is needed only if several devices have one pinned
+ * label.
+ */
 async function pinnedDigest({ disks }: Discovery, { required }: Config): Promise<MountOptions['pinnedDigest']> {
   const isAsked = [...disks].some(
     ([label, { length }]) => length > 1 && requiredDigests(required, label) !== undefined,
@@ -133,7 +139,10 @@ async function pinnedDigest({ disks }: Discovery, { required }: Config): Promise
   return isAsked ? (await import('./pinned-digest.ts')).pinnedDigestOn(required) : undefined;
 }
 
-/** Disks that `unlink` has let go since the look before: mounted again, they would be in the way of who removes us. */
+/**
+ * Disks that `unlink` has unmounted since the earlier look. Mounted again, they would be in the way of removing the
+ * program.
+ */
 function unlinkedDisks(before: readonly LoadedDisk[], { disks }: Discovery, store: ImageStore): LoadedDisk[] {
   if (before.length === 0 || store.hasOurs()) return [];
   const present = mountedPaths();

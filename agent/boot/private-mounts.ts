@@ -4,13 +4,13 @@ import { PreloaderError } from '../system/errors.ts';
 import { ensureFolder } from '../system/files.ts';
 import { enterPrivateMountNamespace, mountAgain, mountTmpfs, readMounts, unmount } from '../system/mount.ts';
 
-/** open(2): a place in the tree without reading from it, which a device that is gone would refuse. */
+/** open(2): holds a place in the tree without reading from it. Reading would fail if the device is gone. */
 const O_PATH = 0x20_0000;
 
 /**
- * Lets `action` mount disks below the mount root where nobody else sees them. What is mounted there already is found as
- * dockerd finds it; the rest lands on a tmpfs, so no folder is left behind, after a signal neither.
- * Only calls of this thread are in there: no asynchronous file calls, which other threads make.
+ * Lets `action` mount disks below the mount root where nobody else sees them. What is already mounted there is in its
+ * place. Folders for other disks are made on a tmpfs, so that none is left behind, not even after a signal. Only this
+ * thread sees those mounts. Asynchronous file calls do not, because other threads make them.
  * @throws PreloaderError MOUNT_FAILED, and system errors
  */
 export async function inPrivateMounts<Result>(mountRoot: string, action: () => Promise<Result>): Promise<Result> {
@@ -39,7 +39,9 @@ export async function inPrivateMounts<Result>(mountRoot: string, action: () => P
   }
 }
 
-/** Puts a tmpfs over the mount root and the mounts that were there onto it; mountinfo would list covered ones, too. */
+/**
+ * Mounts a tmpfs over the mount root, and moves the mounts from below onto it. Covered ones would stay in mountinfo.
+ */
 function hideMounts(mountRoot: string): void {
   const present = readMounts().filter((mount) => dirname(mount.path) === mountRoot);
   const held = [...new Set(present.map(({ path }) => path))].map((path) => ({ path, fd: openSync(path, O_PATH) }));

@@ -1,15 +1,15 @@
 import { monotonicUsec } from '../system/clock.ts';
 
-/** What a run is at, in this order. */
+/** The phases of a run, in their order. */
 export type Phase = 'config' | 'discover' | 'mount' | 'read' | 'plan' | 'apply' | 'check' | 'ready';
 
 /** When each phase began, CLOCK_MONOTONIC in microseconds. */
 export interface Timing {
   readonly phase: Phase;
   readonly startUsec: number;
-  /** What it had to wait for, in words. */
+  /** What the phase had to wait for, in words. */
   readonly waitedFor?: string;
-  /** Of `mount`: the disks, with the moment at which each was there. */
+  /** For `mount`: the disks, each with the moment at which it was mounted. */
   readonly mounted?: readonly { readonly label: string; readonly device: string; readonly atUsec: number }[];
 }
 

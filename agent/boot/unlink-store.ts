@@ -8,9 +8,9 @@ import { storeIn } from './image-store.ts';
 import { unmountDisks } from './mount-disks.ts';
 
 /**
- * Takes out of the store all that is ours and that nothing of the user's stands on, as if no disk were attached, and
+ * Takes everything of ours out of the store on which nothing of the user's stands, as if no disk were attached, and
  * unmounts the disks that nothing needs any more.
- * @throws PreloaderError DOCKER_RUNNING and others; the store is then as it was
+ * @throws PreloaderError DOCKER_RUNNING, before anything is changed, and others
  */
 export async function unlinkStore(
   config: Config,

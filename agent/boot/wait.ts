@@ -6,21 +6,21 @@ import type { Config } from '../config/config.ts';
 import { discover, labelFilter, type Discovery } from './discover.ts';
 
 /**
- * How often to look where nothing announces a change: without udev, a loop device that gets a file; with it, while the
- * watch is being set up. Well below the 100 ms promised.
+ * How often to look where nothing announces a change. Without udev, that is a loop device that gets a file; with udev,
+ * it is the time in which the watch is being set up. This is well below the 100 ms within which a disk is to be found.
  */
 const POLL_MS = 50;
-/** With a watch, only in case that an event got lost. */
+/** With a watch, in case an event got lost. */
 const WATCHED_POLL_MS = 1000;
-/** udev's queue is one file's existence, which costs next to nothing to ask for. */
+/** Whether udev's queue is empty shows in the existence of one file, which costs next to nothing to ask for. */
 const QUEUE_POLL_MS = 10;
-/** Beyond our own limit, so that the service manager does not lose patience first. */
+/** Added to our own limit, so that the service manager does not lose patience first. */
 const EXTRA_TIMEOUT_SEC = 30;
 
 /**
- * Discovers the disks; a named or required label that is not there yet is waited for, globs until udev has handled all
- * devices known so far, both at most `deviceTimeoutSec`.
- * @param tell is told what it had to wait for last
+ * Discovers the disks. It waits for named and required labels that are not there yet, and for globs until udev has
+ * handled all devices known so far, at most `deviceTimeoutSec`.
+ * @param tell is called with what it has to wait for
  */
 export async function discoverAwaited(config: Config, tell: (what: string) => void): Promise<Discovery> {
   const filter = labelFilter(config);

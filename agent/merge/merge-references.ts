@@ -7,11 +7,11 @@ import type { DiskReference } from './offer.ts';
 /** What we left in a store last time, as far as names go. */
 interface LeftReferences {
   readonly references: References;
-  /** What a run that did not come to its end was to leave. */
+  /** What a run that was killed would have left at its end. */
   readonly next: { readonly references: References } | undefined;
-  /** Names that the user has removed, with the image that they named. */
+  /** Names that the user has removed, with the images that they named. */
   readonly removed: References;
-  /** The user's images whose names disks have taken: they get them back. */
+  /** Names that disks have taken from the user's images, with those images. They get their names back. */
   readonly displaced: References;
 }
 
@@ -22,13 +22,13 @@ export interface ReferenceMergeInput {
   readonly disks: ReadonlyMap<string, DiskReference>;
   readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
   /**
-   * Whether there is no ledger to tell which names we have put there: then each name that equals a disk's is taken as ours,
-   * where its image is.
+   * Whether no ledger tells which names we have put there. Then each name that a disk has, too, counts as ours if
+   * its image does.
    */
   readonly ledgerLost: boolean;
   /**
-   * Images that dockerd has not written since we named them. Ours or the user's, after a load or a pull of the same image
-   * the user means it, under whatever name.
+   * Images that dockerd has not written since we named them. A user who loads or pulls an image wants to have it, under
+   * whatever name, and whether or not it was ours before.
    */
   readonly untouched: ReadonlySet<ImageID>;
   /** Images that the store has. */
@@ -36,18 +36,18 @@ export interface ReferenceMergeInput {
 }
 
 export interface ReferenceMerge {
-  /** What to change in the store; undefined means removal. */
+  /** What to change in the store. Undefined means removal. */
   readonly changes: ReadonlyMap<string, ImageID | undefined>;
   /** References that are ours afterwards. */
   readonly own: References;
-  /** References that are as we left them, and yet the user's: he has loaded or pulled the image since. */
+  /** References that are as we left them and yet the user's, because he has loaded or pulled the image since. */
   readonly reclaimed: ReadonlySet<string>;
   readonly removed: References;
   readonly displaced: References;
   readonly findings: readonly Finding[];
 }
 
-/** What becomes of one name; where nothing is said, it stays as it is and is none of ours. */
+/** What becomes of one name. An empty one means that it stays as it is and is not ours. */
 interface Outcome {
   readonly change?: ImageID | 'removal';
   readonly own?: ImageID;
@@ -57,8 +57,8 @@ interface Outcome {
 }
 
 /**
- * The three-way merge of references: the ledger says what we left, the store what is there now, the disks what should be.
- * What the user changed stays the user's.
+ * The three-way merge of references. The ledger says what we left, the store says what is there now, and the disks say
+ * what should be there. What the user changed stays the user's.
  */
 export function mergeReferences(input: ReferenceMergeInput): ReferenceMerge {
   const { store, ledger, disks } = input;
@@ -95,7 +95,8 @@ function settle(name: string, input: ReferenceMergeInput): Outcome {
   const now = input.store.get(name);
   const theirs = input.disks.get(name);
   if (now === undefined) return theirs === undefined ? settleGone(name, input) : settleMissing(name, theirs, input);
-  // What names the disk's image already does so by us, or by the user, who then keeps it when the disk goes or has another.
+  // A name that has the disk's image is ours or the user's. The user keeps his when the disk goes, or has another
+  // image.
   if (isAsLeft(name, now, input)) return settleAsLeft(name, now, theirs, input);
   return theirs === undefined || theirs.image === now
     ? settleUsers(name, now, input)
@@ -103,26 +104,26 @@ function settle(name: string, input: ReferenceMergeInput): Outcome {
 }
 
 /**
- * The name is as we left it. The image alone cannot tell: names of the user's and of ours may stand on one image,
- * whosever it is.
+ * Whether the name is as we left it. It is not enough to know whose the image is: one image can have both names of the
+ * user's and names of ours.
  */
 function isAsLeft(name: string, now: ImageID, { ledger, ledgerLost, untouched }: ReferenceMergeInput): boolean {
   return (ledgerLost || ledger.references.get(name) === now) && untouched.has(now);
 }
 
-/** Neither in the store nor on a disk. */
+/** A name that is neither in the store nor on a disk. */
 function settleGone(name: string, input: ReferenceMergeInput): Outcome {
   const waiting = waitingFor(name, input);
   if (waiting !== undefined) return { change: waiting };
-  // Its disk may come back: the removal is remembered.
+  // Its disk may come back, so the removal is remembered.
   const before = input.ledger.references.get(name);
   return input.config.removedImages === 'respect' && before !== undefined ? { removed: before } : {};
 }
 
-/** On a disk and not in the store: new on the disk, or removed by the user. */
+/** A name that is on a disk and not in the store: it is new on the disk, or the user has removed it. */
 function settleMissing(name: string, theirs: DiskReference, input: ReferenceMergeInput): Outcome {
   const { ledger, config } = input;
-  // What he removed was the disk's: his own image waits for its name as before.
+  // What the user removed was the disk's image. His own goes on waiting for its name.
   const displaced = keepWaiting(name, input);
   const removed = ledger.removed.get(name) ?? ledger.references.get(name);
   if (config.removedImages !== 'respect' || removed !== theirs.image) return { ...displaced, ...take(theirs) };
@@ -135,7 +136,7 @@ function settleMissing(name: string, theirs: DiskReference, input: ReferenceMerg
   return { ...displaced, removed, finding };
 }
 
-/** It follows the disks. */
+/** A name that is as we left it follows the disks. */
 function settleAsLeft(
   name: string,
   now: ImageID,
@@ -146,7 +147,10 @@ function settleAsLeft(
   return { ...(theirs.image === now ? { own: now } : take(theirs)), ...keepWaiting(name, input) };
 }
 
-/** The user has loaded the image that a disk gave his tag, perhaps: then his older one no longer waits for the tag. */
+/**
+ * A name that is the user's. If he has loaded the very image to which a disk had given his tag, his older image no
+ * longer waits for the tag.
+ */
 function settleUsers(name: string, now: ImageID, input: ReferenceMergeInput): Outcome {
   const before = waitingFor(name, input);
   if (before === undefined || input.ledger.references.get(name) !== now) return {};
@@ -172,7 +176,7 @@ function settleConflict(name: string, now: ImageID, theirs: DiskReference, input
 
 const take = ({ image }: DiskReference): Outcome => ({ change: image, own: image });
 
-/** The user's image that waits for a name. One that he has removed meanwhile waits for nothing. */
+/** The user's image that waits for a name, unless he has removed it meanwhile. */
 function waitingFor(name: string, { ledger, images }: ReferenceMergeInput): ImageID | undefined {
   const before = ledger.displaced.get(name);
   return before !== undefined && images.has(before) ? before : undefined;
@@ -183,7 +187,7 @@ function keepWaiting(name: string, input: ReferenceMergeInput): Outcome {
   return displaced === undefined ? {} : { displaced };
 }
 
-/** Removals of names whose disk is not attached now. */
+/** Names that the user removed earlier, whose disk is not attached now. */
 function removedBefore(
   { config, disks, ledger, store }: ReferenceMergeInput,
   changes: ReferenceMerge['changes'],

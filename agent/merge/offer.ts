@@ -10,34 +10,37 @@ export interface RankedDisk {
   readonly rank: number;
 }
 
-/** A tag or digest reference as the disks have it, after precedence among them. */
+/** A reference with a tag or a digest, and the disk that has won it. */
 export interface DiskReference {
   readonly image: ImageID;
   readonly label: string;
 }
 
-/** What all disks together offer: whole images, and for each layer where it can be had. */
+/** What all disks together offer: whole images, and for each layer the disks that have it. */
 export interface Offer {
   readonly images: ReadonlyMap<ImageID, DiskImage>;
   readonly references: ReadonlyMap<string, DiskReference>;
-  /** Images that any disk has a reference for, also one that another disk has won. */
+  /** Images for which any disk has a reference, even if another disk has won it. */
   readonly named: ReadonlySet<ImageID>;
-  /** In falling precedence. Of a layer that a pinned disk has, only such: what another calls by that digest may be anything. */
+  /**
+   * The copies of each layer, highest precedence first. If a pinned disk has the layer, only copies of pinned disks
+   * count, because another disk can have anything under that digest.
+   */
   readonly layers: ReadonlyMap<ChainID, readonly DiskLayer[]>;
   readonly findings: readonly Finding[];
 }
 
 export interface OfferOptions {
-  /** Whether a layer of the user's is whole in the store; undefined where he has none, so that a disk's is taken. */
+  /** Whether the user's own layer is whole in the store. Undefined if he has none, so that a disk's is taken. */
   readonly users: (chain: ChainID) => boolean | undefined;
-  /** Images that there is no room for. */
+  /** Images for which there is no room. */
   readonly beyond: ReadonlyMap<ImageID, unknown>;
 }
 
 /**
- * Puts the disks together. Disks may build on each other: a layer may come from any of them, or be the user's. A tag that
- * two disks have goes to the one that is later in `labels`, then to the one with the higher priority in its manifest, then
- * to the greater label.
+ * Puts together what the disks have. Disks may build on each other, so a layer may come from any of them, or be the
+ * user's. If two disks have the same tag, the one that is later in `labels` gets it, then the one with the higher
+ * priority in its manifest, then the one whose label sorts last.
  */
 export function offerOf(disks: readonly RankedDisk[], { users, beyond }: OfferOptions): Offer {
   const findings: Finding[] = [];
@@ -55,7 +58,8 @@ export function offerOf(disks: readonly RankedDisk[], { users, beyond }: OfferOp
     for (const image of disk.images.values()) {
       if (beyond.has(image.id)) continue;
       const missing = image.chains.filter((chain) => !(users(chain) ?? layers.has(chain)));
-      // What an image was built from says its metadata, and not its digest.
+      // An image's digest does not cover its metadata, so an unpinned disk must not say what a pinned image was built
+      // from.
       const metadata = disk.pinned || !pinnedImages.has(image.id) ? image.metadata : [];
       if (missing.length === 0)
         images.set(image.id, { ...image, metadata: new Map([...(images.get(image.id)?.metadata ?? []), ...metadata]) });
