@@ -8,15 +8,15 @@ import type { LedgerContent } from './store/ledger.ts';
 /** What was planned to be in the store. */
 export interface Expected {
   readonly content: LedgerContent;
-  /** Layers that stay without their disk. */
+  /** Layers that stay although their disk is gone. */
   readonly kept: ReadonlyMap<ChainID, unknown>;
   readonly pinned: ReadonlySet<ChainID>;
 }
 
 /**
- * Looks at the store as dockerd will: each layer that was planned must lead through its link to a folder with its files,
- * and have a record; each reference must be in repositories.json, its image in the image store, each pin in its place.
- * @param store as it was read after the last change
+ * Looks at the store as dockerd will. Each planned layer must have a record, and a link to a folder with its files.
+ * Each reference must be in repositories.json, its image in the image store, and each pin in its place.
+ * @param store read after the last change
  */
 export function checkResult(store: Store, expected: Expected): Finding[] {
   return resultProblems(store, expected).map((problem) => ({

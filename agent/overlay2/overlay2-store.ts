@@ -16,7 +16,7 @@ import { clearTrial, overlayProblem, unsupportedStore } from './store-choice.ts'
 import { takeLock } from './store-lock.ts';
 import { Store } from './store/store.ts';
 
-/** dockerd's store on overlay2 in a data root, as the pipeline asks it. */
+/** dockerd's store on overlay2 in a data root, through the interface in boot/image-store.ts. */
 export function overlay2Store(dataRoot: string) {
   return {
     unsupported: (config: DaemonConfig) =>
@@ -53,10 +53,10 @@ function withPlans(dataRoot: string, ledger: LedgerState) {
 }
 
 interface PlannedFor {
-  /** As it was read for the plan. */
+  /** The store as it was read for the plan. */
   readonly store: Store;
   readonly ledger: Ledger;
-  /** When dockerd was last started, as of before that. */
+  /** When dockerd was last started, asked before the store was read. */
   readonly started: number | undefined;
 }
 

@@ -7,8 +7,8 @@ import { mountOverlay, unmount } from '../system/mount.ts';
 import type { DaemonConfig } from '../docker/daemon-config.ts';
 
 /**
- * Drivers whose folder in the data root makes dockerd choose them (moby, graphdriver.HasPriorDriver and scanPriorDrivers),
- * and the version since when there is none of that name.
+ * Drivers that dockerd chooses if the data root has a folder of that name (moby, graphdriver.HasPriorDriver and
+ * scanPriorDrivers), each with the version that no longer has the driver.
  */
 const OTHER_DRIVERS = {
   aufs: 24,
@@ -18,7 +18,10 @@ const OTHER_DRIVERS = {
   overlay: 24,
   zfs: undefined,
 } as const;
-/** linux/magic.h: on these, dockerd before 23.0 prefers the driver of that name (moby, driver_linux.go, priority). */
+/**
+ * Filesystems (linux/magic.h) on which dockerd before 23.0 prefers the driver of that name (moby, driver_linux.go,
+ * priority).
+ */
 const NATIVE_DRIVERS = new Map([
   [0x9123683e, 'btrfs'],
   [0x2fc12fc1, 'zfs'],
@@ -26,10 +29,10 @@ const NATIVE_DRIVERS = new Map([
 const TRIAL = 'docker-preloader-trial';
 
 /**
- * Why dockerd's store in this data root is not one that we can fill, or undefined where it is overlay2. We follow what
- * dockerd is told and what it would choose by itself here: making `overlay2/` where it would take another driver, or
- * containerd's store, would change its choice and hide what the user has.
- * @param dockerdVersion tells which dockerd will start; asked only where that decides
+ * Why we cannot fill dockerd's store in this data root, or undefined if we can, because it is on overlay2. We look at
+ * what dockerd is told, and at what it would choose by itself here. If we made `overlay2/` where it would take another
+ * driver, or containerd's store, its choice would change and hide what the user has.
+ * @param dockerdVersion tells which dockerd will start. It is called only if that decides
  */
 export async function unsupportedStore(
   dataRoot: string,
@@ -55,7 +58,7 @@ export async function unsupportedStore(
 
 const CURE = `set "storage-driver": "overlay2" in dockerd's configuration if that is wanted`;
 
-/** Why a dockerd would keep to another driver that has been used in this data root, or may. */
+/** Why dockerd would or might keep to another driver that has been used in this data root. */
 async function keptDriver(dataRoot: string, dockerdVersion: () => Promise<string | null>): Promise<string | undefined> {
   for (const [driver, goneSince] of Object.entries(OTHER_DRIVERS)) {
     const folder = join(dataRoot, driver);
@@ -69,14 +72,14 @@ async function keptDriver(dataRoot: string, dockerdVersion: () => Promise<string
   return undefined;
 }
 
-/** NaN where it is not known. */
+/** The major version, or NaN if it is not known. */
 function majorOf(version: string | null): number {
   return version === null ? Number.NaN : Number.parseInt(version, 10);
 }
 
 const OVERLAY2_FIRST_SINCE = 23;
 
-/** Why a dockerd would take a filesystem's native driver on an empty data root, or may. */
+/** Why dockerd would or might take a filesystem's native driver for an empty data root. */
 function nativeChoice(driver: string, version: string | null): string | undefined {
   const major = majorOf(version);
   if (major >= OVERLAY2_FIRST_SINCE) return undefined;
@@ -85,12 +88,15 @@ function nativeChoice(driver: string, version: string | null): string | undefine
   return `dockerd ${version} chooses the storage driver '${driver}' on this filesystem; ${CURE}`;
 }
 
-/** Whether dockerd would keep to overlay2; what a run that was killed during its trial left does not count, the next one removes it. */
+/**
+ * Whether dockerd would keep to overlay2. What a killed run has left of its trial does not count, because the next one
+ * removes it.
+ */
 function hasOverlay2(dataRoot: string): boolean {
   return namesIn(join(dataRoot, 'overlay2')).some((name) => name !== TRIAL);
 }
 
-/** Where dockerd keeps containers of the containerd store, and its own containerd's content. */
+/** Whether dockerd has kept containers of the containerd store here, or content of its own containerd. */
 function hasContainerdStore(dataRoot: string): boolean {
   return ['rootfs/overlayfs', 'containerd/daemon/io.containerd.content.v1.content/blobs'].some(
     (path) => namesIn(join(dataRoot, path)).length > 0,
@@ -98,12 +104,11 @@ function hasContainerdStore(dataRoot: string): boolean {
 }
 
 /**
- * Why dockerd would not take overlay2 in a data root, or undefined where it would: on trial, and by what dockerd itself asks
- * (moby, overlay2.Init): whether an overlay of several lowers can be mounted, and whether folders tell the types of their
- * entries. Without the latter, an ext4 without `filetype` or an xfs with `ftype=0`, 20.10 takes overlay2 where it has
- * been taken before, and later ones never.
- * With our overlay2/ in a data root where dockerd would not take it, dockerd would not start: "prior storage driver
- * overlay2 failed". Tried only before overlay2/ is filled.
+ * Why dockerd would not take overlay2 in a data root, or undefined if it would. We try what dockerd itself tries (moby,
+ * overlay2.Init): whether an overlay of several lowers can be mounted, and whether folders tell the types of their
+ * entries. An ext4 without `filetype` and an xfs with `ftype=0` do not. There, 20.10 takes overlay2 only if it has
+ * taken it before, and later versions never do. With our overlay2/ in a data root where it would not take it, dockerd
+ * does not start: "prior storage driver overlay2 failed". We try only before overlay2/ is filled.
  */
 export function overlayProblem(dataRoot: string): string | undefined {
   if (hasOverlay2(dataRoot)) return undefined;
@@ -122,7 +127,10 @@ export function overlayProblem(dataRoot: string): string | undefined {
   }
 }
 
-/** Without waiting for what others have written to this filesystem, where the kernel can; what cannot be mounted so may be without. */
+/**
+ * Mounts an overlay as `volatile`, so that unmounting does not wait for what others have written. If that fails,
+ * without it.
+ */
 function tryOverlay(folder: string): void {
   try {
     mountAndUnmount(folder, 'volatile');
@@ -131,7 +139,9 @@ function tryOverlay(folder: string): void {
   }
 }
 
-/** In folders of its own: a work folder that was mounted with `volatile` is refused from then on. */
+/**
+ * Mounts and unmounts an overlay in new folders, because a work folder that was once mounted as `volatile` is refused.
+ */
 function mountAndUnmount(folder: string, kind: 'volatile' | 'plain'): void {
   const path = (name: string): string => join(folder, `${name}-${kind}`);
   for (const name of ['lower1', 'lower2', 'upper', 'work', MERGED]) mkdirSync(path(name));
@@ -146,7 +156,7 @@ function mountAndUnmount(folder: string, kind: 'volatile' | 'plain'): void {
 
 const MERGED = 'merged';
 
-/** Removes what a run that was killed during its trial left, the mount first. No other run may be under way. */
+/** Removes what a killed run has left of its trial, the mount first. No other run may be under way. */
 export function clearTrial(dataRoot: string): void {
   for (const folder of [trialFolder(dataRoot), trialFolder(join(dataRoot, 'overlay2'))]) {
     if (!existsSync(folder)) continue;
@@ -154,7 +164,7 @@ export function clearTrial(dataRoot: string): void {
       try {
         unmount(join(folder, name), true);
       } catch {
-        // It was killed before it mounted, or after it unmounted.
+        // Nothing is mounted: the run was killed before it mounted, or after it unmounted.
       }
     }
     rmSync(folder, { recursive: true, force: true });
@@ -162,8 +172,8 @@ export function clearTrial(dataRoot: string): void {
 }
 
 /**
- * Where dockerd tries: in overlay2/, where there is one. For us only where that is a filesystem of its own: what a run
- * leaves there that is killed in its trial would make dockerd keep to overlay2, whether it works or not.
+ * Where to try. dockerd tries in overlay2/ if it exists. We do so only if that is a filesystem of its own. Otherwise,
+ * what a run leaves there if it is killed would make dockerd keep to overlay2, whether it works or not.
  */
 function trialPlace(dataRoot: string): string {
   const overlay = statSync(join(dataRoot, 'overlay2'), { throwIfNoEntry: false });

@@ -6,11 +6,14 @@ import { tryLockFile, type Lock } from '../system/lock.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { ledgerFolder } from './store/ledger.ts';
 
-/** Another agent is done within this time, or something is wrong with it. */
+/** If another agent is not done within this time, something is wrong with it. */
 const LOCK_TIMEOUT_USEC = 30_000_000;
 const LOCK_POLL_MS = 20;
 
-/** Two agents at once: one works, the other waits. @throws PreloaderError LOCKED, STORE_WRITE, STORE_FULL */
+/**
+ * Takes the lock on a store, by which one of two agents works and the other waits. @throws PreloaderError LOCKED,
+ * STORE_WRITE, STORE_FULL
+ */
 export async function takeLock(dataRoot: string, timeoutUsec = LOCK_TIMEOUT_USEC): Promise<Lock> {
   const folder = ledgerFolder(dataRoot);
   try {

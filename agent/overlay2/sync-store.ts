@@ -5,9 +5,9 @@ import { readLedger, writeLedger } from './store/ledger.ts';
 import { takeLock } from './store-lock.ts';
 
 /**
- * Waits until what was written to the data root has reached its disk, and notes that in the ledger. Files that derive
- * from a preload disk were written without waiting; until this mark is there, the next run compares their contents, for
- * a power cut may have left them empty. Only a durable ledger may say so, hence the order.
+ * Waits until what was written to the data root has reached its disk, and then notes that in the ledger. Files that can
+ * be derived from a preload disk were written without waiting, and a power cut may have left them empty. So the next
+ * run compares their contents until the ledger has this note.
  */
 export async function syncStore(dataRoot: string): Promise<void> {
   try {
@@ -16,7 +16,7 @@ export async function syncStore(dataRoot: string): Promise<void> {
     const lock = await takeLock(dataRoot);
     try {
       syncFilesystem(dataRoot);
-      // Under the lock the ledger is still the one that was read.
+      // Another run may have changed the ledger before we had the lock.
       const now = readLedger(dataRoot);
       if (now.state === 'read' && now.ledger.next === undefined) writeLedger(dataRoot, { ...now.ledger, synced: true });
     } finally {

@@ -22,7 +22,7 @@ import { LayerRecords } from './layer-records.ts';
 import { removeLedger, writeLedger } from '../store/ledger.ts';
 import type { Step } from '../plan/steps.ts';
 
-/** Steps whose like a dockerd that runs does, too: what they replace, they replace by the same. */
+/** Steps that a running dockerd takes as well. What they replace, they replace by the same. */
 const adds: ReadonlySet<Step['do']> = new Set([
   'write-ledger',
   'make-empty-layer',
@@ -34,12 +34,12 @@ const adds: ReadonlySet<Step['do']> = new Set([
 ]);
 
 /**
- * Carries out a plan's steps on the store: the only place that writes to it. It may be killed between any two calls:
- * each step can be done again, what is under a user's image or container is never absent, and dockerd starts on
- * whatever is there. Where a step fails, what this run has added is taken away again, as long as no name leads to it: a
- * data root that is full must not stay so. Where dockerd has been started meanwhile, nothing that it has or may have read
- * is replaced or removed any more, whatever held this run up: it would be by a plan for another store.
- * @param started when dockerd was last started, as of before the plan was made
+ * Carries out a plan's steps on the store. It is the only place that writes to it. It may be killed between any two
+ * calls: each step can be done again, what is under a user's image or container is never absent, and dockerd starts on
+ * whatever is there. If a step fails, what this run has added is taken away again, as long as no name leads to it,
+ * because a data root that is full must not stay full. If dockerd has been started meanwhile, nothing that it has or
+ * may have read is replaced or removed any more, because the plan was made for the store as it was before.
+ * @param started when dockerd was last started, asked before the plan was made
  * @throws system errors, of the first step that fails; DiskFault where the fault is a disk's; DockerStarted
  */
 export function apply(
@@ -48,7 +48,7 @@ export function apply(
   started: number | undefined = lastStarted(dataRoot),
 ): void {
   if (steps.length === 0) return;
-  // dockerd's own: without it, each file would need a call more for its mode.
+  // The umask that dockerd has. With another, each file would need one more call for its mode.
   const umask = process.umask(0o022);
   try {
     new Applier(dataRoot, started).run(steps);
@@ -65,7 +65,7 @@ class Applier {
   readonly #folders = new Set<string>();
   readonly #started: number | undefined;
   #mounts: readonly MountPoint[] | undefined;
-  /** How to take away what this run has added, and nothing of the user's can stand on. */
+  /** How to take away what this run has added, as long as nothing of the user's can stand on it. */
   #added: (() => void)[] = [];
 
   constructor(dataRoot: string, started: number | undefined) {
@@ -98,12 +98,12 @@ class Applier {
     if (this.#hasStarted()) throw new DockerStarted(this.#dataRoot);
   }
 
-  /** The last first: wherever it ends, the store is as after a kill at an earlier moment. */
+  /** Begins with the last. Wherever this ends, the store is as after a kill at an earlier moment. */
   #takeBack(): void {
     try {
       for (const takeAway of this.#added.toReversed()) takeAway();
     } catch {
-      // What made the run fail may do so here, too; the next run goes on from there.
+      // What made the run fail may make this fail, too. The next run goes on from there.
     }
   }
 
@@ -146,7 +146,7 @@ class Applier {
     this.#folders.add(path);
   }
 
-  /** dockerd would make these with the same modes. */
+  /** Makes the folders that dockerd would make, with the same modes. */
   #ensureHome(): void {
     this.#ensure(this.#dataRoot, HOME_MODE);
     this.#ensure(this.#overlay.home, HOME_MODE);
@@ -169,7 +169,7 @@ class Applier {
     this.#finishOverlay(names, lower);
   }
 
-  /** To dockerd it is no layer before its record is there: half of it does no harm, and the next run completes it. */
+  /** Makes a layer's folder. Without a record, dockerd does not take it for a layer, so half of it does no harm. */
   #fillNewLayer(folder: string, names: OwnLayerNames, diffPath: string, lower: string): void {
     this.#added.push(() => this.#removeOverlay(names));
     symlinkSync(diffPath, `${folder}/diff`);
@@ -185,12 +185,13 @@ class Applier {
     this.#ensure(`${folder}/work`, PRIVATE_FOLDER);
     this.#writeDerived(`${folder}/link`, names.link, FILE);
     if (lower !== undefined) this.#writeDerived(`${folder}/lower`, lower, FILE);
-    // dockerd would write it with the first child; without it, it mounts the read-only diff as an upper (overlay.go, get).
+    // dockerd writes it with the first child. Without it, it would mount the read-only diff as an upper (overlay.go,
+    // get).
     this.#writeDerived(`${folder}/committed`, '', PRIVATE_FILE);
     replaceLink(this.#overlay.link(names.link), linkTargetOf(names.cacheId));
   }
 
-  /** Writes what can be derived again from a disk: in one step, but without waiting for the disk to have it. */
+  /** Writes in one step what can be derived again from a preload disk, without waiting for it to be durable. */
   #writeDerived(path: string, content: string, mode: number): void {
     if (readTextIfThere(path) === content) return;
     this.#ensure(dirname(path), PRIVATE_FOLDER);
@@ -211,21 +212,24 @@ class Applier {
     replaceFile(file, content, { mode: FILE, durable: false });
   }
 
-  /** From here on, names lead to what was added. */
+  /** Writes repositories.json. From here on, names lead to what was added. */
   #writeReferences({ text }: Extract<Step, { do: 'write-references' }>): void {
     const path = this.#paths.repositories;
     this.#ensure(dirname(path), PRIVATE_FOLDER);
     try {
       replaceFile(path, text, { mode: PRIVATE_FILE, durable: true });
     } catch (error) {
-      // Perhaps it is in place, and only not known to be on the disk.
+      // The file may be in place although this failed, and only not be known to be durable.
       if (readTextIfThere(path) === text) this.#added = [];
       throw error;
     }
     this.#added = [];
   }
 
-  /** Half a pin does no harm: dockerd passes over one without a whole mount-id or parent (layer_store.go, loadMount). */
+  /**
+   * Writes a pin. Half of one does no harm: dockerd ignores it without a whole mount-id or parent (layer_store.go,
+   * loadMount).
+   */
   #pinLayer({ chain, name }: Extract<Step, { do: 'pin-layer' }>): void {
     this.#ensure(this.#paths.containers, FOLDER);
     const folder = this.#paths.mount(name);
@@ -249,7 +253,7 @@ class Applier {
     for (const [name, content] of metadata)
       replaceFile(`${folder}/${name}`, content, { mode: PRIVATE_FILE, durable: false });
     this.#ensure(this.#paths.images, PRIVATE_FOLDER);
-    // The user may have the image already, only its metadata being new: his file is left alone.
+    // The user may already have the image, and only its metadata is new. Then his file is left alone.
     if (present?.equals(config) !== true)
       replaceFile(this.#paths.image(id), config, {
         mode: PRIVATE_FILE,
@@ -263,12 +267,14 @@ class Applier {
     removeIfThere(this.#paths.image(id));
   }
 
-  /** The record goes first, in one step: a record without its files would be a layer that dockerd lists and cannot mount. */
+  /**
+   * Removes the record first, in one step. A record without files would be a layer that dockerd lists and cannot mount.
+   */
   #removeLayer({ chain, names }: Extract<Step, { do: 'remove-layer' }>): void {
     const record = this.#paths.layer(chain);
     const recorded = readTextIfThere(`${record}/cache-id`)?.trim() ?? '';
     const isUsers = recorded !== names.cacheId && isCacheId(recorded) && isDirectory(this.#overlay.layer(recorded));
-    // Without a whole cache-id, as a power cut leaves it, it is no layer to dockerd, and would be in the way of a pull.
+    // A power cut may leave a record without a whole cache-id. dockerd ignores it, but a pull would fail on it.
     if (isDirectory(record) && !isUsers) this.#records.remove(chain);
     this.#removeOverlay(names);
   }
@@ -277,7 +283,7 @@ class Applier {
     removeIfThere(this.#overlay.link(names.link));
     const folder = this.#overlay.layer(names.cacheId);
     if (!isDirectory(folder)) return;
-    // A dockerd that was killed while it saved an image, or built on one, leaves `merged` mounted (overlay.go, Get).
+    // If dockerd was killed while it saved an image or built on one, `merged` is still mounted (overlay.go, Get).
     this.#mounts ??= readMounts();
     const real = `${realpathSync(folder)}/`;
     for (const { path } of this.#mounts.filter((mount) => mount.path.startsWith(real)).toReversed())

@@ -18,29 +18,32 @@ import type { Step } from '../plan/steps.ts';
 
 type RecordStep = Extract<Step, { do: 'record-layer' }>;
 
-/** What begins so in layerdb/tmp is ours. */
+/** Names in layerdb/tmp that begin with this are ours. */
 const TEMP = 'docker-preloader-';
 
-/** Layers as dockerd knows them, `layerdb/`: written and removed on behalf of apply.ts, so that none is ever there by half. */
+/** Writes and removes records of layers in dockerd's `layerdb/`, so that dockerd never finds half of one. */
 export class LayerRecords {
   readonly #paths: MetadataPaths;
   readonly #ensure: (folder: string, mode: number) => void;
   #orphans: readonly string[] | undefined;
 
-  /** @param ensure makes a folder where it is not there yet */
+  /** @param ensure makes a folder that does not exist yet */
   constructor(paths: MetadataPaths, ensure: (folder: string, mode: number) => void) {
     this.#paths = paths;
     this.#ensure = ensure;
   }
 
-  /** What a run that was killed has left: perhaps what fills the data root. */
+  /** Removes what a killed run has left, which may be what fills the data root. */
   clearTemp(): void {
     for (const name of namesIn(this.#paths.layersTemp)) {
       if (name.startsWith(TEMP)) rmSync(`${this.#paths.layersTemp}/${name}`, { recursive: true, force: true });
     }
   }
 
-  /** As dockerd does: made in a folder beside, then renamed, so that no half record ever has the layer's name. */
+  /**
+   * Writes a record as dockerd does: into a folder beside, which is then renamed, so that half a record never has the
+   * layer's name.
+   */
   add(step: RecordStep): void {
     this.#ensure(this.#paths.layers, PRIVATE_FOLDER);
     this.#dropOrphans(step.chain);
@@ -54,7 +57,10 @@ export class LayerRecords {
     }
   }
 
-  /** A user's image may stand on the layer, so its record stays in place while its files are replaced. */
+  /**
+   * Replaces the files of a record one by one. The record stays in place, because a user's image may stand on the
+   * layer.
+   */
   mend({ chain, label, files, tarSplit }: RecordStep): void {
     this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
     const folder = this.#paths.layer(chain);
@@ -77,7 +83,7 @@ export class LayerRecords {
     moveTemp(tempPath, path);
   }
 
-  /** In one step: half a record would be a layer to dockerd. */
+  /** Removes a record in one step, because dockerd would take half of one for a layer. */
   remove(chain: ChainID): void {
     const temp = this.#temp(chain);
     this.#ensure(this.#paths.layersTemp, PRIVATE_FOLDER);
@@ -92,7 +98,7 @@ export class LayerRecords {
     try {
       renameSync(temp, record);
     } catch (error) {
-      // A symlink of the preloader of 2018: no layer to dockerd, but in the way.
+      // It is a symlink, as the preloader of 2018 made it. dockerd ignores it, but it is in the way.
       if (!isENOTDIR(error)) throw error;
       removeIfThere(record);
       renameSync(temp, record);
@@ -100,8 +106,9 @@ export class LayerRecords {
   }
 
   /**
-   * A dockerd that was killed while it deleted the layer finishes that when it ends, by the cache-id in the record that it
-   * has moved aside (moby, layer/filestore.go, getOrphan): the layer that is there again has the same.
+   * Removes what is left of a layer that dockerd was deleting when it was killed. It had moved the record aside, and
+   * when a dockerd next ends, it deletes the folder that the cache-id in it names (moby, layer/filestore.go,
+   * getOrphan). The layer that we have put back has the same cache-id.
    */
   #dropOrphans(chain: ChainID): void {
     this.#orphans ??= namesIn(this.#paths.layers).filter((name) => name.endsWith('-removing'));

@@ -1,4 +1,6 @@
-/** Modes that dockerd itself gives (moby, overlay2/overlay.go, layer/filestore.go, image/fs.go). */
+/**
+ * The modes that dockerd gives to its folders and files (moby, overlay2/overlay.go, layer/filestore.go, image/fs.go).
+ */
 export const FOLDER = 0o755;
 export const HOME_MODE = 0o710;
 export const LINKS_MODE = 0o700;

@@ -8,8 +8,8 @@ import type { Plan } from './make-plan.ts';
 import { fits, folders, isEnough, needOfStep, nothing, shares, sum, type Room, type Share } from './room.ts';
 
 /**
- * The images that are to be left out so that the rest has room: of those that the store has already as few as possible,
- * then as many of the others as fit, the smallest first. Each with the finding that says so.
+ * The images that are left out so that the rest has room, each with the finding that says so. Room is given first to
+ * images that the store already has, then to the others, each time to the smallest first.
  */
 export function imagesBeyond(
   { steps, wanted, offer }: Plan,
@@ -24,7 +24,7 @@ export function imagesBeyond(
     if (step.do === 'link-layer' || step.do === 'record-layer')
       layers.set(step.chain, sum(layers.get(step.chain) ?? nothing, need));
     else if (step.do === 'store-image') images.set(step.id, need);
-    // A pin goes with its layer where that is new; one for what is there already costs no image its place.
+    // A pin counts with its layer if that is new. A pin for an existing layer is not a reason to leave out an image.
     else if (step.do === 'pin-layer' && layers.has(step.chain))
       layers.set(step.chain, sum(layers.get(step.chain) ?? nothing, need));
     else used = sum(used, need);

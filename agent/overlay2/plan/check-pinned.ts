@@ -5,13 +5,13 @@ import type { Step } from './steps.ts';
 export interface PinnedOptions {
   /** Whether the steps are about to be carried out. */
   readonly willChange: boolean;
-  /** Disks as a look before this one has read them: what they have was compared then. */
+  /** Disks that an earlier look has read. Their tar-splits were compared then. */
   readonly compared: ReadonlySet<DiskContent>;
 }
 
 /**
- * Whether the tar-splits of pinned disks are what they should be, also those that the store has already. Those that are
- * about to be copied are compared then. @throws DiskFault
+ * Compares the tar-splits of pinned disks with their digests, even where the store already has a copy. Those that are
+ * about to be copied are left out, because copying compares them. @throws DiskFault
  */
 export function checkPinned(
   disks: readonly DiskContent[],

@@ -18,7 +18,7 @@ export interface ContentInput {
   readonly kept: ReadonlyMap<ChainID, NeededLayer>;
 }
 
-/** What of ours will be in the store. An image that the user has already stays his. */
+/** What of ours will be in the store. An image that the user already has stays his. */
 export function contentAfter({ store, whose, merge, wanted, images, linked, kept }: ContentInput): LedgerContent {
   const own = [...wanted.values()].filter(({ id }) => !store.images.has(id) || whose.ownImages.has(id));
   return {

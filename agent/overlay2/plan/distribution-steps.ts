@@ -8,16 +8,18 @@ import type { Ledger } from '../store/ledger.ts';
 import type { Store } from '../store/store.ts';
 import type { Step } from './steps.ts';
 
-/** dockerd keeps so many sources of a layer (moby, distribution/metadata/v2_metadata_service.go, maxMetadata). */
+/**
+ * dockerd keeps at most this many sources of a layer (moby, distribution/metadata/v2_metadata_service.go, maxMetadata).
+ */
 const MAX_SOURCES = 50;
 
-/** Layers with what each disk has of them. */
+/** Layers, each with its copies on disks. */
 export type LayerCopies = ReadonlyMap<ChainID, readonly DiskLayer[]>;
 
 export interface DistributionInput {
-  /** Layers of images that are to be there. */
+  /** Layers of the images that are to be in the store. */
   readonly wanted: LayerCopies;
-  /** All layers that stay and that a disk has. */
+  /** All layers that stay in the store and that a disk has. */
   readonly staying: LayerCopies;
   readonly removed: readonly ChainID[];
 }
@@ -25,18 +27,18 @@ export interface DistributionInput {
 export interface DistributionSteps {
   readonly add: readonly Step[];
   readonly remove: readonly Step[];
-  /** Our files that are there afterwards. */
+  /** The files in `distribution/` that are ours afterwards. */
   readonly own: ReadonlySet<string>;
 }
 
 /**
- * Where registries have the layers, so that a pull says "Already exists" instead of downloading: both maps of
- * `distribution/`, merged by union over all disks that have a layer, and with what the store has. Our files there that are
- * for no layer which stays go.
+ * The steps for both maps of `distribution/`. They say where registries have the layers, so that a pull says "Already
+ * exists" instead of downloading. The maps of all disks that have a layer are merged with those of the store. Our files
+ * for layers that do not stay are removed.
  */
 export function distributionSteps(store: Store, ledger: Ledger, input: DistributionInput): DistributionSteps {
   const { add, written } = additions(store, input.wanted, ledger.distribution);
-  // A run that was killed has removed some, perhaps.
+  // A killed run may have removed some of them.
   const ownPaths = [...ledger.distribution].filter(
     (path) => ledger.next === undefined || existsSync(join(store.paths.root, path)),
   );
@@ -65,13 +67,13 @@ function additions(
     const [layer] = copies;
     if (layer === undefined || sources.length === 0) continue;
     const path = store.paths.metadataByDiffID(layer.diffID);
-    // What cannot be read, as a power cut may leave it, is nobody's.
+    // A file that cannot be read, as after a power cut, belongs to nobody.
     const present = parseSources(readTextIfThere(path));
     const known = new Set(present.map((source) => keyOf(source)));
     const added = [...new Map(sources.map((source) => [keyOf(source), source] as const)).values()].filter(
       (source) => !known.has(keyOf(source)),
     );
-    // The newest stand last, and those are the user's.
+    // The newest are at the end, and those are the user's.
     if (added.length > 0) write(path, JSON.stringify([...added, ...present].slice(-MAX_SOURCES)), present.length === 0);
     for (const { Digest } of sources) {
       const digestPath = store.paths.diffIDByDigest(Digest);
@@ -81,16 +83,17 @@ function additions(
   return { add, written: [...written] };
 }
 
-/** Of our files there, those that are for no layer which stays. */
+/** Our files in `distribution/` for layers that do not stay. */
 function stalePaths(store: Store, ownPaths: readonly string[], { staying, removed }: DistributionInput): string[] {
   if (ownPaths.length === 0) return [];
-  // Not by what layers that go have: after a power cut their records and these files may be empty, and would stay for ever.
+  // We do not ask the layers that go: after a power cut their records may be empty, and then these files would stay for
+  // ever.
   const offered = new Set(
     [...staying.values()].flat().flatMap((layer) => filesOf(store, layer.diffID, layer.registrySources)),
   );
   const others = ownPaths.filter((path) => !offered.has(path));
   if (others.length === 0) return [];
-  // The user may have pulled such a layer since, or something of his stands on it.
+  // The user may have pulled such a layer since, or something of his may stand on it.
   const gone = new Set(removed);
   const recorded = new Set(
     [...store.layers.recorded].flatMap((chain) => {
@@ -101,7 +104,7 @@ function stalePaths(store: Store, ownPaths: readonly string[], { staying, remove
   return others.filter((path) => !recorded.has(path));
 }
 
-/** The files that are for a layer. @param sources the text of that which is named for it */
+/** The files for a layer. @param sources the content of the file that is named for it */
 function filesOf({ paths }: Store, diffID: DiffID, sources: string | undefined): string[] {
   return [paths.metadataByDiffID(diffID), ...digestsIn(sources).map((digest) => paths.diffIDByDigest(digest))].map(
     (path) => relative(paths.root, path),

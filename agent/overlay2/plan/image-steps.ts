@@ -6,14 +6,14 @@ import { readIfThere } from '../../system/files.ts';
 import type { Step } from './steps.ts';
 
 interface ImageStepOptions {
-  /** Whether what we wrote has reached the disk. */
+  /** Whether everything that we wrote has reached the disk. */
   readonly synced: boolean;
   readonly ownImages: ReadonlySet<ImageID>;
 }
 
 /**
- * Images whose configuration or metadata is missing in the store, or damaged. Metadata that the user's dockerd has changed
- * (`lastUpdated` after a `docker tag`) stays.
+ * The steps for images whose configuration or metadata is missing in the store, or damaged. Metadata that dockerd has
+ * changed for the user (`lastUpdated` after a `docker tag`) stays.
  */
 export function imageSteps(
   store: Store,
@@ -24,7 +24,8 @@ export function imageSteps(
   for (const image of images.values()) {
     const isNew = !store.images.has(image.id);
     const whole = !isNew && isWhole(store, image, synced);
-    // A disk that came later may know the step that an image of ours was built from: without that link, it is <none>.
+    // A disk that came later may know the step that an image of ours was built from. Without that link, the step is
+    // listed as <none>.
     const mayBeMissing = (name: string): boolean => isNew || !synced || (name === 'parent' && ownImages.has(image.id));
     const metadata = new Map(
       [...image.metadata].filter(([name]) => mayBeMissing(name) && isDamaged(store, image.id, name)),
@@ -47,13 +48,16 @@ function isWhole(store: Store, image: DiskImage, synced: boolean): boolean {
   return store.readImage(image.id)?.equals(image.config) === true;
 }
 
-/** What dockerd writes into imagedb/metadata (moby, image/store.go); a `lastUpdated` of another form fails `docker inspect`. */
+/**
+ * The form of what dockerd writes into imagedb/metadata (moby, image/store.go). With another `lastUpdated`, `docker
+ * inspect` fails.
+ */
 const FORMS: Readonly<Record<string, RegExp>> = {
   parent: /^sha256:[0-9a-f]{64}$/,
   lastUpdated: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/,
 };
 
-/** Missing, or what a power cut leaves: empty, zeros, or cut short. */
+/** Whether metadata is missing, or is what a power cut leaves: empty, zeros, or cut short. */
 function isDamaged(store: Store, id: ImageID, name: string): boolean {
   const content = readIfThere(`${store.paths.imageMetadata(id)}/${name}`);
   return (

@@ -4,7 +4,7 @@ import { listNames, plural } from '../../text/plural.ts';
 import { BUILD_CACHE, type NeededLayer } from './leaving-layers.ts';
 
 /**
- * That layers stay in the store without their disk, a finding for each disk, with what stands on them.
+ * Findings, one for each disk, that layers stay in the store without the disk, with what stands on them.
  * @param forget whether `unlink` was to take them out
  */
 export function keptFindings(kept: ReadonlyMap<ChainID, NeededLayer>, forget: boolean): Finding[] {
@@ -28,7 +28,7 @@ export function keptFindings(kept: ReadonlyMap<ChainID, NeededLayer>, forget: bo
 interface KeptLayers {
   readonly label: string;
   readonly layers: number;
-  /** Who stands on them. */
+  /** What stands on them, in words. */
   readonly stand: string;
   readonly hasCache: boolean;
   readonly isOnlyCache: boolean;
@@ -36,7 +36,7 @@ interface KeptLayers {
 
 const PRUNE = 'run: docker builder prune -a';
 
-/** Of a disk that is not attached, or is another now. */
+/** The message for a disk that is not attached, or has other content now. */
 function keptMessage({ label, layers, stand, hasCache, isOnlyCache }: KeptLayers): string {
   const [it, stay] = layers === 1 ? ['it', 'it stays'] : ['them', 'they stay'];
   const what = `disk ${label} no longer has ${plural(layers, 'layer')} that ${stand}; ${stay} in the store`;
@@ -44,7 +44,7 @@ function keptMessage({ label, layers, stand, hasCache, isOnlyCache }: KeptLayers
   return `${what}; for what stands there to work again, attach a disk that has ${it}, or remove and pull it${hasCache ? `; for the cache, ${PRUNE}` : ''}`;
 }
 
-/** `unlink` was to take them out. */
+/** The message if `unlink` was to take the layers out. */
 function leftMessage({ label, layers, stand, hasCache, isOnlyCache }: KeptLayers): string {
   const [it, stays] = layers === 1 ? ['it', 'stays'] : ['them', 'stay'];
   const what = `${plural(layers, 'layer')} of disk ${label} ${stays} in the store, since ${stand} ${it}`;

@@ -8,9 +8,9 @@ import { baseLower, type LinkedLayer, type LinkedLayers } from './linked-layers.
 import type { Step } from './steps.ts';
 
 /**
- * What is missing or different in the store of layers of ours. Base layers first, for each its folder in overlay2/ and then
- * its record, which makes it known to dockerd.
- * @param synced whether what we wrote has reached the disk; while not, contents are compared
+ * The steps for our layers that are missing or different in the store. Base layers come first. For each layer, its
+ * folder in overlay2/ comes before its record, which makes it known to dockerd.
+ * @param synced whether everything that we wrote has reached the disk; until then, contents are compared
  */
 export function layerSteps({ own }: LinkedLayers, store: Store, synced: boolean): Step[] {
   const layers = [...own.values()];
@@ -46,7 +46,8 @@ function recordSteps({ source, present }: LinkedLayer, store: Store, synced: boo
 function hasTarSplit({ label, tarSplit }: DiskLayer, present: OwnLayer, path: string, synced: boolean): boolean {
   if (tarSplit === undefined) return true;
   if (present.tarSplitBytes !== tarSplit.sizeBytes) return false;
-  // It may be from a time when its disk was not pinned, and what a pinned disk has there now need not be what it should have.
+  // The copy may be from a time when its disk was not pinned. The file on the disk itself need not be what was pinned
+  // either.
   if (tarSplit.digest !== undefined) return hasDigest(path, tarSplit.digest);
   return synced || isCopyOf(path, { ...tarSplit, label });
 }

@@ -5,7 +5,7 @@ import type { Whose } from './whose.ts';
 
 export interface LeavingImages {
   readonly removed: ReadonlySet<ImageID>;
-  /** Stay although no disk offers them any more, with the label of the disk that they came from. */
+  /** Images that stay although no disk offers them any more, with the label of the disk that they came from. */
   readonly kept: ReadonlyMap<ImageID, string>;
 }
 
@@ -15,19 +15,19 @@ export interface LeavingImagesInput {
   readonly wanted: ReadonlyMap<ImageID, DiskImage>;
   /** The names that each image will have. */
   readonly names: ReadonlyMap<ImageID, readonly string[]>;
-  /** The user's images whose names disks have: they get them back. */
+  /** The user's images that wait for names that disks have. They get them back. */
   readonly waiting: ReadonlySet<ImageID>;
 }
 
 /**
- * Of our images that no disk offers any more, which go and which stay: those stay that have a name of the user's or wait for
- * one, that a container was made from, or that an image was built on.
+ * Which of our images that no disk offers any more go, and which stay. An image stays if it has a name of the user's or
+ * waits for one, if a container was made from it, or if an image that stays was built on it.
  */
 export function leavingImages({ store, whose, wanted, names, waiting }: LeavingImagesInput): LeavingImages {
   const unwanted = [...whose.known.images].filter(
     ([id]) => !wanted.has(id) && store.images.has(id) && whose.ownImages.has(id),
   );
-  // The usual case, in which no container has to be read.
+  // This is the usual case, and no container has to be read in it.
   if (unwanted.length === 0) return { removed: new Set(), kept: new Map() };
   const containerTops = new Set(store.mounts.containerParents().values());
   const isUsed = (id: ImageID): boolean => {
@@ -44,8 +44,9 @@ export function leavingImages({ store, whose, wanted, names, waiting }: LeavingI
 }
 
 /**
- * Those of the images that one which stays was built on. dockerd removes none of these (moby, daemon/images/image_delete.go,
- * conflictDependentChild): `docker rmi` of the other goes on to it, and fails where it is not there.
+ * Those of the images on which an image that stays was built. dockerd does not remove them either (moby,
+ * daemon/images/image_delete.go, conflictDependentChild). When the other one is removed, `docker rmi` goes on to them,
+ * and fails if they are not there.
  */
 function parentsAmong(images: ReadonlySet<ImageID>, store: Store): ReadonlySet<ImageID> {
   const parents = new Set<ImageID>();

@@ -10,35 +10,38 @@ import type { Whose } from './whose.ts';
 export interface NeededLayer {
   /** The label of the disk that it came from. */
   readonly label: string;
-  /** Who stands on it; nobody where it is only below one that is needed, or for an image of ours that a container keeps. */
+  /**
+   * What stands on it, in words. Empty if it is only below a needed one, or is for an image of ours that a container
+   * keeps.
+   */
   readonly who: ReadonlySet<string>;
 }
 
 /** Layers of ours that no image of the disks stands on. */
 export interface LeavingLayers {
   readonly needed: ReadonlyMap<ChainID, NeededLayer>;
-  /** Each of these after all that it stands on, base first; the lowest of them first. */
+  /** Each needed layer at the end of all that it stands on, base first. The shortest stacks come first. */
   readonly stacks: readonly (readonly ChainID[])[];
-  /** The others, each before what it stands on. */
+  /** The layers that are not needed, each before what it stands on. */
   readonly removed: readonly ChainID[];
 }
 
 export interface LeavingLayersInput {
   readonly store: Store;
   readonly whose: Whose;
-  /** What images of the disks stand on. */
+  /** The layers that images of the disks stand on. */
   readonly layers: LinkedLayers;
   readonly wanted: ReadonlyMap<ImageID, DiskImage>;
   readonly images: LeavingImages;
   /** The names that each image will have. */
   readonly names: ReadonlyMap<ImageID, readonly string[]>;
-  /** The user's images whose names disks have. */
+  /** The user's images that wait for names that disks have. */
   readonly waiting: ReadonlySet<ImageID>;
 }
 
 /**
- * Which of them are needed: by any image that stays, by any container, and by a `lower` of the user's that names them, with
- * all that these stand on.
+ * Which of our layers that no image of the disks stands on are needed: by an image that stays, by a container, or by a
+ * `lower` of the user's that names them. What a needed layer stands on is needed, too.
  */
 export function leavingLayers(input: LeavingLayersInput): LeavingLayers {
   const { store, whose, layers } = input;
@@ -66,7 +69,7 @@ export function leavingLayers(input: LeavingLayersInput): LeavingLayers {
   };
 }
 
-/** Candidates that something stands on itself, with what that is. */
+/** The candidates on which something stands directly, with what that is. */
 function usersOf(
   candidates: ReadonlyMap<ChainID, unknown>,
   input: LeavingLayersInput,
@@ -78,7 +81,8 @@ function usersOf(
     if (who !== undefined) known.add(who);
     users.set(chain, known);
   };
-  // Images and containers stand on a layer's record; where that is the user's, a folder of ours beside it is of no use.
+  // Images and containers stand on a layer's record. If the record is the user's, they do not need our folder beside
+  // it.
   for (const [chain, who] of [...onImages(input), ...onContainers(store)])
     if (candidates.has(chain) && store.layers.ownership(chain) !== 'user') note(chain, who);
   const byLink = new Map([...candidates.keys()].map((chain) => [ownLayerNames(chain).link, chain] as const));
@@ -96,7 +100,8 @@ function onImages({ store, wanted, images, names, waiting }: LeavingLayersInput)
   return [...store.images]
     .filter((id) => !images.removed.has(id) && !wanted.has(id))
     .flatMap((id) => {
-      // One of ours that has lost its names stays for a container or for an image built on it, which is named.
+      // An image of ours without names stays for a container, or for an image that was built on it. Those are told
+      // instead.
       const isNamedByOthers = images.kept.has(id) && !waiting.has(id);
       const name = names.get(id)?.[0] ?? (isNamedByOthers ? undefined : `sha256:${hexOf(id).slice(0, 12)}`);
       const who = name === undefined ? undefined : `image ${name}`;
@@ -111,12 +116,12 @@ function onContainers(store: Store): Use[] {
   });
 }
 
-/** The links that folders name which are neither of these layers of ours nor our empty one, with the folders. */
+/** The links that folders other than these layers of ours and our empty one name, each with the folder. */
 export function foreignLinks(store: Store, ours: readonly ChainID[]): ReadonlyMap<string, string> {
   return store.layers.foreignLinks(new Set([...ours.map((chain) => ownLayerNames(chain).cacheId), emptyLayer.cacheId]));
 }
 
-/** As the store's records have it, nearest first; dockerd allows 125. */
+/** The layers below one, by the store's records, nearest first. dockerd allows 125. */
 function layersBelow(chain: ChainID, store: Store): ChainID[] {
   const chains: ChainID[] = [];
   for (
@@ -130,7 +135,10 @@ function layersBelow(chain: ChainID, store: Store): ChainID[] {
 
 export const BUILD_CACHE = "Docker's build cache";
 
-/** BuildKit's layers have names of 25 letters and digits (moby/buildkit, identity/randomid.go), all others 64 hex digits. */
+/**
+ * BuildKit's layers have names of 25 letters and digits (moby/buildkit, identity/randomid.go), all others 64 hex
+ * digits.
+ */
 function isBuildCache(cacheId: string): boolean {
   return /^[0-9a-z]{25}$/.test(cacheId);
 }

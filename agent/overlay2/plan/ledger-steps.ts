@@ -7,23 +7,26 @@ import type { Whose } from './whose.ts';
 
 export interface LedgerInput {
   readonly store: Store;
-  /** As it was found. */
+  /** The ledger as it was found. */
   readonly found: LedgerState;
-  /** With its references settled. */
+  /** The ledger with its references settled. */
   readonly ledger: Ledger;
   readonly whose: Whose;
   readonly merge: ReferenceMerge;
-  /** What of ours will be in the store. */
+  /** Our layers and images that will be in the store. */
   readonly content: LedgerContent;
   /** Our files in distribution/ that will be there. */
   readonly distribution: ReadonlySet<string>;
-  /** All that is to be done besides. */
+  /** All other steps. */
   readonly steps: readonly Step[];
-  /** Nothing is to be remembered: the program goes. */
+  /** Whether nothing is to be remembered, because the program goes. */
   readonly forget: boolean;
 }
 
-/** The steps within the ledger's: it says what is about to change before anything does, and what is there when all is done. */
+/**
+ * Puts the other steps between two of the ledger, which say first what is about to change, and in the end what is
+ * there.
+ */
 export function withLedger(input: LedgerInput): Step[] {
   const { steps, found } = input;
   const final = ledgerAfter(input);
@@ -52,7 +55,7 @@ function ledgerAfter({ store, whose, merge, content, distribution, steps, forget
     next: undefined,
     removed: forget ? new Map() : merge.removed,
     displaced: merge.displaced,
-    // One that is mended gets our mark.
+    // A configuration that is mended gets our mark again.
     restored: new Map([...whose.restored].filter(([id]) => content.images.has(id) && !isMended(id))),
     restoring: undefined,
     lent: new Map(
@@ -65,11 +68,15 @@ function ledgerAfter({ store, whose, merge, content, distribution, steps, forget
   };
 }
 
-/** Nothing that either the old or the new ledger knows may be forgotten if this run is killed, and the next one, too. */
+/**
+ * The ledger during the run. If this run and the next one are killed, nothing that the old or the new ledger has is
+ * forgotten.
+ */
 function ledgerDuring({ ledger, whose, merge }: LedgerInput, final: Ledger): Ledger {
   const { references, images, layers } = final;
   return {
-    // With the new times in `lent`, what the user has loaded again would look untouched to the next run.
+    // `lent` already has the new times, by which images that the user has loaded again would look untouched to the next
+    // run.
     references: new Map([...ledger.references].filter(([name]) => !merge.reclaimed.has(name))),
     ...mayBeThere(ledger),
     synced: false,

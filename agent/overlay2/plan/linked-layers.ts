@@ -5,21 +5,21 @@ import type { Offer } from '../../merge/offer.ts';
 import type { Store } from '../store/store.ts';
 import type { NamedLayer, OwnLayer } from '../store/stored-layers.ts';
 
-/** A layer of ours that is to be there. */
+/** A layer of ours that is to be in the store. */
 export interface LinkedLayer {
-  /** As the disk has it that it is linked to. */
+  /** The layer on the disk to which it is linked. */
   readonly source: DiskLayer;
-  /** What its `lower` is to be. */
+  /** What its `lower` is to contain. */
   readonly lower: string;
-  /** What is there of it now. */
+  /** What of it is in the store now. */
   readonly present: OwnLayer;
 }
 
-/** Layers that images stand on: where each comes from, and how those above name it. */
+/** Layers that images stand on: where each comes from, and how the layers above name it. */
 export interface LinkedLayers {
-  /** Those that are ours, each after what it stands on. */
+  /** Our layers, each after what it stands on. */
   readonly own: ReadonlyMap<ChainID, LinkedLayer>;
-  /** Those that a disk has, whosever is used. */
+  /** Layers that a disk has, even if the user's own is used. */
   readonly offered: ReadonlySet<ChainID>;
   readonly sharedWithUser: ReadonlySet<ChainID>;
   readonly names: ReadonlyMap<ChainID, NamedLayer>;
@@ -30,7 +30,7 @@ export const baseLower = `l/${emptyLayer.link}`;
 
 const none: LinkedLayers = { own: new Map(), offered: new Set(), sharedWithUser: new Set(), names: new Map() };
 
-/** All layers of images, of which the offer has said that they can be had. */
+/** Links all layers of images. The offer has already made sure that each layer is on a disk or is the user's. */
 export function linkLayers(images: Iterable<DiskImage>, offer: Offer, store: Store): LinkedLayers {
   const links = copyOf(none);
   for (const { chains } of images) {
@@ -41,8 +41,8 @@ export function linkLayers(images: Iterable<DiskImage>, offer: Offer, store: Sto
 }
 
 /**
- * With single layers besides, which stay in the store anyway: each is linked to a disk that has it.
- * @param stacks of each the layer, after all that it stands on, base first
+ * Adds single layers that stay in the store in any case, each linked to a disk that has it.
+ * @param stacks for each such layer: all that it stands on, base first, and the layer itself at the end
  */
 export function relinkLayers(
   layers: LinkedLayers,
@@ -80,7 +80,7 @@ function copyOf({ own, offered, sharedWithUser, names }: LinkedLayers): Links {
   };
 }
 
-/** @returns how the layer above names it */
+/** Adds a layer. @returns how the layer above names it */
 function linkLayer(
   links: Links,
   { chain, below }: { readonly chain: ChainID; readonly below: NamedLayer | undefined },
@@ -100,7 +100,7 @@ function linkLayer(
     throw new Error(`layer ${chain}: expected a disk or the user to have it, as the offer says, found nobody`);
   const present = store.layers.own(chain);
   const lower = below === undefined ? baseLower : lowerOf(below);
-  // A link that holds stays: of two disks with the layer, the one that is there already.
+  // If two disks have the layer, a link that is right for one of them stays.
   const source = copies.find(({ diffPath }) => diffPath === present.diff) ?? first;
   const name = { link: present.link, lower };
   links.own.set(chain, { source, lower, present });
@@ -112,7 +112,7 @@ function canBeHad(chain: ChainID, offer: Offer, store: Store): boolean {
   return store.layers.ownership(chain) === 'user' ? store.layers.users(chain) !== undefined : offer.layers.has(chain);
 }
 
-/** A layer of ours that stays without a disk: those above it may have one, and name it as before. */
+/** How a layer of ours is named that stays without a disk. Layers above it may have a disk, and name it as before. */
 function nameOfLost(chain: ChainID, store: Store): NamedLayer | undefined {
   if (store.layers.ownership(chain) !== 'ours') return undefined;
   const { link, lower } = store.layers.own(chain);

@@ -27,43 +27,45 @@ export interface PlanInput {
   readonly ledger: LedgerState;
   readonly disks: readonly RankedDisk[];
   readonly config: Pick<Config, 'conflicts' | 'removedImages' | 'prunedImages'>;
-  /** Nothing of ours is to be remembered: the program goes. */
+  /** Whether nothing is to be remembered, because the program goes. */
   readonly forget?: boolean;
-  /** Images of the disks that there is no room for, with what is to be said of each. */
+  /** Images of the disks for which there is no room, with the finding for each. */
   readonly beyond?: ReadonlyMap<ImageID, Finding>;
 }
 
 export interface Plan {
-  /** In the order in which they are to be done; none where the store is as it should be. */
+  /** In the order in which they are to be done. Empty if the store is as it should be. */
   readonly steps: readonly Step[];
   readonly findings: readonly Finding[];
   readonly offer: Offer;
-  /** What of ours is in the store afterwards. */
+  /** Our layers and images that are in the store afterwards. */
   readonly content: LedgerContent;
-  /** Of these, layers that stay although no disk has them, with the label of the disk that had. */
+  /** Those of these layers that stay although no disk has them, with the label of the disk that had them. */
   readonly kept: ReadonlyMap<ChainID, string>;
-  /** Layers that images of ours use but the user's store has: nothing was linked for them. */
+  /** Layers of our images that the user has himself, so that nothing is linked for them. */
   readonly sharedWithUser: ReadonlySet<ChainID>;
-  /** Layers that a pin keeps through a prune. */
+  /** Layers that a pin keeps when the user prunes. */
   readonly pinned: ReadonlySet<ChainID>;
-  /** Images of the disks that the store is to have. The others are not whole, or all their names are another's. */
+  /**
+   * Images of the disks that the store is to have. The others are not whole, or all their names belong to other images.
+   */
   readonly wanted: ReadonlyMap<ImageID, DiskImage>;
 }
 
 /**
- * What is to be done so that the store holds what the disks offer and loses nothing of the user's. Reads the store,
- * changes nothing. Each stage makes a value of those before it.
+ * What is to be done so that the store has what the disks offer and loses nothing of the user's. It reads the store and
+ * changes nothing. Each stage makes a value from those before it.
  */
 export function plan({ store, ledger: found, disks, config, forget = false, beyond = new Map() }: PlanInput): Plan {
   const { state } = found;
   const { references } = store.referenceStore;
   const ledger = settleReferences(found.ledger, references);
 
-  // What the disks offer, and whose is what of that and of what we may have left.
+  // What the disks offer, and what of that, and of what we may have left, is whose.
   const offer = offerOf(disks, { beyond, users: (chain) => hasUsersLayer(chain, store) });
   const whose = whoseIs({ store, state, ledger, offer });
 
-  // Which image each name is to have.
+  // Which image each name will have.
   const merge = mergeReferences({
     store: references,
     ledger,
@@ -77,7 +79,7 @@ export function plan({ store, ledger: found, disks, config, forget = false, beyo
   const namesOf = namesByImage(names);
   const waiting = new Set(merge.displaced.values());
 
-  // What of the disks is to be there.
+  // What the store is to have from the disks.
   const wanted = wantedImages({ store, offer, names, ownImages: whose.ownImages });
   const layers = linkLayers(wanted.values(), offer, store);
 
@@ -120,7 +122,7 @@ export function plan({ store, ledger: found, disks, config, forget = false, beyo
   };
 }
 
-/** Whether a layer of the user's is whole; undefined where he has none. */
+/** Whether the user's own layer is whole. Undefined if he has none. */
 function hasUsersLayer(chain: ChainID, { layers }: Store): boolean | undefined {
   return layers.ownership(chain) === 'user' ? layers.users(chain) !== undefined : undefined;
 }
@@ -132,7 +134,7 @@ function namesByImage(names: ReadonlyMap<string, ImageID | undefined>): Readonly
   );
 }
 
-/** What each disk has of the layers. */
+/** The copies of each layer on disks. */
 function copiesOf({ offered }: LinkedLayers, offer: Offer): LayerCopies {
   return new Map([...offered].map((chain) => [chain, offer.layers.get(chain) ?? []]));
 }

@@ -4,14 +4,14 @@ import { plan, type Plan, type PlanInput } from './make-plan.ts';
 import { fits, needOf, roomIn } from './room.ts';
 
 export interface Planned {
-  /** As it was read for the plan. */
+  /** The store as it was read for the plan. */
   readonly store: Store;
   readonly planned: Plan;
 }
 
 /**
- * A plan for the store as it is now, for which there is room in the data root.
- * @throws PreloaderError STORE_INVALID where the store cannot be read: of a disk, that is a DiskFault
+ * A plan for the store as it is now, which fits into the room in the data root.
+ * @throws PreloaderError STORE_INVALID if the store cannot be read; DiskFault if a disk cannot
  */
 export async function planWithRoom(
   dataRoot: string,

@@ -7,11 +7,11 @@ import type { Step } from './steps.ts';
 
 export interface Removed {
   readonly images: ReadonlySet<ImageID>;
-  /** Each before what it stands on. */
+  /** Each layer before what it stands on. */
   readonly layers: readonly ChainID[];
 }
 
-/** Takes out what goes, and the empty layer with the last of ours. @param content what of ours stays */
+/** The steps that remove what goes, and with our last layer the empty one. @param content what of ours stays */
 export function removalSteps({ images, layers }: Removed, store: Store, content: LedgerContent): Step[] {
   const isEmptyLayerUseless =
     content.layers.size === 0 &&

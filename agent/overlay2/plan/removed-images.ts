@@ -6,7 +6,8 @@ import type { Store } from '../store/store.ts';
 import type { Plan } from './make-plan.ts';
 
 /**
- * Images of the disks that dockerd had and has no more, with a finding for each disk: what was removed is not merely late.
+ * Images of the disks that dockerd had and has lost since, with a finding for each disk. The user is to know that they
+ * were removed, and are not merely late.
  * @param had images that dockerd is known to have had, beside those that the ledger names
  */
 export function removedImages(

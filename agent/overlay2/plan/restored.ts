@@ -2,18 +2,18 @@ import type { ImageID } from '../../docker/ids.ts';
 import type { Store } from '../store/store.ts';
 import type { Ledger } from '../store/ledger.ts';
 
-/** An image that is to be there again is there within this time of what the ledger says of it, or dockerd had no answer. */
+/** dockerd loads an image within this time after the ledger says that it is to, or does not answer at all. */
 const LOAD_MS = 60_000;
-/** A file's time is that of the kernel's last tick. */
+/** A file's time is that of the kernel's last tick, which may be before the time that we have noted. */
 const TICK_MS = 20;
 
 /**
- * Whether dockerd has the image from us, after a prune: it has written the configuration then, as for any load, so the time
- * of our mark is gone, and the ledger has the one that it has instead. Any later load or pull gives it another (moby,
- * image/fs.go, Set), and the image is the user's.
+ * Whether we have had dockerd load the image after a prune. dockerd wrote the configuration then, as for any load, so
+ * that our mark is gone. The ledger has the file's new time instead. If the user loads or pulls the image later, the
+ * file gets another time (moby, image/fs.go, Set), and the image is his.
  *
- * Where we were killed before the ledger had that time, names tell: the load gives none, and we give them once the time is
- * noted. Whoever has named the image was the user, and it is his.
+ * If we were killed before the ledger had that time, the names tell. Our load gives none, and we give them only when
+ * the time is noted. So if the image has a name, the user has given it, and the image is his.
  */
 export function isRestored(id: ImageID, store: Store, { restored, restoring }: Ledger): boolean {
   const time = store.imageTime(id);

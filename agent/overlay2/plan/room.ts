@@ -4,36 +4,37 @@ import { existingPart } from '../../system/files.ts';
 import type { Ledger } from '../store/ledger.ts';
 import type { Step } from './steps.ts';
 
-/** What steps write, or what a filesystem has left for them. */
+/** What steps need, or what a filesystem has left for them. */
 export interface Room {
   readonly bytes: number;
   readonly inodes: number;
-  /** Of what steps write, what they write to overlay2/; of what is left, what that has where it is a filesystem of its own. */
+  /** The part for overlay2/. Of the room that is left, only if overlay2/ is a filesystem of its own. */
   readonly layers?: Omit<Room, 'layers'> | undefined;
 }
 
-/** ext4, xfs and btrfs have blocks of this size, or smaller ones. */
+/** ext4, xfs and btrfs have blocks of this size or smaller. */
 const BLOCK_BYTES = 4096;
-/** For an inode, and its name in a folder. */
+/** For an inode and its name in a folder. */
 const ENTRY_BYTES = 512;
-/** Of an entry in the ledger or in its part that says what will be: two digests, or a name and one. */
+/** For an entry in the ledger, or in its part that says what will be: two digests, or a name and a digest. */
 const LEDGER_ENTRY_BYTES = 256;
 /**
- * dockerd writes databases before it listens, and containers write, too: half of this is left to them. Of the other, ext4
- * lets nobody have anything, root neither, and counts it as free (fs/ext4/super.c, ext4_calculate_resv_clusters: 2 % of
- * the blocks, 4096 at most). Of a small filesystem, an eighth.
+ * dockerd writes databases before it listens, and containers write, too. Half of this is left to them. The other half
+ * is what ext4 counts as free but gives to nobody, not even root (fs/ext4/super.c, ext4_calculate_resv_clusters: 2 % of
+ * the blocks, 4096 at most). On a small filesystem it is an eighth.
  */
 const RESERVE_BYTES = 32 * 1024 * 1024;
 const RESERVE_SHARE = 1 / 8;
 const RESERVE_INODES = 512;
 
 export const nothing: Room = { bytes: 0, inodes: 0 };
-/** The folders that a first run makes, ours among them. */
+/** For the folders that a first run makes, ours among them. */
 export const folders: Room = { bytes: 24 * (BLOCK_BYTES + ENTRY_BYTES), inodes: 24 };
 
 /**
- * How much may be written to the data root's filesystem so that dockerd still starts on it, and to that of overlay2/, where
- * dockerd tries its overlay. Blocks that ext4 keeps for root count as free: dockerd is root.
+ * How much may be written to the filesystems of the data root and of overlay2/ so that dockerd still starts. On the
+ * second one, it tries whether it can mount an overlay. Blocks that ext4 keeps for root count as free, because dockerd
+ * is root.
  */
 export function roomIn(dataRoot: string): Room {
   const [all, layers] = [existingPart(dataRoot), existingPart(join(dataRoot, 'overlay2'))];
@@ -43,14 +44,15 @@ export function roomIn(dataRoot: string): Room {
 function roomOf(path: string): Room {
   const { bsize, blocks, bfree, files, ffree } = statfsSync(path);
   const reserve = Math.min(RESERVE_BYTES, blocks * bsize * RESERVE_SHARE);
-  // A tmpfs without limits has no blocks (mm/shmem.c, shmem_statfs); btrfs makes inodes as it needs them, and says that it has none.
+  // A tmpfs without limits says that it has no blocks (mm/shmem.c, shmem_statfs). btrfs makes inodes as it needs them,
+  // and says that it has none.
   return {
     bytes: blocks === 0 ? Number.POSITIVE_INFINITY : bfree * bsize - reserve,
     inodes: files === 0 ? Number.POSITIVE_INFINITY : ffree - RESERVE_INODES,
   };
 }
 
-/** What the steps write, rounded up; what others of them remove is not counted, since it goes last. */
+/** What the steps write, rounded up. What they remove is not subtracted, because that is done last. */
 export function needOf(steps: readonly Step[]): Room {
   return steps.map(needOfStep).reduce(sum, folders);
 }
@@ -59,14 +61,14 @@ export function fits(need: Room, room: Room): boolean {
   return shares(need, room).every(isEnough);
 }
 
-/** What a need is on one filesystem of a store, and what that has. */
+/** What is needed on one filesystem of a store, and what it has. */
 export interface Share {
   readonly folder: '' | 'overlay2';
   readonly need: Room;
   readonly room: Room;
 }
 
-/** A need by filesystems. */
+/** A need, divided by filesystems. */
 export function shares(need: Room, room: Room): readonly Share[] {
   const { layers = nothing } = need;
   if (room.layers === undefined) return [{ folder: '', need, room }];
@@ -80,7 +82,7 @@ export function isEnough({ need, room }: Share): boolean {
   return need.bytes <= room.bytes && need.inodes <= room.inodes;
 }
 
-/** Both together. */
+/** The sum of two. */
 export function sum(a: Room, b: Room): Room {
   const add = (left: Room, right: Room): Room => ({
     bytes: left.bytes + right.bytes,
@@ -89,7 +91,7 @@ export function sum(a: Room, b: Room): Room {
   return { ...add(a, b), layers: add(a.layers ?? nothing, b.layers ?? nothing) };
 }
 
-/** What one step writes. */
+/** What one step needs. */
 export function needOfStep(step: Step): Room {
   const need = needOfFiles(step);
   return step.do === 'make-empty-layer' || step.do === 'link-layer' ? { ...need, layers: need } : need;
@@ -98,15 +100,17 @@ export function needOfStep(step: Step): Room {
 function needOfFiles(step: Step): Room {
   switch (step.do) {
     case 'make-empty-layer':
-      // overlay2, l, its folder, diff, work; link, and the symlink in l.
+      // The folders overlay2, l, its own, diff and work; the file link, and the symlink in l.
       return ofFiles(
         Array.from({ length: 7 }, () => BLOCK_BYTES),
         1,
       );
     case 'link-layer':
-      // One file after the other is replaced, of a disk that has another label now: that is not more than before.
+      // Only the label of the disk has changed. Files are replaced one after the other, so that no more is needed than
+      // before.
       if (step.replaces) return nothing;
-      // Its folder, work, diff, link, lower, and the symlink in l: paths of more than 59 bytes take a block.
+      // Its folder, work, diff, link, lower, and the symlink in l. A symlink to a path of more than 59 bytes takes a
+      // block.
       return ofFiles(
         [BLOCK_BYTES, BLOCK_BYTES, step.diffPath.length, step.names.link.length, step.lower.length, BLOCK_BYTES],
         1,
@@ -141,7 +145,7 @@ function needOfFiles(step: Step): Room {
   }
 }
 
-/** @param empty how many files of no bytes there are besides */
+/** What files need. @param empty the number of further files without content */
 function ofFiles(sizes: readonly number[], empty = 0): Room {
   const inodes = sizes.length + empty;
   return {

@@ -3,7 +3,7 @@ import type { ChainID, ImageID } from '../../docker/ids.ts';
 import type { OwnLayerNames } from '../../docker/layer-folders.ts';
 import type { Ledger } from '../store/ledger.ts';
 
-/** One change to the store. A plan is a list of these; apply.ts is the only place that carries them out. */
+/** One change to the store. A plan is a list of these, and only apply/apply-steps.ts carries them out. */
 export type Step =
   | { readonly do: 'make-empty-layer' }
   | {
@@ -13,7 +13,7 @@ export type Step =
       readonly diffPath: string;
       readonly lower: string;
       readonly label: string;
-      /** Its folder is whole, and only leads elsewhere. */ readonly replaces: boolean;
+      /** Whether its folder is whole, and only leads elsewhere. */ readonly replaces: boolean;
     }
   | {
       readonly do: 'record-layer';
@@ -22,17 +22,17 @@ export type Step =
       /** Files of layerdb/sha256/<chain> by name. */
       readonly files: ReadonlyMap<string, string>;
       readonly tarSplit: TarSplit | undefined;
-      /** The folder is there, under a user's image perhaps: replace its files one by one. */
+      /** Whether the folder exists, so that its files are replaced one by one: a user's image may stand on it. */
       readonly mend: boolean;
     }
-  /** Its layer stays when no image stands on it any more. */
+  /** Makes dockerd keep the layer when no image stands on it any more. */
   | { readonly do: 'pin-layer'; readonly chain: ChainID; readonly name: string }
   | { readonly do: 'unpin-layer'; readonly chain: ChainID; readonly name: string }
   | {
       readonly do: 'store-image';
       readonly id: ImageID;
       readonly label: string;
-      /** Not the user's, whose file is mended only. */ readonly own: boolean;
+      /** Whether the image is ours. A file of the user's is only mended. */ readonly own: boolean;
       readonly config: Buffer;
       readonly metadata: ReadonlyMap<string, Buffer>;
     }

@@ -6,15 +6,15 @@ import type { Store } from '../store/store.ts';
 export interface WantedInput {
   readonly store: Store;
   readonly offer: Offer;
-  /** Names as they will be, with their images. */
+  /** All names as they will be, with their images. */
   readonly names: ReadonlyMap<string, ImageID | undefined>;
   readonly ownImages: ReadonlySet<ImageID>;
 }
 
 /**
- * Images to have in the store: those with a reference that is ours or that the store has, those that no disk has a name
- * for and that nothing was built on, and the steps of classic builds that lead to any of them. One whose tags all went to
- * others, or a step without what was built on it, would be listed as <none>.
+ * Images of the disks that the store is to have: those that will have a name, those for which no disk has a name and on
+ * which nothing was built, and the steps of classic builds that lead to any of these. An image whose tags all went to
+ * others, or a step without the image that was built on it, would be listed as <none>.
  */
 export function wantedImages({ store, offer, names, ownImages }: WantedInput): ReadonlyMap<ImageID, DiskImage> {
   const parentOf = ({ id, metadata }: DiskImage): ImageID | undefined =>

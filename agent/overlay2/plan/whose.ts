@@ -4,31 +4,34 @@ import { mayBeThere, type Ledger, type LedgerContent, type LedgerState } from '.
 import type { Store } from '../store/store.ts';
 import { restoredNow } from './restored.ts';
 
-/** Whose is what in a store: what the user has touched since we put it there is his. */
+/** What in a store is whose. What the user has touched since we put it there is his. */
 export interface Whose {
-  /** What of ours may be there, with the labels of its disks: by the ledger, or by the store where that is lost. */
+  /** What of ours may be there, with the labels of its disks: by the ledger, or by the store if the ledger is lost. */
   readonly known: Pick<LedgerContent, 'images' | 'layers'>;
-  /** Images that are there by us alone. Where no disk has one any more, it goes. */
+  /** Images that only we have put there. They go when no disk has them any more. */
   readonly ownImages: ReadonlySet<ImageID>;
-  /** Images of which a name that is as we left it is still ours: our own, and those that the user has not loaded since. */
+  /**
+   * Images whose names are still ours where they are as we left them: our own, and those that the user has not loaded
+   * since.
+   */
   readonly untouchedImages: ReadonlySet<ImageID>;
-  /** Known layers of which anything of ours is left, if only a folder without a record. It may be taken away. */
+  /** Known layers of which something of ours is left, be it only a folder without a record. It may be removed. */
   readonly ownLayers: ReadonlySet<ChainID>;
   /** Layers that may have a pin of an earlier run. */
   readonly mayBePinned: readonly ChainID[];
-  /** Images that dockerd has loaded for us after a prune, with the times of their configurations. */
+  /** Images that we have had dockerd load after a prune, with the times of their configurations. */
   readonly restored: ReadonlyMap<ImageID, number>;
 }
 
 export interface WhoseInput {
   readonly store: Store;
   readonly state: LedgerState['state'];
-  /** With its references settled. */
+  /** The ledger with its references settled. */
   readonly ledger: Ledger;
   readonly offer: Offer;
 }
 
-/** Tells whose is what, of all that the disks offer and that we may have left. */
+/** Tells what is whose, of all that the disks offer and that we may have left. */
 export function whoseIs(input: WhoseInput): Whose {
   const { store, state, ledger, offer } = input;
   const noted = mayBeThere(ledger);
@@ -37,7 +40,8 @@ export function whoseIs(input: WhoseInput): Whose {
   const isOwn = (id: ImageID): boolean => {
     if (store.isOwnImage(id) || restored.has(id)) return true;
     const top = (offer.images.get(id) ?? store.imageConfig(id))?.chains.at(-1);
-    // What is whole without our mark, dockerd has written; without its file only the ledger and the layers can tell.
+    // A whole configuration without our mark was written by dockerd. If there is none, only the ledger and the layers
+    // can tell.
     return (
       (noted.images.has(id) || (top !== undefined && store.layers.ownership(top) === 'ours')) &&
       !store.hasWholeImage(id)
@@ -60,7 +64,9 @@ export function whoseIs(input: WhoseInput): Whose {
   };
 }
 
-/** Images under names that may be ours: they are as we left them, or as a disk has them where nobody knows what we left. */
+/**
+ * Images under names that may be ours: those that are as we left them, or those that a disk has if the ledger is lost.
+ */
 function namedByUs({ store, state, ledger, offer }: WhoseInput): ImageID[] {
   const { references } = store.referenceStore;
   const names = state === 'read' ? ledger.references.keys() : offer.references.keys();
@@ -71,8 +77,8 @@ function namedByUs({ store, state, ledger, offer }: WhoseInput): ImageID[] {
 }
 
 /**
- * With the ledger lost, our layers are found by their cache-id, and our images by their mark. Which names were ours cannot
- * be known, so they stay.
+ * What of ours is there if the ledger is lost: our layers are found by their cache-id, and our images by their mark.
+ * Which names were ours cannot be known, so they stay.
  */
 function contentByStore(store: Store, offer: Offer): Whose['known'] {
   const layers = new Map(
@@ -97,7 +103,9 @@ function labelOfImage(id: ImageID, store: Store, offer: Offer, layers: ReadonlyM
   return offer.images.get(id)?.label ?? (top === undefined ? undefined : layers.get(top)) ?? '';
 }
 
-/** The label of the disk that a layer of ours was linked to: the folder that it is mounted on. */
+/**
+ * The label of the disk to which a layer of ours was linked. It is the name of the folder on which the disk is mounted.
+ */
 function labelInLink(diff: string | undefined): string | undefined {
   return /\/([^/]+)\/overlay2\/[^/]+\/diff$/.exec(diff ?? '')?.[1];
 }

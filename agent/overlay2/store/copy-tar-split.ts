@@ -4,9 +4,9 @@ import { newSha256 } from '../../system/digest.ts';
 import { PIECE_BYTES, readPiece, writeAll } from '../../system/files.ts';
 
 /**
- * Copies a layer's tar-split from its disk to a new file, or over one that is there. What is copied is what was compared:
- * of a pinned disk, its digest is taken on the way.
- * @throws DiskFault where the disk's file cannot be read, or is not what it should be; system errors of the target
+ * Copies a layer's tar-split from its disk to a new file, or over an existing one. If the disk is pinned, the digest is
+ * taken while copying, so that the bytes that are compared are those that are copied.
+ * @throws DiskFault if the disk's file cannot be read, or is not what it should be; system errors of the target
  */
 export function copyTarSplit(source: LabelledTarSplit, target: string, mode: number): void {
   const fd = openSync(target, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW, mode);
@@ -18,8 +18,8 @@ export function copyTarSplit(source: LabelledTarSplit, target: string, mode: num
 }
 
 /**
- * Whether a file of the store is what `copyTarSplit` would make of it.
- * @throws DiskFault where the disk's file cannot be read; system errors of the store's
+ * Whether a file of the store is what `copyTarSplit` would write.
+ * @throws DiskFault if the disk's file cannot be read; system errors of the store's file
  */
 export function isCopyOf(path: string, source: LabelledTarSplit): boolean {
   const fd = openSync(path, constants.O_RDONLY);
@@ -38,7 +38,7 @@ export function isCopyOf(path: string, source: LabelledTarSplit): boolean {
   }
 }
 
-/** What files of the store were found to have, and how they were then: a daemon looks again and again. */
+/** Digests of files of the store, with their state at that time, because a daemon looks again and again. */
 const compared = new Map<string, { readonly digest: string; readonly as: string }>();
 
 /** Whether a file of the store has the content that a pinned tar-split must have. @throws system errors */

@@ -7,38 +7,40 @@ import { ensureFolder, isDirectory, readTextIfThere, removeIfThere, replaceFile 
 import { checkShape, flag, listOf, matching, number, objectOf, optional, recordOf, text } from '../../text/shape.ts';
 
 /**
- * major.minor. Since 2.0 `references` holds no name of the user's that stands on an image he has lent, and a store may have
- * pins. An older program would take such names for ours, and pins for containers, so it is to leave a store with this
- * ledger alone.
+ * major.minor. Since 2.0, `references` has no names of the user's on images that he has lent, and a store may have
+ * pins. An older program would take such names for ours, and pins for containers. The major version makes it leave such
+ * a store alone.
  */
 export const LEDGER_VERSION = '2.0';
 
 interface ContentDocument {
-  /** Reference to image, as we left them in repositories.json. */
+  /** The image of each of our references, as we left them in repositories.json. */
   readonly references: Readonly<Record<string, string>>;
-  /** Image to the label of its disk. */
+  /** The label of each image's disk. */
   readonly images: Readonly<Record<string, string>>;
-  /** Layer to the label of its disk. */
+  /** The label of each layer's disk. */
   readonly layers: Readonly<Record<string, string>>;
 }
 
 interface LedgerDocument extends ContentDocument {
   readonly formatVersion: string;
-  /** Whether all that was written has reached the disk; while not, contents are compared and not only sizes. */
+  /** Whether everything that we wrote has reached the disk. Until then, contents are compared and not only sizes. */
   readonly synced: boolean;
-  /** There while changes are under way: what will be, beside what was. */
+  /** While changes are under way: what will be there, beside what was there. */
   readonly next?: ContentDocument;
-  /** Tags that the user removed, with the image they had, under `removedImages: respect`. */
+  /** Under `removedImages: respect`: names that the user removed, with their images. */
   readonly removed?: Readonly<Record<string, string>>;
-  /** The user's image under a tag that a disk has taken, under `conflicts: disk`: it gets the tag back. */
+  /** Under `conflicts: disk`: names that disks have taken, with the user's images that get them back. */
   readonly displaced?: Readonly<Record<string, string>>;
-  /** The user's images that tags of ours name, with the time of modification of their configuration, in milliseconds. */
+  /**
+   * The user's images that have names of ours, with the time of modification of their configuration, in milliseconds.
+   */
   readonly lent?: Readonly<Record<string, number>>;
-  /** Images that we have had dockerd load after a prune, with the same time. */
+  /** Images that we have had dockerd load after a prune, with that time. */
   readonly restored?: Readonly<Record<string, number>>;
-  /** While dockerd is to load some: since when, in milliseconds since 1970. */
+  /** While dockerd is to load images: which, and since when, in milliseconds since 1970. */
   readonly restoring?: { readonly since: number; readonly images: readonly string[] };
-  /** Files in distribution/ that we wrote whole. */
+  /** Files in distribution/ in which everything is ours. */
   readonly distribution?: readonly string[];
 }
 
@@ -57,14 +59,14 @@ const shape = objectOf({
   distribution: optional(listOf(text)),
 });
 
-/** What of ours is in the store, or is about to be. */
+/** Our references, images and layers that are in the store, or are about to be. */
 export interface LedgerContent {
   readonly references: ReadonlyMap<string, ImageID>;
   readonly images: ReadonlyMap<ImageID, string>;
   readonly layers: ReadonlyMap<ChainID, string>;
 }
 
-/** Our record in the data root of what we put into the store last time. */
+/** Our record in the data root of what we last put into the store. */
 export interface Ledger extends LedgerContent {
   readonly synced: boolean;
   readonly next: LedgerContent | undefined;
@@ -101,7 +103,7 @@ function ledgerPath(dataRoot: string): string {
   return join(ledgerFolder(dataRoot), 'ledger.json');
 }
 
-/** Whether anything of ours may be in the store. */
+/** Whether there is a ledger, so that something of ours may be in the store. */
 export function hasLedger(dataRoot: string): boolean {
   return existsSync(ledgerPath(dataRoot));
 }
@@ -111,7 +113,7 @@ export type LedgerState =
   | { readonly state: 'invalid'; readonly ledger: Ledger; readonly cause: unknown };
 
 /**
- * Reads the ledger. One that is lost or damaged is taken as empty: the store itself tells which layers are ours.
+ * Reads the ledger. A lost or damaged one counts as empty, and the store itself tells which layers are ours.
  * @throws PreloaderError LEDGER_NEWER
  */
 export function readLedger(dataRoot: string): LedgerState {
@@ -156,7 +158,10 @@ export function readLedger(dataRoot: string): LedgerState {
   }
 }
 
-/** Format 1 counted every name of a lent image as ours. Which of them were the user's it does not say: all are, now. */
+/**
+ * Lent images. Format 1 counted every name of such an image as ours, and does not say which were the user's. So all are
+ * his now.
+ */
 function lentIn({ formatVersion, lent = {} }: LedgerDocument): Map<ImageID, number> {
   return formatVersion.startsWith('1.') ? new Map() : new Map(Object.entries(lent) as [ImageID, number][]);
 }
@@ -170,8 +175,9 @@ function toMap<Key extends string, Value extends string>(record: Readonly<Record
 }
 
 /**
- * Replaces the ledger, durably. Where it only says that all is done, the one before may come back after a power cut: the
- * next run then settles by the store what was under way. @throws system errors
+ * Replaces the ledger durably. With `content`, the old one may come back after a power cut. That is enough for a ledger
+ * that only says that all is done, because the next run then asks the store how far this one came.
+ * @throws system errors
  */
 export function writeLedger(dataRoot: string, ledger: Ledger, durable: true | 'content' = true): void {
   ensureFolder(ledgerFolder(dataRoot), 0o700);
@@ -179,13 +185,13 @@ export function writeLedger(dataRoot: string, ledger: Ledger, durable: true | 'c
   replaceFile(ledgerPath(dataRoot), serialiseLedger(ledger), { mode: 0o600, durable });
 }
 
-/** Removes the ledger, where there is one. @throws system errors */
+/** Removes the ledger, if there is one. @throws system errors */
 export function removeLedger(dataRoot: string): void {
   clearFolder(ledgerPath(dataRoot));
   removeIfThere(ledgerPath(dataRoot));
 }
 
-/** A folder where the ledger belongs cannot be replaced by a rename, and would be in the way at each boot. */
+/** Removes a folder in the ledger's place. A rename cannot replace it, and it would be in the way at each boot. */
 function clearFolder(path: string): void {
   if (isDirectory(path)) rmSync(path, { recursive: true });
 }
@@ -214,8 +220,9 @@ export function serialiseLedger(ledger: Ledger): string {
 }
 
 /**
- * The ledger with its references as they are after a run that was killed, between the old and the new ones: the store
- * tells how far it came. A reference that the run was to remove, or had yet to add, is not one that the user removed.
+ * The ledger with its references as a killed run has left them, which is between the old and the new ones. The store
+ * tells how far the run came. A reference that it was to remove, or had not yet added, does not count as removed by the
+ * user.
  */
 export function settleReferences(ledger: Ledger, store: ReadonlyMap<string, ImageID>): Ledger {
   const { references: old, next } = ledger;
@@ -229,7 +236,7 @@ export function settleReferences(ledger: Ledger, store: ReadonlyMap<string, Imag
   return { ...ledger, references };
 }
 
-/** What of ours may be in the store: a run that was killed may have left what was there before, or what it was to add. */
+/** What of ours may be in the store. A killed run may have left what was there before, and what it was to add. */
 export function mayBeThere({ images, layers, next }: Ledger): Pick<LedgerContent, 'images' | 'layers'> {
   return {
     images: new Map([...(next?.images ?? []), ...images]),

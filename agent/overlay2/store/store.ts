@@ -9,8 +9,8 @@ import { StoredLayers } from './stored-layers.ts';
 import { StoredMounts } from './stored-mounts.ts';
 
 /**
- * dockerd's store in a data root, as it is on the disk while dockerd does not run. Folders are listed once; the rest is
- * read when it is asked for: a store with thousands of the user's layers costs a listing and not a reading.
+ * dockerd's store in a data root, as it is on the disk while dockerd does not run. Folders are listed once. The rest is
+ * read when it is needed, so that thousands of layers of the user's are listed and not read.
  */
 export class Store {
   readonly dataRoot: string;
@@ -21,7 +21,7 @@ export class Store {
   readonly layers: StoredLayers;
   readonly #configs = new Map<ImageID, ImageConfig | undefined>();
 
-  /** @throws PreloaderError STORE_INVALID where dockerd's own metadata cannot be read */
+  /** @throws PreloaderError STORE_INVALID if dockerd's own metadata cannot be read */
   constructor(dataRoot: string) {
     this.dataRoot = dataRoot;
     this.paths = metadataPaths(dataRoot);
@@ -40,7 +40,7 @@ export class Store {
     this.images = new Set(namesIn(this.paths.images).flatMap((name) => asImageID(`sha256:${name}`) ?? []));
   }
 
-  /** An image's layers, or undefined where its configuration is not there or not valid. */
+  /** An image's layers, or undefined if its configuration is missing or not valid. */
   imageConfig(id: ImageID): ImageConfig | undefined {
     if (this.#configs.has(id)) return this.#configs.get(id);
     const config = this.#readImageConfig(id);
@@ -57,12 +57,12 @@ export class Store {
     }
   }
 
-  /** What a classic build made the image from, as the store has it. */
+  /** The image from which a classic build made this one, as the store has it. */
   imageParent(id: ImageID): ImageID | undefined {
     return asImageID(readTextIfThere(`${this.paths.imageMetadata(id)}/parent`));
   }
 
-  /** When dockerd, or we, wrote an image's configuration, in milliseconds since 1970. */
+  /** When dockerd or we wrote an image's configuration, in milliseconds since 1970. */
   imageTime(id: ImageID): number | undefined {
     return lstatSync(this.paths.image(id), { throwIfNoEntry: false })?.mtimeMs;
   }
@@ -72,7 +72,7 @@ export class Store {
     return this.imageTime(id) === OWN_IMAGE_SEC * 1000;
   }
 
-  /** Whether an image's configuration is there as its ID says. */
+  /** Whether an image's configuration is there and has the digest that is its ID. */
   hasWholeImage(id: ImageID): boolean {
     try {
       const bytes = this.readImage(id);

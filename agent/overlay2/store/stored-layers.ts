@@ -14,32 +14,33 @@ import {
 import { foldersIn, isDirectory, linkTarget, namesIn, readTextIfThere } from '../../system/files.ts';
 import type { StoredMounts } from './stored-mounts.ts';
 
-/** How a layer of ours lies in the store now; each part may be missing or damaged. */
+/** A layer of ours as it is in the store now. Each part may be missing or damaged. */
 export interface OwnLayer extends OwnLayerNames {
-  /** Where `diff` points to. */
+  /** Where `diff` points. */
   readonly diff: string | undefined;
   readonly linkFile: string | undefined;
   readonly lower: string | undefined;
   readonly committed: boolean;
-  /** Where `l/<link>` points to. */
+  /** Where `l/<link>` points. */
   readonly linkTarget: string | undefined;
-  /** Files of layerdb/sha256/<chain>, without the tar-split; undefined where there is no such folder. */
+  /** The files of layerdb/sha256/<chain> without the tar-split. Undefined if there is no such folder. */
   readonly record: ReadonlyMap<string, string> | undefined;
   readonly tarSplitBytes: number | undefined;
 }
 
-/** How a layer is named by those above it. */
+/** How the layers above name a layer. */
 export interface NamedLayer {
   readonly link: string;
   readonly lower: string | undefined;
 }
 
-/** Whose a layer in the store is: its cache-id tells, and not a record that could be wrong. */
+/** Whose a layer in the store is. Its cache-id tells that, and not a record of ours, which could be wrong. */
 export type Ownership = 'none' | 'ours' | 'user';
 
 /**
- * What dockerd names the folders of layers and containers by, before it records them (moby, layer/layer_store.go, registerWithDescriptor
- * and initMount). Killed in between, it leaves such a folder for ever and knows nothing of it. BuildKit's have other names.
+ * The names that dockerd gives to folders of layers and containers before it records them (moby, layer/layer_store.go,
+ * registerWithDescriptor and initMount). If it is killed in between, such a folder stays for ever, and dockerd does not
+ * know of it. BuildKit's folders have other names.
  */
 const DOCKERD_FOLDER = /^[0-9a-f]{64}(-init)?$/;
 
@@ -53,11 +54,11 @@ export class StoredLayers {
   #recorded: ReadonlySet<ChainID> | undefined;
   #folders: ReadonlySet<string> | undefined;
   readonly #ownership = new Map<ChainID, Ownership>();
-  /** As records have them; undefined where there is none. */
+  /** The cache-ids in the layers' records. Undefined if a record has none. */
   readonly #cacheIds = new Map<ChainID, string | undefined>();
   readonly #users = new Map<ChainID, NamedLayer | undefined>();
   #recordedFolders: ReadonlySet<string> | undefined;
-  /** What the `lower` of a folder names. */
+  /** The links that the `lower` of each folder names. */
   readonly #links = new Map<string, readonly string[]>();
 
   constructor(dataRoot: string, paths: MetadataPaths, mounts: StoredMounts) {
@@ -66,13 +67,19 @@ export class StoredLayers {
     this.#mounts = mounts;
   }
 
-  /** Layers that have a folder in layerdb: dockerd passes over symlinks there, which the preloader of 2018 made (layer/filestore.go, List). */
+  /**
+   * Layers that have a folder in layerdb. The preloader of 2018 made symlinks there, which dockerd ignores
+   * (layer/filestore.go, List).
+   */
   get recorded(): ReadonlySet<ChainID> {
     this.#recorded ??= new Set(foldersIn(this.#paths.layers).flatMap((name) => asChainID(`sha256:${name}`) ?? []));
     return this.#recorded;
   }
 
-  /** Whether a layer has a folder in layerdb; of a few, each is asked for, since a listing costs time for each layer of the user's. */
+  /**
+   * Whether a layer has a folder in layerdb. For a few layers each is looked up, because a listing takes time for each
+   * of the user's layers.
+   */
   has(chain: ChainID): boolean {
     return this.#recorded?.has(chain) ?? isDirectory(this.#paths.layer(chain));
   }
@@ -82,7 +89,10 @@ export class StoredLayers {
     return this.#folders;
   }
 
-  /** Layers with a folder of ours in overlay2/; what has none is the user's, or nothing is left of it. Without opening a file. */
+  /**
+   * Layers with a folder of ours in overlay2/. All others are the user's, or nothing is left of them. No file is opened
+   * for this.
+   */
   inOurFolders(): ChainID[] {
     return [...this.recorded].filter((chain) => this.#folderNames().has(ownCacheId(chain)));
   }
@@ -99,7 +109,7 @@ export class StoredLayers {
     const { cacheId } = ownLayerNames(chain);
     const recorded = this.#cacheId(chain)?.trim() ?? '';
     if (recorded === cacheId) return 'ours';
-    // After a power cut a file of ours may be empty or cut short: then our folder in overlay2/ is what is left to tell by.
+    // After a power cut, a file of ours may be empty or cut short. Then only our folder in overlay2/ can tell.
     const hasFiles = isCacheId(recorded) && isDirectory(this.#overlay.layer(recorded));
     return hasFiles || !isDirectory(this.#overlay.layer(cacheId)) ? 'user' : 'ours';
   }
@@ -109,13 +119,13 @@ export class StoredLayers {
     return this.#cacheIds.get(chain);
   }
 
-  /** A layer of ours, or what is there of one. */
+  /** A layer of ours, or what is there of it. */
   own(chain: ChainID): OwnLayer {
     const names = ownLayerNames(chain);
     const folder = this.#overlay.layer(names.cacheId);
     const record = this.#paths.layer(chain);
     const hasRecord = this.ownership(chain) === 'ours';
-    // The usual case at a first boot: nothing of it is there to be asked for.
+    // This is the usual case at a first boot: nothing of the layer is there, and nothing has to be read.
     if (!hasRecord && !this.#folderNames().has(names.cacheId))
       return {
         ...names,
@@ -148,12 +158,12 @@ export class StoredLayers {
     return files;
   }
 
-  /** Whether a folder of ours is there for a layer, whatever its record says. */
+  /** Whether a layer has a folder of ours, whatever its record says. */
   hasOwnFolder(chain: ChainID): boolean {
     return isDirectory(this.#overlay.layer(ownLayerNames(chain).cacheId));
   }
 
-  /** What a child of this user's layer names it by, or undefined where its files are not there. */
+  /** How the layers above name this layer of the user's, or undefined if its files are not there. */
   users(chain: ChainID): NamedLayer | undefined {
     if (!this.#users.has(chain)) this.#users.set(chain, this.#readUsers(chain));
     return this.#users.get(chain);
@@ -192,7 +202,7 @@ export class StoredLayers {
     );
   }
 
-  /** Every link that a folder which is not among `ours` names in its `lower`, with that folder's name. */
+  /** Every link that the `lower` of a folder not among `ours` names, with the name of that folder. */
   foreignLinks(ours: ReadonlySet<string>): ReadonlyMap<string, string> {
     const recorded = this.#foldersOfRecords();
     return new Map(
@@ -210,7 +220,7 @@ export class StoredLayers {
     return links;
   }
 
-  /** Folders of overlay2/ that records name: of layers, and of containers, which have two. */
+  /** The folders of overlay2/ that records name: those of layers, and those of containers, which have two each. */
   #foldersOfRecords(): ReadonlySet<string> {
     this.#recordedFolders ??= new Set([
       ...[...this.recorded].map((chain) => this.#cacheId(chain)?.trim() ?? ''),
@@ -226,7 +236,7 @@ export class StoredLayers {
     return asChainID(readTextIfThere(`${this.#paths.layer(chain)}/parent`)?.trim());
   }
 
-  /** A layer's own size in bytes, as its record has it; 0 where it does not say. */
+  /** A layer's own size in bytes by its record, or 0 if the record does not say. */
   sizeOf(chain: ChainID): number {
     return Number(/^\d{1,15}$/.exec(readTextIfThere(`${this.#paths.layer(chain)}/size`) ?? '')?.[0] ?? 0);
   }

@@ -5,7 +5,7 @@ import { pinName } from '../../docker/layer-folders.ts';
 import { namesIn, readTextIfThere } from '../../system/files.ts';
 import { isRecord } from '../../text/is-record.ts';
 
-/** What stands on layers without being one, in `layerdb/mounts`: containers, and pins of ours. */
+/** What is in `layerdb/mounts` and stands on layers: containers, and our pins. */
 export class StoredMounts {
   readonly #dataRoot: string;
   readonly #paths: MetadataPaths;
@@ -18,13 +18,13 @@ export class StoredMounts {
     this.#paths = paths;
   }
 
-  /** Of containers, and of pins of ours. */
+  /** The names of containers and of our pins. */
   get names(): ReadonlySet<string> {
     this.#names ??= new Set(namesIn(this.#paths.containers));
     return this.#names;
   }
 
-  /** Name to the layer that it stands on (moby, layer/filestore.go, GetMountParent). */
+  /** The layer on which each of them stands (moby, layer/filestore.go, GetMountParent). */
   #readParents(): ReadonlyMap<string, ChainID> {
     this.#parents ??= new Map(
       [...this.names].flatMap((name) => {
@@ -36,9 +36,9 @@ export class StoredMounts {
   }
 
   /**
-   * Container to the top layer of the image that it was made from. A pin is none: nothing of the user's stands on it. What a
-   * dockerd that was killed has left, as it made a container or built (moby, daemon/create.go, create), is none either: it
-   * never looks at such a layer again, and nobody can remove it.
+   * The top layer of the image from which each container was made. Pins are no containers, because nothing of the
+   * user's stands on them. What dockerd has left if it was killed while it made a container or built (moby,
+   * daemon/create.go, create) is none either: dockerd never looks at it again, and nobody can remove it.
    */
   containerParents(): ReadonlyMap<string, ChainID> {
     this.#containerParents ??= new Map(
@@ -49,7 +49,7 @@ export class StoredMounts {
     return this.#containerParents;
   }
 
-  /** A container's name, or undefined where dockerd has none for it any more. */
+  /** A container's name, or undefined if dockerd no longer has one. */
   containerName(id: string): string | undefined {
     try {
       const config: unknown = JSON.parse(readTextIfThere(this.#containerConfig(id)) ?? '{}');
@@ -60,17 +60,19 @@ export class StoredMounts {
     }
   }
 
-  /** moby, container/container.go, ConfigPath. */
+  /** The path of a container's configuration (moby, container/container.go, ConfigPath). */
   #containerConfig(id: string): string {
     return `${this.#dataRoot}/containers/${id}/config.v2.json`;
   }
 
-  /** Every layer that a pin of ours is for, whether the layer is there or not. */
+  /** Every layer that has a pin of ours, whether or not the layer is there. */
   pinnedLayers(): ChainID[] {
     return [...this.#readParents()].flatMap(([name, parent]) => (name === pinName(parent) ? [parent] : []));
   }
 
-  /** Whether a layer has a pin. @param whole and dockerd can read it: after a power cut its files may be empty */
+  /**
+   * Whether a layer has a pin. @param whole and whether dockerd can read it: after a power cut, its files may be empty
+   */
   hasPin(chain: ChainID, whole: boolean): boolean {
     const name = pinName(chain);
     if (!this.names.has(name)) return false;
