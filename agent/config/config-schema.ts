@@ -20,7 +20,7 @@ const label = z
       'a label of at most 16 letters, digits, dots, dashes and underscores, or a glob of such',
     ),
   );
-// The default stands before the pipe: a schema tells none of what it transforms.
+// The default is given before the pipe, because a JSON schema has none of what comes after a transformation.
 const required = z.pipe(
   z._default(z.array(z.string()), []),
   z.transform((texts: string[], { issues }) =>
@@ -73,7 +73,7 @@ export function parseConfig(text: string): Config {
   return config;
 }
 
-/** No system call takes another path. */
+/** Whether a text can be a path. No system call takes one with a NUL. */
 function isPath(text: string): boolean {
   return !text.includes('\0');
 }

@@ -10,21 +10,24 @@ export interface Config {
   readonly labels: readonly string[];
   readonly required: readonly Required[];
   readonly deviceTimeoutSec: number;
-  /** Without a request for so long, the daemon ends; 0: never. */
+  /** The daemon ends when it gets no request for this time. 0 means never. */
   readonly idleExitSec: number;
   readonly dockerConfig: string;
-  /** `unix://` and the path of dockerd's API; undefined where dockerd's own configuration decides. */
+  /** `unix://` and the path of dockerd's API. Undefined if dockerd's own configuration decides. */
   readonly dockerHost?: string | undefined;
-  /** Undefined where dockerd's own configuration decides. */
+  /** Undefined if dockerd's own configuration decides. */
   readonly dataRoot?: string | undefined;
   readonly conflicts: 'user' | 'disk';
   /** Without symlinks. */
   readonly mountRoot: string;
   readonly statusSocket: string;
   readonly removedImages: 'restore' | 'respect';
-  /** What a prune of the user's takes: back within seconds, or as `removedImages` says. */
+  /**
+   * What happens to our images that a prune of the user's takes: they come back within seconds, or as `removedImages`
+   * says.
+   */
   readonly prunedImages: 'restore' | 'respect';
-  /** How much is read ahead after READY at most, in 10^6 bytes; 0: nothing. */
+  /** How much is read ahead after READY at most, in 10^6 bytes. 0 means nothing. */
   readonly readAheadMb: number;
 }
 
@@ -42,14 +45,15 @@ const defaults: Config = {
   readAheadMb: 512,
 };
 
-/** The configuration where there is no file. */
+/** The configuration if there is no file. */
 export function defaultConfig(): Config {
   return defaults;
 }
 
 /**
- * Checks what only shows with the data root known.
- * @throws PreloaderError CONFIG_INVALID: dockerd unmounts whatever lies below its data root when it stops
+ * Checks what can be checked only when the data root is known: the mount root must not be below it, because dockerd
+ * unmounts whatever is there when it stops.
+ * @throws PreloaderError CONFIG_INVALID
  */
 export function checkMountRoot(config: Config, dataRoot: string): void {
   const real = realPathOf(dataRoot);
@@ -58,12 +62,14 @@ export function checkMountRoot(config: Config, dataRoot: string): void {
   }
 }
 
-/** A configuration that is not taken, with what to correct. */
+/** The error for a configuration that is refused, with what to correct. */
 export function configInvalid(message: string, cause?: unknown): PreloaderError {
   return new PreloaderError('CONFIG_INVALID', message, { cause });
 }
 
-/** The runtime directory: status.json, metrics.prom and the boot's time stamps lie beside the socket. */
+/**
+ * The path of a file in the runtime folder: status.json, metrics.prom and the boot's time stamps are beside the socket.
+ */
 export function runtimePath(config: Config, name: string): string {
   return join(config.statusSocket, '..', name);
 }

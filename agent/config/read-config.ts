@@ -4,7 +4,7 @@ import { realPathOf } from '../system/real-path.ts';
 import { configInvalid, DEFAULT_CONFIG_PATH, defaultConfig, type Config } from './config.ts';
 
 /**
- * Reads the configuration; no file means all defaults, and zod is not loaded.
+ * Reads the configuration. If there is no file, all defaults apply, and zod is not loaded.
  * @throws PreloaderError CONFIG_INVALID naming the key
  */
 export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Config> {
@@ -14,7 +14,7 @@ export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Co
   } catch (error) {
     throw configInvalid(messageAt(path, error), error);
   }
-  // A file that somebody named must be there; the default one need not.
+  // A file that somebody has named must exist. The default one need not.
   if (bytes === undefined && path !== DEFAULT_CONFIG_PATH)
     throw configInvalid(`${shownPath(path)}: expected a configuration file, found none`);
   if (bytes === undefined) return resolved(defaultConfig());
@@ -26,7 +26,10 @@ export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Co
   }
 }
 
-/** The kernel lists mounts without symlinks, and links in the store must lead there whatever becomes of a symlink on the way. */
+/**
+ * Resolves symlinks in the mount root. The kernel lists mounts without them, and links in the store must not depend on
+ * them.
+ */
 function resolved(config: Config): Config {
   return { ...config, mountRoot: realPathOf(config.mountRoot) };
 }

@@ -8,7 +8,7 @@ export interface Required {
   readonly text: string;
 }
 
-/** Parses `label`, `glob*` or `label@sha256:…`; undefined where it is none of these. */
+/** Parses `label`, `glob*` or `label@sha256:…`. Undefined if it is none of these. */
 export function parseRequired(text: string): Required | undefined {
   const [pattern = '', digest, ...rest] = text.split('@');
   if (rest.length > 0 || labelPattern(pattern) === undefined) return undefined;
@@ -17,8 +17,8 @@ export function parseRequired(text: string): Required | undefined {
 }
 
 /**
- * The manifest digests of which a disk with this label must have one; undefined where none is pinned for it. Where the
- * label itself is pinned, what globs pin does not count for it.
+ * The manifest digests of which a disk with this label must have one. Undefined if none is pinned for it. If the label
+ * itself is pinned, what globs pin does not count.
  */
 export function requiredDigests(required: readonly Required[], label: string): readonly string[] | undefined {
   const pins = required.flatMap(({ pattern, digest }) =>

@@ -1,7 +1,7 @@
 import { PreloaderError } from '../system/errors.ts';
 import type { Code } from '../messages/codes.ts';
 
-/** A disk that turned out to be bad only when something of it was copied: it costs itself, and not the run. */
+/** A disk proved bad only when something was copied from it. The run leaves the disk out, and goes on. */
 export class DiskFault extends PreloaderError {
   readonly label: string;
 
@@ -11,7 +11,11 @@ export class DiskFault extends PreloaderError {
   }
 }
 
-/** What is wrong with a file of a pinned disk. @param expected of the manifest; undefined where it does not list the file */
+/**
+ * Says what is wrong with a file of a pinned disk.
+ * @param expected the manifest's digest; undefined if it does not list
+ * the file
+ */
 export function contentFault(path: string, expected: string | undefined, found: string | undefined): string {
   if (expected === undefined) return `${path}: expected a file that the manifest lists, found one that it does not`;
   return `${path}: expected content with digest ${expected}, as the manifest has it, found ${found ?? 'no such file'}`;

@@ -7,17 +7,17 @@ const DIRENT_BYTES = 12;
 interface Inode extends InodeFacts {
   readonly layout: number;
   readonly block: number;
-  /** Where what is stored behind the inode begins. */
+  /** The place of what is stored right behind the inode. */
   readonly tailAt: number;
 }
 
-/** Reads erofs as far as it is not compressed (fs/erofs/erofs_fs.h): what `build` writes, and mkfs.erofs without -z. */
+/** Reads an erofs that is not compressed (fs/erofs/erofs_fs.h), as `build` writes it, and mkfs.erofs without -z. */
 export class ErofsReader extends InodeReader<Inode> {
   protected override readonly root: number;
   readonly #blockBytes: number;
   readonly #area: number;
 
-  /** @param sizeBytes the filesystem's */
+  /** @param sizeBytes of the filesystem */
   constructor(bytes: ImageBytes, sizeBytes: number) {
     super(bytes, sizeBytes);
     const superblock = bytes.read(1024, 128);

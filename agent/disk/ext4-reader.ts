@@ -7,18 +7,18 @@ const MAX_DEPTH = 5;
 
 interface Inode extends InodeFacts {
   readonly flags: number;
-  /** i_block. */
+  /** The inode's i_block. */
   readonly area: Buffer;
 }
 
 interface Extent {
   readonly block: number;
   readonly count: number;
-  /** Undefined where it is not written yet and reads as zeros. */
+  /** Undefined if it is not written yet, and reads as zeros. */
   readonly start: number | undefined;
 }
 
-/** Reads ext4, whoever made it, as far as it has extents (fs/ext4/ext4.h, ext4_extents.h). */
+/** Reads an ext4 with extents, whoever made it (fs/ext4/ext4.h, ext4_extents.h). */
 export class Ext4Reader extends InodeReader<Inode> {
   protected override readonly root = 2;
   readonly #blockBytes: number;
@@ -26,7 +26,7 @@ export class Ext4Reader extends InodeReader<Inode> {
   readonly #inodeBytes: number;
   readonly #descriptorBytes: number;
 
-  /** @param sizeBytes the filesystem's @throws Error where it has what is not read here */
+  /** @param sizeBytes of the filesystem @throws Error if it has features that are not read here */
   constructor(bytes: ImageBytes, sizeBytes: number) {
     super(bytes, sizeBytes);
     const superblock = bytes.read(1024, 1024);
@@ -42,7 +42,7 @@ export class Ext4Reader extends InodeReader<Inode> {
       throw new Error('expected a valid ext4 superblock, found something else');
   }
 
-  /** Read from front to back, which passes over the blocks of an index by itself. */
+  /** Reads a folder from front to back. The blocks of its index look like empty ones. */
   protected override entries(content: Buffer): ReadonlyMap<string, number> {
     const entries = new Map<string, number>();
     for (let offset = 0; offset + 8 <= content.length;) {
@@ -95,8 +95,8 @@ export class Ext4Reader extends InodeReader<Inode> {
   }
 
   /**
-   * In the order of the file, as the kernel wants them (fs/ext4/extents.c, ext4_valid_extent_entries): so none comes
-   * twice.
+   * The extents in the order of the file, as the kernel wants them (fs/ext4/extents.c, ext4_valid_extent_entries). So
+   * none comes twice.
    */
   *#extents(root: Buffer): Generator<Extent> {
     let next = 0;
@@ -127,7 +127,7 @@ export class Ext4Reader extends InodeReader<Inode> {
       } else {
         const child = entry.readUInt16LE(8) * 2 ** 32 + entry.readUInt32LE(4);
         const below = this.bytes.read(child * this.#blockBytes, this.#blockBytes);
-        // An empty node would be read once for each that leads to it.
+        // Many entries could lead to one empty node, and it would be read once for each.
         if (below.readUInt16LE(2) === 0 || below.readUInt16LE(6) !== depth - 1)
           throw new Error('expected a valid extent tree, found a damaged one');
         yield* this.#extentsOf(below, level + 1);

@@ -18,9 +18,9 @@ import type { FilesystemReader } from './filesystem-reader.ts';
 const CHUNK_BYTES = 1024 * 1024;
 
 /**
- * A disk that is mounted, or a copy of its files in a folder. Each folder on the way to a file is looked at once: it must
- * be a real folder on the filesystem of the root, no symlink and no mount point. A disk is read-only, so what was seen
- * stays so. Each boot waits for this class: a file costs one system call to find and as few as possible to read.
+ * Reads a mounted disk, or a copy of its files in a folder. Each folder on the way to a file is looked at once. It must
+ * be a real folder on the filesystem of the root, and no symlink or mount point. That cannot change, because a disk is
+ * read-only. Each boot waits for this class, so a file takes one system call to find, and as few as possible to read.
  */
 export class FolderReader implements FilesystemReader {
   readonly #root: string;
@@ -56,7 +56,7 @@ export class FolderReader implements FilesystemReader {
     return readdirSync(this.#bytesOf(own), { encoding: 'latin1' }).sort();
   }
 
-  /** As the folder itself says what they are: no name in it is asked for. */
+  /** The folder itself tells which names are folders, so that none has to be looked at. */
   subfolders(path: string): string[] {
     const own = cleanPath(path);
     if (own === undefined || !this.#isFolder(own)) return [];
@@ -96,10 +96,10 @@ export class FolderReader implements FilesystemReader {
   }
 
   close(): void {
-    // Nothing is held open.
+    // No file is kept open.
   }
 
-  /** @param own clean */
+  /** @param own a path as `cleanPath` gives it */
   #isFolder(own: string): boolean {
     if (own === '.') return true;
     const known = this.#folders.get(own);
@@ -110,12 +110,16 @@ export class FolderReader implements FilesystemReader {
     return result;
   }
 
-  /** @param own clean @returns undefined also where a folder on the way is none of this disk's */
+  /**
+   * @param own a path as `cleanPath` gives it
+   * @returns undefined also if a folder on the way does not belong to this
+   * disk
+   */
   #stats(own: string): Stats | undefined {
     return this.#isFolder(dirname(own)) ? lstatSync(this.#bytesOf(own), { throwIfNoEntry: false }) : undefined;
   }
 
-  /** The path for a system call. Nearly all are ASCII, where a text is the faster one. */
+  /** The path for a system call. Nearly all are ASCII, for which a string is faster than bytes. */
   #bytesOf(path: string): string | Buffer {
     if (!/[\u0080-\u00ff]/.test(path)) return this.pathOf(path);
     return Buffer.concat([Buffer.from(`${this.#root}/`), Buffer.from(path, 'latin1')]);
@@ -126,9 +130,9 @@ export class FolderReader implements FilesystemReader {
 const ODD_NAME = /(?:^|\/)\.{0,2}(?:\/|$)/;
 
 /**
- * The path without names that are empty or `.`: the kernel follows a symlink before a slash. A tar-split names files, too,
- * and may name anything.
- * @returns undefined with `..` in it, which might lead out
+ * The path without names that are empty or `.`, because the kernel follows a symlink that has a slash behind it. Paths
+ * also come from tar-splits, which may have anything in them.
+ * @returns undefined if `..` is in it, which might lead out of the disk
  */
 function cleanPath(path: string): string | undefined {
   if (!ODD_NAME.test(path)) return path;

@@ -2,32 +2,36 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } fro
 import { inflateRawSync } from 'node:zlib';
 import { unzstdStart } from '../streams/zstd.ts';
 
-/** The bytes of a disk, whatever it is kept in. */
+/** The bytes of a disk, whether in a raw image, a qcow2 or a block device. */
 export interface ImageBytes {
   readonly format: 'raw' | 'qcow2';
   /** The disk's size. */
   readonly sizeBytes: number;
-  /** How much of it is there, as a file with holes and a qcow2 can tell; a block device is there whole. */
+  /** How much of it is stored. A file with holes and a qcow2 can tell that, and a block device is stored whole. */
   readonly storedBytes: number;
-  /** What is not there reads as zeros. */
+  /** Reads bytes. What is not stored reads as zeros. */
   read(offset: number, length: number): Buffer;
   close(): void;
 }
 
 const MAGIC = 'QFI\u00fb';
-/** L2 tables of the places read last. */
+/** How many L2 tables are kept, of those that were read last. */
 const KEPT_TABLES = 64;
 
-/** Opens a raw image, a block device or a qcow2 for reading. @throws Error where a qcow2 has what is not read here */
+/**
+ * Opens a raw image, a block device or a qcow2 for reading.
+ * @throws Error if a qcow2 has features that are not read
+ * here
+ */
 export function openImageBytes(path: string): ImageBytes {
-  // O_NONBLOCK: opening a fifo must not wait for its other end.
+  // O_NONBLOCK, because opening a fifo must not wait for its other end.
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile() && !stats.isBlockDevice())
       throw new Error('expected a file or a block device, found something else');
     const fileBytes = stats.isFile() ? stats.size : blockDeviceBytes(stats.rdev);
-    // Some filesystems, those of FUSE among them, tell of no blocks.
+    // Some filesystems, such as those of FUSE, do not tell the number of blocks.
     const storedBytes = stats.isFile() && stats.blocks > 0 ? Math.min(stats.blocks * 512, fileBytes) : fileBytes;
     const raw = (offset: number, length: number): Buffer => {
       const buffer = Buffer.alloc(length);
@@ -55,14 +59,14 @@ export function openImageBytes(path: string): ImageBytes {
   }
 }
 
-/** From sysfs: `stat` has no size of it. */
+/** The size of a block device. It is in sysfs, and not in the result of stat(2). */
 function blockDeviceBytes(device: number): number {
-  // include/linux/kdev_t.h, new_decode_dev.
+  // As new_decode_dev has it (include/linux/kdev_t.h).
   const [major, minor] = [(device >>> 8) & 0xfff, (device & 0xff) | ((device >>> 12) & 0xfff00)];
   return Number(readFileSync(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * 512;
 }
 
-/** QEMU's docs/interop/qcow2.txt. */
+/** A qcow2, as QEMU's docs/interop/qcow2.txt describes it. */
 class Qcow2 {
   readonly sizeBytes: number;
   readonly #raw: (offset: number, length: number) => Buffer;
@@ -73,7 +77,7 @@ class Qcow2 {
   #inflated: { readonly entry: bigint; readonly bytes: Buffer } | undefined;
 
   constructor(raw: (offset: number, length: number) => Buffer, fileBytes: number) {
-    // The last cluster may end early, but begins within the file.
+    // The last cluster may end early, but it begins within the file.
     this.#raw = (offset, length) => {
       if (length > 0 && offset >= fileBytes)
         throw new Error(
@@ -86,7 +90,7 @@ class Qcow2 {
     const version = header.readUInt32BE(4);
     const features = version >= 3 ? header.readBigUInt64BE(72) : 0n;
     this.#clusterBits = header.readUInt32BE(20);
-    // Dirty and corrupt are only warnings to a reader; the compression type is read.
+    // The bits for dirty and corrupt only warn a reader. The one for the compression type is read.
     const COMPRESSION_TYPE = 8n;
     if (version < 2 || version > 3 || this.#clusterBits < 9 || this.#clusterBits > 21)
       throw new Error('expected a qcow2 of version 2 or 3, found another');
@@ -101,7 +105,7 @@ class Qcow2 {
     if (entries > 4 * 1024 * 1024)
       throw new Error('expected a qcow2 of at most 32 MiB of L1 table, found a larger one');
     this.#l1 = this.#raw(number(header.readBigUInt64BE(40)), entries * 8);
-    // Nothing is read of it, but we write it last.
+    // We read nothing of the refcounts. But `build` writes them last, so they are missing if the file was cut off.
     this.#raw(number(header.readBigUInt64BE(48)), 1);
   }
 
@@ -127,7 +131,7 @@ class Qcow2 {
     const entry = this.#table(tableAt).readBigUInt64BE((index % perTable) * 8);
     if ((entry & COMPRESSED) !== 0n) return this.#decompress(entry).subarray(inside, inside + length);
     const at = number(entry & OFFSET_MASK);
-    // Bit 0 of a version 3: reads as zeros.
+    // With bit 0 of version 3, the cluster reads as zeros.
     return at === 0 || (entry & 1n) !== 0n ? undefined : this.#raw(at + inside, length);
   }
 
@@ -149,7 +153,7 @@ class Qcow2 {
     const sectors = number((entry & ((1n << 62n) - 1n)) >> offsetBits) + 1;
     const compressed = this.#raw(at, sectors * 512 - (at % 512));
     const length = 2 ** this.#clusterBits;
-    // What lies between the data's end and the sector's is another cluster's, or nothing.
+    // Between the end of the data and the end of the sector is another cluster's data, or nothing.
     const unpack = this.#zstd ? unzstdStart : inflate;
     const bytes = unpack(compressed, length);
     if (bytes.length !== length) throw new Error(`expected a cluster of ${length} bytes, found ${bytes.length}`);

@@ -2,9 +2,9 @@ import type { ImageBytes } from './image-bytes.ts';
 import type { FilesystemReader } from './filesystem-reader.ts';
 import { MAX_FOLDER_BYTES } from './limits.ts';
 
-/** What an inode says of itself, whatever the filesystem. */
+/** What an inode has in each filesystem. */
 export interface InodeFacts {
-  /** Type and permissions, as st_mode has them. */
+  /** The type and permissions, as in st_mode. */
   readonly mode: number;
   readonly size: number;
 }
@@ -14,27 +14,27 @@ const FOLDER = 0o040000;
 const FILE = 0o100000;
 
 /**
- * A disk that is not mounted: finds what a path names, folder by folder. What an inode and a folder look like, the
- * filesystem knows.
+ * Reads a disk that is not mounted. It finds what a path names, folder by folder. What inodes and folders look like is
+ * known to the class for the filesystem.
  */
 export abstract class InodeReader<Inode extends InodeFacts> implements FilesystemReader {
   protected readonly bytes: ImageBytes;
   readonly #sizeBytes: number;
   readonly #folders = new Map<number, ReadonlyMap<string, number>>();
 
-  /** @param sizeBytes the filesystem's */
+  /** @param sizeBytes of the filesystem */
   constructor(bytes: ImageBytes, sizeBytes: number) {
     this.bytes = bytes;
     this.#sizeBytes = sizeBytes;
   }
 
-  /** The number of the root's inode. */
+  /** The inode number of the root. */
   protected abstract readonly root: number;
-  /** @throws Error where it is damaged */
+  /** @throws Error if it is damaged */
   protected abstract inode(number: number): Inode;
-  /** What an inode holds, from `start` on and before `end`. @throws Error where it is damaged */
+  /** The content of an inode from `start` to before `end`. @throws Error if it is damaged */
   protected abstract content(inode: Inode, start?: number, end?: number): Generator<Buffer>;
-  /** The inodes' numbers by name of a folder's content, without `.` and `..`. @throws Error where it is damaged */
+  /** The inode numbers in a folder's content, by name, without `.` and `..`. @throws Error if it is damaged */
   protected abstract entries(content: Buffer): ReadonlyMap<string, number>;
 
   capacity(): number {
@@ -105,7 +105,7 @@ export abstract class InodeReader<Inode extends InodeFacts> implements Filesyste
     return number;
   }
 
-  /** What is in a folder, undefined where the inode is none. */
+  /** The inode numbers in a folder by name. Undefined if the inode is no folder. */
   #folder(number: number): ReadonlyMap<string, number> | undefined {
     const known = this.#folders.get(number);
     if (known !== undefined) return known;

@@ -17,7 +17,7 @@ export interface Manifest {
   readonly formatVersion: string;
   /** `docker-preloader` and its version. */
   readonly createdBy: string;
-  /** Where two disks claim one tag, the disk with the higher priority gets it. */
+  /** If two disks have the same tag, the one with the higher priority gets it. */
   readonly priority: number;
   /** `layers`: ChainIDs, base first. */
   readonly images: readonly {
@@ -28,7 +28,7 @@ export interface Manifest {
   readonly layers: readonly ManifestLayer[];
   /** Each metadata file of the disk by its path, with its sha256. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Disks that hold layers which this one leaves out. */
+  /** Other disks with layers that this one leaves out. */
   readonly bases: readonly { readonly label: string; readonly manifest: string; readonly layers: readonly string[] }[];
 }
 
@@ -62,7 +62,7 @@ const shape = objectOf({
 });
 
 /**
- * Reads a disk's manifest, or undefined where it has none: then it is one that dockerd filled.
+ * Reads a disk's manifest. Undefined if it has none, because dockerd filled it.
  * @throws PreloaderError FORMAT_NEWER (it is then not to be read as a disk without manifest) or MANIFEST_INVALID
  */
 export function readManifest(files: Pick<FilesystemReader, 'read'>): FoundManifest | undefined {
@@ -70,7 +70,7 @@ export function readManifest(files: Pick<FilesystemReader, 'read'>): FoundManife
   return bytes === undefined ? undefined : parseManifest(bytes);
 }
 
-/** A manifest as it is, whatever is in it. @throws PreloaderError MANIFEST_INVALID where it cannot be read */
+/** A manifest's bytes, whatever they are. @throws PreloaderError MANIFEST_INVALID if it cannot be read */
 export function readManifestBytes(files: Pick<FilesystemReader, 'read'>): Buffer | undefined {
   try {
     return files.read(MANIFEST_NAME, MAX_MANIFEST_BYTES);
@@ -96,9 +96,9 @@ export function parseManifest(bytes: Buffer): FoundManifest {
 }
 
 /**
- * Refuses a file of a newer major format: what it means is not known here. A newer minor one is read.
+ * Refuses a file of a newer major format, whose meaning is not known here. A newer minor one is read.
  * @param ours the major.minor that this program writes
- * @throws PreloaderError FORMAT_NEWER; Error where there is no version at all
+ * @throws PreloaderError FORMAT_NEWER; Error if there is no version at all
  */
 export function refuseNewerMajor(document: unknown, name: string, ours: string): void {
   const version = isRecord(document) ? document['formatVersion'] : undefined;

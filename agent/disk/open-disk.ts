@@ -12,13 +12,13 @@ export interface OpenDisk {
   readonly superblock: Superblock | undefined;
   readonly files: FilesystemReader;
   readonly sizeBytes: number;
-  /** What of it takes room where it is. */
+  /** How many bytes it takes where it is stored. */
   readonly storedBytes: number;
 }
 
 /**
- * Opens a raw image, qcow2 or block device, or a folder where a disk is mounted. @throws Error where it is no preload
- * disk
+ * Opens a raw image, qcow2 or block device, or a folder on which a disk is mounted.
+ * @throws Error if it is no preload disk
  */
 export function openDisk(path: string): OpenDisk {
   if (statSync(path).isDirectory()) {

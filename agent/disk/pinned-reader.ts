@@ -6,12 +6,13 @@ import { readDisk, type DiskContent } from './read-disk.ts';
 import { FolderReader } from './folder-reader.ts';
 
 /**
- * Reads a disk of which not any content will do: the manifest must have one of the digests, each file that is read must
- * be listed in it with its own, and nothing that it lists may be missing. One bad entry costs the disk.
+ * Reads a disk whose content is pinned. Its manifest must have one of the digests. Each file that is read must be
+ * listed in the manifest, with its digest, and nothing that is listed may be missing. One bad entry makes the whole
+ * disk unusable.
  * @throws PreloaderError DISK_CONTENT, and as `readDisk`
  */
 export function readPinnedDisk(label: string, root: string, digests: readonly string[]): DiskContent {
-  // Before anything in it counts, also whether it can be parsed.
+  // The digest is compared before anything in the manifest counts, even whether it can be parsed.
   const bytes = readManifestBytes(new FolderReader(root));
   const digest = bytes === undefined ? undefined : sha256(bytes);
   if (bytes === undefined || digest === undefined || !digests.includes(digest)) {
@@ -27,7 +28,7 @@ export function readPinnedDisk(label: string, root: string, digests: readonly st
   return { ...content, pinned: true };
 }
 
-/** A disk's files, each with what the manifest says of it. The bytes that are compared are those that are used. */
+/** Compares each file of a disk with the manifest. The bytes that are compared are those that are used. */
 class PinnedReader extends FolderReader {
   readonly #manifest: Manifest;
   #fault: string | undefined;
@@ -37,7 +38,7 @@ class PinnedReader extends FolderReader {
     this.#manifest = manifest;
   }
 
-  /** What the manifest says of a file's content, undefined where it does not list it. */
+  /** The digest of a file in the manifest. Undefined if it is not listed. */
   digestOf(path: string): string | undefined {
     const { metadata } = this.#manifest;
     return Object.hasOwn(metadata, path) ? metadata[path] : undefined;
@@ -47,7 +48,7 @@ class PinnedReader extends FolderReader {
     this.#fault ??= fault;
   }
 
-  /** @throws PreloaderError DISK_CONTENT where anything that was read is not as the manifest has it, or was left out */
+  /** @throws PreloaderError DISK_CONTENT if anything that was read is not as the manifest has it, or was left out */
   check({
     images,
     layers,
@@ -74,7 +75,7 @@ class PinnedReader extends FolderReader {
   override sizeOf(path: string): number | undefined {
     const size = this.#noting(() => super.sizeOf(path));
     const expected = this.digestOf(path);
-    // Its content is compared when it is copied.
+    // The content of a tar-split is compared when it is copied.
     if ((size === undefined) !== (expected === undefined))
       this.#report(contentFault(path, expected, size === undefined ? undefined : 'one'));
     return size;

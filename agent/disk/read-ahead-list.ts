@@ -3,18 +3,18 @@ import { checkShape, listOf, matching, objectOf, text, whole } from '../text/sha
 import { MAX_READ_AHEAD_BYTES, MAX_READ_AHEAD_FILES } from './limits.ts';
 import { FORMAT_VERSION, refuseNewerMajor } from './manifest.ts';
 
-/** In the root of a disk: what to read ahead of the first containers. A hint, without which the disk is as good. */
+/** The file in the root of a disk with what to read ahead of the first containers. It is only a hint. */
 export const READ_AHEAD_NAME = 'docker-preloader-read-ahead.json';
 
-/** Which parts of layers' files are worth reading ahead: what `record` prints, and what a disk has. */
+/** The parts of layers' files that are worth reading ahead. `record` prints such a list, and a disk may have one. */
 export interface ReadAheadList {
   readonly formatVersion: string;
-  /** On a disk, layers and files are in the order in which they lie. */
+  /** On a disk, layers and files are in the order in which they are stored. */
   readonly layers: readonly { readonly chainId: string; readonly files: readonly ReadAheadFile[] }[];
 }
 
 export interface ReadAheadFile {
-  /** Below the layer's root. */
+  /** Relative to the layer's root. */
   readonly path: string;
   readonly pieces: readonly Piece[];
 }
@@ -25,7 +25,7 @@ export interface Piece {
   readonly length: number;
 }
 
-/** Names with slashes between them, none of them empty, `.` or `..`. */
+/** Names with slashes between them, of which none is empty, `.` or `..`. */
 const PATH = /^(?!\.{1,2}(?:\/|$))[^/\0]+(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)*$/;
 
 const shape = objectOf({
@@ -61,7 +61,7 @@ export function parseReadAhead(json: string, name: string): ReadAheadList {
   }
 }
 
-/** What of a file's pieces lies within it. */
+/** A file's pieces, as far as they are within the file. */
 export function piecesWithin({ pieces }: ReadAheadFile, sizeBytes: number): Piece[] {
   return pieces.flatMap(({ offset, length }) => {
     const [start, end] = [Math.max(offset, 0), Math.min(offset + length, sizeBytes)];
@@ -69,7 +69,7 @@ export function piecesWithin({ pieces }: ReadAheadFile, sizeBytes: number): Piec
   });
 }
 
-/** A list's text. @throws Error where it is larger than the agent takes one */
+/** A list's text. @throws Error if it is larger than the agent accepts */
 export function serialiseReadAhead(list: ReadAheadList): string {
   const json = `${JSON.stringify(list)}\n`;
   const { files } = sizeOfList(list);
@@ -80,7 +80,7 @@ export function serialiseReadAhead(list: ReadAheadList): string {
   return json;
 }
 
-/** How many files a list has, and of how many bytes. */
+/** How many files a list has, and how many bytes of them. */
 export function sizeOfList({ layers }: ReadAheadList): { readonly files: number; readonly bytes: number } {
   const files = layers.flatMap((layer) => layer.files);
   return { files: files.length, bytes: bytesOf(files) };

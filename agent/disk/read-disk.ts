@@ -22,11 +22,11 @@ import {
 import { readManifest, type FoundManifest, type Manifest, type ManifestLayer } from './manifest.ts';
 import type { FilesystemReader } from './filesystem-reader.ts';
 
-/** A layer's tar-split on a disk: it is copied. */
+/** A layer's tar-split on a disk, which is copied into the store. */
 export interface TarSplit {
   readonly path: string;
   readonly sizeBytes: number;
-  /** What its content must have, where the disk is pinned. */
+  /** The digest that its content must have, if the disk is pinned. */
   readonly digest: string | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface DiskLayer extends LayerRecord {
   /** The folder with the layer's files, on this machine. */
   readonly diffPath: string;
   readonly tarSplit: TarSplit | undefined;
-  /** Where a registry has the layer: the text of `distribution/v2metadata-by-diffid`. */
+  /** Where registries have the layer: the content of its file in `distribution/v2metadata-by-diffid`. */
   readonly registrySources: string | undefined;
 }
 
@@ -44,16 +44,16 @@ export interface DiskLayer extends LayerRecord {
 export interface DiskImage extends ImageConfig {
   readonly label: string;
   readonly config: Buffer;
-  /** `parent`, `lastUpdated`, `builtLocally` of imagedb/metadata, as far as they are there. */
+  /** The files `parent`, `lastUpdated` and `builtLocally` of imagedb/metadata, as far as they exist. */
   readonly metadata: ReadonlyMap<string, Buffer>;
 }
 
-/** What is on a disk, as far as it is valid; the rest is in the findings. */
+/** What is on a disk, as far as it is valid. The findings say what is not. */
 export interface DiskContent {
   readonly label: string;
   readonly manifest: Manifest | undefined;
   readonly manifestDigest: string | undefined;
-  /** Whether the manifest's digest is one that was asked for, so that each file that it lists counts only with its own. */
+  /** Whether the disk's content is pinned, so that each file counts only with its digest in the manifest. */
   readonly pinned: boolean;
   readonly images: ReadonlyMap<ImageID, DiskImage>;
   readonly layers: ReadonlyMap<ChainID, DiskLayer>;
@@ -62,14 +62,15 @@ export interface DiskContent {
 }
 
 const IMAGE_ROOT = 'image/overlay2';
-/** So many faults of one disk are told one by one; the rest are counted. */
+/** This many faults of one disk are told one by one. The rest are counted. */
 const MAX_FINDINGS = 50;
 const METADATA_FILES = ['parent', 'lastUpdated', 'builtLocally'] as const;
 
 /**
- * Reads what is on a disk, mounted or not, trusting nothing of it: a bad entry costs its image, a bad disk itself.
- * @param found its manifest, where that was read already
- * @throws PreloaderError where the disk as a whole cannot be used
+ * Reads what is on a disk, whether or not it is mounted, and trusts nothing of it. A bad entry makes its image
+ * unusable.
+ * @param found its manifest, if that was already read
+ * @throws PreloaderError if the disk as a whole cannot be used
  */
 export function readDisk(
   label: string,
@@ -194,7 +195,7 @@ class DiskReader {
     if (this.#seen.has(chain) || diffID === undefined) return;
     this.#seen.add(chain);
     const folder = `${IMAGE_ROOT}/layerdb/sha256/${hexOf(chain)}`;
-    // Another disk, or the store, may have it: only the plan can say whether it is missing.
+    // Another disk or the store may have the layer, so only the plan can say whether it is missing.
     if (this.#files.kindOf(folder) !== 'folder') return;
     try {
       const { cacheId, size } = this.#readRecord(folder, chain, diffID, parent);
@@ -220,8 +221,9 @@ class DiskReader {
   }
 
   /**
-   * What a layer's record says. Of a disk that has them in its manifest, the small files need not be opened: each is one
-   * read of the device more. @throws Error where the record does not go with the image
+   * What a layer's record says. If the manifest has that, the small files are not opened, because each would be one
+   * more read of the device.
+   * @throws Error if the record does not belong to the image
    */
   #readRecord(
     folder: string,
@@ -251,7 +253,7 @@ class DiskReader {
     if (sizeBytes === undefined) return undefined;
     if (sizeBytes > MAX_TAR_SPLIT_BYTES)
       throw new Error(`${path}: expected at most ${MAX_TAR_SPLIT_BYTES} bytes, found ${sizeBytes}`);
-    // They are copied: files that are mostly holes would fill the data root from a small disk.
+    // Tar-splits are copied, so those that are mostly holes would fill the data root from a small disk.
     const names = Math.ceil((sizeBytes - FREE_TAR_SPLIT_BYTES) / TAR_SPLIT_BYTES_OF_NAME);
     if (names > 0 && !hasNames(this.#files, diff, names))
       throw new Error(`${path}: of ${sizeBytes} bytes, it takes a layer of at least ${names} files, found fewer`);
@@ -272,7 +274,7 @@ class DiskReader {
       );
       return this.#hold(text?.length ?? 0) ? text : undefined;
     } catch {
-      // Without it, a pull asks the registry for the layer again: no reason to leave the layer out.
+      // Without this, a pull asks the registry for the layer again, which is no reason to leave the layer out.
       return undefined;
     }
   }
@@ -323,7 +325,7 @@ class DiskReader {
   }
 }
 
-/** The small files of a layer's record as they are, empty where there is none. @throws Error as `read` does */
+/** The small files of a layer's record as they are, or empty if they are missing. @throws Error as `read` does */
 export function readRecord(
   files: Pick<FilesystemReader, 'read'>,
   folder: string,
@@ -332,17 +334,17 @@ export function readRecord(
   return { cacheId: read('cache-id').trim(), size: read('size'), diffID: read('diff'), parent: read('parent') };
 }
 
-/** Whether a record's size is one: bytes in decimal, as many as a number holds exactly. */
+/** Whether a text is a layer's size: bytes in decimal, no more than a number can have exactly. */
 export function isLayerSize(text: string): boolean {
   return /^\d{1,15}$/.test(text);
 }
 
-/** A name as a text; on the disk it may be any bytes. */
+/** A name as a text. On the disk it may be any bytes. */
 function textOf(name: string): string {
   return Buffer.from(name, 'latin1').toString('utf8');
 }
 
-/** Whether so many names are in a folder and below it; it looks no further than that. */
+/** Whether there are at least so many names in a folder and below it. It stops when it has found them. */
 function hasNames(files: FilesystemReader, folder: string, count: number): boolean {
   const folders = [folder];
   let left = count;

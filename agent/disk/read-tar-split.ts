@@ -9,9 +9,9 @@ import type { TarSplit } from './read-disk.ts';
 export type LabelledTarSplit = TarSplit & { readonly label: string };
 
 /**
- * Reads a layer's tar-split from its disk, piece by piece. Of a pinned disk, its digest is taken on the way: what was
- * handed on counts only if nothing is thrown in the end.
- * @throws DiskFault where the file cannot be read, or is not what it should be; whatever `take` throws
+ * Reads a layer's tar-split from its disk, piece by piece. If the disk is pinned, the digest is taken on the way. The
+ * pieces count only if nothing is thrown in the end.
+ * @throws DiskFault if the file cannot be read, or is not what it should be; whatever `take` throws
  */
 export function readTarSplit(source: LabelledTarSplit, take: (piece: Buffer) => void): void {
   const { path, sizeBytes, digest } = source;
@@ -38,7 +38,7 @@ export function readTarSplit(source: LabelledTarSplit, take: (piece: Buffer) => 
   if (found !== digest) throw new DiskFault(source.label, 'DISK_CONTENT', contentFault(path, digest, found));
 }
 
-/** Reads it to see whether it can be read, and is what it should be. @throws DiskFault */
+/** Reads a tar-split only to see whether it can be read and is what it should be. @throws DiskFault */
 export function checkTarSplit(source: LabelledTarSplit): void {
   readTarSplit(source, () => undefined);
 }

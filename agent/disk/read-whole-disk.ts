@@ -13,10 +13,10 @@ export interface RecordedLayer extends LayerRecord {
   readonly cacheId: string;
 }
 
-/** A disk by itself: what the agent takes of it, and the rest. */
+/** A disk by itself: what the agent would use of it, and the rest. */
 export interface WholeDisk {
   readonly content: DiskContent;
-  /** All that are recorded, also those that no image of the disk stands on. */
+  /** All recorded layers, even if no image of the disk stands on them. */
   readonly layers: readonly RecordedLayer[];
   readonly readAhead: ReadAheadList | undefined;
   readonly problems: readonly string[];
@@ -25,8 +25,9 @@ export interface WholeDisk {
 const paths = metadataPaths('');
 
 /**
- * Reads all that is on a disk: what the agent reads of it at a boot, and besides all layers, what the disk lacks where it
- * stands alone, and the list to read ahead. @throws PreloaderError where the agent could not use the disk as a whole
+ * Reads everything on a disk: what the agent reads of it at a boot, all layers, what the disk lacks if it is used
+ * alone, and the list of what to read ahead.
+ * @throws PreloaderError if the agent could not use the disk as a whole
  */
 export function readWholeDisk(files: FilesystemReader): WholeDisk {
   const content = readDisk('', files);
@@ -49,7 +50,7 @@ function recordedLayers(files: FilesystemReader, needed: ReadonlySet<ChainID>, p
     if (chain === undefined) return [];
     const layer = recordedLayer(files, chain);
     if (layer === undefined) {
-      // Of those that images stand on, the agent's reader has told.
+      // The agent's reader has told about those on which images stand.
       if (!needed.has(chain))
         problems.push(`layer ${chain}: expected a record with diff, cache-id and size, found a damaged one`);
       return [];

@@ -1,13 +1,13 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 
-/** What a filesystem says of itself in its first 4 KiB. */
+/** What the first 4 KiB of a filesystem say about it. */
 export interface Superblock {
   readonly filesystem: 'ext4' | 'erofs';
-  /** As it stands there, which may be any bytes. */
+  /** As it is stored, which may be any bytes. */
   readonly label: string;
   readonly uuid: string;
   readonly sizeBytes: number;
-  /** ext4: a journal to replay, or not unmounted (needs_recovery, or no journal and not marked clean). */
+  /** ext4: whether there is a journal to replay (needs_recovery), or no journal, and it was not unmounted. */
   readonly dirty: boolean;
 }
 
@@ -15,8 +15,9 @@ const SUPERBLOCK_OFFSET = 1024;
 export const SUPERBLOCK_BYTES = 4096;
 
 /**
- * Reads the superblock of a device or file, or undefined where it holds neither ext4 nor erofs.
- * O_NONBLOCK: an open of an empty drive must not wait. @throws system errors of open and read
+ * Reads the superblock of a device or file. Undefined if it has neither ext4 nor erofs. O_NONBLOCK, because opening an
+ * empty drive must not wait.
+ * @throws system errors of open and read
  */
 export function readSuperblock(path: string): Superblock | undefined {
   const buffer = Buffer.alloc(SUPERBLOCK_BYTES);
@@ -29,14 +30,14 @@ export function readSuperblock(path: string): Superblock | undefined {
   }
 }
 
-/** Parses the first 4 KiB of a device. Pure. */
+/** Parses the first 4 KiB of a device. */
 export function parseSuperblock(start: Buffer): Superblock | undefined {
   if (start.length < SUPERBLOCK_BYTES) return undefined;
   const block = start.subarray(SUPERBLOCK_OFFSET);
   return parseExt4(block) ?? parseErofs(block);
 }
 
-/** fs/ext4/ext4.h, struct ext4_super_block. */
+/** Parses ext4's superblock (fs/ext4/ext4.h, struct ext4_super_block). */
 function parseExt4(block: Buffer): Superblock | undefined {
   if (block.readUInt16LE(0x38) !== 0xef53) return undefined;
   const logBlockSize = block.readUInt32LE(0x18);
@@ -46,7 +47,7 @@ function parseExt4(block: Buffer): Superblock | undefined {
   const INCOMPAT_64BIT = 0x80;
   const COMPAT_HAS_JOURNAL = 0x4;
   const STATE_VALID = 0x1;
-  // A journal of another filesystem is no filesystem.
+  // The external journal of another filesystem is not a filesystem itself.
   if ((incompatible & INCOMPAT_JOURNAL_DEV) !== 0 || logBlockSize > 6) return undefined;
   const high = (incompatible & INCOMPAT_64BIT) === 0 ? 0 : block.readUInt32LE(0x150);
   const hasJournal = (block.readUInt32LE(0x5c) & COMPAT_HAS_JOURNAL) !== 0;
@@ -60,7 +61,7 @@ function parseExt4(block: Buffer): Superblock | undefined {
   };
 }
 
-/** fs/erofs/erofs_fs.h, struct erofs_super_block. */
+/** Parses erofs's superblock (fs/erofs/erofs_fs.h, struct erofs_super_block). */
 function parseErofs(block: Buffer): Superblock | undefined {
   if (block.readUInt32LE(0) !== 0xe0f5e1e2) return undefined;
   const blockBits = block.readUInt8(12);
@@ -74,7 +75,7 @@ function parseErofs(block: Buffer): Superblock | undefined {
   };
 }
 
-/** Labels are 16 bytes, shorter ones end with a zero. */
+/** A label. It has 16 bytes, and a shorter one ends with a zero. */
 function labelAt(block: Buffer, offset: number): string {
   const bytes = block.subarray(offset, offset + 16);
   const end = bytes.indexOf(0);

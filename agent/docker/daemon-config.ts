@@ -2,21 +2,21 @@ import { isAbsolute } from 'node:path';
 import { messageAt, PreloaderError } from '../system/errors.ts';
 import { readConfiguration } from '../system/files.ts';
 
-/** dockerd's own configuration, as far as it decides which store there is. */
+/** The part of dockerd's own configuration that decides which store it uses. */
 export interface DaemonConfig {
   readonly dataRoot: string;
   readonly storageDriver: string | undefined;
   readonly usernsRemap: string | undefined;
-  /** features.containerd-snapshotter: images are containerd's and not in overlay2/. */
+  /** features.containerd-snapshotter: whether images are kept by containerd and not in overlay2/. */
   readonly containerdStore: boolean | undefined;
-  /** Where it listens, as its file says. */
+  /** Where dockerd listens. */
   readonly hosts: readonly string[];
 }
 
 export const DEFAULT_DATA_ROOT = '/var/lib/docker';
 
 /**
- * Reads dockerd's configuration file; none means dockerd's defaults.
+ * Reads dockerd's configuration file. If there is none, dockerd's defaults apply.
  * @throws PreloaderError DOCKER_CONFIG_INVALID: dockerd itself would refuse to start with such a file
  */
 export async function readDaemonConfig(path: string): Promise<DaemonConfig> {

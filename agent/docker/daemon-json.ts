@@ -2,7 +2,7 @@ import { flag, listOf, objectOf, text } from '../text/shape.ts';
 import { isRecord } from '../text/is-record.ts';
 import { membersOf } from '../text/json-members.ts';
 
-/** What we need of /etc/docker/daemon.json; dockerd's other keys are no concern of ours. An empty text is as good as none. */
+/** The keys of /etc/docker/daemon.json that we need. An empty text counts as none. */
 export interface DaemonJson {
   readonly 'data-root': string;
   /** The old name of data-root, refused by dockerd since 23.0. */
@@ -19,8 +19,8 @@ const CONTAINERD = 'containerd-snapshotter';
 
 /**
  * Parses a daemon.json as dockerd does (moby, daemon/config/config.go, getConflictFreeConfiguration, and Go's
- * encoding/json): a byte order mark names the encoding (since 23.0), white space or `null` alone is an empty object, of a
- * key that is there twice the last text counts, while `null` for a text changes nothing and objects add to each other.
+ * encoding/json). A byte order mark names the encoding (since 23.0). White space or `null` alone is an empty object. If
+ * a key is there twice, the last text counts, `null` does not change a text, and objects are merged.
  * @throws Error naming the key, what was expected and what was found
  */
 export function parseDaemonJson(bytes: Buffer): DaemonJson {
@@ -41,7 +41,7 @@ export function parseDaemonJson(bytes: Buffer): DaemonJson {
   return { ...found, containerdStore, hosts };
 }
 
-/** Of `null` Go makes the empty text. */
+/** The list of hosts, in which Go reads `null` as an empty text. */
 function hostsOf(value: unknown): string[] {
   const list: unknown = Array.isArray(value) ? value.map((entry: unknown) => entry ?? '') : value;
   listOf(text)(list, 'hosts');
@@ -51,13 +51,13 @@ function hostsOf(value: unknown): string[] {
 function storeOf(features: unknown, before: boolean | undefined): boolean | undefined {
   objectOf({})(features, 'features');
   if (!isRecord(features) || !Object.hasOwn(features, CONTAINERD)) return before;
-  // Go's zero value.
+  // Go reads `null` as its zero value.
   const value = features[CONTAINERD] ?? false;
   flag(value, `features.${CONTAINERD}`);
   return value === true;
 }
 
-/** What is not UTF-8 without a mark: 20.10 replaces it, and newer ones do not start. */
+/** Decodes the file. Without a mark, 20.10 replaces what is not UTF-8, and newer versions do not start. */
 function decode(bytes: Buffer): string {
   const mark = bytes.toString('latin1', 0, 2);
   if (mark !== '\xFF\xFE' && mark !== '\xFE\xFF') return bytes.toString('utf8').replace(/^\uFEFF/, '');
@@ -67,7 +67,7 @@ function decode(bytes: Buffer): string {
   return littleEndian.toString('utf16le', 2);
 }
 
-/** Go's bytes.TrimSpace, to which a second byte order mark is no space. */
+/** Does what Go's bytes.TrimSpace does, for which a second byte order mark is no white space. */
 function trimSpace(content: string): string {
   return content.replaceAll(/^(?:[^\S\uFEFF]|\u0085)+|(?:[^\S\uFEFF]|\u0085)+$/g, '');
 }

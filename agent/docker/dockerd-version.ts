@@ -5,12 +5,12 @@ import { environment } from '../system/environment.ts';
 import { showUnit, valueOf } from '../system/systemctl.ts';
 import { parseExecStart } from './service.ts';
 
-/** A machine that is emulated has taken more than 5 s to load dockerd. */
+/** On an emulated machine, it has taken more than 5 s to load dockerd. */
 const VERSION_TIMEOUT_MS = 60_000;
 
 /**
- * The version of the dockerd that will start here, before it does: of the program in docker.service, or without systemd
- * of that in PATH. Null where that cannot be known: another program in its place might start it.
+ * The version of the dockerd that will start here: that of the program in docker.service, or without systemd that of
+ * the one in PATH. Null if it cannot be known, as where docker.service runs another program that may start dockerd.
  */
 export async function installedVersion(): Promise<string | null> {
   try {
@@ -39,8 +39,8 @@ export function dockerdInPath(): string | undefined {
 let known: { readonly program: string; readonly version: Promise<string | null> } | undefined;
 
 /**
- * The version that a program tells of itself, or null where there is none or it does not tell. It is asked once for each
- * that was installed: to ask over docker's socket could start docker.
+ * The version that a program says it has. Null if there is no program, or it does not say. It is run once after each
+ * installation. We do not ask over docker's socket, because that could start docker.
  */
 export function versionOf(path: string): Promise<string | null> {
   const stats = statSync(path, { throwIfNoEntry: false });

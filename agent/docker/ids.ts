@@ -3,11 +3,11 @@ import { sha256Bytes } from '../system/digest.ts';
 declare const brand: unique symbol;
 type Branded<Name extends string> = string & { readonly [brand]: Name };
 
-/** `sha256:` and 64 hex digits, of an image's configuration: the image's ID. */
+/** `sha256:` and 64 hex digits: the digest of an image's configuration, which is the image's ID. */
 export type ImageID = Branded<'ImageID'>;
-/** `sha256:…` of a layer's uncompressed tar. */
+/** The digest of a layer's uncompressed tar. */
 export type DiffID = Branded<'DiffID'>;
-/** `sha256:…` of a layer and all below it: what dockerd's layer store is keyed by. */
+/** The digest of a layer and all below it, which is its key in dockerd's layer store. */
 export type ChainID = Branded<'ChainID'>;
 
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
@@ -39,8 +39,8 @@ export function sha256(content: string | Buffer): string {
 }
 
 /**
- * The ChainIDs of an image's layers, from the base up: the first is its DiffID, each next the sha256 of
- * `<ChainID below> <DiffID>` (OCI image spec, "Layer ChainID").
+ * The ChainIDs of an image's layers, base first. That of the base layer is its DiffID, and each other one is the sha256
+ * of `<ChainID below> <DiffID>` (OCI image spec, "Layer ChainID").
  */
 export function chainIDs(diffIDs: readonly DiffID[]): ChainID[] {
   const chains: ChainID[] = [];

@@ -1,7 +1,7 @@
 import { asDiffID, chainIDs, sha256, type ChainID, type DiffID, type ImageID } from './ids.ts';
 import { isRecord } from '../text/is-record.ts';
 
-/** What we need of an image's configuration: which layers it is made of. */
+/** The part of an image's configuration that we need: its layers. */
 export interface ImageConfig {
   readonly id: ImageID;
   readonly diffIDs: readonly DiffID[];
@@ -10,15 +10,15 @@ export interface ImageConfig {
 }
 
 /**
- * The time of modification that we give to configurations that we write: dockerd writes the file anew whenever an image is
- * loaded, pulled or built (moby, image/fs.go, Set), so with any other time the image is the user's, whatever tag names it
- * and whosever its layers are. The day on which docker 18.09.0 came out.
+ * The time of modification that we give to configurations that we write. dockerd writes the file again whenever an
+ * image is loaded, pulled or built (moby, image/fs.go, Set). So with any other time the image is the user's, whatever
+ * names it has and whosever its layers are. This is the day on which docker 18.09.0 came out.
  */
 export const OWN_IMAGE_SEC = Date.UTC(2018, 10, 8) / 1000;
 
 /** dockerd stacks at most this many layers (moby, layer/layer_store.go, maxLayerDepth). */
 const MAX_LAYERS = 125;
-/** Configurations are a few KiB; this is far above any. */
+/** Configurations have a few KiB, so this is far above any. */
 export const MAX_CONFIG_BYTES = 8 * 1024 * 1024;
 
 /**
@@ -31,7 +31,7 @@ export function parseImageConfig(bytes: Buffer, id: ImageID): ImageConfig {
   return readLayers(bytes, id);
 }
 
-/** The same without the check of the digest, for what dockerd itself wrote. @throws Error */
+/** Does the same without checking the digest, for what dockerd itself wrote. @throws Error */
 export function readLayers(bytes: Buffer, id: ImageID): ImageConfig {
   const config: unknown = JSON.parse(bytes.toString('utf8'));
   const rootfs = isRecord(config) ? config['rootfs'] : undefined;

@@ -5,7 +5,7 @@ import { readTextIfThere } from '../system/files.ts';
 import { isFileLocked } from '../system/lock.ts';
 
 /**
- * Whether a dockerd runs on this data root: it holds a flock on the volumes' database as long as it does (moby,
+ * Whether a dockerd runs on this data root. While it runs, it holds a flock on the volumes' database (moby,
  * volume/service/db.go; bbolt).
  */
 export function isDockerRunning(dataRoot: string): boolean {
@@ -13,14 +13,15 @@ export function isDockerRunning(dataRoot: string): boolean {
 }
 
 /**
- * When a dockerd was last started on this data root: it writes to that database each time (moby, volume/service/store.go,
- * NewStore), before it reads its references. It tells whether one has come and gone since the store was read.
+ * When a dockerd was last started on this data root. It writes to that database at each start (moby,
+ * volume/service/store.go, NewStore), before it reads its references. This shows whether one has come and gone since
+ * the store was read.
  */
 export function lastStarted(dataRoot: string): number | undefined {
   return lstatSync(volumes(dataRoot), { throwIfNoEntry: false })?.mtimeMs;
 }
 
-/** A plan is for the store as it was read; a dockerd that was started may have changed that since. */
+/** dockerd was started after the store was read for a plan, and may have changed the store since. */
 export class DockerStarted extends PreloaderError {
   constructor(dataRoot: string) {
     super('DOCKER_RUNNING', `${dataRoot}: dockerd was started while the store was changed; stop it, and try again`);
@@ -28,14 +29,14 @@ export class DockerStarted extends PreloaderError {
 }
 
 /**
- * Which dockerd runs on a data root, by the flock that it holds as long as it does (see isDockerRunning). Only looks: to try
- * for the lock every second could be in the way of a dockerd that starts.
- * @returns its process ID, or undefined where none runs
+ * Which dockerd runs on a data root, by the flock that it holds (see isDockerRunning). It reads the kernel's list of
+ * locks. If it tried to take the lock every second, it could be in the way of a dockerd that starts.
+ * @returns its process ID, or undefined if none runs
  */
 export function dockerInstance(dataRoot: string): string | undefined {
   const stats = lstatSync(volumes(dataRoot), { throwIfNoEntry: false });
   if (stats === undefined) return undefined;
-  // `1: FLOCK  ADVISORY  WRITE 1234 fe:00:3145 0 EOF`.
+  // A line is `1: FLOCK  ADVISORY  WRITE 1234 fe:00:3145 0 EOF`.
   const holders = [
     ...(readTextIfThere('/proc/locks') ?? '').matchAll(
       new RegExp(`^\\d+: FLOCK +ADVISORY +WRITE (\\d+) ([0-9a-f]+):([0-9a-f]+):${stats.ino} `, 'gm'),
@@ -46,7 +47,8 @@ export function dockerInstance(dataRoot: string): string | undefined {
     ([, , major = '', minor = '']) => `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}` === device,
   );
   if (exact !== undefined || !device.startsWith('0:')) return exact?.[1];
-  // On btrfs the device's number is not that of stat(2). Another file of this number, in another filesystem, may be locked.
+  // On btrfs the number of the device is not that of stat(2). So this may be a file with the same inode number
+  // elsewhere.
   return holders.length > 0 && isDockerRunning(dataRoot) ? holders[0]?.[1] : undefined;
 }
 

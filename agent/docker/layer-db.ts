@@ -6,11 +6,11 @@ export interface LayerRecord {
   readonly chain: ChainID;
   readonly diffID: DiffID;
   readonly parent: ChainID | undefined;
-  /** Bytes of this layer alone, in decimal, as it stands in the file: without a newline. */
+  /** The bytes of this layer alone, in decimal, as the file has it: without a newline. */
   readonly size: string;
 }
 
-/** The small files of a record, by name, without the cache-id, which each store has its own of. */
+/** The small files of a record by name, without the cache-id, which differs between stores. */
 export function recordFiles(layer: LayerRecord): ReadonlyMap<string, string> {
   const files = new Map<string, string>([
     ['diff', layer.diffID],
@@ -20,7 +20,7 @@ export function recordFiles(layer: LayerRecord): ReadonlyMap<string, string> {
   return files;
 }
 
-/** How dockerd reassembles a layer's tar, byte by byte: needed for save and push only. */
+/** From this, dockerd puts a layer's tar together again, byte by byte. It is needed only for save and push. */
 export const TAR_SPLIT = 'tar-split.json.gz';
 
 /** Paths of dockerd's metadata below a data root, or below a disk's root. */
@@ -34,7 +34,7 @@ export interface MetadataPaths {
   image(id: ImageID): string;
   imageMetadata(id: ImageID): string;
   layer(chain: ChainID): string;
-  /** What dockerd knows of a container's layer, or a pin of ours. */
+  /** The folder for a container's layer, or for a pin of ours. */
   mount(name: string): string;
   diffIDByDigest(digest: string): string;
   metadataByDiffID(diffID: DiffID): string;

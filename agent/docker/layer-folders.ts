@@ -3,23 +3,24 @@ import { sha256Bytes } from '../system/digest.ts';
 import type { ChainID } from './ids.ts';
 
 /**
- * The storage driver's half of a layer, `overlay2/`, as far as we make and read it (moby, daemon/graphdriver/overlay2).
- * A layer of ours has a cache-id and a link that are derived from its ChainID: they stay the same when a disk is built
- * anew, so that what stands on them stays valid, and they tell our layers from the user's without a record.
+ * The half of a layer that the storage driver keeps in `overlay2/`, as far as we make and read it (moby,
+ * daemon/graphdriver/overlay2). The cache-id and the link of our layers are derived from the ChainID. So they stay the
+ * same when a disk is built again, what stands on them stays valid, and our layers can be told from the user's without
+ * a record.
  */
 export interface OwnLayerNames {
   readonly cacheId: string;
   readonly link: string;
 }
 
-/** `l/` and 26 characters: how a layer is named in `lower`. */
+/** The length of `l/` and 26 characters, which is how a layer is named in `lower`. */
 const LINK_LENGTH = 26;
 
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 
 /**
- * The names of our directory for a layer. The cache-id is 64 hex digits whose first 12 are not all decimal, as
- * stringid.GenerateRandomID sees to; the link 26 characters of base 32, as overlayutils.GenerateID makes them.
+ * The names of our folder for a layer. The cache-id has 64 hex digits, of which the first 12 are not all decimal, as
+ * stringid.GenerateRandomID sees to. The link has 26 characters of base 32, as overlayutils.GenerateID makes them.
  */
 export function ownLayerNames(chain: ChainID): OwnLayerNames {
   let names = known.get(chain);
@@ -30,29 +31,30 @@ export function ownLayerNames(chain: ChainID): OwnLayerNames {
   return names;
 }
 
-/** The cache-id alone, for the many layers of a store that are not ours. */
+/** The cache-id alone, which is enough for the many layers of a store that are not ours. */
 export function ownCacheId(chain: ChainID): string {
   return known.get(chain)?.cacheId ?? cacheIdFrom(seedOf(chain));
 }
 
-/** Each layer of ours is asked for some five times on the way to READY, and two digests cost more than that. */
+/** The names of each layer are needed some five times on the way to READY, and take two digests to compute. */
 const known = new Map<ChainID, OwnLayerNames>();
 
 const seedOf = (chain: ChainID): string => `docker-preloader layer ${chain}`;
 
 /**
- * The name of the pin that keeps a layer of ours, as of a container of nobody's: where nothing else stands on the layer any
- * more, as after a prune, dockerd deletes it otherwise. Of the form that dockerd asks of a mount (moby,
- * layer/filestore.go, stringIDRegexp), and derived from the layer, so that a pin is known by what is in it.
+ * The name of the pin that makes dockerd keep a layer of ours. To dockerd, it is like a container that nobody has.
+ * Without it, dockerd deletes the layer when nothing else stands on it, as after a prune. The name has the form that
+ * dockerd wants for a mount (moby, layer/filestore.go, stringIDRegexp). It is derived from the layer, so that a pin is
+ * known by its content.
  */
 export function pinName(chain: ChainID): string {
   return cacheIdFrom(`docker-preloader pin ${chain}`);
 }
 
 /**
- * An empty layer of ours that base layers name as their `lower`. Without native overlay diff (kernel redirect_dir=on)
- * dockerd lstats the `diff` of a layer that has no `lower` (NaiveDiffDriver.Diff, Get): a symlink there is "not a
- * directory", and a build on it would record the whole base as changed.
+ * An empty layer of ours that base layers name as their `lower`. Without native overlay diff (kernel redirect_dir=on),
+ * dockerd calls lstat on the `diff` of a layer that has no `lower` (NaiveDiffDriver.Diff, Get). A symlink there is "not
+ * a directory", and a build on it would record the whole base as changed.
  */
 export const emptyLayer: OwnLayerNames = namesFrom('docker-preloader empty layer');
 
@@ -83,7 +85,7 @@ export function linksIn(lower: string): string[] {
   return lower.split(':').flatMap((entry) => (entry.startsWith('l/') ? [entry.slice(2)] : []));
 }
 
-/** What `overlay2/l/<link>` must point to, to the letter (overlay.go, getLowerDirs and isParent). */
+/** What `overlay2/l/<link>` must contain, to the letter (overlay.go, getLowerDirs and isParent). */
 export function linkTargetOf(cacheId: string): string {
   return `../${cacheId}/diff`;
 }
@@ -99,8 +101,8 @@ export function overlayPaths(dataRoot: string): {
 }
 
 /**
- * A cache-id as a path component: dockerd takes any name (BuildKit's have 25 characters), we only what cannot lead
- * anywhere else.
+ * Whether a text can be a cache-id. dockerd takes any name (BuildKit's have 25 characters). We take only what, as a
+ * part of a path, cannot lead anywhere else.
  */
 export function isCacheId(text: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/.test(text);

@@ -2,16 +2,16 @@ import { asImageID, type ImageID } from './ids.ts';
 import { isRecord } from '../text/is-record.ts';
 import { repositoryOf } from './reference.ts';
 
-/** Reference to image, over all repositories. */
+/** The image of each reference, over all repositories. */
 export type References = ReadonlyMap<string, ImageID>;
 
 /**
- * What repositories.json holds (moby, reference/store.go). What we cannot read as a reference is kept as it is:
- * it is the user's file.
+ * The content of repositories.json (moby, reference/store.go). What we cannot read as a reference is kept as it is,
+ * because the file is the user's.
  */
 export interface ReferenceStore {
   readonly references: References;
-  /** The whole file, parsed, as the base of what is written back. */
+  /** The whole file, parsed, on which what is written back is based. */
   readonly document: Record<string, unknown>;
 }
 
@@ -19,7 +19,7 @@ export const emptyReferenceStore: ReferenceStore = { references: new Map(), docu
 
 /**
  * Parses repositories.json.
- * @throws Error where it is not what dockerd writes; dockerd itself refuses to start then
+ * @throws Error if it is not what dockerd writes. dockerd itself does not start then
  */
 export function parseReferenceStore(text: string): ReferenceStore {
   const document: unknown = JSON.parse(text);
@@ -39,8 +39,8 @@ export function parseReferenceStore(text: string): ReferenceStore {
 }
 
 /**
- * The file's new text: the old document with the changes, undefined meaning removal. A repository that has no reference
- * left goes, as it does with dockerd.
+ * The file's new text: the old document with the changes, of which undefined means removal. A repository without
+ * references is removed, as dockerd does it.
  */
 export function updateReferenceStore(store: ReferenceStore, changes: ReadonlyMap<string, ImageID | undefined>): string {
   const old = store.document['Repositories'];

@@ -1,11 +1,11 @@
 /**
- * Image references in dockerd's "familiar" form, as they are keys in repositories.json: `alpine:3.20`,
+ * An image reference in dockerd's "familiar" form, as it is a key in repositories.json: `alpine:3.20`,
  * `ghcr.io/x/y@sha256:…` (distribution/reference, regexp.go).
  */
 export interface Reference {
   /** The repository's name: `alpine`, `ghcr.io/x/y`. */
   readonly repository: string;
-  /** The whole: repository with tag or digest. */
+  /** The whole reference: repository with tag or digest. */
   readonly text: string;
 }
 
@@ -19,8 +19,8 @@ const DIGEST = /^sha256:[0-9a-f]{64}$/;
 const MAX_REPOSITORY_LENGTH = 255;
 
 /**
- * Checks one entry of repositories.json: that the repository's name is valid, and that the reference is that name with a
- * tag or a digest. Returns undefined where it is not; dockerd would pass over it, too, or never find it.
+ * Parses one entry of repositories.json. The repository's name must be valid, and the reference must be that name with
+ * a tag or a digest. Otherwise it returns undefined: dockerd would ignore such an entry, too, or never find it.
  */
 export function parseReference(repository: string, text: string): Reference | undefined {
   if (!isRepository(repository) || !text.startsWith(repository)) return undefined;
@@ -43,12 +43,12 @@ export function repositoryOf(reference: string): string {
   return reference.slice(0, reference.lastIndexOf(':'));
 }
 
-/** The tag of a reference that is known to be valid; undefined where it has a digest. */
+/** The tag of a reference that is known to be valid. Undefined if it has a digest. */
 export function tagOf(reference: string): string | undefined {
   return reference.includes('@') ? undefined : reference.slice(reference.lastIndexOf(':') + 1);
 }
 
-/** `sha256` is refused as a repository's name (reference/store.go, addReference). */
+/** Whether a name can be a repository's. dockerd refuses `sha256` (reference/store.go, addReference). */
 function isRepository(name: string): boolean {
   return name.length <= MAX_REPOSITORY_LENGTH && name !== 'sha256' && NAME.test(name);
 }

@@ -1,17 +1,17 @@
 import { DEFAULT_DATA_ROOT, readDaemonConfig } from './daemon-config.ts';
 
-/** How docker.service starts dockerd, as far as it decides which store there is. */
+/** What in the way in which docker.service starts dockerd decides which store it uses. */
 export interface ServiceStore {
   readonly dataRoot: string;
   readonly storageDriver: string | undefined;
   readonly usernsRemap: string | undefined;
-  /** Where it listens. */
+  /** Where dockerd listens. */
   readonly hosts: readonly string[];
 }
 
 /**
- * What docker.service's effective command line says: `--data-root` and `--storage-driver`, given there, win over
- * dockerd's configuration file (dockerd refuses both), and `--config-file` names another file.
+ * What the command line of docker.service says. `--data-root` and `--storage-driver` there win over dockerd's
+ * configuration file (dockerd refuses to have them in both). `--config-file` names another file.
  * @param execStart argv of ExecStart=, with variables filled in
  * @throws PreloaderError DOCKER_CONFIG_INVALID
  */
@@ -28,7 +28,7 @@ export async function storeOfService(
     dataRoot: dataRoot === '' ? DEFAULT_DATA_ROOT : dataRoot.replace(/(.)\/+$/, '$1'),
     storageDriver: option('--storage-driver', '-s') ?? config.storageDriver ?? environment['DOCKER_DRIVER'],
     usernsRemap: option('--userns-remap') ?? config.usernsRemap,
-    // dockerd refuses both.
+    // dockerd refuses hosts in both the file and the command line.
     hosts: [...config.hosts, ...optionValues(argv, ['--host', '-H'])],
   };
 }
@@ -44,7 +44,7 @@ function expand(word: string, environment: Readonly<Record<string, string>>): st
   return [word.replaceAll(/\$\{(\w+)\}/g, (_, name: string) => environment[name] ?? '')];
 }
 
-/** Of several, dockerd takes the last. */
+/** The value of an option, of which dockerd takes the last. */
 function optionValue(argv: readonly string[], names: readonly string[]): string | undefined {
   return optionValues(argv, names).at(-1);
 }
@@ -80,7 +80,9 @@ export function parseEnvironmentFile(text: string): Record<string, string> {
   return parseEnvironment(text.replaceAll(/^\s*[#;].*$/gm, '').replaceAll(/^(\w+)=(["'])(.*)\2\s*$/gm, '"$1=$3"'));
 }
 
-/** The paths of `systemctl show --property=EnvironmentFiles`, one line each: `/etc/default/docker (ignore_errors=yes)`. */
+/**
+ * The paths of `systemctl show --property=EnvironmentFiles`, one line each: `/etc/default/docker (ignore_errors=yes)`.
+ */
 export function environmentFiles(lines: readonly string[]): string[] {
   return lines.flatMap((line) => /^(\/.+) \(ignore_errors=(?:yes|no)\)$/.exec(line)?.[1] ?? []);
 }

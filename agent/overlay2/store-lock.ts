@@ -11,7 +11,8 @@ const LOCK_TIMEOUT_USEC = 30_000_000;
 const LOCK_POLL_MS = 20;
 
 /**
- * Takes the lock on a store, by which one of two agents works and the other waits. @throws PreloaderError LOCKED,
+ * Takes the lock on a store, by which one of two agents works and the other waits.
+ * @throws PreloaderError LOCKED,
  * STORE_WRITE, STORE_FULL
  */
 export async function takeLock(dataRoot: string, timeoutUsec = LOCK_TIMEOUT_USEC): Promise<Lock> {

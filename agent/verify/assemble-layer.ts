@@ -12,14 +12,14 @@ const recordSchema = z.looseObject({
   name_raw: z.optional(z.string()),
   size: z.optional(z.int()),
   payload: z.nullish(z.string()),
-  /** Of a sparse file, where its payload belongs: offsets and lengths. */
+  /** For a sparse file: where its payload belongs, as offsets and lengths. */
   fragments: z.optional(z.array(z.tuple([z.int(), z.int()]))),
 });
 
 /**
- * The tar that a tar-split and the layer's files give (vbatts/tar-split, tar/asm/assemble.go), piece by piece.
+ * Puts a layer's tar together from its tar-split and its files (vbatts/tar-split, tar/asm/assemble.go), piece by piece.
  * @param files the files below the layer's root, their names as latin1
- * @param onLine is told of each line's bytes before it is used, and may end it all
+ * @param onLine gets each line's bytes before the line is used, and may throw to end it all
  * @throws Error naming the file
  */
 export async function* assemble(
@@ -41,7 +41,7 @@ export async function* assemble(
   }
 }
 
-/** What of a file stands in the tar. Its size is compared before it is read: it may be anything. */
+/** The part of a file that is in the tar. The file may be anything, so its size is compared before it is read. */
 function* payloadOf(
   files: FolderContent,
   name: string,

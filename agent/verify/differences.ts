@@ -19,14 +19,14 @@ export interface DifferencesInput {
   readonly store: Store;
   readonly plan: Plan;
   readonly disks: readonly MountedDisk[];
-  /** What to type so that the plan is carried out. */
+  /** The command that carries out the plan. */
   readonly cure: string;
 }
 
 /**
- * How the store differs from the disks, a finding each. Two kinds: what is merely due (a disk came or went, the user
- * removed a tag) is STORE_DIFFERS; what the store has and is wrong, so that images do not run, is STORE_DAMAGED.
- * Beyond what a plan looks at, contents are compared here, also those that have reached the disk long ago.
+ * How the store differs from the disks, one finding for each difference. What is merely due, because a disk came or
+ * went or the user removed a tag, is STORE_DIFFERS. What is wrong in the store, so that images do not run, is
+ * STORE_DAMAGED. Contents are compared even if they reached the disk long ago, which a plan does not do.
  */
 export function differences(input: DifferencesInput): Finding[] {
   const found = new Differences(input);
@@ -44,13 +44,13 @@ class Differences {
   readonly damage: Finding[] = [];
   readonly #input: DifferencesInput;
   readonly #settled: Set<string>;
-  /** What the store's images stand on: of these, nothing may be missing. */
+  /** The layers on which the store's images stand. Nothing of these may be missing. */
   readonly #needed: ReadonlySet<ChainID>;
   readonly #named: ReadonlySet<ImageID>;
-  /** By label; what goes is under no label. */
+  /** What is due, by label. What is to be removed has no label. */
   readonly #due = new Map<string | undefined, Due>();
   readonly #single: Finding[] = [];
-  /** Layers without their pin. */
+  /** Layers whose pin is missing. */
   readonly #unpinned = new Set<ChainID>();
   #staleCount = 0;
 
@@ -96,7 +96,7 @@ class Differences {
           this.#damaged('the empty layer that base layers of disks stand on is missing or not whole', {});
         return;
       default:
-        // The ledger and where registries have layers: told below where nothing else is due.
+        // Steps for the ledger, and for where registries have layers, are told below if nothing else is due.
         return;
     }
   }
@@ -128,7 +128,7 @@ class Differences {
           ]
         : [...step.files].map(([name, text]) => [`${record}/${name}`, text, present.record?.get(name)] as const);
     const wrong = parts.filter(([, expected, found]) => found !== expected);
-    // Of a record all small files may be right: then it is its tar-split.
+    // If all small files of a record are right, its tar-split is wrong.
     const [file, expected, found] = wrong[0] ?? [`${record}/${TAR_SPLIT}`, 'that of the disk', 'another, or none'];
     const more = wrong.length > 1 ? `, and ${plural(wrong.length - 1, 'more file')}` : '';
     this.#damaged(
@@ -194,7 +194,7 @@ class Differences {
     const { plan } = this.#input;
     const grouped = [...this.#due].map(([label, { images, layers, references }]) => {
       const names = references.length > 8 ? [...references.slice(0, 8), `${references.length - 8} more`] : references;
-      // A name alone, if its image is another disk's.
+      // Only a name is due if its image is another disk's.
       const things =
         images + layers === 0
           ? plural(references.length, 'name')
@@ -217,7 +217,7 @@ class Differences {
     ];
   }
 
-  /** Where a layer is due with its pin, or goes with it, that was told. */
+  /** Missing pins of layers about which nothing else was told. */
   #pins(): Finding[] {
     const missing = [...this.#unpinned].filter((chain) => this.#input.store.layers.recorded.has(chain)).length;
     const stale = this.#input.plan.steps.some((step) => step.do === 'remove-layer') ? 0 : this.#staleCount;
@@ -226,7 +226,7 @@ class Differences {
     return [...tell(missing, 'should be there, and not whole'), ...tell(stale, 'should not be there any more')];
   }
 
-  /** dockerd follows the links where PID 1 has the disks mounted. */
+  /** Disks that dockerd would not find behind the links, which it follows in the mount namespace of PID 1. */
   mounts(): Finding[] {
     const { store, plan, disks } = this.#input;
     const linked = disks.filter(({ path }) =>
@@ -237,7 +237,7 @@ class Differences {
     );
   }
 
-  /** What no step is for is to be as it was before READY, and with the contents of the disks. */
+  /** Checks everything that no step of the plan changes, and compares it with the contents of the disks. */
   contents(): Finding[] {
     const { store, plan } = this.#input;
     const of = <Key extends string, Value>(map: ReadonlyMap<Key, Value>): Map<Key, Value> =>
@@ -282,7 +282,7 @@ class Differences {
       try {
         parseImageConfig(bytes, id);
       } catch (error) {
-        // Where a step is for it, that has told it.
+        // A step for it has already told it.
         if (this.#settled.has(id) || !images.has(id))
           problems.push(
             this.#toReplace(`image ${this.#nameOf(id)}: ${messageOf(error)}`, store.paths.image(id), { image: id }),
@@ -292,7 +292,7 @@ class Differences {
     return problems;
   }
 
-  /** A layer with our name that neither ledger nor disks know: a pull would take it for there. */
+  /** Layers with our names that neither the ledger nor the disks know. A pull would believe that they are there. */
   leftOver(): Finding[] {
     const { store, plan, cure } = this.#input;
     const removed = new Set(plan.steps.flatMap((step) => (step.do === 'remove-layer' ? [step.chain] : [])));
@@ -328,7 +328,10 @@ class Differences {
     return { code: 'STORE_DAMAGED', message: `${what}; run: ${cure}`, ...fields };
   }
 
-  /** A plan trusts sizes of what has reached the disk once; a file that is not there, it writes again. */
+  /**
+   * A finding for a file with wrong content. It has to be removed, because a plan trusts sizes, and only writes missing
+   * files.
+   */
   #toReplace(what: string, file: string, fields: Partial<Finding>): Finding {
     return { code: 'STORE_DAMAGED', message: `${what}; run: rm ${file} && ${this.#input.cure}`, ...fields };
   }
@@ -338,7 +341,7 @@ class Differences {
   }
 }
 
-/** A `lower` of 125 layers is no line to read. */
+/** Shortens a text. Nobody can read the `lower` of 125 layers. */
 function cut(text: string): string {
   return text.length > 250 ? `${text.slice(0, 250)}…` : text === '' ? 'an empty file' : text;
 }

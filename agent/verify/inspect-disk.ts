@@ -17,16 +17,16 @@ interface InspectedLayer {
   readonly parent: string | null;
   readonly cacheId: string;
   readonly sizeBytes: number;
-  /** How many of the disk's images stand on it. */
+  /** How many of the disk's images use it. */
   readonly usedBy: number;
 }
 
 interface InspectedImage {
   readonly id: string;
   readonly references: readonly string[];
-  /** ChainIDs, base first, those on base disks too. */
+  /** ChainIDs, base first, including those on base disks. */
   readonly layers: readonly string[];
-  /** Of its layers that are on this disk. */
+  /** The size of those of its layers that are on this disk. */
   readonly sizeBytes: number;
 }
 
@@ -37,7 +37,7 @@ export interface Inspection {
   readonly label: string | null;
   readonly uuid: string | null;
   readonly sizeBytes: number | null;
-  /** Null where dockerd filled the disk, as in 2018. */
+  /** Null if dockerd filled the disk, as in 2018. */
   readonly manifest: {
     readonly digest: string;
     readonly formatVersion: string;
@@ -47,9 +47,9 @@ export interface Inspection {
   } | null;
   readonly images: readonly InspectedImage[];
   readonly layers: readonly InspectedLayer[];
-  /** What is read into memory right after boot; null where the disk has no list of it. */
+  /** What is read ahead after READY. Null if the disk has no list of it. */
   readonly readAhead: { readonly files: number; readonly bytes: number } | null;
-  /** Bytes of layers that more than one image stands on. */
+  /** The bytes of layers that more than one image uses. */
   readonly sharedBytes: number;
   /** Whether contents were compared with their digests. */
   readonly deep: boolean;
@@ -57,9 +57,9 @@ export interface Inspection {
 }
 
 /**
- * Reads what is on a disk: a raw image, qcow2 or block device without mounting it, or a folder where it is mounted.
+ * Reads what is on a disk: a raw image, qcow2 or block device without mounting it, or a folder on which it is mounted.
  * @param deep compares every layer's bytes with its DiffID, and all metadata with the manifest
- * @throws PreloaderError where it is no preload disk
+ * @throws PreloaderError if it is no preload disk
  */
 export async function inspectDisk(
   path: string,
@@ -75,7 +75,7 @@ export async function inspectDisk(
       if (deep) problems.push(...(await contentProblems(disk, whole, onStep)));
       return { ...describeDisk(disk), ...describeContent(whole), deep, problems };
     } catch (error) {
-      // What was cut off is missed somewhere, and the disk's end says why.
+      // Something failed because a part of the disk is missing. That it was cut off is the better reason.
       throw cut === undefined ? error : new Error(cut, { cause: error });
     } finally {
       disk.files.close();
@@ -141,7 +141,7 @@ function describeContent({
   };
 }
 
-/** For what else the agent leaves a disk out (boot/discover.ts). */
+/** The other reasons for which the agent leaves a disk out (boot/discover.ts). */
 function deviceProblems({ superblock, sizeBytes }: OpenDisk): string[] {
   if (superblock === undefined) return [];
   const problems: string[] = [];
@@ -154,14 +154,14 @@ function deviceProblems({ superblock, sizeBytes }: OpenDisk): string[] {
   return cut === undefined ? problems : [...problems, cut];
 }
 
-/** What is missing at the end of a disk. */
+/** Says that a disk is shorter than its filesystem. Undefined if it is not. */
 function cutOff({ superblock, sizeBytes }: Pick<OpenDisk, 'superblock' | 'sizeBytes'>): string | undefined {
   return superblock !== undefined && superblock.sizeBytes > sizeBytes
     ? `it is cut off: expected a disk of at least ${superblock.sizeBytes} bytes, found ${sizeBytes}: copy the disk again`
     : undefined;
 }
 
-/** What of a disk has not the digest that it should have. */
+/** Says which content of a disk does not have the digest that it should have. */
 async function contentProblems(
   { files, storedBytes }: OpenDisk,
   { content: { manifest }, layers }: WholeDisk,

@@ -6,22 +6,22 @@ import type { FolderContent } from '../disk/filesystem-reader.ts';
 import { FolderReader } from '../disk/folder-reader.ts';
 import type { ReadBudget } from './read-budget.ts';
 
-/** Where a layer's content is: its files, and what puts its tar together again. */
+/** Where a layer's content is: its files, and its tar-split. */
 export interface LayerPlace {
   readonly diffID: string;
   readonly tarSplitPath: string;
-  /** The folder with its files, or a symlink to that. */
+  /** The folder with its files, or a symlink to it. */
   readonly diffPath: string;
-  /** How much may still be read of the disk that it is on; undefined where it is on none. */
+  /** How much may still be read of its disk. Undefined if it is not on a disk. */
   readonly budget: ReadBudget | undefined;
 }
 
-/** Signals are handled between so many bytes. */
+/** After so many bytes, signals are handled. */
 const TURN_BYTES = 32 * 1024 * 1024;
 
 /**
- * Compares a layer that is there as folders with its DiffID.
- * @param onBytes is told of the tar's bytes as they come
+ * Compares a layer that is in folders of this machine with its DiffID.
+ * @param onBytes gets the number of the tar's bytes as they come
  * @returns what is wrong
  */
 export async function layerProblem(
@@ -44,9 +44,9 @@ export async function layerProblem(
 
 /**
  * Puts a layer's tar together, as `docker save` does, and compares it with its DiffID.
- * @param record where its tar-split is, under the name `tarSplit`
+ * @param record the files among which its tar-split is, under the name `tarSplit`
  * @param content the files below the layer's root
- * @param onBytes is told of the tar's bytes as they come
+ * @param onBytes gets the number of the tar's bytes as they come
  * @returns what is wrong
  */
 export async function contentProblem(

@@ -5,9 +5,9 @@ import type { FilesystemReader, FolderContent } from '../disk/filesystem-reader.
 import type { ReadBudget } from './read-budget.ts';
 
 /**
- * Compares a disk's metadata with the digests in its manifest, both ways: each listed file must be there with its content,
- * and no file that the agent would read may be there unlisted.
- * @returns what is wrong, a line each
+ * Compares a disk's metadata with the digests in its manifest. Each listed file must be there with its content, and
+ * each file that the agent would read must be listed.
+ * @returns what is wrong, one line for each
  */
 export function metadataProblems(
   files: FilesystemReader,
@@ -35,7 +35,7 @@ function problemOf(files: FolderContent, path: string, expected: string): string
   }
 }
 
-/** dockerd's folders are five deep at most. */
+/** dockerd's folders are at most five deep. */
 const MAX_DEPTH = 8;
 
 function pathsBelow(files: FilesystemReader, folder: string, depth = 0): string[] {

@@ -1,24 +1,24 @@
 import { MAX_EXPANSION } from '../disk/limits.ts';
 import type { FolderContent } from '../disk/filesystem-reader.ts';
 
-/** A floor for disks of a few blocks. */
+/** The least that a disk counts, for disks of a few blocks. */
 const MIN_DISK_BYTES = 64 * 1024;
 
 /**
- * How much may be read of a disk in all: files with holes, and many names of one file, claim any size, and what reads
- * them all would not end. What no budget is for, of one's own, has none.
+ * How much may be read of a disk in all. Files with holes, and many names for one file, can claim any size, and reading
+ * them all would never end. Files of this machine's own have no budget.
  */
 export class ReadBudget {
   readonly #diskBytes: number;
   #left: number;
 
-  /** @param diskBytes what the disk takes itself, holes left out where that can be told */
+  /** @param diskBytes what the disk takes itself, without holes if that can be told */
   constructor(diskBytes: number) {
     this.#diskBytes = Math.max(diskBytes, MIN_DISK_BYTES);
     this.#left = this.#diskBytes * MAX_EXPANSION;
   }
 
-  /** Called before the bytes are read. @throws Error where they are too many */
+  /** To be called before bytes are read. @throws Error if they are too many */
   spend(bytes: number): void {
     if (bytes > this.#left)
       throw new Error(
@@ -27,7 +27,7 @@ export class ReadBudget {
     this.#left -= bytes;
   }
 
-  /** The files, each read within the budget. */
+  /** The same files, read within the budget. */
   within(files: FolderContent): FolderContent {
     const spend = (bytes: number): void => this.spend(bytes);
     const sizeOf = (path: string): number | undefined => files.sizeOf(path);

@@ -2,7 +2,7 @@ import { after } from '../../system/clock.ts';
 import { createConnection, type Socket } from 'node:net';
 import { ResponseReader, type Response } from './response.ts';
 
-/** What one request may take. dockerd unpacks an archive of configurations within it, also where the machine is busy. */
+/** How long one request may take. dockerd loads an archive of configurations within it, even on a busy machine. */
 const TIMEOUT_MS = 60_000;
 
 interface Waiting {
@@ -12,8 +12,8 @@ interface Waiting {
 }
 
 /**
- * One connection to dockerd's API that is never made anew. Node's and Bun's HTTP clients connect as they see fit, and
- * where dockerd has just ended, a connection to the socket that systemd holds for it would start it again.
+ * One connection to dockerd's API that is never made again. The HTTP clients of Node and Bun connect when they see fit.
+ * If dockerd has just ended, systemd holds its socket, and a connection to it would start dockerd again.
  */
 export class Connection {
   readonly #socket: Socket;
@@ -49,7 +49,7 @@ export class Connection {
     this.#socket.destroy();
   }
 
-  /** Requests may be made at any time; they are answered in turn. @throws Error where the connection ends before the answer */
+  /** Makes a request. Several at once are answered in turn. @throws Error if the connection ends before the answer */
   async request(method: 'GET' | 'POST', path: string, body?: Buffer): Promise<Response> {
     const answer = this.#ask(method, path, body);
     const cancel = after(TIMEOUT_MS, () =>
@@ -64,7 +64,7 @@ export class Connection {
     }
   }
 
-  /** A request whose answer does not end; each piece of it is handed on as it comes. */
+  /** Makes a request whose answer does not end. `take` gets each piece as it comes. */
   stream(path: string, take: (text: string) => void): Promise<Response> {
     return this.#ask('GET', path, undefined, take);
   }

@@ -7,19 +7,19 @@ import type { Response } from './response.ts';
 /** What dockerd tells of an image (moby, api/types/events). */
 export interface ImageEvent {
   readonly action: string;
-  /** The image's ID; of a pull its name, of a prune nothing. */
+  /** The image's ID. For a pull it is the image's name, and for a prune it is empty. */
   readonly id: string;
-  /** The name that was given or taken. */
+  /** The name that the image got or lost. */
   readonly name?: string;
   readonly timeMs: number;
 }
 
-/** A line that does not end is not dockerd's. */
+/** A longer line does not come from dockerd. */
 const MAX_LINE = 1024 * 1024;
 
 /**
- * What we want of dockerd's API. All connections are made at once, while dockerd runs: later, it may have ended, and its
- * socket be systemd's.
+ * The part of dockerd's API that we use. All connections are made at once, while dockerd runs. Later, dockerd may have
+ * ended, and systemd may hold its socket.
  */
 export class DockerApi {
   readonly #events: Connection;
@@ -30,7 +30,8 @@ export class DockerApi {
     this.#events = events;
     this.#questions = questions;
     this.#work = work;
-    // A dockerd that is to end closes what is idle, and waits some seconds for who follows events (net/http, Server.Shutdown).
+    // When dockerd ends, it closes idle connections, and waits some seconds for those that follow events (net/http,
+    // Server.Shutdown).
     for (const connection of [events, questions, work]) void connection.closed.then(() => this.close());
   }
 
@@ -40,7 +41,7 @@ export class DockerApi {
     try {
       for (let number = 0; number < 3; number += 1) connections.push(await Connection.open(path));
       const docker = new DockerApi(...(connections as [Connection, Connection, Connection]));
-      // Only what has been asked something counts as idle.
+      // Only a connection on which there has been a request counts as idle.
       await docker.#questions.request('GET', '/_ping');
       return docker;
     } catch (error) {
@@ -53,7 +54,7 @@ export class DockerApi {
     for (const connection of [this.#events, this.#questions, this.#work]) connection.close();
   }
 
-  /** Which data root this dockerd is on. @throws Error */
+  /** The data root of this dockerd. @throws Error */
   async dataRoot(): Promise<string | undefined> {
     const info: unknown = JSON.parse(expectStatus(await this.#work.request('GET', '/info'), 200).body);
     const root = isRecord(info) ? info['DockerRootDir'] : undefined;
@@ -61,8 +62,8 @@ export class DockerApi {
   }
 
   /**
-   * Follows what happens to images, from when it returns.
-   * @returns what resolves when the connection ends
+   * Follows what happens to images, beginning when this returns.
+   * @returns a promise that resolves when the connection ends
    */
   async follow(take: (event: ImageEvent) => void): Promise<{ readonly ended: Promise<void> }> {
     let line = '';
@@ -91,9 +92,9 @@ export class DockerApi {
   }
 
   /**
-   * Whether a prune of images is under way. dockerd looks whether one is before it looks at what it is asked for (moby,
-   * daemon/images/image_prune.go, ImagesPrune): to prune by a filter that there is not is refused for the one reason or
-   * for the other, and prunes nothing.
+   * Whether a prune of images is under way. We ask for a prune with a filter that does not exist, which prunes nothing.
+   * dockerd checks whether another prune is under way before it checks the filter (moby, daemon/images/image_prune.go,
+   * ImagesPrune), and says which of the two was the reason to refuse.
    */
   async isPruning(): Promise<boolean | undefined> {
     const filters = encodeURIComponent(JSON.stringify({ 'docker-preloader': ['1'] }));
@@ -105,13 +106,13 @@ export class DockerApi {
     }
   }
 
-  /** As `docker load`. What of it went wrong, the store shows. @throws Error where dockerd does not answer */
+  /** Does what `docker load` does. The store shows what went wrong. @throws Error if dockerd does not answer */
   async load(archive: Buffer): Promise<string | undefined> {
     const { status, body } = await this.#work.request('POST', '/images/load?quiet=1', archive);
     return status === 200 ? /"error":"((?:[^"\\]|\\.)*)"/.exec(body)?.[1] : body.trim();
   }
 
-  /** As `docker tag`, for a name with a tag. @throws Error */
+  /** Does what `docker tag` does, for a name with a tag. @throws Error */
   async tag(id: ImageID, name: string): Promise<void> {
     const query = `repo=${encodeURIComponent(repositoryOf(name))}&tag=${encodeURIComponent(tagOf(name) ?? '')}`;
     expectStatus(await this.#work.request('POST', `/images/${id}/tag?${query}`), 201);

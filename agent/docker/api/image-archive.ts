@@ -1,6 +1,6 @@
 import { hexOf, type ImageID } from '../ids.ts';
 
-/** An image whose layers dockerd has. */
+/** An image whose layers dockerd already has. */
 export interface LayerlessImage {
   readonly id: ImageID;
   readonly config: Buffer;
@@ -11,8 +11,8 @@ export interface LayerlessImage {
 const BLOCK = 512;
 
 /**
- * An archive for `docker load` that holds configurations alone and gives no names: layers that dockerd has it does not look
- * for (moby, image/tarexport/load.go, Load).
+ * An archive for `docker load` that has only configurations, and gives no names. dockerd does not look for layers that
+ * it already has (moby, image/tarexport/load.go, Load).
  */
 export function imageArchive(images: readonly LayerlessImage[]): Buffer {
   const manifest = images.map(({ id, layers, parent }) => ({
@@ -35,7 +35,7 @@ export function imageArchive(images: readonly LayerlessImage[]): Buffer {
   ]);
 }
 
-/** One of POSIX 1003.1-1990, of a regular file. */
+/** The header of a regular file, as POSIX 1003.1-1990 has it. */
 function header(name: string, size: number): Buffer {
   const block = Buffer.alloc(BLOCK);
   const octal = (value: number, at: number, digits: number): void =>

@@ -1,13 +1,13 @@
 export interface Response {
   readonly status: number;
-  /** What has not been handed on as it came. */
+  /** The part of the body that was not handed on as it came. */
   readonly body: string;
 }
 
 /** dockerd's answers are short; this is far above any. */
 const MAX_HEAD_BYTES = 64 * 1024;
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
-/** `100 Continue` stands before an answer, and may again. */
+/** How many answers like `100 Continue` may come before the real one. */
 const MAX_INTERIM = 10;
 
 type State = 'head' | 'body' | 'chunk-size' | 'chunk' | 'chunk-end' | 'trailer' | 'done';
@@ -18,14 +18,14 @@ export class ResponseReader {
   #pending: Buffer = Buffer.alloc(0);
   #status = 0;
   #interim = 0;
-  /** Bytes of the body, or of the chunk, that are still to come. */
+  /** How many bytes of the body or chunk are still to come. */
   #left = 0;
   #body: Buffer[] = [];
   #bodyBytes = 0;
   readonly #take: ((text: string) => void) | undefined;
   readonly #decoder = new TextDecoder();
 
-  /** @param take is handed the body as it comes; nothing of it at first, when the head is there */
+  /** @param take gets the body as it comes, and first an empty text when the head is there */
   constructor(take?: (text: string) => void) {
     this.#take = take;
   }
@@ -34,7 +34,10 @@ export class ResponseReader {
     return { status: this.#status, body: Buffer.concat(this.#body).toString('utf8') };
   }
 
-  /** @returns what is behind the response, or undefined where it is not whole yet @throws Error where it is none */
+  /**
+   * @returns what comes after the response, or undefined if it is not complete yet
+   * @throws Error if it is no response
+   */
   read(bytes: Buffer): Buffer | undefined {
     let rest: Buffer = bytes;
     while (this.#state !== 'done') {

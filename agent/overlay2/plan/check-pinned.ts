@@ -11,7 +11,8 @@ export interface PinnedOptions {
 
 /**
  * Compares the tar-splits of pinned disks with their digests, even where the store already has a copy. Those that are
- * about to be copied are left out, because copying compares them. @throws DiskFault
+ * about to be copied are left out, because copying compares them.
+ * @throws DiskFault
  */
 export function checkPinned(
   disks: readonly DiskContent[],

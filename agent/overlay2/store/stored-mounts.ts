@@ -71,7 +71,8 @@ export class StoredMounts {
   }
 
   /**
-   * Whether a layer has a pin. @param whole and whether dockerd can read it: after a power cut, its files may be empty
+   * Whether a layer has a pin.
+   * @param whole and whether dockerd can read it: after a power cut, its files may be empty
    */
   hasPin(chain: ChainID, whole: boolean): boolean {
     const name = pinName(chain);
