@@ -26,18 +26,18 @@ describe('a label', () => {
     });
   }
 
-  for (const { glob, takes, leaves } of [
-    { glob: 'dpl-*', takes: ['dpl-', 'dpl-a', 'dpl-\u001b'], leaves: ['dpl', 'xdpl-a', 'DPL-a'] },
-    { glob: '*', takes: ['', 'a'], leaves: [] },
-    { glob: 'a?c', takes: ['abc', 'a.c'], leaves: ['ac', 'abbc'] },
-    { glob: 'a.c*', takes: ['a.c', 'a.cd'], leaves: ['abc'] },
-    { glob: 'name', takes: ['name'], leaves: ['name2', 'nam'] },
+  for (const { text, kind, takes, leaves } of [
+    { text: 'dpl-*', kind: 'glob', takes: ['dpl-', 'dpl-a', 'dpl-\u001b'], leaves: ['dpl', 'xdpl-a', 'DPL-a'] },
+    { text: '*', kind: 'glob', takes: ['', 'a'], leaves: [] },
+    { text: 'a?c', kind: 'glob', takes: ['abc', 'a.c'], leaves: ['ac', 'abbc'] },
+    { text: 'a.c*', kind: 'glob', takes: ['a.c', 'a.cd'], leaves: ['abc'] },
+    { text: 'name', kind: 'name', takes: ['name'], leaves: ['name2', 'nam'] },
   ]) {
-    it(`${glob} as a pattern`, () => {
-      const pattern = labelPattern(glob);
-      for (const text of takes) assert.ok(pattern?.test(text), text);
-      for (const text of leaves) assert.ok(!pattern?.test(text), text);
-      assert.equal(isGlob(glob), /[*?]/.test(glob));
+    it(`${text} is a ${kind}`, () => {
+      const pattern = labelPattern(text);
+      for (const label of takes) assert.ok(pattern?.test(label), label);
+      for (const label of leaves) assert.ok(!pattern?.test(label), label);
+      assert.equal(isGlob(text), kind === 'glob');
     });
   }
 

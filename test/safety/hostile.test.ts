@@ -213,7 +213,11 @@ describe('a hostile disk', () => {
     for (const size of [0, 512, 2048, 1_048_576]) {
       const file = path.join(folder, `empty-${size}`);
       writeFileSync(file, Buffer.alloc(size));
-      await withDisk(file, async () => void (await applyWithin(`an empty device of ${size} bytes`)));
+      await withDisk(file, async () => {
+        const { exitCode, all } = await applyWithin(`an empty device of ${size} bytes`);
+        assert.equal(exitCode, 0);
+        assert.match(all, /^ok: 1 disk, 1 image, [^\n]*$/);
+      });
     }
   });
 

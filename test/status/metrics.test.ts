@@ -69,6 +69,9 @@ describe('the metrics', () => {
 
   it('are valid where there is nothing', (t) => {
     const run = aRun(t, { disks: [], candidates: [], plan: undefined, applied: false, dataRoot: undefined });
-    samplesOf(metrics(statusDocument(run, 1)));
+    const [samples, older] = samplesOf(metrics(statusDocument(run, 1)));
+    assert.deepEqual(older, samples);
+    const valueOf = (wanted: string): number | undefined => samples.find(([name]) => name === wanted)?.[2];
+    assert.deepEqual([valueOf('docker_preloader_disks'), valueOf('docker_preloader_images')], [0, 0]);
   });
 });

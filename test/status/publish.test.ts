@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { defaultConfig } from '../../agent/config/config.ts';
@@ -81,10 +81,8 @@ describe('the published status', () => {
   it('that cannot be written is no failure', (t) => {
     const folder = scratch(t);
     writeFileSync(path.join(folder, 'run'), 'a file where a folder belongs');
-    publish(
-      { ...defaultConfig(), statusSocket: path.join(folder, 'run/status.sock') },
-      statusDocument(aRun(t), 1),
-      'run',
-    );
+    const config = { ...defaultConfig(), statusSocket: path.join(folder, 'run/status.sock') };
+    assert.equal(publish(config, statusDocument(aRun(t), 1), 'run'), undefined);
+    assert.deepEqual(readdirSync(folder), ['run']);
   });
 });
