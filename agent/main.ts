@@ -6,7 +6,7 @@ import { tellLine } from './system/stderr.ts';
 /** @returns the exit status; undefined for a daemon that stays */
 async function main(): Promise<number | undefined> {
   const direct = directCommand(process.argv.slice(2));
-  if (direct === undefined) return (await import('./commands/program.ts')).runProgram();
+  if (direct === undefined) return (await import('./commands/program.ts')).runCommandLine();
   if (direct.command === 'apply')
     return (await import('./commands/apply.ts')).applyOnce({ ...direct, timeout: APPLY_TIMEOUT_SEC });
   await (await import('./commands/run.ts')).run(direct.config);

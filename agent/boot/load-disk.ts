@@ -1,4 +1,4 @@
-import { requiredDigests, type Required } from '../config/required.ts';
+import { requiredDigests, type RequiredDisk } from '../config/required.ts';
 import { FolderReader } from '../disk/folder-reader.ts';
 import { readDisk } from '../disk/read-disk.ts';
 import type { Finding } from '../messages/finding.ts';
@@ -9,7 +9,7 @@ import type { LoadedDisk } from './loaded-disk.ts';
 import type { MountedDisk } from './mount-disks.ts';
 
 export interface LoadOptions {
-  readonly required: readonly Required[];
+  readonly required: readonly RequiredDisk[];
   /** Disks as an earlier look has read them. One that is still mounted is not read again. */
   readonly before: readonly LoadedDisk[];
   /** Whether disks may be unmounted, because nothing runs from them. */
@@ -17,14 +17,14 @@ export interface LoadOptions {
 }
 
 /** The result of reading a mounted disk. */
-export interface Load {
+export interface LoadResult {
   /** Undefined if it is left out. The findings say why. */
   readonly disk: LoadedDisk | undefined;
   readonly findings: readonly Finding[];
 }
 
 /** Reads what is on a mounted disk. If its content is pinned, each file that is read is compared with its digest. */
-export async function loadDisk(mounted: MountedDisk, options: LoadOptions): Promise<Load> {
+export async function loadDisk(mounted: MountedDisk, options: LoadOptions): Promise<LoadResult> {
   const { label, path, adopted } = mounted;
   const before = options.before.find((disk) => isSameDisk(disk.mounted, mounted) && disk.mounted.path === path);
   if (before !== undefined && adopted)

@@ -4,7 +4,7 @@ import type { Config } from '../config/config.ts';
 import type { FoundDisk } from './discover.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
 
-export interface FoundDisks {
+export interface MissingInput {
   /** Named and required labels, and required globs, that no device has. */
   readonly missing: readonly string[];
   readonly disks: readonly LoadedDisk[];
@@ -20,7 +20,7 @@ export interface FoundDisks {
  */
 export function findMissing(
   { required, deviceTimeoutSec }: Config,
-  { missing, disks, candidates, unlike }: FoundDisks,
+  { missing, disks, candidates, unlike }: MissingInput,
 ): Finding[] {
   const findings: Finding[] = [];
   const patterns = new Set(required.map((entry) => entry.pattern));

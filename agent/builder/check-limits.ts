@@ -34,7 +34,7 @@ export function checkRepositories(text: string): void {
 }
 
 /** The same for a layer's tar-split. @throws Error */
-export function checkTarSplit(bytes: number): void {
+export function checkTarSplitSize(bytes: number): void {
   if (bytes > MAX_TAR_SPLIT_BYTES)
     throw new Error(
       `expected a tar-split of at most ${MAX_TAR_SPLIT_BYTES} bytes, found one of ${bytes}: split this layer into several`,

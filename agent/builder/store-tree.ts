@@ -14,7 +14,7 @@ import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/la
 import { emptyReferenceStore, updateReferenceStore } from '../docker/reference-store.ts';
 import { VERSION } from '../version.ts';
 import type { CollectedLayer, Collection } from './collect.ts';
-import { checkManifest, checkRepositories, checkTarSplit, isListOfSources } from './check-limits.ts';
+import { checkManifest, checkRepositories, checkTarSplitSize, isListOfSources } from './check-limits.ts';
 import type { FilesystemWriter } from './filesystem/filesystem.ts';
 import { InodeTree } from './inodes/inode-tree.ts';
 import { ownedByRoot, type Inode } from './inodes/inode.ts';
@@ -65,7 +65,7 @@ export class StoreTree {
     if (lower !== undefined) this.#lowers.set(chain, lower);
     if (unpacked === undefined) return;
 
-    checkTarSplit(unpacked.tarSplit.sizeBytes);
+    checkTarSplitSize(unpacked.tarSplit.sizeBytes);
     const layer = overlayPaths('').layer(cacheId);
     const { tree } = unpacked;
     const files = filesOnDisk(tree, this.#wanted?.get(chain) ?? []);

@@ -211,7 +211,7 @@ function wholeSeconds(text: string): number {
  * Runs the command line.
  * @returns the exit status, or undefined for a daemon that stays: 0 for help and version, 2 for wrong usage
  */
-export async function runProgram(): Promise<number | undefined> {
+export async function runCommandLine(): Promise<number | undefined> {
   endWithReader();
   let exitStatus: number | undefined;
   try {

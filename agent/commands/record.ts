@@ -31,7 +31,7 @@ export async function record(options: { readonly config?: string }): Promise<num
   const progress = makeProgress(stderr, !stderr.isTTY, processMs);
   const list = await inPrivateMounts(config.mountRoot, async () => {
     const { disks } = await preload(config, { wait: false, change: 'never', quiet: true });
-    return await listOf(disks, (text) => progress.step(text));
+    return await readAheadListOf(disks, (text) => progress.step(text));
   }).finally(() => progress.end());
   const { files, bytes } = sizeOfList(list);
   process.stdout.write(textOf(list));
@@ -55,7 +55,10 @@ function textOf(list: ReadAheadList): string {
 }
 
 /** @throws PreloaderError RECORD_FAILED, and system errors */
-export async function listOf(disks: readonly LoadedDisk[], onStep: (text: string) => void): Promise<ReadAheadList> {
+export async function readAheadListOf(
+  disks: readonly LoadedDisk[],
+  onStep: (text: string) => void,
+): Promise<ReadAheadList> {
   if (disks.length === 0)
     throw new PreloaderError(
       'RECORD_FAILED',

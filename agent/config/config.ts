@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { PreloaderError } from '../system/errors.ts';
 import { realPathOf } from '../system/real-path.ts';
-import type { Required } from './required.ts';
+import type { RequiredDisk } from './required.ts';
 
 export const DEFAULT_CONFIG_PATH = '/etc/docker-preloader/config.json';
 
 /** Our configuration, with defaults filled in. */
 export interface Config {
   readonly labels: readonly string[];
-  readonly required: readonly Required[];
+  readonly required: readonly RequiredDisk[];
   readonly deviceTimeoutSec: number;
   /** The daemon ends when it gets no request for this time. 0 means never. */
   readonly idleExitSec: number;

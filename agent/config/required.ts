@@ -1,7 +1,7 @@
 import { isGlob, labelPattern } from './label.ts';
 
 /** An entry of `required`: a label or glob that must be there, perhaps with the digest of its manifest. */
-export interface Required {
+export interface RequiredDisk {
   readonly pattern: string;
   readonly digest: string | undefined;
   /** As it is written in the configuration. */
@@ -9,7 +9,7 @@ export interface Required {
 }
 
 /** Parses `label`, `glob*` or `label@sha256:…`. Undefined if it is none of these. */
-export function parseRequired(text: string): Required | undefined {
+export function parseRequired(text: string): RequiredDisk | undefined {
   const [pattern = '', digest, ...rest] = text.split('@');
   if (rest.length > 0 || labelPattern(pattern) === undefined) return undefined;
   if (digest !== undefined && !/^sha256:[0-9a-f]{64}$/.test(digest)) return undefined;
@@ -20,7 +20,7 @@ export function parseRequired(text: string): Required | undefined {
  * The manifest digests of which a disk with this label must have one. Undefined if none is pinned for it. If the label
  * itself is pinned, what globs pin does not count.
  */
-export function requiredDigests(required: readonly Required[], label: string): readonly string[] | undefined {
+export function requiredDigests(required: readonly RequiredDisk[], label: string): readonly string[] | undefined {
   const pins = required.flatMap(({ pattern, digest }) =>
     digest !== undefined && labelPattern(pattern)?.test(label) === true ? [{ digest, byName: !isGlob(pattern) }] : [],
   );

@@ -11,7 +11,7 @@ export interface Present {
   readonly taken: ReadonlySet<string>;
 }
 
-export const nothing: Present = { names: new Map(), images: new Set(), taken: new Set() };
+export const nothingThere: Present = { names: new Map(), images: new Set(), taken: new Set() };
 
 /**
  * Reads which of our images and names are there from dockerd's files, which it writes before it reports a change (moby,

@@ -15,7 +15,7 @@ import { log } from '../system/journal.ts';
 import { listNames, plural } from '../text/plural.ts';
 import type { GivenName, Heard } from './heard.ts';
 import { loadsOf } from './loads.ts';
-import { nothing, type Present } from './present.ts';
+import { nothingThere, type Present } from './present.ts';
 
 export interface RestoreContext {
   readonly config: Config;
@@ -45,7 +45,7 @@ export async function restorePruned(pruned: Present, context: RestoreContext): P
       'NOT_RESTORED',
       `${plural(pruned.images.size, 'image')} and ${plural(pruned.names.size, 'name')} that a prune took ${what}: ${messageOf(error)}`,
     );
-    return nothing;
+    return nothingThere;
   }
 }
 

@@ -49,7 +49,7 @@ export interface Inspection {
   readonly layers: readonly InspectedLayer[];
   /** What is read ahead after READY. Null if the disk has no list of it. */
   readonly readAhead: { readonly files: number; readonly bytes: number } | null;
-  /** The bytes of layers that more than one image uses. */
+  /** Bytes of layers that more than one image stands on. */
   readonly sharedBytes: number;
   /** Whether contents were compared with their digests. */
   readonly deep: boolean;
@@ -57,9 +57,9 @@ export interface Inspection {
 }
 
 /**
- * Reads what is on a disk: a raw image, qcow2 or block device without mounting it, or a folder on which it is mounted.
+ * Reads what is on a disk: a raw image, qcow2 or block device without mounting it, or a folder where it is mounted.
  * @param deep compares every layer's bytes with its DiffID, and all metadata with the manifest
- * @throws PreloaderError if it is no preload disk
+ * @throws PreloaderError where it is no preload disk
  */
 export async function inspectDisk(
   path: string,

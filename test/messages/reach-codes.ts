@@ -15,7 +15,7 @@ import { machinePlatform } from '../../agent/builder/archive/platform.ts';
 import { readImages } from '../../agent/builder/archive/read-images.ts';
 import { runTool } from '../../agent/system/run-tool.ts';
 import { bootOrder } from '../../agent/commands/boot-order.ts';
-import { listOf } from '../../agent/commands/record.ts';
+import { readAheadListOf } from '../../agent/commands/record.ts';
 import { metadataFaults } from '../../agent/commands/verify.ts';
 import { differenceOf } from '../../agent/daemon/docker-service.ts';
 import type { Finding } from '../../agent/messages/finding.ts';
@@ -383,7 +383,7 @@ export const reach: Readonly<Record<Code, Reach>> = {
       writeFileSync(path.join(folder, 'boot.json'), '{}');
       await bootOrder(path.join(folder, 'boot.json'), {});
     }),
-  RECORD_FAILED: () => thrown(() => listOf([], () => undefined)),
+  RECORD_FAILED: () => thrown(() => readAheadListOf([], () => undefined)),
   OUTPUT_FAILED: ({ folder }) =>
     thrown(async () => {
       writeFileSync(path.join(folder, 'boot.json'), JSON.stringify(aDocument()));

@@ -1,7 +1,7 @@
-import { parseRequired, type Required } from '../../agent/config/required.ts';
+import { parseRequired, type RequiredDisk } from '../../agent/config/required.ts';
 
 /** Entries of `required`, as the configuration has them once it is read. */
-export const required = (...texts: readonly string[]): Required[] =>
+export const required = (...texts: readonly string[]): RequiredDisk[] =>
   texts.map((text) => {
     const entry = parseRequired(text);
     if (entry === undefined) throw new Error(`expected an entry of \`required\`, found '${text}'`);

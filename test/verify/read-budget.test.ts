@@ -7,7 +7,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { execa } from 'execa';
 import { inspectDisk } from '../../agent/verify/inspect-disk.ts';
 import { layerProblem } from '../../agent/verify/layer-content.ts';
-import { checkTarSplit } from '../../agent/builder/check-limits.ts';
+import { checkTarSplitSize } from '../../agent/builder/check-limits.ts';
 import { ReadBudget } from '../../agent/verify/read-budget.ts';
 import { readSparseMap } from '../../agent/builder/tar/sparse.ts';
 import { FolderReader } from '../../agent/disk/folder-reader.ts';
@@ -160,7 +160,7 @@ describe('a disk of some 400 kB that claims', () => {
     const { problems } = await inspectDisk(disk, false);
     for (const message of found) assert.ok(problems.includes(message), `${message}\n${problems.join('\n')}`);
     assert.throws(
-      () => checkTarSplit(2 ** 30 + 1),
+      () => checkTarSplitSize(2 ** 30 + 1),
       /expected a tar-split of at most 1073741824 bytes, found one of 1073741825: split this layer into several/,
     );
   });

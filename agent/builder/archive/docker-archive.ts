@@ -40,7 +40,7 @@ export async function readDockerArchive(
   const leftOut: string[] = [];
   for (const { Config: configEntry, RepoTags: tags, Layers: layers, Parent: parent } of await readManifest(archive)) {
     const config = await archive.read(configEntry, MAX_CONFIG_BYTES);
-    const parsed = parseConfig(archive, configEntry, config, digestIn(configEntry));
+    const parsed = parseArchivedConfig(archive, configEntry, config, digestIn(configEntry));
     const entries = layers ?? [];
     if (entries.length !== parsed.diffIDs.length) {
       throw archiveError(
@@ -106,7 +106,7 @@ function serves(choice: PlatformChoice, platform: Platform | undefined): boolean
 }
 
 /** Parses an image's configuration and checks it against the digest in its name in the archive. */
-export function parseConfig(
+export function parseArchivedConfig(
   archive: Archive,
   entry: string,
   config: Buffer,

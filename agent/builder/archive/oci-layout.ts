@@ -3,7 +3,7 @@ import { isTag } from '../../docker/reference.ts';
 import { PreloaderError } from '../../system/errors.ts';
 import { plural } from '../../text/plural.ts';
 import type { Archive } from './archive.ts';
-import { parseConfig } from './docker-archive.ts';
+import { parseArchivedConfig } from './docker-archive.ts';
 import { archiveError } from './archive-error.ts';
 import { familiarReference } from './image-name.ts';
 import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
@@ -57,7 +57,7 @@ export async function readOciLayout(archive: Archive, choice: PlatformChoice): P
 async function readImage(archive: Archive, name: string, { manifest, blobs }: Found): Promise<InputImage> {
   checkMediaType(archive, manifest.config, [CONFIG], 'an image configuration');
   const config = await readBlob(archive, manifest.config, MAX_CONFIG_BYTES);
-  const parsed = parseConfig(archive, blobEntry(manifest.config.digest), config, manifest.config.digest);
+  const parsed = parseArchivedConfig(archive, blobEntry(manifest.config.digest), config, manifest.config.digest);
   if (manifest.layers.length !== parsed.diffIDs.length) {
     throw archiveError(
       archive.name,

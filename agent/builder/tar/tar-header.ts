@@ -47,9 +47,9 @@ export function parseTarHeader(block: Buffer): TarHeader | undefined {
   const name = prefix.length === 0 ? rest : Buffer.concat([prefix, Buffer.from('/'), rest]);
   return {
     name,
-    mode: wrapped(integer(block, 100, 8, 'mode')),
-    uid: wrapped(integer(block, 108, 8, 'uid')),
-    gid: wrapped(integer(block, 116, 8, 'gid')),
+    mode: uint32Of(integer(block, 100, 8, 'mode')),
+    uid: uint32Of(integer(block, 108, 8, 'uid')),
+    gid: uint32Of(integer(block, 116, 8, 'gid')),
     size: size(block),
     mtimeSec: Number(integer(block, 136, 12, 'mtime')),
     type: String.fromCharCode(block[156] ?? 0),
@@ -63,7 +63,7 @@ export function parseTarHeader(block: Buffer): TarHeader | undefined {
  * What the kernel makes of a number if a system call takes 32 bits of it: for lchown(2), as Go calls it, the number
  * wraps around.
  */
-export function wrapped(value: number | bigint): number {
+export function uint32Of(value: number | bigint): number {
   return typeof value === 'number' && value >= 0 && value <= 0xffffffff
     ? value
     : Number(BigInt.asUintN(32, BigInt(value)));

@@ -2,7 +2,7 @@ import { plural } from '../../text/plural.ts';
 import type { ByteReader } from '../../streams/byte-reader.ts';
 import { parsePax, parsePaxInteger, parsePaxNumber, parsePaxTime, type PaxRecords } from './pax.ts';
 import { readSparseMap, sparseFormat, type Fragment } from './sparse.ts';
-import { BLOCK_BYTES, parseTarHeader, wrapped, type TarHeader } from './tar-header.ts';
+import { BLOCK_BYTES, parseTarHeader, uint32Of, type TarHeader } from './tar-header.ts';
 
 /** One entry of a tar, with its PAX records and GNU long names applied. */
 export interface TarEntry extends TarHeader {
@@ -134,8 +134,8 @@ export class TarReader {
       ...named,
       type,
       name: sparse?.name ?? named.name,
-      uid: pax.get('uid') ? wrapped(parsePaxInteger(pax.get('uid') ?? '', 'uid')) : header.uid,
-      gid: pax.get('gid') ? wrapped(parsePaxInteger(pax.get('gid') ?? '', 'gid')) : header.gid,
+      uid: pax.get('uid') ? uint32Of(parsePaxInteger(pax.get('uid') ?? '', 'uid')) : header.uid,
+      gid: pax.get('gid') ? uint32Of(parsePaxInteger(pax.get('gid') ?? '', 'gid')) : header.gid,
       size: sparse?.size ?? payloadBytes,
       mtimeSec: mtime.sec,
       mtimeNsec: mtime.nsec,
