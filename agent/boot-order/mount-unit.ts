@@ -1,4 +1,6 @@
-/** The name of a path's mount unit, as `systemd-escape --path --suffix=mount` makes it (systemd, src/basic/unit-name.c). */
+/**
+ * The name of a path's mount unit, as `systemd-escape --path --suffix=mount` makes it (systemd, src/basic/unit-name.c).
+ */
 export function mountUnit(path: string): string {
   const inner = path.replaceAll(/\/+/g, '/').replace(/^\//, '').replace(/\/$/, '');
   if (inner === '') return '-.mount';

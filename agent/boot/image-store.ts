@@ -18,7 +18,10 @@ export interface ImageStore {
   hasOurs(): boolean;
   /** Whether a run has worked on it before. */
   isKnown(): boolean;
-  /** Takes the lock by which one of two agents works and the other waits. @throws PreloaderError LOCKED, STORE_WRITE, STORE_FULL */
+  /**
+   * Takes the lock by which one of two agents works and the other waits. @throws PreloaderError LOCKED, STORE_WRITE,
+   * STORE_FULL
+   */
   lock(): Promise<Lock>;
   /** Removes what a killed run has left beside it. The caller holds the lock. */
   clearUp(): void;

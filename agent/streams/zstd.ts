@@ -12,7 +12,10 @@ const MAGIC_BYTES = 4;
 const MAX_BLOCK_BYTES = 128 * 1024;
 /** A frame of at most this many blocks is decompressed in one step, because zstd:chunked has a frame for each file. */
 const FEW_BLOCKS = 16;
-/** 512 MiB, dockerd's limit (klauspost/compress, zstd: MaxWindowSize); zlib's own is 128 MiB. `zstd --long=31` is over both. */
+/**
+ * 512 MiB, dockerd's limit (klauspost/compress, zstd: MaxWindowSize); zlib's own is 128 MiB. `zstd --long=31` is over
+ * both.
+ */
 const WINDOW = { params: { [constants.ZSTD_d_windowLogMax]: 29 } };
 
 /**

@@ -41,7 +41,9 @@ export function processMs(): number {
   return performance.now();
 }
 
-/** The time of day, in milliseconds since 1970. It jumps when it is set, so it is only for what is compared with such. */
+/**
+ * The time of day, in milliseconds since 1970. It jumps when it is set, so it is only for what is compared with such.
+ */
 export function wallMs(): number {
   return Date.now();
 }

@@ -12,8 +12,8 @@ const CHUNK_BYTES = 1024 * 1024;
 const RETRY_MS = 5;
 
 /**
- * Whether standard output was closed when we were started. The runtime then opens /dev/null in its place, for reading and
- * writing, as no shell opens it for output.
+ * Whether standard output was closed when we were started. The runtime then opens /dev/null in its place, for reading
+ * and writing, as no shell opens it for output.
  */
 export function isStdoutClosed(): boolean {
   const { rdev } = fstatSync(STDOUT);

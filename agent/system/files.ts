@@ -212,8 +212,8 @@ export function replaceFile(
 }
 
 /**
- * Replaces a file of the user's, whole or not at all. What is temporary has a folder of its own beside it, with a name that
- * nothing has. The process's umask applies to the mode.
+ * Replaces a file of the user's, whole or not at all. What is temporary has a folder of its own beside it, with a name
+ * that nothing has. The process's umask applies to the mode.
  * @throws system errors
  */
 export function replaceUsersFile(path: string, content: string, mode: number): void {

@@ -20,9 +20,9 @@ export type Fields = Readonly<Record<string, string | number | undefined>>;
 
 /**
  * Logs one event in one line, with the MESSAGE_ID by which the catalog explains it. If stderr is connected to the
- * journal, it becomes a structured entry through journald's native socket (systemd's "Native Journal Protocol").
- * If journald does not take it, it is a line on stderr with sd-daemon(3)'s `<n>` in front, and elsewhere a plain line. Never
- * spawns, never throws.
+ * journal, it becomes a structured entry through journald's native socket (systemd's "Native Journal Protocol"). If
+ * journald does not take it, it is a line on stderr with sd-daemon(3)'s `<n>` in front, and elsewhere a plain line.
+ * Never spawns, never throws.
  */
 export function log(
   name: EventName,

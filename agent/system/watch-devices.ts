@@ -12,8 +12,8 @@ export interface DeviceChanges {
 }
 
 /**
- * Watches udev's label links, or the device nodes where there are none. chokidar is loaded only here: most boots need not
- * wait. Returns before the watch stands.
+ * Watches udev's label links, or the device nodes where there are none. chokidar is loaded only here: most boots need
+ * not wait. Returns before the watch stands.
  */
 export async function watchDevices(): Promise<DeviceChanges> {
   const { watch } = await import('chokidar');

@@ -72,7 +72,9 @@ export function pollFolders(folders: readonly string[], everyMs: number): Folder
   return { changed, close: cancel };
 }
 
-/** Calls `act` at each change in a folder, for as long as this process runs. @throws system errors, as `watchFolders` */
+/**
+ * Calls `act` at each change in a folder, for as long as this process runs. @throws system errors, as `watchFolders`
+ */
 export function followFolder(folder: string, act: () => void): void {
   watch(folder, act).on('error', () => undefined);
 }

@@ -21,8 +21,8 @@ interface Destination {
 const REDRAW_MS = 200;
 
 /**
- * On a terminal, one line that is updated with the rate and the remaining time. Elsewhere, and on a terminal that cannot
- * do that, a plain line for each step.
+ * On a terminal, one line that is updated with the rate and the remaining time. Elsewhere, and on a terminal that
+ * cannot do that, a plain line for each step.
  */
 export function makeProgress(stream: Destination, quiet: boolean, nowMs: () => number): Progress {
   let total = 0;

@@ -96,7 +96,9 @@ function cutDown(places: readonly Place[], columns: number, leastOf: (place: Pla
   return places.map((place) => ({ ...place, width: widths.get(place.index) ?? place.width }));
 }
 
-/** Cuts the widest of the remaining columns: those that may be cut at all, and then, if they are not enough, all others. */
+/**
+ * Cuts the widest of the remaining columns: those that may be cut at all, and then, if they are not enough, all others.
+ */
 function cutEvenly(places: readonly Place[], columns: number): readonly Place[] {
   let cut = places;
   for (const mayCut of [({ column }: Place): boolean => column.least !== undefined, (): boolean => true]) {

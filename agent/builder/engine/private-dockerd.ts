@@ -12,8 +12,8 @@ const STOP_USEC = 30_000_000;
 const POLL_MS = 50;
 
 /**
- * A dockerd of our own. It shares no data root, socket, mounts or settings with any other, does not touch the network, and
- * ends with us, however we end. So does its containerd, which dockerd has the kernel end in the same way (moby,
+ * A dockerd of our own. It shares no data root, socket, mounts or settings with any other, does not touch the network,
+ * and ends with us, however we end. So does its containerd, which dockerd has the kernel end in the same way (moby,
  * libcontainerd/supervisor/remote_daemon_linux.go).
  */
 export class PrivateDockerd {

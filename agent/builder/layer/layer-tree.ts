@@ -11,7 +11,10 @@ const OPAQUE_WHITEOUT = '.wh..wh..opq';
 const OPAQUE_XATTR = 'trusted.overlay.opaque';
 /** The number of symlinks that the kernel follows. */
 const MAX_LINKS = 40;
-/** dockerd makes implied parents with 0777 less its own umask of 022, owned by root (archive.go, createImpliedDirectories). */
+/**
+ * dockerd makes implied parents with 0777 less its own umask of 022, owned by root (archive.go,
+ * createImpliedDirectories).
+ */
 const IMPLIED_MODE = 0o755;
 /** The newest dockerd does not chown files of root, so that in a setgid folder they have the folder's group. */
 const LEFT_AS_MADE = { uid: AS_IT_IS, gid: AS_IT_IS };

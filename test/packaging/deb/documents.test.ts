@@ -25,6 +25,7 @@ describe('the documents', () => {
 
   it('name files and folders that there are, with `*` where they name several', () => {
     const isThere = (file: string): boolean => globSync([file, `${file}.test.ts`], { cwd: root }).length > 0;
+    let found = 0;
     for (const name of readmes) {
       const named = codeIn(read(name)).flatMap(
         (code) => code.match(/(?<![\w./-])(?:agent|test|units)\/[\w./*-]*/g) ?? [],
@@ -34,7 +35,9 @@ describe('the documents', () => {
         [],
         name,
       );
+      found += named.length;
     }
+    assert.ok(found > 60, `${found} names`);
   });
 
   it('type commands of ours that there are, with options that they have, and scripts of package.json', () => {

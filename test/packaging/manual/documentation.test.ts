@@ -157,7 +157,7 @@ describe('man pages and completions', () => {
       for (const [index, [line, expected]] of cases.entries()) {
         const words = offered[index] ?? [];
         if (expected === undefined) assert.deepEqual(words, [], line);
-        else assert.ok(words.includes(expected), `${line}: ${expected} expected, found '${words.join(' ')}'`);
+        else assert.ok(words.includes(expected), `${line}: expected ${expected}, found '${words.join(' ')}'`);
       }
     });
   }
