@@ -34,12 +34,12 @@ describe('a superblock', () => {
     closeSync(fd);
   };
 
-  for (const { is, args, label, blockBytes } of [
-    { is: '4 KiB blocks', args: ['-b', '4096', '-L', 'dpl-0123456789a'], label: 'dpl-0123456789a', blockBytes: 4096 },
-    { is: '1 KiB blocks', args: ['-b', '1024', '-L', 'sixteen-letters!'], label: 'sixteen-letters!', blockBytes: 1024 },
-    { is: '64 bit', args: ['-O', '64bit', '-b', '4096', '-L', 'x'], label: 'x', blockBytes: 4096 },
-    { is: 'no label', args: ['-b', '4096'], label: '', blockBytes: 4096 },
-    { is: 'no journal', args: ['-O', '^has_journal', '-b', '4096', '-L', 'x'], label: 'x', blockBytes: 4096 },
+  for (const { is, args, label } of [
+    { is: '4 KiB blocks', args: ['-b', '4096', '-L', 'dpl-0123456789a'], label: 'dpl-0123456789a' },
+    { is: '1 KiB blocks', args: ['-b', '1024', '-L', 'sixteen-letters!'], label: 'sixteen-letters!' },
+    { is: '64 bit', args: ['-O', '64bit', '-b', '4096', '-L', 'x'], label: 'x' },
+    { is: 'no label', args: ['-b', '4096'], label: '' },
+    { is: 'no journal', args: ['-O', '^has_journal', '-b', '4096', '-L', 'x'], label: 'x' },
   ]) {
     it(`of ext4 with ${is} is read`, async () => {
       const file = await image(`ext4-${is}`, 16 * MIB, 'mkfs.ext4', '-q', '-F', '-U', uuid, ...args);
@@ -50,7 +50,6 @@ describe('a superblock', () => {
         sizeBytes: 16 * MIB,
         dirty: false,
       });
-      assert.equal((16 * MIB) % blockBytes, 0);
     });
   }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
+import { valueOrError } from '../support/value-or-error.ts';
 import { asImageID, type ImageID } from '../../agent/docker/ids.ts';
 import { emptyReferenceStore, parseReferenceStore, updateReferenceStore } from '../../agent/docker/reference-store.ts';
 import { must } from '../boot/fake-store.ts';
@@ -75,16 +76,24 @@ describe('repositories.json', () => {
   });
 
   it('is never read into something else than it says', () => {
+    const image = fc.constantFrom(`sha256:${'a'.repeat(64)}`, `sha256:${'b'.repeat(64)}`, 'sha256:a', '', 7);
+    const name = fc.constantFrom('app:1', 'app:2', 'odd', 'app:1@', 'other:1', '__proto__');
+    const repositories = fc
+      .dictionary(fc.constantFrom('app', 'other', 'sha256', 'Odd'), fc.dictionary(name, image))
+      .map((Repositories) => JSON.stringify({ Repositories }));
+    let read = 0;
     fc.assert(
-      fc.property(fc.json(), (text) => {
-        try {
-          for (const value of parseReferenceStore(text).references.values())
-            assert.match(value, /^sha256:[0-9a-f]{64}$/);
-        } catch (error) {
-          assert.ok(error instanceof Error);
-          assert.match(error.message, /expected|JSON/);
+      fc.property(fc.oneof(fc.json(), repositories), (text) => {
+        const store = valueOrError(() => parseReferenceStore(text));
+        if (store instanceof Error) return assert.match(store.message, /expected|JSON/);
+        const { Repositories } = JSON.parse(text) as { Repositories: Record<string, Record<string, unknown>> };
+        for (const [name, image] of store.references) {
+          assert.match(image, /^sha256:[0-9a-f]{64}$/);
+          assert.ok(Object.values(Repositories).some((names) => Object.hasOwn(names, name) && names[name] === image));
         }
+        read += store.references.size;
       }),
     );
+    assert.ok(read > 0);
   });
 });
