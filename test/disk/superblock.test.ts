@@ -117,23 +117,28 @@ describe('a superblock', () => {
 
   const superblocks = fc.uint8Array({ minLength: SUPERBLOCK_BYTES, maxLength: SUPERBLOCK_BYTES });
   it('of any bytes is none, or has a label of at most 16 and a size', () => {
-    const check = (bytes: Buffer): void => {
-      const found = parseSuperblock(bytes);
-      if (found === undefined) return;
-      assert.ok(found.label.length <= 16);
-      assert.doesNotMatch(found.label, /\0/);
-      assert.match(found.uuid, /^[0-9a-f]{32}$/);
-      assert.ok(Number.isFinite(found.sizeBytes) && found.sizeBytes >= 0);
-    };
+    const read = { ext4: 0, erofs: 0 };
     fc.assert(
-      fc.property(superblocks, fc.constantFrom('none', 'ext4', 'erofs'), (random, magic) => {
+      fc.property(superblocks, fc.constantFrom('none', 'ext4', 'erofs'), fc.nat(8), (random, magic, size) => {
         const bytes = Buffer.from(random);
-        if (magic === 'ext4') bytes.writeUInt16LE(0xef53, 1024 + 0x38);
-        if (magic === 'erofs') bytes.writeUInt32LE(0xe0f5e1e2, 1024);
-        check(bytes);
+        if (magic === 'ext4') {
+          bytes.writeUInt16LE(0xef53, 1024 + 0x38);
+          bytes.writeUInt32LE(size, 1024 + 0x18);
+        } else if (magic === 'erofs') {
+          bytes.writeUInt32LE(0xe0f5e1e2, 1024);
+          bytes.writeUInt8(8 + size, 1024 + 12);
+        }
+        const found = parseSuperblock(bytes);
+        if (found === undefined) return;
+        read[found.filesystem] += 1;
+        assert.ok(found.label.length <= 16);
+        assert.doesNotMatch(found.label, /\0/);
+        assert.match(found.uuid, /^[0-9a-f]{32}$/);
+        assert.ok(Number.isFinite(found.sizeBytes) && found.sizeBytes >= 0);
       }),
       { numRuns: 200 },
     );
+    assert.ok(read.ext4 > 10 && read.erofs > 10, JSON.stringify(read));
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: SUPERBLOCK_BYTES - 1 }), (short) =>
         assert.equal(parseSuperblock(Buffer.from(short)), undefined),

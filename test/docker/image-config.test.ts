@@ -57,6 +57,9 @@ describe('an image configuration', () => {
           fc.json(),
           fc.string(),
           fc.json().map((json) => `{"rootfs":{"diff_ids":${json}}}`),
+          fc
+            .array(fc.constantFrom(`sha256:${'a'.repeat(64)}`, `sha256:${'b'.repeat(64)}`), { maxLength: 3 })
+            .map((layers) => JSON.stringify({ rootfs: { diff_ids: layers } })),
         ),
         (text) => {
           const parsed = valueOrError(() => parseImageConfig(Buffer.from(text), idOf(text)));
