@@ -25,6 +25,7 @@ export async function unlinkStore(
   if (!existsSync(dataRoot)) return { steps: 0, findings: [] };
   const lock = await store.lock();
   try {
+    store.clearUp();
     const planned = store.readLedger().planRemoval(config);
     const { steps, findings, kept } = planned.plan;
     planned.apply();

@@ -8,7 +8,7 @@ import type { Finding } from '../messages/finding.ts';
 import { messageOf } from '../system/errors.ts';
 import { apply } from './apply/apply-steps.ts';
 import { checkResult } from './check-result.ts';
-import { hasLedger, ledgerFolder, readLedger, type Ledger, type LedgerState } from './store/ledger.ts';
+import { clearUnwritten, hasLedger, ledgerFolder, readLedger, type Ledger, type LedgerState } from './store/ledger.ts';
 import type { PinnedOptions } from './plan/check-pinned.ts';
 import { plan, type Plan } from './plan/make-plan.ts';
 import { planWithRoom } from './plan/plan-with-room.ts';
@@ -25,7 +25,10 @@ export function overlay2Store(dataRoot: string) {
     hasOurs: () => hasLedger(dataRoot),
     isKnown: () => existsSync(ledgerFolder(dataRoot)),
     lock: () => takeLock(dataRoot),
-    clearUp: () => clearTrial(dataRoot),
+    clearUp: () => {
+      clearTrial(dataRoot);
+      clearUnwritten(dataRoot);
+    },
     readLedger: () => withPlans(dataRoot, readLedger(dataRoot)),
     sync: async () => (await import('./sync-store.ts')).syncStore(dataRoot),
   };

@@ -26,6 +26,7 @@ export const isSystemError = (error: unknown): boolean =>
   'code' in error &&
   /^E[A-Z0-9]+$/.test(String(error.code));
 export const isENOENT = (error: unknown): boolean => hasCode(error, 'ENOENT');
+export const isEXDEV = (error: unknown): boolean => hasCode(error, 'EXDEV');
 export const isEEXIST = (error: unknown): boolean => hasCode(error, 'EEXIST');
 export const isEBUSY = (error: unknown): boolean => hasCode(error, 'EBUSY');
 export const isENOTDIR = (error: unknown): boolean => hasCode(error, 'ENOTDIR');

@@ -21,7 +21,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { isEEXIST, isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
+import { isEEXIST, isEXDEV, isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
 import { plural } from '../text/plural.ts';
 
 /** The file's text, or undefined if it does not exist. */
@@ -32,7 +32,13 @@ export function readTextIfThere(path: string): string | undefined {
 /** The file's bytes, or undefined if it does not exist. */
 export function readIfThere(path: string): Buffer | undefined {
   try {
-    return readFileSync(path);
+    // Without O_NONBLOCK, a fifo would be waited for until somebody writes to it.
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      return readFileSync(fd);
+    } finally {
+      closeSync(fd);
+    }
   } catch (error) {
     if (isENOENT(error) || isENOTDIR(error)) return undefined;
     // If a file can be opened but not read (a folder, a bad sector), the system's error does not name it.
@@ -191,7 +197,46 @@ export function replaceFile(
     /** The time of modification that it gets, in seconds since 1970. */ readonly modifiedSec?: number;
   },
 ): void {
-  const temp = options.tempPath ?? `${path}.docker-preloader`;
+  const temp = options.tempPath ?? tempPathOf(path);
+  writeTemp(temp, content, options);
+  moveTemp(temp, path);
+  if (options.durable === true) syncFolder(dirname(path));
+}
+
+/**
+ * Writes a file whole, durably, that `moveInPlace` is to move where it belongs. As long as it is here, that was not done.
+ * @throws system errors
+ */
+export function prepareFile(path: string, content: string, mode: number): void {
+  writeTemp(path, content, { mode, durable: true });
+}
+
+/**
+ * Puts the content of a prepared file where it belongs, durably: by moving it, or on another filesystem by a copy, beside
+ * which it stays.
+ * @throws system errors; the prepared file is then still there
+ */
+export function moveInPlace(prepared: string, path: string, mode: number): void {
+  try {
+    renameSync(prepared, path);
+  } catch (error) {
+    if (!isEXDEV(error)) throw error;
+    replaceFile(path, readFileSync(prepared), { mode, durable: true });
+    return;
+  }
+  syncFolder(dirname(path));
+}
+
+/** What is to replace a file, while that is being written. */
+export function tempPathOf(path: string): string {
+  return `${path}.docker-preloader`;
+}
+
+function writeTemp(
+  temp: string,
+  content: string | Buffer,
+  options: { readonly mode: number; readonly durable: boolean | 'content'; readonly modifiedSec?: number },
+): void {
   const fd = openSync(
     temp,
     constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW,
@@ -207,8 +252,6 @@ export function replaceFile(
     throw withoutTemp(temp, error);
   }
   closeSync(fd);
-  moveTemp(temp, path);
-  if (options.durable === true) syncFolder(dirname(path));
 }
 
 /**

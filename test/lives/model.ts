@@ -63,8 +63,6 @@ export class Model {
   #users = new Set<string>();
   /** Names as a disk gave them at the last start of Docker, whether they are still there or not. */
   #left = new Map<string, string>();
-  /** Names that a run was about to give when it was killed, after it had written their images. */
-  #meant = new Map<string, string>();
   /** The user's images whose name a disk has taken. */
   #waiting = new Map<string, string>();
   /** Of these, what he has removed since; loaded again before the next start of Docker, it has not gone. */
@@ -121,8 +119,6 @@ export class Model {
           gives.has(name) && (gives.get(name) ?? after) === after,
           `${name} names ${after}, which nobody asked for`,
         );
-        // A killed run has noted that the name is to be the disk's: dockerd, which had its image, wrote nothing new.
-        if (after === this.#meant.get(name) && this.#put.has(after)) this.#left.set(name, after);
         // What the disk gave the name, it has again: as if nobody had touched it.
         if (after === this.#left.get(name) && !this.#again.has(after)) this.#users.delete(name);
         else this.#users.add(name);
@@ -238,7 +234,6 @@ export class Model {
     for (const [name, image] of this.#waiting) if (this.#gone.has(image)) this.#unsure.add(name);
     const waiting = this.#waiting;
     if (isNew) this.#take(outcome, store);
-    else this.#meant = new Map([...this.#meant, ...outcome.left]);
     for (const [name, image] of waiting)
       if (this.#gone.has(image) && !this.#waiting.has(name)) this.#waiting.set(name, image);
     this.#put = new Set([...store.images().keys()].filter((image) => !this.images.has(image)));
@@ -247,7 +242,6 @@ export class Model {
 
   #take(outcome: Outcome, store: DataRoot): void {
     this.names = store.names();
-    this.#meant.clear();
     this.#again.clear();
     this.#users = outcome.users;
     this.#left = outcome.left;

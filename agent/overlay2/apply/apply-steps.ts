@@ -10,6 +10,8 @@ import {
   ensureFolder,
   isDirectory,
   makeFolder,
+  moveInPlace,
+  prepareFile,
   readIfThere,
   readTextIfThere,
   removeIfThere,
@@ -19,7 +21,7 @@ import {
 } from '../../system/files.ts';
 import { readMounts, unmount, type MountPoint } from '../../system/mount.ts';
 import { LayerRecords } from './layer-records.ts';
-import { removeLedger, writeLedger } from '../store/ledger.ts';
+import { ledgerFolder, preparedNames, removeLedger, writeLedger } from '../store/ledger.ts';
 import type { Step } from '../plan/steps.ts';
 
 /** Steps that a running dockerd takes as well. What they replace, they replace by the same. */
@@ -84,6 +86,8 @@ class Applier {
         if (!adds.has(step.do)) this.#refuseStarted();
         this.#do(step);
       }
+      // What a killed run has prepared, or was copied. The ledger no longer needs to be told by it.
+      removeIfThere(preparedNames(this.#dataRoot));
     } catch (error) {
       if (!this.#hasStarted()) this.#takeBack();
       throw error;
@@ -110,7 +114,7 @@ class Applier {
   #do(step: Step): void {
     switch (step.do) {
       case 'write-ledger':
-        return writeLedger(this.#dataRoot, step.ledger, step.final ? 'content' : true);
+        return this.#writeLedger(step);
       case 'make-empty-layer':
         return this.#makeEmptyLayer();
       case 'link-layer':
@@ -212,12 +216,20 @@ class Applier {
     replaceFile(file, content, { mode: FILE, durable: false });
   }
 
-  /** Writes repositories.json. From here on, names lead to what was added. */
+  #writeLedger({ ledger, final, names }: Extract<Step, { do: 'write-ledger' }>): void {
+    if (names !== undefined) {
+      ensureFolder(ledgerFolder(this.#dataRoot), 0o700);
+      prepareFile(preparedNames(this.#dataRoot), names, PRIVATE_FILE);
+    }
+    writeLedger(this.#dataRoot, ledger, final ? 'content' : true);
+  }
+
+  /** Puts repositories.json in place. From here on, names lead to what was added. */
   #writeReferences({ text }: Extract<Step, { do: 'write-references' }>): void {
     const path = this.#paths.repositories;
     this.#ensure(dirname(path), PRIVATE_FOLDER);
     try {
-      replaceFile(path, text, { mode: PRIVATE_FILE, durable: true });
+      moveInPlace(preparedNames(this.#dataRoot), path, PRIVATE_FILE);
     } catch (error) {
       // The file may be in place although this failed, and only not be known to be durable.
       if (readTextIfThere(path) === text) this.#added = [];

@@ -34,8 +34,9 @@ export function withLedger(input: LedgerInput): Step[] {
     if (isSameLedger({ ...final, synced: found.ledger.synced }, found.ledger)) return [];
     if (found.state === 'none' && isEmpty(final)) return [];
   }
+  const names = steps.find((step) => step.do === 'write-references')?.text;
   const before: Step[] =
-    steps.length === 0 ? [] : [{ do: 'write-ledger', final: false, ledger: ledgerDuring(input, final) }];
+    steps.length === 0 ? [] : [{ do: 'write-ledger', final: false, ledger: ledgerDuring(input, final), names }];
   const after: Step =
     isEmpty(final) && final.removed.size === 0
       ? { do: 'remove-ledger' }

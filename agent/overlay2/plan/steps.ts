@@ -46,7 +46,13 @@ export type Step =
   | { readonly do: 'remove-layer'; readonly chain: ChainID; readonly names: OwnLayerNames }
   | { readonly do: 'remove-empty-layer' }
   | { readonly do: 'remove-distribution'; readonly path: string }
-  | { readonly do: 'write-ledger'; readonly ledger: Ledger; readonly final: boolean }
+  | {
+      readonly do: 'write-ledger';
+      readonly ledger: Ledger;
+      readonly final: boolean;
+      /** What `write-references` is to write. It is prepared first, so that whoever finds it knows that the names are not given yet. */
+      readonly names?: string | undefined;
+    }
   | { readonly do: 'remove-ledger' };
 
 /** A step in one line, for `plan` and the status. */

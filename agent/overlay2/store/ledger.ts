@@ -3,7 +3,14 @@ import { join } from 'node:path';
 import { refuseNewerMajor } from '../../disk/manifest.ts';
 import type { ChainID, ImageID } from '../../docker/ids.ts';
 import { PreloaderError } from '../../system/errors.ts';
-import { ensureFolder, isDirectory, readTextIfThere, removeIfThere, replaceFile } from '../../system/files.ts';
+import {
+  ensureFolder,
+  isDirectory,
+  readTextIfThere,
+  removeIfThere,
+  replaceFile,
+  tempPathOf,
+} from '../../system/files.ts';
 import { checkShape, flag, listOf, matching, number, objectOf, optional, recordOf, text } from '../../text/shape.ts';
 
 /**
@@ -103,6 +110,14 @@ function ledgerPath(dataRoot: string): string {
   return join(ledgerFolder(dataRoot), 'ledger.json');
 }
 
+/**
+ * The repositories.json that a run is about to put in place. It is written before the ledger tells what will be there, and moved
+ * from here: so who finds both after a kill knows that no name was given.
+ */
+export function preparedNames(dataRoot: string): string {
+  return join(ledgerFolder(dataRoot), 'repositories.json');
+}
+
 /** Whether there is a ledger, so that something of ours may be in the store. */
 export function hasLedger(dataRoot: string): boolean {
   return existsSync(ledgerPath(dataRoot));
@@ -139,7 +154,7 @@ export function readLedger(dataRoot: string): LedgerState {
       ledger: {
         ...toContent(present),
         synced,
-        next: next === undefined ? undefined : toContent(next),
+        next: next === undefined ? undefined : nextOf(toContent(next), toMap(present.references), dataRoot),
         removed: toMap(removed),
         displaced: toMap(displaced),
         lent: lentIn(document as LedgerDocument),
@@ -155,6 +170,32 @@ export function readLedger(dataRoot: string): LedgerState {
     if (error instanceof PreloaderError)
       throw new PreloaderError('LEDGER_NEWER', `${error.message}; the store is left as it is`, { cause: error });
     return { state: 'invalid', ledger: emptyLedger, cause: error };
+  }
+}
+
+/**
+ * What a killed run was about to leave. Where its names are still only prepared, it has given none and taken none: one that
+ * is there all the same the user has given himself.
+ */
+function nextOf(next: LedgerContent, references: LedgerContent['references'], dataRoot: string): LedgerContent {
+  return existsSync(preparedNames(dataRoot)) ? { ...next, references } : next;
+}
+
+/**
+ * Removes what a killed run was writing. Names that it has prepared stay as long as the ledger needs to know of them.
+ * @throws system errors
+ */
+export function clearUnwritten(dataRoot: string): void {
+  removeIfThere(tempPathOf(ledgerPath(dataRoot)));
+  const prepared = preparedNames(dataRoot);
+  if (existsSync(prepared) && !isUnderWay(dataRoot)) removeIfThere(prepared);
+}
+
+function isUnderWay(dataRoot: string): boolean {
+  try {
+    return readLedger(dataRoot).ledger.next !== undefined;
+  } catch {
+    return true;
   }
 }
 
