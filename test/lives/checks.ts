@@ -265,7 +265,7 @@ export function checkNoTrace(guest: Guest): void {
   const { store, site, universe } = guest;
   assert.deepEqual([...store.names()], [], 'names');
   assert.deepEqual([...store.images()], [], 'images');
-  const held = store.leftOver();
+  const held = new Set([...store.leftOver(), ...store.underBuildKit()]);
   const links = [...store.layers()].filter(([chain, { linkTo }]) => linkTo !== undefined && !held.has(chain));
   assert.deepEqual(links, [], 'layers of disks');
   const chains = [...universe.images.values()].flatMap((image) =>

@@ -2,6 +2,9 @@ import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSyn
 import path from 'node:path';
 import { chainsOf } from './images.ts';
 
+/** BuildKit's folders have names of their own (moby/buildkit, identity/randomid.go). */
+const BUILDKIT_NAME_LENGTH = 25;
+
 /** A layer as the store's record has it. */
 export interface StoredLayer {
   readonly cacheId: string;
@@ -86,33 +89,45 @@ export class DataRoot {
 
   /**
    * Layers that dockerd has made and that no image and no container has, with those below: what is left where it was killed as it
-   * loaded an image, or while a container was half made on one. It removes a layer only together with an image. And what folders
-   * of BuildKit's stand on: where dockerd was killed as it built, 20.10 may have one that is not in its cache any more.
+   * loaded an image, or while a container was half made on one. It removes a layer only together with an image.
    */
   leftOver(): Set<string> {
     const layers = this.layers();
-    const below = (top: string): string[] => {
-      const chains: string[] = [];
-      for (
-        let chain: string | undefined = top;
-        chain !== undefined && layers.has(chain);
-        chain = layers.get(chain)?.parent
-      )
-        chains.push(chain);
-      return chains;
-    };
     const used = new Set([
       ...[...this.images().keys()].flatMap((image) => this.chainsOf(image)),
-      ...this.containerParents().flatMap(below),
+      ...this.containerParents().flatMap((top) => this.#below(top)),
     ]);
     // BuildKit's have other names, and go with its cache.
     const left = [...layers].filter(
       ([chain, { linkTo, cacheId }]) => linkTo === undefined && cacheId.length === 64 && !used.has(chain),
     );
-    const home = path.join(this.path, 'overlay2');
-    const lowers = this.#lowersOf(list(home).filter((name) => name.length === 25));
-    const forgotten = [...layers].filter(([, { cacheId }]) => lowers.has(cacheId));
-    return new Set([...left, ...forgotten].flatMap(([chain]) => below(chain)));
+    return new Set(left.flatMap(([chain]) => this.#below(chain)));
+  }
+
+  /**
+   * Layers that folders of BuildKit's stand on. When its cache is empty, 20.10 may still have one that it has lost sight of, as it
+   * was killed in a build.
+   */
+  underBuildKit(): Set<string> {
+    const layers = this.layers();
+    const lowers = this.#lowersOf(
+      list(path.join(this.path, 'overlay2')).filter((name) => name.length === BUILDKIT_NAME_LENGTH),
+    );
+    return new Set(
+      [...layers].filter(([, { cacheId }]) => lowers.has(cacheId)).flatMap(([chain]) => this.#below(chain)),
+    );
+  }
+
+  #below(top: string): string[] {
+    const layers = this.layers();
+    const chains: string[] = [];
+    for (
+      let chain: string | undefined = top;
+      chain !== undefined && layers.has(chain);
+      chain = layers.get(chain)?.parent
+    )
+      chains.push(chain);
+    return chains;
   }
 
   containerParent(id: string): string | undefined {
@@ -132,7 +147,7 @@ export class DataRoot {
       .filter(({ linkTo }) => linkTo === undefined)
       .map(({ cacheId }) => cacheId);
     const containers = this.#containers().map((folder) => text(path.join(folder, 'mount-id')) ?? '');
-    const ofBuildKit = list(path.join(this.path, 'overlay2')).filter((name) => name.length === 25);
+    const ofBuildKit = list(path.join(this.path, 'overlay2')).filter((name) => name.length === BUILDKIT_NAME_LENGTH);
     return this.#lowersOf([...layers, ...containers, ...ofBuildKit]);
   }
 
