@@ -125,18 +125,16 @@ const prune: Maker = (guest, dice) => {
 const systemPrune: Maker = (guest) => ({
   text: 'docker system prune -af',
   run: async () => {
-    // One that stays runs, where it can: not even a prune takes it.
-    const running = new Set(
-      [...guest.containers]
-        .filter(([, container]) => container.stays && guest.canStart(container))
-        .map(([name]) => name),
-    );
+    const named = async (place: string): Promise<Set<string>> =>
+      new Set(
+        (await guest.get<readonly { Names: readonly string[] }[]>(place)).flatMap(({ Names }) =>
+          Names.map((name) => name.slice(1)),
+        ),
+      );
+    // Not even a prune takes one that runs. One that was half made as dockerd was killed does not run, though it is to stay.
+    const running = await named('/containers/json');
     await guest.tell('POST', '/containers/prune');
-    const left = new Set(
-      (await guest.get<readonly { Names: readonly string[] }[]>('/containers/json?all=1')).flatMap(({ Names }) =>
-        Names.map((name) => name.slice(1)),
-      ),
-    );
+    const left = await named('/containers/json?all=1');
     for (const name of guest.containers.keys())
       if (!left.has(name) && !running.has(name)) guest.containers.delete(name);
     await guest.prune(PRUNE_ALL);

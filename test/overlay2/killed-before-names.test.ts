@@ -34,6 +34,19 @@ describe('a run that was killed before it gave a name', () => {
     assert.deepEqual([...references(guest.dataRoot).keys()].toSorted(), ['app:1', 'mine:1']);
   });
 
+  it('does not give back a name that it was to take, and that the user has then removed', (t) => {
+    const guest = new FakeGuest(scratch(t));
+    const mine: ImageSpec = { layers: ['mine'], references: ['app:1', 'mine:1'] };
+    loadImages(guest.dataRoot, [mine]);
+    guest.attach('dpl-a', [app]);
+    guest.config = { ...guest.config, conflicts: 'disk', removedImages: 'respect' };
+    killedBeforeNames(guest);
+    setReference(guest.dataRoot, 'app:1', undefined);
+    guest.detach('dpl-a');
+    guest.boot();
+    assert.deepEqual([...references(guest.dataRoot).keys()], ['mine:1']);
+  });
+
   it('leaves nothing behind', (t) => {
     const guest = new FakeGuest(scratch(t));
     guest.attach('dpl-a', [app]);

@@ -149,14 +149,17 @@ export function readLedger(dataRoot: string): LedgerState {
       distribution = [],
       ...present
     } = document as LedgerDocument;
+    const ledger = {
+      ...toContent(present),
+      next: next === undefined ? undefined : toContent(next),
+      displaced: toMap<string, ImageID>(displaced),
+    };
     return {
       state: 'read',
       ledger: {
-        ...toContent(present),
+        ...(existsSync(preparedNames(dataRoot)) ? withoutNewNames(ledger) : ledger),
         synced,
-        next: next === undefined ? undefined : nextOf(toContent(next), toMap(present.references), dataRoot),
         removed: toMap(removed),
-        displaced: toMap(displaced),
         lent: lentIn(document as LedgerDocument),
         restored: new Map(Object.entries(restored) as [ImageID, number][]),
         restoring:
@@ -174,11 +177,18 @@ export function readLedger(dataRoot: string): LedgerState {
 }
 
 /**
- * What a killed run was about to leave. Where its names are still only prepared, it has given none and taken none: one that
- * is there all the same the user has given himself.
+ * The ledger of a run that was killed when its names were prepared and not put in place: it has given none and taken none. A
+ * name that is there all the same the user has given himself, and what he has removed since waits for nothing.
  */
-function nextOf(next: LedgerContent, references: LedgerContent['references'], dataRoot: string): LedgerContent {
-  return existsSync(preparedNames(dataRoot)) ? { ...next, references } : next;
+function withoutNewNames<Known extends Pick<Ledger, 'references' | 'next' | 'displaced'>>(ledger: Known): Known {
+  const { references, next, displaced } = ledger;
+  if (next === undefined) return ledger;
+  const isTaken = (name: string): boolean => references.has(name) || !next.references.has(name);
+  return {
+    ...ledger,
+    next: { ...next, references },
+    displaced: new Map([...displaced].filter(([name]) => isTaken(name))),
+  };
 }
 
 /**
