@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import { after, describe, it } from 'node:test';
+import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ok, unitProperties, until } from '../support/guest.ts';
 import { guestDisks } from '../support/guest-disks.ts';
@@ -14,8 +14,7 @@ const START_SEC = 3;
 const STOP_SEC = 2;
 const APPLY_SEC = 4;
 const DEVICES_SEC = 1;
-/** To open a fifo that nobody writes to never ends, like a read from a device that does not answer. */
-const LEDGER = '/var/lib/docker/docker-preloader/ledger.json';
+const IMAGES = '/var/lib/docker/image/overlay2/imagedb/content/sha256';
 
 describe('an agent that hangs', () => {
   after(cleanUpAll);
@@ -23,6 +22,12 @@ describe('an agent that hangs', () => {
   it('delays Docker by its own time limits at most, and by none once it is well again', async (test) => {
     const disk = (await guestDisks())('dpl-a');
     const { device } = await attach(disk.raw);
+    const { images } = JSON.parse((await agent(['inspect', '--json', disk.raw])).stdout) as {
+      images: readonly { id: string }[];
+    };
+    // What the image's configuration is written to first. To open a fifo that nobody reads from never ends, like a write to a
+    // device that does not answer.
+    const fifo = `${IMAGES}/${images[0]?.id.slice('sha256:'.length)}.docker-preloader`;
     const guest = await bootContainer({
       suite: chosenSuite('trixie'),
       devices: [device],
@@ -30,7 +35,7 @@ describe('an agent that hangs', () => {
         { deviceTimeoutSec: DEVICES_SEC },
         {
           files: {
-            '/etc/systemd/system/docker-preloader.service.d/limits.conf': `[Service]\nTimeoutStartSec=${START_SEC}\nTimeoutStopSec=${STOP_SEC}\nExecStartPre=/bin/sh -c 'test -e /run/is-well || { mkdir -p ${path.dirname(LEDGER)} && mkfifo ${LEDGER}; }'\n`,
+            '/etc/systemd/system/docker-preloader.service.d/limits.conf': `[Service]\nTimeoutStartSec=${START_SEC}\nTimeoutStopSec=${STOP_SEC}\nExecStartPre=/bin/sh -c 'test -e /run/is-well || { mkdir -p ${IMAGES} && mkfifo ${fifo}; }'\n`,
             '/etc/systemd/system/docker.service.d/50-docker-preloader.conf': `[Service]\nExecStartPre=-/usr/bin/docker-preloader apply --degraded-ok --timeout ${APPLY_SEC}\n`,
           },
         },
@@ -65,7 +70,7 @@ describe('an agent that hangs', () => {
 
     await ok(
       guest,
-      `touch /run/is-well && rm ${LEDGER} && systemctl reset-failed docker-preloader; systemctl restart docker`,
+      `touch /run/is-well && rm ${fifo} && systemctl reset-failed docker-preloader; systemctl restart docker`,
     );
     assert.deepEqual(await dockerImages(guest), [disk.image]);
     await guest.poweroff();
