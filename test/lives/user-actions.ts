@@ -131,12 +131,13 @@ const systemPrune: Maker = (guest) => ({
           Names.map((name) => name.slice(1)),
         ),
       );
-    // Not even a prune takes one that runs. One that was half made as dockerd was killed does not run, though it is to stay.
+    // Not even a prune takes one that runs. One that was half made as dockerd was killed does not run, though it is to
+    // stay; one that has just ended is listed for a moment as if it ran.
     const running = await named('/containers/json');
     await guest.tell('POST', '/containers/prune');
     const left = await named('/containers/json?all=1');
-    for (const name of guest.containers.keys())
-      if (!left.has(name) && !running.has(name)) guest.containers.delete(name);
+    for (const [name, { stays }] of guest.containers)
+      if (!left.has(name) && !(stays && running.has(name))) guest.containers.delete(name);
     await guest.prune(PRUNE_ALL);
     await guest.tell('POST', '/build/prune?all=1');
   },
