@@ -20,7 +20,7 @@ const stages: Readonly<Record<string, Stage>> = {
     about: 'units, by tables and by properties',
     files: [
       'test/*.test.ts',
-      'test/{boot,boot-order,builder,commands,config,daemon,disk,docker,messages,merge,overlay2}/**/*.test.ts',
+      'test/{boot,boot-order,builder,commands,config,containerd,daemon,disk,docker,messages,merge,overlay2}/**/*.test.ts',
       'test/{packaging,status,streams,support,system,text,verify}/**/*.test.ts',
     ],
     except: 'test/builder/{dockerd,engine/docker-engine,layer/corners}.test.ts',
@@ -31,6 +31,11 @@ const stages: Readonly<Record<string, Stage>> = {
     files: ['test/{store,demo}/*.test.ts', 'test/builder/{dockerd,engine/docker-engine,layer/corners}.test.ts'],
     concurrency: 2,
     except: 'test/store/stories*',
+  },
+  containerd: {
+    about: 'real containerds 1.6, 1.7 and 2.1, by their API and under dockerds that have their images there',
+    files: ['test/containerd/real/*.test.ts'],
+    concurrency: 2,
   },
   stories: {
     about: 'what a user has made of a store, over disks that come, go and change',

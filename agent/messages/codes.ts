@@ -86,6 +86,11 @@ export const codes = {
     effect: 'none',
     meaning: "layers stay in the store without their disk, because Docker's build cache needs them",
   },
+  LAYERS_UNLINKED: {
+    effect: 'none',
+    meaning:
+      "images are in containerd's store without their layers as a registry has them: they run, Docker cannot save, push or build on them",
+  },
   RESULT_WRONG: { effect: 'failed', meaning: 'after applying, the store is not what was planned' },
   STORE_DIFFERS: {
     effect: 'degraded',

@@ -314,7 +314,7 @@ export function withoutTemp(temp: string, error: unknown): unknown {
 }
 
 /** Makes the names in a folder durable. */
-function syncFolder(path: string): void {
+export function syncFolder(path: string): void {
   const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     fsyncSync(fd);

@@ -1,0 +1,232 @@
+import { mkdirSync, rmdirSync, symlinkSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { hexOf, type ChainID } from '../docker/ids.ts';
+import { wallMs } from '../system/clock.ts';
+import { isEEXIST, isENOENT, isENOTDIR } from '../system/errors.ts';
+import { linkTarget, replaceLink, syncFolder } from '../system/files.ts';
+import { allDone, AtOnce } from './at-once.ts';
+import type { Namespace } from './client.ts';
+import { hasStatus } from './grpc-error.ts';
+import type { LinkFarm } from './link-farm.ts';
+import { DISK, PATH } from './own-labels.ts';
+import { LEASE_PREFIX, type ContainerdRoots } from './present.ts';
+import type { Step } from './steps.ts';
+
+type StepOf<Do extends Step['do']> = Extract<Step, { readonly do: Do }>;
+
+/** containerd syncs its databases at each change; some of that it does at once. */
+const CALLS_AT_ONCE = 16;
+/** A run takes seconds; what one that was killed has begun is collected after this. */
+const LEASE_MS = 3600_000;
+
+/** Steps that make what nothing refers to yet. */
+const makes: ReadonlySet<Step['do']> = new Set([
+  'make-layer',
+  'write-content',
+  'link-blob',
+  'label-content',
+  'create-image',
+  'replace-image',
+]);
+
+export interface ApplyOptions {
+  readonly roots: ContainerdRoots;
+  readonly farm: LinkFarm;
+}
+
+/**
+ * Carries out a plan's steps in a namespace: the only place that changes it. It and containerd may be killed between any
+ * two calls: each step can be done again, and under a lease nothing of it is collected before an image refers to it.
+ * @throws GrpcError, system errors: of the first step that fails
+ */
+export async function applySteps(namespace: Namespace, steps: readonly Step[], options: ApplyOptions): Promise<void> {
+  if (steps.length > 0) await new Applier(namespace, options).run(steps);
+}
+
+class Applier {
+  readonly #namespace: Namespace;
+  readonly #roots: ContainerdRoots;
+  readonly #farm: LinkFarm;
+  readonly #atOnce = new AtOnce(CALLS_AT_ONCE);
+  readonly #lease = `${LEASE_PREFIX}${process.pid}`;
+
+  constructor(namespace: Namespace, { roots, farm }: ApplyOptions) {
+    this.#namespace = namespace;
+    this.#roots = roots;
+    this.#farm = farm;
+  }
+
+  async run(steps: readonly Step[]): Promise<void> {
+    const of = <Do extends Step['do']>(what: Do): StepOf<Do>[] =>
+      steps.filter((step): step is StepOf<Do> => step.do === what);
+    for (const { path, target } of of('mend-link')) this.#link(path, target);
+    const isLeased = steps.some((step) => makes.has(step.do));
+    if (isLeased) await this.#takeLease();
+    try {
+      this.#linkBlobs(of('link-blob'));
+      await allDone([
+        ...this.#layers(of('make-layer')),
+        ...of('link-blob').map((step) => this.#atOnce.run(() => this.#registerBlob(step))),
+        ...of('write-content').map((step) => this.#atOnce.run(() => this.#writeContent(step))),
+        ...of('label-content').map(({ digest, labels }) =>
+          this.#atOnce.run(() => this.#namespace.labelContent(digest, labels)),
+        ),
+      ]);
+      await allDone(of('create-image').map((step) => this.#atOnce.run(() => this.#createImage(step))));
+      await allDone(of('replace-image').map((step) => this.#atOnce.run(() => this.#replaceImage(step))));
+      await this.#deleteImages(of('delete-image'));
+    } finally {
+      if (isLeased) await this.#deleteLease(this.#lease);
+    }
+    for (const { id } of of('delete-lease')) if (id !== this.#lease) await this.#deleteLease(id);
+  }
+
+  /** One of this name is of a killed run that had our number. */
+  async #takeLease(): Promise<void> {
+    const expires = new Date(wallMs() + LEASE_MS);
+    try {
+      await this.#namespace.takeLease(this.#lease, expires);
+    } catch (error) {
+      if (!hasStatus(error, 'alreadyExists')) throw error;
+      await this.#deleteLease(this.#lease);
+      await this.#namespace.takeLease(this.#lease, expires);
+    }
+  }
+
+  async #deleteLease(id: string): Promise<void> {
+    await ignoring('notFound', () => this.#namespace.deleteLease(id));
+  }
+
+  /** Each layer after the one below. */
+  #layers(steps: readonly StepOf<'make-layer'>[]): Promise<void>[] {
+    const made = new Map<ChainID, Promise<void>>();
+    for (const step of steps) {
+      const below = step.parent === undefined ? undefined : made.get(step.parent);
+      made.set(
+        step.chain,
+        (async () => {
+          await below;
+          await this.#atOnce.run(() => this.#makeLayer(step));
+        })(),
+      );
+    }
+    return [...made.values()];
+  }
+
+  async #makeLayer({ chain, parent, disk }: StepOf<'make-layer'>): Promise<void> {
+    const key = `${this.#lease} ${chain}`;
+    const folder = await this.#prepare(key, parent);
+    const path = relative(this.#roots.snapshots, folder);
+    if (!/^snapshots\/\d+\/fs$/.test(path))
+      throw new Error(`a layer's folder below ${this.#roots.snapshots}/snapshots expected, found ${folder}`);
+    this.#link(folder, this.#farm.layer(chain));
+    try {
+      await this.#namespace.commitSnapshot(
+        key,
+        chain,
+        new Map([
+          [DISK, disk],
+          [PATH, path],
+        ]),
+      );
+    } catch (error) {
+      // A pull has been faster: then it is the user's.
+      if (!hasStatus(error, 'alreadyExists')) throw error;
+      await this.#namespace.removeSnapshot(key);
+    }
+  }
+
+  async #prepare(key: string, parent: ChainID | undefined): Promise<string> {
+    try {
+      return await this.#namespace.prepareSnapshot(key, parent);
+    } catch (error) {
+      if (!hasStatus(error, 'alreadyExists')) throw error;
+      await this.#namespace.removeSnapshot(key);
+      return this.#namespace.prepareSnapshot(key, parent);
+    }
+  }
+
+  /** A link in the place of an empty folder, of another link, or of nothing; it is there after a power cut, too. */
+  #link(path: string, target: string): void {
+    try {
+      rmdirSync(path);
+    } catch (error) {
+      if (!isENOENT(error) && !isENOTDIR(error)) throw error;
+    }
+    replaceLink(path, target);
+    syncFolder(dirname(path));
+  }
+
+  /** A blob that is in the store already, of another namespace, stays as it is. */
+  #linkBlobs(steps: readonly StepOf<'link-blob'>[]): void {
+    if (steps.length === 0) return;
+    const folder = join(this.#roots.content, 'blobs/sha256');
+    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    for (const { digest } of steps) this.#linkBlob(digest);
+    syncFolder(folder);
+  }
+
+  #linkBlob(digest: string): void {
+    const path = this.#blobPath(digest);
+    try {
+      symlinkSync(this.#farm.blob(digest), path);
+    } catch (error) {
+      if (!isEEXIST(error)) throw error;
+      if (linkTarget(path) !== undefined) replaceLink(path, this.#farm.blob(digest));
+    }
+  }
+
+  #blobPath(digest: string): string {
+    return join(this.#roots.content, 'blobs/sha256', hexOf(digest));
+  }
+
+  /** containerd's collection removes a file that it does not know yet: then once more. */
+  async #registerBlob({ digest, sizeBytes }: StepOf<'link-blob'>): Promise<void> {
+    try {
+      await this.#makeKnown(digest, sizeBytes);
+    } catch {
+      await this.#namespace.abortWrite(digest);
+      this.#linkBlob(digest);
+      await this.#makeKnown(digest, sizeBytes);
+    }
+  }
+
+  async #makeKnown(digest: string, sizeBytes: number): Promise<void> {
+    const isLink = linkTarget(this.#blobPath(digest)) === this.#farm.blob(digest);
+    const labels = new Map(isLink ? [[PATH, `blobs/sha256/${hexOf(digest)}`]] : []);
+    await ignoring('alreadyExists', () =>
+      this.#namespace.writeContent({ digest, sizeBytes, content: undefined, labels }),
+    );
+  }
+
+  async #writeContent({ digest, content, labels }: StepOf<'write-content'>): Promise<void> {
+    await ignoring('alreadyExists', () =>
+      this.#namespace.writeContent({ digest, sizeBytes: content.length, content, labels }),
+    );
+  }
+
+  /** One that came meanwhile is the user's. */
+  async #createImage({ image }: StepOf<'create-image'>): Promise<void> {
+    await ignoring('alreadyExists', () => this.#namespace.createImage(image));
+  }
+
+  async #replaceImage({ before, image }: StepOf<'replace-image'>): Promise<void> {
+    await ignoring('notFound', () => this.#namespace.deleteImage(image.name, before, false));
+    await ignoring('alreadyExists', () => this.#namespace.createImage(image));
+  }
+
+  /** The last one waits until what nothing refers to any more is gone, too. */
+  async #deleteImages(steps: readonly StepOf<'delete-image'>[]): Promise<void> {
+    for (const [index, { name, target }] of steps.entries())
+      await ignoring('notFound', () => this.#namespace.deleteImage(name, target, index === steps.length - 1));
+  }
+}
+
+/** What is there already, or gone already, is as it should be. */
+async function ignoring(status: 'alreadyExists' | 'notFound', action: () => Promise<void>): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    if (!hasStatus(error, status)) throw error;
+  }
+}

@@ -1,0 +1,250 @@
+import { takeLock } from '../overlay2/store-lock.ts';
+import { ledgerFolder } from '../overlay2/store/ledger.ts';
+import type { Config } from '../config/config.ts';
+import type { Finding } from '../messages/finding.ts';
+import { delay, monotonicUsec } from '../system/clock.ts';
+import { messageOf, PreloaderError } from '../system/errors.ts';
+import { isDirectory } from '../system/files.ts';
+import { plural } from '../text/plural.ts';
+import { applySteps } from './apply-namespace.ts';
+import { Containerd } from './client.ts';
+import { GrpcError, hasStatus } from './grpc-error.ts';
+import {
+  emptyNamespaceLedger,
+  readContainerdLedger,
+  writeContainerdLedger,
+  type ContainerdLedger,
+  type NamespaceLedger,
+} from './ledger.ts';
+import { LinkFarm } from './link-farm.ts';
+import { farmLinks, type OfferedDisk } from './offer.ts';
+import { planNamespace, type NamespacePlan } from './plan-namespace.ts';
+import { readPresent, readRoots, type ContainerdRoots } from './present.ts';
+
+export interface FillOptions {
+  /** Path of containerd's socket. */
+  readonly address: string;
+  readonly namespaces: readonly string[];
+  /** Where the ledger and the lock are: the data root of the dockerd that uses this containerd. */
+  readonly dataRoot: string;
+  /** Root of the link farm, below /run. */
+  readonly farmRoot: string;
+  readonly disks: readonly OfferedDisk[];
+  readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
+  /** For containerd to answer after its start. */
+  readonly connectTimeoutMs: number;
+  /** `plan`: change nothing. `unlink`: take everything out, and forget it; without disks. */
+  readonly mode: 'apply' | 'plan' | 'unlink';
+}
+
+/** What was found and done in a containerd. */
+export interface ContainerdFill {
+  readonly version: string;
+  /** Of each namespace what there was to do, as it was found. */
+  readonly plans: readonly NamespacePlan[];
+  /** How many links of the farm were to be changed. */
+  readonly farmChanges: number;
+  readonly applied: boolean;
+  readonly findings: readonly Finding[];
+}
+
+/** While the user works in the store, a plan may be outdated when it is carried out; then once more. */
+const MAX_PASSES = 3;
+const RETRY_MS = 20;
+
+/**
+ * Makes the disks' images part of a containerd's store, through its API: connect, read, plan, apply, check. It may run at
+ * any time, also under a dockerd that runs: what it adds is there at once.
+ * @throws PreloaderError STORE_UNSUPPORTED, LEDGER_NEWER, LOCKED, STORE_FULL, STORE_WRITE
+ */
+export async function fillContainerd(options: FillOptions): Promise<ContainerdFill> {
+  const containerd = await connect(options.address, options.connectTimeoutMs);
+  try {
+    const [version, uuid, roots] = await Promise.all([containerd.version(), containerd.uuid(), readRoots(containerd)]);
+    const fill = new Fill(containerd, options, { uuid, roots });
+    await fill.run();
+    return {
+      version,
+      plans: fill.plans,
+      farmChanges: fill.farmChanges,
+      applied: options.mode !== 'plan',
+      findings: fill.findings,
+    };
+  } catch (error) {
+    if (error instanceof GrpcError)
+      throw new PreloaderError(
+        'STORE_WRITE',
+        `containerd at ${options.address}: ${error.message}: what was there before is still there, the rest is tried again at the next start`,
+        { cause: error },
+      );
+    throw error;
+  } finally {
+    containerd.close();
+  }
+}
+
+/** Fills the link farm alone: before containerd starts, so that what is in its store already leads somewhere. */
+export function fillFarm(farmRoot: string, disks: readonly OfferedDisk[]): number {
+  const farm = new LinkFarm(farmRoot);
+  return farm.fill(farmLinks(farm, disks));
+}
+
+async function connect(address: string, timeoutMs: number): Promise<Containerd> {
+  for (const deadline = monotonicUsec() + timeoutMs * 1000; ;) {
+    const leftMs = Math.ceil((deadline - monotonicUsec()) / 1000);
+    try {
+      return await Containerd.open(address, Math.max(leftMs, 1));
+    } catch (error) {
+      if (!hasStatus(error, 'unavailable') || leftMs <= RETRY_MS)
+        throw new PreloaderError(
+          'STORE_WRITE',
+          `containerd at ${address}: an answer within ${timeoutMs / 1000} s expected: ${messageOf(error)}; look whether containerd.service runs`,
+          { cause: error },
+        );
+    }
+    await delay(RETRY_MS);
+  }
+}
+
+class Fill {
+  plans: readonly NamespacePlan[] = [];
+  findings: readonly Finding[] = [];
+  farmChanges = 0;
+  #isLedgerInvalid = false;
+  readonly #containerd: Containerd;
+  readonly #options: FillOptions;
+  readonly #uuid: string;
+  readonly #roots: ContainerdRoots;
+  readonly #farm: LinkFarm;
+
+  constructor(
+    containerd: Containerd,
+    options: FillOptions,
+    { uuid, roots }: { readonly uuid: string; readonly roots: ContainerdRoots },
+  ) {
+    this.#containerd = containerd;
+    this.#options = options;
+    this.#uuid = uuid;
+    this.#roots = roots;
+    this.#farm = new LinkFarm(options.farmRoot);
+  }
+
+  async run(): Promise<void> {
+    const { mode, disks, dataRoot, farmRoot } = this.#options;
+    const links = farmLinks(this.#farm, disks);
+    if (mode === 'plan') {
+      this.farmChanges = this.#farm.changes(links);
+      await this.#planAll();
+      return;
+    }
+    // A host that never had a disk gets no folder of ours.
+    if (disks.length === 0 && !isDirectory(ledgerFolder(dataRoot)) && !isDirectory(farmRoot)) {
+      await this.#planAll();
+      if (this.plans.every(({ steps }) => steps.length === 0)) return;
+    }
+    const lock = await takeLock(dataRoot);
+    try {
+      this.farmChanges = this.#farm.fill(links);
+      await this.#passes();
+    } finally {
+      lock.release();
+    }
+  }
+
+  /** Until nothing is to be done any more: that is the check, too. */
+  async #passes(): Promise<void> {
+    let first: readonly NamespacePlan[] | undefined;
+    let failure: unknown;
+    for (let pass = 1; ; pass++) {
+      const ledger = await this.#planAll();
+      first ??= this.plans;
+      const left = this.plans.filter(({ steps }) => steps.length > 0);
+      if (left.length === 0 || pass > MAX_PASSES) {
+        this.#settle(left, failure);
+        break;
+      }
+      this.#note(ledger, (plan) => plan.before);
+      try {
+        for (const plan of left)
+          await applySteps(this.#containerd.namespace(plan.namespace), plan.steps, {
+            roots: this.#roots,
+            farm: this.#farm,
+          });
+        failure = undefined;
+      } catch (error) {
+        if (!isOutdated(error)) throw error;
+        failure = error;
+      }
+    }
+    this.plans = first;
+  }
+
+  async #planAll(): Promise<ContainerdLedger> {
+    const { namespaces, dataRoot, disks, config, mode } = this.#options;
+    const { state, ledger, cause } = readContainerdLedger(dataRoot, this.#uuid);
+    const plans: NamespacePlan[] = [];
+    for (const name of new Set([...namespaces, ...ledger.keys()])) {
+      const isOurs = namespaces.includes(name);
+      const present = await readPresent(this.#containerd.namespace(name), this.#roots);
+      plans.push(
+        planNamespace({
+          // A namespace that is no longer configured is one without disks.
+          disks: isOurs ? disks : [],
+          present,
+          ledger: ledger.get(name) ?? emptyNamespaceLedger,
+          config,
+          farm: this.#farm,
+          roots: this.#roots,
+          forget: mode === 'unlink' || !isOurs,
+        }),
+      );
+    }
+    this.plans = plans;
+    this.#isLedgerInvalid = state === 'invalid';
+    const invalid: Finding[] =
+      state === 'invalid'
+        ? [{ code: 'LEDGER_INVALID', message: `the ledger is made anew from containerd's store: ${messageOf(cause)}` }]
+        : [];
+    this.findings = unique([...invalid, ...plans.flatMap(({ findings }) => findings)]);
+    return ledger;
+  }
+
+  #note(ledger: ContainerdLedger, entry: (plan: NamespacePlan) => NamespaceLedger): void {
+    writeContainerdLedger(
+      this.#options.dataRoot,
+      this.#uuid,
+      new Map([...ledger, ...this.plans.map((plan) => [plan.namespace, entry(plan)] as const)]),
+    );
+  }
+
+  /** The ledger of what is there now. */
+  #settle(left: readonly NamespacePlan[], failure: unknown): void {
+    if (left.length > 0) {
+      const why = failure === undefined ? '' : `: ${messageOf(failure)}`;
+      this.findings = [
+        ...this.findings,
+        {
+          code: 'RESULT_WRONG',
+          message: `containerd's store is not what was planned: ${plural(
+            left.reduce((sum, { steps }) => sum + steps.length, 0),
+            'change',
+          )} still to be made after ${MAX_PASSES} passes${why}`,
+        },
+      ];
+      return;
+    }
+    if (this.#isLedgerInvalid || this.plans.some(({ isLedgerStale }) => isLedgerStale))
+      this.#note(new Map(), (plan) => plan.after);
+  }
+}
+
+/** Whether a step has found the store changed since the plan was made. */
+function isOutdated(error: unknown): boolean {
+  return hasStatus(error, 'notFound', 'alreadyExists', 'failedPrecondition', 'outOfRange');
+}
+
+/** What two namespaces say alike is said once. */
+function unique(findings: readonly Finding[]): Finding[] {
+  const seen = new Set<string>();
+  return findings.filter(({ message }) => !seen.has(message) && seen.add(message));
+}

@@ -1,0 +1,203 @@
+import {
+  connect,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+} from 'node:http2';
+import { createConnection } from 'node:net';
+import { after } from '../system/clock.ts';
+import { messageOf } from '../system/errors.ts';
+import { GrpcError, statusOf } from './grpc-error.ts';
+
+/** What one answer may take; the lists of a store with ten thousand images are a tenth of it. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+/** Before each message: whether it is compressed, and its length (grpc/doc/PROTOCOL-HTTP2.md). */
+const PREFIX_BYTES = 5;
+
+export interface CallOptions {
+  readonly headers: Readonly<Record<string, string>>;
+  /** From the call to the end of its answer. */
+  readonly timeoutMs: number;
+}
+
+/** gRPC over one connection to a unix socket. It is never made anew: after the first failure all calls fail. */
+export class GrpcConnection {
+  readonly #session: ClientHttp2Session;
+  #failure: unknown;
+
+  private constructor(session: ClientHttp2Session) {
+    this.#session = session;
+    session.on('error', (error) => (this.#failure ??= error));
+  }
+
+  /** Connects, and waits until the other side speaks HTTP/2. @throws GrpcError unavailable, deadlineExceeded */
+  static open(path: string, timeoutMs: number): Promise<GrpcConnection> {
+    return new Promise((resolve, reject) => {
+      const session = connect('http://localhost', { createConnection: () => createConnection(path) });
+      const connection = new GrpcConnection(session);
+      const fail = (error: GrpcError): void => {
+        cancel();
+        session.destroy();
+        reject(error);
+      };
+      const cancel = after(timeoutMs, () =>
+        fail(new GrpcError('deadlineExceeded', `${path}: an answer within ${timeoutMs / 1000} s expected, found none`)),
+      );
+      session.once('error', (error) =>
+        fail(new GrpcError('unavailable', `${path}: ${messageOf(error)}`, { cause: error })),
+      );
+      session.once('close', () => fail(new GrpcError('unavailable', `${path}: the connection was closed`)));
+      session.once('remoteSettings', () => {
+        cancel();
+        resolve(connection);
+      });
+    });
+  }
+
+  close(): void {
+    this.#session.destroy();
+  }
+
+  /**
+   * One call: sends the messages, and returns all that are answered.
+   * @param path `/package.Service/Method`
+   * @throws GrpcError
+   */
+  call(path: string, messages: readonly Buffer[], { headers, timeoutMs }: CallOptions): Promise<readonly Buffer[]> {
+    return new Promise((resolve, reject) => {
+      let stream: ClientHttp2Stream;
+      try {
+        stream = this.#session.request(headersOf(path, headers, timeoutMs));
+      } catch (error) {
+        return reject(this.#unavailable(path, error));
+      }
+      const answer = new Answer(path);
+      const cancel = after(timeoutMs, () => {
+        answer.fail(
+          new GrpcError('deadlineExceeded', `${path}: an answer within ${timeoutMs / 1000} s expected, found none`),
+        );
+        stream.close();
+      });
+      stream.on('response', (received) => answer.takeHeaders(received));
+      stream.on('trailers', (received) => answer.takeHeaders(received));
+      stream.on('data', (data: Buffer) => {
+        if (!answer.takeData(data)) stream.close();
+      });
+      stream.on('error', (error) => answer.fail(this.#unavailable(path, error)));
+      stream.on('close', () => {
+        cancel();
+        try {
+          resolve(answer.messages(this.#failure));
+        } catch (error) {
+          reject(error as Error);
+        }
+      });
+      for (const message of messages) stream.write(framed(message));
+      stream.end();
+    });
+  }
+
+  #unavailable(path: string, error: unknown): GrpcError {
+    return new GrpcError('unavailable', `${path}: ${messageOf(this.#failure ?? error)}`, { cause: error });
+  }
+}
+
+function headersOf(path: string, headers: Readonly<Record<string, string>>, timeoutMs: number): OutgoingHttpHeaders {
+  return {
+    ':method': 'POST',
+    ':path': path,
+    'content-type': 'application/grpc+proto',
+    te: 'trailers',
+    'grpc-timeout': `${timeoutMs}m`,
+    ...headers,
+  };
+}
+
+function framed(message: Buffer): Buffer {
+  const prefix = Buffer.alloc(PREFIX_BYTES);
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
+}
+
+/** What comes back of one call. */
+class Answer {
+  readonly #path: string;
+  readonly #parts: Buffer[] = [];
+  #bytes = 0;
+  #status: string | undefined;
+  #message = '';
+  #failure: GrpcError | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** The first failure is the one that is told. */
+  fail(error: GrpcError): void {
+    this.#failure ??= error;
+  }
+
+  /** An answer without messages has its status among its first headers. */
+  takeHeaders(headers: IncomingHttpHeaders): void {
+    const status = headers['grpc-status'];
+    const http = headers[':status'];
+    if (status !== undefined) {
+      this.#status = String(status);
+      this.#message = decoded(String(headers['grpc-message'] ?? ''));
+    } else if (http !== undefined && String(http) !== '200') {
+      this.fail(new GrpcError('unavailable', `${this.#path}: HTTP status 200 expected, found ${String(http)}`));
+    }
+  }
+
+  /** @returns whether more may come */
+  takeData(data: Buffer): boolean {
+    this.#bytes += data.length;
+    if (this.#bytes > MAX_ANSWER_BYTES) {
+      this.fail(
+        new GrpcError('other', `${this.#path}: an answer of at most ${MAX_ANSWER_BYTES} bytes expected, found more`),
+      );
+      return false;
+    }
+    this.#parts.push(data);
+    return true;
+  }
+
+  /** @param failure why the connection has ended, where it has @throws GrpcError */
+  messages(failure: unknown): readonly Buffer[] {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#status === undefined) {
+      const why = failure === undefined ? 'found the end of the connection' : messageOf(failure);
+      throw new GrpcError('unavailable', `${this.#path}: an answer with a status expected, ${why}`);
+    }
+    if (this.#status !== '0')
+      throw new GrpcError(
+        statusOf(this.#status),
+        `${this.#path}: ${this.#message === '' ? `status ${this.#status}` : this.#message}`,
+      );
+    return this.#unframed();
+  }
+
+  #unframed(): Buffer[] {
+    const all = Buffer.concat(this.#parts);
+    const messages: Buffer[] = [];
+    for (let offset = 0; offset < all.length;) {
+      const length = all.length < offset + PREFIX_BYTES ? Infinity : all.readUInt32BE(offset + 1);
+      const end = offset + PREFIX_BYTES + length;
+      if (end > all.length || all[offset] !== 0)
+        throw new GrpcError('other', `${this.#path}: whole, uncompressed messages expected, found others`);
+      messages.push(all.subarray(offset + PREFIX_BYTES, end));
+      offset = end;
+    }
+    return messages;
+  }
+}
+
+/** grpc-message is percent-encoded. */
+function decoded(message: string): string {
+  try {
+    return decodeURIComponent(message);
+  } catch {
+    return message;
+  }
+}

@@ -1,0 +1,55 @@
+import type { Descriptor } from './services.ts';
+
+/** The namespace that Kubernetes' CRI plugin has its images in (containerd, internal/cri/constants). */
+export const KUBERNETES = 'k8s.io';
+/** The namespace that dockerd has its images in. */
+export const MOBY = 'moby';
+
+/**
+ * The whole name of an image, as containerd's records have it, of the familiar one that Docker shows: `app:1` is
+ * `docker.io/library/app:1` (distribution/reference, normalize.go, splitDockerDomain).
+ */
+export function fullName(familiar: string): string {
+  const slash = familiar.indexOf('/');
+  const domain = slash === -1 ? '' : familiar.slice(0, slash);
+  if (domain === 'localhost' || /[.:[]/.test(domain) || domain !== domain.toLowerCase()) return familiar;
+  return slash === -1 ? `docker.io/library/${familiar}` : `docker.io/${familiar}`;
+}
+
+/**
+ * The name under which an image stays that has lost its own: in Docker's namespace as dockerd itself names one (moby,
+ * daemon/containerd/image_delete.go, ensureDanglingImage), elsewhere by its digest.
+ */
+export function nameWithoutTag(namespace: string, name: string, digest: string): string {
+  return namespace === MOBY ? danglingName(digest) : `${repositoryIn(name)}@${digest}`;
+}
+
+export function danglingName(digest: string): string {
+  return `moby-dangling@${digest}`;
+}
+
+/**
+ * Further names that an image has besides its tag: the CRI plugin looks images up by their digest and by their
+ * configuration, and makes such records itself where it pulls (containerd, internal/cri/server/images/image_pull.go).
+ */
+export function furtherNames(namespace: string, name: string, target: Descriptor, configDigest: string): string[] {
+  if (namespace !== KUBERNETES || !isTagged(name)) return [];
+  return [`${repositoryIn(name)}@${target.digest}`, configDigest];
+}
+
+function isTagged(name: string): boolean {
+  return !name.includes('@') && !name.startsWith('sha256:');
+}
+
+/** Whether a record of this name may be one that `furtherNames` gives. */
+export function isFurtherName(namespace: string, name: string): boolean {
+  return namespace === KUBERNETES && !isTagged(name);
+}
+
+function repositoryIn(name: string): string {
+  const at = name.indexOf('@');
+  if (at !== -1) return name.slice(0, at);
+  const colon = name.lastIndexOf(':');
+  // A colon before the last slash belongs to a registry's port.
+  return colon > name.lastIndexOf('/') ? name.slice(0, colon) : name;
+}

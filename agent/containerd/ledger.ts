@@ -1,0 +1,147 @@
+import { join } from 'node:path';
+import { emptyLedger, ledgerFolder, settleReferences, type Ledger } from '../overlay2/store/ledger.ts';
+import { refuseNewerMajor } from '../disk/manifest.ts';
+import type { ImageID } from '../docker/ids.ts';
+import { PreloaderError } from '../system/errors.ts';
+import { ensureFolder, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
+import { checkShape, matching, objectOf, optional, recordOf, text } from '../text/shape.ts';
+
+/** major.minor of the file. */
+const VERSION = '1.0';
+
+/** Image names to what they named. */
+export type Targets = ReadonlyMap<string, ImageID>;
+
+/** What we left in a namespace. Whose a record is it does not say, but what the user has removed. */
+export interface NamespaceLedger {
+  readonly references: Targets;
+  /** There while changes are under way: what will be, beside what was. */
+  readonly next: Targets | undefined;
+  /** Names that the user removed, under `removedImages: respect`. */
+  readonly removed: Targets;
+  /** The user's image under a name that a disk has taken, under `conflicts: disk`. */
+  readonly displaced: Targets;
+}
+
+/** Our record of what we left in a containerd, by namespace. */
+export type ContainerdLedger = ReadonlyMap<string, NamespaceLedger>;
+
+export const emptyNamespaceLedger: NamespaceLedger = {
+  references: new Map(),
+  next: undefined,
+  removed: new Map(),
+  displaced: new Map(),
+};
+
+export interface ContainerdLedgerState {
+  readonly state: 'read' | 'none' | 'invalid';
+  readonly ledger: ContainerdLedger;
+  readonly cause?: unknown;
+}
+
+const digests = recordOf(matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
+const shape = objectOf({
+  formatVersion: text,
+  namespaces: recordOf(
+    objectOf({ references: digests, next: optional(digests), removed: digests, displaced: digests }),
+  ),
+});
+
+interface LedgerDocument {
+  readonly formatVersion: string;
+  readonly namespaces: Readonly<
+    Record<
+      string,
+      Readonly<Record<'references' | 'removed' | 'displaced', Record<string, ImageID>>> & {
+        readonly next?: Record<string, ImageID>;
+      }
+    >
+  >;
+}
+
+/** A containerd whose root was made anew is another one: nothing was removed from it. */
+function pathOf(dataRoot: string, uuid: string): string {
+  return join(ledgerFolder(dataRoot), `containerd-${uuid}.json`);
+}
+
+/** Reads the ledger of a containerd. One that is lost or damaged is taken as empty. @throws PreloaderError LEDGER_NEWER */
+export function readContainerdLedger(dataRoot: string, uuid: string): ContainerdLedgerState {
+  const path = pathOf(dataRoot, uuid);
+  try {
+    const bytes = readTextIfThere(path);
+    if (bytes === undefined) return { state: 'none', ledger: new Map() };
+    const document: unknown = JSON.parse(bytes);
+    refuseNewerMajor(document, path, VERSION);
+    checkShape(document, shape);
+    const { namespaces } = document as LedgerDocument;
+    return {
+      state: 'read',
+      ledger: new Map(
+        Object.entries(namespaces).map(([name, { references, next, removed, displaced }]) => [
+          name,
+          {
+            references: toMap(references),
+            next: next === undefined ? undefined : toMap(next),
+            removed: toMap(removed),
+            displaced: toMap(displaced),
+          },
+        ]),
+      ),
+    };
+  } catch (error) {
+    if (error instanceof PreloaderError)
+      throw new PreloaderError('LEDGER_NEWER', `${error.message}; containerd's store is left as it is`, {
+        cause: error,
+      });
+    return { state: 'invalid', ledger: new Map(), cause: error };
+  }
+}
+
+/** Replaces the ledger, durably; where there is nothing to note, it goes. @throws system errors */
+export function writeContainerdLedger(dataRoot: string, uuid: string, ledger: ContainerdLedger): void {
+  const path = pathOf(dataRoot, uuid);
+  const noted = new Map([...ledger].filter(([, entry]) => !isEmpty(entry)));
+  if (noted.size === 0) {
+    removeIfThere(path);
+    return;
+  }
+  ensureFolder(ledgerFolder(dataRoot), 0o700);
+  replaceFile(path, serialise(noted), { mode: 0o600, durable: true });
+}
+
+function isEmpty({ references, next, removed, displaced }: NamespaceLedger): boolean {
+  return references.size + (next?.size ?? 0) + removed.size + displaced.size === 0;
+}
+
+function serialise(ledger: ContainerdLedger): string {
+  const namespaces = [...ledger].map(([name, entry]) => [name, plain(entry)] as const);
+  return `${JSON.stringify({ formatVersion: VERSION, namespaces: Object.fromEntries(namespaces) })}\n`;
+}
+
+function plain({ references, next, removed, displaced }: NamespaceLedger): Record<string, unknown> {
+  return {
+    references: toRecord(references),
+    ...(next === undefined ? {} : { next: toRecord(next) }),
+    removed: toRecord(removed),
+    displaced: toRecord(displaced),
+  };
+}
+
+function toRecord(targets: Targets): Record<string, string> {
+  return Object.fromEntries([...targets].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function toMap(record: Readonly<Record<string, ImageID>>): Map<string, ImageID> {
+  return new Map(Object.entries(record));
+}
+
+/** Whether two ledgers of a namespace say the same. */
+export function isSameNamespaceLedger(left: NamespaceLedger, right: NamespaceLedger): boolean {
+  return JSON.stringify(plain(left)) === JSON.stringify(plain(right));
+}
+
+/** As dockerd's own store has it, for the merge that is the same for both; what a killed run left is settled by `now`. */
+export function asStoreLedger({ references, next, removed, displaced }: NamespaceLedger, now: Targets): Ledger {
+  const noted = next === undefined ? undefined : { references: next, images: new Map(), layers: new Map() };
+  return settleReferences({ ...emptyLedger, references, next: noted, removed, displaced }, now);
+}

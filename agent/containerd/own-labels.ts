@@ -1,0 +1,90 @@
+import { asChainID, type ChainID } from '../docker/ids.ts';
+import { sha256Bytes } from '../system/digest.ts';
+import { danglingName, KUBERNETES } from './image-name.ts';
+import type { ImageRecord } from './services.ts';
+
+/** Of an image's record: what tells it from a copy of it. */
+const IMAGE = 'docker-preloader/image';
+/** Of an image's record: the digest that it names, and the ChainID of that image's uppermost layer. */
+const LAYER = 'docker-preloader/layer';
+/** Of a record that keeps a user's image while a disk has its name: that name. */
+const DISPLACED = 'docker-preloader/displaced';
+/** Of an image's record, or a snapshot: the label of the disk that it is from. */
+export const DISK = 'docker-preloader/disk';
+/** Of a snapshot or a blob: where its link is, below the root of snapshots or of content. */
+export const PATH = 'docker-preloader/path';
+
+/** What a config's or a manifest's label is called that keeps what it names (containerd, core/metadata/gc.go). */
+export const KEEPS_SNAPSHOT = 'containerd.io/gc.ref.snapshot.overlayfs';
+export const KEEPS_CONTENT = 'containerd.io/gc.ref.content';
+
+/** What a record of ours is made with. */
+export interface OwnImage {
+  readonly name: string;
+  readonly digest: string;
+  readonly disk: string;
+  readonly top: ChainID | undefined;
+}
+
+/** The labels of a record of ours. */
+export function ownImageLabels(namespace: string, { name, digest, disk, top }: OwnImage): ReadonlyMap<string, string> {
+  return new Map([
+    [IMAGE, markOf(name, digest)],
+    [DISK, disk],
+    ...(top === undefined ? [] : ([[LAYER, `${digest} ${top}`]] as const)),
+    // As CRI has what it pulled; what is pinned, kubelet's collection of images leaves alone.
+    ...(namespace === KUBERNETES
+      ? ([
+          ['io.cri-containerd.image', 'managed'],
+          ['io.cri-containerd.pinned', 'pinned'],
+        ] as const)
+      : []),
+  ]);
+}
+
+/**
+ * Whether a record is ours, and as we left it. `docker tag` copies labels to the new name, and `docker load` leaves them
+ * where it puts another image under the name: so the label holds for one name and one image. And `docker load` of the same
+ * image leaves it, too, and changes the record's time alone: then the user means it. (Where CRI is, that plugin itself
+ * changes records.) What lost its last tag to another image, dockerd keeps under a name of its own, labels and all.
+ */
+export function isOwnImage(namespace: string, record: ImageRecord): boolean {
+  const { name, target, labels, createdAt, updatedAt } = record;
+  if (target === undefined) return false;
+  const isMarked = labels.get(IMAGE) === markOf(name, target.digest);
+  if (!isMarked && !isLeftOver(record, target.digest)) return false;
+  return (
+    namespace === KUBERNETES || (createdAt?.seconds === updatedAt?.seconds && createdAt?.nanos === updatedAt?.nanos)
+  );
+}
+
+function isLeftOver(record: ImageRecord, digest: string): boolean {
+  return (
+    record.name === danglingName(digest) && topLayerOf(record) !== undefined && displacedNameOf(record) === undefined
+  );
+}
+
+function markOf(name: string, digest: string): string {
+  return sha256Bytes(`${name} ${digest}`).toString('hex').slice(0, 16);
+}
+
+/** The ChainID of the uppermost layer, of a record that is ours or names an image of ours. */
+export function topLayerOf({ labels, target }: ImageRecord): ChainID | undefined {
+  const [digest, top] = labels.get(LAYER)?.split(' ') ?? [];
+  return digest === target?.digest ? asChainID(top) : undefined;
+}
+
+/** The name that waits for an image of the user's, of a record that we have kept it in. */
+export function displacedNameOf({ labels }: ImageRecord): string | undefined {
+  return labels.get(DISPLACED);
+}
+
+/** The user's labels, for a record that keeps his image. */
+export function displacedLabels({ name, labels }: ImageRecord): ReadonlyMap<string, string> {
+  return new Map([...labels, [DISPLACED, name]]);
+}
+
+/** The user's labels again. */
+export function givenBackLabels({ labels }: ImageRecord): ReadonlyMap<string, string> {
+  return new Map([...labels].filter(([name]) => name !== DISPLACED));
+}

@@ -1,0 +1,342 @@
+import type { References } from '../docker/reference-store.ts';
+import { mergeReferences, type ReferenceMerge } from '../merge/merge-references.ts';
+import type { DiskReference } from '../merge/offer.ts';
+import type { Config } from '../config/config.ts';
+import type { ChainID, ImageID } from '../docker/ids.ts';
+import type { Finding } from '../messages/finding.ts';
+import { contentSteps } from './content-steps.ts';
+import { furtherNames, isFurtherName, MOBY, nameWithoutTag } from './image-name.ts';
+import { asStoreLedger, isSameNamespaceLedger, type NamespaceLedger } from './ledger.ts';
+import type { LinkFarm } from './link-farm.ts';
+import { namespaceOffer, type NamespaceOffer, type OfferedDisk, type OfferedImage } from './offer.ts';
+import {
+  DISK,
+  displacedLabels,
+  displacedNameOf,
+  givenBackLabels,
+  isOwnImage,
+  ownImageLabels,
+  topLayerOf,
+} from './own-labels.ts';
+import type { ContainerdRoots, OwnPart, Present } from './present.ts';
+import type { Descriptor, ImageRecord } from './services.ts';
+import { findStanding, standingFindings, type Standing } from './standing.ts';
+import type { Step } from './steps.ts';
+import { unlinkedFindings } from './unlinked-layers.ts';
+
+export interface NamespacePlanInput {
+  readonly disks: readonly OfferedDisk[];
+  readonly present: Present;
+  readonly ledger: NamespaceLedger;
+  readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
+  readonly farm: LinkFarm;
+  readonly roots: ContainerdRoots;
+  /** Nothing of ours is to be remembered: the program goes. */
+  readonly forget?: boolean;
+}
+
+export interface NamespacePlan {
+  readonly namespace: string;
+  /** In the order in which they are to be done; none where the namespace is as it should be. */
+  readonly steps: readonly Step[];
+  readonly findings: readonly Finding[];
+  /** The ledger while the steps are done, and when all are. */
+  readonly before: NamespaceLedger;
+  readonly after: NamespaceLedger;
+  /** Whether the ledger is to be written although there are no steps. */
+  readonly isLedgerStale: boolean;
+  /** Names that are ours afterwards, with the image. */
+  readonly own: ReadonlyMap<string, ImageID>;
+  /** Layers of the disks that the namespace is to have, as ours or as the user's. */
+  readonly layers: ReadonlySet<ChainID>;
+  /** Of these, layers that the user has: nothing is made for them. */
+  readonly sharedWithUser: ReadonlySet<ChainID>;
+}
+
+/**
+ * What is to be done so that a namespace has what the disks offer and loses nothing of the user's. Changes nothing.
+ */
+export function planNamespace(input: NamespacePlanInput): NamespacePlan {
+  return new NamespacePlanner(input).plan();
+}
+
+class NamespacePlanner {
+  readonly #input: NamespacePlanInput;
+  readonly #offer: NamespaceOffer;
+  readonly #standing: Standing;
+  readonly #own = new Map<string, ImageID>();
+  /** Of these, names without a disk, which stay for what stands on them. */
+  readonly #kept = new Map<string, ImageRecord>();
+  readonly #sharedWithUser = new Set<ChainID>();
+
+  constructor(input: NamespacePlanInput) {
+    const { disks, present } = input;
+    this.#input = input;
+    this.#offer = namespaceOffer(disks, present.namespace, { isUsers: (chain) => isUsersLayer(present, chain) });
+    this.#standing = findStanding(present);
+  }
+
+  plan(): NamespacePlan {
+    const { present, ledger, forget = false } = this.#input;
+    const { namespace, images } = present;
+    const now = new Map([...images].map(([name, record]) => [name, targetOf(record)] as const));
+    const settled = asStoreLedger(ledger, now);
+    const ours = [...images.values()].filter((record) => isOwnImage(namespace, record));
+    const untouched = new Set(ours.map(targetOf));
+    // What is marked as ours we have left there, whatever the ledger says; of another record it says what was ours once.
+    const references = new Map([
+      ...[...settled.references].filter(([name]) => !untouched.has(now.get(name) ?? ('' as ImageID))),
+      ...ours.map((record) => [record.name, targetOf(record)] as const),
+    ]);
+    const [primary, further] = this.#merge({ ...settled, references }, { now, untouched });
+
+    const changes = new Map([...primary.changes, ...further.changes]);
+    for (const [name, digest] of [...primary.own, ...further.own]) this.#own.set(name, digest);
+    this.#keep(changes);
+    const wanted = this.#wantedImages();
+    const layers = new Set([...wanted.values()].flatMap(({ image }) => image.chains));
+    const steps = [
+      ...this.#linkSteps(),
+      ...this.#layerSteps(wanted),
+      ...contentSteps(wanted.values(), this.#input),
+      ...this.#imageSteps(changes, primary),
+      ...present.staleLeases.map((id): Step => ({ do: 'delete-lease', id })),
+    ];
+    const after: NamespaceLedger = {
+      references: this.#own,
+      next: undefined,
+      removed: forget ? new Map() : primary.removed,
+      displaced: primary.displaced,
+    };
+    return {
+      namespace,
+      steps,
+      findings: [
+        ...this.#offer.findings,
+        ...primary.findings,
+        ...standingFindings({
+          present,
+          standing: this.#standing,
+          wanted: layers,
+          offered: this.#offer.layers,
+          // What is about to go is no reason to stay.
+          remaining: [...images.values()].filter(({ name }) => !(changes.has(name) && changes.get(name) === undefined)),
+          kept: this.#kept,
+          isSettled: steps.length === 0,
+          forget,
+        }),
+        ...(namespace === MOBY ? unlinkedFindings(wanted.values(), this.#input.roots) : []),
+      ],
+      before: {
+        // What is the user's now is not one that he has removed, should this run be killed and he remove it.
+        references: new Map(
+          [...references].filter(
+            ([name, digest]) => !now.has(name) || (now.get(name) === digest && untouched.has(digest)),
+          ),
+        ),
+        next: this.#own,
+        removed: new Map([...settled.removed, ...after.removed]),
+        displaced: new Map([...settled.displaced, ...after.displaced]),
+      },
+      after,
+      isLedgerStale: !isSameNamespaceLedger(ledger, after),
+      own: this.#own,
+      layers,
+      sharedWithUser: this.#sharedWithUser,
+    };
+  }
+
+  /** The tags by the same rules as in dockerd's own store; then the further names that go with the tags that are ours. */
+  #merge(
+    ledger: ReturnType<typeof asStoreLedger>,
+    { now, untouched }: { readonly now: References; readonly untouched: ReadonlySet<ImageID> },
+  ): readonly [primary: ReferenceMerge, further: ReferenceMerge] {
+    const { present, config } = this.#input;
+    const { namespace } = present;
+    const isFurther = (name: string): boolean => isFurtherName(namespace, name);
+    const part = <Value>(map: ReadonlyMap<string, Value>, further: boolean): Map<string, Value> =>
+      new Map([...map].filter(([name]) => isFurther(name) === further));
+    const merge = (
+      further: boolean,
+      disks: ReadonlyMap<string, DiskReference>,
+      rules: Pick<Config, 'conflicts' | 'removedImages'>,
+    ): ReferenceMerge =>
+      mergeReferences({
+        store: part(now, further),
+        ledger: {
+          ...ledger,
+          references: part(ledger.references, further),
+          removed: part(ledger.removed, further),
+          displaced: part(ledger.displaced, further),
+          next: undefined,
+        },
+        disks,
+        config: rules,
+        ledgerLost: false,
+        untouched,
+        images: new Set(now.values()),
+      });
+
+    const tags = new Map(
+      [...this.#offer.names].map(([name, { image, label }]) => [name, { image: targetId(image.target), label }]),
+    );
+    const primary = merge(false, part(tags, false), config);
+    const disks = new Map(part(tags, true));
+    for (const [name, digest] of primary.own) {
+      const offered = this.#offer.names.get(name);
+      if (offered === undefined || targetId(offered.image.target) !== digest) continue;
+      for (const other of furtherNames(namespace, name, offered.image.target, offered.image.image.id))
+        disks.set(other, { image: digest, label: offered.label });
+    }
+    return [primary, merge(true, disks, { conflicts: 'user', removedImages: 'restore' })];
+  }
+
+  /**
+   * An image that containers stand on keeps a name: with its last one its configuration would go, and with that what
+   * Docker knows of the container's image.
+   */
+  #keep(changes: Map<string, ImageID | undefined>): void {
+    const { images, namespace } = this.#input.present;
+    for (const [name, digest] of changes) {
+      const record = images.get(name);
+      if (record?.target === undefined || !isOwnImage(namespace, record)) continue;
+      const top = topLayerOf(record);
+      if (top === undefined || (this.#standing.containers.get(top) ?? []).length === 0) continue;
+      if (digest === undefined) {
+        changes.delete(name);
+        this.#own.set(name, targetOf(record));
+        this.#kept.set(name, record);
+        continue;
+      }
+      const other = nameWithoutTag(namespace, name, record.target.digest);
+      if (images.has(other)) continue;
+      changes.set(other, targetOf(record));
+      this.#own.set(other, targetOf(record));
+      this.#kept.set(other, record);
+    }
+  }
+
+  /** Images of the disks that have a name of ours afterwards, by the digest of their manifest. */
+  #wantedImages(): Map<string, OfferedImage> {
+    const offered = new Map([...this.#offer.names.values()].map(({ image }) => [image.target.digest, image] as const));
+    const wanted = new Map<string, OfferedImage>();
+    for (const [name, digest] of this.#own) {
+      const image = this.#kept.has(name) ? undefined : offered.get(digest);
+      if (image !== undefined) wanted.set(digest, image);
+    }
+    return wanted;
+  }
+
+  #linkSteps(): Step[] {
+    const { present, farm } = this.#input;
+    const steps: Step[] = [];
+    const mend = ({ path, place }: OwnPart, target: string): void => {
+      if (place.is === 'free' || (place.is === 'link' && place.target !== target))
+        steps.push({ do: 'mend-link', path, target });
+    };
+    for (const [chain, { own }] of present.snapshots) if (own !== undefined) mend(own, farm.layer(chain));
+    for (const [digest, { own }] of present.content) if (own !== undefined) mend(own, farm.blob(digest));
+    return steps;
+  }
+
+  #layerSteps(wanted: ReadonlyMap<string, OfferedImage>): Step[] {
+    const { snapshots } = this.#input.present;
+    const steps = new Map<ChainID, Step>();
+    for (const { image } of wanted.values()) {
+      image.chains.forEach((chain, index) => {
+        const there = snapshots.get(chain);
+        if (there?.own === undefined && there !== undefined) this.#sharedWithUser.add(chain);
+        if (there !== undefined || steps.has(chain)) return;
+        steps.set(chain, {
+          do: 'make-layer',
+          chain,
+          parent: image.chains[index - 1],
+          disk: this.#offer.layers.get(chain) ?? image.label,
+        });
+      });
+    }
+    return [...steps.values()];
+  }
+
+  /** New names first, so that what loses its own has another by then; removals last. */
+  #imageSteps(changes: ReadonlyMap<string, ImageID | undefined>, { own, displaced }: ReferenceMerge): Step[] {
+    const { images, namespace } = this.#input.present;
+    const create: Step[] = [];
+    const replace: Step[] = [];
+    const remove: Step[] = [];
+    const take = (name: string, target: Descriptor, labels: ReadonlyMap<string, string>): void => {
+      const before = images.get(name)?.target;
+      const image = { name, target, labels };
+      if (before === undefined) create.push({ do: 'create-image', image });
+      else replace.push({ do: 'replace-image', before, image });
+    };
+    for (const [name, digest] of changes) {
+      const record = images.get(name);
+      if (digest === undefined) {
+        if (record?.target !== undefined) remove.push({ do: 'delete-image', name, target: record.target });
+        continue;
+      }
+      const kept = this.#kept.get(name);
+      const offered = this.#offer.names.get(name) ?? this.#offeredAs(digest);
+      if (kept?.target !== undefined) {
+        const disk = kept.labels.get(DISK) ?? '';
+        take(name, kept.target, ownImageLabels(namespace, { name, digest, disk, top: topLayerOf(kept) }));
+      } else if (this.#own.has(name) && offered !== undefined) {
+        const { image, label } = offered;
+        const top = image.image.chains.at(-1);
+        take(name, image.target, ownImageLabels(namespace, { name, digest, disk: label, top }));
+      } else if (!own.has(name)) {
+        const holder = this.#holderOf(name, digest);
+        if (holder?.target === undefined) continue;
+        take(name, holder.target, givenBackLabels(holder));
+      }
+    }
+    for (const [name, digest] of displaced) {
+      const record = images.get(name);
+      if (record?.target === undefined || targetOf(record) !== digest) continue;
+      const holder = nameWithoutTag(namespace, name, digest);
+      if (!images.has(holder))
+        create.push({
+          do: 'create-image',
+          image: { name: holder, target: record.target, labels: displacedLabels(record) },
+        });
+    }
+    return [...create, ...replace, ...remove, ...this.#needlessHolders(changes)];
+  }
+
+  /** What has kept an image of the user's goes when the image has its name again. */
+  #needlessHolders(changes: ReadonlyMap<string, ImageID | undefined>): Step[] {
+    const { images } = this.#input.present;
+    return [...images.values()].flatMap((holder): Step[] => {
+      const name = displacedNameOf(holder);
+      const { target } = holder;
+      if (name === undefined || target === undefined) return [];
+      const after = changes.has(name) ? changes.get(name) : images.get(name)?.target?.digest;
+      return after === target.digest ? [{ do: 'delete-image', name: holder.name, target }] : [];
+    });
+  }
+
+  #offeredAs(digest: ImageID): { readonly image: OfferedImage; readonly label: string } | undefined {
+    return [...this.#offer.names.values()].find(({ image }) => image.target.digest === digest);
+  }
+
+  /** The record that has kept an image of the user's while a disk had its name, or any other of that image. */
+  #holderOf(name: string, digest: ImageID): ImageRecord | undefined {
+    const records = [...this.#input.present.images.values()].filter(({ target }) => target?.digest === digest);
+    return records.find((record) => displacedNameOf(record) === name) ?? records[0];
+  }
+}
+
+function isUsersLayer({ snapshots }: Present, chain: ChainID): boolean {
+  const there = snapshots.get(chain);
+  return there !== undefined && there.isCommitted && there.own === undefined;
+}
+
+/** dockerd calls an image by the digest of its manifest or index, where it has its images in containerd. */
+function targetOf({ target }: ImageRecord): ImageID {
+  return (target?.digest ?? '') as ImageID;
+}
+
+function targetId({ digest }: Descriptor): ImageID {
+  return digest as ImageID;
+}

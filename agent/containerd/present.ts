@@ -1,0 +1,134 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ChainID } from '../docker/ids.ts';
+import { PreloaderError } from '../system/errors.ts';
+import { isDirectory, linkTarget, namesIn } from '../system/files.ts';
+import { SNAPSHOTTER, type Containerd, type Namespace } from './client.ts';
+import { PATH } from './own-labels.ts';
+import { COMMITTED, type ImageRecord, type Plugin } from './services.ts';
+
+/** Where a containerd keeps what. */
+export interface ContainerdRoots {
+  /** Of the snapshotter. */
+  readonly snapshots: string;
+  readonly content: string;
+  /** Whether content that is in the store can be made known to a namespace without its bytes. */
+  readonly sharesContent: boolean;
+}
+
+/** What is where a link of ours belongs: a link, nothing or an empty folder, or something that nobody but us would replace. */
+type LinkPlace = { readonly is: 'link'; readonly target: string } | { readonly is: 'free' | 'taken' };
+
+/** A snapshot or a blob that we have put there. */
+export interface OwnPart {
+  /** Of its link. */
+  readonly path: string;
+  readonly place: LinkPlace;
+}
+
+export interface PresentSnapshot {
+  readonly parent: string;
+  readonly isCommitted: boolean;
+  /** Undefined where it is the user's. */
+  readonly own: OwnPart | undefined;
+  readonly labels: ReadonlyMap<string, string>;
+}
+
+export interface PresentContent {
+  readonly labels: ReadonlyMap<string, string>;
+  /** Undefined where it is whole, of whomever. */
+  readonly own: OwnPart | undefined;
+}
+
+/** What a namespace holds, of ours and of the user's. */
+export interface Present {
+  readonly namespace: string;
+  /** By name. */
+  readonly images: ReadonlyMap<string, ImageRecord>;
+  /** By name, which is the ChainID of an image's layer. */
+  readonly snapshots: ReadonlyMap<string, PresentSnapshot>;
+  /** By digest. */
+  readonly content: ReadonlyMap<string, PresentContent>;
+  /** Leases of runs of ours that did not come to their end. */
+  readonly staleLeases: readonly string[];
+}
+
+/** What leases of ours are called before the number of the process. */
+export const LEASE_PREFIX = 'docker-preloader-';
+
+const SNAPSHOT_LINK = /^snapshots\/\d+\/fs$/;
+const BLOB_LINK = /^blobs\/sha256\/[0-9a-f]{64}$/;
+
+/** Asks where a containerd keeps what. @throws PreloaderError STORE_UNSUPPORTED; GrpcError */
+export async function readRoots(containerd: Containerd): Promise<ContainerdRoots> {
+  const plugins = await containerd.plugins();
+  const rootOf = (type: string, id: string): string => {
+    const plugin = plugins.find((one) => one.type === type && one.id === id);
+    const root = plugin?.exports.get('root');
+    if (root === undefined || (plugin?.initErr?.message ?? '') !== '')
+      throw new PreloaderError(
+        'STORE_UNSUPPORTED',
+        `containerd is left alone: its plugin ${type}.${id} with a root expected, found ${whyNot(plugin)}`,
+      );
+    return root;
+  };
+  const metadata = plugins.find(({ type }) => type === 'io.containerd.metadata.v1');
+  return {
+    snapshots: rootOf('io.containerd.snapshotter.v1', SNAPSHOTTER),
+    content: rootOf('io.containerd.content.v1', 'content'),
+    sharesContent: metadata?.exports.get('policy') !== 'isolated',
+  };
+}
+
+function whyNot(plugin: Plugin | undefined): string {
+  return plugin === undefined ? 'none' : (plugin.initErr?.message ?? 'one without');
+}
+
+/** Reads what a namespace holds. @throws GrpcError, system errors */
+export async function readPresent(namespace: Namespace, roots: ContainerdRoots): Promise<Present> {
+  const [images, snapshots, content, leases] = await Promise.all([
+    namespace.images(),
+    namespace.snapshots(),
+    namespace.content(),
+    namespace.leases(),
+  ]);
+  const own = (labels: ReadonlyMap<string, string>, root: string, pattern: RegExp): OwnPart | undefined => {
+    const relative = labels.get(PATH);
+    if (relative === undefined || !pattern.test(relative)) return undefined;
+    const path = join(root, relative);
+    return { path, place: placeOf(path) };
+  };
+  return {
+    namespace: namespace.name,
+    images: new Map(images.map((image) => [image.name, image])),
+    snapshots: new Map(
+      snapshots.map(({ name, parent, kind, labels }) => [
+        name,
+        { parent, isCommitted: kind === COMMITTED, labels, own: own(labels, roots.snapshots, SNAPSHOT_LINK) },
+      ]),
+    ),
+    content: new Map(
+      content.map(({ digest, labels }) => [digest, { labels, own: own(labels, roots.content, BLOB_LINK) }]),
+    ),
+    staleLeases: leases.filter((id) => id.startsWith(LEASE_PREFIX)),
+  };
+}
+
+function placeOf(path: string): LinkPlace {
+  const target = linkTarget(path);
+  if (target !== undefined) return { is: 'link', target };
+  const isFree = !existsSync(path) || (isDirectory(path) && namesIn(path).length === 0);
+  return { is: isFree ? 'free' : 'taken' };
+}
+
+/** The layers that a layer stands on, nearest first, and itself in front. */
+export function layersFrom({ snapshots }: Pick<Present, 'snapshots'>, name: string): ChainID[] {
+  const chains: ChainID[] = [];
+  for (
+    let at: string | undefined = name;
+    at !== undefined && at !== '' && snapshots.has(at) && chains.length <= snapshots.size;
+    at = snapshots.get(at)?.parent
+  )
+    chains.push(at as ChainID);
+  return chains;
+}

@@ -1,0 +1,132 @@
+import { WireReader, WireWriter } from './protobuf-wire.ts';
+
+/**
+ * Protocol Buffers by tables: a message is a table of its fields, and the same table encodes, decodes and gives the
+ * TypeScript type. It knows what containerd's API has (proto3: text, bytes, integers, flags, messages, lists and maps of
+ * text) and passes over fields that it does not know.
+ */
+interface Kind<Value> {
+  /** What a field has that is not there. */
+  readonly absent: Value;
+  readonly isAbsent: (value: Value) => boolean;
+  readonly write: (writer: WireWriter, number: number, value: Value) => void;
+  /** @param before what the field has from what came before in the same message */
+  readonly read: (reader: WireReader, wireType: number, before: Value) => Value;
+}
+
+interface Field<Value> {
+  readonly number: number;
+  readonly kind: Kind<Value>;
+}
+
+/** The value of a message with these fields, as it is decoded: each is there. */
+export type Message<Table> = {
+  readonly [Name in keyof Table]: Table[Name] extends { readonly kind: Kind<infer Value> } ? Value : never;
+};
+
+export function field<Value>(number: number, kind: Kind<Value>): Field<Value> {
+  return { number, kind };
+}
+
+export const text: Kind<string> = {
+  absent: '',
+  isAbsent: (value) => value === '',
+  write: (writer, number, value) => writer.bytes(number, Buffer.from(value)),
+  read: (reader, wireType) => reader.bytes(wireType).toString('utf8'),
+};
+
+export const bytes: Kind<Buffer> = {
+  absent: Buffer.alloc(0),
+  isAbsent: (value) => value.length === 0,
+  write: (writer, number, value) => writer.bytes(number, value),
+  read: (reader, wireType) => reader.bytes(wireType),
+};
+
+/** int64, int32, uint64 and enumerations, as far as a number holds them exactly. */
+export const integer: Kind<number> = {
+  absent: 0,
+  isAbsent: (value) => value === 0,
+  write: (writer, number, value) => writer.integer(number, value),
+  read: (reader, wireType) => reader.integer(wireType),
+};
+
+export const flag: Kind<boolean> = {
+  absent: false,
+  isAbsent: (value) => !value,
+  write: (writer, number, value) => writer.integer(number, value ? 1 : 0),
+  read: (reader, wireType) => reader.integer(wireType) !== 0,
+};
+
+export function message<const Table extends object>(table: Table): Kind<Message<Table> | undefined> {
+  return {
+    absent: undefined,
+    isAbsent: (value) => value === undefined,
+    write: (writer, number, value) => writer.bytes(number, encode(table, value ?? {})),
+    read: (reader, wireType) => decode(table, reader.bytes(wireType)),
+  };
+}
+
+export function list<Value>(kind: Kind<Value>): Kind<readonly NonNullable<Value>[]> {
+  return {
+    absent: [],
+    isAbsent: (values) => values.length === 0,
+    write: (writer, number, values) => {
+      for (const value of values) kind.write(writer, number, value);
+    },
+    read: (reader, wireType, before) => {
+      const value = kind.read(reader, wireType, kind.absent);
+      if (value === undefined || value === null) return before;
+      // Copied at each element, a list of thousands would take its square.
+      const values = before.length === 0 ? [] : (before as NonNullable<Value>[]);
+      values.push(value);
+      return values;
+    },
+  };
+}
+
+const entry = { key: field(1, text), value: field(2, text) };
+
+/** map<string, string> */
+export const texts: Kind<ReadonlyMap<string, string>> = {
+  absent: new Map(),
+  isAbsent: (values) => values.size === 0,
+  write: (writer, number, values) => {
+    for (const [key, value] of values) writer.bytes(number, encode(entry, { key, value }));
+  },
+  read: (reader, wireType, before) => {
+    const { key, value } = decode(entry, reader.bytes(wireType));
+    return (before.size === 0 ? new Map<string, string>() : (before as Map<string, string>)).set(key, value);
+  },
+};
+
+/** Encodes a message; fields that are left out or empty take no bytes. */
+export function encode<Table extends object>(table: Table, value: Partial<Message<Table>>): Buffer {
+  const writer = new WireWriter();
+  for (const [name, { number, kind }] of Object.entries(table as Readonly<Record<string, Field<unknown>>>)) {
+    const content = (value as Readonly<Record<string, unknown>>)[name];
+    if (content !== undefined && !kind.isAbsent(content)) kind.write(writer, number, content);
+  }
+  return writer.finish();
+}
+
+/** Decodes a message. @throws Error where the bytes are none */
+export function decode<Table extends object>(table: Table, encoded: Buffer): Message<Table> {
+  const known = new Map<number, readonly [name: string, kind: Kind<unknown>]>();
+  const value: Record<string, unknown> = {};
+  for (const [name, { number, kind }] of Object.entries(table as Readonly<Record<string, Field<unknown>>>)) {
+    known.set(number, [name, kind]);
+    value[name] = kind.absent;
+  }
+  const reader = new WireReader(encoded);
+  while (!reader.isAtEnd()) {
+    const { number, wireType } = reader.tag();
+    const found = known.get(number);
+    if (found === undefined) {
+      reader.skip(wireType);
+      continue;
+    }
+    const [name, kind] = found;
+    value[name] = kind.read(reader, wireType, value[name]);
+  }
+  return value as Message<Table>;
+}

@@ -1,0 +1,113 @@
+import { isDigest, type ChainID } from '../docker/ids.ts';
+import type { Finding } from '../messages/finding.ts';
+import { listNames, plural } from '../text/plural.ts';
+import { DISK, topLayerOf } from './own-labels.ts';
+import { layersFrom, LEASE_PREFIX, type Present } from './present.ts';
+import type { ImageRecord } from './services.ts';
+
+/** Who stands on which layer. */
+export interface Standing {
+  /** By the layer that is the uppermost of their image, containers. */
+  readonly containers: ReadonlyMap<string, readonly string[]>;
+  /** By a snapshot, who stands on it, in words: everything that is not ours. */
+  readonly others: ReadonlyMap<string, readonly string[]>;
+}
+
+const BUILD_CACHE = "Docker's build cache";
+
+/** Finds the snapshots of the user's that stand on others. */
+export function findStanding(present: Present): Standing {
+  const containers = new Map<string, string[]>();
+  const others = new Map<string, string[]>();
+  const add = (to: Map<string, string[]>, parent: string, name: string): void => {
+    const list = to.get(parent);
+    if (list === undefined) to.set(parent, [name]);
+    else list.push(name);
+  };
+  for (const [name, { parent, own, isCommitted }] of present.snapshots) {
+    // What a killed run has begun and not ended is nobody's.
+    if (own !== undefined || parent === '' || name.startsWith(LEASE_PREFIX)) continue;
+    const layer = layerIn(name);
+    if (layer !== undefined) add(others, parent, `an image with layer ${layer.slice(0, 19)}`);
+    else if (isBuildCache(name)) add(others, parent, BUILD_CACHE);
+    else if (!isCommitted) {
+      add(others, parent, `container ${name.slice(0, 12)}`);
+      const top = layersFrom(present, parent).find(isDigest);
+      if (top !== undefined) add(containers, top, name);
+    }
+    // dockerd has a committed one below a container's own, which an image may be left standing on.
+  }
+  return { containers, others };
+}
+
+/** An image's layer is called by its ChainID, and while it is unpacked by that after a name of its own. */
+function layerIn(name: string): string | undefined {
+  return /^(?:extract-\S+ )?(sha256:[0-9a-f]{64})$/.exec(name)?.[1];
+}
+
+/** BuildKit's have names of 25 letters and digits (moby/buildkit, identity/randomid.go). */
+function isBuildCache(name: string): boolean {
+  return /^[0-9a-z]{25}(-.*)?$/.test(name);
+}
+
+interface StandingInput {
+  readonly present: Present;
+  readonly standing: Standing;
+  readonly wanted: ReadonlySet<ChainID>;
+  readonly offered: ReadonlyMap<ChainID, string>;
+  /** Records that stay. */
+  readonly remaining: readonly ImageRecord[];
+  readonly kept: ReadonlyMap<string, ImageRecord>;
+  /** Whether nothing is about to change, so that what is there has a reason to be. */
+  readonly isSettled: boolean;
+  readonly forget: boolean;
+}
+
+/** Names layers of ours that stay without a disk, and who stands on them. */
+export function standingFindings(input: StandingInput): Finding[] {
+  const { present, standing, wanted, offered, remaining, isSettled, forget } = input;
+  const lost = new Map<string, Set<string>>();
+  for (const [chain, { own }] of present.snapshots)
+    if (own !== undefined && !wanted.has(chain as ChainID) && !offered.has(chain as ChainID))
+      lost.set(chain, new Set());
+  if (lost.size === 0) return [];
+  const stand = (top: string, name: string): void => {
+    for (const chain of layersFrom(present, top)) lost.get(chain)?.add(name);
+  };
+  for (const [parent, names] of standing.others) for (const name of names) stand(parent, name);
+  for (const record of remaining) {
+    const top = topLayerOf(record);
+    if (top !== undefined && !input.kept.has(record.name)) stand(top, `image ${record.name}`);
+  }
+
+  const byLabel = new Map<string, { readonly who: Set<string>; layers: number }>();
+  for (const [chain, names] of lost) {
+    if (names.size === 0 && !isSettled) continue;
+    const label = present.snapshots.get(chain)?.labels.get(DISK) ?? '';
+    const entry = byLabel.get(label) ?? { who: new Set<string>(), layers: 0 };
+    entry.layers += 1;
+    for (const name of names.size === 0 ? ['a lease of another program'] : names) entry.who.add(name);
+    byLabel.set(label, entry);
+  }
+  return [...byLabel].map(([label, entry]) => keptFinding(present.namespace, label, entry, forget));
+}
+
+function keptFinding(
+  namespace: string,
+  label: string,
+  { who: names, layers }: { readonly who: ReadonlySet<string>; readonly layers: number },
+  forget: boolean,
+): Finding {
+  const onlyCache = names.size === 1 && names.has(BUILD_CACHE);
+  const stand = `${listNames([...names].toSorted())} ${names.size === 1 ? 'stands' : 'stand'} on`;
+  const where = `namespace ${namespace} of containerd`;
+  const it = layers === 1 ? 'it' : 'them';
+  const letGo = onlyCache ? 'run: docker builder prune -a' : 'remove what stands there';
+  const message = forget
+    ? `${plural(layers, 'layer')} of disk ${label} ${layers === 1 ? 'stays' : 'stay'} in ${where}, since ${stand} ${it}; to let go of ${it}, ${letGo}`
+    : `disk ${label} no longer has ${plural(layers, 'layer')} that ${stand}; ${layers === 1 ? 'it stays' : 'they stay'} in ${where}; ` +
+      (onlyCache
+        ? `to let go of ${it}, ${letGo}`
+        : `for what stands there to work again, attach a disk that has ${it}, or ${letGo}`);
+  return { code: onlyCache ? 'BUILD_CACHE' : 'KEPT', label, message };
+}

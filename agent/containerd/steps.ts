@@ -1,0 +1,25 @@
+import type { ChainID } from '../docker/ids.ts';
+import type { NewImage } from './client.ts';
+import type { Descriptor } from './services.ts';
+
+/** One change of a namespace. Each can be done again; in a plan they stand in the order in which they are to be done. */
+export type Step =
+  /** A layer: a snapshot whose folder is a link to the farm. */
+  | { readonly do: 'make-layer'; readonly chain: ChainID; readonly parent: ChainID | undefined; readonly disk: string }
+  /** A link of ours that is gone or leads elsewhere. */
+  | { readonly do: 'mend-link'; readonly path: string; readonly target: string }
+  | {
+      readonly do: 'write-content';
+      readonly digest: string;
+      readonly content: Buffer;
+      readonly labels: ReadonlyMap<string, string>;
+    }
+  /** A layer's bytes, linked to the farm. */
+  | { readonly do: 'link-blob'; readonly digest: string; readonly sizeBytes: number }
+  /** Labels that content lacks, without which containerd would collect what the image needs. */
+  | { readonly do: 'label-content'; readonly digest: string; readonly labels: ReadonlyMap<string, string> }
+  | { readonly do: 'create-image'; readonly image: NewImage }
+  | { readonly do: 'replace-image'; readonly before: Descriptor; readonly image: NewImage }
+  | { readonly do: 'delete-image'; readonly name: string; readonly target: Descriptor }
+  /** Of a run that was killed. */
+  | { readonly do: 'delete-lease'; readonly id: string };

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { sha256 } from '../../agent/docker/ids.ts';
+import type { OfferedDisk } from '../../agent/containerd/offer.ts';
+import fc from '../support/properties.ts';
+import { FakeNamespace } from './fake-namespace.ts';
+import { contentOf } from './made-up.ts';
+
+const disk = (label: string, ...images: Parameters<typeof contentOf>[1]): OfferedDisk => ({
+  content: contentOf(label, images),
+  rank: 0,
+});
+const full = (name: string): string => `docker.io/library/${name}`;
+
+/** What a disk may hold: names and layers that others have, too. */
+const anyDisk = fc
+  .record({
+    label: fc.constantFrom('dpl-a', 'dpl-b', 'dpl-c'),
+    images: fc.array(
+      fc.record({
+        layers: fc.array(fc.constantFrom('one', 'two', 'three', 'four'), { minLength: 1, maxLength: 3 }),
+        names: fc.uniqueArray(fc.constantFrom('x:1', 'y:1', 'z:1'), { maxLength: 2 }),
+      }),
+      { maxLength: 3 },
+    ),
+  })
+  .map(({ label, images }) => disk(label, ...images));
+const anyDisks = fc.uniqueArray(anyDisk, { maxLength: 3, selector: ({ content }) => content.label });
+const anyName = fc.constantFrom('x:1', 'y:1', 'z:1', 'mine:1', 'keep:1').map(full);
+const anyAct = fc.oneof(
+  fc.record({ act: fc.constant('load' as const), name: anyName, image: fc.constantFrom('first', 'second') }),
+  fc.record({ act: fc.constant('tag' as const), name: anyName, to: anyName }),
+  fc.record({ act: fc.constant('rmi' as const), name: anyName }),
+  fc.record({ act: fc.constant('create' as const), name: anyName, container: fc.constantFrom('1', '2') }),
+  fc.record({ act: fc.constant('rm' as const), container: fc.constantFrom('1', '2') }),
+  fc.record({ act: fc.constant('run' as const), disks: anyDisks, steps: fc.option(fc.nat(12), { nil: Infinity }) }),
+);
+const anyConfig = fc.record({
+  conflicts: fc.constantFrom('user' as const, 'disk' as const),
+  removedImages: fc.constantFrom('restore' as const, 'respect' as const),
+});
+
+describe('the plan of a namespace', () => {
+  it('has nothing to do when all is done, whatever the user and killed runs have made of it', () => {
+    fc.assert(
+      fc.property(fc.array(anyAct, { maxLength: 12 }), anyDisks, anyConfig, (acts, disks, config) => {
+        const namespace = new FakeNamespace();
+        for (const act of acts) {
+          if (act.act === 'load') namespace.load(act.name, sha256(act.image));
+          else if (act.act === 'tag') namespace.tag(act.name, act.to);
+          else if (act.act === 'rmi') namespace.images.delete(act.name);
+          else if (act.act === 'create') namespace.create(act.container.repeat(64), act.name);
+          else if (act.act === 'rm') namespace.remove(act.container.repeat(64));
+          else namespace.run(act.disks, { config }, act.steps);
+          namespace.collect();
+        }
+        namespace.run(disks, { config });
+        const again = namespace.plan(disks, { config });
+        assert.deepEqual([again.steps, again.isLedgerStale], [[], false]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("leaves each of the user's names to him, and takes all that is ours out again", () => {
+    fc.assert(
+      fc.property(fc.array(anyAct, { maxLength: 12 }), anyDisks, (acts, disks) => {
+        const namespace = new FakeNamespace();
+        const his = new Map<string, string>();
+        for (const act of acts) {
+          if (act.act === 'load') namespace.load(act.name, sha256(act.image));
+          else if (act.act === 'tag') namespace.tag(act.name, act.to);
+          else if (act.act === 'rmi') namespace.images.delete(act.name);
+          else if (act.act === 'run') namespace.run(act.disks, {}, act.steps);
+          // By what he did, and not by what is marked.
+          if (act.act === 'load') his.set(act.name, sha256(act.image));
+          if (act.act === 'rmi') his.delete(act.name);
+          if (act.act === 'tag' && namespace.images.has(act.name))
+            his.set(act.to, namespace.images.get(act.name)?.target?.digest ?? '');
+          for (const [name, digest] of his) assert.equal(namespace.images.get(name)?.target?.digest, digest, name);
+        }
+        namespace.run(disks);
+        namespace.run([], { forget: true });
+        const left = new Map([...namespace.images].map(([name, { target }]) => [name, target?.digest]));
+        // A tag that he put on a name where that image was already says nothing new.
+        for (const [name, digest] of his) if (left.has(name)) assert.equal(left.get(name), digest);
+        for (const name of left.keys()) assert.ok(his.has(name), `${name} is left`);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('ends as an undisturbed one where it was killed after any step', () => {
+    fc.assert(
+      fc.property(anyDisks, anyDisks, fc.nat(30), anyConfig, (before, disks, steps, config) => {
+        const [killed, undisturbed] = [new FakeNamespace(), new FakeNamespace()];
+        for (const namespace of [killed, undisturbed]) {
+          namespace.load(full('x:1'), sha256('his'));
+          namespace.run(before, { config });
+        }
+        undisturbed.run(disks, { config });
+        killed.run(disks, { config }, steps);
+        killed.run(disks, { config });
+        assert.deepEqual(killed.names(), undisturbed.names());
+        assert.deepEqual([...killed.snapshots.keys()].toSorted(), [...undisturbed.snapshots.keys()].toSorted());
+        assert.deepEqual(killed.ledger, undisturbed.ledger);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('remembers what the user removed, under `respect`, and gives it back when the disk has another', () => {
+    const config = { conflicts: 'user', removedImages: 'respect' } as const;
+    const namespace = new FakeNamespace();
+    const old = [disk('dpl-a', { layers: ['one'], names: ['x:1'] })];
+    namespace.run(old, { config });
+    namespace.images.delete(full('x:1'));
+    const { findings } = namespace.run(old, { config });
+    assert.ok(findings.some(({ code }) => code === 'TAG_REMOVED'));
+    assert.deepEqual(namespace.names(), []);
+    namespace.run([disk('dpl-a', { layers: ['two'], names: ['x:1'] })], { config });
+    assert.equal(namespace.names().length, 1);
+  });
+});

@@ -1,0 +1,47 @@
+import fs from 'node:fs';
+import http2 from 'node:http2';
+import { syncBuiltinESMExports } from 'node:module';
+import type { DiskAt } from './site.ts';
+
+/**
+ * A run of the agent that is killed at its n-th call: `killed-fill.ts N OPTIONS`. A call to containerd counts twice, when
+ * it is made and when it is answered, and each one that changes a file once. It ends with 0 where it has fewer.
+ */
+const [killAt, options] = process.argv.slice(2);
+let calls = 0;
+
+function count(): void {
+  calls += 1;
+  if (calls === Number(killAt)) process.kill(process.pid, 'SIGKILL');
+}
+
+const { connect } = http2;
+http2.connect = ((...args: Parameters<typeof connect>) => {
+  const session = connect(...args);
+  const request = session.request.bind(session);
+  session.request = (...requestArgs) => {
+    count();
+    const stream = request(...requestArgs);
+    stream.on('trailers', count);
+    return stream;
+  };
+  return session;
+}) as typeof connect;
+for (const name of ['symlinkSync', 'rmdirSync', 'renameSync', 'fsyncSync', 'unlinkSync', 'mkdirSync'] as const) {
+  const call = fs[name] as (...args: unknown[]) => unknown;
+  Object.assign(fs, {
+    [name]: (...args: unknown[]) => {
+      count();
+      return call(...args);
+    },
+  });
+}
+syncBuiltinESMExports();
+
+// Only now: what is imported takes these.
+const { fillContainerd } = await import('../../../agent/containerd/fill-containerd.ts');
+const { offeredAt } = await import('./site.ts');
+const { disks, ...more } = JSON.parse(options ?? '{}') as { disks: DiskAt[] };
+const offered = await Promise.all(disks.map(offeredAt));
+calls = 0;
+await fillContainerd({ ...(more as unknown as Parameters<typeof fillContainerd>[0]), disks: offered });

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { after, describe, it } from 'node:test';
+import { fillFarm } from '../../../agent/containerd/fill-containerd.ts';
+import { cleanUpAll } from '../../support/cleanup.ts';
+import { dockerdVersions } from '../../support/dockerd-version.ts';
+import { madeDisk } from './disks.ts';
+import { codesOf, ContainerdSite, linksBelow, stepsOf } from './site.ts';
+
+const namesIn = async (site: ContainerdSite, namespace: string): Promise<string[]> =>
+  (await site.containerd.ctr(['-n', namespace, 'images', 'ls', '-q'])).split('\n').filter((name) => name !== '');
+
+for (const version of dockerdVersions)
+  describe(`namespaces of the containerd of dockerd ${version}`, () => {
+    after(cleanUpAll);
+
+    it('has images in several, and lets go of them in one that is no longer configured', async () => {
+      const site = await ContainerdSite.make(version);
+      await site.attach('a');
+      const namespaces = ['moby', 'k8s.io', 'default'];
+      assert.deepEqual((await site.fill({ namespaces })).findings, []);
+      assert.deepEqual(stepsOf(await site.fill({ namespaces })), []);
+      for (const name of namespaces) {
+        const run = ['-n', name, 'run', '--rm', 'docker.io/library/app-a:1', `run-${name}`, 'cat', '/etc/a'];
+        assert.equal(await site.containerd.ctr(run), 'a', name);
+      }
+      await site.fill({ namespaces: ['moby'] });
+      assert.deepEqual([await namesIn(site, 'default'), await namesIn(site, 'k8s.io')], [[], []]);
+      assert.deepEqual(await namesIn(site, 'moby'), ['docker.io/library/app-a:1']);
+      await site.remove();
+    });
+
+    it('has three names for an image in that of Kubernetes, all of them pinned', async () => {
+      const site = await ContainerdSite.make(version);
+      await site.attach('b');
+      const namespaces = ['k8s.io'];
+      const fill = () => site.fill({ namespaces });
+      await fill();
+      const lines = (await site.containerd.ctr(['-n', 'k8s.io', 'images', 'ls'])).split('\n').slice(1);
+      assert.equal(lines.length, 6);
+      for (const line of lines)
+        assert.match(line, /io\.cri-containerd\.image=managed.*io\.cri-containerd\.pinned=pinned/);
+      const [first = ''] = (await namesIn(site, 'k8s.io')).filter((name) => name.startsWith('sha256:'));
+      await site.containerd.ctr(['-n', 'k8s.io', 'images', 'rm', first]);
+      assert.deepEqual(stepsOf(await fill()), ['create-image']);
+      // His own under a further name, as the CRI plugin makes it, is no conflict.
+      await site.containerd.ctr(['-n', 'k8s.io', 'images', 'import', (await madeDisk('user')).archive]);
+      await site.containerd.ctr(['-n', 'k8s.io', 'images', 'rm', first]);
+      await site.containerd.ctr(['-n', 'k8s.io', 'images', 'tag', 'docker.io/library/mine:1', first]);
+      const other = await fill();
+      assert.deepEqual([codesOf(other), stepsOf(other)], [[], []]);
+      await site.detach('b');
+      await fill();
+      assert.deepEqual(
+        new Set(await namesIn(site, 'k8s.io')),
+        new Set([first, 'docker.io/library/app-a:1', 'docker.io/library/mine:1']),
+      );
+      await site.remove();
+    });
+
+    it('runs images without the bytes of their layers, where the disk has none, or content is not shared', async () => {
+      const sites = [
+        await ContainerdSite.make(version),
+        await ContainerdSite.make(
+          version,
+          '[plugins."io.containerd.metadata.v1.bolt"]\n  content_sharing_policy = "isolated"\n',
+        ),
+      ];
+      for (const [index, form] of (['none', 'gzip'] as const).entries()) {
+        const site = sites[index];
+        assert.ok(site);
+        await site.attach('a', { form });
+        assert.deepEqual(codesOf(await site.fill()), ['LAYERS_UNLINKED']);
+        assert.deepEqual(stepsOf(await site.fill()), []);
+        const run = ['-n', 'moby', 'run', '--rm', 'docker.io/library/app-a:1', 'run', 'cat', '/etc/a'];
+        assert.equal(await site.containerd.ctr(run), 'a');
+        await site.remove();
+      }
+    });
+
+    it('has its links lead to the right place before it starts', async () => {
+      const site = await ContainerdSite.make(version);
+      await site.attach('a');
+      await site.attach('b');
+      await site.fill();
+      const before = (await linksBelow(site.folder)).filter((line) => !/^(layers|blobs)/.test(line));
+      await site.containerd.stop();
+      await site.detach('b');
+      await site.detach('a');
+      await site.attach('b', { place: 'elsewhere' });
+      await site.attach('a', { place: 'b' });
+      assert.ok(fillFarm(site.farmRoot, site.disks) > 0);
+      await site.startContainerd();
+      const run = ['-n', 'moby', 'run', '--rm', 'docker.io/library/app-b:1', 'run', 'cat', '/etc/b2'];
+      assert.equal(await site.containerd.ctr(run), 'b2');
+      assert.deepEqual(stepsOf(await site.fill()), []);
+      assert.deepEqual(
+        (await linksBelow(site.folder)).filter((line) => !/^(layers|blobs)/.test(line)),
+        before,
+      );
+      await site.remove();
+    });
+
+    it('is waited for, and named where it does not come', async () => {
+      const site = await ContainerdSite.make(version);
+      await site.attach('a');
+      await site.containerd.stop();
+      const options = { address: `${site.folder}/none.sock`, connectTimeoutMs: 200 };
+      await assert.rejects(site.fill(options), { code: 'STORE_WRITE', message: /none\.sock.* within 0\.2 s/ });
+      const filled = site.fill();
+      await site.startContainerd();
+      assert.deepEqual((await filled).findings, []);
+      await site.remove();
+    });
+  });

@@ -1,0 +1,178 @@
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { execa } from 'execa';
+import { fillContainerd, type ContainerdFill, type FillOptions } from '../../../agent/containerd/fill-containerd.ts';
+import type { OfferedDisk } from '../../../agent/containerd/offer.ts';
+import { startContainerd, type ContainerdProcess } from '../../support/containerd.ts';
+import { startDockerd, type Dockerd } from '../../support/dockerd.ts';
+import type { DockerdVersion } from '../../support/dockerd-version.ts';
+import { tempTree, unmountBelow } from '../../support/temp-tree.ts';
+import { contentOf, madeDisk, registryForm } from './disks.ts';
+
+/** How the layers' bytes are beside a disk; `none` as with a disk of format 1.0. */
+type Form = 'gzip' | 'tar' | 'none';
+
+/** Where a disk is mounted, and its layers' bytes are. */
+export interface DiskAt {
+  readonly name: string;
+  readonly mounted: string;
+  readonly blobs: string;
+  readonly form: Form;
+  readonly rank: number;
+}
+
+/** A mounted disk as the agent takes it. */
+export async function offeredAt({ name, mounted, blobs, form, rank }: DiskAt): Promise<OfferedDisk> {
+  const content = contentOf(`dpl-${name}`, mounted);
+  if (form === 'none') return { content, rank };
+  return { content, rank, blobs: await registryForm(content, await madeDisk(name), blobs, form) };
+}
+
+/** A containerd, the disks that are attached to its machine, and what the agent does there; all of it private. */
+export class ContainerdSite {
+  readonly folder: string;
+  readonly version: DockerdVersion;
+  containerd: ContainerdProcess;
+  dockerd: Dockerd | undefined;
+  readonly #disks = new Map<string, { readonly offered: OfferedDisk; readonly at: DiskAt }>();
+  readonly #remove: () => Promise<void>;
+  #rank = 0;
+
+  private constructor(
+    version: DockerdVersion,
+    folder: string,
+    containerd: ContainerdProcess,
+    remove: () => Promise<void>,
+  ) {
+    this.version = version;
+    this.folder = folder;
+    this.containerd = containerd;
+    this.#remove = remove;
+  }
+
+  /** @param more TOML of containerd's configuration */
+  static async make(version: DockerdVersion, more = ''): Promise<ContainerdSite> {
+    const tree = await tempTree('dpl-ctd');
+    const containerd = await startContainerd(version, tree.path, more);
+    return new ContainerdSite(version, tree.path, containerd, () => tree.remove());
+  }
+
+  get dataRoot(): string {
+    return path.join(this.folder, 'docker');
+  }
+
+  get farmRoot(): string {
+    return path.join(this.folder, 'farm');
+  }
+
+  /**
+   * Attaches a disk.
+   * @param place name of the folder that it is mounted on
+   */
+  async attach(
+    name: string,
+    { form = 'gzip', place = name }: { readonly form?: Form; readonly place?: string } = {},
+  ): Promise<void> {
+    const made = await madeDisk(name);
+    const mounted = path.join(this.folder, 'disks', place);
+    await mkdir(mounted, { recursive: true });
+    await execa('mount', ['-o', 'ro,loop,noload,nodev,nosuid,noexec', made.file, mounted]);
+    const at = { name, mounted, blobs: path.join(this.folder, 'blobs', place), form, rank: this.#rank++ };
+    this.#disks.set(name, { at, offered: await offeredAt(at) });
+  }
+
+  /** Takes a disk away, mount and all. */
+  async detach(name: string): Promise<void> {
+    const disk = this.#disks.get(name);
+    if (disk === undefined) throw new Error(`an attached disk expected, found ${name}`);
+    this.#disks.delete(name);
+    await unmountBelow(disk.at.mounted);
+    await execa('rm', ['-rf', disk.at.blobs]);
+  }
+
+  get disks(): readonly OfferedDisk[] {
+    return [...this.#disks.values()].map(({ offered }) => offered);
+  }
+
+  /** What the agent does. */
+  fill(more: Partial<FillOptions> = {}): Promise<ContainerdFill> {
+    return fillContainerd({ ...this.#options(), disks: this.disks, ...more });
+  }
+
+  /** The same in a process of its own that is killed at its n-th call. @returns whether it was */
+  async killedFill(killAt: number, more: Partial<FillOptions> = {}): Promise<boolean> {
+    const disks = more.disks ?? [...this.#disks.values()].map(({ at }) => at);
+    const { signal, failed, all } = await execa(
+      process.execPath,
+      [
+        '--disable-warning=ExperimentalWarning',
+        path.join(import.meta.dirname, 'killed-fill.ts'),
+        String(killAt),
+        JSON.stringify({ ...this.#options(), ...more, disks }),
+      ],
+      { reject: false, all: true, stdin: 'ignore', timeout: 60_000 },
+    );
+    if (failed && signal !== 'SIGKILL') throw new Error(all);
+    return failed;
+  }
+
+  #options(): Omit<FillOptions, 'disks'> {
+    return {
+      address: this.containerd.address,
+      namespaces: ['moby'],
+      dataRoot: this.dataRoot,
+      farmRoot: this.farmRoot,
+      config: { conflicts: 'user', removedImages: 'restore' },
+      connectTimeoutMs: 10_000,
+      mode: 'apply',
+    };
+  }
+
+  async startDockerd(): Promise<Dockerd> {
+    this.dockerd = await startDockerd({
+      version: this.version,
+      dataRoot: this.dataRoot,
+      folder: path.join(this.folder, 'd'),
+      extraConfig: { containerd: this.containerd.address, features: { 'containerd-snapshotter': true } },
+    });
+    return this.dockerd;
+  }
+
+  /** Starts a containerd again in the same folder. */
+  async startContainerd(): Promise<void> {
+    this.containerd = await startContainerd(this.version, this.folder);
+  }
+
+  async remove(): Promise<void> {
+    await this.dockerd?.kill();
+    await this.containerd.end();
+    await unmountBelow(this.folder);
+    await this.#remove();
+  }
+}
+
+/** Symlinks of ours: in the farm, and to it. */
+export async function linksBelow(folder: string): Promise<string[]> {
+  const farm = path.join(folder, 'farm');
+  const isOurs = ['(', '-lname', `${farm}/*`, '-o', '-path', `${farm}/*`, ')'];
+  const { stdout } = await execa('find', [
+    path.join(folder, 'containerd'),
+    farm,
+    '-type',
+    'l',
+    ...isOurs,
+    '-printf',
+    '%P -> %l\n',
+  ]);
+  return stdout === '' ? [] : stdout.split('\n').toSorted();
+}
+
+/** What a run has done, in the words of its steps. */
+export function stepsOf({ plans }: ContainerdFill): string[] {
+  return plans.flatMap(({ steps }) => steps.map((step) => step.do));
+}
+
+/** Codes of what a run has to tell, in order. */
+export function codesOf({ findings }: ContainerdFill): string[] {
+  return findings.map(({ code }) => code);
+}

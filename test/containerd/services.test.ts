@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'node:test';
+import { decode, encode, type Message } from '../../agent/containerd/protobuf.ts';
+import { methods } from '../../agent/containerd/services.ts';
+import { Protoc } from '../support/protoc.ts';
+
+type Sample<Name extends keyof typeof methods> = {
+  readonly request: Message<(typeof methods)[Name]['request']>;
+  readonly response: Message<(typeof methods)[Name]['response']>;
+};
+
+const labels = new Map([
+  ['a.b/c', 'd ü'],
+  ['containerd.io/gc.ref.content.l.0', 'sha256:1'],
+]);
+const target = { mediaType: 'application/a+json', digest: 'sha256:12', size: 2 ** 40 + 1, annotations: labels };
+const image = {
+  name: 'docker.io/library/app:1',
+  labels,
+  target,
+  createdAt: { seconds: -62_135_596_800, nanos: 0 },
+  updatedAt: { seconds: 1_700_000_000, nanos: 999_999_999 },
+};
+const snapshot = { name: 'sha256:1', parent: 'sha256:2', kind: 3, labels };
+const key = { snapshotter: 'overlayfs', key: 'a key' };
+const content = { digest: 'sha256:3', size: 300, labels };
+const lease = { id: 'docker-preloader-1', labels };
+const filters = ['type==a', 'id~="b"'];
+const binary = Buffer.from([0, 255, 10, 34, 128]);
+
+/** A value for each field that the tables have. */
+const samples: { readonly [Name in keyof typeof methods]: Sample<Name> } = {
+  version: { request: {}, response: { version: '2.1.9', revision: 'r' } },
+  plugins: {
+    request: { filters },
+    response: {
+      plugins: [
+        { type: 't', id: 'i', exports: labels, initErr: { code: 5, message: 'not found' } },
+        { type: 't', id: 'j', exports: labels, initErr: undefined },
+      ],
+    },
+  },
+  server: { request: {}, response: { uuid: 'u' } },
+  listNamespaces: { request: { filter: 'f' }, response: { namespaces: [{ name: 'moby', labels }] } },
+  listImages: { request: { filters }, response: { images: [image, image] } },
+  createImage: { request: { image }, response: { image } },
+  deleteImage: { request: { name: 'n', sync: true, target }, response: {} },
+  listSnapshots: { request: { snapshotter: 's', filters }, response: { info: [snapshot] } },
+  prepareSnapshot: {
+    request: { ...key, parent: 'sha256:4', labels },
+    response: { mounts: [{ type: 'overlay', source: 'overlay', target: '/t', options: ['ro', 'upperdir=/a'] }] },
+  },
+  commitSnapshot: { request: { ...key, name: 'n', labels }, response: {} },
+  removeSnapshot: { request: key, response: {} },
+  listContent: { request: { filters }, response: { info: [content, content] } },
+  updateContent: { request: { info: content, updateMask: { paths: ['labels.a'] } }, response: { info: content } },
+  readContent: { request: { digest: 'd', offset: 1, size: 2 }, response: { offset: 3, data: binary } },
+  writeContent: {
+    request: { action: 2, ref: 'r', total: 5, expected: 'sha256:5', offset: 4, data: binary, labels },
+    response: { action: 2, offset: 1, total: 2, digest: 'sha256:6' },
+  },
+  abortWrite: { request: { ref: 'r' }, response: {} },
+  createLease: { request: lease, response: { lease } },
+  deleteLease: { request: { id: 'i', sync: true }, response: {} },
+  listLeases: { request: { filters }, response: { leases: [lease] } },
+};
+
+/** protoc's text format of such a value. */
+function textOf(value: Readonly<Record<string, unknown>>): string {
+  return Object.entries(value)
+    .flatMap(([name, content]) =>
+      content === undefined
+        ? []
+        : [
+            fieldText(
+              name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+              content,
+            ),
+          ],
+    )
+    .join(' ');
+}
+
+function fieldText(name: string, content: unknown): string {
+  if (Array.isArray(content)) return content.map((one) => fieldText(name, one)).join(' ');
+  if (content instanceof Map)
+    return [...content].map(([key, value]) => `${name} { key: ${quoted(key)} value: ${quoted(value)} }`).join(' ');
+  if (Buffer.isBuffer(content) || typeof content === 'string') return `${name}: ${quoted(content)}`;
+  if (typeof content === 'object' && content !== null)
+    return `${name} { ${textOf(content as Record<string, unknown>)} }`;
+  return `${name}: ${String(content)}`;
+}
+
+function quoted(content: unknown): string {
+  const bytes = Buffer.isBuffer(content) ? content : Buffer.from(String(content));
+  return `"${[...bytes].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('')}"`;
+}
+
+describe("the tables of containerd's API, against its own .proto files", () => {
+  let protoc: Protoc;
+  before(async () => {
+    protoc = await Protoc.make();
+  });
+
+  for (const [name, { path, request, response }] of Object.entries(methods)) {
+    const method = path.slice('/containerd.services.'.length);
+    it(`${method}: what it takes, and what it gives`, async () => {
+      const types = protoc.typesOf(method);
+      const sample = samples[name as keyof typeof methods];
+      for (const [table, type, value] of [
+        [request, types.request, sample.request],
+        [response, types.response, sample.response],
+      ] as const) {
+        assert.deepEqual(new Set(Object.keys(value)), new Set(Object.keys(table)), 'a sample for each field');
+        const theirs = await protoc.encode(method, type, textOf(value));
+        assert.deepEqual(decode<object>(table, theirs), value, `${type}: what protoc has encoded`);
+        const ours = encode<object>(table, value);
+        const read = await protoc.decode(method, type, ours);
+        // What protoc does not know, or knows of another kind, it shows by its number.
+        assert.doesNotMatch(read, /^\s*\d/m, type);
+        assert.deepEqual(await protoc.encode(method, type, read), theirs, `${type}: what protoc has decoded`);
+      }
+    });
+  }
+});
