@@ -1,12 +1,15 @@
 import { tmpdir } from 'node:os';
-import { hexOf } from '../docker/ids.ts';
+import { hexOf, type DiffID } from '../docker/ids.ts';
 import { isEDQUOT, isEFBIG, isENOSPC, messageOf, PreloaderError, reasonOf } from '../system/errors.ts';
 import { checkBuilt } from './check-built.ts';
 import { collect, type CollectedLayer, type Collection } from './collect.ts';
-import { StoreTree, type BaseDisk } from './store-tree.ts';
-import { BlockWriter } from './filesystem/block-writer.ts';
+import { StoreTree, type BaseDisk, type PlacedBlob } from './store-tree.ts';
+import { diskTargets } from './blobs/disk-targets.ts';
+import { planBlobs, type BlobMode, type BlobPlan } from './blobs/plan-blobs.ts';
+import { copyBlob, tarBytesOf } from './blobs/write-blob.ts';
+import { BLOCK_BYTES, BlockWriter, roundUp } from './filesystem/block-writer.ts';
 import { checkLimits } from './check-limits.ts';
-import { erofs } from './filesystem/erofs.ts';
+import { erofs, erofsOfSmallBlocks } from './filesystem/erofs.ts';
 import { ext4 } from './filesystem/ext4.ts';
 import { uuidFrom, type Filesystem } from './filesystem/filesystem.ts';
 import { printable } from '../text/printable.ts';
@@ -33,8 +36,22 @@ export interface BuiltDisk {
   readonly layers: number;
   /** How much of the list to read ahead is on it; undefined without a list. */
   readonly readAhead: { readonly files: number; readonly bytes: number } | undefined;
+  readonly blobs: BuiltBlobs;
   /** What the user may not have intended, a line each: images that have no name, or that are for another platform. */
   readonly notes: readonly string[];
+}
+
+/** The layers that are also there as blobs, for containerd's store. */
+interface BuiltBlobs {
+  readonly mode: BlobMode;
+  readonly count: number;
+  readonly bytes: number;
+  /** How much larger the disk is for them, without what they share with the files of the layers. */
+  readonly addedBytes: number;
+  /** How many uncompressed layers the mode leaves out on this filesystem. */
+  readonly leftOut: number;
+  /** Whether the filesystem has blocks of 512 bytes, for which a guest needs Linux 6.4. */
+  readonly smallBlocks: boolean;
 }
 
 const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { ext4, erofs };
@@ -88,8 +105,14 @@ async function writeDisk(
   progress: Progress,
 ): Promise<Omit<BuiltDisk, 'notes'>> {
   const { bases, needed } = withoutBases(collection, options.bases);
-  const chosen = filesystems[options.filesystem];
-  const disk = new BlockWriter(options.dryRun ? undefined : workplace.path('disk'), options.format, chosen.maxBytes);
+  const plan = planBlobs(collection, needed, options.blobs, options.filesystem === 'erofs');
+  const chosen = plan.shared.size > 0 ? erofsOfSmallBlocks : filesystems[options.filesystem];
+  const disk = new BlockWriter(
+    options.dryRun ? undefined : workplace.path('disk'),
+    options.format,
+    chosen.maxBytes,
+    chosen.blockBytes,
+  );
   const inodes = new Spool(() => workplace.path('inodes'));
   const tarSplit = new Spool(() => workplace.path('tar-split'));
   try {
@@ -97,6 +120,8 @@ async function writeDisk(
     const content = new StoreTree(collection, disk, filesystem, options.readAhead);
     const todo = collection.layers.filter((layer) => needed.has(layer));
     progress.expect(todo.reduce((sum, { source }) => sum + source.archive.sizeOf(source.entry), 0));
+    const tarBytes = new Map<DiffID, number>();
+    const shared = new Map<DiffID, PlacedBlob & { readonly addedBytes: number }>();
     let number = 0;
     for (const layer of collection.layers) {
       if (!needed.has(layer)) {
@@ -106,23 +131,92 @@ async function writeDisk(
       progress.step(
         `layer ${(number += 1)} of ${todo.length}: ${hexOf(layer.diffID).slice(0, 12)} of ${layer.source.archive.name}`,
       );
-      const unpacked = await unpackVerified(layer, disk, tarSplit, (bytes) => progress.read(bytes));
+      const { diffID } = layer;
+      // Another chain of layers may have had the same one before.
+      const before = shared.get(diffID);
+      const isShared = plan.shared.has(diffID);
+      const block = before?.block ?? (isShared ? disk.begin() : 0);
+      const unpacked = await unpackVerified(
+        layer,
+        disk,
+        tarSplit,
+        (bytes) => progress.read(bytes),
+        isShared
+          ? {
+              onDisk: { offset: block * disk.blockBytes, blockBytes: disk.blockBytes },
+              ...(before === undefined ? { onTar: (bytes: Uint8Array) => disk.append(asBuffer(bytes)) } : {}),
+            }
+          : {},
+      );
+      tarBytes.set(diffID, unpacked.tarBytes);
+      if (isShared && before === undefined) {
+        const addedBytes = roundUp(unpacked.tarBytes, disk.blockBytes) - unpacked.sharedBytes;
+        shared.set(diffID, { digest: diffID, block, sizeBytes: unpacked.tarBytes, addedBytes });
+      }
       onDisk(
         () => content.addLayer(layer, unpacked),
         `${layer.source.archive.name}: entry '${printable(layer.source.entry)}': `,
       );
     }
+    const apart = await writeBlobs(plan, disk, progress);
+    for (const { path, layers } of plan.targets)
+      for (const { diffID, source } of path === undefined ? layers : []) {
+        const bytes = tarBytes.get(diffID) ?? (await tarBytesOf(source));
+        if (bytes !== undefined) tarBytes.set(diffID, bytes);
+      }
     progress.step('writing the filesystem');
-    const { tree, manifestDigest, readAhead } = content.finish(options.priority, bases);
+    const blobs = [...shared.values(), ...apart];
+    const { tree, manifestDigest, readAhead } = content.finish(
+      options.priority,
+      bases,
+      diskTargets(plan.targets, tarBytes),
+      blobs,
+    );
     const label = options.label ?? `dpl-${hexOf(manifestDigest).slice(0, 11)}`;
     const uuid = uuidFrom(`${options.filesystem} ${manifestDigest}`);
     const sizeBytes = onDisk(() => filesystem.finish(tree, { label, uuid, sizeBytes: options.sizeBytes }));
     disk.finish(sizeBytes);
     if (!options.dryRun) checkBuilt(workplace.path('disk'));
-    return { label, manifestDigest, sizeBytes, images: describeImages(collection), layers: todo.length, readAhead };
+    return {
+      label,
+      manifestDigest,
+      sizeBytes,
+      images: describeImages(collection),
+      layers: todo.length,
+      readAhead,
+      blobs: {
+        mode: options.blobs,
+        count: blobs.length,
+        bytes: blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0),
+        addedBytes: blobs.reduce((sum, blob) => sum + blob.addedBytes, 0),
+        leftOut: plan.leftOut.size,
+        smallBlocks: disk.blockBytes < BLOCK_BYTES,
+      },
+    };
   } finally {
     for (const one of [disk, inodes, tarSplit]) one.close();
   }
+}
+
+/** Copies the blobs that take room of their own. */
+async function writeBlobs(
+  { apart }: BlobPlan,
+  disk: BlockWriter,
+  progress: Progress,
+): Promise<(PlacedBlob & { readonly addedBytes: number })[]> {
+  const placed: (PlacedBlob & { readonly addedBytes: number })[] = [];
+  for (const [index, blob] of apart.entries()) {
+    progress.step(`blob ${index + 1} of ${apart.length}: ${hexOf(blob.digest).slice(0, 12)}`);
+    const block = disk.begin();
+    const sizeBytes = await copyBlob(blob, (bytes) => disk.append(bytes));
+    disk.end();
+    placed.push({ digest: blob.digest, block, sizeBytes, addedBytes: roundUp(sizeBytes, disk.blockBytes) });
+  }
+  return placed;
+}
+
+function asBuffer({ buffer, byteOffset, length }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, length);
 }
 
 function describeImages({ images, references }: Collection): BuiltImage[] {

@@ -1,3 +1,4 @@
+import { readImageTargets } from '../disk/image-targets.ts';
 import { readDisk } from '../disk/read-disk.ts';
 import { faultsOf } from '../disk/read-whole-disk.ts';
 import { openDisk } from '../disk/open-disk.ts';
@@ -10,7 +11,8 @@ import { openDisk } from '../disk/open-disk.ts';
 export function checkBuilt(path: string): void {
   const { files } = openDisk(path);
   try {
-    const [fault, ...more] = faultsOf(readDisk('', files));
+    const content = readDisk('', files);
+    const [fault, ...more] = [...faultsOf(content), ...faultsOf(readImageTargets(content, files))];
     if (fault !== undefined)
       throw new Error(
         `expected a disk that the agent takes whole, found ${fault}${more.length === 0 ? '' : `, and ${more.length} more`}`,

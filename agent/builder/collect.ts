@@ -10,6 +10,14 @@ interface CollectedImage {
   readonly diffIDs: readonly DiffID[];
   readonly chains: readonly ChainID[];
   readonly parent: ImageID | undefined;
+  /** The manifests that its archives have of it, each with the tags that lead to it there, by the target's digest. */
+  readonly targets: ReadonlyMap<string, CollectedTarget>;
+}
+
+interface CollectedTarget {
+  readonly references: ReadonlySet<string>;
+  /** The outermost index first, the manifest last. */
+  readonly path: readonly RegistryManifest[];
 }
 
 export interface CollectedLayer {
@@ -30,6 +38,8 @@ export interface Collection {
   readonly blobs: ReadonlyMap<string, DiffID>;
   /** Where registries have a layer, as `<repository> <digest>`, by DiffID. */
   readonly origins: ReadonlyMap<DiffID, ReadonlySet<string>>;
+  /** Where compressed layers are found, by their digests. */
+  readonly compressed: ReadonlyMap<string, LayerSource>;
 }
 
 /** @throws PreloaderError if two images claim the same tag */
@@ -40,16 +50,29 @@ export function collect(inputs: readonly InputImage[]): Collection {
   const manifests = new Map<string, RegistryManifest>();
   const blobs = new Map<string, DiffID>();
   const origins = new Map<DiffID, Set<string>>();
+  const compressed = new Map<string, LayerSource>();
+  const targets = new Map<ImageID, Map<string, { readonly path: CollectedTarget['path']; references: Set<string> }>>();
   for (const input of inputs.toSorted((a, b) => compare(a.id, b.id))) {
     const { id, config, diffIDs, chains } = input;
+    const known = targets.get(id) ?? new Map<string, { path: CollectedTarget['path']; references: Set<string> }>();
+    targets.set(id, known);
+    const [top] = input.path;
+    if (top !== undefined) {
+      const target = known.get(top.digest) ?? { path: input.path, references: new Set<string>() };
+      for (const reference of input.references) target.references.add(reference);
+      known.set(top.digest, target);
+    }
     // Another archive may have the image without its parent, or with another parent that has the same history.
     const parent = [images.get(id)?.parent, input.parent].flatMap((one) => one ?? []).sort(compare)[0];
-    images.set(id, { id, config, diffIDs, chains, parent });
+    images.set(id, { id, config, diffIDs, chains, parent, targets: known });
     input.sources.forEach((source, index) => {
       const chain = chains[index];
       const diffID = diffIDs[index];
-      if (chain === undefined || diffID === undefined || layers.has(chain)) return;
-      layers.set(chain, { chain, diffID, parent: chains[index - 1], source });
+      if (source.stored?.digest !== undefined) compressed.set(source.stored.digest, source);
+      if (chain === undefined || diffID === undefined) return;
+      const there = layers.get(chain);
+      if (there === undefined) layers.set(chain, { chain, diffID, parent: chains[index - 1], source });
+      else if (isBetter(source, there.source)) layers.set(chain, { ...there, source });
     });
     for (const reference of input.references) claim(references, reference, id);
     addRegistryFacts(input, references, manifests, blobs, origins);
@@ -61,7 +84,18 @@ export function collect(inputs: readonly InputImage[]): Collection {
     manifests: [...manifests.values()].sort((a, b) => compare(a.digest, b.digest)),
     blobs: new Map([...blobs].sort(([a], [b]) => compare(a, b))),
     origins,
+    compressed,
   };
+}
+
+/**
+ * Of the same layer in several archives, which one is taken: one that is there, rather one as registries have it, of
+ * these the first by digest. So the order of the archives does not count.
+ */
+function isBetter({ stored }: LayerSource, { stored: other }: LayerSource): boolean {
+  if (stored === undefined || other === undefined) return other === undefined;
+  if (stored.digest !== undefined) return other.digest === undefined || stored.digest < other.digest;
+  return other.digest === undefined && stored.compression === 'none' && other.compression !== 'none';
 }
 
 /** Done only if the archive has a registry's manifests: nothing is made up for other archives. */

@@ -1,6 +1,7 @@
 import type { ReadAheadList } from '../disk/read-ahead-list.ts';
 import type { ArchiveArgument } from './archive/archive-argument.ts';
 import type { PlatformChoice } from './archive/platform.ts';
+import type { BlobMode } from './blobs/plan-blobs.ts';
 import type { BaseDisk } from './store-tree.ts';
 
 export interface BuildOptions {
@@ -18,6 +19,8 @@ export interface BuildOptions {
   readonly tag: string | undefined;
   readonly choice: PlatformChoice;
   readonly compress: boolean;
+  /** Which layers are also there as the blobs that containerd's store has. */
+  readonly blobs: BlobMode;
   /** The layers of these disks are left out. */
   readonly bases: readonly BaseDisk[];
   /** What to read ahead for the first containers. Files that are not on the disk are left out. */

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { blobFile } from '../disk/image-targets.ts';
 import { FORMAT_VERSION, MANIFEST_NAME, type Manifest } from '../disk/manifest.ts';
 import {
   piecesWithin,
@@ -13,6 +14,7 @@ import { metadataPaths, recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
 import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/layer-folders.ts';
 import { emptyReferenceStore, updateReferenceStore } from '../docker/reference-store.ts';
 import { VERSION } from '../version.ts';
+import type { DiskTargets } from './blobs/disk-targets.ts';
 import type { CollectedLayer, Collection } from './collect.ts';
 import { checkManifest, checkRepositories, checkTarSplitSize, isListOfSources } from './check-limits.ts';
 import type { FilesystemWriter } from './filesystem/filesystem.ts';
@@ -22,6 +24,13 @@ import type { ContentStore, UnpackedLayer } from './layer/unpack-layer.ts';
 
 /** A disk that has layers which the new one leaves out. */
 export type BaseDisk = Manifest['bases'][number];
+
+/** A layer's blob on the disk, in one piece. */
+export interface PlacedBlob {
+  readonly digest: string;
+  readonly block: number;
+  readonly sizeBytes: number;
+}
 
 /**
  * The tree of a preload disk: what dockerd would have written below its data root for these images, and the manifest.
@@ -112,13 +121,15 @@ export class StoreTree {
   finish(
     priority: number,
     bases: readonly BaseDisk[],
+    { targets, manifests: others }: DiskTargets,
+    blobs: readonly PlacedBlob[],
   ): {
     readonly tree: InodeTree;
     readonly manifestDigest: string;
     readonly readAhead: ReturnType<typeof sizeOfList> | undefined;
   } {
     const paths = metadataPaths('');
-    const { images, references, manifests, blobs, origins } = this.#collection;
+    const { images, references, manifests, blobs: diffIDs, origins } = this.#collection;
     for (const { id, config, parent } of images) {
       this.#addFile(paths.image(id), config, 0o600);
       if (parent !== undefined) this.#addFile(`${paths.imageMetadata(id)}/parent`, parent, 0o600);
@@ -126,7 +137,7 @@ export class StoreTree {
     const repositories = updateReferenceStore(emptyReferenceStore, references);
     checkRepositories(repositories);
     this.#addFile(paths.repositories, repositories, 0o600);
-    for (const [digest, diffID] of blobs) this.#addFile(paths.diffIDByDigest(digest), diffID, 0o644);
+    for (const [digest, diffID] of diffIDs) this.#addFile(paths.diffIDByDigest(digest), diffID, 0o644);
     for (const [diffID, places] of origins) {
       const list = [...places].sort().map((place) => {
         const [repository = '', digest = ''] = place.split(' ');
@@ -135,7 +146,19 @@ export class StoreTree {
       const text = JSON.stringify(list);
       if (list.length > 0 && isListOfSources(text)) this.#addFile(paths.metadataByDiffID(diffID), text, 0o644);
     }
-    for (const { digest, bytes } of manifests) this.#addFile(`manifests/sha256/${hexOf(digest)}`, bytes, 0o644);
+    const all = new Map([...manifests, ...others].map(({ digest, bytes }) => [digest, bytes]));
+    for (const [digest, bytes] of [...all].sort(([a], [b]) => (a < b ? -1 : 1)))
+      this.#addFile(`manifests/sha256/${hexOf(digest)}`, bytes, 0o644);
+    const sorted = blobs.toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
+    for (const { digest, block, sizeBytes } of sorted) {
+      const file = blobFile(digest);
+      const slash = file.lastIndexOf('/');
+      this.#tree.link(
+        this.#folder(file.slice(0, slash), 0o755),
+        file.slice(slash + 1),
+        this.#tree.add({ kind: 'file', size: sizeBytes, block: sizeBytes === 0 ? 0 : block }, ownedByRoot(0o644)),
+      );
+    }
 
     const readAhead: ReadAheadList | undefined =
       this.#wanted === undefined ? undefined : { formatVersion: FORMAT_VERSION, layers: this.#readAhead };
@@ -154,8 +177,10 @@ export class StoreTree {
         id,
         references: [...references].flatMap(([reference, image]) => (image === id ? [reference] : [])),
         layers: [...chains],
+        targets: [...(targets.get(id) ?? [])],
       })),
       layers: this.#layers,
+      blobs: sorted.map(({ digest, sizeBytes }) => ({ digest, sizeBytes })),
       metadata: Object.fromEntries(Object.entries(this.#metadata).sort(([a], [b]) => (a < b ? -1 : 1))),
       bases: [...bases],
     };

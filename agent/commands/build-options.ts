@@ -27,6 +27,7 @@ export interface BuildArguments {
   readonly compress?: boolean;
   readonly base?: readonly string[];
   readonly readAhead?: string;
+  readonly blobs?: BuildOptions['blobs'];
   readonly quiet?: boolean;
   readonly json?: boolean;
   readonly dryRun?: boolean;
@@ -87,6 +88,7 @@ export async function parseOptions(
       asked: platform !== undefined,
     },
     compress: options.compress === true,
+    blobs: options.blobs ?? 'keep',
     readAhead: options.readAhead === undefined ? undefined : readList(options.readAhead, refuse),
     bases: await Promise.all((options.base ?? []).map(readBase)),
     dryRun: options.dryRun === true,

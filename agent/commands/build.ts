@@ -24,6 +24,8 @@ interface BuildDocument {
   readonly layers: number | null;
   readonly bases: readonly string[];
   readonly readAhead: { readonly files: number; readonly bytes: number } | null;
+  /** Null where dockerd made the disk. */
+  readonly blobs: BuiltDisk['blobs'] | null;
   readonly dryRun: boolean;
 }
 
@@ -39,7 +41,7 @@ export async function build(archives: readonly string[], options: BuildArguments
   const parsed = await parseOptions(archives, options, refuse);
   if (engine !== 'built-in') return await buildByDocker(parsed, options, refuse);
   const built = await buildDisk(parsed, makeProgress(stderr, options.quiet === true, processMs));
-  for (const note of built.notes) tellLine(`docker-preloader: ${note}`);
+  for (const note of [...built.notes, ...blobNotes(built.blobs)]) tellLine(`docker-preloader: ${note}`);
   tell(
     {
       ...about(parsed),
@@ -50,6 +52,7 @@ export async function build(archives: readonly string[], options: BuildArguments
       layers: built.layers,
       bases: parsed.bases.map(({ label }) => label),
       readAhead: built.readAhead ?? null,
+      blobs: built.blobs,
     },
     options.json,
   );
@@ -63,6 +66,7 @@ async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refu
     '--tag': options.tag,
     '--platform': options.platform,
     '--read-ahead': options.readAhead,
+    '--blobs': options.blobs === 'none' ? undefined : options.blobs,
     '--dry-run': options.dryRun === true ? '' : undefined,
     'ARCHIVE=NAME:TAG': parsed.archives.find(({ name, image }) => name !== undefined || image !== undefined)?.path,
   };
@@ -80,10 +84,28 @@ async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refu
       ? await (await import('../builder/engine/docker-engine.ts')).buildWithDocker(parsed, progress)
       : await (await import('../builder/engine/docker-vm-engine.ts')).buildWithDockerVm(parsed, options.vm, progress);
   tell(
-    { ...about(parsed), label, digest: null, bytes: sizeBytes, images: null, layers: null, bases: [], readAhead: null },
+    {
+      ...about(parsed),
+      label,
+      digest: null,
+      bytes: sizeBytes,
+      images: null,
+      layers: null,
+      bases: [],
+      readAhead: null,
+      blobs: null,
+    },
     options.json,
   );
   return 0;
+}
+
+/** What the blobs cost, and which guests they need. */
+function blobNotes({ count, bytes, addedBytes, smallBlocks }: BuiltDisk['blobs']): string[] {
+  const cost = `${plural(count, 'blob')} of layers, ${megabytes(bytes)}, for containerd's store: the disk is ${megabytes(addedBytes)} larger for them; --blobs none leaves them out`;
+  const kernel =
+    'the layers share their room with their blobs, in blocks of 512 bytes: guests need Linux 6.4 or later; --blobs none is for older ones';
+  return [...(count === 0 ? [] : [cost]), ...(smallBlocks ? [kernel] : [])];
 }
 
 function about({
@@ -101,7 +123,7 @@ function tell(document: BuildDocument, json = false): void {
   stream.write(json ? `${JSON.stringify(document, undefined, 2)}\n` : describe(document));
 }
 
-function describe({ output, dryRun, label, digest, bytes, images, layers, readAhead }: BuildDocument): string {
+function describe({ output, dryRun, label, digest, bytes, images, layers, readAhead, blobs }: BuildDocument): string {
   const where = output === TO_STDOUT ? 'standard output' : (output ?? 'a disk');
   const name = dryRun ? `dry run, nothing written: ${where}` : where;
   if (images === null) {
@@ -109,7 +131,10 @@ function describe({ output, dryRun, label, digest, bytes, images, layers, readAh
   }
   const ahead =
     readAhead === null ? '' : `, ${megabytes(readAhead.bytes)} of ${plural(readAhead.files, 'file')} to read ahead`;
-  const counts = `images ${images.length}, layers ${layers ?? 0}, ${megabytes(bytes)}`;
+  const leftOut = blobs?.leftOut ?? 0;
+  const without =
+    leftOut === 0 ? '' : `, ${leftOut} uncompressed without blobs (--filesystem erofs or --blobs tar has them)`;
+  const counts = `images ${images.length}, layers ${layers ?? 0}, ${megabytes(bytes)}${without}`;
   const summary = `${name}: label ${label}, ${counts}, manifest ${digest ?? 'none'}${ahead}`;
   const list = dryRun
     ? images.map(

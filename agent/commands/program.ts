@@ -133,6 +133,12 @@ export function createProgram(finish: Finish): Command {
     .addOption(new Option('--filesystem <filesystem>', 'on the disk').choices(['ext4', 'erofs']).default('ext4'))
     .addOption(
       new Option(
+        '--blobs <which>',
+        "layers as containerd's store has them, too: compressed ones as they are (by default; on erofs also tars, which share the files' data), all as tars, or none",
+      ).choices(['keep', 'tar', 'none']),
+    )
+    .addOption(
+      new Option(
         '--engine <engine>',
         'what unpacks the archives; docker is a private dockerd, which needs root; docker-vm is the same in a virtual machine, without root',
       )

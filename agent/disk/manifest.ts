@@ -1,4 +1,5 @@
 import { sha256 } from '../docker/ids.ts';
+import type { Descriptor } from '../docker/image-manifest.ts';
 import { isRecord } from '../text/is-record.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { describeValue } from '../text/parse-json.ts';
@@ -7,7 +8,7 @@ import { MAX_MANIFEST_BYTES } from './limits.ts';
 import type { FilesystemReader } from './filesystem-reader.ts';
 
 /** The format of disks and ledgers that this program writes, major.minor. */
-export const FORMAT_VERSION = '1.0';
+export const FORMAT_VERSION = '1.1';
 export const MANIFEST_NAME = 'docker-preloader.json';
 
 /**
@@ -24,12 +25,23 @@ export interface Manifest {
     readonly id: string;
     readonly references: readonly string[];
     readonly layers: readonly string[];
+    /** Since 1.1: what the image is in containerd's store. Most images have one. */
+    readonly targets?: readonly ManifestTarget[];
   }[];
   readonly layers: readonly ManifestLayer[];
+  /** Since 1.1: layers as a registry has them, as files `blobs/sha256/<hex>`. Their names are their digests. */
+  readonly blobs?: readonly Pick<Descriptor, 'digest' | 'sizeBytes'>[];
   /** Each metadata file of the disk by its path, with its sha256. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Other disks with layers that this one leaves out. */
   readonly bases: readonly { readonly label: string; readonly manifest: string; readonly layers: readonly string[] }[];
+}
+
+/** A manifest that an image has in containerd's store, and under which tags. */
+export interface ManifestTarget {
+  readonly references: readonly string[];
+  /** The indexes that lead to the image's manifest, the outermost first, and that manifest: `manifests/sha256/<hex>`. */
+  readonly path: readonly Descriptor[];
 }
 
 /** A manifest with the digest of its bytes. */
@@ -53,10 +65,25 @@ const shape = objectOf({
   formatVersion: text,
   createdBy: text,
   priority: optional(whole),
-  images: listOf(objectOf({ id: digest, references: listOf(text), layers: listOf(digest) })),
+  images: listOf(
+    objectOf({
+      id: digest,
+      references: listOf(text),
+      layers: listOf(digest),
+      targets: optional(
+        listOf(
+          objectOf({
+            references: listOf(text),
+            path: listOf(objectOf({ mediaType: text, digest, sizeBytes: whole })),
+          }),
+        ),
+      ),
+    }),
+  ),
   layers: listOf(
     objectOf({ chainId: digest, diffId: digest, parent: optional(digest), cacheId: text, sizeBytes: whole }),
   ),
+  blobs: optional(listOf(objectOf({ digest, sizeBytes: whole }))),
   metadata: recordOf(digest),
   bases: optional(listOf(objectOf({ label: text, manifest: digest, layers: listOf(digest) }))),
 });

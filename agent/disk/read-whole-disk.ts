@@ -4,6 +4,7 @@ import { isCacheId } from '../docker/layer-folders.ts';
 import { messageOf } from '../system/errors.ts';
 import { plural } from '../text/plural.ts';
 import type { FilesystemReader } from './filesystem-reader.ts';
+import { readImageTargets, type ImageTarget } from './image-targets.ts';
 import { MAX_READ_AHEAD_BYTES } from './limits.ts';
 import { parseReadAhead, READ_AHEAD_NAME, type ReadAheadList } from './read-ahead-list.ts';
 import { isLayerSize, readDisk, readRecord, type DiskContent } from './read-disk.ts';
@@ -19,6 +20,8 @@ export interface WholeDisk {
   /** All recorded layers, even if no image of the disk stands on them. */
   readonly layers: readonly RecordedLayer[];
   readonly readAhead: ReadAheadList | undefined;
+  /** What the images are in containerd's store. */
+  readonly targets: readonly ImageTarget[];
   readonly problems: readonly string[];
 }
 
@@ -35,11 +38,13 @@ export function readWholeDisk(files: FilesystemReader): WholeDisk {
   const problems = faultsOf(content);
   const layers = recordedLayers(files, needed, problems);
   problems.push(...missingLayers(content, layers));
-  return { content, layers, readAhead: readAheadOf(files, problems), problems };
+  const { targets, findings } = readImageTargets(content, files);
+  problems.push(...faultsOf({ findings }));
+  return { content, layers, targets, readAhead: readAheadOf(files, problems), problems };
 }
 
 /** What the agent would leave out of a disk that was read without a label, in words. */
-export function faultsOf({ findings }: DiskContent): string[] {
+export function faultsOf({ findings }: Pick<DiskContent, 'findings'>): string[] {
   return findings.map(({ message }) => message.replace(/^disk : /, ''));
 }
 

@@ -85,7 +85,7 @@ describe('build and inspect', () => {
     const facts = await Promise.all(
       ['ext4', 'erofs'].map(async (filesystem) => {
         const disk = at(`tree.${filesystem}`);
-        await build(at('saved.tar'), '-o', disk, '--format', 'raw', '--filesystem', filesystem);
+        await build(at('saved.tar'), '-o', disk, '--format', 'raw', '--filesystem', filesystem, '--blobs', 'tar');
         mkdirSync(`${disk}-mounted`);
         await execa('mount', [
           '-t',

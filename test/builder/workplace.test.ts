@@ -291,6 +291,7 @@ describe('build and its output', () => {
       layers: 2,
       bases: [],
       readAhead: null,
+      blobs: { mode: 'keep', count: 0, bytes: 0, addedBytes: 0, leftOut: 2, smallBlocks: false },
     });
     assert.equal(told['bytes'], statSync(at('many.raw')).size);
   });

@@ -57,7 +57,7 @@ describe('the command line', { concurrency: 2 }, () => {
   it("tells its version and the format's", async () => {
     assert.deepEqual(await run('--version'), {
       status: 0,
-      stdout: `docker-preloader ${VERSION} (disk format 1.0)\n`,
+      stdout: `docker-preloader ${VERSION} (disk format 1.1)\n`,
       stderr: '',
     });
   });

@@ -7,6 +7,8 @@ export interface Archive {
   sizeOf(entry: string): number;
   /** A small file's bytes. @throws PreloaderError if it does not exist or is larger than `limitBytes` */
   read(entry: string, limitBytes: number): Promise<Buffer>;
+  /** The first bytes of a file, at most `length`. @throws PreloaderError if it does not exist */
+  startOf(entry: string, length: number): Buffer;
   /** A file's bytes as a stream. @throws PreloaderError if it does not exist */
   stream(entry: string): AsyncIterable<Uint8Array>;
   /** Whether anything was read from the file with this identity (see `identityOf`). */

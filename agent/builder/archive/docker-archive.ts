@@ -9,7 +9,9 @@ import type { Archive } from './archive.ts';
 import { checkTimes } from './config-times.ts';
 import { archiveError, noImages } from './archive-error.ts';
 import { familiarReference } from './image-name.ts';
-import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
+import type { ArchiveContent, InputImage } from './input-image.ts';
+import { layerSource } from './layer-source.ts';
+import type { ArchiveManifests } from './oci-layout.ts';
 import { printable } from '../../text/printable.ts';
 import { parentsOf, type ParentLink } from './parent-link.ts';
 import { describePlatform, platformOfConfig, rankOf, type Platform, type PlatformChoice } from './platform.ts';
@@ -28,12 +30,12 @@ const manifestSchema = z.array(
 
 /**
  * The images of a `docker save` archive, as its manifest.json lists them (moby, image/tarexport/load.go).
- * @param manifestsOf the registry's manifests of an image, by its configuration's digest, if the archive has them
+ * @param manifestsOf the manifests of an image, by its configuration's digest, if the archive has them
  */
 export async function readDockerArchive(
   archive: Archive,
   choice: PlatformChoice,
-  manifestsOf: (imageId: string) => readonly RegistryManifest[],
+  manifestsOf: (imageId: string) => ArchiveManifests | undefined,
 ): Promise<ArchiveContent> {
   const images: InputImage[] = [];
   const links: ParentLink[] = [];
@@ -57,15 +59,17 @@ export async function readDockerArchive(
       );
       continue;
     }
+    const manifests = manifestsOf(parsed.id);
     images.push({
       ...parsed,
       archive,
       config,
-      sources: entries.map((entry) => ({ archive, entry, blobDigest: digestIn(entry) })),
+      sources: await Promise.all(entries.map((entry) => layerSource(archive, entry, digestIn(entry)))),
       references,
       bareTags: [],
       writtenNames: tags ?? [],
-      manifests: manifestsOf(parsed.id),
+      manifests: manifests?.isRegistrys === true ? manifests.path : [],
+      path: manifests?.path ?? [],
       parent: undefined,
     });
     links.push({ id: parsed.id, config, parent: parent ?? undefined });

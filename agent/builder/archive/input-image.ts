@@ -1,5 +1,6 @@
 import type { ImageID } from '../../docker/ids.ts';
 import type { ImageConfig } from '../../docker/image-config.ts';
+import type { Compression } from '../../streams/decompress.ts';
 import type { Archive } from './archive.ts';
 
 /** Where a layer's tar, compressed or not, is found. */
@@ -8,6 +9,16 @@ export interface LayerSource {
   readonly entry: string;
   /** sha256 of the bytes as they are stored, if the archive gives it. */
   readonly blobDigest: string | undefined;
+  /** How it is stored; undefined if the archive does not have it, because it is on a base disk. */
+  readonly stored: StoredForm | undefined;
+}
+
+/** How a layer is stored in an archive. */
+export interface StoredForm {
+  readonly compression: Compression;
+  /** If it is compressed as registries have layers: sha256 of the bytes as they are stored. */
+  readonly digest: string | undefined;
+  readonly sizeBytes: number;
 }
 
 /** An image as it is in an archive. */
@@ -24,12 +35,15 @@ export interface InputImage extends ImageConfig {
   readonly writtenNames: readonly string[];
   /** The manifest and the indexes that lead to it, if they are those by which a registry has the image. */
   readonly manifests: readonly RegistryManifest[];
+  /** The same, also if only the archive has the image by them: the outermost index first, the manifest last. */
+  readonly path: readonly RegistryManifest[];
   /** The image that it was built from by one step, if the archive has that image as well. */
   readonly parent: ImageID | undefined;
 }
 
 /** A manifest or index, with its bytes exactly as the registry has them. */
 export interface RegistryManifest {
+  readonly mediaType: string;
   readonly digest: string;
   readonly bytes: Buffer;
 }

@@ -1,4 +1,4 @@
-import { closeSync, constants, createReadStream, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, createReadStream, fstatSync, openSync, readSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import type { Archive } from './archive.ts';
 import { archiveError } from './archive-error.ts';
@@ -56,6 +56,17 @@ export class MemberArchive implements Archive {
     return Buffer.concat(pieces);
   }
 
+  startOf(entry: string, length: number): Buffer {
+    const { path, offset, sizeBytes, identity } = this.#member(entry);
+    const fd = this.#openSame(entry, path, identity);
+    try {
+      const buffer = Buffer.alloc(Math.min(length, sizeBytes));
+      return buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, offset));
+    } finally {
+      closeSync(fd);
+    }
+  }
+
   stream(entry: string): AsyncIterable<Uint8Array> {
     const { path, offset, sizeBytes, identity } = this.#member(entry);
     if (sizeBytes === 0) return Readable.from([]);
@@ -83,18 +94,23 @@ export class MemberArchive implements Archive {
   }
 
   /**
-   * Reads the file that was listed, and nothing that has since taken its place or that of a folder on the way to it.
+   * Opens the file that was listed, and nothing that has since taken its place or that of a folder on the way to it.
    */
-  async *#streamSame(entry: string, path: string, identity: string, range: object): AsyncGenerator<Uint8Array> {
+  #openSame(entry: string, path: string, identity: string | undefined): number {
+    if (identity === undefined) return openSync(path, 'r');
     const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    if (identityOf(fstatSync(fd)) === identity) return fd;
+    closeSync(fd);
+    throw archiveError(
+      this.name,
+      `entry '${printable(entry)}': expected the file that was listed, found another: ` +
+        'do not change the folder during a build',
+    );
+  }
+
+  async *#streamSame(entry: string, path: string, identity: string, range: object): AsyncGenerator<Uint8Array> {
+    const fd = this.#openSame(entry, path, identity);
     try {
-      if (identityOf(fstatSync(fd)) !== identity) {
-        throw archiveError(
-          this.name,
-          `entry '${printable(entry)}': expected the file that was listed, found another: ` +
-            'do not change the folder during a build',
-        );
-      }
       yield* createReadStream(path, { ...range, fd, autoClose: false }) as AsyncIterable<Uint8Array>;
     } finally {
       closeSync(fd);

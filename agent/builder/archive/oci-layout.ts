@@ -20,6 +20,7 @@ import {
   type Descriptor,
   type Manifest,
 } from './oci-index.ts';
+import { layerSource } from './layer-source.ts';
 import { describePlatform, rankOf, type Platform, type PlatformChoice } from './platform.ts';
 
 const CONFIG = /^application\/vnd\.(?:oci\.image\.config\.v1|docker\.container\.image\.v1)\+json$/;
@@ -75,11 +76,14 @@ async function readImage(archive: Archive, name: string, { manifest, blobs }: Fo
     ...parsed,
     archive,
     config,
-    sources: manifest.layers.map((layer) => ({ archive, entry: blobEntry(layer.digest), blobDigest: layer.digest })),
+    sources: await Promise.all(
+      manifest.layers.map((layer) => layerSource(archive, blobEntry(layer.digest), layer.digest)),
+    ),
     references: referencesIn(name),
     bareTags: isTag(name) ? [name] : [],
     writtenNames: name === '' ? [] : [name],
     manifests: blobs,
+    path: blobs,
     parent: undefined,
   };
 }
@@ -144,7 +148,7 @@ async function resolve(
   depth: number,
 ): Promise<Found> {
   const { bytes, manifest, index } = await readNode(archive, descriptor);
-  const blob = { digest: descriptor.digest, bytes };
+  const blob = { mediaType: descriptor.mediaType ?? '', digest: descriptor.digest, bytes };
   if (manifest !== undefined) return { manifest, blobs: [blob] };
   const entry = blobEntry(descriptor.digest);
   if (depth === MAX_DEPTH) {
@@ -157,29 +161,38 @@ async function resolve(
   return { ...found, blobs: [blob, ...found.blobs] };
 }
 
+/** The manifests that an archive has of an image. */
+export interface ArchiveManifests {
+  readonly path: readonly RegistryManifest[];
+  /** Whether a registry has the image by them. */
+  readonly isRegistrys: boolean;
+}
+
 /**
- * The registry's manifests in an archive of docker 25 or later, by image. They are the ones whose layers are compressed
+ * The manifests in an archive of docker 25 or later, by image. The registry's are the ones whose layers are compressed
  * blobs; the manifests that docker makes up for images without one name uncompressed layers.
  */
-export async function registryManifests(archive: Archive): Promise<(imageId: string) => readonly RegistryManifest[]> {
-  const found = new Map<string, readonly RegistryManifest[]>();
+export async function archiveManifests(archive: Archive): Promise<(imageId: string) => ArchiveManifests | undefined> {
+  const found = new Map<string, ArchiveManifests>();
   const seen = new Set<string>();
   const visit = async (descriptor: Descriptor, above: readonly RegistryManifest[]): Promise<void> => {
     if (seen.has(descriptor.digest) || above.length > MAX_DEPTH) return;
     seen.add(descriptor.digest);
     const node = await unlessLacking(readNode(archive, descriptor));
     if (node === undefined) return;
-    const blobs = [...above, { digest: descriptor.digest, bytes: node.bytes }];
+    const { digest, mediaType = '' } = descriptor;
+    const path = [...above, { mediaType, digest, bytes: node.bytes }];
     const { manifest, index = [] } = node;
-    if (manifest?.layers.some(({ mediaType }) => /(?:gzip|zstd)$/.test(mediaType ?? '')) === true) {
-      found.set(manifest.config.digest, blobs);
+    if (manifest !== undefined) {
+      const isRegistrys = manifest.layers.some((layer) => /(?:gzip|zstd)$/.test(layer.mediaType ?? ''));
+      if (isRegistrys || !found.has(manifest.config.digest)) found.set(manifest.config.digest, { path, isRegistrys });
     }
-    for (const one of index) await visit(one, blobs);
+    for (const one of index) await visit(one, path);
   };
   if (archive.has(OCI_INDEX)) {
     for (const one of (await unlessLacking(readLayoutIndex(archive))) ?? []) await visit(one, []);
   }
-  return (imageId) => found.get(imageId) ?? [];
+  return (imageId) => found.get(imageId);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { closeSync, constants, fsyncSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, fsyncSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import type { ContentStore } from '../layer/unpack-layer.ts';
 
 export const BLOCK_BYTES = 4096;
@@ -23,13 +23,22 @@ export class BlockWriter implements ContentStore {
   #used = 0;
   readonly #format: 'raw' | 'qcow2';
   readonly #maxBytes: number;
+  /** Contents begin at multiples of it. */
+  readonly blockBytes: number;
 
   /**
    * @param path of a file that does not exist yet; if undefined, everything is done except the writing
    * @param maxBytes the largest size that the filesystem on it can have
+   * @param blockBytes the filesystem's block size, a power of 2
    */
-  constructor(path: string | undefined, format: 'raw' | 'qcow2', maxBytes = Number.MAX_SAFE_INTEGER) {
+  constructor(
+    path: string | undefined,
+    format: 'raw' | 'qcow2',
+    maxBytes = Number.MAX_SAFE_INTEGER,
+    blockBytes = BLOCK_BYTES,
+  ) {
     this.#maxBytes = maxBytes;
+    this.blockBytes = blockBytes;
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
     this.#fd = path === undefined ? undefined : openSync(path, flags, 0o644);
     this.#format = format;
@@ -43,7 +52,7 @@ export class BlockWriter implements ContentStore {
 
   begin(): number {
     this.end();
-    return this.position / BLOCK_BYTES;
+    return this.position / this.blockBytes;
   }
 
   append(bytes: Buffer): void {
@@ -74,7 +83,7 @@ export class BlockWriter implements ContentStore {
   }
 
   end(): void {
-    this.appendZeros(-this.position & (BLOCK_BYTES - 1));
+    this.appendZeros(-this.position & (this.blockBytes - 1));
   }
 
   #makeRoom(bytes: number): void {
@@ -97,6 +106,22 @@ export class BlockWriter implements ContentStore {
         this.#mark(cluster);
       }
       done += part.length;
+    }
+  }
+
+  /**
+   * Bytes that were written before. In a dry run they are zeros, since nothing is kept.
+   * @param length in bytes, all of them before `position`
+   */
+  *readBack(offset: number, length: number): Generator<Buffer> {
+    this.#flush();
+    for (let done = 0; done < length;) {
+      const piece = Buffer.alloc(Math.min(BUFFER_BYTES, length - done));
+      // Clusters of zeros at the end are not in the file.
+      for (let read = 0, count = 1; this.#fd !== undefined && read < piece.length && count > 0; read += count)
+        count = readSync(this.#fd, piece, read, piece.length - read, this.#base + offset + done + read);
+      yield piece;
+      done += piece.length;
     }
   }
 

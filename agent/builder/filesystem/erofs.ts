@@ -26,6 +26,8 @@ const MAGIC = 0xe0f5e1e2;
 const ROOT_INO = 2;
 /** The start of the area, up to the end of the root's inode and the reserved one. */
 const HEAD_BYTES = ROOT_INO * SLOT_BYTES + 2 * INODE_BYTES;
+/** The smallest block of erofs, in whose multiples tars have their files. */
+const SMALL_BLOCK_BYTES = 512;
 const FLAT_PLAIN = 0;
 const FLAT_INLINE = 2;
 const fileTypes = { file: 1, folder: 2, character: 3, block: 4, fifo: 5, symlink: 7 } as const;
@@ -36,8 +38,20 @@ const fileTypes = { file: 1, folder: 2, character: 3, block: 4, fifo: 5, symlink
  * Extended inodes keep times to the nanosecond. Linux 5.4 and later mount it.
  */
 export const erofs: Filesystem = {
+  blockBytes: BLOCK_BYTES,
   maxBytes: (2 ** 32 - 1) * BLOCK_BYTES,
   open: (disk, spool) => new ErofsWriter(disk, spool),
+};
+
+/**
+ * The same with blocks as small as those of a tar, so that the files of a tar can be files of the filesystem where they
+ * lie. Linux 6.4 and later mount it (fs/erofs/super.c, erofs_read_superblock; d3c4bdcc756e), on devices whose sectors
+ * are not larger.
+ */
+export const erofsOfSmallBlocks: Filesystem = {
+  ...erofs,
+  blockBytes: SMALL_BLOCK_BYTES,
+  maxBytes: (2 ** 32 - 1) * SMALL_BLOCK_BYTES,
 };
 
 class ErofsWriter implements FilesystemWriter {
@@ -76,12 +90,13 @@ class ErofsWriter implements FilesystemWriter {
     const area = disk.begin();
     disk.append(this.#head);
     for (const piece of this.#spool.pieces()) disk.append(piece);
-    disk.end();
+    // A disk is a whole number of pages long, whatever its blocks.
+    disk.appendZeros(-disk.position & (BLOCK_BYTES - 1));
     const needed = disk.position;
     if (options.sizeBytes !== undefined && options.sizeBytes < needed)
       throw new Error(`--size: expected a size of at least ${needed} bytes, found ${options.sizeBytes}`);
     const sizeBytes = options.sizeBytes ?? needed;
-    disk.writeAt(1024, superblock(area, this.#inodes, sizeBytes, options));
+    disk.writeAt(1024, superblock(area, this.#inodes, sizeBytes, disk.blockBytes, options));
     return sizeBytes;
   }
 
@@ -89,11 +104,12 @@ class ErofsWriter implements FilesystemWriter {
   #place(tree: InodeTree, inode: number, entry: number): void {
     if (tree.ino(inode) !== 0) return;
     withPath(tree, entry, () => {
-      const { xattrs, tail } = sizes(tree, inode);
+      const { blockBytes } = this.#disk;
+      const { xattrs, tail } = sizes(tree, inode, blockBytes);
       let at = roundUp(this.#placed, SLOT_BYTES);
-      if (!fits(at, xattrs, tail)) at = roundUp(at, BLOCK_BYTES);
+      if (!fits(at, xattrs, tail, blockBytes)) at = roundUp(at, blockBytes);
       tree.setIno(inode, at / SLOT_BYTES);
-      this.#placed = at + INODE_BYTES + xattrs + inlineBytes(at, xattrs, tail);
+      this.#placed = at + INODE_BYTES + xattrs + inlineBytes(at, xattrs, tail, blockBytes);
     });
   }
 
@@ -105,15 +121,16 @@ class ErofsWriter implements FilesystemWriter {
     if (!inHead && at < end) return;
     withPath(tree, entry, () => {
       const xattrs = encodeXattrs(tree.inode(inode));
-      const content = contentOf(tree, inode, parent);
+      const { blockBytes } = this.#disk;
+      const content = contentOf(tree, inode, parent, blockBytes);
       // The inodes in the head have no room behind them.
       if (inHead && xattrs.length > 0) throw new Error('expected no xattrs');
-      const inline = inHead ? 0 : inlineBytes(at, xattrs.length, content.length % BLOCK_BYTES);
+      const inline = inHead ? 0 : inlineBytes(at, xattrs.length, content.length % blockBytes, blockBytes);
       const full = content.subarray(0, content.length - inline);
       const start = full.length === 0 ? 0 : this.#disk.begin();
       this.#disk.append(full);
       this.#disk.end();
-      const bytes = inodeOf(tree, inode, { start, inline, xattrBytes: xattrs.length });
+      const bytes = inodeOf(tree, inode, { start, inline, xattrBytes: xattrs.length, blockBytes });
       this.#inodes += 1;
       if (inHead) {
         bytes.copy(this.#head, at);
@@ -134,26 +151,26 @@ function withPath(tree: InodeTree, entry: number, action: () => void): void {
 }
 
 /** How many bytes an inode's xattrs take, and the content that may follow it. */
-function sizes(tree: InodeTree, inode: number): { readonly xattrs: number; readonly tail: number } {
+function sizes(tree: InodeTree, inode: number, blockBytes: number): { readonly xattrs: number; readonly tail: number } {
   const kind = tree.kind(inode);
-  const size = kind === 'folder' ? folderSize(tree, inode) : kind === 'symlink' ? tree.size(inode) : 0;
-  return { xattrs: encodeXattrs(tree.inode(inode)).length, tail: size % BLOCK_BYTES };
+  const size = kind === 'folder' ? folderSize(tree, inode, blockBytes) : kind === 'symlink' ? tree.size(inode) : 0;
+  return { xattrs: encodeXattrs(tree.inode(inode)).length, tail: size % blockBytes };
 }
 
 /** Neither an inode nor the content that follows it may cross the end of a block. An inode's list of xattrs may. */
-function fits(at: number, xattrs: number, tail: number): boolean {
+function fits(at: number, xattrs: number, tail: number, blockBytes: number): boolean {
   const head = INODE_BYTES + (xattrs > 0 ? XATTR_HEADER_BYTES : 0);
-  return (at % BLOCK_BYTES) + head <= BLOCK_BYTES && ((at + INODE_BYTES + xattrs) % BLOCK_BYTES) + tail <= BLOCK_BYTES;
+  return (at % blockBytes) + head <= blockBytes && ((at + INODE_BYTES + xattrs) % blockBytes) + tail <= blockBytes;
 }
 
-function inlineBytes(at: number, xattrs: number, tail: number): number {
-  return fits(at, xattrs, tail) ? tail : 0;
+function inlineBytes(at: number, xattrs: number, tail: number, blockBytes: number): number {
+  return fits(at, xattrs, tail, blockBytes) ? tail : 0;
 }
 
 /** The content that is written with the inode: a folder's entries or a symlink's target. */
-function contentOf(tree: InodeTree, inode: number, parent: number): Buffer {
+function contentOf(tree: InodeTree, inode: number, parent: number, blockBytes: number): Buffer {
   const kind = tree.kind(inode);
-  if (kind === 'folder') return folderContent(tree, inode, parent);
+  if (kind === 'folder') return folderContent(tree, inode, parent, blockBytes);
   return kind === 'symlink' ? tree.target(inode) : Buffer.alloc(0);
 }
 
@@ -163,13 +180,15 @@ interface Stored {
   /** How many bytes of it follow the inode. */
   readonly inline: number;
   readonly xattrBytes: number;
+  /** Of the filesystem. */
+  readonly blockBytes: number;
 }
 
 /** struct erofs_inode_extended */
-function inodeOf(tree: InodeTree, inode: number, { start, inline, xattrBytes }: Stored): Buffer {
+function inodeOf(tree: InodeTree, inode: number, { start, inline, xattrBytes, blockBytes }: Stored): Buffer {
   const bytes = Buffer.alloc(INODE_BYTES);
   const node = tree.inode(inode);
-  const size = node.kind === 'folder' ? folderSize(tree, inode) : tree.size(inode);
+  const size = node.kind === 'folder' ? folderSize(tree, inode, blockBytes) : tree.size(inode);
   bytes.writeUInt16LE(1 | ((inline > 0 ? FLAT_INLINE : FLAT_PLAIN) << 1), 0);
   bytes.writeUInt16LE(xattrBytes === 0 ? 0 : (xattrBytes - XATTR_HEADER_BYTES) / 4 + 1, 2);
   bytes.writeUInt16LE(typeBits[node.kind] | node.mode, 4);
@@ -218,7 +237,7 @@ const DOT = -1;
 const DOT_DOT = -2;
 
 /** A folder's entries, divided into blocks. They are sorted by name throughout, including the two dots. */
-function folderBlocks(tree: InodeTree, folder: number): number[][] {
+function folderBlocks(tree: InodeTree, folder: number, blockBytes: number): number[][] {
   const entries = tree.children(folder);
   for (const [dots, name] of [
     [DOT, '.'],
@@ -232,7 +251,7 @@ function folderBlocks(tree: InodeTree, folder: number): number[][] {
   let used = 0;
   for (const entry of entries) {
     const length = DIRENT_BYTES + nameLength(tree, entry);
-    if (used + length > BLOCK_BYTES) {
+    if (used + length > blockBytes) {
       blocks.push(block);
       block = [];
       used = 0;
@@ -247,18 +266,18 @@ function nameLength(tree: InodeTree, entry: number): number {
   return entry === DOT ? 1 : entry === DOT_DOT ? 2 : tree.nameLength(entry);
 }
 
-function folderSize(tree: InodeTree, folder: number): number {
-  const blocks = folderBlocks(tree, folder);
+function folderSize(tree: InodeTree, folder: number, blockBytes: number): number {
+  const blocks = folderBlocks(tree, folder, blockBytes);
   const last = blocks.at(-1) ?? [];
   return (
-    (blocks.length - 1) * BLOCK_BYTES + last.reduce((sum, entry) => sum + DIRENT_BYTES + nameLength(tree, entry), 0)
+    (blocks.length - 1) * blockBytes + last.reduce((sum, entry) => sum + DIRENT_BYTES + nameLength(tree, entry), 0)
   );
 }
 
-function folderContent(tree: InodeTree, folder: number, parent: number): Buffer {
-  const content = Buffer.alloc(folderSize(tree, folder));
-  folderBlocks(tree, folder).forEach((entries, index) => {
-    const block = content.subarray(index * BLOCK_BYTES);
+function folderContent(tree: InodeTree, folder: number, parent: number, blockBytes: number): Buffer {
+  const content = Buffer.alloc(folderSize(tree, folder, blockBytes));
+  folderBlocks(tree, folder, blockBytes).forEach((entries, index) => {
+    const block = content.subarray(index * blockBytes);
     let nameOffset = entries.length * DIRENT_BYTES;
     entries.forEach((entry, number) => {
       const inode = entry > 0 ? tree.inodeOf(entry) : folder;
@@ -274,15 +293,21 @@ function folderContent(tree: InodeTree, folder: number, parent: number): Buffer 
 }
 
 /** struct erofs_super_block, without a checksum, which is optional (a compatible feature). */
-function superblock(area: number, inodes: number, sizeBytes: number, options: FilesystemOptions): Buffer {
+function superblock(
+  area: number,
+  inodes: number,
+  sizeBytes: number,
+  blockBytes: number,
+  options: FilesystemOptions,
+): Buffer {
   const COMPAT_MTIME = 2;
   const block = Buffer.alloc(128);
   block.writeUInt32LE(MAGIC, 0);
   block.writeUInt32LE(COMPAT_MTIME, 8);
-  block.writeUInt8(12, 12);
+  block.writeUInt8(Math.log2(blockBytes), 12);
   block.writeUInt16LE(ROOT_INO, 14);
   block.writeBigUInt64LE(BigInt(inodes), 16);
-  block.writeUInt32LE(sizeBytes / BLOCK_BYTES, 36);
+  block.writeUInt32LE(sizeBytes / blockBytes, 36);
   block.writeUInt32LE(area, 40);
   options.uuid.copy(block, 48);
   block.write(options.label, 64, 16, 'latin1');

@@ -41,7 +41,11 @@ const EXTENTS_PER_BLOCK = 340;
  * to the nanosecond, and the same content gives the same bytes. There is no journal, no checksum and no backup
  * superblock (sparse_super2), because the disk is never written to. Every feature is older than Linux 3.16.
  */
-export const ext4: Filesystem = { maxBytes: MAX_BYTES, open: (disk, spool) => new Ext4Writer(disk, spool) };
+export const ext4: Filesystem = {
+  blockBytes: BLOCK_BYTES,
+  maxBytes: MAX_BYTES,
+  open: (disk, spool) => new Ext4Writer(disk, spool),
+};
 
 class Ext4Writer implements FilesystemWriter {
   readonly reserved = FIRST_FREE_INO;

@@ -37,6 +37,8 @@ export interface FilesystemWriter {
 }
 
 export interface Filesystem {
+  /** Its block size, in bytes. */
+  readonly blockBytes: number;
   /** The largest size that it can have. */
   readonly maxBytes: number;
   /**

@@ -2,11 +2,13 @@ import { messageOf } from '../../system/errors.ts';
 import { plural } from '../../text/plural.ts';
 import type { ByteReader } from '../../streams/byte-reader.ts';
 import { Crc64 } from '../tar/crc64.ts';
-import { layerSize, LayerTree } from './layer-tree.ts';
+import { layerSize, LayerTree, type Content } from './layer-tree.ts';
 import { printable } from '../../text/printable.ts';
 import type { Spool } from '../../streams/spool.ts';
 import { TarReader, type TarEntry } from '../tar/tar-reader.ts';
+import type { Fragment } from '../tar/sparse.ts';
 import { TarSplitWriter } from '../tar/tar-split.ts';
+import { roundUp } from '../filesystem/block-writer.ts';
 import type { InodeTree } from '../inodes/inode-tree.ts';
 
 /** Where the contents of files go. They are appended one after the other, each from the start of a block. */
@@ -17,6 +19,16 @@ export interface ContentStore {
   appendZeros(count: number): void;
   /** Fills up the last block. */
   end(): void;
+  /** Bytes that were appended before, from an offset of the disk on. */
+  readBack(offset: number, length: number): Iterable<Buffer>;
+}
+
+/** A layer's tar that is on the disk as a whole, or is being put there while it is read. */
+export interface TarOnDisk {
+  /** The first byte, at the start of a block. */
+  readonly offset: number;
+  /** The disk's, which is also that of tars: files that begin at multiples of it are taken from there. */
+  readonly blockBytes: number;
 }
 
 export interface UnpackedLayer {
@@ -25,19 +37,49 @@ export interface UnpackedLayer {
   /** `tar-split.json.gz`. */
   readonly tarSplit: Spool;
   readonly sizeBytes: number;
+  /** How many bytes of the tar on the disk are also files of the layer, in whole blocks. */
+  readonly sharedBytes: number;
+}
+
+/** A part of a file, and where it lies in the layer's tar. */
+interface TarPart {
+  readonly offset: number;
+  readonly tarOffset: number;
+  readonly length: number;
+}
+
+/** A file that cannot be taken from the tar on the disk, because it has holes there or something behind its end. */
+interface CopiedFile {
+  readonly inode: number;
+  readonly size: number;
+  readonly parts: readonly TarPart[];
 }
 
 /**
  * Unpacks a layer's tar as dockerd would, into a tree whose contents are in `store`, and makes the tar-split from which
  * the same tar can be assembled again.
  * @param tarSplit is emptied first
+ * @param onDisk where the tar itself is on the disk, if it is: then its files are not appended to `store` once more
  * @throws Error naming the entry
  */
-export async function unpackLayer(source: ByteReader, store: ContentStore, tarSplit: Spool): Promise<UnpackedLayer> {
+export async function unpackLayer(
+  source: ByteReader,
+  store: ContentStore,
+  tarSplit: Spool,
+  onDisk?: TarOnDisk,
+): Promise<UnpackedLayer> {
   const layer = new LayerTree();
   tarSplit.clear();
   const split = new TarSplitWriter(tarSplit);
-  const tar = new TarReader(source, (bytes) => split.raw(bytes));
+  const copied: CopiedFile[] = [];
+  let sharedBytes = 0;
+  let last: CopiedFile | undefined;
+  const tar = new TarReader(source, (bytes) => {
+    // What follows a file is its padding. Mapped into memory, a file must end with zeros.
+    if (last !== undefined && bytes.some((byte) => byte !== 0)) copied.push(last);
+    last = undefined;
+    split.raw(bytes);
+  });
   let entry: TarEntry | undefined;
   let inside = false;
   try {
@@ -49,9 +91,25 @@ export async function unpackLayer(source: ByteReader, store: ContentStore, tarSp
       inside = true;
       const content = layer.add(entry);
       if (content === undefined) await keepRaw(tar, split);
+      else if (entry.fragments !== undefined && onDisk !== undefined)
+        copied.push(await passSparse(tar, split, source, entry, content));
       else if (entry.fragments !== undefined)
         layer.tree.setBlock(content.inode, await unpackSparse(tar, split, store, entry, content.path));
-      else if (entry.size > 0) {
+      else if (entry.size > 0 && onDisk !== undefined) {
+        const { size } = entry;
+        const { inode } = content;
+        const tarOffset = source.position;
+        const crc = new Crc64();
+        for (let piece = await tar.payload(); piece !== undefined; piece = await tar.payload()) crc.update(piece);
+        split.file(content.path, size, crc.digest());
+        const copy = { inode, size, parts: [{ offset: 0, tarOffset, length: size }] };
+        if (tarOffset % onDisk.blockBytes !== 0) copied.push(copy);
+        else {
+          layer.tree.setBlock(inode, (onDisk.offset + tarOffset) / onDisk.blockBytes);
+          sharedBytes += roundUp(size, onDisk.blockBytes);
+          if (size % onDisk.blockBytes !== 0) last = copy;
+        }
+      } else if (entry.size > 0) {
         const crc = new Crc64();
         layer.tree.setBlock(content.inode, store.begin());
         for (let piece = await tar.payload(); piece !== undefined; piece = await tar.payload()) {
@@ -72,7 +130,23 @@ export async function unpackLayer(source: ByteReader, store: ContentStore, tarSp
         });
   }
   await split.finish();
-  return { tree: layer.tree, tarSplit, sizeBytes: layerSize(layer.tree) };
+  if (onDisk !== undefined) for (const file of copied) layer.tree.setBlock(file.inode, copyFile(file, store, onDisk));
+  return { tree: layer.tree, tarSplit, sizeBytes: layerSize(layer.tree), sharedBytes };
+}
+
+/** Copies a file out of the tar on the disk. @returns its first block */
+function copyFile({ size, parts }: CopiedFile, store: ContentStore, onDisk: TarOnDisk): number {
+  if (size === 0) return 0;
+  const block = store.begin();
+  let position = 0;
+  for (const { offset, tarOffset, length } of parts) {
+    store.appendZeros(offset - position);
+    for (const piece of store.readBack(onDisk.offset + tarOffset, length)) store.append(piece);
+    position = offset + length;
+  }
+  store.appendZeros(size - position);
+  store.end();
+  return block;
 }
 
 async function keepRaw(tar: TarReader, split: TarSplitWriter): Promise<void> {
@@ -94,12 +168,58 @@ async function unpackSparse(
   path: string,
 ): Promise<number> {
   const fragments = entry.fragments ?? [];
-  const crc = new Crc64();
   const block = entry.size === 0 ? 0 : store.begin();
   let position = 0;
+  const crc = await readFragments(
+    tar,
+    fragments,
+    ({ offset, length }) => {
+      store.appendZeros(offset - position);
+      position = offset + length;
+    },
+    (bytes) => store.append(bytes),
+  );
+  store.appendZeros(entry.size - position);
+  store.end();
+  split.file(path, entry.size, crc.digest(), fragments);
+  return block;
+}
+
+/** The same for a tar on the disk, from which the file is copied once the tar is whole. */
+async function passSparse(
+  tar: TarReader,
+  split: TarSplitWriter,
+  source: ByteReader,
+  entry: TarEntry,
+  { inode, path }: Content,
+): Promise<CopiedFile> {
+  const fragments = entry.fragments ?? [];
+  const parts: TarPart[] = [];
+  let tarOffset = source.position;
+  const crc = await readFragments(
+    tar,
+    fragments,
+    ({ offset, length }) => {
+      parts.push({ offset, tarOffset, length });
+      tarOffset += length;
+    },
+    () => undefined,
+  );
+  split.file(path, entry.size, crc.digest(), fragments);
+  return { inode, size: entry.size, parts };
+}
+
+/** Reads the payload of a sparse file, fragment by fragment. @returns the CRC of all of it */
+async function readFragments(
+  tar: TarReader,
+  fragments: readonly Fragment[],
+  onFragment: (fragment: Fragment) => void,
+  onBytes: (bytes: Buffer) => void,
+): Promise<Crc64> {
+  const crc = new Crc64();
   let rest: Buffer = Buffer.alloc(0);
   for (const fragment of fragments) {
-    store.appendZeros(fragment.offset - position);
+    onFragment(fragment);
     for (let missing = fragment.length; missing > 0;) {
       if (rest.length === 0) {
         const piece = await tar.payload();
@@ -109,14 +229,10 @@ async function unpackSparse(
       }
       const part = rest.subarray(0, missing);
       crc.update(part);
-      store.append(part);
+      onBytes(part);
       rest = rest.subarray(part.length);
       missing -= part.length;
     }
-    position = fragment.offset + fragment.length;
   }
-  store.appendZeros(entry.size - position);
-  store.end();
-  split.file(path, entry.size, crc.digest(), fragments);
-  return block;
+  return crc;
 }

@@ -7,12 +7,24 @@ import { compressionOf, decompress, MAGIC_BYTES } from '../../streams/decompress
 import { archiveError } from '../archive/archive-error.ts';
 import { printable } from '../../text/printable.ts';
 import type { Spool } from '../../streams/spool.ts';
-import { unpackLayer, type ContentStore, type UnpackedLayer } from './unpack-layer.ts';
+import { unpackLayer, type ContentStore, type TarOnDisk, type UnpackedLayer } from './unpack-layer.ts';
+
+interface TarSharing {
+  readonly onDisk?: TarOnDisk;
+  readonly onTar?: (bytes: Uint8Array) => void;
+}
+
+interface VerifiedLayer extends UnpackedLayer {
+  /** The size of the layer's tar. */
+  readonly tarBytes: number;
+}
 
 /**
  * Unpacks a layer of an archive into `store` and checks it against its digests.
  * @param tarSplit gets the layer's tar-split
  * @param onRead is called with the number of bytes read from the archive
+ * @param onDisk where the layer's tar is on the disk, if its files are to be taken from there
+ * @param onTar is called with the tar's bytes before the files in them are looked at
  * @throws PreloaderError naming the archive, the entry and what was expected
  */
 export async function unpackVerified(
@@ -20,7 +32,8 @@ export async function unpackVerified(
   store: ContentStore,
   tarSplit: Spool,
   onRead: (bytes: number) => void,
-): Promise<UnpackedLayer> {
+  { onDisk, onTar }: TarSharing = {},
+): Promise<VerifiedLayer> {
   const { archive, entry, blobDigest } = layer.source;
   const fail = (message: string, cause?: unknown): PreloaderError =>
     archiveError(archive.name, `entry '${printable(entry)}': ${message}`, cause);
@@ -40,10 +53,15 @@ export async function unpackVerified(
     if (checkBlob) blobHash.update(bytes);
     onRead(bytes.length);
   });
-  const tar = new ByteReader(hashed(decompress(source, compression), diffHash));
+  const tar = new ByteReader(
+    watched(decompress(source, compression), (bytes) => {
+      diffHash.update(bytes);
+      onTar?.(bytes);
+    }),
+  );
   let unpacked: UnpackedLayer;
   try {
-    unpacked = await unpackLayer(tar, store, tarSplit);
+    unpacked = await unpackLayer(tar, store, tarSplit, onDisk);
     // Bytes after the compressed data belong to the blob as well.
     if (checkBlob)
       for (
@@ -63,7 +81,7 @@ export async function unpackVerified(
     throw fail(`expected a layer with digest ${layer.diffID}, as in the image's configuration, found ${diffID}`);
   const found = `sha256:${blobHash.digest('hex')}`;
   if (checkBlob && found !== blobDigest) throw fail(`expected content with digest ${blobDigest}, found ${found}`);
-  return unpacked;
+  return { ...unpacked, tarBytes: tar.position };
 }
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -79,12 +97,12 @@ async function* checked(
   }
 }
 
-async function* hashed(
+async function* watched(
   source: AsyncIterable<Uint8Array>,
-  hash: ReturnType<typeof createHash>,
+  onPiece: (bytes: Uint8Array) => void,
 ): AsyncGenerator<Uint8Array> {
   for await (const piece of source) {
-    hash.update(piece);
+    onPiece(piece);
     yield piece;
   }
 }

@@ -32,6 +32,10 @@ class MemoryStore implements ContentStore {
   end(): void {
     this.contents.push(Buffer.concat(this.#current));
   }
+
+  readBack(): Iterable<Buffer> {
+    throw new Error('only for a tar that is on the disk as a whole');
+  }
 }
 
 async function* pieces(bytes: Buffer, length: number): AsyncGenerator<Buffer> {

@@ -1,0 +1,51 @@
+import { createHash } from 'node:crypto';
+import { messageOf, PreloaderError } from '../../system/errors.ts';
+import { decompress } from '../../streams/decompress.ts';
+import { printable } from '../../text/printable.ts';
+import { archiveError } from '../archive/archive-error.ts';
+import type { LayerSource } from '../archive/input-image.ts';
+import type { ApartBlob } from './plan-blobs.ts';
+
+/**
+ * Copies a layer of an archive as it is, or its tar, and checks it against its digest.
+ * @param onBytes gets the blob's bytes
+ * @returns how many there are
+ * @throws PreloaderError naming the archive, the entry and what was expected
+ */
+export async function copyBlob(blob: ApartBlob, onBytes: (bytes: Buffer) => void): Promise<number> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const piece of blob.decompress ? tarOf(blob.source) : blob.source.archive.stream(blob.source.entry)) {
+    hash.update(piece);
+    onBytes(Buffer.from(piece.buffer, piece.byteOffset, piece.length));
+    sizeBytes += piece.length;
+  }
+  const found = `sha256:${hash.digest('hex')}`;
+  if (found !== blob.digest) {
+    const { archive, entry } = blob.source;
+    throw archiveError(
+      archive.name,
+      `entry '${printable(entry)}': expected content with digest ${blob.digest}, found ${found}: do not change the archive during a build`,
+    );
+  }
+  return sizeBytes;
+}
+
+/** The size of a layer's tar in bytes, undefined if the archive does not have the layer. @throws PreloaderError */
+export async function tarBytesOf(source: LayerSource): Promise<number | undefined> {
+  const { stored, archive, entry } = source;
+  if (stored === undefined || stored.compression === 'none') return stored?.sizeBytes;
+  let sizeBytes = 0;
+  try {
+    for await (const piece of tarOf(source)) sizeBytes += piece.length;
+  } catch (error) {
+    throw error instanceof PreloaderError
+      ? error
+      : archiveError(archive.name, `entry '${printable(entry)}': ${messageOf(error)}`, error);
+  }
+  return sizeBytes;
+}
+
+function tarOf({ archive, entry, stored }: LayerSource): AsyncIterable<Uint8Array> {
+  return decompress(archive.stream(entry), stored?.compression ?? 'none');
+}
