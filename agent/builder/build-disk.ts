@@ -4,9 +4,9 @@ import { isEDQUOT, isEFBIG, isENOSPC, messageOf, PreloaderError, reasonOf } from
 import { checkBuilt } from './check-built.ts';
 import { collect, type CollectedLayer, type Collection } from './collect.ts';
 import { StoreTree, type BaseDisk, type PlacedBlob } from './store-tree.ts';
-import { diskTargets } from './blobs/disk-targets.ts';
-import { planBlobs, type BlobMode, type BlobPlan } from './blobs/plan-blobs.ts';
-import { copyBlob, tarBytesOf } from './blobs/write-blob.ts';
+import { diskTargets } from './disk-targets.ts';
+import { planBlobs, type BlobMode, type BlobPlan } from './plan-blobs.ts';
+import { copyBlob, tarBytesOf } from './archive/copy-blob.ts';
 import { BLOCK_BYTES, BlockWriter, roundUp } from './filesystem/block-writer.ts';
 import { checkLimits } from './check-limits.ts';
 import { erofs, erofsOfSmallBlocks } from './filesystem/erofs.ts';

@@ -1,7 +1,7 @@
 import type { ReadAheadList } from '../disk/read-ahead-list.ts';
 import type { ArchiveArgument } from './archive/archive-argument.ts';
 import type { PlatformChoice } from './archive/platform.ts';
-import type { BlobMode } from './blobs/plan-blobs.ts';
+import type { BlobMode } from './plan-blobs.ts';
 import type { BaseDisk } from './store-tree.ts';
 
 export interface BuildOptions {

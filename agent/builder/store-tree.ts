@@ -14,7 +14,7 @@ import { metadataPaths, recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
 import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/layer-folders.ts';
 import { emptyReferenceStore, updateReferenceStore } from '../docker/reference-store.ts';
 import { VERSION } from '../version.ts';
-import type { DiskTargets } from './blobs/disk-targets.ts';
+import type { DiskTargets } from './disk-targets.ts';
 import type { CollectedLayer, Collection } from './collect.ts';
 import { checkManifest, checkRepositories, checkTarSplitSize, isListOfSources } from './check-limits.ts';
 import type { FilesystemWriter } from './filesystem/filesystem.ts';

@@ -48,6 +48,14 @@ export interface RegistryManifest {
   readonly bytes: Buffer;
 }
 
+/** The manifests that an archive has of an image. */
+export interface ArchiveManifests {
+  /** The outermost index first, the manifest last. */
+  readonly path: readonly RegistryManifest[];
+  /** Whether a registry has the image by them. */
+  readonly isRegistrys: boolean;
+}
+
 /** What is taken from an archive, and what is left out because it is for another platform: names with platforms. */
 export interface ArchiveContent {
   readonly images: readonly InputImage[];

@@ -6,7 +6,7 @@ import type { Archive } from './archive.ts';
 import { parseArchivedConfig } from './docker-archive.ts';
 import { archiveError } from './archive-error.ts';
 import { familiarReference } from './image-name.ts';
-import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
+import type { ArchiveContent, ArchiveManifests, InputImage, RegistryManifest } from './input-image.ts';
 import {
   blobEntry,
   checkSize,
@@ -159,13 +159,6 @@ async function resolve(
   if (first === undefined) throw noPlatform(archive, entry, choice, others);
   const found = await resolve(archive, first, choice, depth + 1);
   return { ...found, blobs: [blob, ...found.blobs] };
-}
-
-/** The manifests that an archive has of an image. */
-export interface ArchiveManifests {
-  readonly path: readonly RegistryManifest[];
-  /** Whether a registry has the image by them. */
-  readonly isRegistrys: boolean;
 }
 
 /**

@@ -8,7 +8,6 @@ import type { Spool } from '../../streams/spool.ts';
 import { TarReader, type TarEntry } from '../tar/tar-reader.ts';
 import type { Fragment } from '../tar/sparse.ts';
 import { TarSplitWriter } from '../tar/tar-split.ts';
-import { roundUp } from '../filesystem/block-writer.ts';
 import type { InodeTree } from '../inodes/inode-tree.ts';
 
 /** Where the contents of files go. They are appended one after the other, each from the start of a block. */
@@ -106,7 +105,7 @@ export async function unpackLayer(
         if (tarOffset % onDisk.blockBytes !== 0) copied.push(copy);
         else {
           layer.tree.setBlock(inode, (onDisk.offset + tarOffset) / onDisk.blockBytes);
-          sharedBytes += roundUp(size, onDisk.blockBytes);
+          sharedBytes += Math.ceil(size / onDisk.blockBytes) * onDisk.blockBytes;
           if (size % onDisk.blockBytes !== 0) last = copy;
         }
       } else if (entry.size > 0) {

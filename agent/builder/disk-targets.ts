@@ -1,7 +1,7 @@
-import type { DiffID, ImageID } from '../../docker/ids.ts';
-import { makeImageManifest } from '../../docker/image-manifest.ts';
-import type { ManifestTarget } from '../../disk/manifest.ts';
-import type { RegistryManifest } from '../archive/input-image.ts';
+import type { DiffID, ImageID } from '../docker/ids.ts';
+import { makeImageManifest } from '../docker/image-manifest.ts';
+import type { ManifestTarget } from '../disk/manifest.ts';
+import type { RegistryManifest } from './archive/input-image.ts';
 import type { PlannedTarget } from './plan-blobs.ts';
 
 /** What docker-preloader.json says of the images in containerd's store, and the manifests that it refers to. */

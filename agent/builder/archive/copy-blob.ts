@@ -2,9 +2,16 @@ import { createHash } from 'node:crypto';
 import { messageOf, PreloaderError } from '../../system/errors.ts';
 import { decompress } from '../../streams/decompress.ts';
 import { printable } from '../../text/printable.ts';
-import { archiveError } from '../archive/archive-error.ts';
-import type { LayerSource } from '../archive/input-image.ts';
-import type { ApartBlob } from './plan-blobs.ts';
+import { archiveError } from './archive-error.ts';
+import type { LayerSource } from './input-image.ts';
+
+/** A blob that takes room of its own. */
+export interface ApartBlob {
+  readonly digest: string;
+  readonly source: LayerSource;
+  /** Whether it is the tar that is compressed in the archive. */
+  readonly decompress: boolean;
+}
 
 /**
  * Copies a layer of an archive as it is, or its tar, and checks it against its digest.

@@ -1,28 +1,21 @@
-import type { DiffID, ImageID } from '../../docker/ids.ts';
+import type { DiffID, ImageID } from '../docker/ids.ts';
 import {
   isImageIndex,
   isImageManifest,
   layerMediaType,
   parseImageIndex,
   parseImageManifest,
-} from '../../docker/image-manifest.ts';
-import { MAX_IMAGE_MANIFEST_BYTES, MAX_INDEX_DEPTH } from '../../disk/limits.ts';
-import type { LayerSource, RegistryManifest } from '../archive/input-image.ts';
-import type { CollectedLayer, Collection } from '../collect.ts';
+} from '../docker/image-manifest.ts';
+import { MAX_IMAGE_MANIFEST_BYTES, MAX_INDEX_DEPTH } from '../disk/limits.ts';
+import type { ApartBlob } from './archive/copy-blob.ts';
+import type { LayerSource, RegistryManifest } from './archive/input-image.ts';
+import type { CollectedLayer, Collection } from './collect.ts';
 
 /**
  * `keep`: layers compressed as the archives have them, and uncompressed ones where these share the data of the layer's
  * files. `tar`: all uncompressed. `none`: none.
  */
 export type BlobMode = 'keep' | 'tar' | 'none';
-
-/** A blob that takes room of its own. */
-export interface ApartBlob {
-  readonly digest: string;
-  readonly source: LayerSource;
-  /** Whether it is the tar that is compressed in the archive. */
-  readonly decompress: boolean;
-}
 
 /** A layer in a manifest. */
 interface PlannedLayer {
