@@ -33,6 +33,7 @@ const imageColumns: readonly Column[] = [
   { title: 'LAYERS', use: 2 },
   { title: 'SIZE HERE' },
 ];
+const imageColumnsWithBlobs = imageColumns.toSpliced(3, 0, { title: 'BLOBS', use: 3 });
 const layerColumns: readonly Column[] = [{ title: 'LAYER' }, { title: 'SIZE' }, { title: 'IMAGES', use: 1 }];
 
 /** What is on a disk, for people. Digests are shortened only on a terminal. */
@@ -50,6 +51,9 @@ export function inspectionTable(found: Inspection, terminal: Terminal): string {
     ...(found.readAhead === null
       ? []
       : [`read ahead after boot: ${megabytes(found.readAhead.bytes)} of ${plural(found.readAhead.files, 'file')}`]),
+    ...(found.blobs.count === 0
+      ? []
+      : [`for containerd's store: ${megabytes(found.blobs.bytes)} in ${plural(found.blobs.count, 'blob')} of layers`]),
     ...(manifest?.bases ?? []).map(
       (base) => `stands on ${base.label} (${base.manifest}): ${plural(base.layers.length, 'layer')}`,
     ),
@@ -57,7 +61,13 @@ export function inspectionTable(found: Inspection, terminal: Terminal): string {
   // Like `docker images`, this has a line for each name.
   const images = found.images.flatMap((image) =>
     (image.references.length === 0 ? ['<none>'] : image.references).map((name) =>
-      cells(name, digest(image.id), String(image.layers.length), megabytes(image.sizeBytes)),
+      cells(
+        name,
+        digest(image.id),
+        String(image.layers.length),
+        ...(found.blobs.count === 0 ? [] : [blobsOf(image)]),
+        megabytes(image.sizeBytes),
+      ),
     ),
   );
   const layers = found.layers.map((layer) =>
@@ -66,12 +76,17 @@ export function inspectionTable(found: Inspection, terminal: Terminal): string {
   const sum = `${plural(found.images.length, 'image')}, ${plural(found.layers.length, 'layer')}, ${megabytes(found.sharedBytes)} of them shared${found.deep ? `, contents compared with their digests: ${found.problems.length === 0 ? 'right' : 'wrong'}` : ''}`;
   return [
     ...facts.flatMap((fact) => wrapped(fact, terminal)),
-    ...tableSection(imageColumns, images, terminal),
+    ...tableSection(found.blobs.count === 0 ? imageColumns : imageColumnsWithBlobs, images, terminal),
     ...tableSection(layerColumns, layers, terminal),
     '',
     ...wrapped(sum, terminal),
     '',
   ].join('\n');
+}
+
+/** How many of an image's layers have a blob here: the most that one of its manifests has. */
+function blobsOf({ targets }: Inspection['images'][number]): string {
+  return String(Math.max(0, ...targets.map(({ blobs }) => blobs.filter((blob) => blob !== null).length)));
 }
 
 function cells(...texts: readonly string[]): Cell[] {

@@ -6,6 +6,7 @@ import { preload, type Preload } from '../boot/preload.ts';
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
 import { FolderReader } from '../disk/folder-reader.ts';
+import { blobProblems } from '../verify/blob-digests.ts';
 import { layerProblem } from '../verify/layer-content.ts';
 import { metadataProblems } from '../verify/metadata-digests.ts';
 import { makeProgress } from '../text/progress.ts';
@@ -34,7 +35,12 @@ interface Verification {
     readonly layers: number;
   }[];
   /** What was compared: files with the digests in manifests, and layers (and their bytes) with their DiffIDs. */
-  readonly compared: { readonly metadataFiles: number; readonly layers: number; readonly bytes: number };
+  readonly compared: {
+    readonly metadataFiles: number;
+    readonly layers: number;
+    readonly blobs: number;
+    readonly bytes: number;
+  };
   readonly findings: readonly Finding[];
 }
 
@@ -77,7 +83,7 @@ async function verifyMounted(config: Config, deep: boolean): Promise<Verificatio
     findings = findings.filter(({ message }) => again.has(message));
   }
   const faults = run.disks.flatMap(metadataFaults);
-  const content = deep ? await compareLayers(run) : { findings: [], layers: 0, bytes: 0 };
+  const content = deep ? await compareContents(run) : { findings: [], layers: 0, blobs: 0, bytes: 0 };
   const all = [...findings, ...faults, ...content.findings];
   return {
     state: stateOf(all, run.disks.length),
@@ -97,6 +103,7 @@ async function verifyMounted(config: Config, deep: boolean): Promise<Verificatio
         0,
       ),
       layers: content.layers,
+      blobs: content.blobs,
       bytes: content.bytes,
     },
     findings: all,
@@ -138,14 +145,24 @@ export function metadataFaults({ mounted, content: { label, manifest } }: Loaded
   );
 }
 
-async function compareLayers(
-  run: Preload,
-): Promise<{ readonly findings: readonly Finding[]; readonly layers: number; readonly bytes: number }> {
+interface Comparison {
+  readonly findings: readonly Finding[];
+  readonly layers: number;
+  readonly blobs: number;
+  readonly bytes: number;
+}
+
+async function compareContents(run: Preload): Promise<Comparison> {
   const places = [...run.disks.flatMap(layersOnDisk), ...usersLayers(run)];
+  const blobs = run.disks.flatMap(({ content }) => content.manifest?.blobs ?? []);
   const progress = makeProgress(stderr, !stderr.isTTY, processMs);
-  progress.expect(places.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
+  progress.expect([...places, ...blobs].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
   const findings: Finding[] = [];
   let bytes = 0;
+  const onBytes = (count: number): void => {
+    bytes += count;
+    progress.read(count);
+  };
   try {
     for (const place of places) {
       progress.step(place.what);
@@ -153,10 +170,7 @@ async function compareLayers(
       const problem =
         tarSplitPath === undefined
           ? `expected a ${TAR_SPLIT}, without which its content cannot be compared, found none`
-          : await layerProblem({ ...place, tarSplitPath }, (count) => {
-              bytes += count;
-              progress.read(count);
-            });
+          : await layerProblem({ ...place, tarSplitPath }, onBytes);
       if (problem !== undefined)
         findings.push({
           code: 'CONTENT_WRONG',
@@ -164,10 +178,24 @@ async function compareLayers(
           ...(place.label === undefined ? {} : { label: place.label }),
         });
     }
+    for (const { mounted, content } of run.disks) {
+      if (content.manifest?.blobs === undefined) continue;
+      progress.step(`disk ${content.label}: blobs`);
+      const budget = new ReadBudget(mounted.device.sizeBytes);
+      const problems = await blobProblems(new FolderReader(mounted.path), content.manifest, budget, onBytes);
+      findings.push(
+        ...problems.map((problem): Finding => ({
+          code: 'CONTENT_WRONG',
+          label: content.label,
+          device: mounted.device.path,
+          message: `disk ${content.label}: ${problem}; ${COPY_AGAIN}`,
+        })),
+      );
+    }
   } finally {
     progress.end();
   }
-  return { findings, layers: places.length, bytes };
+  return { findings, layers: places.length, blobs: blobs.length, bytes };
 }
 
 /** Includes layers that the store has from another disk, or does not have yet. */
@@ -212,7 +240,7 @@ function usersLayers({ dataRoot, plan }: Preload): Place[] {
 function describe({ state, dataRoot, deep, disks, compared, findings }: Verification): string {
   const faults = findings.filter(isFault).length;
   const contents = deep
-    ? `${plural(compared.layers, 'layer')} of ${megabytes(compared.bytes)} compared with their digests`
+    ? `${plural(compared.layers, 'layer')}${compared.blobs === 0 ? '' : ` and ${plural(compared.blobs, 'blob')}`} of ${megabytes(compared.bytes)} compared with their digests`
     : 'contents of layers not read, which --deep does';
   const summary = `${state}: ${faults === 0 ? 'no fault' : plural(faults, 'fault')}: ${dataRoot ?? 'no store'} against ${plural(disks.length, 'disk')}, ${plural(compared.metadataFiles, 'metadata file')} compared, ${contents}`;
   return `${[...findings.map(({ code, message }) => `${code}: ${message}`), summary].map(oneLine).join('\n')}\n`;

@@ -12,7 +12,7 @@ import {
 import type { Finding } from '../messages/finding.ts';
 import { messageOf } from '../system/errors.ts';
 import { oneLine } from '../text/one-line.ts';
-import { MAX_HELD_BYTES, MAX_IMAGE_MANIFEST_BYTES, MAX_INDEX_DEPTH } from './limits.ts';
+import { MAX_HELD_BYTES, MAX_IMAGE_MANIFEST_BYTES, MAX_INDEX_DEPTH, MAX_REFERENCES } from './limits.ts';
 import type { ManifestTarget } from './manifest.ts';
 import type { FilesystemReader } from './filesystem-reader.ts';
 import type { DiskContent, DiskImage } from './read-disk.ts';
@@ -70,6 +70,10 @@ class TargetReader {
   readonly #listed: ReadonlyMap<string, number>;
   readonly #blobs = new Map<string, string | undefined>();
   readonly #bytes = new Map<string, Buffer>();
+  /** Of manifests by digest: many targets may have one, and each is parsed once. */
+  readonly #parsed = new Map<string, ReturnType<typeof parseImageManifest>>();
+  readonly #indexes = new Map<string, ReadonlySet<string>>();
+  #count = 0;
   #heldBytes = 0;
 
   constructor(content: DiskContent, files: TargetFiles) {
@@ -100,11 +104,14 @@ class TargetReader {
   /** @param left the image's tags that no target has yet */
   #target(image: DiskImage, { references, path }: ManifestTarget, left: Set<string>): ImageTarget | undefined {
     try {
+      this.#count += 1;
+      if (this.#count > MAX_REFERENCES)
+        throw new Error(`expected at most ${MAX_REFERENCES} manifests on a disk, found more`);
       const manifests = this.#manifests(path);
       const last = manifests.at(-1);
       const target = manifests[0]?.descriptor;
       if (last === undefined || target === undefined) throw new Error('expected a manifest, found none');
-      const { config, layers } = parseImageManifest(last.bytes);
+      const { config, layers } = once(this.#parsed, last.descriptor.digest, () => parseImageManifest(last.bytes));
       if (config.digest !== image.id || config.sizeBytes !== image.config.length)
         throw new Error(`${last.descriptor.digest}: expected the manifest of the image, found one of ${config.digest}`);
       if (layers.length !== image.chains.length)
@@ -141,7 +148,7 @@ class TargetReader {
         throw new Error(
           `${descriptor.digest}: expected ${next === undefined ? 'a manifest' : 'an index'}, found the media type '${descriptor.mediaType.slice(0, 80)}'`,
         );
-      if (next !== undefined && !parseImageIndex(bytes).has(next.digest))
+      if (next !== undefined && !once(this.#indexes, descriptor.digest, () => parseImageIndex(bytes)).has(next.digest))
         throw new Error(`${descriptor.digest}: expected an index with ${next.digest}, found it without`);
       return { descriptor, bytes };
     });
@@ -223,6 +230,13 @@ class TargetReader {
       ...(image === undefined ? {} : { image }),
     });
   }
+}
+
+/** A value that is made when it is first asked for. */
+function once<Value>(known: Map<string, Value>, key: string, make: () => Value): Value {
+  const value = known.get(key) ?? make();
+  known.set(key, value);
+  return value;
 }
 
 /** The file of a layer's blob on a disk. */

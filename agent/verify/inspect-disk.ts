@@ -5,7 +5,9 @@ import { readWholeDisk, type RecordedLayer, type WholeDisk } from '../disk/read-
 import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
 import { overlayPaths } from '../docker/layer-folders.ts';
 import { isENOENT, noSuchFile, PreloaderError, reasonOf, shownPath } from '../system/errors.ts';
+import { plural } from '../text/plural.ts';
 import { filesBelow, type FilesystemReader } from '../disk/filesystem-reader.ts';
+import { blobProblems } from './blob-digests.ts';
 import { contentProblem } from './layer-content.ts';
 import { metadataProblems } from './metadata-digests.ts';
 import { openDisk, type OpenDisk } from '../disk/open-disk.ts';
@@ -28,6 +30,17 @@ interface InspectedImage {
   readonly layers: readonly string[];
   /** The size of those of its layers that are on this disk. */
   readonly sizeBytes: number;
+  /** What it is in containerd's store; none where the disk has no manifest of it. */
+  readonly targets: readonly InspectedTarget[];
+}
+
+interface InspectedTarget {
+  /** `docker images` shows it as the ID. */
+  readonly digest: string;
+  /** The tags that lead to it. */
+  readonly references: readonly string[];
+  /** The digest of each layer's blob that is on this disk, base first; null where there is none. */
+  readonly blobs: readonly (string | null)[];
 }
 
 /** What is on a disk. `inspect --json` prints this. */
@@ -49,6 +62,8 @@ export interface Inspection {
   readonly layers: readonly InspectedLayer[];
   /** What is read ahead after READY. Null if the disk has no list of it. */
   readonly readAhead: { readonly files: number; readonly bytes: number } | null;
+  /** Layers as blobs, for containerd's store. */
+  readonly blobs: { readonly count: number; readonly bytes: number };
   /** Bytes of layers that more than one image stands on. */
   readonly sharedBytes: number;
   /** Whether contents were compared with their digests. */
@@ -58,7 +73,7 @@ export interface Inspection {
 
 /**
  * Reads what is on a disk: a raw image, qcow2 or block device without mounting it, or a folder where it is mounted.
- * @param deep compares every layer's bytes with its DiffID, and all metadata with the manifest
+ * @param deep compares every layer's bytes with its DiffID, blobs with their digests, and all metadata with the manifest
  * @throws PreloaderError where it is no preload disk
  */
 export async function inspectDisk(
@@ -107,7 +122,8 @@ function describeContent({
   content,
   layers: recorded,
   readAhead,
-}: WholeDisk): Pick<Inspection, 'manifest' | 'images' | 'layers' | 'readAhead' | 'sharedBytes'> {
+  targets,
+}: WholeDisk): Pick<Inspection, 'manifest' | 'images' | 'layers' | 'readAhead' | 'blobs' | 'sharedBytes'> {
   const { manifest, manifestDigest, images, references } = content;
   const names = Map.groupBy(references, ([, id]) => id);
   const usedBy = new Map<string, number>();
@@ -118,6 +134,11 @@ function describeContent({
     return { chainId: chain, diffId: diffID, parent: parent ?? null, cacheId, sizeBytes: Number(size), usedBy: uses };
   });
   const sizes = new Map(layers.map(({ chainId, sizeBytes }) => [chainId, sizeBytes]));
+  const blobs = manifest?.blobs ?? [];
+  const targetsOf = Map.groupBy(
+    targets.filter(({ isMade }) => !isMade),
+    ({ image }) => image,
+  );
   return {
     manifest:
       manifest === undefined
@@ -134,9 +155,15 @@ function describeContent({
       references: (names.get(id) ?? []).map(([reference]) => reference).sort(),
       layers: chains,
       sizeBytes: chains.reduce((sum, chain) => sum + (sizes.get(chain) ?? 0), 0),
+      targets: (targetsOf.get(id) ?? []).map((one) => ({
+        digest: one.target.digest,
+        references: one.references,
+        blobs: one.layers.map(({ descriptor, blobPath }) => (blobPath === undefined ? null : descriptor.digest)),
+      })),
     })),
     layers,
     readAhead: readAhead === undefined ? null : sizeOfList(readAhead),
+    blobs: { count: blobs.length, bytes: blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) },
     sharedBytes: layers.reduce((sum, { usedBy: uses, sizeBytes }) => sum + (uses > 1 ? sizeBytes : 0), 0),
   };
 }
@@ -174,7 +201,11 @@ async function contentProblems(
     const problem = await layerContentProblem(files, layer, budget);
     if (problem !== undefined) problems.push(`layer ${layer.chain}: ${problem}`);
   }
-  if (manifest !== undefined) problems.push(...metadataProblems(files, manifest, budget));
+  if (manifest !== undefined) {
+    problems.push(...metadataProblems(files, manifest, budget));
+    if (manifest.blobs !== undefined) onStep(plural(manifest.blobs.length, 'blob'));
+    problems.push(...(await blobProblems(files, manifest, budget)));
+  }
   return problems;
 }
 

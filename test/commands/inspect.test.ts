@@ -20,6 +20,7 @@ const found: Inspection = {
   uuid: null,
   sizeBytes: 2_500_000,
   readAhead: null,
+  blobs: { count: 0, bytes: 0 },
   sharedBytes: 0,
   deep: false,
   problems: [],
@@ -36,8 +37,9 @@ const found: Inspection = {
       references: ['registry.example.com/team/service:1.2.3', 'service:latest'],
       layers: [digestOf('a'), digestOf('b')],
       sizeBytes: 2_001_000,
+      targets: [],
     },
-    { id: digestOf('e'), references: [], layers: [digestOf('a')], sizeBytes: 2_000_000 },
+    { id: digestOf('e'), references: [], layers: [digestOf('a')], sizeBytes: 2_000_000, targets: [] },
   ],
   layers: [layer('a', 2_000_000), layer('b', 1000)],
 };
@@ -61,6 +63,24 @@ describe('the tables of `inspect`', () => {
       '2 images, 2 layers, 0 kB of them shared',
       '',
     ]);
+  });
+
+  it('say how many layers of each image have a blob, where the disk has any', () => {
+    const [first, second] = found.images;
+    assert.ok(first !== undefined && second !== undefined);
+    const target = { digest: digestOf('f'), references: [], blobs: [digestOf('1'), null] };
+    const text = inspectionTable(
+      {
+        ...found,
+        blobs: { count: 1, bytes: 3_000_000 },
+        images: [{ ...first, targets: [target, { ...target, blobs: [null, null] }] }, second],
+      },
+      { columns: undefined, color: false },
+    );
+    assert.match(text, /^for containerd's store: 3\.0 MB in 1 blob of layers$/m);
+    assert.match(text, / {2}LAYERS {2}BLOBS {2}SIZE HERE$/m);
+    assert.match(text, /^service:latest +sha256:d+ {2}2 {7}1 {6}2\.0 MB$/m);
+    assert.match(text, /^<none> +sha256:e+ {2}1 {7}0 {6}2\.0 MB$/m);
   });
 
   it('fit into a terminal, where digests are short', () => {

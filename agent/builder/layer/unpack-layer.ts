@@ -72,10 +72,15 @@ export async function unpackLayer(
   const split = new TarSplitWriter(tarSplit);
   const copied: CopiedFile[] = [];
   let sharedBytes = 0;
+  const roomOf = (size: number): number =>
+    onDisk === undefined ? 0 : Math.ceil(size / onDisk.blockBytes) * onDisk.blockBytes;
   let last: CopiedFile | undefined;
   const tar = new TarReader(source, (bytes) => {
     // What follows a file is its padding. Mapped into memory, a file must end with zeros.
-    if (last !== undefined && bytes.some((byte) => byte !== 0)) copied.push(last);
+    if (last !== undefined && bytes.some((byte) => byte !== 0)) {
+      copied.push(last);
+      sharedBytes -= roomOf(last.size);
+    }
     last = undefined;
     split.raw(bytes);
   });
@@ -105,7 +110,7 @@ export async function unpackLayer(
         if (tarOffset % onDisk.blockBytes !== 0) copied.push(copy);
         else {
           layer.tree.setBlock(inode, (onDisk.offset + tarOffset) / onDisk.blockBytes);
-          sharedBytes += Math.ceil(size / onDisk.blockBytes) * onDisk.blockBytes;
+          sharedBytes += roomOf(size);
           if (size % onDisk.blockBytes !== 0) last = copy;
         }
       } else if (entry.size > 0) {
