@@ -50,7 +50,7 @@ interface BuiltBlobs {
   readonly addedBytes: number;
   /** How many uncompressed layers the mode leaves out on this filesystem. */
   readonly leftOut: number;
-  /** Whether the filesystem has blocks of 512 bytes, for which a guest needs Linux 6.4. */
+  /** Whether the filesystem has blocks of 512 bytes, for which a guest needs Linux 6.4, or a 6.1 with later fixes. */
   readonly smallBlocks: boolean;
 }
 

@@ -104,7 +104,7 @@ async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refu
 function blobNotes({ count, bytes, addedBytes, smallBlocks }: BuiltDisk['blobs']): string[] {
   const cost = `${plural(count, 'blob')} of layers, ${megabytes(bytes)}, for containerd's store: the disk is ${megabytes(addedBytes)} larger for them; --blobs none leaves them out`;
   const kernel =
-    'the layers share their room with their blobs, in blocks of 512 bytes: guests need Linux 6.4 or later; --blobs none is for older ones';
+    'the layers share their room with their blobs, in blocks of 512 bytes: guests need Linux 6.4 or later, or 6.1.115 or later of Debian 12; --blobs none is for older ones';
   return [...(count === 0 ? [] : [cost]), ...(smallBlocks ? [kernel] : [])];
 }
 
