@@ -56,9 +56,9 @@ export function collect(inputs: readonly InputImage[]): Collection {
     const { id, config, diffIDs, chains } = input;
     const known = targets.get(id) ?? new Map<string, { path: CollectedTarget['path']; references: Set<string> }>();
     targets.set(id, known);
-    const [top] = input.path;
+    const [top] = input.manifests;
     if (top !== undefined) {
-      const target = known.get(top.digest) ?? { path: input.path, references: new Set<string>() };
+      const target = known.get(top.digest) ?? { path: input.manifests, references: new Set<string>() };
       for (const reference of input.references) target.references.add(reference);
       known.set(top.digest, target);
     }

@@ -39,8 +39,8 @@ export function layerMediaType(compression: 'none' | 'gzip' | 'zstd'): string {
 }
 
 /**
- * Makes the manifest of an image that comes without one. It has the bytes that containerd makes of the same archive
- * (core/images/archive/importer.go, ImportIndex), so that the image has the same ID as after `docker load`.
+ * Makes the manifest of an image that comes without one. It has the bytes that containerd makes for an archive without
+ * manifests (core/images/archive/importer.go, ImportIndex), so that the image has the same ID.
  */
 export function makeImageManifest(
   config: Buffer,

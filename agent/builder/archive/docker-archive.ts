@@ -9,7 +9,7 @@ import type { Archive } from './archive.ts';
 import { checkTimes } from './config-times.ts';
 import { archiveError, noImages } from './archive-error.ts';
 import { familiarReference } from './image-name.ts';
-import type { ArchiveContent, ArchiveManifests, InputImage } from './input-image.ts';
+import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
 import { layerSource } from './layer-source.ts';
 import { printable } from '../../text/printable.ts';
 import { parentsOf, type ParentLink } from './parent-link.ts';
@@ -29,12 +29,12 @@ const manifestSchema = z.array(
 
 /**
  * The images of a `docker save` archive, as its manifest.json lists them (moby, image/tarexport/load.go).
- * @param manifestsOf the manifests of an image, by its configuration's digest, if the archive has them
+ * @param manifestsOf the registry's manifests of an image, by its configuration's digest, if the archive has them
  */
 export async function readDockerArchive(
   archive: Archive,
   choice: PlatformChoice,
-  manifestsOf: (imageId: string) => ArchiveManifests | undefined,
+  manifestsOf: (imageId: string) => readonly RegistryManifest[],
 ): Promise<ArchiveContent> {
   const images: InputImage[] = [];
   const links: ParentLink[] = [];
@@ -58,7 +58,6 @@ export async function readDockerArchive(
       );
       continue;
     }
-    const manifests = manifestsOf(parsed.id);
     images.push({
       ...parsed,
       archive,
@@ -67,8 +66,7 @@ export async function readDockerArchive(
       references,
       bareTags: [],
       writtenNames: tags ?? [],
-      manifests: manifests?.isRegistrys === true ? manifests.path : [],
-      path: manifests?.path ?? [],
+      manifests: manifestsOf(parsed.id),
       parent: undefined,
     });
     links.push({ id: parsed.id, config, parent: parent ?? undefined });

@@ -33,10 +33,11 @@ export interface InputImage extends ImageConfig {
   readonly bareTags: readonly string[];
   /** What the archive calls it, letter by letter. Docker may not accept it as a name or tag. */
   readonly writtenNames: readonly string[];
-  /** The manifest and the indexes that lead to it, if they are those by which a registry has the image. */
+  /**
+   * The indexes that lead to the manifest, the outermost first, and the manifest, if they are those by which a registry
+   * has the image.
+   */
   readonly manifests: readonly RegistryManifest[];
-  /** The same, also if only the archive has the image by them: the outermost index first, the manifest last. */
-  readonly path: readonly RegistryManifest[];
   /** The image that it was built from by one step, if the archive has that image as well. */
   readonly parent: ImageID | undefined;
 }
@@ -46,14 +47,6 @@ export interface RegistryManifest {
   readonly mediaType: string;
   readonly digest: string;
   readonly bytes: Buffer;
-}
-
-/** The manifests that an archive has of an image. */
-export interface ArchiveManifests {
-  /** The outermost index first, the manifest last. */
-  readonly path: readonly RegistryManifest[];
-  /** Whether a registry has the image by them. */
-  readonly isRegistrys: boolean;
 }
 
 /** What is taken from an archive, and what is left out because it is for another platform: names with platforms. */

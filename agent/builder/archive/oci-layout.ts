@@ -6,7 +6,7 @@ import type { Archive } from './archive.ts';
 import { parseArchivedConfig } from './docker-archive.ts';
 import { archiveError } from './archive-error.ts';
 import { familiarReference } from './image-name.ts';
-import type { ArchiveContent, ArchiveManifests, InputImage, RegistryManifest } from './input-image.ts';
+import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
 import {
   blobEntry,
   checkSize,
@@ -83,7 +83,6 @@ async function readImage(archive: Archive, name: string, { manifest, blobs }: Fo
     bareTags: isTag(name) ? [name] : [],
     writtenNames: name === '' ? [] : [name],
     manifests: blobs,
-    path: blobs,
     parent: undefined,
   };
 }
@@ -162,11 +161,11 @@ async function resolve(
 }
 
 /**
- * The manifests in an archive of docker 25 or later, by image. The registry's are the ones whose layers are compressed
+ * The registry's manifests in an archive of docker 25 or later, by image. They are the ones whose layers are compressed
  * blobs; the manifests that docker makes up for images without one name uncompressed layers.
  */
-export async function archiveManifests(archive: Archive): Promise<(imageId: string) => ArchiveManifests | undefined> {
-  const found = new Map<string, ArchiveManifests>();
+export async function registryManifests(archive: Archive): Promise<(imageId: string) => readonly RegistryManifest[]> {
+  const found = new Map<string, readonly RegistryManifest[]>();
   const seen = new Set<string>();
   const visit = async (descriptor: Descriptor, above: readonly RegistryManifest[]): Promise<void> => {
     if (seen.has(descriptor.digest) || above.length > MAX_DEPTH) return;
@@ -174,18 +173,17 @@ export async function archiveManifests(archive: Archive): Promise<(imageId: stri
     const node = await unlessLacking(readNode(archive, descriptor));
     if (node === undefined) return;
     const { digest, mediaType = '' } = descriptor;
-    const path = [...above, { mediaType, digest, bytes: node.bytes }];
+    const blobs = [...above, { mediaType, digest, bytes: node.bytes }];
     const { manifest, index = [] } = node;
-    if (manifest !== undefined) {
-      const isRegistrys = manifest.layers.some((layer) => /(?:gzip|zstd)$/.test(layer.mediaType ?? ''));
-      if (isRegistrys || !found.has(manifest.config.digest)) found.set(manifest.config.digest, { path, isRegistrys });
+    if (manifest?.layers.some((layer) => /(?:gzip|zstd)$/.test(layer.mediaType ?? '')) === true) {
+      found.set(manifest.config.digest, blobs);
     }
-    for (const one of index) await visit(one, path);
+    for (const one of index) await visit(one, blobs);
   };
   if (archive.has(OCI_INDEX)) {
     for (const one of (await unlessLacking(readLayoutIndex(archive))) ?? []) await visit(one, []);
   }
-  return (imageId) => found.get(imageId);
+  return (imageId) => found.get(imageId) ?? [];
 }
 
 /**

@@ -3,7 +3,7 @@ import { DOCKER_MANIFEST, readDockerArchive } from './docker-archive.ts';
 import { archiveError, noImages, withArchiveName } from './archive-error.ts';
 import type { ArchiveContent } from './input-image.ts';
 import { OCI_INDEX } from './oci-index.ts';
-import { archiveManifests, readOciLayout } from './oci-layout.ts';
+import { readOciLayout, registryManifests } from './oci-layout.ts';
 import { describePlatform, type PlatformChoice } from './platform.ts';
 
 /**
@@ -25,7 +25,7 @@ export async function readImages(archive: Archive, choice: PlatformChoice): Prom
 
 async function readEither(archive: Archive, choice: PlatformChoice): Promise<ArchiveContent> {
   if (archive.has(DOCKER_MANIFEST)) {
-    const content = await readDockerArchive(archive, choice, await archiveManifests(archive));
+    const content = await readDockerArchive(archive, choice, await registryManifests(archive));
     if (content.images.length > 0 || !archive.has(OCI_INDEX)) return content;
   }
   if (archive.has(OCI_INDEX)) return await readOciLayout(archive, choice);
