@@ -1,5 +1,5 @@
 import { KEEPS_CONTENT, KEEPS_SNAPSHOT } from './own-labels.ts';
-import type { OfferedImage } from './offer.ts';
+import { blobsOf, type OfferedImage } from './offer.ts';
 import type { ContainerdRoots, Present } from './present.ts';
 import type { Step } from './steps.ts';
 
@@ -18,20 +18,20 @@ export function contentSteps(
     const missing = new Map([...labels].filter(([name]) => !there.labels.has(name)));
     if (missing.size > 0) steps.set(digest, { do: 'label-content', digest, labels: missing });
   };
-  for (const { image, manifest, blobs } of images) {
+  for (const { image, parts } of images) {
     if (roots.sharesContent)
-      for (const [digest, { sizeBytes }] of blobs)
+      for (const { digest, sizeBytes } of blobsOf(parts))
         if (!present.content.has(digest)) steps.set(digest, { do: 'link-blob', digest, sizeBytes });
     const top = image.chains.at(-1);
     write(image.id, image.config, new Map(top === undefined ? [] : [[KEEPS_SNAPSHOT, top]]));
-    write(
-      manifest.digest,
-      manifest.bytes,
-      new Map([
-        [`${KEEPS_CONTENT}.config`, image.id],
-        ...manifest.layers.map((digest, index) => [`${KEEPS_CONTENT}.l.${index}`, digest] as const),
-      ]),
-    );
+    // Each index keeps the one below, the last one what is in the image.
+    const kept = [
+      [`${KEEPS_CONTENT}.config`, image.id],
+      ...parts.layers.map(({ descriptor: { digest } }, index) => [`${KEEPS_CONTENT}.l.${index}`, digest] as const),
+    ] as const;
+    parts.manifests.forEach(({ descriptor: { digest }, bytes }, index, { [index + 1]: below }) => {
+      write(digest, bytes, new Map(below === undefined ? kept : [[`${KEEPS_CONTENT}.m.0`, below.descriptor.digest]]));
+    });
   }
   return [...steps.values()];
 }

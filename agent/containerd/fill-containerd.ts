@@ -48,8 +48,8 @@ export interface ContainerdFill {
   readonly findings: readonly Finding[];
 }
 
-/** While the user works in the store, a plan may be outdated when it is carried out; then once more. */
-const MAX_PASSES = 3;
+/** While the user works in the store, or a collection, a plan may be outdated when it is carried out; then once more, after a longer time each. */
+const MAX_PASSES = 6;
 const RETRY_MS = 20;
 
 /**
@@ -175,6 +175,7 @@ class Fill {
         if (!isOutdated(error)) throw error;
         failure = error;
       }
+      if (pass > 1 || failure !== undefined) await delay(RETRY_MS * 2 ** (pass - 1));
     }
     this.plans = first;
   }

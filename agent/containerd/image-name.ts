@@ -46,7 +46,8 @@ export function isFurtherName(namespace: string, name: string): boolean {
   return namespace === KUBERNETES && !isTagged(name);
 }
 
-function repositoryIn(name: string): string {
+/** A name without its tag and digest. */
+export function repositoryIn(name: string): string {
   const at = name.indexOf('@');
   if (at !== -1) return name.slice(0, at);
   const colon = name.lastIndexOf(':');

@@ -1,39 +1,33 @@
 import { offerOf, type RankedDisk } from '../merge/offer.ts';
+import { FolderReader } from '../disk/folder-reader.ts';
+import { readImageTargets, type ImageTarget } from '../disk/image-targets.ts';
 import type { DiskImage } from '../disk/read-disk.ts';
-import type { ChainID, ImageID } from '../docker/ids.ts';
+import type { ChainID } from '../docker/ids.ts';
 import { asImageID } from '../docker/ids.ts';
 import type { Finding } from '../messages/finding.ts';
-import { messageOf } from '../system/errors.ts';
-import { danglingName, fullName, MOBY } from './image-name.ts';
-import { makeManifest, parseManifest, type ImageManifest } from './image-manifest.ts';
+import { danglingName, fullName, MOBY, repositoryIn } from './image-name.ts';
 import type { LinkFarm } from './link-farm.ts';
 import type { Descriptor } from './services.ts';
 
-/** The bytes of a layer as a registry has them, in a file on a mounted disk. */
-interface DiskBlob {
-  readonly path: string;
-  readonly sizeBytes: number;
-}
-
-/** What a disk has of its images as a registry has them. */
-export interface DiskBlobs {
-  readonly manifests: ReadonlyMap<ImageID, Buffer>;
-  /** By digest. */
-  readonly blobs: ReadonlyMap<string, DiskBlob>;
-}
-
 /** A disk's content with its place among the disks. */
 export interface OfferedDisk extends RankedDisk {
-  /** Undefined where the disk has none. */
-  readonly blobs?: DiskBlobs | undefined;
+  /** What its images are in containerd's store; those of a disk of format 1.0 are made. */
+  readonly targets: readonly ImageTarget[];
+  /** What of them was left out. */
+  readonly faults: readonly Finding[];
+}
+
+/** A disk as it is offered. @param mounted where it is mounted */
+export function offerDisk(disk: RankedDisk, mounted: string): OfferedDisk {
+  const { targets, findings } = readImageTargets(disk.content, new FolderReader(mounted));
+  return { ...disk, targets, faults: findings };
 }
 
 export interface OfferedImage {
   readonly image: DiskImage;
-  readonly manifest: ImageManifest;
+  /** What a record of the image names: its manifest, or an index with that. */
   readonly target: Descriptor;
-  /** Files of its layers; none where a disk has not all of them. */
-  readonly blobs: ReadonlyMap<string, DiskBlob>;
+  readonly parts: ImageTarget;
 }
 
 interface OfferedName {
@@ -62,66 +56,76 @@ export function namespaceOffer(disks: readonly OfferedDisk[], namespace: string,
     users: (chain) => (there.isUsers(chain) ? true : undefined),
     beyond: new Map(),
   });
-  const faults: Finding[] = [];
-  const offered = new Map<ImageID, OfferedImage>();
-  for (const image of images.values()) {
-    const made = makeManifest(
-      image,
-      image.chains.map((chain) => layers.get(chain)?.[0]),
-    );
-    offered.set(image.id, withBlobs(image, disks, faults) ?? toOffered(image, made, new Map()));
-  }
-
+  const targets = new Targets(disks);
   const names = new Map<string, OfferedName>();
   for (const [reference, { image: id, label }] of references) {
-    const image = offered.get(id);
-    // A digest names a manifest: one that we have made is another than the registry's.
-    if (image === undefined || (reference.includes('@') && !reference.endsWith(`@${image.target.digest}`))) continue;
-    names.set(fullName(reference), { image, label });
+    const image = images.get(id);
+    // A digest names a manifest or an index: an image may have several, and one that is made is another than the registry's.
+    const target = image === undefined ? undefined : targets.of(image, reference, label);
+    if (image === undefined || target === undefined) continue;
+    // A tag's record tells the digest, too (moby, daemon/containerd/image_list.go); one of its own has what is pulled by digest alone.
+    if (reference.includes('@') && target.references.some((name) => repositoryIn(name) === repositoryIn(reference)))
+      continue;
+    names.set(fullName(reference), { image: offeredImage(image, target), label });
   }
   if (namespace === MOBY) {
     const parents = new Set([...images.values()].map(({ metadata }) => asImageID(metadata.get('parent')?.toString())));
-    for (const image of offered.values())
-      if (!named.has(image.image.id) && !parents.has(image.image.id))
-        names.set(danglingName(image.target.digest), { image, label: image.image.label });
+    for (const image of images.values()) {
+      const target =
+        named.has(image.id) || parents.has(image.id) ? undefined : targets.of(image, undefined, image.label);
+      if (target !== undefined)
+        names.set(danglingName(target.target.digest), { image: offeredImage(image, target), label: image.label });
+    }
   }
   return {
     names,
     layers: new Map([...layers].map(([chain, [first]]) => [chain, first?.label ?? ''])),
-    findings: [...findings, ...faults],
+    findings: [...findings, ...disks.flatMap(({ faults }) => faults)],
   };
 }
 
-function withBlobs(image: DiskImage, disks: readonly OfferedDisk[], faults: Finding[]): OfferedImage | undefined {
-  const own = disks.find(({ content }) => content.label === image.label);
-  for (const { content, blobs } of own === undefined ? disks : [own, ...disks]) {
-    const bytes = blobs?.manifests.get(image.id);
-    if (blobs === undefined || bytes === undefined) continue;
-    try {
-      const manifest = parseManifest(bytes, image);
-      const files = manifest.layers.map((digest) => [digest, blobs.blobs.get(digest)] as const);
-      const found = files.flatMap(([digest, file]) => (file === undefined ? [] : [[digest, file] as const]));
-      return toOffered(image, manifest, found.length === files.length ? new Map(found) : new Map());
-    } catch (error) {
-      faults.push({
-        code: 'IMAGE_INVALID',
-        label: content.label,
-        image: image.id,
-        message: `disk ${content.label}: the manifest of image ${image.id} is left out: ${messageOf(error)}`,
-      });
-    }
+function offeredImage(image: DiskImage, parts: ImageTarget): OfferedImage {
+  const { mediaType, digest, sizeBytes } = parts.target;
+  return { image, target: { mediaType, digest, size: sizeBytes, annotations: new Map() }, parts };
+}
+
+/** The disks' targets. One that a disk has is better than one that was made for it. */
+class Targets {
+  readonly #byImage: ReadonlyMap<string, readonly (readonly [label: string, target: ImageTarget])[]>;
+
+  constructor(disks: readonly OfferedDisk[]) {
+    const all = disks.flatMap(({ content: { label }, targets }) => targets.map((target) => [label, target] as const));
+    this.#byImage = Map.groupBy(all, ([, { image }]) => image);
   }
-  return undefined;
+
+  /**
+   * What a name of an image leads to.
+   * @param reference undefined for an image without a name
+   * @param label of the disk that the name is from
+   */
+  of({ id }: DiskImage, reference: string | undefined, label: string): ImageTarget | undefined {
+    const all = this.#byImage.get(id) ?? [];
+    const digest = reference?.split('@')[1];
+    if (digest !== undefined) return all.find(([, { target }]) => target.digest === digest)?.[1];
+    const worth = ([disk, { references, isMade }]: readonly [string, ImageTarget]): number =>
+      (isMade ? 0 : 4) + (disk === label ? 2 : 0) + (reference !== undefined && references.includes(reference) ? 1 : 0);
+    return all.toSorted((a, b) => worth(b) - worth(a))[0]?.[1];
+  }
 }
 
-function toOffered(image: DiskImage, manifest: ImageManifest, blobs: ReadonlyMap<string, DiskBlob>): OfferedImage {
-  const { digest, mediaType, bytes } = manifest;
-  return {
-    image,
-    manifest,
-    target: { mediaType, digest, size: bytes.length, annotations: new Map() },
-    blobs,
-  };
+/** A layer's bytes as a registry has them, in a file on a mounted disk. */
+interface Blob {
+  readonly digest: string;
+  readonly sizeBytes: number;
+  readonly path: string;
+}
+
+/** The bytes of an image's layers; none where its disk has not all of them. */
+export function blobsOf({ layers }: ImageTarget): readonly Blob[] {
+  const blobs = layers.flatMap(({ descriptor: { digest, sizeBytes }, blobPath }) =>
+    blobPath === undefined ? [] : [{ digest, sizeBytes, path: blobPath }],
+  );
+  return blobs.length === layers.length ? blobs : [];
 }
 
 /** The links that containerd's store needs for all that the disks have, in the order of precedence. */
@@ -129,7 +133,7 @@ export function farmLinks(farm: LinkFarm, disks: readonly OfferedDisk[]): Readon
   const links = new Map<string, string>();
   const { layers } = offerOf(disks, { users: () => undefined, beyond: new Map() });
   for (const [chain, [layer]] of layers) if (layer !== undefined) links.set(farm.layer(chain), layer.diffPath);
-  for (const { blobs } of disks.toReversed())
-    for (const [digest, { path }] of blobs?.blobs ?? []) links.set(farm.blob(digest), path);
+  for (const { targets } of disks.toReversed())
+    for (const { digest, path } of targets.flatMap(blobsOf)) links.set(farm.blob(digest), path);
   return links;
 }

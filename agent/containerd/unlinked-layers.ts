@@ -1,6 +1,6 @@
 import type { Finding } from '../messages/finding.ts';
 import { plural } from '../text/plural.ts';
-import type { OfferedImage } from './offer.ts';
+import { blobsOf, type OfferedImage } from './offer.ts';
 import type { ContainerdRoots } from './present.ts';
 
 /** Names the disks whose images Docker gets without the bytes of their layers. */
@@ -9,8 +9,8 @@ export function unlinkedFindings(
   { sharesContent }: Pick<ContainerdRoots, 'sharesContent'>,
 ): Finding[] {
   const byLabel = new Map<string, number>();
-  for (const { image, manifest, blobs } of images) {
-    const isWhole = manifest.layers.length === 0 || (sharesContent && blobs.size > 0);
+  for (const { image, parts } of images) {
+    const isWhole = parts.layers.length === 0 || (sharesContent && blobsOf(parts).length > 0);
     if (!isWhole) byLabel.set(image.label, (byLabel.get(image.label) ?? 0) + 1);
   }
   const why = sharesContent

@@ -3,6 +3,7 @@ import { emptyNamespaceLedger } from '../../agent/containerd/ledger.ts';
 import { LinkFarm } from '../../agent/containerd/link-farm.ts';
 import { planNamespace, type NamespacePlan, type NamespacePlanInput } from '../../agent/containerd/plan-namespace.ts';
 import type { Present } from '../../agent/containerd/present.ts';
+import { readImageTargets } from '../../agent/disk/image-targets.ts';
 import type { DiskContent, DiskImage, DiskLayer } from '../../agent/disk/read-disk.ts';
 import { sha256, type DiffID, type ImageID } from '../../agent/docker/ids.ts';
 import { parseImageConfig } from '../../agent/docker/image-config.ts';
@@ -22,7 +23,7 @@ function imageOf(label: string, layers: readonly string[]): DiskImage {
 }
 
 /** A disk's content, made up. */
-export function contentOf(label: string, images: readonly MadeUpImage[]): DiskContent {
+function contentOf(label: string, images: readonly MadeUpImage[]): DiskContent {
   const made = images.map(({ layers, names }) => ({ image: imageOf(label, layers), names }));
   const layers = made.flatMap(({ image }) =>
     image.chains.map((chain, index): DiskLayer => ({
@@ -46,6 +47,14 @@ export function contentOf(label: string, images: readonly MadeUpImage[]): DiskCo
     references: new Map(made.flatMap(({ image, names }) => names.map((name) => [name, image.id] as const))),
     findings: [],
   };
+}
+
+/** A disk, made up, of the format before blobs. */
+export function diskOf(label: string, images: readonly MadeUpImage[], rank = 0): OfferedDisk {
+  const content = contentOf(label, images);
+  const none = { read: () => undefined, sizeOf: () => undefined, pathOf: (file: string) => file };
+  const { targets, findings } = readImageTargets(content, none);
+  return { content, rank, targets, faults: findings };
 }
 
 /** A namespace with nothing in it. */

@@ -4,12 +4,9 @@ import { sha256 } from '../../agent/docker/ids.ts';
 import type { OfferedDisk } from '../../agent/containerd/offer.ts';
 import fc from '../support/properties.ts';
 import { FakeNamespace } from './fake-namespace.ts';
-import { contentOf } from './made-up.ts';
+import { diskOf } from './made-up.ts';
 
-const disk = (label: string, ...images: Parameters<typeof contentOf>[1]): OfferedDisk => ({
-  content: contentOf(label, images),
-  rank: 0,
-});
+const disk = (label: string, ...images: Parameters<typeof diskOf>[1]): OfferedDisk => diskOf(label, images);
 const full = (name: string): string => `docker.io/library/${name}`;
 
 /** What a disk may hold: names and layers that others have, too. */

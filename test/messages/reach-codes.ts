@@ -29,7 +29,7 @@ import type { Code } from '../../agent/messages/codes.ts';
 import { messageOf, PreloaderError } from '../../agent/system/errors.ts';
 import { tryLockFile } from '../../agent/system/lock.ts';
 import { aDocument } from '../boot-order/a-document.ts';
-import { contentOf, planOf } from '../containerd/made-up.ts';
+import { diskOf, planOf } from '../containerd/made-up.ts';
 import { FakeGuest } from '../boot/fake-guest.ts';
 import { factsOf, loadImages, must, setReference, writeFile, type ImageSpec } from '../boot/fake-store.ts';
 import { foundDisk } from '../status/a-run.ts';
@@ -333,8 +333,7 @@ export const reach: Readonly<Record<Code, Reach>> = {
       setReference(guest.dataRoot, 'cached:1', undefined);
       guest.detach('dpl-a');
     }),
-  LAYERS_UNLINKED: () =>
-    planOf({ disks: [{ content: contentOf('dpl-a', [{ layers: ['base'], names: ['app:1'] }]), rank: 0 }] }).findings,
+  LAYERS_UNLINKED: () => planOf({ disks: [diskOf('dpl-a', [{ layers: ['base'], names: ['app:1'] }])] }).findings,
   RESULT_WRONG: (ground) => {
     const guest = new FakeGuest(ground.folder);
     guest.attach('dpl-a', [app]);

@@ -68,7 +68,8 @@ for (const version of ['28.5', '26.1', '20.10'] as const)
           // A collection in between takes what no lease and no image keeps.
           if (kills % 3 === 2) await ctr('images', 'rm', '--sync', 'none:1').catch(() => undefined);
 
-          assert.deepEqual(codesOf(await site.fill()), [], what);
+          const run = await site.fill();
+          assert.deepEqual(codesOf(run), [], `${what}: ${JSON.stringify(run.findings)}`);
           assert.deepEqual(stepsOf(await site.fill()), [], what);
           const names = (await ctr('images', 'ls', '-q')).split('\n');
           assert.deepEqual(names.map((name) => name.replace('docker.io/library/', '')).join(' '), images, what);

@@ -2,30 +2,25 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { fillContainerd, type ContainerdFill, type FillOptions } from '../../../agent/containerd/fill-containerd.ts';
-import type { OfferedDisk } from '../../../agent/containerd/offer.ts';
+import { offerDisk, type OfferedDisk } from '../../../agent/containerd/offer.ts';
+import { FolderReader } from '../../../agent/disk/folder-reader.ts';
+import { readDisk } from '../../../agent/disk/read-disk.ts';
 import { startContainerd, type ContainerdProcess } from '../../support/containerd.ts';
 import { startDockerd, type Dockerd } from '../../support/dockerd.ts';
 import type { DockerdVersion } from '../../support/dockerd-version.ts';
 import { tempTree, unmountBelow } from '../../support/temp-tree.ts';
-import { contentOf, madeDisk, registryForm } from './disks.ts';
+import { madeDisk, type Form } from './disks.ts';
 
-/** How the layers' bytes are beside a disk; `none` as with a disk of format 1.0. */
-type Form = 'gzip' | 'tar' | 'none';
-
-/** Where a disk is mounted, and its layers' bytes are. */
+/** Where a disk is mounted. */
 export interface DiskAt {
   readonly name: string;
   readonly mounted: string;
-  readonly blobs: string;
-  readonly form: Form;
   readonly rank: number;
 }
 
 /** A mounted disk as the agent takes it. */
-export async function offeredAt({ name, mounted, blobs, form, rank }: DiskAt): Promise<OfferedDisk> {
-  const content = contentOf(`dpl-${name}`, mounted);
-  if (form === 'none') return { content, rank };
-  return { content, rank, blobs: await registryForm(content, await madeDisk(name), blobs, form) };
+export function offeredAt({ name, mounted, rank }: DiskAt): OfferedDisk {
+  return offerDisk({ content: readDisk(`dpl-${name}`, new FolderReader(mounted)), rank }, mounted);
 }
 
 /** A containerd, the disks that are attached to its machine, and what the agent does there; all of it private. */
@@ -76,9 +71,9 @@ export class ContainerdSite {
     const made = await madeDisk(name);
     const mounted = path.join(this.folder, 'disks', place);
     await mkdir(mounted, { recursive: true });
-    await execa('mount', ['-o', 'ro,loop,noload,nodev,nosuid,noexec', made.file, mounted]);
-    const at = { name, mounted, blobs: path.join(this.folder, 'blobs', place), form, rank: this.#rank++ };
-    this.#disks.set(name, { at, offered: await offeredAt(at) });
+    await execa('mount', ['-o', 'ro,loop,noload,nodev,nosuid,noexec', made[form], mounted]);
+    const at = { name, mounted, rank: this.#rank++ };
+    this.#disks.set(name, { at, offered: offeredAt(at) });
   }
 
   /** Takes a disk away, mount and all. */
@@ -87,7 +82,6 @@ export class ContainerdSite {
     if (disk === undefined) throw new Error(`an attached disk expected, found ${name}`);
     this.#disks.delete(name);
     await unmountBelow(disk.at.mounted);
-    await execa('rm', ['-rf', disk.at.blobs]);
   }
 
   get disks(): readonly OfferedDisk[] {
