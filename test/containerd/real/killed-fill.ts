@@ -42,6 +42,6 @@ syncBuiltinESMExports();
 const { fillContainerd } = await import('../../../agent/containerd/fill-containerd.ts');
 const { offeredAt } = await import('./site.ts');
 const { disks, ...more } = JSON.parse(options ?? '{}') as { disks: DiskAt[] };
-const offered = await Promise.all(disks.map(offeredAt));
+const offered = disks.map(offeredAt);
 calls = 0;
 await fillContainerd({ ...(more as unknown as Parameters<typeof fillContainerd>[0]), disks: offered });
