@@ -1,13 +1,7 @@
-import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { decode, encode, type Message } from '../../agent/containerd/protobuf.ts';
 import { methods } from '../../agent/containerd/services.ts';
+import { checkMethod, type Samples } from '../support/check-method.ts';
 import { Protoc } from '../support/protoc.ts';
-
-type Sample<Name extends keyof typeof methods> = {
-  readonly request: Message<(typeof methods)[Name]['request']>;
-  readonly response: Message<(typeof methods)[Name]['response']>;
-};
 
 const labels = new Map([
   ['a.b/c', 'd ü'],
@@ -29,7 +23,7 @@ const filters = ['type==a', 'id~="b"'];
 const binary = Buffer.from([0, 255, 10, 34, 128]);
 
 /** A value for each field that the tables have. */
-const samples: { readonly [Name in keyof typeof methods]: Sample<Name> } = {
+const samples: Samples<typeof methods> = {
   version: { request: {}, response: { version: '2.1.9', revision: 'r' } },
   plugins: {
     request: { filters },
@@ -65,61 +59,15 @@ const samples: { readonly [Name in keyof typeof methods]: Sample<Name> } = {
   listLeases: { request: { filters }, response: { leases: [lease] } },
 };
 
-/** protoc's text format of such a value. */
-function textOf(value: Readonly<Record<string, unknown>>): string {
-  return Object.entries(value)
-    .flatMap(([name, content]) =>
-      content === undefined
-        ? []
-        : [
-            fieldText(
-              name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
-              content,
-            ),
-          ],
-    )
-    .join(' ');
-}
-
-function fieldText(name: string, content: unknown): string {
-  if (Array.isArray(content)) return content.map((one) => fieldText(name, one)).join(' ');
-  if (content instanceof Map)
-    return [...content].map(([key, value]) => `${name} { key: ${quoted(key)} value: ${quoted(value)} }`).join(' ');
-  if (Buffer.isBuffer(content) || typeof content === 'string') return `${name}: ${quoted(content)}`;
-  if (typeof content === 'object' && content !== null)
-    return `${name} { ${textOf(content as Record<string, unknown>)} }`;
-  return `${name}: ${String(content)}`;
-}
-
-function quoted(content: unknown): string {
-  const bytes = Buffer.isBuffer(content) ? content : Buffer.from(String(content));
-  return `"${[...bytes].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('')}"`;
-}
-
 describe("the tables of containerd's API, against its own .proto files", () => {
   let protoc: Protoc;
   before(async () => {
-    protoc = await Protoc.make();
+    protoc = await Protoc.make('containerd');
   });
 
-  for (const [name, { path, request, response }] of Object.entries(methods)) {
-    const method = path.slice('/containerd.services.'.length);
-    it(`${method}: what it takes, and what it gives`, async () => {
-      const types = protoc.typesOf(method);
-      const sample = samples[name as keyof typeof methods];
-      for (const [table, type, value] of [
-        [request, types.request, sample.request],
-        [response, types.response, sample.response],
-      ] as const) {
-        assert.deepEqual(new Set(Object.keys(value)), new Set(Object.keys(table)), 'a sample for each field');
-        const theirs = await protoc.encode(method, type, textOf(value));
-        assert.deepEqual(decode<object>(table, theirs), value, `${type}: what protoc has encoded`);
-        const ours = encode<object>(table, value);
-        const read = await protoc.decode(method, type, ours);
-        // What protoc does not know, or knows of another kind, it shows by its number.
-        assert.doesNotMatch(read, /^\s*\d/m, type);
-        assert.deepEqual(await protoc.encode(method, type, read), theirs, `${type}: what protoc has decoded`);
-      }
-    });
+  for (const [name, method] of Object.entries(methods)) {
+    const called = method.path.slice('/containerd.services.'.length);
+    it(`${called}: what it takes, and what it gives`, () =>
+      checkMethod(protoc, called, method, samples[name as keyof typeof methods]));
   }
 });

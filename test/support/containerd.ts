@@ -15,6 +15,8 @@ export interface ContainerdProcess {
   /** Path of its socket. */
   readonly address: string;
   readonly root: string;
+  /** The name of the image that each pod's first container is made of, by its configuration. */
+  sandboxImage(): Promise<string>;
   /** Runs the `ctr` that came with it: returns stdout, throws with all output on failure. */
   ctr(args: readonly string[]): Promise<string>;
   /** SIGTERM, and waits for its end. Containers run on. */
@@ -26,7 +28,28 @@ export interface ContainerdProcess {
   log(): string;
 }
 
+interface ContainerdOptions {
+  /** Whether it serves Kubernetes, too. */
+  readonly cri?: boolean;
+}
+
 const PLUGINS_OF_CRI = ['io.containerd.grpc.v1.cri', 'io.containerd.cri.v1.images', 'io.containerd.cri.v1.runtime'];
+
+/**
+ * What keeps the CRI plugin off this machine: its networks, the socket for plugins of its own, and scores that only root
+ * of the whole machine may set. A registry gets another address by `registries/NAME/hosts.toml`.
+ */
+const criConfig = (folder: string): string => `
+[plugins."io.containerd.grpc.v1.cri"]
+  restrict_oom_score_adj = true
+  stats_collect_period = 1
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    conf_dir = "${folder}/cni"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "${folder}/registries"
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
+`;
 
 /**
  * Starts a private containerd and waits until it answers: root, state and socket are below `folder`, and a second start
@@ -35,7 +58,12 @@ const PLUGINS_OF_CRI = ['io.containerd.grpc.v1.cri', 'io.containerd.cri.v1.image
  * @param more TOML to add to its configuration
  * @throws Error with its log where it ends early
  */
-export async function startContainerd(version: DockerdVersion, folder: string, more = ''): Promise<ContainerdProcess> {
+export async function startContainerd(
+  version: DockerdVersion,
+  folder: string,
+  more = '',
+  { cri = false }: ContainerdOptions = {},
+): Promise<ContainerdProcess> {
   const tree = await dockerdTree(version);
   const root = path.join(folder, 'containerd');
   const state = path.join(folder, 'containerd-state');
@@ -45,7 +73,8 @@ export async function startContainerd(version: DockerdVersion, folder: string, m
   await writeFile(
     config,
     `version = 2\nroot = "${root}"\nstate = "${state}"\n` +
-      `disabled_plugins = ${JSON.stringify(PLUGINS_OF_CRI)}\n[grpc]\n  address = "${address}"\n${more}`,
+      `disabled_plugins = ${JSON.stringify(cri ? [] : PLUGINS_OF_CRI)}\n[grpc]\n  address = "${address}"\n` +
+      `${cri ? criConfig(folder) : ''}${more}`,
   );
   const env = {
     ...process.env,
@@ -66,7 +95,8 @@ export async function startContainerd(version: DockerdVersion, folder: string, m
   const end = cleanUpLater(`containerd on ${folder}`, async () => {
     child.kill('SIGKILL');
     await exited;
-    await killUsersOf(state);
+    // A shim, which outlives it, has its socket on the command line.
+    await killUsersOf(folder);
     await unmountBelow(folder);
   });
   const signal = async (name: NodeJS.Signals): Promise<void> => {
@@ -90,6 +120,14 @@ export async function startContainerd(version: DockerdVersion, folder: string, m
     pid: child.pid ?? 0,
     address,
     root,
+    sandboxImage: async () => {
+      const { stdout } = await execa(path.join(tree.bin, 'containerd'), ['--config', config, 'config', 'dump'], {
+        env,
+      });
+      const name = /^\s*sandbox(?:_image)? = ["'](\S+)["']$/m.exec(stdout)?.[1];
+      if (name === undefined) throw new Error(`expected a sandbox image in containerd's configuration, found none`);
+      return name;
+    },
     ctr: async (args) => {
       const { stdout } = await execa(path.join(tree.bin, 'ctr'), ['--address', address, ...args], {
         env,

@@ -6,6 +6,8 @@ export interface ArchiveImage {
   readonly tags: readonly string[];
   /** Tars, base first. */
   readonly layers: readonly Uint8Array[];
+  /** `sh` where absent. */
+  readonly command?: readonly string[] | undefined;
 }
 
 const LAYER_TYPES = { none: 'tar', gzip: 'tar+gzip', zstd: 'tar+zstd' } as const;
@@ -42,8 +44,8 @@ export function ociLayout(images: readonly ArchiveImage[], compression: keyof ty
     files.set(`blobs/sha256/${digestOf(content)}`, Buffer.from(content));
     return { mediaType, digest: `sha256:${digestOf(content)}`, size: content.length };
   };
-  const manifests = images.flatMap(({ tags, layers }) => {
-    const { config } = imageConfig(layers);
+  const manifests = images.flatMap(({ tags, layers, command }) => {
+    const { config } = imageConfig(layers, command);
     const compress = {
       none: (tar: Uint8Array) => tar,
       gzip: (tar: Uint8Array) => gzipSync(tar),
@@ -71,13 +73,16 @@ export function tarOf(files: ReadonlyMap<string, Buffer>): Buffer {
   return makeTar([...files].map(([name, content]) => ({ name, content })));
 }
 
-export function imageConfig(layers: readonly Uint8Array[]): { readonly config: Buffer; readonly id: string } {
+export function imageConfig(
+  layers: readonly Uint8Array[],
+  command: readonly string[] = ['sh'],
+): { readonly config: Buffer; readonly id: string } {
   const config = Buffer.from(
     JSON.stringify({
       architecture: 'amd64',
       os: 'linux',
       created: '2020-01-02T03:04:05Z',
-      config: { Cmd: ['sh'], Env: ['PATH=/bin'] },
+      config: { Cmd: command, Env: ['PATH=/bin'] },
       history: layers.map((_, index) => ({ created: '2020-01-02T03:04:05Z', created_by: `layer ${index + 1}` })),
       rootfs: { type: 'layers', diff_ids: layers.map((tar) => `sha256:${digestOf(tar)}`) },
     }),

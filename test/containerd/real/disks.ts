@@ -26,7 +26,7 @@ const base = async (): Promise<readonly LayerEntry[]> => [
 const plain = (name: string): readonly LayerEntry[] => [{ name: 'etc' }, { name: `etc/${name}`, content: `${name}\n` }];
 
 /** What the disks hold: all images stand on one base. */
-const recipes: Readonly<Record<string, () => Promise<readonly ArchiveImage[]>>> = {
+const recipes: Readonly<Record<string, (tag: string) => Promise<readonly ArchiveImage[]>>> = {
   /** `app-a:1`, with a file of the base deleted. */
   a: async () => [
     {
@@ -59,11 +59,13 @@ const recipes: Readonly<Record<string, () => Promise<readonly ArchiveImage[]>>> 
     { tags: ['app-a:1'], layers: [await base(), plain('users')] },
     { tags: ['mine:1'], layers: [[...(await busyboxRoot()), { name: 'mine', content: 'mine\n' }]] },
   ],
+  /** What Kubernetes makes the first container of each pod of. */
+  pause: async (tag) => [{ tags: [tag], layers: [await busyboxRoot()], command: ['sleep', '1000000'] }],
 };
 
-/** Makes a disk, or takes that of an earlier run. */
-export async function madeDisk(name: string): Promise<MadeDisk> {
-  const images = await recipes[name]?.();
+/** Makes a disk, or takes that of an earlier run. @param tag of `pause` */
+export async function madeDisk(name: string, tag = 'pause:1'): Promise<MadeDisk> {
+  const images = await recipes[name]?.(tag);
   if (images === undefined) throw new Error(`a recipe expected, found none for ${name}`);
   const archive = await dockerArchive(images);
   const key = createHash('sha256').update(archive).digest('hex').slice(0, 12);
@@ -80,6 +82,10 @@ export async function madeDisk(name: string): Promise<MadeDisk> {
 
 /** The images as a registry has them. */
 async function gzipLayout(images: readonly ArchiveImage[]): Promise<Buffer> {
-  const made = images.map(async ({ tags, layers }) => ({ tags, layers: await Promise.all(layers.map(layerTar)) }));
+  const made = images.map(async ({ tags, layers, command }) => ({
+    tags,
+    layers: await Promise.all(layers.map(layerTar)),
+    command,
+  }));
   return tarOf(ociLayout(await Promise.all(made), 'gzip'));
 }

@@ -30,6 +30,7 @@ export class ContainerdSite {
   containerd: ContainerdProcess;
   dockerd: Dockerd | undefined;
   readonly #disks = new Map<string, { readonly offered: OfferedDisk; readonly at: DiskAt }>();
+  readonly #start: () => Promise<ContainerdProcess>;
   readonly #remove: () => Promise<void>;
   #rank = 0;
 
@@ -37,19 +38,24 @@ export class ContainerdSite {
     version: DockerdVersion,
     folder: string,
     containerd: ContainerdProcess,
-    remove: () => Promise<void>,
+    { start, remove }: { readonly start: () => Promise<ContainerdProcess>; readonly remove: () => Promise<void> },
   ) {
     this.version = version;
     this.folder = folder;
     this.containerd = containerd;
+    this.#start = start;
     this.#remove = remove;
   }
 
-  /** @param more TOML of containerd's configuration */
-  static async make(version: DockerdVersion, more = ''): Promise<ContainerdSite> {
+  /** @param more TOML of containerd's configuration @param options.cri whether it serves Kubernetes, too */
+  static async make(
+    version: DockerdVersion,
+    more = '',
+    options: { readonly cri?: boolean } = {},
+  ): Promise<ContainerdSite> {
     const tree = await tempTree('dpl-ctd');
-    const containerd = await startContainerd(version, tree.path, more);
-    return new ContainerdSite(version, tree.path, containerd, () => tree.remove());
+    const start = (): Promise<ContainerdProcess> => startContainerd(version, tree.path, more, options);
+    return new ContainerdSite(version, tree.path, await start(), { start, remove: () => tree.remove() });
   }
 
   get dataRoot(): string {
@@ -62,13 +68,14 @@ export class ContainerdSite {
 
   /**
    * Attaches a disk.
-   * @param place name of the folder that it is mounted on
+   * @param options.place name of the folder that it is mounted on
+   * @param options.tag of the image that Kubernetes makes pods of
    */
   async attach(
     name: string,
-    { form = 'gzip', place = name }: { readonly form?: Form; readonly place?: string } = {},
+    { form = 'gzip', place = name, tag }: { readonly form?: Form; readonly place?: string; readonly tag?: string } = {},
   ): Promise<void> {
-    const made = await madeDisk(name);
+    const made = await madeDisk(name, tag);
     const mounted = path.join(this.folder, 'disks', place);
     await mkdir(mounted, { recursive: true });
     await execa('mount', ['-o', 'ro,loop,noload,nodev,nosuid,noexec', made[form], mounted]);
@@ -132,9 +139,9 @@ export class ContainerdSite {
     return this.dockerd;
   }
 
-  /** Starts a containerd again in the same folder. */
+  /** Starts a containerd again in the same folder, of the same configuration. */
   async startContainerd(): Promise<void> {
-    this.containerd = await startContainerd(this.version, this.folder);
+    this.containerd = await this.#start();
   }
 
   async remove(): Promise<void> {
