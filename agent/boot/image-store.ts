@@ -11,8 +11,11 @@ import type { Lock } from '../system/lock.ts';
 
 /** What the pipeline asks of a daemon's store of images, whatever the daemon keeps them in. */
 export interface ImageStore {
-  /** Why nothing can be put into it, or undefined where it can be filled. */
-  unsupported(config: DaemonConfig): Promise<string | undefined>;
+  /**
+   * Why nothing can be put into it, or undefined where it can be filled.
+   * @param isBoth whether another store of the daemon's is filled, too
+   */
+  unsupported(config: DaemonConfig, isBoth: boolean): Promise<string | undefined>;
   isDaemonRunning(): boolean;
   /** Whether anything of ours may be in it. */
   hasOurs(): boolean;

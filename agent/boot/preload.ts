@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { checkMountRoot, type Config } from '../config/config.ts';
 import { requiredDigests } from '../config/required.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
@@ -9,16 +10,25 @@ import { failureOf, fillStore, leftAlone, type Filled } from './fill-store.ts';
 import { storeIn, type ImageStore } from './image-store.ts';
 import { loadDisk } from './load-disk.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
+import type { NamespacesFilled } from './fill-namespaces.ts';
 import { findMissing } from './missing-disks.ts';
 import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountOptions } from './mount-disks.ts';
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
+import { chooseStores } from './which-stores.ts';
 
 export interface PreloadOptions {
   /** Whether to wait for devices, which is not needed again if somebody has waited in this boot. */
   readonly wait: boolean;
   /** `never`: only plan. `stopped`: change the store unless dockerd runs on it. */
   readonly change: 'never' | 'stopped';
+  /**
+   * What of containerd's store may be changed. containerd may run, and so may Docker. `farm`: only what its links lead to,
+   * if it does not run yet. By default nothing if `change` is `never`, and otherwise all of it.
+   */
+  readonly changeContainerd?: 'never' | 'farm' | 'all';
+  /** Of the stores that are to be filled, this one alone. */
+  readonly only?: 'overlay2' | 'containerd' | undefined;
   /** Whether to tell the service manager nothing, because this is a look on behalf of a client. */
   readonly quiet?: boolean;
   /**
@@ -44,6 +54,8 @@ export interface Preload extends Filled {
   /** Every device with a label of ours, whether in use or left out. */
   readonly candidates: readonly FoundDisk[];
   readonly timings: Timings;
+  /** Undefined where containerd's store is not filled. */
+  readonly containerd?: NamespacesFilled | undefined;
 }
 
 /**
@@ -69,9 +81,19 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     add([], { dataRoot });
     checkMountRoot(config, dataRoot);
     add([], { isDockerRunning: store.isDaemonRunning() });
+    const chosen = await chooseStores(config, daemonConfig, dataRoot, { only: options.only });
+    const fillsBoth = chosen.overlay2 && chosen.namespaces.length > 0;
+    const unsupported = chosen.overlay2 ? await store.unsupported(daemonConfig, fillsBoth) : undefined;
+    const refusals = [unsupported, chosen.leftAlone].flatMap((why) =>
+      why === undefined ? [] : leftAlone(dataRoot, why),
+    );
+    const overlay2 = chosen.overlay2 && unsupported === undefined;
+    if (!overlay2 && chosen.namespaces.length === 0 && refusals[0] !== undefined) throw refusals[0];
+    add(refusals.map(failureOf));
+    // What containerd runs may run from the disks, too, whether Docker does or not.
+    const isStopped = !run.isDockerRunning && !(chosen.namespaces.length > 0 && existsSync(config.containerdAddress));
     const mayChange = options.change === 'stopped' && !run.isDockerRunning;
-    const unsupported = await store.unsupported(daemonConfig);
-    if (unsupported !== undefined) throw leftAlone(dataRoot, unsupported);
+    const mayUnmount = options.change === 'stopped' && isStopped;
 
     begin('discover', 'looking for disks');
     const discovery = options.wait
@@ -80,11 +102,11 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     add(discovery.findings, { candidates: [...[...discovery.disks.values()].flat(), ...discovery.refused] });
 
     begin('mount', `mounting ${plural(discovery.disks.size, 'disk')}`);
-    add(findLostDisks(config.mountRoot, { mayUnmount: mayChange }));
-    const unlinked = run.isDockerRunning ? [] : unlinkedDisks(before.disks, discovery, store);
+    add(findLostDisks(config.mountRoot, { mayUnmount }));
+    const unlinked = overlay2 && !run.isDockerRunning ? unlinkedDisks(before.disks, discovery, store) : [];
     const toMount = without(discovery, unlinked);
     const mounts = mountDisks(toMount, config.mountRoot, {
-      mayUnmount: mayChange || options.privateMounts === true,
+      mayUnmount: mayUnmount || options.privateMounts === true,
       pinned: (label) => requiredDigests(config.required, label),
       pinnedDigest: await pinnedDigest(toMount, config),
       tell: ({ label, device }) => timings.mounted(label, device.path),
@@ -99,7 +121,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
       const { disk, findings } = await loadDisk(mounted, {
         required: config.required,
         before: before.disks,
-        mayUnmount: mayChange,
+        mayUnmount,
       });
       add(findings, disk === undefined ? {} : { disks: [...run.disks, disk] });
       if (disk === undefined && findings.some(({ code }) => code === 'DISK_CONTENT')) unlike.add(mounted.label);
@@ -108,7 +130,20 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     add(findMissing(config, { missing: discovery.missing, disks: run.disks, candidates: run.candidates, unlike }));
     // Links into empty folders would be worse for dockerd than no links.
     if (hidden.length > 0) return run;
-    return { ...run, ...(await fillStore(run, { store, dataRoot, config, mayChange, before, begin })) };
+    if (overlay2) run = { ...run, ...(await fillStore(run, { store, dataRoot, config, mayChange, before, begin })) };
+    if (chosen.namespaces.length > 0) {
+      const { fillNamespaces } = await import('./fill-namespaces.ts');
+      const change = options.changeContainerd ?? (options.change === 'never' ? 'never' : 'all');
+      const containerd = await fillNamespaces(run.disks, {
+        config,
+        dataRoot,
+        namespaces: chosen.namespaces,
+        change,
+        begin,
+      });
+      add(containerd.findings, { containerd });
+    }
+    return run;
   } catch (error) {
     return { ...run, findings: [...run.findings, failureOf(error)] };
   }

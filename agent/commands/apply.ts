@@ -16,6 +16,8 @@ export interface ApplyOptions {
   readonly config?: string;
   /** Exit status 0 instead of 3 for a degraded result, so that docker.service's drop-in still starts Docker. */
   readonly degradedOk?: boolean;
+  /** Of the stores that are to be filled, this one alone. */
+  readonly only?: 'overlay2' | 'containerd';
   /**
    * How many seconds after the wait for devices it gives up. docker.service has no time limit for its ExecStartPre=.
    */
@@ -33,7 +35,7 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   const config = await readConfig(options.config);
   endAfter(options.timeout + config.deviceTimeoutSec);
   const settled = hasBeenReady(config);
-  const result = await preload(config, { wait: !settled, change: 'stopped' });
+  const result = await preload(config, { wait: !settled, change: 'stopped', only: options.only });
   if (result.isDockerRunning && result.plan !== undefined && result.plan.steps.length > 0) {
     throw new PreloaderError(
       'DOCKER_RUNNING',
@@ -45,7 +47,7 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   const before = isJournal() ? lastStatus(config) : undefined;
   publish(config, status, 'apply');
   // If there is a daemon, it syncs after Docker may start.
-  if (!settled && result.dataRoot !== undefined) await storeIn(result.dataRoot).sync();
+  if (!settled && result.dataRoot !== undefined && result.plan !== undefined) await storeIn(result.dataRoot).sync();
   const events = eventsOf(status, before);
   if (isJournal()) logEvents(events);
   else {

@@ -6,6 +6,7 @@ export interface DirectCommand {
   readonly command: 'run' | 'apply';
   readonly config?: string;
   readonly degradedOk: boolean;
+  readonly only?: 'containerd';
 }
 
 /**
@@ -18,12 +19,19 @@ export function directCommand(args: readonly string[]): DirectCommand | undefine
   if (command !== 'run' && command !== 'apply') return undefined;
   let config: string | undefined;
   let degradedOk = false;
+  let only: 'containerd' | undefined;
   while (options.length > 0) {
     const option = options.shift();
-    const value = option === '--config' ? options.shift() : undefined;
+    const value = option === '--config' || option === '--only' ? options.shift() : undefined;
+    if (option === '--only') {
+      // The other store is filled before Docker starts in any case: no unit asks for it alone.
+      if (value !== 'containerd' || command !== 'apply' || only !== undefined) return undefined;
+      only = value;
+      continue;
+    }
     if (value !== undefined && value !== '' && !value.startsWith('-') && config === undefined) config = value;
     else if (option === '--degraded-ok' && command === 'apply') degradedOk = true;
     else return undefined;
   }
-  return { command, degradedOk, ...(config === undefined ? {} : { config }) };
+  return { command, degradedOk, ...(config === undefined ? {} : { config }), ...(only === undefined ? {} : { only }) };
 }

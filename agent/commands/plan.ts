@@ -21,7 +21,7 @@ export async function printPlan(options: { readonly config?: string; readonly js
     const nothing = isEmpty ? `${noDisk(config)}; nothing to do` : 'nothing to do';
     if (isEmpty && document.steps.length > 0) tellLine(noDisk(config));
     const text = document.steps.length === 0 ? nothing : document.steps.map(({ text: step }) => step).join('\n');
-    if (result.plan !== undefined) process.stdout.write(`${text}\n`);
+    if (result.plan !== undefined || result.containerd !== undefined) process.stdout.write(`${text}\n`);
   }
   return states[document.state].exitStatus;
 }

@@ -5,6 +5,7 @@ import { stderr, tellLine } from '../system/stderr.ts';
 import { endWithReader } from '../system/stdout-reader.ts';
 import { oneLine } from '../text/one-line.ts';
 import { VERSION } from '../version.ts';
+import type { ApplyOptions } from './apply.ts';
 import type { BootOrderOptions } from './boot-order.ts';
 import type { BuildArguments } from './build-options.ts';
 import { APPLY_TIMEOUT_SEC } from './direct.ts';
@@ -15,7 +16,9 @@ type Finish = (exitStatus: number) => void;
 /** The command line: names, options, help. The code of a command is loaded only when it is called. */
 export function createProgram(finish: Finish): Command {
   const program = new Command('docker-preloader')
-    .description("Makes the images of attached preload disks part of dockerd's store before dockerd starts.")
+    .description(
+      'Makes the images of attached preload disks part of the store of dockerd, or of containerd, before Docker starts.',
+    )
     .version(`docker-preloader ${VERSION} (disk format ${FORMAT_VERSION})`, '-V, --version')
     .exitOverride()
     .configureOutput(refusing('docker-preloader'));
@@ -52,15 +55,19 @@ export function createProgram(finish: Finish): Command {
       '--degraded-ok',
       'exit status 0 instead of 3 if something was left out, so that docker.service still starts',
     )
+    .addOption(
+      new Option('--only <store>', 'of the stores that are to be filled, this one alone').choices([
+        'overlay2',
+        'containerd',
+      ]),
+    )
     .option(
       '--timeout <seconds>',
       'how long it may take after the wait for devices; then it is stopped, and what was in the store before is still there',
       wholeSeconds,
       APPLY_TIMEOUT_SEC,
     )
-    .action(async (options: { config?: string; degradedOk?: boolean; timeout: number }) =>
-      finish(await (await import('./apply.ts')).applyOnce(options)),
-    );
+    .action(async (options: ApplyOptions) => finish(await (await import('./apply.ts')).applyOnce(options)));
   command(
     'plan',
     'Prints what run would do now, and changes nothing.',
@@ -82,7 +89,7 @@ export function createProgram(finish: Finish): Command {
     );
   command(
     'unlink',
-    "Removes everything preloaded from the store, except what the user's own images and containers need; dockerd must be stopped.",
+    "Removes everything preloaded from the stores, except what the user's own images and containers need; for overlay2, dockerd must be stopped, for containerd's, containerd must run.",
     '  systemctl stop docker.socket docker && docker-preloader unlink',
   ).action(async (options: { config?: string }) => finish(await (await import('./unlink.ts')).unlink(options)));
   command(

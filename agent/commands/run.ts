@@ -59,7 +59,13 @@ async function begin(configPath: string | undefined): Promise<Start> {
     isConfigured: true,
     isFirst,
     isByClient,
-    result: await preload(config, { wait: isFirst, change, ...before }),
+    // containerd starts after us; where it runs already, what has changed meanwhile is there at once.
+    result: await preload(config, {
+      wait: isFirst,
+      change,
+      changeContainerd: isByClient ? 'never' : 'farm',
+      ...before,
+    }),
   };
 }
 

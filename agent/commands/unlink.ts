@@ -2,7 +2,7 @@ import { readConfig } from '../config/read-config.ts';
 import type { Config } from '../config/config.ts';
 import { preload } from '../boot/preload.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
-import { unlinkStore } from '../boot/unlink-store.ts';
+import { unlinkStores } from '../boot/unlink-stores.ts';
 import { statusDocument } from '../status/status-document.ts';
 import { findingEvent, logEvents } from '../status/journal-entries.ts';
 import { imagesOfStatus, lastStatus, publish } from '../status/publish.ts';
@@ -12,12 +12,12 @@ import { log } from '../system/journal.ts';
 import { plural } from '../text/plural.ts';
 
 /**
- * Removes everything preloaded from the store, except what the user's images and containers need.
+ * Removes everything preloaded from the stores, except what the user's images and containers need.
  * @returns the exit status
  */
 export async function unlink(options: { readonly config?: string }): Promise<number> {
   const config = await readConfig(options.config);
-  const { steps, findings } = await unlinkStore(config);
+  const { steps, findings } = await unlinkStores(config);
   logEvents(findings.map(findingEvent));
   process.stdout.write(
     steps === 0 ? 'nothing to remove\n' : `removed what was preloaded: ${plural(steps, 'change')}\n`,

@@ -1,6 +1,7 @@
 import { processMs } from '../system/clock.ts';
 import { readConfig } from '../config/read-config.ts';
 import type { Config } from '../config/config.ts';
+import { describeStep } from '../containerd/describe-step.ts';
 import { differences } from '../verify/differences.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
@@ -114,6 +115,7 @@ async function verifyMounted(config: Config, deep: boolean): Promise<Verificatio
 async function look(config: Config): Promise<{ readonly run: Preload; readonly findings: readonly Finding[] }> {
   const run = await preload(config, { wait: false, change: 'never' });
   const findings = run.findings.filter(({ code }) => code !== 'DOCKER_RUNNING' && code !== 'REMOVED');
+  findings.push(...namespaceDifferences(run));
   if (run.plan === undefined || run.dataRoot === undefined) return { run, findings };
   const cure = run.isDockerRunning ? 'systemctl restart docker' : 'docker-preloader apply';
   return {
@@ -128,6 +130,33 @@ async function look(config: Config): Promise<{ readonly run: Preload; readonly f
       }),
     ],
   };
+}
+
+/** So many differences of a namespace are told. */
+const MAX_DIFFERENCES = 20;
+
+/** What containerd's namespaces lack, or have too much. */
+function namespaceDifferences({ containerd }: Preload): Finding[] {
+  if (containerd?.state === 'waiting')
+    return [
+      {
+        code: 'STORE_DIFFERS',
+        message: `containerd at ${containerd.address}: expected one that runs, found none: its store was not compared; run: systemctl start containerd`,
+      },
+    ];
+  return (containerd?.plans ?? []).flatMap(({ namespace, steps }) => {
+    const found = steps.slice(0, MAX_DIFFERENCES).map((step): Finding => ({
+      code: 'STORE_DIFFERS',
+      message: `${describeStep(namespace, step)} is still to be done; run: docker-preloader apply`,
+    }));
+    const more = steps.length - found.length;
+    return more === 0
+      ? found
+      : [
+          ...found,
+          { code: 'STORE_DIFFERS', message: `containerd, ${namespace}: and ${plural(more, 'more difference')}` },
+        ];
+  });
 }
 
 const isFault = (finding: Finding): boolean => effectOf(finding) !== 'none';

@@ -48,6 +48,16 @@ const idleExitSec = z
   .number()
   .check(z.refine((sec) => sec === 0 || (sec >= 10 && sec <= 86_400), '0, or a time of 10 to 86400 seconds'));
 
+/** As containerd checks them (containerd, pkg/identifiers). */
+const namespace = z
+  .string()
+  .check(
+    z.refine(
+      (text) => /^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$/.test(text) && text.length <= 76,
+      'a namespace of at most 76 letters and digits, with single dots, dashes or underscores between them',
+    ),
+  );
+
 export const configSchema = z.strictObject({
   labels: z._default(z.array(label), [...defaults.labels]),
   required,
@@ -62,6 +72,9 @@ export const configSchema = z.strictObject({
   removedImages: z._default(z.enum(['restore', 'respect']), defaults.removedImages),
   prunedImages: z._default(z.enum(['restore', 'respect']), defaults.prunedImages),
   readAheadMb: z._default(z.number().check(z.minimum(0), z.maximum(1_000_000)), defaults.readAheadMb),
+  store: z._default(z.enum(['auto', 'overlay2', 'containerd', 'both']), defaults.store),
+  containerdAddress: z._default(absolutePath, defaults.containerdAddress),
+  namespaces: z._default(z.array(namespace), [...defaults.namespaces]),
 });
 
 /** Parses the text of a configuration file. @throws Error naming the key */

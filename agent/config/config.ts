@@ -29,6 +29,12 @@ export interface Config {
   readonly prunedImages: 'restore' | 'respect';
   /** How much is read ahead after READY at most, in 10^6 bytes. 0 means nothing. */
   readonly readAheadMb: number;
+  /** Which store is filled; `auto`: the one that dockerd will use, and any namespace besides Docker's. */
+  readonly store: 'auto' | 'overlay2' | 'containerd' | 'both';
+  /** Path of containerd's socket. */
+  readonly containerdAddress: string;
+  /** Of containerd, that get the images. */
+  readonly namespaces: readonly string[];
 }
 
 const defaults: Config = {
@@ -43,6 +49,9 @@ const defaults: Config = {
   removedImages: 'restore',
   prunedImages: 'restore',
   readAheadMb: 512,
+  store: 'auto',
+  containerdAddress: '/run/containerd/containerd.sock',
+  namespaces: ['moby'],
 };
 
 /** The configuration if there is no file. */

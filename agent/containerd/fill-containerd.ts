@@ -16,6 +16,7 @@ import {
   type ContainerdLedger,
   type NamespaceLedger,
 } from './ledger.ts';
+import { MOBY } from './image-name.ts';
 import { LinkFarm } from './link-farm.ts';
 import { farmLinks, type OfferedDisk } from './offer.ts';
 import { planNamespace, type NamespacePlan } from './plan-namespace.ts';
@@ -33,6 +34,8 @@ export interface FillOptions {
   readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
   /** For containerd to answer after its start. */
   readonly connectTimeoutMs: number;
+  /** Names in Docker's namespace that a prune has taken: they do not count as removed. */
+  readonly pruned?: ReadonlySet<string>;
   /** `plan`: change nothing. `unlink`: take everything out, and forget it; without disks. */
   readonly mode: 'apply' | 'plan' | 'unlink';
 }
@@ -142,10 +145,13 @@ class Fill {
       await this.#planAll();
       if (this.plans.every(({ steps }) => steps.length === 0)) return;
     }
-    const lock = await takeLock(dataRoot);
+    const lock = await takeLock(dataRoot, { name: 'containerd-lock' });
     try {
-      this.farmChanges = this.#farm.fill(links);
+      if (mode === 'apply') this.farmChanges = this.#farm.fill(links);
       await this.#passes();
+      // What the user stands on has its files there.
+      const isKept = this.findings.some(({ code }) => code === 'KEPT' || code === 'BUILD_CACHE');
+      if (mode === 'unlink' && !isKept) this.farmChanges = this.#farm.fill(new Map());
     } finally {
       lock.release();
     }
@@ -181,7 +187,7 @@ class Fill {
   }
 
   async #planAll(): Promise<ContainerdLedger> {
-    const { namespaces, dataRoot, disks, config, mode } = this.#options;
+    const { namespaces, dataRoot, disks, config, mode, pruned } = this.#options;
     const { state, ledger, cause } = readContainerdLedger(dataRoot, this.#uuid);
     const plans: NamespacePlan[] = [];
     for (const name of new Set([...namespaces, ...ledger.keys()])) {
@@ -192,7 +198,7 @@ class Fill {
           // A namespace that is no longer configured is one without disks.
           disks: isOurs ? disks : [],
           present,
-          ledger: ledger.get(name) ?? emptyNamespaceLedger,
+          ledger: withoutNames(ledger.get(name) ?? emptyNamespaceLedger, name === MOBY ? pruned : undefined),
           config,
           farm: this.#farm,
           roots: this.#roots,
@@ -237,6 +243,11 @@ class Fill {
     if (this.#isLedgerInvalid || this.plans.some(({ isLedgerStale }) => isLedgerStale))
       this.#note(new Map(), (plan) => plan.after);
   }
+}
+
+function withoutNames(ledger: NamespaceLedger, names: ReadonlySet<string> = new Set()): NamespaceLedger {
+  if (names.size === 0) return ledger;
+  return { ...ledger, references: new Map([...ledger.references].filter(([name]) => !names.has(name))) };
 }
 
 /** Whether a step has found the store changed since the plan was made. */

@@ -3,7 +3,7 @@ import { emptyLedger, ledgerFolder, settleReferences, type Ledger } from '../ove
 import { refuseNewerMajor } from '../disk/manifest.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { ensureFolder, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
+import { ensureFolder, namesIn, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
 import { checkShape, matching, objectOf, optional, recordOf, text } from '../text/shape.ts';
 
 /** major.minor of the file. */
@@ -62,6 +62,11 @@ interface LedgerDocument {
 /** A containerd whose root was made anew is another one: nothing was removed from it. */
 function pathOf(dataRoot: string, uuid: string): string {
   return join(ledgerFolder(dataRoot), `containerd-${uuid}.json`);
+}
+
+/** Whether anything of ours may be in a containerd whose ledger is in this data root. */
+export function hasContainerdLedger(dataRoot: string): boolean {
+  return namesIn(ledgerFolder(dataRoot)).some((name) => /^containerd-.*\.json$/.test(name));
 }
 
 /** Reads the ledger of a containerd. One that is lost or damaged is taken as empty. @throws PreloaderError LEDGER_NEWER */

@@ -45,8 +45,10 @@ export interface NamespacePlan {
   readonly after: NamespaceLedger;
   /** Whether the ledger is to be written although there are no steps. */
   readonly isLedgerStale: boolean;
-  /** Names that are ours afterwards, with the image. */
+  /** Names that are ours afterwards, with the digest of their manifest or index. */
   readonly own: ReadonlyMap<string, ImageID>;
+  /** Images of the disks that the namespace has before the steps and after them, with their names there. */
+  readonly images: Readonly<Record<'before' | 'after', ReadonlyMap<ImageID, readonly string[]>>>;
   /** Layers of the disks that the namespace is to have, as ours or as the user's. */
   readonly layers: ReadonlySet<ChainID>;
   /** Of these, layers that the user has: nothing is made for them. */
@@ -141,6 +143,10 @@ class NamespacePlanner {
       after,
       isLedgerStale: !isSameNamespaceLedger(ledger, after),
       own: this.#own,
+      images: {
+        before: this.#namesOf(now),
+        after: this.#namesOf(new Map([...now, ...changes])),
+      },
       layers,
       sharedWithUser: this.#sharedWithUser,
     };
@@ -214,6 +220,22 @@ class NamespacePlanner {
       this.#own.set(other, targetOf(record));
       this.#kept.set(other, record);
     }
+  }
+
+  /** Images of the disks, by ID, with the names that lead to them. */
+  #namesOf(names: ReadonlyMap<string, ImageID | undefined>): Map<ImageID, string[]> {
+    const ids = new Map(
+      [...this.#offer.names.values()].map(({ image }) => [image.target.digest, image.image] as const),
+    );
+    const found = new Map<ImageID, string[]>();
+    for (const [name, digest] of names) {
+      const image = digest === undefined ? undefined : ids.get(digest);
+      if (image === undefined) continue;
+      const others = found.get(image.id);
+      if (others === undefined) found.set(image.id, [name]);
+      else others.push(name);
+    }
+    return found;
   }
 
   /** Images of the disks that have a name of ours afterwards, by the digest of their manifest. */

@@ -19,8 +19,13 @@ import { Store } from './store/store.ts';
 /** dockerd's store on overlay2 in a data root, through the interface in boot/image-store.ts. */
 export function overlay2Store(dataRoot: string) {
   return {
-    unsupported: (config: DaemonConfig) =>
-      unsupportedStore(dataRoot, config, async () => (await import('../docker/dockerd-version.ts')).installedVersion()),
+    unsupported: (config: DaemonConfig, isBoth: boolean) =>
+      unsupportedStore(
+        dataRoot,
+        config,
+        async () => (await import('../docker/dockerd-version.ts')).installedVersion(),
+        isBoth,
+      ),
     isDaemonRunning: () => isDockerRunning(dataRoot),
     hasOurs: () => hasLedger(dataRoot),
     isKnown: () => existsSync(ledgerFolder(dataRoot)),

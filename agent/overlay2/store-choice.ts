@@ -33,15 +33,18 @@ const TRIAL = 'docker-preloader-trial';
  * what dockerd is told, and at what it would choose by itself here. If we made `overlay2/` where it would take another
  * driver, or containerd's store, its choice would change and hide what the user has.
  * @param dockerdVersion tells which dockerd will start. It is called only if that decides
+ * @param isBoth whether both stores are to be filled, so that the one that dockerd does not use now is right, too
  */
 export async function unsupportedStore(
   dataRoot: string,
   config: DaemonConfig,
   dockerdVersion: () => Promise<string | null>,
+  isBoth = false,
 ): Promise<string | undefined> {
   if (config.usernsRemap !== undefined)
     return `userns-remap is set to '${config.usernsRemap}': layers would have to belong to other users`;
-  if (config.containerdStore === true) return 'the containerd image store is in use (features.containerd-snapshotter)';
+  if (config.containerdStore === true && !isBoth)
+    return 'the containerd image store is in use (features.containerd-snapshotter)';
   if (config.storageDriver !== undefined && config.storageDriver !== 'overlay2')
     return `the storage driver is '${config.storageDriver}', expected overlay2`;
   if (hasOverlay2(dataRoot)) return undefined;
@@ -54,6 +57,11 @@ export async function unsupportedStore(
     if (native !== undefined) return nativeChoice(native, await dockerdVersion());
   }
   return undefined;
+}
+
+/** Another driver that has been used in this data root. */
+export function otherDriver(dataRoot: string): string | undefined {
+  return Object.keys(OTHER_DRIVERS).find((driver) => namesIn(join(dataRoot, driver)).length > 0);
 }
 
 const CURE = `set "storage-driver": "overlay2" in dockerd's configuration if that is wanted`;
@@ -92,12 +100,12 @@ function nativeChoice(driver: string, version: string | null): string | undefine
  * Whether dockerd would keep to overlay2. What a killed run has left of its trial does not count, because the next one
  * removes it.
  */
-function hasOverlay2(dataRoot: string): boolean {
+export function hasOverlay2(dataRoot: string): boolean {
   return namesIn(join(dataRoot, 'overlay2')).some((name) => name !== TRIAL);
 }
 
 /** Whether dockerd has kept containers of the containerd store here, or content of its own containerd. */
-function hasContainerdStore(dataRoot: string): boolean {
+export function hasContainerdStore(dataRoot: string): boolean {
   return ['rootfs/overlayfs', 'containerd/daemon/io.containerd.content.v1.content/blobs'].some(
     (path) => namesIn(join(dataRoot, path)).length > 0,
   );

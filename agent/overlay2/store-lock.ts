@@ -10,12 +10,20 @@ import { ledgerFolder } from './store/ledger.ts';
 const LOCK_TIMEOUT_USEC = 30_000_000;
 const LOCK_POLL_MS = 20;
 
+export interface LockOptions {
+  readonly timeoutUsec?: number;
+  /** The name of the file: each store has its own. */
+  readonly name?: string;
+}
+
 /**
  * Takes the lock on a store, by which one of two agents works and the other waits.
- * @throws PreloaderError LOCKED,
- * STORE_WRITE, STORE_FULL
+ * @throws PreloaderError LOCKED, STORE_WRITE, STORE_FULL
  */
-export async function takeLock(dataRoot: string, timeoutUsec = LOCK_TIMEOUT_USEC): Promise<Lock> {
+export async function takeLock(
+  dataRoot: string,
+  { timeoutUsec = LOCK_TIMEOUT_USEC, name = 'lock' }: LockOptions = {},
+): Promise<Lock> {
   const folder = ledgerFolder(dataRoot);
   try {
     ensureFolder(dataRoot, 0o710);
@@ -35,12 +43,12 @@ export async function takeLock(dataRoot: string, timeoutUsec = LOCK_TIMEOUT_USEC
   }
   const deadline = monotonicUsec() + timeoutUsec;
   for (;;) {
-    const lock = tryLockFile(join(folder, 'lock'));
+    const lock = tryLockFile(join(folder, name));
     if (lock !== 'held') return lock;
     if (monotonicUsec() > deadline)
       throw new PreloaderError(
         'LOCKED',
-        `${folder}/lock: held by another docker-preloader for ${timeoutUsec / 1_000_000} s; look for one that hangs`,
+        `${join(folder, name)}: held by another docker-preloader for ${timeoutUsec / 1_000_000} s; look for one that hangs`,
       );
     notifyStatus('waiting for another docker-preloader');
     await delay(LOCK_POLL_MS);

@@ -1,6 +1,7 @@
 import type { FoundDisk } from '../boot/discover.ts';
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
 import type { Preload } from '../boot/preload.ts';
+import type { ChainID } from '../docker/ids.ts';
 import { effectOf, type Finding } from '../messages/finding.ts';
 import type { Code } from '../messages/codes.ts';
 import { oneLine } from '../text/one-line.ts';
@@ -37,7 +38,7 @@ export function diskStatuses(run: Preload): DiskStatus[] {
 function loadedDisk(run: Preload, { mounted, content }: LoadedDisk): DiskStatus {
   let layerBytes = 0;
   for (const layer of content.layers.values()) layerBytes += Number(layer.size);
-  const isUnused = run.plan === undefined || runFailure(run) !== undefined;
+  const isUnused = (run.plan === undefined && run.containerd === undefined) || runFailure(run) !== undefined;
   // If two devices have its label, a finding may be about the other one.
   const isIts = ({ device = mounted.device.path }: Finding): boolean => device === mounted.device.path;
   const fault =
@@ -62,10 +63,12 @@ function loadedDisk(run: Preload, { mounted, content }: LoadedDisk): DiskStatus 
 
 /** How many layers of the disk the store has from elsewhere: from the user or from another disk. */
 function countShared(run: Preload, { content }: Pick<LoadedDisk, 'content'>): number {
-  const { plan } = run;
-  if (plan === undefined) return 0;
+  const { plan, containerd } = run;
+  const isUsers = (chain: ChainID): boolean =>
+    plan?.sharedWithUser.has(chain) === true ||
+    containerd?.plans.some(({ sharedWithUser }) => sharedWithUser.has(chain)) === true;
   return [...content.layers.keys()].filter(
-    (chain) => plan.sharedWithUser.has(chain) || (plan.content.layers.get(chain) ?? content.label) !== content.label,
+    (chain) => isUsers(chain) || (plan?.content.layers.get(chain) ?? content.label) !== content.label,
   ).length;
 }
 

@@ -3,8 +3,10 @@ import type { Preload } from '../boot/preload.ts';
 import type { Finding } from '../messages/finding.ts';
 import type { DiskImage } from '../disk/read-disk.ts';
 import type { ImageID } from '../docker/ids.ts';
+import { dockerNames } from './docker-names.ts';
 import { hasImage, pendingImages } from './pending.ts';
 import type { ImageStatus } from './schema.ts';
+import { containerdNames, isInAllNamespaces } from './store-status.ts';
 import { runFailure } from './summary.ts';
 
 /** Every image of the disks in use, and the reason if dockerd does not have it. */
@@ -14,7 +16,7 @@ export function imageStatuses(run: Preload): ImageStatus[] {
     const key = `${finding.label ?? ''} ${finding.image ?? ''}`;
     if (!byImage.has(key)) byImage.set(key, finding);
   }
-  const names = dockerNames(run);
+  const names = run.plan === undefined && run.containerd !== undefined ? containerdNames(run) : dockerNames(run);
   return run.disks.flatMap((disk) => [...validImages(run, disk, byImage, names), ...invalidImages(run, disk)]);
 }
 
@@ -29,7 +31,11 @@ function validImages(
     const { id } = image;
     const references = names.get(id)?.map(([reference]) => reference) ?? [];
     const about = [id, ...references].flatMap((name) => byImage.get(`${content.label} ${name}`) ?? []);
-    const fault = faultOf(run, image, about, content.label);
+    const fault =
+      (run.plan === undefined && run.containerd !== undefined
+        ? undefined
+        : faultOf(run, image, about, content.label)) ??
+      (isInAllNamespaces(run, id) ? undefined : namespaceFault(run, about));
     const usable = fault === undefined;
     return {
       id,
@@ -41,22 +47,6 @@ function validImages(
       dockerReferences: usable ? (dockerd.get(id) ?? []).toSorted() : [],
     };
   });
-}
-
-/** The names that dockerd has for each image, as they were found or as the run has left them. */
-function dockerNames({ plan, store, applied }: Preload): Map<ImageID, string[]> {
-  const references = new Map<string, ImageID | undefined>(store?.references);
-  if (applied)
-    for (const step of plan?.steps ?? [])
-      if (step.do === 'write-references') for (const [name, id] of step.changes) references.set(name, id);
-  const names = new Map<ImageID, string[]>();
-  for (const [name, id] of references) {
-    if (id === undefined) continue;
-    const others = names.get(id);
-    if (others === undefined) names.set(id, [name]);
-    else others.push(name);
-  }
-  return names;
 }
 
 type Fault = Omit<Finding, 'code'> & { readonly code: string };
@@ -95,6 +85,18 @@ function faultOf(run: Preload, image: DiskImage, about: readonly Finding[], labe
         'dockerd had it, and it was removed; it comes back when Docker next starts; run: systemctl restart docker',
     };
   return failure ?? { code: 'PENDING', message: 'it comes when Docker next starts; run: systemctl restart docker' };
+}
+
+/** Why a namespace of containerd does not have an image of a disk. */
+function namespaceFault(run: Preload, about: readonly Finding[]): Fault {
+  const state = run.containerd?.state;
+  if (state === 'waiting') return { code: 'PENDING', message: 'it comes when containerd runs' };
+  if (state === 'planned')
+    return { code: 'PENDING', message: 'containerd does not have it yet; run: docker-preloader apply' };
+  return (
+    (state === 'failed' ? run.containerd?.findings[0] : undefined) ??
+    about[0] ?? { code: 'TAG_CONFLICT', message: 'all its names belong to another disk or to the user' }
+  );
 }
 
 /** Images of a disk whose configuration is not valid. */

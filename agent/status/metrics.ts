@@ -49,6 +49,11 @@ export function metrics(status: StatusDocument): string {
     [{}, status.images.filter((image) => image.usable).length],
   ]);
   gauge(
+    'store_images',
+    'Images of the disks that a store has, by store and namespace.',
+    status.stores.map(({ store, namespace, images }) => [{ store, namespace: namespace ?? '' }, images]),
+  );
+  gauge(
     'layers',
     'Layers of a disk.',
     used.map((disk) => [{ disk: disk.label }, disk.layers]),

@@ -4,8 +4,21 @@ import type { ChainID, ImageID } from '../docker/ids.ts';
 
 /** Whether any image of a disk waits for Docker's next start. */
 export function isPendingFor(run: Preload, content: DiskContent): boolean {
+  const { containerd } = run;
+  if (content.images.size > 0 && (containerd?.state === 'waiting' || containerd?.state === 'planned')) return true;
   const waiting = pendingImages(run);
   return [...content.images.values()].some((image) => waiting.has(image.id));
+}
+
+/** Whether all stores that are filled were filled, or were as they should be. */
+export function isApplied({ plan, applied, containerd }: Preload): boolean {
+  return containerd === undefined ? applied : (plan === undefined || applied) && containerd.state === 'filled';
+}
+
+/** How many changes there were to make to all stores. */
+export function changesOf({ plan, containerd }: Preload): number {
+  const ofNamespaces = containerd?.plans.reduce((sum, { steps }) => sum + steps.length, 0) ?? 0;
+  return (plan?.steps.length ?? 0) + ofNamespaces;
 }
 
 interface Waiting {

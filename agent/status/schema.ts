@@ -63,7 +63,7 @@ const image = z.object({
   id: text('sha256:…'),
   references: z.array(z.string()).check(z.describe('its names on the disk')),
   disk: text('the label of its disk'),
-  usable: flag('whether dockerd has it'),
+  usable: flag('whether dockerd has it, and every other store that is filled'),
   code: z._default(textOrNull('if not usable, why: a code, or PENDING'), null),
   reason: z._default(textOrNull('if not usable, why, in words'), null),
   dockerReferences: z._default(
@@ -72,6 +72,23 @@ const image = z.object({
       .check(z.describe("all names that dockerd has for it, including the user's; empty if it does not have it")),
     null,
   ),
+});
+
+const store = z.object({
+  store: text('overlay2 or containerd'),
+  place: text("its data root, or containerd's socket"),
+  namespace: textOrNull("containerd's namespace, or null for overlay2"),
+  state: z
+    .enum(['in-use', 'pending', 'waiting', 'failed'])
+    .check(
+      z.describe(
+        'in-use: it has what the disks have; pending: changes wait; waiting: containerd does not run yet; failed: the findings say why',
+      ),
+    ),
+  version: textOrNull('the version of containerd, or null'),
+  images: count('how many images of the disks it has'),
+  pending: count('how many changes wait'),
+  names: z.array(z.string()).check(z.describe('the names that it has for them')),
 });
 
 const timing = z.object({
@@ -103,6 +120,10 @@ export const statusSchema = z.object({
   pending: z.array(z.string()).check(z.describe("what waits for Docker's next start, a line each")),
   disks: z.array(disk),
   images: z.array(image),
+  stores: z._default(
+    z.array(store).check(z.describe('each store that is filled, and each namespace of containerd')),
+    [],
+  ),
   findings: z.array(finding).check(z.describe('what was left out or is in conflict')),
   timings: z.array(timing),
   readyUsec: count('when READY was reported, in microseconds of CLOCK_MONOTONIC'),
@@ -150,5 +171,6 @@ type DeepReadonly<Value> = Value extends readonly (infer Item)[]
 
 export type StatusDocument = DeepReadonly<z.infer<typeof statusSchema>>;
 export type DiskStatus = StatusDocument['disks'][number];
+export type StoreStatus = StatusDocument['stores'][number];
 export type ImageStatus = StatusDocument['images'][number];
 export type PlanDocument = DeepReadonly<z.infer<typeof planSchema>>;

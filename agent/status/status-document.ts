@@ -3,18 +3,20 @@ import { FORMAT_VERSION } from '../disk/manifest.ts';
 import type { Finding } from '../messages/finding.ts';
 import { LEDGER_VERSION } from '../overlay2/store/ledger.ts';
 import type { Preload } from '../boot/preload.ts';
+import { describeStep as describeNamespaceStep } from '../containerd/describe-step.ts';
 import { describeStep } from '../overlay2/plan/steps.ts';
 import { VERSION } from '../version.ts';
 import { diskStatuses } from './disk-status.ts';
 import { imageStatuses } from './image-status.ts';
 import type { PlanDocument, StatusDocument } from './schema.ts';
+import { changesOf, isApplied } from './pending.ts';
 import { stateOf, worseState } from './state.ts';
+import { storeStatuses } from './store-status.ts';
 import { runFailure, summarise, summaryLine } from './summary.ts';
 
 /** The status after a run. @param readyUsec when the run ended, CLOCK_MONOTONIC in microseconds */
 export function statusDocument(run: Preload, readyUsec: number): StatusDocument {
-  const steps = run.plan?.steps ?? [];
-  const isPending = run.plan !== undefined && !run.applied && runFailure(run) === undefined;
+  const applied = isApplied(run);
   return {
     state: stateOf(run.findings, run.disks.length),
     summary: summarise(run, readyUsec),
@@ -22,11 +24,12 @@ export function statusDocument(run: Preload, readyUsec: number): StatusDocument 
     formatVersion: FORMAT_VERSION,
     dataRoot: run.dataRoot ?? null,
     dockerRunning: run.isDockerRunning,
-    applied: run.applied,
-    changes: run.applied ? steps.length : 0,
-    pending: isPending ? steps.map(describeStep) : [],
+    applied,
+    changes: applied ? changesOf(run) : 0,
+    pending: runFailure(run) === undefined ? pendingSteps(run).map(({ text }) => text) : [],
     disks: diskStatuses(run),
     images: imageStatuses(run),
+    stores: storeStatuses(run),
     findings: run.findings,
     timings: run.timings.entries.map((entry, index, entries) => ({
       ...entry,
@@ -45,12 +48,29 @@ export function statusDocument(run: Preload, readyUsec: number): StatusDocument 
 
 /** What `run` would do to the store now. */
 export function planDocument(run: Preload): PlanDocument {
-  const steps = run.plan?.steps ?? [];
-  return {
-    state: stateOf(run.findings, run.disks.length),
-    steps: steps.map((step) => ({ do: step.do, text: describeStep(step) })),
-    findings: run.findings,
-  };
+  return { state: stateOf(run.findings, run.disks.length), steps: stepsOf(run), findings: run.findings };
+}
+
+type StepText = PlanDocument['steps'][number];
+
+/** What there was to do in all stores. */
+function stepsOf({ plan, containerd }: Preload): StepText[] {
+  return [
+    ...(plan?.steps ?? []).map((step) => ({ do: step.do, text: describeStep(step) })),
+    ...(containerd?.plans ?? []).flatMap(({ namespace, steps }) =>
+      steps.map((step) => ({ do: step.do, text: describeNamespaceStep(namespace, step) })),
+    ),
+  ];
+}
+
+/** Of these, what was not done. */
+function pendingSteps(run: Preload): StepText[] {
+  const { plan, applied, containerd } = run;
+  return stepsOf({
+    ...run,
+    plan: applied ? undefined : plan,
+    containerd: containerd?.state === 'planned' ? containerd : undefined,
+  });
 }
 
 /** The status with findings that were made after READY. */

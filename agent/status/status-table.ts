@@ -3,7 +3,7 @@ import { oneLine } from '../text/one-line.ts';
 import { plural } from '../text/plural.ts';
 import { paint, tableSection, wrapped, type Cell, type Column, type Style } from '../text/table.ts';
 import type { Terminal } from '../text/terminal.ts';
-import type { DiskStatus, ImageStatus, StatusDocument } from './schema.ts';
+import type { DiskStatus, ImageStatus, StatusDocument, StoreStatus } from './schema.ts';
 
 /** How many pending changes are listed; the JSON has all of them. */
 const MAX_PENDING = 10;
@@ -25,6 +25,13 @@ const imageColumns: readonly Column[] = [
   { title: 'DISK' },
   { title: 'USABLE' },
 ];
+const storeColumns: readonly Column[] = [
+  { title: 'STORE' },
+  { title: 'STATE' },
+  { title: 'IMAGES', use: 1 },
+  { title: 'WHERE', least: 16, keepEnd: true },
+];
+const storeStyles = { 'in-use': 'green', pending: 'yellow', waiting: 'yellow', failed: 'red' } as const;
 const diskStyles = {
   'in-use': 'green',
   pending: 'yellow',
@@ -48,6 +55,10 @@ export function statusTable(status: StatusDocument, terminal: Terminal): string 
     ...lines(headline(status), stateStyles[status.state]),
     ...lines(facts.join('; ')),
     ...tableSection(diskColumns, status.disks.map(diskRow), terminal),
+    // One store needs no table.
+    ...(status.stores.some(({ store }) => store !== 'overlay2')
+      ? tableSection(storeColumns, status.stores.map(storeRow), terminal)
+      : []),
     ...tableSection(imageColumns, status.images.map(imageRow), terminal),
     ...paragraph(status.findings.flatMap((finding) => lines(`${finding.code}: ${finding.message}`))),
     ...paragraph(pendingLines(status.pending).flatMap((line) => lines(line))),
@@ -76,6 +87,15 @@ function diskRow(disk: DiskStatus): Cell[] {
     disk.mountPoint === null && disk.error !== null
       ? { text: disk.error.code, style: 'red' }
       : { text: disk.mountPoint ?? '-' },
+  ];
+}
+
+function storeRow({ store, namespace, state, images, place, version }: StoreStatus): Cell[] {
+  return [
+    { text: namespace === null ? store : `${store}${version === null ? '' : ` ${version}`}, ${namespace}` },
+    { text: state === 'in-use' ? 'in use' : state, style: storeStyles[state] },
+    { text: String(images) },
+    { text: place },
   ];
 }
 

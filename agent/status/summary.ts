@@ -2,11 +2,12 @@ import type { Preload } from '../boot/preload.ts';
 import { effectOf, type Finding } from '../messages/finding.ts';
 import { oneLine } from '../text/one-line.ts';
 import { plural } from '../text/plural.ts';
+import { changesOf, isApplied } from './pending.ts';
 import { stateOf, type State } from './state.ts';
 
 /** What kept a run from filling the store at all: a finding that is not about a single disk, device or image. */
 export function runFailure(run: Preload): Finding | undefined {
-  if (run.applied) return undefined;
+  if (isApplied(run)) return undefined;
   return run.findings.find(
     (finding) =>
       effectOf(finding) !== 'none' &&
@@ -22,8 +23,8 @@ export function summarise(run: Preload, readyUsec: number): string {
   const first = run.timings.entries[0]?.startUsec ?? readyUsec;
   const milliseconds = Math.round((readyUsec - first) / 1000);
   const worst = run.findings.find((finding) => stateOf([finding], 1) === state);
-  const counts = `${plural(run.disks.length, 'disk')}, ${plural(run.plan?.offer.images.size ?? 0, 'image')}, ${plural(run.plan?.offer.layers.size ?? 0, 'layer')}`;
-  const steps = run.plan?.steps.length ?? 0;
+  const counts = `${plural(run.disks.length, 'disk')}, ${plural(countOf(run, 'images'), 'image')}, ${plural(countOf(run, 'layers'), 'layer')}`;
+  const steps = changesOf(run);
   const text = `${counts}, ${doneBy(run, steps)}, ${milliseconds} ms`;
   return summaryLine(
     state,
@@ -33,12 +34,19 @@ export function summarise(run: Preload, readyUsec: number): string {
   );
 }
 
+/** What the disks offer together; where only containerd is filled, what each of them has. */
+function countOf({ plan, disks }: Preload, what: 'images' | 'layers'): number {
+  return plan?.offer[what].size ?? new Set(disks.flatMap(({ content }) => [...content[what].keys()])).size;
+}
+
 /** If the whole run failed, restarting Docker would not help, so it is not suggested. */
 function doneBy(run: Preload, steps: number): string {
-  if (run.applied) return steps === 0 ? 'nothing to change' : plural(steps, 'change');
+  if (run.containerd?.state === 'waiting' && (run.plan === undefined || run.applied))
+    return `${steps === 0 ? '' : `${plural(steps, 'change')}, `}containerd is filled when it runs`;
+  if (isApplied(run)) return steps === 0 ? 'nothing to change' : plural(steps, 'change');
   if (steps === 0) return 'nothing changed';
   return runFailure(run) === undefined
-    ? `${plural(steps, 'change')} pending: run systemctl restart docker`
+    ? `${plural(steps, 'change')} pending: run ${(run.plan?.steps.length ?? 0) > 0 ? 'systemctl restart docker' : 'docker-preloader apply'}`
     : `${plural(steps, 'change')} not made`;
 }
 

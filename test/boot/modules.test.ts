@@ -35,7 +35,7 @@ async function loadedBy(file: string): Promise<string[]> {
 
 /** Each costs every boot. What is needed only after READY, or only with a configuration file, is imported when it is needed. */
 const toReady = [
-  ['boot', 'discover fill-store image-store load-disk missing-disks mount-disks preload timings wait'],
+  ['boot', 'discover fill-store image-store load-disk missing-disks mount-disks preload timings wait which-stores'],
   ['commands', 'run'],
   ['config', 'config label read-config required'],
   ['disk', 'disk-fault folder-reader limits manifest read-disk read-tar-split superblock'],
@@ -49,7 +49,7 @@ const toReady = [
   ['overlay2/plan', 'restored room wanted-images whose'],
   ['overlay2', 'store-choice store-lock'],
   ['overlay2/store', 'copy-tar-split ledger store stored-layers stored-mounts'],
-  ['status', 'boot-times state summary'],
+  ['status', 'boot-times pending state summary'],
   ['system', 'block-devices boot-id clock datagram digest entry-types environment errors files libc listen-fds lock'],
   ['system', 'mount notify poll real-path udev'],
   ['text', 'is-record one-line parse-json plural shape'],

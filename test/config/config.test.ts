@@ -34,6 +34,9 @@ describe('the configuration', () => {
       removedImages: 'restore',
       prunedImages: 'restore',
       readAheadMb: 512,
+      store: 'auto',
+      containerdAddress: '/run/containerd/containerd.sock',
+      namespaces: ['moby'],
     });
     assert.deepEqual(await readText('{}'), defaultConfig());
   });
@@ -53,6 +56,9 @@ describe('the configuration', () => {
       removedImages: 'respect',
       prunedImages: 'respect',
       readAheadMb: 0.5,
+      store: 'both',
+      containerdAddress: '/run/k3s/containerd/containerd.sock',
+      namespaces: ['moby', 'k8s.io', 'a.b-c_d'],
     };
     assert.deepEqual(await readText(JSON.stringify(all)), {
       ...all,
@@ -94,6 +100,12 @@ describe('the configuration', () => {
     ['{"idleExitSec":-1}', /`idleExitSec`: expected 0, or a time of 10 to 86400 seconds, found -1$/],
     ['{"idleExitSec":9}', /`idleExitSec`: expected 0, or a time of 10 to 86400 seconds, found 9$/],
     ['{"deviceTimeoutSec":1e9}', /`deviceTimeoutSec`: expected at most 3600, found 1000000000$/],
+    ['{"store":"btrfs"}', /`store`: expected /],
+    ['{"containerdAddress":"run/c.sock"}', /`containerdAddress`: expected an absolute path, found "run\/c\.sock"$/],
+    [
+      '{"namespaces":["../x"]}',
+      /`namespaces\.0`: expected a namespace of at most 76 letters and digits, .*found "\.\.\/x"$/,
+    ],
     ['{"readAheadMb":-1}', /`readAheadMb`: expected at least 0, found -1$/],
     ['{"readAheadMb":1e9}', /`readAheadMb`: expected at most 1000000, found 1000000000$/],
     ['{"dataRoot":"docker"}', /`dataRoot`: expected an absolute path, found "docker"$/],

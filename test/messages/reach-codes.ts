@@ -199,7 +199,7 @@ export const reach: Readonly<Record<Code, Reach>> = {
       writeFile(inRoot(ground, 'docker-preloader/lock'), '');
       const lock = tryLockFile(inRoot(ground, 'docker-preloader/lock'));
       ground.after(() => lock !== 'held' && lock.release());
-      await takeLock(inRoot(ground, ''), 1);
+      await takeLock(inRoot(ground, ''), { timeoutUsec: 1 });
     }),
   DOCKER_RUNNING: (ground) => {
     writeFile(inRoot(ground, 'volumes/metadata.db'), '');

@@ -48,4 +48,13 @@ export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
     meaning:
       'how many MB, for all disks together, are read into memory when Docker may start, from the lists on disks made with `build --read-ahead`; never more than a quarter of the available memory. `0`: nothing',
   },
+  store: {
+    meaning:
+      "which store gets the images: dockerd's own, `overlay2`; the one of `containerd`, where Docker 29 and Kubernetes have them; `both`; or `auto`: the one that dockerd will use, and in containerd any namespace besides Docker's",
+  },
+  containerdAddress: { meaning: "containerd's socket" },
+  namespaces: {
+    meaning:
+      "the namespaces of containerd that get the images: `moby` is Docker's, `k8s.io` that of Kubernetes, `default` that of `ctr`",
+  },
 };

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { emptyLedger, readLedger, writeLedger } from '../../agent/overlay2/store/ledger.ts';
-import { unlinkStore } from '../../agent/boot/unlink-store.ts';
+import { unlinkStores } from '../../agent/boot/unlink-stores.ts';
 import { scratch } from '../support/temp-tree.ts';
 import { configOf, FakeGuest, runDockerd } from './fake-guest.ts';
 import { imageProblems, loadImages, references, type ImageSpec } from './fake-store.ts';
@@ -19,16 +19,16 @@ describe('unlinking', () => {
     loadImages(guest.dataRoot, [mine]);
     guest.attach('dpl-a', [app]);
     guest.boot();
-    const { steps, findings } = await unlinkStore(configOf(guest));
+    const { steps, findings } = await unlinkStores(configOf(guest));
     assert.ok(steps > 0);
     assert.deepEqual(findings, []);
     assert.deepEqual([...references(guest.dataRoot).keys()], ['mine:1']);
     assert.deepEqual(imageProblems(guest.dataRoot, mine), []);
-    assert.equal((await unlinkStore(configOf(guest))).steps, 0);
+    assert.equal((await unlinkStores(configOf(guest))).steps, 0);
 
     guest.boot();
     loadImages(guest.dataRoot, [built]);
-    const kept = await unlinkStore(configOf(guest));
+    const kept = await unlinkStores(configOf(guest));
     assert.deepEqual(
       kept.findings.map((finding) => finding.code),
       ['KEPT'],
@@ -44,7 +44,7 @@ describe('unlinking', () => {
     guest.boot();
     loadImages(guest.dataRoot, [built]);
     rmSync(path.join(guest.dataRoot, 'docker-preloader/ledger.json'));
-    const { findings } = await unlinkStore(configOf(guest));
+    const { findings } = await unlinkStores(configOf(guest));
     assert.deepEqual(
       findings.map((finding) => [finding.code, finding.label]),
       [['KEPT', 'dpl-a']],
@@ -54,7 +54,7 @@ describe('unlinking', () => {
   it('keeps no removals in mind', async (t) => {
     const guest = new FakeGuest(scratch(t));
     writeLedger(guest.dataRoot, { ...emptyLedger, removed: new Map([['app:1', `sha256:${'a'.repeat(64)}` as never]]) });
-    await unlinkStore({ ...configOf(guest), removedImages: 'respect' });
+    await unlinkStores({ ...configOf(guest), removedImages: 'respect' });
     assert.equal(readLedger(guest.dataRoot).state, 'none');
   });
 
@@ -64,7 +64,7 @@ describe('unlinking', () => {
     guest.boot();
     const dockerd = runDockerd(guest.dataRoot);
     const before = readTree(guest.dataRoot);
-    await assert.rejects(unlinkStore(configOf(guest)), {
+    await assert.rejects(unlinkStores(configOf(guest)), {
       code: 'DOCKER_RUNNING',
       message: /^dockerd is running on .*: expected a stopped one; run: systemctl stop docker\.socket docker$/,
     });
@@ -74,6 +74,6 @@ describe('unlinking', () => {
 
   it('makes nothing where there is no data root', async (t) => {
     const guest = new FakeGuest(scratch(t));
-    assert.deepEqual(await unlinkStore(configOf(guest)), { steps: 0, findings: [] });
+    assert.deepEqual(await unlinkStores(configOf(guest)), { steps: 0, findings: [] });
   });
 });

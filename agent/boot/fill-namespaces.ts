@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import type { Config } from '../config/config.ts';
+import { fillContainerd, fillFarm, type ContainerdFill } from '../containerd/fill-containerd.ts';
+import { offerDisk, type OfferedDisk } from '../containerd/offer.ts';
+import type { NamespacePlan } from '../containerd/plan-namespace.ts';
+import type { DiskContent } from '../disk/read-disk.ts';
+import type { Finding } from '../messages/finding.ts';
+import { runtimePath } from '../config/config.ts';
+import { plural } from '../text/plural.ts';
+import { failureOf } from './fill-store.ts';
+import type { LoadedDisk } from './loaded-disk.ts';
+import type { Phase } from './timings.ts';
+
+export interface NamespacesInput {
+  readonly config: Config;
+  readonly dataRoot: string;
+  readonly namespaces: readonly string[];
+  /** `farm`: only what the links of its store lead to, where containerd does not run yet. */
+  readonly change: 'never' | 'farm' | 'all';
+  /** Names that a prune has taken: they do not count as removed. */
+  readonly pruned?: ReadonlySet<string>;
+  /** Is told of each phase. */
+  readonly begin: (phase: Phase, status: string) => void;
+}
+
+/** What became of the namespaces of a containerd. */
+export interface NamespacesFilled {
+  readonly address: string;
+  readonly namespaces: readonly string[];
+  /** `waiting`: containerd does not run yet; `failed`: the findings say why. */
+  readonly state: 'filled' | 'planned' | 'waiting' | 'failed';
+  /** Of containerd; undefined where it did not answer. */
+  readonly version: string | undefined;
+  /** Of each namespace what there was to do. */
+  readonly plans: readonly NamespacePlan[];
+  readonly findings: readonly Finding[];
+}
+
+/** Before Docker, containerd is given this time to answer; where nothing waits, less. */
+const CONNECT_MS = 5000;
+const LOOK_MS = 1000;
+
+/** Fills the namespaces of a containerd, as far as it may be changed. What goes wrong is a finding. */
+export async function fillNamespaces(
+  disks: readonly LoadedDisk[],
+  { config, dataRoot, namespaces, change, pruned, begin }: NamespacesInput,
+): Promise<NamespacesFilled> {
+  const { containerdAddress: address } = config;
+  const farmRoot = farmOf(config);
+  const result = (state: NamespacesFilled['state'], more: Partial<ContainerdFill> = {}): NamespacesFilled => ({
+    address,
+    namespaces,
+    state,
+    version: more.version,
+    plans: more.plans ?? [],
+    findings: more.findings ?? [],
+  });
+  try {
+    const offered = disks.filter(({ mounted }) => mounted.isUnlinked !== true).map(offeredDisk);
+    if (change !== 'all' && !existsSync(address)) {
+      if (change === 'farm') fillFarm(farmRoot, offered);
+      return result('waiting');
+    }
+    begin('plan', `asking containerd for ${plural(namespaces.length, 'namespace')}`);
+    const fill = await fillContainerd({
+      address,
+      namespaces,
+      dataRoot,
+      farmRoot,
+      disks: offered,
+      config,
+      connectTimeoutMs: change === 'never' ? LOOK_MS : CONNECT_MS,
+      mode: change === 'never' ? 'plan' : 'apply',
+      ...(pruned === undefined ? {} : { pruned }),
+    });
+    return result(change === 'never' && hasSteps(fill) ? 'planned' : 'filled', fill);
+  } catch (error) {
+    return result('failed', { findings: [failureOf(error)] });
+  }
+}
+
+/** Where links of containerd's store lead: below /run, since a disk is mounted anew at each boot. */
+export function farmOf(config: Config): string {
+  return runtimePath(config, 'containerd');
+}
+
+function hasSteps({ plans }: ContainerdFill): boolean {
+  return plans.some(({ steps }) => steps.length > 0);
+}
+
+const known = new WeakMap<DiskContent, OfferedDisk>();
+
+/** A disk that was not read again has no other manifests. */
+function offeredDisk({ content, mounted }: LoadedDisk): OfferedDisk {
+  let offered = known.get(content);
+  if (offered === undefined) known.set(content, (offered = offerDisk({ content, rank: mounted.rank }, mounted.path)));
+  return { ...offered, rank: mounted.rank };
+}
