@@ -33,7 +33,7 @@ describe('the table of `status`', () => {
     );
     assert.match(
       lines[1] ?? '',
-      /^ready since \d{4}-.*; agent \d\S*, format 1\.0, dockerd unknown; store \/var\/lib\/docker$/,
+      /^ready since \d{4}-.*; agent \d\S*, format 1\.\d, dockerd unknown; store \/var\/lib\/docker$/,
     );
     const at = (start: string): number => lines.findIndex((line) => line.startsWith(start));
     assert.match(
