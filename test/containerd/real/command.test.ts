@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { after, afterEach, beforeEach, describe, it } from 'node:test';
+import type { PlanDocument } from '../../../agent/status/schema.ts';
+import { makeSite, type Site } from '../../store/site.ts';
+import { cleanUpAll } from '../../support/cleanup.ts';
+import { startContainerd, type ContainerdProcess } from '../../support/containerd.ts';
+import type { Dockerd } from '../../support/dockerd.ts';
+import { madeDisk } from './disks.ts';
+
+/** The commands, as they are run, on a dockerd that has its images in containerd. */
+for (const version of ['26.1', '28.5'] as const)
+  describe(`the commands on dockerd ${version} with its images in containerd`, () => {
+    let site: Site;
+    let containerd: ContainerdProcess;
+    let dockerd: Dockerd | undefined;
+
+    beforeEach(async () => {
+      site = await makeSite(version);
+      containerd = await startContainerd(version, path.join(site.folder, 'c'));
+      await site.configure({ store: 'containerd', containerdAddress: containerd.address });
+      await site.attach((await madeDisk('a')).gzip, 'a');
+      await site.attach((await madeDisk('b')).none, 'b');
+    });
+    afterEach(async () => {
+      await dockerd?.kill();
+      dockerd = undefined;
+      await containerd.end();
+      await site.remove();
+    });
+    after(cleanUpAll);
+
+    const start = async (): Promise<Dockerd> =>
+      (dockerd = await site.start({
+        extraConfig: { containerd: containerd.address, features: { 'containerd-snapshotter': true } },
+      }));
+    const tags = async (docker: Dockerd): Promise<string> =>
+      (await docker.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').toSorted().join(' ');
+
+    it('fill it, say so, compare it, and take everything out', async () => {
+      const planned = JSON.parse((await site.agent('plan', '--json')).stdout) as PlanDocument;
+      assert.deepEqual([planned.state, new Set(planned.steps.map((step) => step.do)).has('make-layer')], ['ok', true]);
+      assert.equal((await site.agent('verify')).exitCode, 3);
+      const first = await site.apply();
+      assert.match(first.all, /^ok: 2 disks, 3 images, 4 layers, \d+ changes, \d+ ms$/m);
+      assert.ok(!existsSync(path.join(site.dataRoot, 'overlay2')), 'overlay2/ is not made');
+      const status = site.status();
+      assert.deepEqual(
+        status.stores.map(({ store, namespace, state, images, names }) => [store, namespace, state, images, names]),
+        [
+          [
+            'containerd',
+            'moby',
+            'in-use',
+            3,
+            ['docker.io/library/app-a:1', 'docker.io/library/app-b:1', 'docker.io/library/one:1'],
+          ],
+        ],
+      );
+      assert.deepEqual(
+        status.images.map(({ usable }) => usable),
+        [true, true, true],
+      );
+      assert.match((await site.apply()).all, /nothing to change/);
+      assert.equal((await site.agent('verify', '--deep')).exitCode, 0);
+
+      const docker = await start();
+      assert.equal(await tags(docker), 'app-a:1 app-b:1 one:1');
+      assert.equal(await docker.cli(['run', '--rm', '--network', 'none', 'app-a:1', 'cat', '/etc/a']), 'a');
+      // A disk that comes while Docker runs.
+      await site.detach('b');
+      assert.match((await site.apply()).all, /ok: 1 disk, /);
+      assert.equal(await tags(docker), 'app-a:1');
+      await site.attach((await madeDisk('b')).gzip, 'b');
+      await site.apply();
+      assert.equal(await tags(docker), 'app-a:1 app-b:1 one:1');
+      assert.equal(await docker.cli(['run', '--rm', '--network', 'none', 'app-b:1', 'cat', '/etc/b2']), 'b2');
+
+      const unlinked = await site.agent('unlink');
+      assert.deepEqual(
+        [unlinked.exitCode, unlinked.all.includes('removed what was preloaded')],
+        [0, true],
+        unlinked.all,
+      );
+      assert.equal(await tags(docker), '');
+      assert.equal((await containerd.ctr(['-n', 'moby', 'snapshots', 'ls'])).split('\n').length, 1);
+    });
+
+    it('say that containerd does not run', async () => {
+      await containerd.stop();
+      const { exitCode, all } = await site.agent('apply');
+      assert.equal(exitCode, 1);
+      assert.match(all, /containerd at \S+: /);
+      assert.match(
+        (await site.agent('verify')).all,
+        /STORE_DIFFERS: containerd at \S+: expected one that runs, found none/,
+      );
+    });
+  });
