@@ -9,16 +9,9 @@ import { furtherNames, isFurtherName, MOBY, nameWithoutTag } from './image-name.
 import { asStoreLedger, isSameNamespaceLedger, type NamespaceLedger } from './ledger.ts';
 import type { LinkFarm } from './link-farm.ts';
 import { namespaceOffer, type NamespaceOffer, type OfferedDisk, type OfferedImage } from './offer.ts';
-import {
-  DISK,
-  displacedLabels,
-  displacedNameOf,
-  givenBackLabels,
-  isOwnImage,
-  ownImageLabels,
-  topLayerOf,
-} from './own-labels.ts';
-import type { ContainerdRoots, OwnPart, Present } from './present.ts';
+import { DISK, displacedLabels, displacedNameOf, givenBackLabels, ownImageLabels } from './own-labels.ts';
+import { targetOf, ownRecords } from './own-records.ts';
+import { topLayerIn, type ContainerdRoots, type OwnPart, type Present } from './present.ts';
 import type { Descriptor, ImageRecord } from './services.ts';
 import { findStanding, standingFindings, type Standing } from './standing.ts';
 import type { Step } from './steps.ts';
@@ -66,6 +59,9 @@ class NamespacePlanner {
   readonly #input: NamespacePlanInput;
   readonly #offer: NamespaceOffer;
   readonly #standing: Standing;
+  /** Records that are ours before the steps. */
+  #ours: ReadonlyMap<string, ImageRecord> = new Map();
+  /** Names that are ours afterwards. */
   readonly #own = new Map<string, ImageID>();
   /** Of these, names without a disk, which stay for what stands on them. */
   readonly #kept = new Map<string, ImageRecord>();
@@ -83,7 +79,8 @@ class NamespacePlanner {
     const { namespace, images } = present;
     const now = new Map([...images].map(([name, record]) => [name, targetOf(record)] as const));
     const settled = asStoreLedger(ledger, now);
-    const ours = [...images.values()].filter((record) => isOwnImage(namespace, record));
+    this.#ours = ownRecords(present, settled.references);
+    const ours = [...this.#ours.values()];
     const untouched = new Set(ours.map(targetOf));
     // What is marked as ours we have left there, whatever the ledger says; of another record it says what was ours once.
     const references = new Map([
@@ -121,8 +118,8 @@ class NamespacePlanner {
           standing: this.#standing,
           wanted: layers,
           offered: this.#offer.layers,
-          // What is about to go is no reason to stay.
-          remaining: [...images.values()].filter(({ name }) => !(changes.has(name) && changes.get(name) === undefined)),
+          // What is about to go, or to name another image, is no reason to stay.
+          remaining: [...images.values()].filter(({ name }) => !changes.has(name)),
           kept: this.#kept,
           isSettled: steps.length === 0,
           forget,
@@ -205,8 +202,8 @@ class NamespacePlanner {
     const { images, namespace } = this.#input.present;
     for (const [name, digest] of changes) {
       const record = images.get(name);
-      if (record?.target === undefined || !isOwnImage(namespace, record)) continue;
-      const top = topLayerOf(record);
+      if (record?.target === undefined || !this.#ours.has(name)) continue;
+      const top = topLayerIn(this.#input.present, record);
       if (top === undefined || (this.#standing.containers.get(top) ?? []).length === 0) continue;
       if (digest === undefined) {
         changes.delete(name);
@@ -302,7 +299,11 @@ class NamespacePlanner {
       const offered = this.#offer.names.get(name) ?? this.#offeredAs(digest);
       if (kept?.target !== undefined) {
         const disk = kept.labels.get(DISK) ?? '';
-        take(name, kept.target, ownImageLabels(namespace, { name, digest, disk, top: topLayerOf(kept) }));
+        take(
+          name,
+          kept.target,
+          ownImageLabels(namespace, { name, digest, disk, top: topLayerIn(this.#input.present, kept) }),
+        );
       } else if (this.#own.has(name) && offered !== undefined) {
         const { image, label } = offered;
         const top = image.image.chains.at(-1);
@@ -352,11 +353,6 @@ class NamespacePlanner {
 function isUsersLayer({ snapshots }: Present, chain: ChainID): boolean {
   const there = snapshots.get(chain);
   return there !== undefined && there.isCommitted && there.own === undefined;
-}
-
-/** dockerd calls an image by the digest of its manifest or index, where it has its images in containerd. */
-function targetOf({ target }: ImageRecord): ImageID {
-  return (target?.digest ?? '') as ImageID;
 }
 
 function targetId({ digest }: Descriptor): ImageID {

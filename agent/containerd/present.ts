@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ChainID } from '../docker/ids.ts';
+import { asChainID, type ChainID } from '../docker/ids.ts';
+import { MAX_INDEX_DEPTH } from '../disk/limits.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { isDirectory, linkTarget, namesIn } from '../system/files.ts';
 import { SNAPSHOTTER, type Containerd, type Namespace } from './client.ts';
-import { PATH } from './own-labels.ts';
+import { KEEPS_SNAPSHOT, PATH, topLayerOf } from './own-labels.ts';
 import { COMMITTED, type ImageRecord, type Plugin } from './services.ts';
 
 /** Where a containerd keeps what. */
@@ -56,6 +57,8 @@ export interface Present {
 /** What leases of ours are called before the number of the process. */
 export const LEASE_PREFIX = 'docker-preloader-';
 
+/** Of an index what it lists, of a manifest its configuration (containerd, core/images/handlers.go, ChildGCLabels). */
+const IMAGE_PART = /^containerd\.io\/gc\.ref\.content\.(?:m\.\d+|config)$/;
 const SNAPSHOT_LINK = /^snapshots\/\d+\/fs$/;
 const BLOB_LINK = /^blobs\/sha256\/[0-9a-f]{64}$/;
 
@@ -131,4 +134,19 @@ export function layersFrom({ snapshots }: Pick<Present, 'snapshots'>, name: stri
   )
     chains.push(at as ChainID);
   return chains;
+}
+
+/** The ChainID of an image's uppermost layer: a record of ours tells it, of another its configuration, where it is unpacked. */
+export function topLayerIn({ content }: Pick<Present, 'content'>, record: ImageRecord): ChainID | undefined {
+  const keptBy = (digest: string, depth: number): ChainID | undefined => {
+    const labels = content.get(digest)?.labels ?? new Map<string, string>();
+    const kept = asChainID(labels.get(KEEPS_SNAPSHOT));
+    if (kept !== undefined || depth === 0) return kept;
+    for (const [name, below] of labels) {
+      const found = IMAGE_PART.test(name) ? keptBy(below, depth - 1) : undefined;
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  return topLayerOf(record) ?? keptBy(record.target?.digest ?? '', MAX_INDEX_DEPTH + 1);
 }

@@ -1,16 +1,20 @@
 import { isDigest, type ChainID } from '../docker/ids.ts';
 import type { Finding } from '../messages/finding.ts';
 import { listNames, plural } from '../text/plural.ts';
-import { DISK, topLayerOf } from './own-labels.ts';
-import { layersFrom, LEASE_PREFIX, type Present } from './present.ts';
+import { isFurtherName } from './image-name.ts';
+import { targetOf } from './own-records.ts';
+import { DISK } from './own-labels.ts';
+import { layersFrom, LEASE_PREFIX, topLayerIn, type Present } from './present.ts';
 import type { ImageRecord } from './services.ts';
 
 /** Who stands on which layer. */
 export interface Standing {
   /** By the layer that is the uppermost of their image, containers. */
   readonly containers: ReadonlyMap<string, readonly string[]>;
-  /** By a snapshot, who stands on it, in words: everything that is not ours. */
+  /** By a snapshot, who stands on it, in words: everything that is not ours, but for images. */
   readonly others: ReadonlyMap<string, readonly string[]>;
+  /** By a snapshot, layers of the user's on it. */
+  readonly layers: ReadonlyMap<string, readonly string[]>;
 }
 
 const BUILD_CACHE = "Docker's build cache";
@@ -19,6 +23,7 @@ const BUILD_CACHE = "Docker's build cache";
 export function findStanding(present: Present): Standing {
   const containers = new Map<string, string[]>();
   const others = new Map<string, string[]>();
+  const layers = new Map<string, string[]>();
   const add = (to: Map<string, string[]>, parent: string, name: string): void => {
     const list = to.get(parent);
     if (list === undefined) to.set(parent, [name]);
@@ -28,7 +33,7 @@ export function findStanding(present: Present): Standing {
     // What a killed run has begun and not ended is nobody's.
     if (own !== undefined || parent === '' || name.startsWith(LEASE_PREFIX)) continue;
     const layer = layerIn(name);
-    if (layer !== undefined) add(others, parent, `an image with layer ${layer.slice(0, 19)}`);
+    if (layer !== undefined) add(layers, parent, layer);
     else if (isBuildCache(name)) add(others, parent, BUILD_CACHE);
     else if (!isCommitted) {
       add(others, parent, `container ${name.slice(0, 12)}`);
@@ -37,7 +42,7 @@ export function findStanding(present: Present): Standing {
     }
     // dockerd has a committed one below a container's own, which an image may be left standing on.
   }
-  return { containers, others };
+  return { containers, others, layers };
 }
 
 /** An image's layer is called by its ChainID, and while it is unpacked by that after a name of its own. */
@@ -75,10 +80,17 @@ export function standingFindings(input: StandingInput): Finding[] {
     for (const chain of layersFrom(present, top)) lost.get(chain)?.add(name);
   };
   for (const [parent, names] of standing.others) for (const name of names) stand(parent, name);
+  const tagged = new Set(remaining.filter(({ name }) => !isFurtherName(present.namespace, name)).map(targetOf));
+  const inImages = new Set<string>();
   for (const record of remaining) {
-    const top = topLayerOf(record);
-    if (top !== undefined && !input.kept.has(record.name)) stand(top, `image ${record.name}`);
+    const top = topLayerIn(present, record);
+    if (top === undefined || input.kept.has(record.name)) continue;
+    for (const chain of layersFrom(present, top)) inImages.add(chain);
+    if (!isFurtherName(present.namespace, record.name) || !tagged.has(targetOf(record)))
+      stand(top, `image ${record.name}`);
   }
+  for (const [parent, layers] of standing.layers)
+    for (const layer of layers) if (!inImages.has(layer)) stand(parent, `an image with layer ${layer.slice(0, 19)}`);
 
   const byLabel = new Map<string, { readonly who: Set<string>; layers: number }>();
   for (const [chain, names] of lost) {

@@ -9,13 +9,17 @@ import { farm, nothing, planOf } from './made-up.ts';
 
 /** A namespace of a containerd that is only pretended: steps are done on maps, and garbage is collected at once. */
 export class FakeNamespace implements Present {
-  readonly namespace = nothing.namespace;
+  readonly namespace: string;
   readonly staleLeases: readonly string[] = [];
   readonly images = new Map<string, ImageRecord>();
   snapshots = new Map<string, PresentSnapshot>();
   content = new Map<string, PresentContent>();
   ledger: NamespaceLedger = emptyNamespaceLedger;
   #time = 0;
+
+  constructor(namespace = nothing.namespace) {
+    this.namespace = namespace;
+  }
 
   plan(disks: readonly OfferedDisk[], more: Partial<NamespacePlanInput> = {}): NamespacePlan {
     return planOf({ disks, present: this, ledger: this.ledger, ...more });
@@ -42,6 +46,13 @@ export class FakeNamespace implements Present {
   tag(from: string, to: string): void {
     const record = this.images.get(from);
     if (record?.target !== undefined) this.#put(to, record.target, record.labels, this.images.get(to));
+  }
+
+  /** CRI's pull of an image that is as it was: the record that was asked for is written anew, others are there already. */
+  pull(name: string): void {
+    const record = this.images.get(name);
+    if (record?.target !== undefined)
+      this.#put(name, record.target, new Map([['io.cri-containerd.image', 'managed']]), record);
   }
 
   /** `docker create`: with the two snapshots that dockerd makes. */
@@ -123,7 +134,8 @@ export class FakeNamespace implements Present {
       this.content.set(step.digest, { labels, own: undefined });
     } else if (step.do === 'create-image' || step.do === 'replace-image') {
       if (step.do === 'replace-image') this.images.delete(step.image.name);
-      this.#put(step.image.name, step.image.target, step.image.labels);
+      // What came meanwhile is the user's.
+      if (!this.images.has(step.image.name)) this.#put(step.image.name, step.image.target, step.image.labels);
     } else if (step.do === 'delete-image') this.images.delete(step.name);
     else throw new Error(`a step that is pretended expected, found ${step.do}`);
   }

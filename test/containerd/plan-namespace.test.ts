@@ -28,10 +28,12 @@ const anyAct = fc.oneof(
   fc.record({ act: fc.constant('load' as const), name: anyName, image: fc.constantFrom('first', 'second') }),
   fc.record({ act: fc.constant('tag' as const), name: anyName, to: anyName }),
   fc.record({ act: fc.constant('rmi' as const), name: anyName }),
+  fc.record({ act: fc.constant('pull' as const), name: anyName }),
   fc.record({ act: fc.constant('create' as const), name: anyName, container: fc.constantFrom('1', '2') }),
   fc.record({ act: fc.constant('rm' as const), container: fc.constantFrom('1', '2') }),
   fc.record({ act: fc.constant('run' as const), disks: anyDisks, steps: fc.option(fc.nat(12), { nil: Infinity }) }),
 );
+const anyNamespace = fc.constantFrom('moby', 'k8s.io');
 const anyConfig = fc.record({
   conflicts: fc.constantFrom('user' as const, 'disk' as const),
   removedImages: fc.constantFrom('restore' as const, 'respect' as const),
@@ -40,12 +42,13 @@ const anyConfig = fc.record({
 describe('the plan of a namespace', () => {
   it('has nothing to do when all is done, whatever the user and killed runs have made of it', () => {
     fc.assert(
-      fc.property(fc.array(anyAct, { maxLength: 12 }), anyDisks, anyConfig, (acts, disks, config) => {
-        const namespace = new FakeNamespace();
+      fc.property(fc.array(anyAct, { maxLength: 12 }), anyDisks, anyConfig, anyNamespace, (acts, disks, config, of) => {
+        const namespace = new FakeNamespace(of);
         for (const act of acts) {
           if (act.act === 'load') namespace.load(act.name, sha256(act.image));
           else if (act.act === 'tag') namespace.tag(act.name, act.to);
           else if (act.act === 'rmi') namespace.images.delete(act.name);
+          else if (act.act === 'pull') namespace.pull(act.name);
           else if (act.act === 'create') namespace.create(act.container.repeat(64), act.name);
           else if (act.act === 'rm') namespace.remove(act.container.repeat(64));
           else namespace.run(act.disks, { config }, act.steps);
@@ -68,9 +71,12 @@ describe('the plan of a namespace', () => {
           if (act.act === 'load') namespace.load(act.name, sha256(act.image));
           else if (act.act === 'tag') namespace.tag(act.name, act.to);
           else if (act.act === 'rmi') namespace.images.delete(act.name);
+          else if (act.act === 'pull') namespace.pull(act.name);
           else if (act.act === 'run') namespace.run(act.disks, {}, act.steps);
           // By what he did, and not by what is marked.
           if (act.act === 'load') his.set(act.name, sha256(act.image));
+          if (act.act === 'pull' && namespace.images.has(act.name))
+            his.set(act.name, namespace.images.get(act.name)?.target?.digest ?? '');
           if (act.act === 'rmi') his.delete(act.name);
           if (act.act === 'tag' && namespace.images.has(act.name))
             his.set(act.to, namespace.images.get(act.name)?.target?.digest ?? '');
@@ -117,5 +123,36 @@ describe('the plan of a namespace', () => {
     assert.deepEqual(namespace.names(), []);
     namespace.run([disk('dpl-a', { layers: ['two'], names: ['x:1'] })], { config });
     assert.equal(namespace.names().length, 1);
+  });
+
+  it("takes a disk's image for the disk's still in Kubernetes' namespace, where CRI has pulled it again as it was", () => {
+    const namespace = new FakeNamespace('k8s.io');
+    const disks = [disk('dpl-a', { layers: ['one'], names: ['x:1'] })];
+    namespace.run(disks);
+    const names = namespace.names();
+    assert.equal(names.length, 3);
+    namespace.pull(full('x:1'));
+    assert.deepEqual(namespace.run(disks).steps, []);
+    assert.deepEqual(namespace.names(), names);
+    namespace.pull(full('x:1'));
+    assert.deepEqual([...namespace.run([]).findings], []);
+    assert.deepEqual(namespace.names(), []);
+  });
+
+  it('follows a newer disk there, too', () => {
+    const namespace = new FakeNamespace('k8s.io');
+    namespace.run([disk('dpl-a', { layers: ['one'], names: ['x:1'] })]);
+    namespace.pull(full('x:1'));
+    const newer = namespace.run([disk('dpl-a', { layers: ['two'], names: ['x:1'] })]);
+    assert.deepEqual([newer.findings, namespace.names().length], [[], 3]);
+  });
+
+  it("names the user's image that stands on a disk's layers, when the disk has gone", () => {
+    const namespace = new FakeNamespace();
+    namespace.run([disk('dpl-a', { layers: ['one'], names: ['x:1'] })]);
+    namespace.pull(full('x:1'));
+    const [finding, ...others] = namespace.run([]).findings;
+    assert.deepEqual([finding?.code, others], ['KEPT', []]);
+    assert.match(finding?.message ?? '', /1 layer that image docker\.io\/library\/x:1 stands on;/);
   });
 });

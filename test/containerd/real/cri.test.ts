@@ -1,16 +1,26 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import type { FillOptions } from '../../../agent/containerd/fill-containerd.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { Cri } from '../../support/cri.ts';
 import { RUNNING } from '../../support/cri-services.ts';
 import { dockerdVersions } from '../../support/dockerd-version.ts';
+import { startRegistry, type Registry } from '../../support/registry.ts';
 import { until } from '../../support/until.ts';
+import { madeDisk } from './disks.ts';
 import { codesOf, ContainerdSite, linksBelow, stepsOf } from './site.ts';
 
 const respect = { config: { conflicts: 'user', removedImages: 'respect' } } as const;
 const full = (name: string): string => `docker.io/library/${name}`;
+
+/** Has a site's CRI pull from a registry what it would pull from Docker's. */
+async function mirror({ folder }: ContainerdSite, { address }: Registry): Promise<void> {
+  const at = `${folder}/registries/docker.io`;
+  await mkdir(at, { recursive: true });
+  await writeFile(`${at}/hosts.toml`, `server = "http://${address}"\n[host."http://${address}"]\n`);
+}
 
 /** What kubelet sees of disks, by CRI: one machine's story, in which each test goes on where the last one has ended. */
 for (const version of dockerdVersions)
@@ -155,5 +165,87 @@ for (const version of dockerdVersions)
         readdirSync(`${site.dataRoot}/docker-preloader`).filter((name) => name.endsWith('.json')),
         [],
       );
+    });
+  });
+
+/** What becomes of a disk's image when kubelet pulls it, as it does at each start of a container under `Always`. */
+for (const version of dockerdVersions)
+  describe(`Kubernetes that pulls, on the containerd of dockerd ${version}`, () => {
+    let site: ContainerdSite;
+    let cri: Cri;
+    let registry: Registry;
+    let pod: Awaited<ReturnType<Cri['runPod']>>;
+    const fill = (): ReturnType<ContainerdSite['fill']> => site.fill({ namespaces: ['k8s.io'] });
+    const push = (name: string): Promise<string> =>
+      site.containerd.ctr(['images', 'push', '--plain-http', `${registry.address}/library/app-a:1`, full(name)]);
+    const untilGone = (): Promise<unknown> =>
+      until('app-a:1 to be gone', async () => (await cri.image('app-a:1')) === undefined);
+    const run = async (name: string, file: string): Promise<string> =>
+      cri.exec(await cri.start(pod, name, 'app-a:1', ['sleep', '1000']), 'cat', file);
+
+    before(async () => {
+      site = await ContainerdSite.make(version, '', { cri: true });
+      registry = await startRegistry(`${site.folder}/registry`);
+      await mirror(site, registry);
+      await site.attach('pause', { tag: await site.containerd.sandboxImage() });
+      await site.attach('a');
+      await site.fill({ namespaces: ['default'] });
+      await push('app-a:1');
+      await site.fill({ namespaces: ['default'], mode: 'unlink', disks: [] });
+      cri = await Cri.open(site.containerd.address);
+    });
+    after(cleanUpAll);
+
+    it('finds the image of a disk as one that it has pulled', async () => {
+      await cri.pull('app-a:1');
+      const pulled = await cri.image('app-a:1');
+      const list = ['-n', 'k8s.io', 'images', 'ls', '-q', `target.digest==${pulled?.repoDigests[0]?.split('@')[1]}`];
+      const names = await site.containerd.ctr(list);
+      assert.equal(names.split('\n').length, 3);
+      await cri.removeImage('app-a:1');
+      await untilGone();
+      await fill();
+      await until('app-a:1', async () => (await cri.image('app-a:1')) !== undefined);
+      assert.deepEqual(await cri.image('app-a:1'), { ...pulled, pinned: version !== '20.10' });
+      assert.equal(await site.containerd.ctr(list), names);
+    });
+
+    it("takes it for the disk's still, when it has pulled it again as it was", async () => {
+      const before = await cri.image('app-a:1');
+      const digest = before?.repoDigests[0] ?? '';
+      for (const name of ['app-a:1', digest]) await cri.pull(name);
+      assert.deepEqual(stepsOf(await fill()), []);
+      cri.close();
+      await site.containerd.stop();
+      await site.startContainerd();
+      cri = await Cri.open(site.containerd.address);
+      assert.deepEqual([await cri.image('app-a:1'), await cri.image(digest)], [before, before]);
+      await site.detach('a');
+      assert.deepEqual(codesOf(await fill()), []);
+      await untilGone();
+      pod = await cri.runPod('pod', site.folder);
+      await cri.pull('app-a:1');
+      assert.equal(await run('pulled', '/etc/a'), 'a');
+    });
+
+    it("takes it for the user's, when it has pulled it without the disk, or another under its name", async () => {
+      await site.attach('a');
+      assert.deepEqual(stepsOf(await fill()), []);
+      await site.detach('a');
+      await fill();
+      assert.equal(await run('again', '/etc/a'), 'a');
+      await cri.removePod(pod);
+      await cri.removeImage('app-a:1');
+      await site.attach('a', { place: 'elsewhere' });
+      await fill();
+      await site.containerd.ctr(['images', 'import', (await madeDisk('user')).archive]);
+      await push('mine:1');
+      await cri.pull('app-a:1');
+      assert.deepEqual(codesOf(await fill()), ['TAG_CONFLICT']);
+      await site.detach('a');
+      assert.deepEqual(codesOf(await fill()), []);
+      pod = await cri.runPod('other', site.folder);
+      assert.equal(await run('mine', '/mine'), 'mine');
+      await cri.removePod(pod);
     });
   });

@@ -1,0 +1,28 @@
+import type { ImageID } from '../docker/ids.ts';
+import { KUBERNETES } from './image-name.ts';
+import type { Targets } from './ledger.ts';
+import { isOwnImage } from './own-labels.ts';
+import type { Present } from './present.ts';
+import type { ImageRecord } from './services.ts';
+
+/**
+ * The records that are ours, by name: those that are marked so, and in Kubernetes' namespace those of which a pull has
+ * taken the mark. Under the policy `Always` kubelet pulls an image at each start of a container, and containerd writes the
+ * record that was asked for anew (containerd, client/pull.go, createNewImage), though nothing is copied: the layers are
+ * links as before. Were it the user's from then on, it would be listed when its disk is gone, so that no kubelet pulled it.
+ * @param left what we left there, by the ledger
+ */
+export function ownRecords({ namespace, images }: Present, left: Targets): ReadonlyMap<string, ImageRecord> {
+  const all = [...images.values()];
+  const marked = all.filter((record) => isOwnImage(namespace, record));
+  const digests = new Set(marked.map(targetOf));
+  const unmarked = all.filter(
+    (record) => namespace === KUBERNETES && left.get(record.name) === targetOf(record) && digests.has(targetOf(record)),
+  );
+  return new Map([...unmarked, ...marked].map((record) => [record.name, record]));
+}
+
+/** What a record names: dockerd calls an image by that, where it has its images in containerd. */
+export function targetOf({ target }: ImageRecord): ImageID {
+  return (target?.digest ?? '') as ImageID;
+}
