@@ -84,7 +84,7 @@ export function displacedLabels({ name, labels }: ImageRecord): ReadonlyMap<stri
   return new Map([...labels, [DISPLACED, name]]);
 }
 
-/** The user's labels again. */
+/** The user's labels again; of a record of ours that has kept his image, what is none of ours. */
 export function givenBackLabels({ labels }: ImageRecord): ReadonlyMap<string, string> {
-  return new Map([...labels].filter(([name]) => name !== DISPLACED));
+  return new Map([...labels].filter(([name]) => !name.startsWith('docker-preloader/')));
 }

@@ -91,6 +91,7 @@ class NamespacePlanner {
 
     const changes = new Map([...primary.changes, ...further.changes]);
     for (const [name, digest] of [...primary.own, ...further.own]) this.#own.set(name, digest);
+    this.#keepWaiting(changes, primary);
     this.#keep(changes);
     const wanted = this.#wantedImages();
     const layers = new Set([...wanted.values()].flatMap(({ image }) => image.chains));
@@ -192,6 +193,17 @@ class NamespacePlanner {
         disks.set(other, { image: digest, label: offered.label });
     }
     return [primary, merge(true, disks, { conflicts: 'user', removedImages: 'restore' })];
+  }
+
+  /** An image of the user's that waits for its name, and that a disk has, too, keeps the disk's name without the disk. */
+  #keepWaiting(changes: Map<string, ImageID | undefined>, { displaced }: ReferenceMerge): void {
+    const waiting = new Set(displaced.values());
+    for (const [name, digest] of changes) {
+      const record = this.#ours.get(name);
+      if (digest !== undefined || record === undefined || !waiting.has(targetOf(record))) continue;
+      changes.delete(name);
+      this.#own.set(name, targetOf(record));
+    }
   }
 
   /**
@@ -318,7 +330,7 @@ class NamespacePlanner {
       const record = images.get(name);
       if (record?.target === undefined || targetOf(record) !== digest) continue;
       const holder = nameWithoutTag(namespace, name, digest);
-      if (!images.has(holder))
+      if (!images.has(holder) && !changes.has(holder))
         create.push({
           do: 'create-image',
           image: { name: holder, target: record.target, labels: displacedLabels(record) },

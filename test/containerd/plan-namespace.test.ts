@@ -155,4 +155,32 @@ describe('the plan of a namespace', () => {
     assert.deepEqual([finding?.code, others], ['KEPT', []]);
     assert.match(finding?.message ?? '', /1 layer that image docker\.io\/library\/x:1 stands on;/);
   });
+
+  it("keeps an image of the user's that waits for its name, where a disk has the same without one, and goes", () => {
+    const config = { conflicts: 'disk', removedImages: 'restore' } as const;
+    const namespace = new FakeNamespace();
+    namespace.run([disk('dpl-a', { layers: ['one'], names: ['x:1'] })], { config });
+    namespace.pull(full('x:1'));
+    const his = namespace.images.get(full('x:1'))?.target?.digest;
+    const [unnamed, other] = [
+      disk('dpl-a', { layers: ['one'], names: [] }),
+      disk('dpl-c', { layers: ['two'], names: ['x:1'] }),
+    ];
+    for (const disks of [[unnamed, other], [other]]) {
+      namespace.run(disks, { config });
+      const { steps, isLedgerStale } = namespace.plan(disks, { config });
+      assert.deepEqual([steps, isLedgerStale], [[], false]);
+      assert.notEqual(namespace.images.get(full('x:1'))?.target?.digest, his);
+      assert.ok([...namespace.images.values()].some(({ target }) => target?.digest === his));
+    }
+    namespace.run([], { config });
+    namespace.run([], { config });
+    assert.deepEqual(namespace.names(), [`${full('x:1')} ${his}`]);
+    assert.deepEqual(
+      [...(namespace.images.get(full('x:1'))?.labels.keys() ?? [])].filter((name) =>
+        name.startsWith('docker-preloader/'),
+      ),
+      [],
+    );
+  });
 });
