@@ -27,7 +27,7 @@ export interface PreloadOptions {
    * if it does not run yet. By default nothing if `change` is `never`, and otherwise all of it.
    */
   readonly changeContainerd?: 'never' | 'farm' | 'all';
-  /** Of the stores that are to be filled, this one alone. */
+  /** Of the stores that are to be filled, this one alone is changed. The other is only looked at. */
   readonly only?: 'overlay2' | 'containerd' | undefined;
   /** Whether to tell the service manager nothing, because this is a look on behalf of a client. */
   readonly quiet?: boolean;
@@ -81,7 +81,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     add([], { dataRoot });
     checkMountRoot(config, dataRoot);
     add([], { isDockerRunning: store.isDaemonRunning() });
-    const chosen = await chooseStores(config, daemonConfig, dataRoot, { only: options.only });
+    const chosen = await chooseStores(config, daemonConfig, dataRoot);
     const fillsBoth = chosen.overlay2 && chosen.namespaces.length > 0;
     const unsupported = chosen.overlay2 ? await store.unsupported(daemonConfig, fillsBoth) : undefined;
     const refusals = [unsupported, chosen.leftAlone].flatMap((why) =>
@@ -92,7 +92,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     add(refusals.map(failureOf));
     // What containerd runs may run from the disks, too, whether Docker does or not.
     const isStopped = !run.isDockerRunning && !(chosen.namespaces.length > 0 && existsSync(config.containerdAddress));
-    const mayChange = options.change === 'stopped' && !run.isDockerRunning;
+    const mayChange = options.change === 'stopped' && options.only !== 'containerd' && !run.isDockerRunning;
     const mayUnmount = options.change === 'stopped' && isStopped;
 
     begin('discover', 'looking for disks');
@@ -133,7 +133,8 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     if (overlay2) run = { ...run, ...(await fillStore(run, { store, dataRoot, config, mayChange, before, begin })) };
     if (chosen.namespaces.length > 0) {
       const { fillNamespaces } = await import('./fill-namespaces.ts');
-      const change = options.changeContainerd ?? (options.change === 'never' ? 'never' : 'all');
+      const isLeft = options.change === 'never' || options.only === 'overlay2';
+      const change = options.changeContainerd ?? (isLeft ? 'never' : 'all');
       const containerd = await fillNamespaces(run.disks, {
         config,
         dataRoot,

@@ -14,13 +14,6 @@ export interface ChosenStores {
   readonly leftAlone: string | undefined;
 }
 
-interface ChoiceOptions {
-  /** Of the stores that are chosen, this one alone. */
-  readonly only?: 'overlay2' | 'containerd' | undefined;
-  /** Which dockerd will start, or null; asked only where that decides. */
-  readonly version?: () => Promise<string | null>;
-}
-
 /** Since this version dockerd has its images in containerd, where nothing says or shows otherwise. */
 const CONTAINERD_SINCE = 29;
 /** Names of drivers of dockerd's own, which is what `storage-driver` chooses then. */
@@ -39,23 +32,13 @@ const GRAPH_DRIVERS: ReadonlySet<string> = new Set([
  * Chooses the stores to fill. Under `auto` it follows dockerd: what it is told, what it has been on in this data root, and
  * what it takes by itself (moby, daemon/image_store_choice.go, determineImageStoreChoice; daemon/daemon.go before 29).
  * Making `overlay2/` on a fresh data root would change that, so nothing may be made before this is known.
+ * @param version which dockerd will start, or null; asked only where that decides
  */
 export async function chooseStores(
   { store, namespaces }: Pick<Config, 'store' | 'namespaces'>,
   daemon: DaemonConfig,
   dataRoot: string,
-  { only, version = dockerdVersion }: ChoiceOptions = {},
-): Promise<ChosenStores> {
-  const chosen = await choose({ store, namespaces }, daemon, dataRoot, version);
-  if (only === 'overlay2') return { ...chosen, namespaces: [], leftAlone: undefined };
-  return only === 'containerd' ? { ...chosen, overlay2: false } : chosen;
-}
-
-async function choose(
-  { store, namespaces }: Pick<Config, 'store' | 'namespaces'>,
-  daemon: DaemonConfig,
-  dataRoot: string,
-  version: () => Promise<string | null>,
+  version: () => Promise<string | null> = dockerdVersion,
 ): Promise<ChosenStores> {
   if (store === 'overlay2') return { overlay2: true, namespaces: [], leftAlone: undefined };
   if (store === 'containerd') return inContainerd(false, namespaces, daemon);

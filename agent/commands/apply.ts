@@ -36,7 +36,7 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   endAfter(options.timeout + config.deviceTimeoutSec);
   const settled = hasBeenReady(config);
   const result = await preload(config, { wait: !settled, change: 'stopped', only: options.only });
-  if (result.isDockerRunning && result.plan !== undefined && result.plan.steps.length > 0) {
+  if (result.isDockerRunning && options.only !== 'containerd' && (result.plan?.steps.length ?? 0) > 0) {
     throw new PreloaderError(
       'DOCKER_RUNNING',
       `dockerd is running on ${result.dataRoot ?? ''}: stop it first, or run: systemctl restart docker`,

@@ -66,6 +66,20 @@ export class Containerd {
     return (await this.#one(methods.listNamespaces, {})).namespaces.map(({ name }) => name);
   }
 
+  /**
+   * Follows what happens to images, in all namespaces.
+   * @param take gets the namespace and the topic, such as `/images/delete` (containerd, core/metadata/images.go)
+   * @returns a promise that resolves when the connection ends
+   */
+  followImages(take: (namespace: string, topic: string) => void): Promise<void> {
+    const { path, request, response } = methods.subscribe;
+    const filters = ['topic~="^/images/"'];
+    return this.#connection.follow(path, encode(request, { filters }), {}, (answer) => {
+      const { namespace, topic } = decode(response, answer);
+      take(namespace, topic);
+    });
+  }
+
   namespace(name: string): Namespace {
     return new Namespace(name, (method, request, headers) => this.#all(method, request, headers));
   }

@@ -98,18 +98,66 @@ export class GrpcConnection {
     });
   }
 
+  /**
+   * One call whose answers come for as long as the connection lives.
+   * @param take gets each of them; what it throws ends the call
+   * @returns a promise that resolves when the call has ended, however that was
+   */
+  follow(
+    path: string,
+    message: Buffer,
+    headers: Readonly<Record<string, string>>,
+    take: (answer: Buffer) => void,
+  ): Promise<void> {
+    return new Promise((resolve) => {
+      let stream: ClientHttp2Stream;
+      try {
+        stream = this.#session.request(headersOf(path, headers));
+      } catch {
+        resolve();
+        return;
+      }
+      let left: Buffer = Buffer.alloc(0);
+      stream.on('data', (data: Buffer) => {
+        left = Buffer.concat([left, data]);
+        try {
+          for (let answer = firstOf(left); answer !== undefined; answer = firstOf(left)) {
+            left = left.subarray(PREFIX_BYTES + answer.length);
+            take(answer);
+          }
+        } catch {
+          stream.close();
+        }
+      });
+      stream.on('error', () => stream.close());
+      stream.on('close', () => resolve());
+      stream.end(framed(message));
+    });
+  }
+
   #unavailable(path: string, error: unknown): GrpcError {
     return new GrpcError('unavailable', `${path}: ${messageOf(this.#failure ?? error)}`, { cause: error });
   }
 }
 
-function headersOf(path: string, headers: Readonly<Record<string, string>>, timeoutMs: number): OutgoingHttpHeaders {
+/** What one event may take. */
+const MAX_EVENT_BYTES = 1024 * 1024;
+
+/** The first message that is there whole. @throws Error where it is none that we would take */
+function firstOf(data: Buffer): Buffer | undefined {
+  if (data.length < PREFIX_BYTES) return undefined;
+  const end = PREFIX_BYTES + data.readUInt32BE(1);
+  if (data[0] !== 0 || end > MAX_EVENT_BYTES) throw new Error('a plain message expected, found another');
+  return data.length < end ? undefined : data.subarray(PREFIX_BYTES, end);
+}
+
+function headersOf(path: string, headers: Readonly<Record<string, string>>, timeoutMs?: number): OutgoingHttpHeaders {
   return {
     ':method': 'POST',
     ':path': path,
     'content-type': 'application/grpc+proto',
     te: 'trailers',
-    'grpc-timeout': `${timeoutMs}m`,
+    ...(timeoutMs === undefined ? {} : { 'grpc-timeout': `${timeoutMs}m` }),
     ...headers,
   };
 }

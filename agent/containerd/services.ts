@@ -150,6 +150,11 @@ export const methods = {
     { action: field(1, integer), offset: field(4, integer), total: field(5, integer), digest: field(6, text) },
   ),
   abortWrite: method('content.v1.Content/Abort', { ref: field(1, text) }, nothing),
+  subscribe: method(
+    'events.v1.Events/Subscribe',
+    { filters: field(1, list(text)) },
+    { namespace: field(2, text), topic: field(3, text) },
+  ),
   createLease: method(
     'leases.v1.Leases/Create',
     { id: field(1, text), labels: field(3, texts) },

@@ -12,7 +12,8 @@ export function isPendingFor(run: Preload, content: DiskContent): boolean {
 
 /** Whether all stores that are filled were filled, or were as they should be. */
 export function isApplied({ plan, applied, containerd }: Preload): boolean {
-  return containerd === undefined ? applied : (plan === undefined || applied) && containerd.state === 'filled';
+  if (containerd === undefined) return applied;
+  return (plan === undefined || applied || plan.steps.length === 0) && containerd.state === 'filled';
 }
 
 /** How many changes there were to make to all stores. */
