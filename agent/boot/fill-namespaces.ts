@@ -1,12 +1,12 @@
-import { existsSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
 import { fillContainerd, fillFarm, type ContainerdFill } from '../containerd/fill-containerd.ts';
 import { offerDisk, type OfferedDisk } from '../containerd/offer.ts';
 import type { NamespacePlan } from '../containerd/plan-namespace.ts';
+import { isListening } from '../containerd/is-listening.ts';
 import type { DiskContent } from '../disk/read-disk.ts';
 import type { Finding } from '../messages/finding.ts';
 import { runtimePath } from '../config/config.ts';
-import { plural } from '../text/plural.ts';
+import { listNames, plural } from '../text/plural.ts';
 import { failureOf } from './fill-store.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
 import type { Phase } from './timings.ts';
@@ -57,7 +57,7 @@ export async function fillNamespaces(
   });
   try {
     const offered = disks.filter(({ mounted }) => mounted.isUnlinked !== true).map(offeredDisk);
-    if (change !== 'all' && !existsSync(address)) {
+    if (change !== 'all' && !(await isListening(address))) {
       if (change === 'farm') fillFarm(farmRoot, offered);
       return result('waiting');
     }
@@ -73,7 +73,11 @@ export async function fillNamespaces(
       mode: change === 'never' ? 'plan' : 'apply',
       ...(pruned === undefined ? {} : { pruned }),
     });
-    return result(change === 'never' && hasSteps(fill) ? 'planned' : 'filled', fill);
+    if (change !== 'never') return result('filled', fill);
+    return result(hasSteps(fill) ? 'planned' : 'filled', {
+      ...fill,
+      findings: [...fill.findings, ...fill.plans.flatMap(removedFindings)],
+    });
   } catch (error) {
     return result('failed', { findings: [failureOf(error)] });
   }
@@ -82,6 +86,15 @@ export async function fillNamespaces(
 /** Where links of containerd's store lead: below /run, since a disk is mounted anew at each boot. */
 export function farmOf(config: Config): string {
   return runtimePath(config, 'containerd');
+}
+
+/** What was removed of ours, and comes back. */
+function removedFindings({ namespace, missing }: NamespacePlan): Finding[] {
+  return [...Map.groupBy(missing, ([, label]) => label)].map(([label, names]) => ({
+    code: 'REMOVED',
+    label,
+    message: `disk ${label}: ${listNames(names.map(([name]) => name).toSorted())} ${names.length === 1 ? 'was' : 'were'} removed from namespace ${namespace} of containerd; ${names.length === 1 ? 'it comes' : 'they come'} back when it starts next, or by: docker-preloader apply`,
+  }));
 }
 
 function hasSteps({ plans }: ContainerdFill): boolean {

@@ -27,6 +27,8 @@ export interface PreloadOptions {
    * if it does not run yet. By default nothing if `change` is `never`, and otherwise all of it.
    */
   readonly changeContainerd?: 'never' | 'farm' | 'all';
+  /** Names in containerd's namespaces that a prune has taken: they do not count as removed. */
+  readonly pruned?: ReadonlySet<string>;
   /** Of the stores that are to be filled, this one alone is changed. The other is only looked at. */
   readonly only?: 'overlay2' | 'containerd' | undefined;
   /** Whether to tell the service manager nothing, because this is a look on behalf of a client. */
@@ -135,12 +137,14 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
       const { fillNamespaces } = await import('./fill-namespaces.ts');
       const isLeft = options.change === 'never' || options.only === 'overlay2';
       const change = options.changeContainerd ?? (isLeft ? 'never' : 'all');
+      const { pruned } = options;
       const containerd = await fillNamespaces(run.disks, {
         config,
         dataRoot,
         namespaces: chosen.namespaces,
         change,
         begin,
+        ...(pruned === undefined ? {} : { pruned }),
       });
       add(containerd.findings, { containerd });
     }

@@ -42,6 +42,8 @@ export interface NamespacePlan {
   readonly own: ReadonlyMap<string, ImageID>;
   /** Images of the disks that the namespace has before the steps and after them, with their names there. */
   readonly images: Readonly<Record<'before' | 'after', ReadonlyMap<ImageID, readonly string[]>>>;
+  /** Names that we left there, that are gone, and that the steps bring back, with the label of their disk. */
+  readonly missing: ReadonlyMap<string, string>;
   /** Layers of the disks that the namespace is to have, as ours or as the user's. */
   readonly layers: ReadonlySet<ChainID>;
   /** Of these, layers that the user has: nothing is made for them. */
@@ -145,6 +147,12 @@ class NamespacePlanner {
         before: this.#namesOf(now),
         after: this.#namesOf(new Map([...now, ...changes])),
       },
+      missing: new Map(
+        [...references.keys()].flatMap((name) => {
+          const label = this.#own.has(name) && !now.has(name) ? this.#offer.names.get(name)?.label : undefined;
+          return label === undefined ? [] : [[name, label] as const];
+        }),
+      ),
       layers,
       sharedWithUser: this.#sharedWithUser,
     };

@@ -1,15 +1,11 @@
 import type { Config } from '../config/config.ts';
 import { DockerApi, type ImageEvent } from '../docker/api/docker-api.ts';
 import { dockerInstance } from '../docker/instance.ts';
-import { delay, monotonicUsec, wallMs } from '../system/clock.ts';
+import { delay, monotonicUsec } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { releaseProgramSoon } from '../system/memory.ts';
 import { realPathOf } from '../system/real-path.ts';
-import { Heard } from './heard.ts';
-import { isNothing, readPresent } from './present.ts';
-import { PruneWatch } from './prune-watch.ts';
-import { restorePruned } from './restore-pruned.ts';
 
 /** How soon a new dockerd is followed. */
 const LOOK_MS = 1000;
@@ -21,9 +17,23 @@ const ENDING_USEC = 15_000_000;
 /** How often dockerd may be unreachable before that is logged. */
 const PATIENCE = 30;
 
+/** Watches what prunes take of ours out of a store. */
+export interface StoreWatch {
+  /** Takes each event of dockerd, in its order. */
+  take(event: ImageEvent): void;
+  /** Resolves when everything that was pruned so far is back. */
+  settled(): Promise<void>;
+  /** Ends it, with what it holds. */
+  close(): void;
+}
+
 export interface FollowOptions {
   readonly config: Config;
   readonly dataRoot: string;
+  /** Begins to watch the store of a dockerd that has just been connected to. */
+  readonly watch: (docker: DockerApi) => Promise<StoreWatch>;
+  /** Whether nothing of ours is in the store. */
+  readonly isEmpty: () => Promise<boolean>;
   /**
    * Where dockerd's API is, or the hosts if none of them is a unix socket; undefined if connecting now could start a
    * dockerd.
@@ -71,9 +81,8 @@ function notFollowed({ removedImages }: Config, why: string): void {
 }
 
 /** @throws Error if it could not be reached at all */
-async function follow({ config, dataRoot, socket }: FollowOptions, instance: string): Promise<Outcome> {
-  // Nothing of ours is in the store, and nothing is added while this dockerd runs.
-  if (isNothing(readPresent(dataRoot))) return 'never';
+async function follow({ config, dataRoot, watch, isEmpty, socket }: FollowOptions, instance: string): Promise<Outcome> {
+  if (await isEmpty()) return 'never';
   const place = await socket();
   if (place !== undefined && 'hosts' in place) {
     notFollowed(
@@ -96,21 +105,16 @@ async function follow({ config, dataRoot, socket }: FollowOptions, instance: str
     const early: ImageEvent[] = [];
     let take = (event: ImageEvent): void => void early.push(event);
     const { ended } = await docker.follow((event) => take(event));
-    const heard = new Heard();
-    const watch = new PruneWatch({
-      read: () => readPresent(dataRoot),
-      isPruning: () => docker.isPruning(),
-      restore: (pruned) => restorePruned(pruned, { config, dataRoot, docker, heard }),
-      now: wallMs,
-    });
-    take = (event) => {
-      heard.take(event);
-      watch.take(event);
-    };
-    for (const event of early) take(event);
-    void releaseProgramSoon();
-    await ended;
-    await watch.settled;
+    const watching = await watch(docker);
+    try {
+      take = (event) => watching.take(event);
+      for (const event of early) take(event);
+      void releaseProgramSoon();
+      await ended;
+      await watching.settled();
+    } finally {
+      watching.close();
+    }
     return 'ended';
   } finally {
     docker.close();

@@ -23,8 +23,14 @@ const FOUND_IN_A_RUN: readonly Code[] = [
   'INTERNAL',
 ];
 
+/** What a look does to containerd's store, besides looking. */
+export interface ContainerdWork {
+  /** Names that a prune has taken: they do not count as removed. */
+  readonly pruned: ReadonlySet<string>;
+}
+
 /**
- * Looks again at the devices and the store without changing the store, and publishes what is new. New disks are
+ * Looks again at the devices and the store without changing dockerd's own store, and publishes what is new. New disks are
  * mounted; the changes that they bring are pending until Docker's next start.
  */
 export class Look {
@@ -36,13 +42,17 @@ export class Look {
   #looks = 0;
   #atWork: Promise<void> | undefined;
   #next: Promise<void> | undefined;
+  readonly #mayFill: boolean;
+  /** What the next look is to do to containerd's store. */
+  #fill: ContainerdWork | undefined;
 
-  constructor({ config, result }: Start, first: StatusDocument, current: CurrentStatus) {
+  constructor({ config, result, isConfigured, isByClient }: Start, first: StatusDocument, current: CurrentStatus) {
     this.#config = config;
     this.#current = current;
     this.#dataRoot = result.dataRoot;
     this.#first = first;
     this.#disks = result.disks;
+    this.#mayFill = isConfigured && !isByClient;
   }
 
   /** How many looks there were. Anything made before the last one may be outdated. */
@@ -53,8 +63,11 @@ export class Look {
   /**
    * Looks again. Whoever asks during a look gets the next one, which serves all of them. Resolves when the result is
    * published.
+   * @param work also fills containerd's store, which may be changed while Docker runs
    */
-  anew(): Promise<void> {
+  anew(work?: ContainerdWork): Promise<void> {
+    if (work !== undefined && this.#mayFill)
+      this.#fill = { pruned: new Set([...(this.#fill?.pruned ?? []), ...work.pruned]) };
     if (this.#atWork === undefined) return this.#start();
     this.#next ??= this.#atWork.then(() => this.#start());
     return this.#next;
@@ -71,11 +84,17 @@ export class Look {
   /**
    * What a run would do now. It takes the lock, because docker.service's `apply` may be changing the store just now.
    */
-  async run(): Promise<Preload> {
+  async run(fill?: ContainerdWork): Promise<Preload> {
     const store = this.#dataRoot === undefined ? undefined : storeIn(this.#dataRoot);
     const lock = store?.isKnown() === true ? await store.lock().catch(() => undefined) : undefined;
     try {
-      return await preload(this.#config, { wait: false, change: 'never', quiet: true, before: this.#before() });
+      return await preload(this.#config, {
+        wait: false,
+        change: 'never',
+        quiet: true,
+        before: this.#before(),
+        ...(fill === undefined ? {} : { changeContainerd: 'farm', pruned: fill.pruned }),
+      });
     } finally {
       lock?.release();
     }
@@ -86,7 +105,9 @@ export class Look {
   }
 
   async #publishNew(): Promise<void> {
-    const run = await this.run();
+    const fill = this.#fill;
+    this.#fill = undefined;
+    const run = await this.run(fill);
     this.#looks += 1;
     this.#disks = run.disks;
     this.#dataRoot = run.dataRoot ?? this.#dataRoot;
@@ -130,6 +151,13 @@ function keptFindings({ findings }: StatusDocument, run: Preload): Preload['find
  * The part of a status that depends on devices and store. `adopted` is left out, because later looks find all disks
  * mounted.
  */
-function describe({ dataRoot, disks, images, pending, findings }: StatusDocument): string {
-  return JSON.stringify([dataRoot, disks.map((disk) => ({ ...disk, adopted: false })), images, pending, findings]);
+function describe({ dataRoot, disks, images, stores, pending, findings }: StatusDocument): string {
+  return JSON.stringify([
+    dataRoot,
+    disks.map((disk) => ({ ...disk, adopted: false })),
+    images,
+    stores,
+    pending,
+    findings,
+  ]);
 }

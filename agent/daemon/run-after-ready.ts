@@ -19,7 +19,7 @@ import { watchDevices } from '../system/watch-devices.ts';
 import { followFolder } from '../system/watch-folders.ts';
 import { compareWithService, dockerdVersion } from './docker-service.ts';
 import { followStore } from './follow-store.ts';
-import { Look } from './look.ts';
+import { Look, type ContainerdWork } from './look.ts';
 import type { Start } from './start.ts';
 
 /**
@@ -49,7 +49,7 @@ export async function serve(start: Start, status: StatusDocument, written: strin
     follow();
   });
   const reading = readsAhead(start);
-  if (result.dataRoot !== undefined) {
+  if (result.dataRoot !== undefined && (result.plan !== undefined || result.containerd === undefined)) {
     // Syncing blocks this process while it lasts, and is less urgent than reading ahead.
     await Promise.race([reading, delay(SYNC_WITHIN_MS)]);
     current.enter('sync');
@@ -61,7 +61,8 @@ export async function serve(start: Start, status: StatusDocument, written: strin
       notifyStatus(current.document.summary);
     }
   }
-  void restoresPruned(start);
+  void restoresPruned(start, look);
+  if (result.containerd !== undefined) void followsContainerd(start, look, current);
   void releaseProgramSoon();
   // Only with a socket of the service manager, because otherwise nobody could start it again.
   if (config.idleExitSec > 0 && listenFd() !== undefined)
@@ -94,10 +95,32 @@ async function readsAhead({ config, isFirst, result: { applied, disks, plan } }:
  * A daemon that was started by a client's request, and perhaps ends soon, restores nothing: otherwise it would depend
  * on chance whether a prune is undone.
  */
-async function restoresPruned({ config, isConfigured, isByClient, result: { dataRoot } }: Start): Promise<void> {
+async function restoresPruned({ config, isConfigured, isByClient, result }: Start, look: Look): Promise<void> {
+  const { dataRoot, containerd } = result;
   if (!isConfigured || isByClient || dataRoot === undefined || config.prunedImages === 'respect') return;
   const { dockerSocket } = await import('./docker-socket.ts');
-  await (await import('./follow-prunes.ts')).followPrunes({ config, dataRoot, socket: () => dockerSocket(config) });
+  const { followPrunes } = await import('./follow-prunes.ts');
+  const place = { config, dataRoot, socket: () => dockerSocket(config) };
+  if (containerd?.namespaces.includes(MOBY) === true) {
+    const { namespacePrunes } = await import('./namespace-prunes.ts');
+    void followPrunes({ ...place, ...namespacePrunes(config, (pruned) => look.anew({ pruned })) });
+  }
+  if (containerd === undefined || result.plan !== undefined)
+    await followPrunes({ ...place, ...(await import('./overlay2-prunes.ts')).overlay2Prunes(config, dataRoot) });
+}
+
+/** The namespace of containerd that dockerd has its images in. */
+const MOBY = 'moby';
+
+/** A containerd that starts later than we do is filled, and what changes in it is told. */
+async function followsContainerd({ config, isConfigured }: Start, look: Look, current: CurrentStatus): Promise<void> {
+  if (!isConfigured) return;
+  await (
+    await import('./follow-containerd.ts')
+  ).followContainerd(config, {
+    began: () => lookAnew(look, current, { pruned: new Set() }),
+    changed: () => lookAnew(look, current),
+  });
 }
 
 /** A client does not wait longer for dockerd's version. A later answer has it. */
@@ -185,12 +208,12 @@ async function followDevices({ config, result }: Start, look: Look, current: Cur
     if (!isChanged) await changes.next();
     isChanged = false;
     await delay(SETTLE_MS);
-    await lookAnew(look, current);
+    await lookAnew(look, current, { pruned: new Set() });
   }
 }
 
-async function lookAnew(look: Look, current: CurrentStatus): Promise<void> {
-  await look.anew();
+async function lookAnew(look: Look, current: CurrentStatus, work?: ContainerdWork): Promise<void> {
+  await look.anew(work);
   // Also without a change, to replace the message that the lock was waited for.
   notifyStatus(current.document.summary);
   releaseProgram();

@@ -54,6 +54,7 @@ const samples: Samples<typeof methods> = {
     response: { action: 2, offset: 1, total: 2, digest: 'sha256:6' },
   },
   abortWrite: { request: { ref: 'r' }, response: {} },
+  subscribe: { request: { filters }, response: { namespace: 'moby', topic: '/images/delete' } },
   createLease: { request: lease, response: { lease } },
   deleteLease: { request: { id: 'i', sync: true }, response: {} },
   listLeases: { request: { filters }, response: { leases: [lease] } },

@@ -3,10 +3,12 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import type { PlanDocument } from '../../../agent/status/schema.ts';
+import { startDaemon } from '../../store/site-daemon.ts';
 import { makeSite, type Site } from '../../store/site.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { startContainerd, type ContainerdProcess } from '../../support/containerd.ts';
 import type { Dockerd } from '../../support/dockerd.ts';
+import { until } from '../../support/until.ts';
 import { madeDisk } from './disks.ts';
 
 /** The commands, as they are run, on a dockerd that has its images in containerd. */
@@ -21,7 +23,7 @@ for (const version of ['26.1', '28.5'] as const)
       containerd = await startContainerd(version, path.join(site.folder, 'c'));
       await site.configure({ store: 'containerd', containerdAddress: containerd.address });
       await site.attach((await madeDisk('a')).gzip, 'a');
-      await site.attach((await madeDisk('b')).none, 'b');
+      await site.attach((await madeDisk('b')).tar, 'b');
     });
     afterEach(async () => {
       await dockerd?.kill();
@@ -85,6 +87,45 @@ for (const version of ['26.1', '28.5'] as const)
       );
       assert.equal(await tags(docker), '');
       assert.equal((await containerd.ctr(['-n', 'moby', 'snapshots', 'ls'])).split('\n').length, 1);
+    });
+
+    it('are followed by the daemon: disks that come and go, a prune, an rmi, a containerd that starts anew', async () => {
+      const docker = await start();
+      // From here on, dockerd's own configuration says where its images are.
+      await site.configure({ store: 'auto', containerdAddress: containerd.address });
+      const daemon = await startDaemon(site);
+      try {
+        await until('the images are there', async () => (await tags(docker)) === 'app-a:1 app-b:1 one:1');
+        await daemon.follows(docker);
+
+        const begin = performance.now();
+        await docker.cli(['image', 'prune', '--all', '--force']);
+        await until('what a prune took is back', async () => (await tags(docker)) === 'app-a:1 app-b:1 one:1');
+        assert.ok(performance.now() - begin < 5000, 'within 5 s');
+
+        await docker.cli(['rmi', 'one:1']);
+        await until('the status says what was removed', () =>
+          site.status().findings.some(({ code, message }) => code === 'REMOVED' && message.includes('one:1')),
+        );
+        assert.equal(await tags(docker), 'app-a:1 app-b:1');
+
+        await site.detach('b');
+        await daemon.stop();
+        const again = await startDaemon(site);
+        try {
+          await until('the disk is gone', async () => (await tags(docker)) === 'app-a:1');
+          await containerd.ctr(['-n', 'moby', 'images', 'rm', 'docker.io/library/app-a:1']);
+          await containerd.kill();
+          containerd = await startContainerd(version, path.join(site.folder, 'c'));
+          await until('a new containerd is filled', async () =>
+            (await containerd.ctr(['-n', 'moby', 'images', 'ls', '-q'])).includes('app-a:1'),
+          );
+        } finally {
+          await again.stop();
+        }
+      } finally {
+        await daemon.stop().catch(() => undefined);
+      }
     });
 
     it('say that containerd does not run', async () => {

@@ -1,0 +1,72 @@
+import { existsSync } from 'node:fs';
+import type { Config } from '../config/config.ts';
+import { Containerd } from '../containerd/client.ts';
+import { delay } from '../system/clock.ts';
+import { releaseProgramSoon } from '../system/memory.ts';
+
+/** How soon a new containerd is followed. */
+const LOOK_MS = 1000;
+const CONNECT_MS = 2000;
+/** After its start, whoever fills it before Docker does so. Then what is left to do is done here. */
+const SETTLE_MS = 2000;
+/** The least time from one look to the next, however much changes. */
+const BETWEEN_MS = 1500;
+
+export interface ContainerdLooks {
+  /** A containerd has come: it is filled, as at each start. */
+  began(): Promise<void>;
+  /** Something has changed in a namespace. */
+  changed(): Promise<void>;
+}
+
+/**
+ * Follows each containerd that runs at the configured address: one that starts after us is filled, as Kubernetes' own may, and
+ * what changes in it is told. It never waits for containerd, which does not need us.
+ */
+export async function followContainerd(
+  { containerdAddress, namespaces }: Config,
+  looks: ContainerdLooks,
+): Promise<never> {
+  for (;;) {
+    const containerd = existsSync(containerdAddress) ? await connect(containerdAddress) : undefined;
+    if (containerd !== undefined) {
+      try {
+        let isChanged = false;
+        let isOver = false;
+        let wake: () => void = () => undefined;
+        const ended = containerd
+          .followImages((namespace) => {
+            if (!namespaces.includes(namespace)) return;
+            isChanged = true;
+            wake();
+          })
+          .then(() => {
+            isOver = true;
+            wake();
+          });
+        await Promise.race([ended, delay(SETTLE_MS)]);
+        if (!isOver) await looks.began();
+        void releaseProgramSoon();
+        while (!isOver) {
+          if (!isChanged) await new Promise<void>((resolve) => (wake = resolve));
+          if (isOver) break;
+          await delay(BETWEEN_MS);
+          isChanged = false;
+          await looks.changed();
+        }
+      } finally {
+        containerd.close();
+      }
+    }
+    await delay(LOOK_MS);
+  }
+}
+
+async function connect(address: string): Promise<Containerd | undefined> {
+  try {
+    return await Containerd.open(address, CONNECT_MS);
+  } catch {
+    // It is starting, or nobody listens any more.
+    return undefined;
+  }
+}

@@ -1,0 +1,88 @@
+import type { Config } from '../config/config.ts';
+import { Containerd } from '../containerd/client.ts';
+import { MOBY } from '../containerd/image-name.ts';
+import { isOwnImage } from '../containerd/own-labels.ts';
+import type { DockerApi, ImageEvent } from '../docker/api/docker-api.ts';
+import type { ImageID } from '../docker/ids.ts';
+import { wallMs } from '../system/clock.ts';
+import { messageOf } from '../system/errors.ts';
+import { log } from '../system/journal.ts';
+import type { FollowOptions, StoreWatch } from './follow-prunes.ts';
+import { nothingThere, type Present } from './present.ts';
+import { PruneWatch } from './prune-watch.ts';
+
+const CONNECT_MS = 2000;
+
+/**
+ * What prunes take out of Docker's namespace of containerd is put back there, with what the disks have.
+ * @param fill fills the namespaces. The names do not count as removed
+ */
+export function namespacePrunes(
+  config: Config,
+  fill: (pruned: ReadonlySet<string>) => Promise<void>,
+): Pick<FollowOptions, 'watch' | 'isEmpty'> {
+  return {
+    // A disk may come while this dockerd runs.
+    isEmpty: () => Promise.resolve(false),
+    watch: (docker) => watchNamespace(docker, config, fill),
+  };
+}
+
+async function watchNamespace(
+  docker: DockerApi,
+  config: Config,
+  fill: (pruned: ReadonlySet<string>) => Promise<void>,
+): Promise<StoreWatch> {
+  const containerd = await Containerd.open(config.containerdAddress, CONNECT_MS);
+  let present = await readPresent(containerd);
+  const watch = new PruneWatch({
+    read: () => present,
+    isPruning: () => docker.isPruning(),
+    restore: async ({ names }) => {
+      try {
+        await fill(new Set(names.keys()));
+        present = await readPresent(containerd);
+        return present;
+      } catch (error) {
+        log('NOT_RESTORED', `what a prune took comes back when containerd is filled next: ${messageOf(error)}`);
+        return nothingThere;
+      }
+    },
+    now: wallMs,
+  });
+  // Each event is taken with the namespace as it was after it.
+  let taken: Promise<void> = Promise.resolve();
+  const take = (event: ImageEvent): void => {
+    taken = taken
+      .then(async () => {
+        present = await readPresent(containerd);
+        watch.take(event);
+      })
+      .catch(() => undefined);
+  };
+  // Of what comes from a disk while dockerd runs, dockerd tells nothing.
+  void containerd.followImages((namespace, topic) => {
+    if (namespace === MOBY && topic !== '/images/delete') take({ action: 'load', id: '', timeMs: wallMs() });
+  });
+  return {
+    take,
+    settled: async () => {
+      await taken;
+      await watch.settled;
+    },
+    close: () => containerd.close(),
+  };
+}
+
+/** What of ours is in Docker's namespace. @throws GrpcError */
+async function readPresent(containerd: Containerd): Promise<Present> {
+  const images = await containerd.namespace(MOBY).images();
+  const names = new Map(
+    images.flatMap((record) =>
+      record.target !== undefined && isOwnImage(MOBY, record)
+        ? [[record.name, record.target.digest as ImageID] as const]
+        : [],
+    ),
+  );
+  return { names, images: new Set(), taken: new Set() };
+}
