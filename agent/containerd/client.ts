@@ -3,6 +3,7 @@ import { hasStatus } from './grpc-error.ts';
 import { GrpcConnection } from './grpc.ts';
 import {
   COMMIT,
+  imageFsInfo,
   methods,
   type ContentInfo,
   type Descriptor,
@@ -64,6 +65,12 @@ export class Containerd {
 
   async namespaces(): Promise<readonly string[]> {
     return (await this.#one(methods.listNamespaces, {})).namespaces.map(({ name }) => name);
+  }
+
+  /** Folders of the snapshotters that Kubernetes' CRI has its images in. @throws GrpcError unimplemented: without CRI */
+  async criImageFolders(): Promise<readonly string[]> {
+    const { imageFilesystems } = await this.#one(imageFsInfo, {});
+    return imageFilesystems.map(({ fsId }) => fsId?.mountpoint ?? '');
   }
 
   /**

@@ -16,7 +16,7 @@ import {
   type ContainerdLedger,
   type NamespaceLedger,
 } from './ledger.ts';
-import { MOBY } from './image-name.ts';
+import { KUBERNETES, MOBY } from './image-name.ts';
 import { LinkFarm } from './link-farm.ts';
 import { farmLinks, type OfferedDisk } from './offer.ts';
 import { planNamespace, type NamespacePlan } from './plan-namespace.ts';
@@ -64,14 +64,18 @@ export async function fillContainerd(options: FillOptions): Promise<ContainerdFi
   const containerd = await connect(options.address, options.connectTimeoutMs);
   try {
     const [version, uuid, roots] = await Promise.all([containerd.version(), containerd.uuid(), readRoots(containerd)]);
-    const fill = new Fill(containerd, options, { uuid, roots });
+    const refusal = options.namespaces.includes(KUBERNETES)
+      ? await (await import('./cri-snapshotter.ts')).kubernetesRefusal(containerd, roots)
+      : undefined;
+    const namespaces = options.namespaces.filter((name) => refusal === undefined || name !== KUBERNETES);
+    const fill = new Fill(containerd, { ...options, namespaces }, { uuid, roots });
     await fill.run();
     return {
       version,
       plans: fill.plans,
       farmChanges: fill.farmChanges,
       applied: options.mode !== 'plan',
-      findings: fill.findings,
+      findings: refusal === undefined ? fill.findings : [refusal, ...fill.findings],
     };
   } catch (error) {
     if (error instanceof GrpcError)

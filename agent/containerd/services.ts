@@ -167,3 +167,12 @@ export const methods = {
     { leases: field(1, list(message(lease))) },
   ),
 } as const;
+
+const filesystem = { fsId: field(2, message({ mountpoint: field(1, text) })) };
+
+/** Of Kubernetes' CRI, which containerd serves on the same socket (k8s.io/cri-api, pkg/apis/runtime/v1/api.proto). */
+export const imageFsInfo = {
+  path: '/runtime.v1.ImageService/ImageFsInfo',
+  request: nothing,
+  response: { imageFilesystems: field(1, list(message(filesystem))) },
+} as const satisfies Method<object, object>;

@@ -22,6 +22,7 @@ const binary = Buffer.from([0, 255, 10, 34, 128]);
 
 /** A value for each field that the tables have. */
 const samples: Samples<typeof criMethods> = {
+  imageFolders: { request: {}, response: { imageFilesystems: [{ fsId: { mountpoint: '/m' } }] } },
   version: { request: {}, response: { runtimeName: 'n', runtimeVersion: '1', runtimeApiVersion: 'v1' } },
   runPodSandbox: { request: { config: sandbox }, response: pod },
   removePodSandbox: { request: pod, response: {} },

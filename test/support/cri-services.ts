@@ -1,5 +1,5 @@
 import { bytes, field, flag, integer, list, message, text, type Message } from '../../agent/containerd/protobuf.ts';
-import type { Method } from '../../agent/containerd/services.ts';
+import { imageFsInfo, type Method } from '../../agent/containerd/services.ts';
 
 /**
  * What of Kubernetes' Container Runtime Interface is used here, as its api.proto has it (k8s.io/cri-api,
@@ -72,6 +72,8 @@ function method<const Request extends object, const Response extends object>(
 }
 
 export const criMethods = {
+  /** What the agent asks. */
+  imageFolders: imageFsInfo,
   version: method('RuntimeService/Version', nothing, {
     runtimeName: field(2, text),
     runtimeVersion: field(3, text),

@@ -47,8 +47,9 @@ for (const version of dockerdVersions)
       site = await ContainerdSite.make(version, '', { cri: true });
       pause = await site.containerd.sandboxImage();
       await site.attach('a');
-      await site.attach('b');
-      await site.attach('pause', { tag: pause });
+      // CRI needs no more of an image than its layers.
+      await site.attach('b', { form: 'tar' });
+      await site.attach('pause', { form: 'none', tag: pause });
       cri = await Cri.open(site.containerd.address);
     });
     after(cleanUpAll);
@@ -107,14 +108,16 @@ for (const version of dockerdVersions)
 
     it('has images and containers through a restart of containerd', async () => {
       const before = await cri.images();
-      cri.close();
-      await site.containerd.stop();
-      await site.startContainerd();
-      cri = await Cri.open(site.containerd.address);
-      assert.deepEqual(await cri.images(), before);
-      assert.equal((await cri.status(started.a)).state, RUNNING);
-      assert.equal(await sh('a', 'cat /etc/a'), 'n');
-      assert.deepEqual(stepsOf(await fill()), []);
+      for (const end of ['stop', 'kill'] as const) {
+        cri.close();
+        await site.containerd[end]();
+        await site.startContainerd();
+        cri = await Cri.open(site.containerd.address);
+        assert.deepEqual(await cri.images(), before);
+        assert.equal((await cri.status(started.a)).state, RUNNING);
+        assert.equal(await sh('a', 'cat /etc/a'), 'n');
+        assert.deepEqual(stepsOf(await fill()), []);
+      }
     });
 
     it('takes RemoveImage for a removal by the user', async () => {
@@ -136,7 +139,7 @@ for (const version of dockerdVersions)
         assert.ok(findings.some(({ message }) => message.includes(`container ${started.b.slice(0, 12)}`)));
       }
       await untilTags(full('app-a:1'), full('app-b:1'), full('one:1'), pause);
-      await site.attach('b', { place: 'elsewhere' });
+      await site.attach('b', { form: 'tar', place: 'elsewhere' });
       await site.attach('a', { place: 'b' });
       assert.deepEqual(codesOf(await fill()), []);
       const again = await cri.start(pod, 'again', await byDigest('app-b:1'), ['sleep', '1000']);
@@ -148,7 +151,7 @@ for (const version of dockerdVersions)
       await site.detach('b');
       assert.deepEqual(codesOf(await fill()), []);
       await untilTags(full('app-a:1'), pause);
-      await site.attach('b', { place: 'third' });
+      await site.attach('b', { form: 'tar', place: 'third' });
       await fill();
       await untilTags(full('app-a:1'), full('app-b:1'), full('one:1'), pause);
     });
@@ -249,3 +252,28 @@ for (const version of dockerdVersions)
       await cri.removePod(pod);
     });
   });
+
+describe('Kubernetes that has its images in another snapshotter', () => {
+  after(cleanUpAll);
+
+  for (const version of dockerdVersions)
+    it(`gets none on the containerd of dockerd ${version}, where they would be listed and could not run`, async () => {
+      // containerd 2 has another name for it, which an older one does not know.
+      const snapshotter = ['io.containerd.grpc.v1.cri".containerd', 'io.containerd.cri.v1.images"']
+        .map((table) => `[plugins."${table}]\n  snapshotter = "native"\n`)
+        .join('');
+      const site = await ContainerdSite.make(version, snapshotter, { cri: true });
+      await site.attach('a', { form: 'none' });
+      const { findings } = await site.fill({ namespaces: ['k8s.io', 'default'] });
+      assert.deepEqual(
+        findings.map(({ code }) => code),
+        ['STORE_UNSUPPORTED'],
+      );
+      assert.match(findings[0]?.message ?? '', /k8s\.io .* 'overlayfs', found 'native'$/);
+      const cri = await Cri.open(site.containerd.address);
+      assert.deepEqual(await cri.images(), []);
+      cri.close();
+      assert.equal(await site.containerd.ctr(['-n', 'default', 'images', 'ls', '-q']), full('app-a:1'));
+      await site.remove();
+    });
+});

@@ -1,0 +1,46 @@
+import { basename } from 'node:path';
+import type { Finding } from '../messages/finding.ts';
+import { delay, monotonicUsec } from '../system/clock.ts';
+import { SNAPSHOTTER, type Containerd } from './client.ts';
+import { GrpcError } from './grpc-error.ts';
+import { KUBERNETES } from './image-name.ts';
+import type { ContainerdRoots } from './present.ts';
+
+type Cri = Pick<Containerd, 'criImageFolders'>;
+
+/** The plugin answers later than containerd does: it first finds out what runs. */
+const START_MS = 3000;
+const RETRY_MS = 20;
+
+/**
+ * Says why the namespace of Kubernetes is left alone: where its images are in another snapshotter than the one that is
+ * served. A disk's image would be listed there all the same, so that kubelet does not pull it. It could not run, or it would
+ * be unpacked from the disk.
+ * @returns undefined where it is served, or where nobody says
+ */
+export async function kubernetesRefusal(
+  containerd: Cri,
+  { snapshots }: Pick<ContainerdRoots, 'snapshots'>,
+): Promise<Finding | undefined> {
+  const folders = await imageFolders(containerd);
+  // A folder is called by its plugin (containerd, plugins/cri/images/plugin.go, ImageFSPaths), unless it was moved.
+  const names = folders.map((folder) => (folder === snapshots ? SNAPSHOTTER : basename(folder).split('.').pop()));
+  const [other] = names;
+  if (other === undefined || names.includes(SNAPSHOTTER)) return undefined;
+  return {
+    code: 'STORE_UNSUPPORTED',
+    message: `namespace ${KUBERNETES} of containerd is left alone: expected Kubernetes to have its images in the snapshotter '${SNAPSHOTTER}', found '${other}'`,
+  };
+}
+
+async function imageFolders(containerd: Cri): Promise<readonly string[]> {
+  for (const deadline = monotonicUsec() + START_MS * 1000; ; await delay(RETRY_MS)) {
+    try {
+      return await containerd.criImageFolders();
+    } catch (error) {
+      if (!(error instanceof GrpcError)) throw error;
+      // Said by the plugin while it starts. Where there is none, the method is unknown.
+      if (!error.message.includes('not initialized') || monotonicUsec() > deadline) return [];
+    }
+  }
+}
