@@ -29,12 +29,12 @@ export function danglingName(digest: string): string {
 }
 
 /**
- * Further names that an image has besides its tag: the CRI plugin looks images up by their digest and by their
+ * Further names that an image has besides the one that a disk calls it by, a tag or a digest: the CRI plugin looks images up by their digest and by their
  * configuration, and makes such records itself where it pulls (containerd, internal/cri/server/images/image_pull.go).
  */
 export function furtherNames(namespace: string, name: string, target: Descriptor, configDigest: string): string[] {
-  if (namespace !== KUBERNETES || !isTagged(name)) return [];
-  return [`${repositoryIn(name)}@${target.digest}`, configDigest];
+  if (namespace !== KUBERNETES || name === configDigest) return [];
+  return isTagged(name) ? [`${repositoryIn(name)}@${target.digest}`, configDigest] : [configDigest];
 }
 
 function isTagged(name: string): boolean {

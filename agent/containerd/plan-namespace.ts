@@ -165,7 +165,9 @@ class NamespacePlanner {
   ): readonly [primary: ReferenceMerge, further: ReferenceMerge] {
     const { present, config } = this.#input;
     const { namespace } = present;
-    const isFurther = (name: string): boolean => isFurtherName(namespace, name);
+    // A digest that is all that a disk calls its image by is a name as tags are.
+    const isFurther = (name: string): boolean =>
+      isFurtherName(namespace, name) && !this.#offer.names.has(name) && !ledger.removed.has(name);
     const part = <Value>(map: ReadonlyMap<string, Value>, further: boolean): Map<string, Value> =>
       new Map([...map].filter(([name]) => isFurther(name) === further));
     const merge = (
@@ -189,16 +191,16 @@ class NamespacePlanner {
         images: new Set(now.values()),
       });
 
-    const tags = new Map(
+    const offers = new Map(
       [...this.#offer.names].map(([name, { image, label }]) => [name, { image: targetId(image.target), label }]),
     );
-    const primary = merge(false, part(tags, false), config);
-    const disks = new Map(part(tags, true));
+    const primary = merge(false, offers, config);
+    const disks = new Map<string, DiskReference>();
     for (const [name, digest] of primary.own) {
       const offered = this.#offer.names.get(name);
       if (offered === undefined || targetId(offered.image.target) !== digest) continue;
       for (const other of furtherNames(namespace, name, offered.image.target, offered.image.image.id))
-        disks.set(other, { image: digest, label: offered.label });
+        if (isFurther(other)) disks.set(other, { image: digest, label: offered.label });
     }
     return [primary, merge(true, disks, { conflicts: 'user', removedImages: 'restore' })];
   }

@@ -26,13 +26,14 @@ it('an image without its tag has the name that dockerd would give it, or elsewhe
   assert.equal(nameWithoutTag('default', `app@${digest}`, digest), `app@${digest}`);
 });
 
-it('in the namespace of Kubernetes an image has three names', () => {
+it('in the namespace of Kubernetes an image has three names, or two without a tag', () => {
   const target = { mediaType: '', digest, size: 1, annotations: new Map<string, string>() };
   const config = `sha256:${'2'.repeat(64)}`;
   assert.deepEqual(furtherNames('k8s.io', 'registry:5000/app:1', target, config), [
     `registry:5000/app@${digest}`,
     config,
   ]);
+  assert.deepEqual(furtherNames('k8s.io', `registry:5000/app@${digest}`, target, config), [config]);
   assert.deepEqual(furtherNames('moby', 'registry:5000/app:1', target, config), []);
   assert.deepEqual(furtherNames('k8s.io', config, target, config), []);
 });

@@ -139,6 +139,23 @@ describe('the plan of a namespace', () => {
     assert.deepEqual(namespace.names(), []);
   });
 
+  it('has an image there that its disk calls by digest alone, and takes its removal for one by the user', () => {
+    const config = { conflicts: 'user', removedImages: 'respect' } as const;
+    const [target] = disk('dpl-a', { layers: ['one'], names: [] }).targets;
+    const name = `x@${target?.target.digest}`;
+    const disks = [disk('dpl-a', { layers: ['one'], names: [name] })];
+    const namespace = new FakeNamespace('k8s.io');
+    for (const again of [false, true]) {
+      namespace.run(disks, again ? {} : { config });
+      assert.deepEqual([...namespace.images.keys()].toSorted(), [full(name), target?.image]);
+      namespace.images.clear();
+      for (const attached of [disks, [], disks]) {
+        namespace.run(attached, { config });
+        assert.deepEqual(namespace.names(), []);
+      }
+    }
+  });
+
   it('follows a newer disk there, too', () => {
     const namespace = new FakeNamespace('k8s.io');
     namespace.run([disk('dpl-a', { layers: ['one'], names: ['x:1'] })]);
