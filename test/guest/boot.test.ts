@@ -50,6 +50,10 @@ describe('a boot with the unit enabled', () => {
       Number(preloader['ActiveEnterTimestampMonotonic']) <= Number(docker['ExecMainStartTimestampMonotonic']),
       `READY at ${preloader['ActiveEnterTimestampMonotonic']} µs, dockerd started at ${docker['ExecMainStartTimestampMonotonic']} µs`,
     );
+    // Where only dockerd's own store is filled, containerd does not wait, and Docker is not later for it.
+    const containerd = await unitProperties(guest, 'containerd.service', ['After', 'Wants']);
+    assert.doesNotMatch(JSON.stringify(containerd), /docker-preloader/);
+    assert.doesNotMatch(await ok(guest, 'docker-preloader boot-order | cat'), /docker-preloader-containerd/);
     // What Docker requires, it is stopped and restarted with.
     assert.ok(!`${docker['Requires']} ${docker['BindsTo']}`.includes('docker-preloader'));
   });

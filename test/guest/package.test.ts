@@ -29,10 +29,10 @@ for (const suite of suites) {
 
       await fails(guest, 'command -v node nodejs bun');
       await ok(guest, `dpkg -i ${packageInGuest}`);
-      assert.equal(await ok(guest, 'systemctl is-enabled docker-preloader; true'), 'disabled');
-      const verify = await guest.run(
-        'systemd-analyze --man=no verify docker-preloader.service docker-preloader.socket docker.service',
-      );
+      const units =
+        'docker-preloader.service docker-preloader.socket docker-preloader-containerd.service docker-preloader-before-containerd.target';
+      assert.equal(await ok(guest, `systemctl is-enabled ${units} | uniq; true`), 'disabled');
+      const verify = await guest.run(`systemd-analyze --man=no verify ${units} docker.service containerd.service`);
       assert.deepEqual(verify, { code: 0, stdout: '', stderr: '' });
       const strict = await guest.run(`mkdir -p /etc/systemd/system/docker.service.d
         cp /usr/share/docker-preloader/docker.service.d-strict.conf /etc/systemd/system/docker.service.d/50-docker-preloader.conf
@@ -77,7 +77,7 @@ for (const suite of suites) {
       assert.equal(
         await ok(
           guest,
-          'ls /usr/bin/docker-preloader /usr/lib/systemd/system/docker-preloader.* /usr/lib/systemd/system/docker.service.d/* 2>/dev/null | wc -l',
+          'ls /usr/bin/docker-preloader /usr/lib/systemd/system/docker-preloader* /usr/lib/systemd/system/docker.service.d/* 2>/dev/null | wc -l',
         ),
         '0',
       );

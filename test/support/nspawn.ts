@@ -57,7 +57,7 @@ export async function bootContainer(options: ContainerOptions): Promise<Containe
   const root = await guestRoot(options.suite);
   const tree = await tempTree('dpl-guest');
   const folder = tree.path;
-  for (const name of ['upper', 'work', 'root', 'docker']) await mkdir(path.join(folder, name));
+  for (const name of ['upper', 'work', 'root', 'docker', 'containerd']) await mkdir(path.join(folder, name));
   const mountRoot = `mount -t overlay overlay -o lowerdir=${root.tree},upperdir="$1/upper",workdir="$1/work" "$1/root"`;
   await putContent(folder, mountRoot, options);
 
@@ -142,8 +142,9 @@ function startNspawn(folder: string, mountRoot: string, devices: readonly string
     '--console=pipe',
     '--machine=guest',
     `--directory=${folder}/root`,
-    // dockerd's overlay2 cannot stand on the guest's root, which is an overlay itself.
+    // Neither store's overlay can stand on the guest's root, which is an overlay itself.
     `--bind=${folder}/docker:/var/lib/docker`,
+    `--bind=${folder}/containerd:/var/lib/containerd`,
     ...devices.map((device) => `--bind=${device}`),
   ];
   const output = openSync(consoleFile, 'a');

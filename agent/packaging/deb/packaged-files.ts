@@ -15,6 +15,8 @@ export const packagedFiles: readonly PackagedFile[] = [
   { from: 'dist/docker-preloader', to: 'usr/bin/', mode: 0o755 },
   { from: 'units/docker-preloader.service', to: 'usr/lib/systemd/system/' },
   { from: 'units/docker-preloader.socket', to: 'usr/lib/systemd/system/' },
+  { from: 'units/docker-preloader-containerd.service', to: 'usr/lib/systemd/system/' },
+  { from: 'units/docker-preloader-before-containerd.target', to: 'usr/lib/systemd/system/' },
   { from: 'units/docker.service.d/50-docker-preloader.conf', to: 'usr/lib/systemd/system/docker.service.d/' },
   // Not active where it is installed. It has to be copied to
   // /etc/systemd/system/docker.service.d/50-docker-preloader.conf, where it replaces the lenient one.
