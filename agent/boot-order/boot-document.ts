@@ -2,13 +2,18 @@ import * as z from 'zod/mini';
 import { parseJson } from '../text/parse-json.ts';
 
 /** The version of the captured document. A newer minor version only adds fields; a newer major version is refused. */
-const DOCUMENT_VERSION = '1.0';
+const DOCUMENT_VERSION = '1.1';
 
 export const AGENT = 'docker-preloader.service';
 export const AGENT_SOCKET = 'docker-preloader.socket';
 export const DOCKER = 'docker.service';
 export const DOCKER_SOCKET = 'docker.socket';
 export const CONTAINERD = 'containerd.service';
+/** Fills containerd's store, before whoever uses it. */
+export const FILLER = 'docker-preloader-containerd.service';
+/** Orders the agent before containerd.service, where it is enabled. */
+export const BEFORE_CONTAINERD = 'docker-preloader-before-containerd.target';
+export const KUBELET = 'kubelet.service';
 export const UDEV_TRIGGER = 'systemd-udev-trigger.service';
 
 const MAX_TEXT = 4096;
@@ -102,8 +107,17 @@ const schema = z.object({
   ownNamespace: z.nullable(z.boolean()),
   /** When the agent was enabled, if that was in this boot. */
   enabledUsec: z._default(usec, 0),
+  /** The same of what fills containerd's store. */
+  fillerEnabledUsec: z._default(usec, 0),
   /** The result of the newest run. */
-  filled: z.nullable(z.object({ dataRoot: z.nullable(text), applied: z.boolean() })),
+  filled: z.nullable(
+    z.object({
+      dataRoot: z.nullable(text),
+      applied: z.boolean(),
+      /** What is filled: dockerd's own store, and namespaces of containerd. */
+      stores: z._default(list(z.object({ store: text, namespace: z.nullable(text) })), []),
+    }),
+  ),
   dockerInfo: z.nullable(z.object({ dataRoot: text, storageDriver: text, version: text })),
   dockerds: list(z.object({ pid: z.number(), unit: text, startUsec: usec })),
   firstContainer: z.nullable(z.object({ id: text, name: text, image: text, startUsec: usec })),

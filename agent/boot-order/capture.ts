@@ -21,10 +21,13 @@ import { dockerInfo, firstContainer } from './docker.ts';
 import {
   AGENT,
   AGENT_SOCKET,
+  BEFORE_CONTAINERD,
   CONTAINERD,
   currentVersion,
   DOCKER,
   DOCKER_SOCKET,
+  FILLER,
+  KUBELET,
   UDEV_TRIGGER,
   type BootDocument,
   type MountFacts,
@@ -51,7 +54,16 @@ const bootRecord = z.object({
     }),
   ),
 });
-const statusRecord = z.object({ dataRoot: z.nullable(z.string()), applied: z.boolean() });
+const statusRecord = z.object({
+  dataRoot: z.nullable(z.string()),
+  applied: z.boolean(),
+  stores: z._default(z.array(z.object({ store: z.string(), namespace: z.nullable(z.string()) })), []),
+});
+/**
+ * Units that are there only if something wants them. Asking for them by name would load them, and with them an order that
+ * nothing keeps.
+ */
+const IF_LOADED: readonly string[] = [FILLER, BEFORE_CONTAINERD, KUBELET];
 
 /**
  * Reads everything from which the boot order is derived, and changes nothing: dockerd is asked only if it is running.
@@ -80,9 +92,9 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
     askAllUnits(unchecked),
     readJournal(unchecked),
   ]);
-  const units = shown
-    .map(toUnitFacts)
-    .filter((unit, index, list) => list.findIndex(({ id }) => id === unit.id) === index);
+  const units = [...shown.map(toUnitFacts), ...all.filter(({ id }) => IF_LOADED.includes(id))].filter(
+    (unit, index, list) => list.findIndex(({ id }) => id === unit.id) === index,
+  );
   const isDockerUp =
     units.some(({ id, activeState }) => id === DOCKER && activeState === 'active') ||
     processesNamed('dockerd').length > 0;
@@ -112,7 +124,8 @@ export async function capture(configPath: string | undefined): Promise<BootDocum
     boot: readRecord(config, BOOT_RECORD, bootRecord, unchecked),
     filled: readRecord(config, STATUS_FILE, statusRecord, unchecked),
     ownNamespace: hasOwnNamespace(Number(valueOf(shown[0] ?? new Map(), 'MainPID')), unchecked),
-    enabledUsec: enabledUsec(nowUsec),
+    enabledUsec: enabledUsec(DOCKER, AGENT, nowUsec),
+    fillerEnabledUsec: enabledUsec(CONTAINERD, BEFORE_CONTAINERD, nowUsec),
     // dockerd prints a data root that it has created itself exactly as it was given, with slashes at its end.
     dockerInfo: info === null ? null : { ...info, dataRoot: realPathOf(info.dataRoot) },
     dockerds: await dockerds(facts),
@@ -297,8 +310,8 @@ function hasOwnNamespace(pid: number, notes: string[]): boolean | null {
   }
 }
 
-/** When the link was made that makes docker.service want the agent; 0 if that was before this boot. */
-function enabledUsec(nowUsec: number): number {
-  const stats = lstatSync(`/etc/systemd/system/${DOCKER}.wants/${AGENT}`, { throwIfNoEntry: false });
+/** When the link was made that makes one unit want another; 0 if that was before this boot. */
+function enabledUsec(by: string, wanted: string, nowUsec: number): number {
+  const stats = lstatSync(`/etc/systemd/system/${by}.wants/${wanted}`, { throwIfNoEntry: false });
   return stats === undefined ? 0 : Math.max(0, Math.round(nowUsec - (wallMs() - stats.ctimeMs) * 1000));
 }

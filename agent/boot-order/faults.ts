@@ -1,24 +1,26 @@
 import {
   AGENT,
   AGENT_SOCKET,
+  BEFORE_CONTAINERD,
   CONTAINERD,
   DOCKER,
   DOCKER_SOCKET,
+  FILLER,
   unitOf,
   type BootDocument,
-  type UnitFacts,
 } from './boot-document.ts';
+import { containerdOrder, MOBY, namespacesOfOthers } from './containerd-order.ts';
 import { findCycle, isLoaded, isOrderedAfter, isWanted } from './ordering.ts';
 import type { Fault } from './fault.ts';
 import { firstStart } from './first-start.ts';
 import { duration } from './format.ts';
 import { quoted, writeFile } from './shell.ts';
 import { startedElsewhere } from './starters.ts';
+import { isForeign, RELOAD, restoreUnit, unmask } from './unit-file.ts';
 
 const AGENT_DROP_INS = `/etc/systemd/system/${AGENT}.d`;
 const STRICT_SOURCE = '/usr/share/docker-preloader/docker.service.d-strict.conf';
 const STRICT_TARGET = '/etc/systemd/system/docker.service.d/50-docker-preloader.conf';
-const RELOAD = 'systemctl daemon-reload';
 
 /** Checks everything that can be wrong. The list is empty if nothing is. */
 export function findFaults(document: BootDocument): Fault[] {
@@ -27,6 +29,7 @@ export function findFaults(document: BootDocument): Fault[] {
     dockerStart,
     wanted,
     ordered,
+    containerdOrder,
     startedElsewhere,
     mountOrder,
     namespace,
@@ -42,7 +45,8 @@ function installation(document: BootDocument): Fault[] {
   const agent = unitOf(document, AGENT);
   const docker = unitOf(document, DOCKER);
   const faults: Fault[] = [];
-  if (docker.loadState === 'not-found')
+  // Kubernetes needs no dockerd.
+  if (docker.loadState === 'not-found' && namespacesOfOthers(document).length === 0)
     faults.push({
       code: 'NOT_INSTALLED',
       message: `expected ${DOCKER}, found none: dockerd is not installed, or not as a unit`,
@@ -59,7 +63,7 @@ function installation(document: BootDocument): Fault[] {
     faults.push({
       code: 'MASKED',
       message: `${AGENT} ${enabled}: systemd does not start it`,
-      mend: `systemctl unmask ${agent.unitFileState === 'masked-runtime' ? '--runtime ' : ''}docker-preloader`,
+      mend: `${unmask(agent)} docker-preloader`,
     });
   }
   return faults;
@@ -110,15 +114,6 @@ function wanted(document: BootDocument): Fault[] {
         : 'systemctl reenable docker-preloader',
     },
   ];
-}
-
-/** Whether another unit file overrides the packaged one. */
-function isForeign({ fragmentPath }: UnitFacts): boolean {
-  return fragmentPath.startsWith('/etc/') || fragmentPath.startsWith('/run/');
-}
-
-function restoreUnit({ fragmentPath }: UnitFacts): string {
-  return `rm ${quoted(fragmentPath)} && ${RELOAD}`;
 }
 
 function ordered(document: BootDocument): Fault[] {
@@ -198,7 +193,8 @@ function orderingCycle(document: BootDocument): Fault[] {
           },
         ];
   }
-  const known = new Set([AGENT, AGENT_SOCKET, DOCKER, DOCKER_SOCKET, CONTAINERD]);
+  const known = new Set([AGENT, AGENT_SOCKET, DOCKER, DOCKER_SOCKET, CONTAINERD, FILLER, BEFORE_CONTAINERD]);
+  const ours = cycle.includes(FILLER) && !cycle.includes(AGENT) ? FILLER : AGENT;
   const foreign = cycle.find((id) => !known.has(id) && /\.(?:service|socket|timer|path)$/.test(id));
   return [
     {
@@ -206,8 +202,8 @@ function orderingCycle(document: BootDocument): Fault[] {
       message: `an ordering cycle, each waits for the next: ${[...cycle, cycle[0]].join(' → ')}; systemd leaves one of them out`,
       mend:
         foreign === undefined
-          ? `systemctl revert ${AGENT}`
-          : `systemctl disable ${quoted(foreign)} && systemctl revert ${AGENT}`,
+          ? `systemctl revert ${ours}`
+          : `systemctl disable ${quoted(foreign)} && systemctl revert ${ours}`,
     },
   ];
 }
@@ -266,15 +262,33 @@ function otherStore(document: BootDocument): Fault[] {
       mend: `${writeFile(config.path, [content])} && systemctl restart docker`,
     });
   }
-  if (dockerInfo.storageDriver !== 'overlay2') {
-    const inFile = config.storageDriver === dockerInfo.storageDriver;
+  const drivers = filledDrivers(document);
+  if (!drivers.includes(dockerInfo.storageDriver))
     faults.push({
       code: 'OTHER_STORE',
-      message: `docker info: expected storage driver overlay2, the one that is filled, found ${dockerInfo.storageDriver}`,
-      mend: inFile
-        ? `sed -i 's/"storage-driver" *: *"[^"]*"/"storage-driver": "overlay2"/' ${quoted(config.dockerConfig)} && systemctl restart docker`
-        : 'systemctl edit docker    # ExecStart= without --storage-driver, or features.containerd-snapshotter false in daemon.json',
+      message: `docker info: expected storage driver ${drivers.join(' or ')}, the one that is filled, found ${dockerInfo.storageDriver}`,
+      mend: mendDriver(document, dockerInfo.storageDriver),
     });
-  }
   return faults;
+}
+
+/** What each store is called by dockerd, where it has its images there. */
+const STORES: Readonly<Record<string, string>> = { overlay2: 'overlay2', overlayfs: 'containerd' };
+
+/** Which of dockerd's drivers has the images. */
+function filledDrivers({ filled }: BootDocument): readonly string[] {
+  const stores = (filled?.stores ?? []).filter(({ namespace }) => namespace === null || namespace === MOBY);
+  const drivers = Object.entries(STORES).flatMap(([driver, name]) =>
+    stores.some(({ store }) => store === name) ? [driver] : [],
+  );
+  return drivers.length === 0 ? ['overlay2'] : drivers;
+}
+
+function mendDriver({ config, filled }: BootDocument, driver: string): string {
+  const store = STORES[driver];
+  if (store !== undefined && (filled?.stores ?? []).length > 0)
+    return `${writeFile(config.path, [JSON.stringify({ ...config.content, store })])} && systemctl restart docker`;
+  return config.storageDriver === driver
+    ? `sed -i 's/"storage-driver" *: *"[^"]*"/"storage-driver": "overlay2"/' ${quoted(config.dockerConfig)} && systemctl restart docker`
+    : 'systemctl edit docker    # ExecStart= without --storage-driver, or features.containerd-snapshotter false in daemon.json';
 }

@@ -1,4 +1,4 @@
-import { AGENT, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument, type UnitFacts } from './boot-document.ts';
+import { AGENT, DOCKER, DOCKER_SOCKET, FILLER, unitOf, type BootDocument, type UnitFacts } from './boot-document.ts';
 
 function afterById({ others, units }: BootDocument): ReadonlyMap<string, readonly string[]> {
   return new Map([...others, ...units].map((unit) => [unit.id, unit.after]));
@@ -22,10 +22,10 @@ export function isOrderedAfter(document: BootDocument, id: string, other: string
   return wayTo(afterById(document), id, other) !== undefined;
 }
 
-/** The shortest ordering cycle through the agent, docker.service or docker.socket; empty if there is none. */
+/** The shortest ordering cycle through the agent, Docker's units or what fills containerd; empty if there is none. */
 export function findCycle(document: BootDocument): readonly string[] {
   const after = afterById(document);
-  for (const start of [AGENT, DOCKER, DOCKER_SOCKET]) {
+  for (const start of [AGENT, DOCKER, DOCKER_SOCKET, FILLER]) {
     const way = wayTo(after, start, start);
     if (way !== undefined) return way;
   }

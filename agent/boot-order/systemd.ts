@@ -59,17 +59,17 @@ const OF_ALL_UNITS = [
   'Requires',
   'ExecStart',
   'UnitFileState',
-];
-const OF_OUR_UNITS = [
-  ...OF_ALL_UNITS,
   'LoadState',
   'ActiveState',
   'FragmentPath',
+  'WantedBy',
+  'RequiredBy',
+];
+const OF_OUR_UNITS = [
+  ...OF_ALL_UNITS,
   'SourcePath',
   'MainPID',
   'ExecMainStartTimestampMonotonic',
-  'WantedBy',
-  'RequiredBy',
   'Triggers',
   'ExecStartPre',
   ...Object.keys(NAMESPACE_DIRECTIVES),

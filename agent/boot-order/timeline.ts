@@ -1,5 +1,14 @@
 import { criticalPath, waitedFor } from './critical-path.ts';
-import { AGENT, CONTAINERD, DOCKER, DOCKER_SOCKET, UDEV_TRIGGER, type BootDocument } from './boot-document.ts';
+import {
+  AGENT,
+  CONTAINERD,
+  DOCKER,
+  DOCKER_SOCKET,
+  FILLER,
+  KUBELET,
+  UDEV_TRIGGER,
+  type BootDocument,
+} from './boot-document.ts';
 import { firstStart, type FirstStart } from './first-start.ts';
 import { duration } from './format.ts';
 
@@ -65,8 +74,8 @@ export function timeline(document: BootDocument): Timeline {
     ...document.disks.flatMap(({ label, device, udevUsec }) =>
       udevUsec === null ? [] : [deviceEntry(document, `udev: ${device} (${label})`, udevUsec)],
     ),
-    ...[UDEV_TRIGGER, ...dataRootUnits(document), AGENT, DOCKER_SOCKET, CONTAINERD, DOCKER].flatMap((id) =>
-      unitEntries(document, id, isCritical.has(id)),
+    ...[UDEV_TRIGGER, ...dataRootUnits(document), AGENT, DOCKER_SOCKET, CONTAINERD, FILLER, KUBELET, DOCKER].flatMap(
+      (id) => unitEntries(document, id, isCritical.has(id)),
     ),
     ...containerEntry(document),
   ];

@@ -1,9 +1,12 @@
 import {
   AGENT,
+  BEFORE_CONTAINERD,
   type BootDocument,
   CONTAINERD,
   DOCKER,
   DOCKER_SOCKET,
+  FILLER,
+  KUBELET,
   UDEV_TRIGGER,
   unitFacts,
   type UnitFacts,
@@ -29,7 +32,7 @@ export function unit(id: string, start: number, end: number, more: Partial<UnitF
 /** The boot of a virtual machine with one disk, as it should be: nothing is wrong with it. */
 export function aDocument(change: Partial<BootDocument> = {}): BootDocument {
   return {
-    documentVersion: '1.0',
+    documentVersion: '1.1',
     version: '0.1.0',
     capturedUsec: ms(60_000),
     system: { systemd: '257', kernel: '6.12.0', virtualization: 'kvm' },
@@ -101,7 +104,8 @@ export function aDocument(change: Partial<BootDocument> = {}): BootDocument {
     },
     ownNamespace: false,
     enabledUsec: 0,
-    filled: { dataRoot: '/var/lib/docker', applied: true },
+    fillerEnabledUsec: 0,
+    filled: { dataRoot: '/var/lib/docker', applied: true, stores: [{ store: 'overlay2', namespace: null }] },
     dockerInfo: { dataRoot: '/var/lib/docker', storageDriver: 'overlay2', version: '28.5.2' },
     dockerds: [{ pid: 700, unit: DOCKER, startUsec: ms(3000) }],
     firstContainer: { id: 'a'.repeat(64), name: 'web', image: 'web:1', startUsec: ms(4500) },
@@ -114,4 +118,40 @@ export function aDocument(change: Partial<BootDocument> = {}): BootDocument {
 /** The same with one of its units changed. */
 export function withUnit(id: string, change: Partial<UnitFacts>, document: BootDocument = aDocument()): BootDocument {
   return { ...document, units: document.units.map((one) => (one.id === id ? { ...one, ...change } : one)) };
+}
+
+/** The same machine with the images in containerd, for Docker and Kubernetes, as it should be. */
+export function aContainerdDocument(change: Partial<BootDocument> = {}): BootDocument {
+  const document = aDocument();
+  const of = (id: string): UnitFacts => document.units.find((one) => one.id === id) ?? unit(id, 0, 0);
+  return {
+    ...document,
+    units: [
+      ...document.units.filter(({ id }) => id !== CONTAINERD && id !== DOCKER),
+      unit(BEFORE_CONTAINERD, 2905, 2905, { after: [AGENT], wants: [AGENT], wantedBy: [CONTAINERD] }),
+      unit(CONTAINERD, 2910, 3100, {
+        after: ['sysinit.target', BEFORE_CONTAINERD],
+        wants: [BEFORE_CONTAINERD, FILLER],
+      }),
+      unit(FILLER, 3105, 3180, { after: [CONTAINERD, AGENT], wants: [AGENT], wantedBy: [CONTAINERD, DOCKER] }),
+      unit(KUBELET, 3190, 3200, { after: [FILLER] }),
+      {
+        ...of(DOCKER),
+        after: [...of(DOCKER).after, FILLER],
+        wants: [...of(DOCKER).wants, FILLER],
+        inactiveExitUsec: ms(3190),
+        execMainStartUsec: ms(3260),
+      },
+    ],
+    filled: {
+      dataRoot: '/var/lib/docker',
+      applied: true,
+      stores: [
+        { store: 'containerd', namespace: 'moby' },
+        { store: 'containerd', namespace: 'k8s.io' },
+      ],
+    },
+    dockerInfo: { dataRoot: '/var/lib/docker', storageDriver: 'overlayfs', version: '28.5.2' },
+    ...change,
+  };
 }

@@ -22,15 +22,15 @@ describe('the document', () => {
   });
 
   for (const [about, json, message] of [
-    ['an older major', { ...aDocument(), documentVersion: '0.9' }, /`documentVersion`: expected 1\.0, found "0\.9"$/],
+    ['an older major', { ...aDocument(), documentVersion: '0.9' }, /`documentVersion`: expected 1\.1, found "0\.9"$/],
     [
       'a long text',
       { ...aDocument(), version: 'x'.repeat(5000) },
       /`version`: expected at most 4096 characters, found "x/,
     ],
     ['a long list', { ...aDocument(), notes: Array(5000).fill('') }, /`notes`: expected at most 4096 entries, found/],
-    ['no version', { ...aDocument(), documentVersion: '' }, /`documentVersion`: expected 1\.0, found ""$/],
-    ['a newer major', { ...aDocument(), documentVersion: '2.0' }, /`documentVersion`: expected 1\.0, found "2\.0"/],
+    ['no version', { ...aDocument(), documentVersion: '' }, /`documentVersion`: expected 1\.1, found ""$/],
+    ['a newer major', { ...aDocument(), documentVersion: '2.0' }, /`documentVersion`: expected 1\.1, found "2\.0"/],
     ['times that are none', { ...aDocument(), capturedUsec: -1 }, /`capturedUsec`: expected at least 0, found -1/],
     [
       'a list that is too long',

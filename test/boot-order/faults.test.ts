@@ -2,10 +2,38 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { AGENT, type BootDocument, DOCKER } from '../../agent/boot-order/boot-document.ts';
+import {
+  AGENT,
+  BEFORE_CONTAINERD,
+  type BootDocument,
+  CONTAINERD,
+  DOCKER,
+  FILLER,
+  KUBELET,
+} from '../../agent/boot-order/boot-document.ts';
 import { findFaults } from '../../agent/boot-order/faults.ts';
 import { describeFault } from '../../agent/boot-order/text.ts';
-import { aDocument, unit, withUnit } from './a-document.ts';
+import { aContainerdDocument, aDocument, unit, withUnit } from './a-document.ts';
+
+/** Without one of its units, which then nothing has loaded. */
+const without = (document: BootDocument, ...ids: readonly string[]): BootDocument => ({
+  ...document,
+  units: document.units.filter(({ id }) => !ids.includes(id)),
+});
+const containerd = (id: string, change: Parameters<typeof withUnit>[1]): BootDocument =>
+  withUnit(id, change, aContainerdDocument());
+/** Nothing of containerd's is enabled. */
+const notEnabled = (stores: NonNullable<BootDocument['filled']>['stores']): BootDocument =>
+  without(
+    withUnit(
+      CONTAINERD,
+      { after: ['sysinit.target'], wants: [] },
+      aContainerdDocument({ filled: { dataRoot: '/var/lib/docker', applied: true, stores } }),
+    ),
+    FILLER,
+    BEFORE_CONTAINERD,
+  );
+const moby = { store: 'containerd', namespace: 'moby' } as const;
 
 // Those that a booted systemd can have are in test/guest; here is what it takes luck, or another machine, to see there.
 const cases: readonly (readonly [about: string, document: BootDocument, faults: readonly RegExp[]])[] = [
@@ -131,6 +159,109 @@ const cases: readonly (readonly [about: string, document: BootDocument, faults: 
     aDocument({
       dockerds: [{ pid: 9, unit: 'own.service', startUsec: 1 }],
       others: [unit('own.service', 1, 2, { after: [AGENT], wants: [AGENT] })],
+    }),
+    [],
+  ],
+  ['containerd filled for Docker and Kubernetes', aContainerdDocument(), []],
+  ["containerd filled for Docker alone, by docker.service's drop-in", notEnabled([moby]), []],
+  [
+    "a namespace of containerd that is not Docker's, which nothing waits for",
+    notEnabled([moby, { store: 'containerd', namespace: 'k8s.io' }]),
+    [
+      /^NOT_WANTED: docker-preloader-containerd\.service is wanted by nothing: .*namespace k8s\.io of containerd is filled.*; systemctl enable docker-preloader-containerd$/,
+    ],
+  ],
+  [
+    'Kubernetes without Docker',
+    without(
+      aContainerdDocument({
+        dockerInfo: null,
+        dockerds: [],
+        filled: { dataRoot: null, applied: true, stores: [{ store: 'containerd', namespace: 'k8s.io' }] },
+      }),
+      DOCKER,
+    ),
+    [],
+  ],
+  [
+    'what fills containerd, masked',
+    containerd(FILLER, { loadState: 'masked', unitFileState: 'masked', after: [] }),
+    [/^MASKED: docker-preloader-containerd\.service .*; systemctl unmask docker-preloader-containerd$/],
+  ],
+  [
+    'users of containerd that do not wait for what fills it',
+    withUnit(DOCKER, { after: [AGENT, CONTAINERD] }, containerd(KUBELET, { after: [] })),
+    [
+      /^NOT_ORDERED: docker-preloader-containerd\.service \(\S+\) is not ordered before docker\.service; mkdir -p \S+containerd\.service\.d && .*Before=docker\.service/,
+      /^NOT_ORDERED: .* is not ordered before kubelet\.service; .*Before=kubelet\.service/,
+    ],
+  ],
+  [
+    'another unit file, that is not ordered after containerd',
+    containerd(FILLER, { after: [AGENT], fragmentPath: `/etc/systemd/system/${FILLER}` }),
+    [/^NOT_ORDERED: .* is not ordered after containerd\.service, .*; rm \/etc\/\S+ && systemctl daemon-reload$/],
+  ],
+  [
+    'containerd that does not wait for the disks: the target is disabled',
+    without(containerd(CONTAINERD, { after: [], wants: [FILLER] }), BEFORE_CONTAINERD),
+    [
+      /^NOT_ORDERED: docker-preloader\.service is not ordered before containerd\.service.*; systemctl reenable docker-preloader-before-containerd\.target$/,
+    ],
+  ],
+  [
+    'the same, though somebody has looked at the target, which has loaded it',
+    containerd(BEFORE_CONTAINERD, { wantedBy: [] }),
+    [/^NOT_ORDERED: .*; systemctl reenable docker-preloader-before-containerd\.target$/],
+  ],
+  [
+    'the same: it is masked',
+    withUnit(
+      BEFORE_CONTAINERD,
+      { loadState: 'masked', unitFileState: 'masked', after: [] },
+      containerd(CONTAINERD, { after: [] }),
+    ),
+    [/^NOT_ORDERED: .*; systemctl unmask docker-preloader-before-containerd\.target$/],
+  ],
+  ['containerd that waits by a drop-in', without(containerd(CONTAINERD, { after: [AGENT] }), BEFORE_CONTAINERD), []],
+  [
+    'a boot that had another order',
+    withUnit(KUBELET, { inactiveExitUsec: 3_000_000 }, containerd(CONTAINERD, { inactiveExitUsec: 2_000_000 })),
+    [
+      /^STARTED_EARLY: containerd\.service started 900 ms before docker-preloader was READY; the next boot .*; systemctl reboot$/,
+      /^STARTED_EARLY: kubelet\.service started 180 ms before docker-preloader-containerd\.service had ended; .*; systemctl reboot$/,
+    ],
+  ],
+  [
+    'a boot in which all of it was enabled only later',
+    { ...containerd(CONTAINERD, { inactiveExitUsec: 2_000_000 }), fillerEnabledUsec: 50_000_000 },
+    [],
+  ],
+  [
+    'a cycle through what fills containerd',
+    containerd(CONTAINERD, { after: ['sysinit.target', BEFORE_CONTAINERD, KUBELET] }),
+    [
+      /^ORDERING_CYCLE: .*docker-preloader-containerd\.service → containerd\.service → kubelet\.service → .*; systemctl disable kubelet\.service && systemctl revert docker-preloader-containerd\.service$/,
+    ],
+  ],
+  [
+    'dockerd with its images in containerd, where its own store was filled',
+    aDocument({ dockerInfo: { dataRoot: '/var/lib/docker', storageDriver: 'overlayfs', version: '29.0.0' } }),
+    [
+      /^OTHER_STORE: docker info: expected storage driver overlay2, .* found overlayfs; .*'\{"store":"containerd"\}' > \/etc\/docker-preloader\/config\.json && systemctl restart docker$/,
+    ],
+  ],
+  [
+    'dockerd with its own store, where containerd was filled',
+    aContainerdDocument({
+      dockerInfo: { dataRoot: '/var/lib/docker', storageDriver: 'overlay2', version: '28.5.2' },
+    }),
+    [/^OTHER_STORE: docker info: expected storage driver overlayfs, .* found overlay2; .*'\{"store":"overlay2"\}'/],
+  ],
+  [
+    'dockerd with its own store, where both were filled',
+    aContainerdDocument({
+      filled: { dataRoot: '/var/lib/docker', applied: true, stores: [moby, { store: 'overlay2', namespace: null }] },
+      dockerInfo: { dataRoot: '/var/lib/docker', storageDriver: 'overlay2', version: '28.5.2' },
     }),
     [],
   ],

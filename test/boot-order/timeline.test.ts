@@ -4,7 +4,7 @@ import { criticalPath } from '../../agent/boot-order/critical-path.ts';
 import { AGENT, type BootDocument, DOCKER } from '../../agent/boot-order/boot-document.ts';
 import { findFaults } from '../../agent/boot-order/faults.ts';
 import { timeline, type TimelineEntry } from '../../agent/boot-order/timeline.ts';
-import { aDocument, unit, withUnit } from './a-document.ts';
+import { aContainerdDocument, aDocument, unit, withUnit } from './a-document.ts';
 
 const entry = (document: BootDocument, name: string): TimelineEntry =>
   timeline(document).entries.find((one) => one.name === name) ?? assert.fail(name);
@@ -43,6 +43,24 @@ describe('the timeline', () => {
     assert.deepEqual(
       [entry(aDocument(), 'discover').startUsec, entry(aDocument(), 'discover').endUsec],
       [2_660_000, 2_800_000],
+    );
+  });
+
+  it('has what fills containerd between that and its users, and on the critical path', () => {
+    const units = timeline(aContainerdDocument()).entries.filter(({ kind }) => kind === 'unit');
+    assert.deepEqual(
+      units.slice(-5).map(({ name, critical, waitedFor }) => [name, critical, waitedFor]),
+      [
+        ['docker-preloader.service', true, 'sysinit.target, then 100 ms for its turn with systemd'],
+        [
+          'containerd.service',
+          true,
+          'docker-preloader-before-containerd.target, then 5.0 ms for its turn with systemd',
+        ],
+        ['docker-preloader-containerd.service', true, 'containerd.service, then 5.0 ms for its turn with systemd'],
+        ['kubelet.service', false, 'docker-preloader-containerd.service, then 10 ms for its turn with systemd'],
+        ['docker.service', true, 'docker-preloader-containerd.service, then 10 ms for its turn with systemd'],
+      ],
     );
   });
 
