@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { madeDisk } from '../containerd/real/disks.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { fails, ok, unitProperties, until } from '../support/guest.ts';
+import { agentStatus, dockerImages, packageFile, packageInGuest } from '../support/guest-package.ts';
+import { chosenSuite } from '../support/guest-root.ts';
+import { attach } from '../support/loop-device.ts';
+import { bootContainer, type Container } from '../support/nspawn.ts';
+
+const agent = 'docker-preloader.service';
+const filler = 'docker-preloader-containerd.service';
+const target = 'docker-preloader-before-containerd.target';
+const units = [agent, 'docker-preloader.socket', filler, target];
+const all = ['app-a:1', 'app-b:1', 'one:1'];
+
+/** It writes down what it finds when it starts, as kubelet would, which pulls whatever is missing. */
+const kubelet = `[Service]
+Type=exec
+ExecStartPre=sh -c 'ctr --namespace k8s.io images ls -q > /run/kubelet.found'
+ExecStart=sleep infinity
+[Install]
+WantedBy=multi-user.target
+`;
+
+describe('a boot with the images in containerd, for Docker and Kubernetes', () => {
+  let guest: Container;
+  let devices: readonly string[];
+  before(async () => {
+    devices = await Promise.all(['a', 'b'].map(async (name) => (await attach((await madeDisk(name)).gzip)).device));
+    guest = await bootContainer({
+      suite: chosenSuite('trixie'),
+      devices,
+      files: {
+        [packageInGuest]: { copyOf: packageFile() },
+        '/etc/docker-preloader/config.json': JSON.stringify({ namespaces: ['moby', 'k8s.io'] }),
+        '/etc/docker/daemon.json':
+          '{ "bridge": "none", "iptables": false, "features": { "containerd-snapshotter": true } }',
+        '/etc/systemd/system/kubelet.service': kubelet,
+      },
+      setup: `dpkg -i ${packageInGuest}\nsystemctl enable docker-preloader-containerd kubelet`,
+    });
+  });
+  after(cleanUpAll);
+
+  const isEnabled = async (): Promise<string[]> =>
+    (await guest.run(`systemctl is-enabled ${units.join(' ')}`)).stdout.trimEnd().split('\n');
+  const inDocker = async (image: string, file: string): Promise<string> =>
+    ok(guest, `docker run --rm --network none ${image} cat ${file}`);
+  const both = 'systemctl is-active docker containerd';
+
+  it('takes one command to enable, and has no cycle', async () => {
+    assert.deepEqual(await isEnabled(), ['enabled', 'enabled', 'enabled', 'enabled']);
+    const verify = await guest.run(
+      `systemd-analyze --man=no verify ${units.join(' ')} docker.service containerd.service kubelet.service`,
+    );
+    assert.deepEqual(verify, { code: 0, stdout: '', stderr: '' });
+    assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
+  });
+
+  it('starts the agent, containerd, what fills it, and then Docker and kubelet', async () => {
+    const at = async (unit: string, name: string): Promise<number> =>
+      Number((await unitProperties(guest, unit, [name]))[name]);
+    const times = [
+      await at(agent, 'ActiveEnterTimestampMonotonic'),
+      await at('containerd.service', 'InactiveExitTimestampMonotonic'),
+      await at('containerd.service', 'ActiveEnterTimestampMonotonic'),
+      await at(filler, 'InactiveExitTimestampMonotonic'),
+      await at(filler, 'ActiveEnterTimestampMonotonic'),
+    ];
+    assert.deepEqual(
+      times.toSorted((a, b) => a - b),
+      times,
+    );
+    for (const user of ['docker.service', 'kubelet.service'])
+      assert.ok((await at(user, 'InactiveExitTimestampMonotonic')) >= Number(times.at(-1)), user);
+    const table = await ok(guest, 'docker-preloader boot-order | cat');
+    assert.match(table, /^\* .* docker-preloader-containerd\.service +containerd\.service/m);
+    assert.match(table, /^\* .* docker\.service +docker-preloader-containerd\.service/m);
+    assert.match(await ok(guest, 'docker-preloader boot-order --svg -'), /docker-preloader-containerd\.service/);
+  });
+
+  it('gives Docker and Kubernetes the images at the first boot, and makes no store for overlay2', async () => {
+    assert.deepEqual(await dockerImages(guest), all);
+    assert.equal(await inDocker('app-a:1', '/etc/a'), 'a');
+    assert.equal(await inDocker('app-b:1', '/etc/b2'), 'b2');
+    const found = await ok(guest, 'cat /run/kubelet.found');
+    for (const image of all) assert.ok(found.includes(`docker.io/library/${image}\n`), found);
+    assert.equal((await agentStatus(guest)).state, 'ok');
+    await fails(guest, 'test -e /var/lib/docker/overlay2');
+    assert.equal(await ok(guest, 'systemctl --failed --no-legend'), '');
+    await ok(guest, 'docker run --detach --stop-signal KILL --name steady --network none app-b:1 sleep 100000');
+  });
+
+  it('fills containerd again when that is restarted, and leaves a running container alone', async () => {
+    const invocation = async (): Promise<unknown> => unitProperties(guest, filler, ['InvocationID']);
+    const before = await invocation();
+    await ok(guest, 'systemctl restart containerd');
+    assert.notDeepEqual(await invocation(), before);
+    assert.equal(await ok(guest, 'docker exec steady cat /etc/b2'), 'b2');
+  });
+
+  it('has them after a reboot', async () => {
+    await guest.reboot();
+    assert.deepEqual(await dockerImages(guest), all);
+    assert.equal(await inDocker('app-a:1', '/etc/a'), 'a');
+    await ok(guest, 'docker start steady');
+  });
+
+  it('starts both daemons without the disks, and has what a container stands on back with them, on another path', async () => {
+    for (const device of devices) await guest.unplug(device);
+    await guest.reboot();
+    assert.equal(await ok(guest, both), 'active\nactive');
+    assert.ok(!(await dockerImages(guest)).includes('app-a:1'));
+    await fails(guest, 'docker start steady');
+    assert.match(JSON.stringify((await agentStatus(guest)).findings), /"KEPT"/);
+
+    for (const device of devices) await guest.plug(device);
+    await ok(
+      guest,
+      `echo '{ "namespaces": ["moby", "k8s.io"], "mountRoot": "/run/elsewhere" }' > /etc/docker-preloader/config.json`,
+    );
+    await guest.reboot();
+    assert.equal(await ok(guest, 'ls /run/elsewhere'), 'dpl-a\ndpl-b');
+    assert.deepEqual(await dockerImages(guest), all);
+    await ok(guest, 'docker start steady');
+    assert.equal(await ok(guest, 'docker exec steady cat /etc/b2'), 'b2');
+    assert.equal(await inDocker('app-a:1', '/etc/a'), 'a');
+  });
+
+  it('starts containerd and Docker, with the images, where both units fail', async () => {
+    for (const unit of [agent, filler])
+      await ok(
+        guest,
+        `mkdir -p /etc/systemd/system/${unit}.d
+        printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > /etc/systemd/system/${unit}.d/fails.conf`,
+      );
+    await guest.reboot();
+    assert.equal(await ok(guest, both), 'active\nactive');
+    // By docker.service's drop-in.
+    assert.equal(await inDocker('app-a:1', '/etc/a'), 'a');
+    assert.match(await ok(guest, 'systemctl --failed --no-legend'), /docker-preloader-containerd\.service/);
+    await ok(guest, `rm -r /etc/systemd/system/${agent}.d /etc/systemd/system/${filler}.d && systemctl daemon-reload`);
+    await ok(guest, `systemctl reset-failed ${agent} ${filler} && systemctl start ${agent} ${filler}`);
+  });
+
+  /** What can be wrong at the same time is one round. */
+  const rounds: readonly Readonly<Record<string, string>>[] = [
+    {
+      [`systemctl mask ${target}`]: 'NOT_ORDERED: docker-preloader.service is not ordered before containerd.service',
+      [`sed /^Before=docker/d /usr/lib/systemd/system/${filler} > /etc/systemd/system/${filler}; systemctl daemon-reload`]: `NOT_ORDERED: ${filler} (/etc/systemd/system/${filler}) is not ordered before docker.service`,
+    },
+    { [`systemctl mask ${filler}`]: `MASKED: ${filler} is enabled but masked` },
+    { [`systemctl disable ${filler}`]: `NOT_WANTED: ${filler} is wanted by nothing` },
+  ];
+  it('finds what is wrong with their order, and says what to type', async () => {
+    for (const round of rounds) {
+      for (const command of Object.keys(round)) await ok(guest, command);
+      const { code, stdout, stderr } = await guest.run('docker-preloader boot-order --check');
+      assert.deepEqual([code, stderr], [1, ''], stdout);
+      const lines = stdout.trimEnd().split('\n');
+      for (const says of Object.values(round)) {
+        const line = lines.find((one) => one.startsWith(says)) ?? assert.fail(`${says}: ${stdout}`);
+        await ok(guest, line.slice(line.indexOf('; type: ') + '; type: '.length));
+      }
+      const left = (await guest.run('docker-preloader boot-order --check')).stdout;
+      for (const says of Object.values(round)) assert.ok(!left.includes(says), left);
+      assert.deepEqual(await isEnabled(), ['enabled', 'enabled', 'enabled', 'enabled'], stdout);
+    }
+  });
+
+  it('is removed with the package, while Docker runs', async () => {
+    await ok(guest, `docker rm --force steady && dpkg -r docker-preloader`);
+    assert.deepEqual(await dockerImages(guest), []);
+    assert.equal(await ok(guest, "find /var/lib/containerd -lname '/run/docker-preloader/*'; ls /run/elsewhere"), '');
+    assert.equal(await ok(guest, 'find /etc/systemd/system /usr/lib/systemd/system -name "docker-preloader*"'), '');
+    await ok(guest, 'systemctl daemon-reload && systemctl restart containerd docker');
+    await until(guest, both);
+    await guest.powerCut();
+  });
+});
