@@ -153,12 +153,21 @@ class Fill {
     try {
       if (mode === 'apply') this.farmChanges = this.#farm.fill(links);
       await this.#passes();
-      // What the user stands on has its files there.
-      const isKept = this.findings.some(({ code }) => code === 'KEPT' || code === 'BUILD_CACHE');
-      if (mode === 'unlink' && !isKept) this.farmChanges = this.#farm.fill(new Map());
+      if (mode === 'unlink') this.farmChanges = this.#farm.keepOnly(await this.#linksInUse());
     } finally {
       lock.release();
     }
+  }
+
+  /** What the user stands on has its files there, in whatever namespace that is. */
+  async #linksInUse(): Promise<ReadonlySet<string>> {
+    const links = new Set<string>();
+    for (const name of await this.#containerd.namespaces()) {
+      const { snapshots, content } = await readPresent(this.#containerd.namespace(name), this.#roots);
+      for (const { own } of [...snapshots.values(), ...content.values()])
+        if (own?.place.is === 'link') links.add(own.place.target);
+    }
+    return links;
   }
 
   /** Until nothing is to be done any more: that is the check, too. */

@@ -39,16 +39,21 @@ export class LinkFarm {
     if (links.size > 0) for (const folder of ['layers', 'blobs']) ensureFolder(join(this.#root, folder), 0o700);
     const differing = this.#differing(links);
     for (const [path, target] of differing) replaceLink(path, target);
+    return differing.length + this.keepOnly(links);
+  }
+
+  /** Removes all links but these. @returns how many were removed @throws system errors */
+  keepOnly(links: Pick<ReadonlySet<string>, 'has'>): number {
     const stale = this.#stale(links);
     for (const path of stale) removeIfThere(path);
-    return differing.length + stale.length;
+    return stale.length;
   }
 
   #differing(links: ReadonlyMap<string, string>): (readonly [path: string, target: string])[] {
     return [...links].filter(([path, target]) => linkTarget(path) !== target);
   }
 
-  #stale(links: ReadonlyMap<string, string>): string[] {
+  #stale(links: Pick<ReadonlySet<string>, 'has'>): string[] {
     return ['layers', 'blobs'].flatMap((folder) =>
       namesIn(join(this.#root, folder))
         .map((name) => join(this.#root, folder, name))

@@ -86,7 +86,7 @@ for (const version of dockerdVersions) {
       assert.equal((await ctr('snapshots', 'ls')).split('\n').length - 1, 0);
       assert.equal((await ctr('content', 'ls', '-q')).trim(), '');
       assert.deepEqual(await linksBelow(site.folder), []);
-      assert.deepEqual(readdirSync(`${site.dataRoot}/docker-preloader`), ['lock']);
+      assert.deepEqual(readdirSync(`${site.dataRoot}/docker-preloader`), ['containerd-lock']);
     });
   });
 }

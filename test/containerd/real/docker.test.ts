@@ -226,6 +226,16 @@ for (const version of versions) {
       await dockerd.cli(['create', '--name', 'keep', '--network', 'none', 'app-b:1', 'sh']);
       assert.deepEqual(new Set(codesOf(await site.fill({ mode: 'unlink', disks: [] }))), new Set(['KEPT']));
       assert.match(await tags(), /app-a:1 app-b:1 mine:1$/);
+      // What the container has below it is still linked to the disk, and nothing else.
+      const links = await linksBelow(site.folder);
+      const ofFarm = links.filter((line) => /^(layers|blobs)/.test(line));
+      assert.equal(ofFarm.length, 3 + 3);
+      for (const line of ofFarm)
+        assert.ok(
+          links.some((other) => other.endsWith(`farm/${line.split(' ')[0]}`)),
+          line,
+        );
+      assert.equal(await dockerd.cli(['start', '--attach', 'keep']), '');
       await dockerd.cli(['rm', 'keep']);
       await dockerd.cli(['image', 'prune', '--force']);
       // His own `app-a:1` has the disks' base under it.
@@ -233,6 +243,7 @@ for (const version of versions) {
       assert.equal(await tags(), 'app-a:1 mine:1');
       assert.equal(await run('mine:1', 'cat /mine'), 'mine');
       await dockerd.cli(['system', 'prune', '--all', '--force']);
+      assert.deepEqual(codesOf(await site.fill({ mode: 'unlink', disks: [] })), []);
       assert.deepEqual(await linksBelow(site.folder), []);
       await site.remove();
     });
