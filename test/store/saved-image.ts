@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { execa } from 'execa';
 import type { Dockerd } from '../support/dockerd.ts';
 import { tempTree } from '../support/temp-tree.ts';
@@ -8,11 +9,13 @@ import { tempTree } from '../support/temp-tree.ts';
 export interface SavedLayer {
   /** What the image's configuration says. */
   readonly diffId: string;
-  /** What the bytes in the archive give. */
+  /** What the bytes in the archive give, unpacked where they are compressed. */
   readonly digest: string;
   /** The names in the layer's tar. */
   readonly names: readonly string[];
 }
+
+const GZIP_MAGIC = 0x1f8b;
 
 /** Saves an image and returns its layers, the base first; works on the archives of every dockerd. */
 export async function savedLayers(dockerd: Dockerd, tag: string): Promise<readonly SavedLayer[]> {
@@ -31,10 +34,11 @@ export async function savedLayers(dockerd: Dockerd, tag: string): Promise<readon
     return await Promise.all(
       rootfs.diff_ids.map(async (diffId, number) => {
         const file = path.join(tree.path, image.Layers[number] ?? '');
+        const bytes = await readFile(file);
         return {
           diffId,
           digest: `sha256:${createHash('sha256')
-            .update(await readFile(file))
+            .update(bytes.readUInt16BE() === GZIP_MAGIC ? gunzipSync(bytes) : bytes)
             .digest('hex')}`,
           names: (await execa('tar', ['-t', '-f', file])).stdout.split('\n').filter((name) => name !== ''),
         };

@@ -26,7 +26,7 @@ export async function busyboxRoot(): Promise<readonly LayerEntry[]> {
 }
 
 /** What `importBase` adds to busybox, for the images built on it to change, delete and cover. */
-const lowerFiles: readonly LayerEntry[] = [
+export const lowerFiles: readonly LayerEntry[] = [
   { name: 'lower' },
   { name: 'lower/kept', content: 'kept\n' },
   { name: 'lower/changed', content: 'before\n' },
@@ -89,11 +89,16 @@ export async function buildImage(
   }
 }
 
-/**
- * Loads an image of `count` layers as `tag`: busybox, and then one file `/layers/N` a layer, with the file of the layer
- * before last deleted each time, so that the order of the layers shows.
- */
+/** Loads an image of `manyLayers` as `tag`. */
 export async function loadManyLayers(dockerd: Dockerd, tag: string, count: number): Promise<void> {
+  await dockerd.cli(['load'], await dockerArchive([{ tags: [tag], layers: await manyLayers(count) }]));
+}
+
+/**
+ * So many layers: busybox, and then one file `/layers/N` a layer, with the file of the layer before last deleted each time,
+ * so that the order of the layers shows.
+ */
+export async function manyLayers(count: number): Promise<readonly (readonly LayerEntry[])[]> {
   const layers: (readonly LayerEntry[])[] = [await busyboxRoot()];
   for (let number = 2; number <= count; number++) {
     layers.push([
@@ -102,5 +107,5 @@ export async function loadManyLayers(dockerd: Dockerd, tag: string, count: numbe
       ...(number > 3 ? [{ name: `layers/.wh.${number - 2}`, content: '' }] : []),
     ]);
   }
-  await dockerd.cli(['load'], await dockerArchive([{ tags: [tag], layers }]));
+  return layers;
 }

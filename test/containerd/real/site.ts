@@ -78,7 +78,8 @@ export class ContainerdSite {
     const made = await madeDisk(name, tag);
     const mounted = path.join(this.folder, 'disks', place);
     await mkdir(mounted, { recursive: true });
-    await execa('mount', ['-o', 'ro,loop,noload,nodev,nosuid,noexec', made[form], mounted]);
+    const options = `ro,loop${form === 'erofs' ? '' : ',noload'},nodev,nosuid,noexec`;
+    await execa('mount', ['-o', options, made[form], mounted]);
     const at = { name, mounted, rank: this.#rank++ };
     this.#disks.set(name, { at, offered: offeredAt(at) });
   }
@@ -129,12 +130,17 @@ export class ContainerdSite {
     };
   }
 
-  async startDockerd(): Promise<Dockerd> {
+  /** @param mirror where it finds what is on no registry that is named: `127.0.0.1:PORT` */
+  async startDockerd(mirror?: string): Promise<Dockerd> {
     this.dockerd = await startDockerd({
       version: this.version,
       dataRoot: this.dataRoot,
       folder: path.join(this.folder, 'd'),
-      extraConfig: { containerd: this.containerd.address, features: { 'containerd-snapshotter': true } },
+      extraConfig: {
+        containerd: this.containerd.address,
+        features: { 'containerd-snapshotter': true },
+        ...(mirror === undefined ? {} : { 'registry-mirrors': [`http://${mirror}`] }),
+      },
     });
     return this.dockerd;
   }
