@@ -133,7 +133,7 @@ class Life {
   /** What of the user's is gone, which he has asked for. */
   async #removed(): Promise<void> {
     const now = await this.#tags();
-    for (const name of [...this.#users.keys()])
+    for (const name of this.#users.keys())
       if (!now.has(name)) {
         this.#users.delete(name);
         this.#taken.delete(name);
