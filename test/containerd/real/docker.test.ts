@@ -3,6 +3,7 @@ import { after, describe, it } from 'node:test';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import type { Dockerd } from '../../support/dockerd.ts';
 import { buildImage } from '../../support/images.ts';
+import { until } from '../../support/until.ts';
 import { savedLayers } from '../../store/saved-image.ts';
 import { madeDisk } from './disks.ts';
 import { codesOf, ContainerdSite, linksBelow, stepsOf } from './site.ts';
@@ -80,6 +81,13 @@ for (const version of versions) {
       await dockerd.cli(['run', '--detach', '--name', 'live', '--network', 'none', 'app-b:1', 'sleep', '1000']);
       await site.containerd.stop();
       await site.startContainerd();
+      // dockerd looks for a containerd that was gone after a while only, the longer the more often it looked.
+      await until('dockerd to find containerd again', () =>
+        dockerd.cli(['exec', 'live', 'true']).then(
+          () => true,
+          () => false,
+        ),
+      );
       assert.equal(await dockerd.cli(['exec', 'live', 'cat', '/etc/b2']), 'b2');
       await dockerd.stop();
       const again = await site.startDockerd();
