@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts';
-import { fillContainerd, fillFarm, type ContainerdFill } from '../containerd/fill-containerd.ts';
-import { offerDisk, type OfferedDisk } from '../containerd/offer.ts';
+import type { ContainerdFill } from '../containerd/fill-containerd.ts';
+import { fillFarm, offerDisk, type OfferedDisk } from '../containerd/offer.ts';
 import type { NamespacePlan } from '../containerd/plan-namespace.ts';
 import { isListening } from '../containerd/is-listening.ts';
 import type { DiskContent } from '../disk/read-disk.ts';
@@ -62,6 +62,8 @@ export async function fillNamespaces(
       return result('waiting');
     }
     begin('plan', `asking containerd for ${plural(namespaces.length, 'namespace')}`);
+    // Before containerd runs, nobody pays for HTTP/2.
+    const { fillContainerd } = await import('../containerd/fill-containerd.ts');
     const fill = await fillContainerd({
       address,
       namespaces,

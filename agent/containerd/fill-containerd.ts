@@ -90,12 +90,6 @@ export async function fillContainerd(options: FillOptions): Promise<ContainerdFi
   }
 }
 
-/** Fills the link farm alone: before containerd starts, so that what is in its store already leads somewhere. */
-export function fillFarm(farmRoot: string, disks: readonly OfferedDisk[]): number {
-  const farm = new LinkFarm(farmRoot);
-  return farm.fill(farmLinks(farm, disks));
-}
-
 async function connect(address: string, timeoutMs: number): Promise<Containerd> {
   for (const deadline = monotonicUsec() + timeoutMs * 1000; ;) {
     const leftMs = Math.ceil((deadline - monotonicUsec()) / 1000);

@@ -6,7 +6,7 @@ import type { ChainID } from '../docker/ids.ts';
 import { asImageID } from '../docker/ids.ts';
 import type { Finding } from '../messages/finding.ts';
 import { danglingName, fullName, MOBY, repositoryIn } from './image-name.ts';
-import type { LinkFarm } from './link-farm.ts';
+import { LinkFarm } from './link-farm.ts';
 import type { Descriptor } from './services.ts';
 
 /** A disk's content with its place among the disks. */
@@ -136,4 +136,10 @@ export function farmLinks(farm: LinkFarm, disks: readonly OfferedDisk[]): Readon
   for (const { targets } of disks.toReversed())
     for (const { digest, path } of targets.flatMap(blobsOf)) links.set(farm.blob(digest), path);
   return links;
+}
+
+/** Fills the link farm alone: before containerd starts, so that what is in its store already leads somewhere. */
+export function fillFarm(farmRoot: string, disks: readonly OfferedDisk[]): number {
+  const farm = new LinkFarm(farmRoot);
+  return farm.fill(farmLinks(farm, disks));
 }

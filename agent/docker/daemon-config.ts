@@ -11,6 +11,9 @@ export interface DaemonConfig {
   readonly containerdStore: boolean | undefined;
   /** Where dockerd listens. */
   readonly hosts: readonly string[];
+  /** The socket of the containerd that it is told to use. */
+  readonly containerd: string | undefined;
+  readonly execRoot: string | undefined;
 }
 
 export const DEFAULT_DATA_ROOT = '/var/lib/docker';
@@ -28,6 +31,8 @@ export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
         storageDriver: undefined,
         usernsRemap: undefined,
         containerdStore: undefined,
+        containerd: undefined,
+        execRoot: undefined,
         hosts: [],
       };
     const { parseDaemonJson } = await import('./daemon-json.ts');
@@ -44,6 +49,8 @@ export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
       storageDriver: config['storage-driver'] || undefined,
       usernsRemap: config['userns-remap'] || undefined,
       containerdStore: config.containerdStore,
+      containerd: config.containerd || undefined,
+      execRoot: config['exec-root'] || undefined,
       hosts: config.hosts,
     };
   } catch (error) {

@@ -9,6 +9,9 @@ export interface DaemonJson {
   readonly graph: string;
   readonly 'storage-driver': string;
   readonly 'userns-remap': string;
+  readonly 'exec-root': string;
+  /** The socket of the containerd that it is to use. */
+  readonly containerd: string;
   readonly containerdStore: boolean | undefined;
   /** Where dockerd listens. */
   readonly hosts: readonly string[];
@@ -24,7 +27,14 @@ const CONTAINERD = 'containerd-snapshotter';
  * @throws Error naming the key, what was expected and what was found
  */
 export function parseDaemonJson(bytes: Buffer): DaemonJson {
-  const found = { 'data-root': '', graph: '', 'storage-driver': '', 'userns-remap': '' };
+  const found = {
+    'data-root': '',
+    graph: '',
+    'storage-driver': '',
+    'userns-remap': '',
+    'exec-root': '',
+    containerd: '',
+  };
   let containerdStore: boolean | undefined;
   let hosts: readonly string[] = [];
   for (const [key, value] of membersOf(trimSpace(decode(bytes)))) {

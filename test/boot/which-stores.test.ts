@@ -115,6 +115,8 @@ describe('which stores are filled', () => {
           usernsRemap: undefined,
           containerdStore: undefined,
           hosts: [],
+          containerd: undefined,
+          execRoot: undefined,
           ...daemon,
         },
         dataRoot,

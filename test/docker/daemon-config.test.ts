@@ -12,6 +12,8 @@ const defaults: DaemonConfig = {
   storageDriver: undefined,
   usernsRemap: undefined,
   containerdStore: undefined,
+  containerd: undefined,
+  execRoot: undefined,
   hosts: [],
 };
 
@@ -28,6 +30,7 @@ async function readText(text: string | Buffer): Promise<DaemonConfig> {
 describe('daemon.json', () => {
   for (const [text, expected] of [
     ['{}', {}],
+    ['{"containerd":"/run/c.sock","exec-root":"/run/d"}', { containerd: '/run/c.sock', execRoot: '/run/d' }],
     ['', {}],
     [' \n', {}],
     ['\uFEFF{"data-root":"/data"}', { dataRoot: '/data' }],

@@ -11,6 +11,8 @@ const defaults: DaemonConfig = {
   storageDriver: undefined,
   usernsRemap: undefined,
   containerdStore: undefined,
+  containerd: undefined,
+  execRoot: undefined,
   hosts: [],
 };
 

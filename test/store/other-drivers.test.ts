@@ -101,6 +101,8 @@ describe('a data root on btrfs', { skip }, () => {
       storageDriver: undefined,
       usernsRemap: undefined,
       containerdStore: undefined,
+      containerd: undefined,
+      execRoot: undefined,
       hosts: [],
     };
     for (const [version, says] of [

@@ -175,7 +175,10 @@ class Life {
   }
 
   async #create(): Promise<void> {
-    const image = this.#one([...(await this.#tags()).keys()]);
+    // Of an image whose disk is gone, dockerd makes no container; what it leaves of the attempt keeps layers for a day.
+    const whole = new Set(this.#claims().values());
+    const images = [...(await this.#tags())].filter(([one, digest]) => whole.has(digest) || one === `${HUB}mine:1`);
+    const image = this.#one(images.map(([one]) => one));
     if (image === undefined) return;
     const name = `c${this.#number++}`;
     this.#say(`docker create ${name} of ${image}`);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
-import { fillFarm } from '../../../agent/containerd/fill-containerd.ts';
+import { fillFarm } from '../../../agent/containerd/offer.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { dockerdVersions } from '../../support/dockerd-version.ts';
 import { madeDisk } from './disks.ts';
