@@ -10,17 +10,13 @@ import {
   type ServiceStore,
 } from '../docker/service.ts';
 import { commandOutput } from '../system/child-process.ts';
-import { environment } from '../system/environment.ts';
 import { isENOENT, messageOf } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { log } from '../system/journal.ts';
 import { realPathOf } from '../system/real-path.ts';
-import { showUnit, SYSTEMCTL_TIMEOUT_MS, valueOf } from '../system/systemctl.ts';
+import { isSystemUnit, showUnit, SYSTEMCTL_TIMEOUT_MS, valueOf } from '../system/systemctl.ts';
 
 const UNIT = 'docker.service';
-
-/** Whether we are a unit of the system's service manager. Only then is its docker.service relevant to us. */
-const isSystemUnit = (): boolean => environment()['NOTIFY_SOCKET'] === '/run/systemd/notify';
 
 /** Whether docker.service is being started, which then waits for us. If that cannot be asked, it may be. */
 export async function isDockerStarting(): Promise<boolean> {

@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
 import type { Preload } from '../boot/preload.ts';
 import { storeIn } from '../boot/image-store.ts';
+import type { Finding } from '../messages/finding.ts';
 import { bootRecord } from '../status/boot-times.ts';
 import { CurrentStatus } from '../status/current.ts';
 import { planDocument } from '../status/status-document.ts';
@@ -17,6 +18,7 @@ import { releaseProgram, releaseProgramSoon } from '../system/memory.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { watchDevices } from '../system/watch-devices.ts';
 import { followFolder } from '../system/watch-folders.ts';
+import { compareWithContainerdUnit } from './containerd-unit.ts';
 import { compareWithService, dockerdVersion } from './docker-service.ts';
 import { followStore } from './follow-store.ts';
 import { Look, type ContainerdWork } from './look.ts';
@@ -54,13 +56,9 @@ export async function serve(start: Start, status: StatusDocument, written: strin
     await Promise.race([reading, delay(SYNC_WITHIN_MS)]);
     current.enter('sync');
     await storeIn(result.dataRoot).sync();
-    const difference = await compareWithService(config, result.dataRoot);
-    if (difference !== undefined) {
-      logEvents([findingEvent(difference)]);
-      current.add(difference);
-      notifyStatus(current.document.summary);
-    }
+    tellLater(await compareWithService(config, result.dataRoot), current);
   }
+  tellLater(await compareWithContainerdUnit(result.containerd?.namespaces ?? []), current);
   void restoresPruned(start, look);
   if (result.containerd !== undefined) void followsContainerd(start, look, current);
   void releaseProgramSoon();
@@ -72,6 +70,14 @@ export async function serve(start: Start, status: StatusDocument, written: strin
     once(server, 'close'),
     isConfigured ? followDevices(start, look, current) : new Promise(() => undefined),
   ]);
+}
+
+/** What was found after READY. */
+function tellLater(finding: Finding | undefined, current: CurrentStatus): void {
+  if (finding === undefined) return;
+  logEvents([findingEvent(finding)]);
+  current.add(finding);
+  notifyStatus(current.document.summary);
 }
 
 function timeline(config: Config): string | undefined {

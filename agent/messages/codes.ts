@@ -12,6 +12,10 @@ export const codes = {
     effect: 'degraded',
     meaning: 'docker.service uses another data root or driver than the one that was filled',
   },
+  CONTAINERD_NOT_AWAITED: {
+    effect: 'none',
+    meaning: 'images are put into containerd for others than Docker, which do not wait for them',
+  },
   STORE_UNSUPPORTED: {
     effect: 'degraded',
     meaning: 'dockerd uses, or would choose, a store other than overlay2; it was not touched',

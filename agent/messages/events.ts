@@ -54,6 +54,7 @@ export const messages = {
   CONFIG_INVALID: { id: '15a4d182177246d88a8d1d17a3eb72cf', file: 'agent/config/config.ts' },
   DOCKER_CONFIG_INVALID: { id: '89fe0f9956264b88be6b19b4dc4bdf70', file: 'agent/docker/daemon-config.ts' },
   DATA_ROOT_DIFFERS: { id: 'f5aef4ceb49b4b59816df398f06feb76', file: 'agent/daemon/docker-service.ts' },
+  CONTAINERD_NOT_AWAITED: { id: 'c38223587d0648859eca1debe92bf002', file: 'agent/daemon/containerd-unit.ts' },
   STORE_UNSUPPORTED: { id: '3607997ac34449488d7db88a8092f41d', file: 'agent/boot/fill-store.ts' },
   STORE_INVALID: { id: 'b27af0832ff84959a52563755db80ff3', file: 'agent/overlay2/store/store.ts' },
   STORE_WRITE: { id: 'a987210612b7459288165eb25464ff7a', file: 'agent/boot/fill-store.ts' },

@@ -1,4 +1,5 @@
 import { commandOutput } from './child-process.ts';
+import { environment } from './environment.ts';
 
 /** The service manager either answers within milliseconds or is stuck. */
 export const SYSTEMCTL_TIMEOUT_MS = 10_000;
@@ -23,6 +24,9 @@ export function parseShow(text: string): Properties[] {
       return found;
     });
 }
+
+/** Whether we are a unit of the system's service manager. Only then are its other units relevant to us. */
+export const isSystemUnit = (): boolean => environment()['NOTIFY_SOCKET'] === '/run/systemd/notify';
 
 /** Asks the service manager for properties of a unit. Even a unit that does not exist has some. @throws Error */
 export async function showUnit(unit: string, ...names: readonly string[]): Promise<Properties> {

@@ -169,6 +169,19 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
     }
   });
 
+  it('is told of once in the journal, and in the status, where it is not enabled and Kubernetes does not wait', async () => {
+    const told = 'docker-preloader status --json | grep CONTAINERD_NOT_AWAITED';
+    await fails(guest, told);
+    await ok(guest, `systemctl disable ${units.join(' ')} && systemctl enable ${agent} && systemctl restart ${agent}`);
+    await until(guest, told);
+    assert.equal((await agentStatus(guest)).state, 'ok');
+    const entries = await ok(guest, 'journalctl --boot --output=cat PRELOADER_CODE=CONTAINERD_NOT_AWAITED');
+    assert.match(
+      entries,
+      /^namespace k8s\.io of containerd [^\n]*; run: systemctl enable docker-preloader-containerd$/,
+    );
+  });
+
   it('is removed with the package, while Docker runs', async () => {
     await ok(guest, `docker rm --force steady && dpkg -r docker-preloader`);
     assert.deepEqual(await dockerImages(guest), []);

@@ -17,6 +17,7 @@ import { runTool } from '../../agent/system/run-tool.ts';
 import { bootOrder } from '../../agent/commands/boot-order.ts';
 import { readAheadListOf } from '../../agent/commands/record.ts';
 import { metadataFaults } from '../../agent/commands/verify.ts';
+import { notAwaited } from '../../agent/daemon/containerd-unit.ts';
 import { differenceOf } from '../../agent/daemon/docker-service.ts';
 import type { Finding } from '../../agent/messages/finding.ts';
 import { FolderReader } from '../../agent/disk/folder-reader.ts';
@@ -169,6 +170,7 @@ export const reach: Readonly<Record<Code, Reach>> = {
       ),
     ),
   ],
+  CONTAINERD_NOT_AWAITED: () => [notAwaited(['k8s.io'])],
   STORE_UNSUPPORTED: (ground) => {
     writeFileSync(path.join(ground.folder, 'daemon.json'), '{"storage-driver":"vfs"}');
     return run(ground);
