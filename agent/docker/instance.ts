@@ -1,8 +1,6 @@
 import { lstatSync } from 'node:fs';
-import { deviceNumberOf } from '../system/block-devices.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { readTextIfThere } from '../system/files.ts';
-import { isFileLocked } from '../system/lock.ts';
+import { isFileLocked, lockHolder } from '../system/lock.ts';
 
 /**
  * Whether a dockerd runs on this data root. While it runs, it holds a flock on the volumes' database (moby,
@@ -34,22 +32,7 @@ export class DockerStarted extends PreloaderError {
  * @returns its process ID, or undefined if none runs
  */
 export function dockerInstance(dataRoot: string): string | undefined {
-  const stats = lstatSync(volumes(dataRoot), { throwIfNoEntry: false });
-  if (stats === undefined) return undefined;
-  // A line is `1: FLOCK  ADVISORY  WRITE 1234 fe:00:3145 0 EOF`.
-  const holders = [
-    ...(readTextIfThere('/proc/locks') ?? '').matchAll(
-      new RegExp(`^\\d+: FLOCK +ADVISORY +WRITE (\\d+) ([0-9a-f]+):([0-9a-f]+):${stats.ino} `, 'gm'),
-    ),
-  ];
-  const device = deviceNumberOf(stats.dev);
-  const exact = holders.find(
-    ([, , major = '', minor = '']) => `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}` === device,
-  );
-  if (exact !== undefined || !device.startsWith('0:')) return exact?.[1];
-  // On btrfs the number of the device is not that of stat(2). So this may be a file with the same inode number
-  // elsewhere.
-  return holders.length > 0 && isDockerRunning(dataRoot) ? holders[0]?.[1] : undefined;
+  return lockHolder(volumes(dataRoot));
 }
 
 const volumes = (dataRoot: string): string => `${dataRoot}/volumes/metadata.db`;

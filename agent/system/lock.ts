@@ -1,5 +1,7 @@
-import { closeSync, constants, openSync } from 'node:fs';
-import { isENOENT, isEWOULDBLOCK } from './errors.ts';
+import { closeSync, constants, lstatSync, openSync, type Stats } from 'node:fs';
+import { deviceNumberOf } from './block-devices.ts';
+import { isENOENT, isENOTDIR, isEWOULDBLOCK } from './errors.ts';
+import { readTextIfThere } from './files.ts';
 import { systemCall } from './libc.ts';
 
 const LOCK_EX = 2;
@@ -14,6 +16,39 @@ export function isFileLocked(path: string): boolean {
   if (lock === 'held') return true;
   lock?.release();
   return false;
+}
+
+/**
+ * Who holds a flock(2) on a file. It reads the kernel's list of locks. If it tried to take the lock, it could be in the
+ * way of a daemon that starts.
+ * @returns a process ID, or undefined if nobody holds it
+ */
+export function lockHolder(path: string): string | undefined {
+  const stats = statsIfThere(path);
+  if (stats === undefined) return undefined;
+  // A line is `1: FLOCK  ADVISORY  WRITE 1234 fe:00:3145 0 EOF`.
+  const holders = [
+    ...(readTextIfThere('/proc/locks') ?? '').matchAll(
+      new RegExp(`^\\d+: FLOCK +ADVISORY +WRITE (\\d+) ([0-9a-f]+):([0-9a-f]+):${stats.ino} `, 'gm'),
+    ),
+  ];
+  const device = deviceNumberOf(stats.dev);
+  const exact = holders.find(
+    ([, , major = '', minor = '']) => `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}` === device,
+  );
+  if (exact !== undefined || !device.startsWith('0:')) return exact?.[1];
+  // On btrfs the number of the device is not that of stat(2). So this may be a file with the same inode number
+  // elsewhere.
+  return holders.length > 0 && isFileLocked(path) ? holders[0]?.[1] : undefined;
+}
+
+function statsIfThere(path: string): Stats | undefined {
+  try {
+    return lstatSync(path);
+  } catch (error) {
+    if (isENOENT(error) || isENOTDIR(error)) return undefined;
+    throw error;
+  }
 }
 
 export interface Lock {
