@@ -45,7 +45,7 @@ const reading = {
     'PIECE_BYTES',
     'readPiece',
   ],
-  'agent/system/lock.ts': ['isFileLocked', 'Lock'],
+  'agent/system/lock.ts': ['isFileLocked', 'lockHolder', 'Lock'],
   'agent/system/mount.ts': ['MountPoint', 'readMounts', 'parseMountInfo'],
 };
 
@@ -57,6 +57,7 @@ const writesStore = [
   'agent/containerd/apply-namespace.ts',
   'agent/containerd/ledger.ts',
   'agent/containerd/link-farm.ts',
+  'agent/containerd/private-containerd.ts',
   'agent/overlay2/apply/apply-steps.ts',
   'agent/overlay2/apply/layer-records.ts',
   'agent/overlay2/store-choice.ts',
@@ -64,8 +65,16 @@ const writesStore = [
   'agent/overlay2/store/copy-tar-split.ts',
   'agent/overlay2/store/ledger.ts',
 ];
-/** Who else may write in a guest: the status and its socket, and what `boot-order` is told to write. */
-const writesElsewhere = ['agent/commands/boot-order.ts', 'agent/status/publish.ts', 'agent/status/server.ts'];
+/**
+ * Who else may write in a guest: the status and its socket, what a private containerd has below /run, and what
+ * `boot-order` is told to write.
+ */
+const writesElsewhere = [
+  'agent/commands/boot-order.ts',
+  'agent/containerd/private-place.ts',
+  'agent/status/publish.ts',
+  'agent/status/server.ts',
+];
 /** Who writes on the machine where disks and packages are made, and never in a guest. */
 const makers = ['agent/builder/', 'agent/packaging/', 'agent/streams/spool.ts'];
 

@@ -27,7 +27,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   LEDGER_INVALID:
     "The ledger (docker-preloader/ledger.json in the data root) was damaged. Nothing of the user's is lost. Tags and images of disks that are not attached now cannot be told apart from the user's. They stay until they are removed by hand.",
   LOCKED:
-    'Another docker-preloader has been working on this store for longer than it ever should. `ps -C docker-preloader` finds it. `lsof` or /proc/PID/stack shows what it waits for, often a disk that does not answer.',
+    'Another docker-preloader has been working on this store for longer than it ever should. `ps -C docker-preloader` finds it. `lsof` or /proc/PID/stack shows what it waits for, often a disk that does not answer. If the message names the process of a containerd, that one runs on the store, and its socket is not where it is looked for: set `containerdAddress`.',
   DOCKER_RUNNING:
     'The store is never changed under a running dockerd. To have the images now: `systemctl restart docker`. `docker-preloader plan` lists what will change.',
   MOUNT_NAMESPACE:
@@ -89,7 +89,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   BUILD_FAILED:
     'Only `docker-preloader build` reports this. The message says what was asked for and what prevented it. A disk that existed before is still there.',
   TOOL_MISSING:
-    'Only `docker-preloader build` and `inspect` need other programs to be installed. Install the package that the message names.',
+    'Only `docker-preloader build` and `inspect` need other programs to be installed, and a store of containerd that is filled before its own containerd runs needs containerd. Install what the message names.',
   DISK_INVALID:
     'Only `docker-preloader inspect` and `build --base` report this. The file is something else, or it is damaged. Build the disk again.',
   CONTENT_WRONG:

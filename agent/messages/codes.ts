@@ -31,7 +31,10 @@ export const codes = {
     effect: 'none',
     meaning: 'the ledger could not be read and was rebuilt from the store and the disks',
   },
-  LOCKED: { effect: 'failed', meaning: 'another docker-preloader holds the store' },
+  LOCKED: {
+    effect: 'failed',
+    meaning: 'another docker-preloader holds the store, or a containerd that cannot be talked to',
+  },
   DOCKER_RUNNING: { effect: 'none', meaning: 'dockerd is running; changes wait for its next start' },
   MOUNT_NAMESPACE: {
     effect: 'failed',
@@ -113,7 +116,10 @@ export const codes = {
     meaning: '`build`: an archive of images cannot be read, or its content contradicts itself',
   },
   BUILD_FAILED: { effect: 'failed', meaning: '`build`: the disk could not be made as requested' },
-  TOOL_MISSING: { effect: 'failed', meaning: 'a program that `build` or `inspect` needs is not installed' },
+  TOOL_MISSING: {
+    effect: 'failed',
+    meaning: 'a program that `build` or `inspect` needs is not installed, or containerd itself',
+  },
   DISK_INVALID: {
     effect: 'failed',
     meaning: '`inspect`, `build --base`: the file is not a preload disk, or a damaged one',

@@ -7,6 +7,7 @@ import {
 } from 'node:child_process';
 
 export type RunningProgram = ChildProcess;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** What a program is run with. */
 export interface RunOptions {
@@ -82,7 +83,13 @@ export function startFilter(program: string, args: readonly string[]): ChildProc
 /**
  * Starts a program that runs beside us, without standard input. An error event tells that it could not be started.
  * @param output the descriptor that its output and errors go to, or `pipe` for streams
+ * @param env the whole of its environment, our own by default
  */
-export function startProgram(program: string, args: readonly string[], output: number | 'pipe'): RunningProgram {
-  return spawn(program, args, { stdio: ['ignore', output, output] });
+export function startProgram(
+  program: string,
+  args: readonly string[],
+  output: number | 'pipe',
+  env?: Environment,
+): RunningProgram {
+  return spawn(program, args, { stdio: ['ignore', output, output], ...(env === undefined ? {} : { env }) });
 }

@@ -30,6 +30,14 @@ export function after(milliseconds: number, act: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
+/** Waits until a promise, which does not reject, has settled, or until the given time has passed. */
+export async function atMost(milliseconds: number, promise: Promise<unknown>): Promise<void> {
+  let cancel = (): void => undefined;
+  const passed = new Promise<void>((resolve) => (cancel = after(milliseconds, resolve)));
+  await Promise.race([promise, passed]);
+  cancel();
+}
+
 /** Calls `act` again and again, until it is cancelled. @returns what cancels it */
 export function every(milliseconds: number, act: () => void): () => void {
   const timer = setInterval(act, milliseconds);

@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { runProgram, startProgram, type Ran, type RunningProgram } from './child-process.ts';
 import { environment } from './environment.ts';
@@ -17,6 +17,7 @@ const packages = {
   cp: 'coreutils',
   du: 'coreutils',
   setpriv: 'util-linux',
+  timeout: 'coreutils',
   unshare: 'util-linux',
 } as const;
 
@@ -33,7 +34,7 @@ export async function runTool(tool: Tool, args: readonly string[], input?: 'inhe
 }
 
 /** Ended by the kernel when we end, however that is (prctl(2), PR_SET_PDEATHSIG). */
-const WITH_US = ['--pdeathsig', 'KILL'] as const;
+export const WITH_US = ['--pdeathsig', 'KILL'] as const;
 
 /**
  * Starts a program that runs beside us. It does not outlive us, even if we are killed.
@@ -73,18 +74,28 @@ export function requireTool(tool: Tool): void {
   pathOf(tool);
 }
 
-/** Where the program is. @throws PreloaderError TOOL_MISSING */
-function pathOf(tool: Tool): string {
-  for (const folder of (environment()['PATH'] ?? '').split(':')) {
-    const path = join(folder, tool);
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
-      // The next folder may have it.
-    }
+/** Where the tool is. @throws PreloaderError TOOL_MISSING */
+export function pathOf(tool: Tool): string {
+  const path = findProgram(tool);
+  if (path === undefined) throw toolMissing(tool);
+  return path;
+}
+
+/** Where a program is that PATH leads to, or that is given by its path; undefined where there is none. */
+export function findProgram(program: string): string | undefined {
+  const paths = program.includes('/')
+    ? [program]
+    : (environment()['PATH'] ?? '').split(':').map((folder) => join(folder, program));
+  return paths.find(isProgram);
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
   }
-  throw toolMissing(tool);
 }
 
 export function toolMissing(tool: Tool): PreloaderError {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { RunningProgram } from '../../system/child-process.ts';
 import { delay, monotonicUsec, pause } from '../../system/clock.ts';
 import { messageOf, PreloaderError } from '../../system/errors.ts';
-import { readTextIfThere } from '../../system/files.ts';
+import { isAlive } from '../../system/processes.ts';
 import { runTool, startTool } from '../../system/run-tool.ts';
 
 const START_USEC = 60_000_000;
@@ -86,10 +86,4 @@ export class PrivateDockerd {
     }
     rmSync(this.#runtime, { recursive: true, force: true });
   }
-}
-
-/** Neither gone nor a zombie that waits for us to read its exit status. */
-function isAlive(pid: number): boolean {
-  const state = /^\d+ \(.*\) (\w)/s.exec(readTextIfThere(`/proc/${pid}/stat`) ?? '')?.[1];
-  return state !== undefined && state !== 'Z' && state !== 'X';
 }
