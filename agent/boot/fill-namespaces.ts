@@ -2,17 +2,19 @@ import type { Config } from '../config/config.ts';
 import type { ContainerdFill } from '../containerd/fill-containerd.ts';
 import { fillFarm, offerDisk, type OfferedDisk } from '../containerd/offer.ts';
 import type { NamespacePlan } from '../containerd/plan-namespace.ts';
-import { isListening } from '../containerd/is-listening.ts';
 import type { DiskContent } from '../disk/read-disk.ts';
 import type { Finding } from '../messages/finding.ts';
 import { runtimePath } from '../config/config.ts';
 import { listNames, plural } from '../text/plural.ts';
 import { failureOf } from './fill-store.ts';
+import type { DaemonConfig } from '../docker/daemon-config.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
 import type { Phase } from './timings.ts';
+import { runningContainerd, withContainerd } from './with-containerd.ts';
 
 export interface NamespacesInput {
   readonly config: Config;
+  readonly daemon: DaemonConfig;
   readonly dataRoot: string;
   readonly namespaces: readonly string[];
   /** `farm`: only what the links of its store lead to, where containerd does not run yet. */
@@ -43,12 +45,15 @@ const LOOK_MS = 1000;
 /** Fills the namespaces of a containerd, as far as it may be changed. What goes wrong is a finding. */
 export async function fillNamespaces(
   disks: readonly LoadedDisk[],
-  { config, dataRoot, namespaces, change, pruned, begin }: NamespacesInput,
+  { config, daemon, dataRoot, namespaces, change, pruned, begin }: NamespacesInput,
 ): Promise<NamespacesFilled> {
-  const { containerdAddress: address } = config;
+  const search = { config, daemon, dataRoot };
   const farmRoot = farmOf(config);
-  const result = (state: NamespacesFilled['state'], more: Partial<ContainerdFill> = {}): NamespacesFilled => ({
-    address,
+  const result = (
+    state: NamespacesFilled['state'],
+    more: Partial<ContainerdFill> & { readonly address?: string } = {},
+  ): NamespacesFilled => ({
+    address: more.address ?? config.containerdAddress,
     namespaces,
     state,
     version: more.version,
@@ -57,25 +62,31 @@ export async function fillNamespaces(
   });
   try {
     const offered = disks.filter(({ mounted }) => mounted.isUnlinked !== true).map(offeredDisk);
-    if (change !== 'all' && !(await isListening(address))) {
+    const fillAt = async (address: string): Promise<ContainerdFill & { readonly address: string }> => {
+      begin('plan', `asking containerd for ${plural(namespaces.length, 'namespace')}`);
+      // Before containerd runs, nobody pays for HTTP/2.
+      const { fillContainerd } = await import('../containerd/fill-containerd.ts');
+      const fill = await fillContainerd({
+        address,
+        namespaces,
+        dataRoot,
+        farmRoot,
+        disks: offered,
+        config,
+        connectTimeoutMs: change === 'never' ? LOOK_MS : CONNECT_MS,
+        mode: change === 'never' ? 'plan' : 'apply',
+        ...(pruned === undefined ? {} : { pruned }),
+      });
+      return { ...fill, address };
+    };
+    if (change === 'all') return result('filled', await withContainerd(search, fillAt));
+    const address = await runningContainerd(search);
+    if (address === undefined) {
       if (change === 'farm') fillFarm(farmRoot, offered);
       return result('waiting');
     }
-    begin('plan', `asking containerd for ${plural(namespaces.length, 'namespace')}`);
-    // Before containerd runs, nobody pays for HTTP/2.
-    const { fillContainerd } = await import('../containerd/fill-containerd.ts');
-    const fill = await fillContainerd({
-      address,
-      namespaces,
-      dataRoot,
-      farmRoot,
-      disks: offered,
-      config,
-      connectTimeoutMs: change === 'never' ? LOOK_MS : CONNECT_MS,
-      mode: change === 'never' ? 'plan' : 'apply',
-      ...(pruned === undefined ? {} : { pruned }),
-    });
-    if (change !== 'never') return result('filled', fill);
+    const fill = await fillAt(address);
+    if (change === 'farm') return result('filled', fill);
     return result(hasSteps(fill) ? 'planned' : 'filled', {
       ...fill,
       findings: [...fill.findings, ...fill.plans.flatMap(removedFindings)],

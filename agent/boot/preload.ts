@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { checkMountRoot, type Config } from '../config/config.ts';
 import { requiredDigests } from '../config/required.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
@@ -16,6 +15,7 @@ import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountOp
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
 import { chooseStores } from './which-stores.ts';
+import { mayRun } from './with-containerd.ts';
 
 export interface PreloadOptions {
   /** Whether to wait for devices, which is not needed again if somebody has waited in this boot. */
@@ -93,7 +93,8 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     if (!overlay2 && chosen.namespaces.length === 0 && refusals[0] !== undefined) throw refusals[0];
     add(refusals.map(failureOf));
     // What containerd runs may run from the disks, too, whether Docker does or not.
-    const isStopped = !run.isDockerRunning && !(chosen.namespaces.length > 0 && existsSync(config.containerdAddress));
+    const isStopped =
+      !run.isDockerRunning && !(chosen.namespaces.length > 0 && mayRun({ config, daemon: daemonConfig, dataRoot }));
     const mayChange = options.change === 'stopped' && options.only !== 'containerd' && !run.isDockerRunning;
     const mayUnmount = options.change === 'stopped' && isStopped;
 
@@ -140,6 +141,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
       const { pruned } = options;
       const containerd = await fillNamespaces(run.disks, {
         config,
+        daemon: daemonConfig,
         dataRoot,
         namespaces: chosen.namespaces,
         change,

@@ -9,6 +9,7 @@ import { farmOf } from './fill-namespaces.ts';
 import { storeIn } from './image-store.ts';
 import { unmountDisks } from './mount-disks.ts';
 import { chooseStores } from './which-stores.ts';
+import { mayRun, withContainerd } from './with-containerd.ts';
 
 /** What was taken out of a store. */
 interface Unlinked {
@@ -40,8 +41,11 @@ export async function unlinkStores(
       `dockerd is running on ${dataRoot}: expected a stopped one; run: systemctl stop docker.socket docker`,
     );
   const { namespaces } = await chooseStores(config, daemonConfig, dataRoot);
-  const asksContainerd = isInContainerd || (namespaces.length > 0 && existsSync(config.containerdAddress));
-  const ofContainerd = asksContainerd ? await unlinkNamespaces(config, dataRoot) : nothing;
+  const search = { config, daemon: daemonConfig, dataRoot };
+  const asksContainerd = isInContainerd || (namespaces.length > 0 && mayRun(search));
+  const ofContainerd = asksContainerd
+    ? await withContainerd(search, (address) => unlinkNamespaces(address, config, dataRoot))
+    : nothing;
   const ofDocker = isOverlay2 && existsSync(dataRoot) ? await unlinkOverlay2(config, dataRoot) : nothing;
   const keep = new Set([...ofContainerd.kept, ...ofDocker.kept].map((label) => join(config.mountRoot, label)));
   const failures = unmountDisks(config.mountRoot, keep).map((failure): Finding => ({
@@ -68,10 +72,10 @@ async function unlinkOverlay2(config: Config, dataRoot: string): Promise<Unlinke
   }
 }
 
-async function unlinkNamespaces(config: Config, dataRoot: string): Promise<Unlinked> {
+async function unlinkNamespaces(address: string, config: Config, dataRoot: string): Promise<Unlinked> {
   const { fillContainerd } = await import('../containerd/fill-containerd.ts');
   const { plans, findings } = await fillContainerd({
-    address: config.containerdAddress,
+    address,
     namespaces: config.namespaces,
     dataRoot,
     farmRoot: farmOf(config),

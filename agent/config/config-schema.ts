@@ -74,6 +74,9 @@ export const configSchema = z.strictObject({
   readAheadMb: z._default(z.number().check(z.minimum(0), z.maximum(1_000_000)), defaults.readAheadMb),
   store: z._default(z.enum(['auto', 'overlay2', 'containerd', 'both']), defaults.store),
   containerdAddress: z._default(absolutePath, defaults.containerdAddress),
+  containerdRoot: z.optional(absolutePath),
+  containerdConfig: z.optional(absolutePath),
+  containerdProgram: z.optional(absolutePath),
   namespaces: z._default(z.array(namespace), [...defaults.namespaces]),
 });
 

@@ -33,6 +33,10 @@ export interface Config {
   readonly store: 'auto' | 'overlay2' | 'containerd' | 'both';
   /** Path of containerd's socket. */
   readonly containerdAddress: string;
+  /** The root of a containerd that starts only later, such as that of K3s; with its configuration, and its program. */
+  readonly containerdRoot?: string | undefined;
+  readonly containerdConfig?: string | undefined;
+  readonly containerdProgram?: string | undefined;
   /** Of containerd, that get the images. */
   readonly namespaces: readonly string[];
 }

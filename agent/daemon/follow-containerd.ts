@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { containerdAddress } from '../boot/with-containerd.ts';
 import type { Config } from '../config/config.ts';
 import { Containerd } from '../containerd/client.ts';
 import { delay } from '../system/clock.ts';
@@ -24,11 +24,11 @@ export interface ContainerdLooks {
  * what changes in it is told. It never waits for containerd, which does not need us.
  */
 export async function followContainerd(
-  { containerdAddress, namespaces }: Config,
+  { config, dataRoot }: { readonly config: Config; readonly dataRoot: string },
   looks: ContainerdLooks,
 ): Promise<never> {
   for (;;) {
-    const containerd = existsSync(containerdAddress) ? await connect(containerdAddress) : undefined;
+    const containerd = await connect(config, dataRoot);
     if (containerd !== undefined) {
       try {
         let isChanged = false;
@@ -36,7 +36,7 @@ export async function followContainerd(
         let wake: () => void = () => undefined;
         const ended = containerd
           .followImages((namespace) => {
-            if (!namespaces.includes(namespace)) return;
+            if (!config.namespaces.includes(namespace)) return;
             isChanged = true;
             wake();
           })
@@ -62,9 +62,10 @@ export async function followContainerd(
   }
 }
 
-async function connect(address: string): Promise<Containerd | undefined> {
+async function connect(config: Config, dataRoot: string): Promise<Containerd | undefined> {
   try {
-    return await Containerd.open(address, CONNECT_MS);
+    const address = await containerdAddress(config, dataRoot);
+    return address === undefined ? undefined : await Containerd.open(address, CONNECT_MS);
   } catch {
     // It is starting, or nobody listens any more.
     return undefined;

@@ -1,3 +1,4 @@
+import { containerdAddress } from '../boot/with-containerd.ts';
 import type { Config } from '../config/config.ts';
 import { Containerd } from '../containerd/client.ts';
 import { MOBY } from '../containerd/image-name.ts';
@@ -18,22 +19,23 @@ const CONNECT_MS = 2000;
  * @param fill fills the namespaces. The names do not count as removed
  */
 export function namespacePrunes(
-  config: Config,
+  place: { readonly config: Config; readonly dataRoot: string },
   fill: (pruned: ReadonlySet<string>) => Promise<void>,
 ): Pick<FollowOptions, 'watch' | 'isEmpty'> {
   return {
     // A disk may come while this dockerd runs.
     isEmpty: () => Promise.resolve(false),
-    watch: (docker) => watchNamespace(docker, config, fill),
+    watch: (docker) => watchNamespace(docker, place, fill),
   };
 }
 
 async function watchNamespace(
   docker: DockerApi,
-  config: Config,
+  { config, dataRoot }: { readonly config: Config; readonly dataRoot: string },
   fill: (pruned: ReadonlySet<string>) => Promise<void>,
 ): Promise<StoreWatch> {
-  const containerd = await Containerd.open(config.containerdAddress, CONNECT_MS);
+  const address = (await containerdAddress(config, dataRoot)) ?? config.containerdAddress;
+  const containerd = await Containerd.open(address, CONNECT_MS);
   let present = await readPresent(containerd);
   const watch = new PruneWatch({
     read: () => present,

@@ -109,7 +109,7 @@ async function restoresPruned({ config, isConfigured, isByClient, result }: Star
   const place = { config, dataRoot, socket: () => dockerSocket(config) };
   if (containerd?.namespaces.includes(MOBY) === true) {
     const { namespacePrunes } = await import('./namespace-prunes.ts');
-    void followPrunes({ ...place, ...namespacePrunes(config, (pruned) => look.anew({ pruned })) });
+    void followPrunes({ ...place, ...namespacePrunes({ config, dataRoot }, (pruned) => look.anew({ pruned })) });
   }
   if (containerd === undefined || result.plan !== undefined)
     await followPrunes({ ...place, ...(await import('./overlay2-prunes.ts')).overlay2Prunes(config, dataRoot) });
@@ -119,14 +119,20 @@ async function restoresPruned({ config, isConfigured, isByClient, result }: Star
 const MOBY = 'moby';
 
 /** A containerd that starts later than we do is filled, and what changes in it is told. */
-async function followsContainerd({ config, isConfigured }: Start, look: Look, current: CurrentStatus): Promise<void> {
-  if (!isConfigured) return;
-  await (
-    await import('./follow-containerd.ts')
-  ).followContainerd(config, {
-    began: () => lookAnew(look, current, { pruned: new Set() }),
-    changed: () => lookAnew(look, current),
-  });
+async function followsContainerd(
+  { config, isConfigured, result: { dataRoot } }: Start,
+  look: Look,
+  current: CurrentStatus,
+): Promise<void> {
+  if (!isConfigured || dataRoot === undefined) return;
+  const { followContainerd } = await import('./follow-containerd.ts');
+  await followContainerd(
+    { config, dataRoot },
+    {
+      began: () => lookAnew(look, current, { pruned: new Set() }),
+      changed: () => lookAnew(look, current),
+    },
+  );
 }
 
 /** A client does not wait longer for dockerd's version. A later answer has it. */

@@ -35,7 +35,10 @@ async function loadedBy(file: string): Promise<string[]> {
 
 /** Each costs every boot. What is needed only after READY, or only with a configuration file, is imported when it is needed. */
 const toReady = [
-  ['boot', 'discover fill-store image-store load-disk missing-disks mount-disks preload timings wait which-stores'],
+  [
+    'boot',
+    'discover fill-store image-store load-disk missing-disks mount-disks preload timings wait which-stores with-containerd',
+  ],
   ['commands', 'run'],
   ['config', 'config label read-config required'],
   ['disk', 'disk-fault folder-reader limits manifest read-disk read-tar-split superblock'],

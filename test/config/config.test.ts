@@ -58,6 +58,9 @@ describe('the configuration', () => {
       readAheadMb: 0.5,
       store: 'both',
       containerdAddress: '/run/k3s/containerd/containerd.sock',
+      containerdRoot: '/var/lib/rancher/k3s/agent/containerd',
+      containerdConfig: '/var/lib/rancher/k3s/agent/etc/containerd/config.toml',
+      containerdProgram: '/var/lib/rancher/k3s/data/current/bin/containerd',
       namespaces: ['moby', 'k8s.io', 'a.b-c_d'],
     };
     assert.deepEqual(await readText(JSON.stringify(all)), {

@@ -53,6 +53,16 @@ export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
       "which store gets the images: dockerd's own, `overlay2`; the one of `containerd`, where Docker 29 and Kubernetes have them; `both`; or `auto`: the one that dockerd will use, and in containerd any namespace besides Docker's",
   },
   containerdAddress: { meaning: "containerd's socket" },
+  containerdRoot: {
+    meaning:
+      'the root of a containerd that starts only after the images are to be there, as that of K3s does: while nobody listens at `containerdAddress`, a private containerd fills it, and ends',
+    otherwise: 'that of the containerd that dockerd manages, where the system has none',
+  },
+  containerdConfig: {
+    meaning: 'the configuration file of that containerd, whose settings of the store are taken',
+    otherwise: "containerd's own defaults",
+  },
+  containerdProgram: { meaning: 'the program of that containerd', otherwise: '`containerd` in PATH' },
   namespaces: {
     meaning:
       "the namespaces of containerd that get the images: `moby` is Docker's, `k8s.io` that of Kubernetes, `default` that of `ctr`",

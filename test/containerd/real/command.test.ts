@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import type { PlanDocument } from '../../../agent/status/schema.ts';
@@ -7,6 +8,7 @@ import { startDaemon } from '../../store/site-daemon.ts';
 import { makeSite, type Site } from '../../store/site.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { startContainerd, type ContainerdProcess } from '../../support/containerd.ts';
+import { dockerdTree } from '../../support/dockerd-version.ts';
 import type { Dockerd } from '../../support/dockerd.ts';
 import { until } from '../../support/until.ts';
 import { madeDisk } from './disks.ts';
@@ -126,6 +128,25 @@ for (const version of ['26.1', '28.5'] as const)
       } finally {
         await daemon.stop().catch(() => undefined);
       }
+    });
+
+    it('fill a containerd that starts only later, and take out of it again', async () => {
+      const { bin, lib = '' } = await dockerdTree(version);
+      const program = path.join(site.folder, 'containerd-program');
+      await writeFile(program, `#!/bin/sh\nLD_LIBRARY_PATH='${lib}' exec '${bin}/containerd' "$@"\n`, { mode: 0o755 });
+      await containerd.stop();
+      const later = { containerdRoot: containerd.root, containerdProgram: program };
+      await site.configure({ store: 'containerd', containerdAddress: containerd.address, ...later });
+      await site.apply();
+      assert.equal(site.status().stores[0]?.images, 3);
+      containerd = await startContainerd(version, path.join(site.folder, 'c'));
+      const names = async (): Promise<string> => containerd.ctr(['-n', 'moby', 'images', 'ls', '-q']);
+      assert.equal((await names()).trim().split('\n').length, 3);
+      assert.match((await site.apply()).all, /nothing to change/);
+      await containerd.stop();
+      assert.equal((await site.agent('unlink')).exitCode, 0);
+      containerd = await startContainerd(version, path.join(site.folder, 'c'));
+      assert.equal(await names(), '');
     });
 
     it('say that containerd does not run', async () => {

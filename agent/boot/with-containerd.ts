@@ -1,0 +1,70 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Config } from '../config/config.ts';
+import type { ContainerdPlace } from '../containerd/containerd-of.ts';
+import { readDaemonConfig, type DaemonConfig } from '../docker/daemon-config.ts';
+
+/** Where it is looked for which containerd has the store. */
+export interface ContainerdSearch {
+  readonly config: Config;
+  readonly daemon: Pick<DaemonConfig, 'containerd' | 'execRoot'>;
+  readonly dataRoot: string;
+}
+
+/** Where packages and administrators have units. */
+const UNIT_FOLDERS = ['/etc', '/run', '/usr/local/lib', '/usr/lib', '/lib'];
+const EXEC_ROOT = '/var/run/docker';
+
+/** Whether there is any socket that a containerd may listen on. Costs next to nothing. */
+export function mayRun({ config, daemon }: ContainerdSearch): boolean {
+  const own = join(daemon.execRoot ?? EXEC_ROOT, 'containerd/containerd.sock');
+  return [config.containerdAddress, daemon.containerd ?? '', own].some((path) => existsSync(path));
+}
+
+/** The socket of the containerd that has the store, or undefined while none runs. */
+export async function runningContainerd(search: ContainerdSearch): Promise<string | undefined> {
+  if (!mayRun(search)) return undefined;
+  const place = await placeOf(search);
+  return place.is === 'there' ? place.address : undefined;
+}
+
+/** The same, with what dockerd's configuration says now. */
+export async function containerdAddress(config: Config, dataRoot: string): Promise<string | undefined> {
+  return runningContainerd({ config, daemon: await readDaemonConfig(config.dockerConfig), dataRoot });
+}
+
+/**
+ * Has something done with the containerd that has the store. Where that is one that dockerd or Kubernetes starts only later, a
+ * private one serves on its root meanwhile.
+ * @param work gets the socket
+ * @throws PreloaderError; what `work` throws
+ */
+export async function withContainerd<Result>(
+  search: ContainerdSearch,
+  work: (address: string) => Promise<Result>,
+): Promise<Result> {
+  const { containerdRoot, containerdConfig, containerdProgram } = search.config;
+  const place = await placeOf(search);
+  if (place.is === 'there') return work(place.address);
+  // dockerd starts one of its own only where the system has none.
+  const isManaged = place.is === 'managed' && !hasContainerdUnit();
+  const root = containerdRoot ?? (isManaged ? place.root : undefined);
+  if (root === undefined) return work(search.config.containerdAddress);
+  const { withPrivateContainerd } = await import('../containerd/private-containerd.ts');
+  const runRoot = dirname(search.config.statusSocket);
+  return withPrivateContainerd({ root, configFile: containerdConfig, program: containerdProgram, runRoot }, work);
+}
+
+async function placeOf({ config, daemon, dataRoot }: ContainerdSearch): Promise<ContainerdPlace> {
+  const { containerdOf } = await import('../containerd/containerd-of.ts');
+  return containerdOf({
+    address: config.containerdAddress,
+    dockerdContainerdOption: daemon.containerd,
+    dataRoot,
+    execRoot: daemon.execRoot,
+  });
+}
+
+function hasContainerdUnit(): boolean {
+  return UNIT_FOLDERS.some((folder) => existsSync(join(folder, 'systemd/system/containerd.service')));
+}
