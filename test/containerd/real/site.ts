@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
@@ -163,8 +164,7 @@ export async function linksBelow(folder: string): Promise<string[]> {
   const farm = path.join(folder, 'farm');
   const isOurs = ['(', '-lname', `${farm}/*`, '-o', '-path', `${farm}/*`, ')'];
   const { stdout } = await execa('find', [
-    path.join(folder, 'containerd'),
-    farm,
+    ...[path.join(folder, 'containerd'), farm].filter(existsSync),
     '-type',
     'l',
     ...isOurs,
