@@ -14,6 +14,9 @@ const target = 'docker-preloader-before-containerd.target';
 const units = [agent, 'docker-preloader.socket', filler, target];
 const all = ['app-a:1', 'app-b:1', 'one:1'];
 
+/** The Docker of Debian 12 can have its images in its own store alone. */
+const suite = chosenSuite('trixie') === 'bookworm' ? 'trixie' : chosenSuite('trixie');
+
 /** It writes down what it finds when it starts, as kubelet would, which pulls whatever is missing. */
 const kubelet = `[Service]
 Type=exec
@@ -29,7 +32,7 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
   before(async () => {
     devices = await Promise.all(['a', 'b'].map(async (name) => (await attach((await madeDisk(name)).gzip)).device));
     guest = await bootContainer({
-      suite: chosenSuite('trixie'),
+      suite,
       devices,
       files: {
         [packageInGuest]: { copyOf: packageFile() },
@@ -163,10 +166,9 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
         const line = lines.find((one) => one.startsWith(says)) ?? assert.fail(`${says}: ${stdout}`);
         await ok(guest, line.slice(line.indexOf('; type: ') + '; type: '.length));
       }
-      const left = (await guest.run('docker-preloader boot-order --check')).stdout;
-      for (const says of Object.values(round)) assert.ok(!left.includes(says), left);
       assert.deepEqual(await isEnabled(), ['enabled', 'enabled', 'enabled', 'enabled'], stdout);
     }
+    assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
   });
 
   it('is told of once in the journal, and in the status, where it is not enabled and Kubernetes does not wait', async () => {
@@ -180,6 +182,17 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
       entries,
       /^namespace k8s\.io of containerd [^\n]*; run: systemctl enable docker-preloader-containerd$/,
     );
+  });
+
+  it('serves Kubernetes without Docker', async () => {
+    await ok(guest, `systemctl disable docker.service docker.socket && systemctl enable ${filler}`);
+    await guest.reboot();
+    assert.equal((await guest.run('systemctl is-active docker')).stdout.trim(), 'inactive');
+    const found = await ok(guest, 'cat /run/kubelet.found');
+    for (const image of all) assert.ok(found.includes(`docker.io/library/${image}\n`), found);
+    assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
+    assert.equal((await agentStatus(guest)).state, 'ok');
+    await ok(guest, 'systemctl enable --now docker.service docker.socket');
   });
 
   it('is removed with the package, while Docker runs', async () => {
