@@ -19,6 +19,6 @@ export function unlinkedFindings(
   return [...byLabel].map(([label, count]) => ({
     code: 'LAYERS_UNLINKED',
     label,
-    message: `disk ${label}: ${plural(count, 'image')} without layers as a registry has them: ${why}; to run them works, docker save, push and builds on them do not`,
+    message: `disk ${label}: ${plural(count, 'image')} without layers as a registry has them: ${why}; they run, but docker save is incomplete, push and builds by BuildKit fail, and Docker 26 does not list them`,
   }));
 }

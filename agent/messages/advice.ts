@@ -81,7 +81,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   BUILD_CACHE:
     'Only the cache of `docker build` needs them, no image or container. A build that uses them fails with `layer does not exist` while the disk is away. Attach the disk again, or empty the cache: `docker builder prune -a`. Where that does not help, dockerd was killed during a build and has forgotten a folder of its cache; what stays of ours are links, which take no space.',
   LAYERS_UNLINKED:
-    "Where Docker has its images in containerd's store, it takes the layers of an image for `docker save`, `push` and builds from there as a registry has them. This disk has none of them, or this containerd does not share content between namespaces (`content_sharing_policy` in its configuration). Images run all the same. To have them whole, pull them, or attach a disk that has them.",
+    "Where Docker has its images in containerd's store, it takes the layers of an image for `docker save`, `push` and builds from there as a registry has them. This disk has none of them, or this containerd does not share content between namespaces (`content_sharing_policy` in its configuration). Images run all the same. A pull does not help, since Docker fetches no layer that is unpacked already. Attach a disk that has them: made from what a registry gave, on erofs, or with `--blobs tar`.",
   RESULT_WRONG:
     'Something else has changed the store meanwhile, or its disk does not keep what is written to it. `docker-preloader plan` shows what is missing; `systemctl restart docker` tries again.',
   ARCHIVE_INVALID:

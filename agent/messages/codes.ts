@@ -96,7 +96,7 @@ export const codes = {
   LAYERS_UNLINKED: {
     effect: 'none',
     meaning:
-      "images are in containerd's store without their layers as a registry has them: they run, Docker cannot save, push or build on them",
+      "images are in containerd's store without their layers as a registry has them: they run, Docker cannot save or push them or build on them with BuildKit, and 26 does not list them",
   },
   RESULT_WRONG: { effect: 'failed', meaning: 'after applying, the store is not what was planned' },
   STORE_DIFFERS: {

@@ -251,3 +251,31 @@ for (const { version, form } of tried)
         assert.deepEqual(await imageFacts(dockerd), facts);
       });
   });
+
+for (const version of ['26.1', '28.5'] as const)
+  describe(`dockerd ${version} with its images in containerd, on a disk without the bytes of layers`, () => {
+    after(cleanUpAll);
+
+    it('runs them, and builds on them with the classic builder; what else fails is said', async () => {
+      const site = await ContainerdSite.make(version);
+      await site.attach('store', { form: 'none' });
+      const [finding, ...others] = (await site.fill()).findings;
+      assert.deepEqual([finding?.code, others], ['LAYERS_UNLINKED', []]);
+      assert.match(
+        finding?.message ?? '',
+        /4 images .*: the disk has none; they run, but docker save is incomplete, push and builds by BuildKit fail, and Docker 26 does not list them$/,
+      );
+      const dockerd = await site.startDockerd();
+      const run = (image: string, command: string): Promise<string> =>
+        dockerd.cli(['run', '--rm', '--network', 'none', image, 'sh', '-c', command]);
+      assert.equal(await run('multi:1', observe), changedFiles);
+      const listed = (await dockerd.cli(['images', '--quiet'])).split('\n').filter((line) => line !== '');
+      assert.equal(listed.length, version === '26.1' ? 0 : 4);
+      await buildImage(dockerd, 'classic:1', 'FROM multi:1\nRUN echo built > /built\n', 'classic');
+      assert.equal(await run('classic:1', `cat /built; ${observe}`), `built\n${changedFiles}`);
+      await assert.rejects(buildImage(dockerd, 'kit:1', 'FROM multi:1\nRUN echo built > /built\n', 'buildkit'));
+      // It ends well, and what it wrote lacks the layers.
+      await assert.rejects(savedLayers(dockerd, 'multi:1'), { code: 'ENOENT' });
+      await site.remove();
+    });
+  });
