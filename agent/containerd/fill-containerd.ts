@@ -55,6 +55,9 @@ export interface ContainerdFill {
 const MAX_PASSES = 6;
 const RETRY_MS = 20;
 
+/** What is so, and what is told of it once all is done: a plan does not know yet who will let go of a layer. */
+const OF_A_STATE: ReadonlySet<Finding['code']> = new Set(['KEPT', 'BUILD_CACHE', 'LAYERS_UNLINKED']);
+
 /**
  * Makes the disks' images part of a containerd's store, through its API: connect, read, plan, apply, check. It may run at
  * any time, also under a dockerd that runs: what it adds is there at once.
@@ -168,6 +171,7 @@ class Fill {
   async #passes(): Promise<void> {
     let first: readonly NamespacePlan[] | undefined;
     let failure: unknown;
+    let happened: readonly Finding[] = [];
     for (let pass = 1; ; pass++) {
       const ledger = await this.#planAll();
       first ??= this.plans;
@@ -177,6 +181,7 @@ class Fill {
         break;
       }
       this.#note(ledger, (plan) => plan.before);
+      happened = [...happened, ...this.findings.filter(({ code }) => !OF_A_STATE.has(code))];
       try {
         for (const plan of left)
           await applySteps(this.#containerd.namespace(plan.namespace), plan.steps, {
@@ -191,6 +196,7 @@ class Fill {
       if (pass > 1 || failure !== undefined) await delay(RETRY_MS * 2 ** (pass - 1));
     }
     this.plans = first;
+    this.findings = unique([...happened, ...this.findings]);
   }
 
   async #planAll(): Promise<ContainerdLedger> {

@@ -1,9 +1,10 @@
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { emptyLedger, ledgerFolder, settleReferences, type Ledger } from '../overlay2/store/ledger.ts';
 import { refuseNewerMajor } from '../disk/manifest.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { ensureFolder, namesIn, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
+import { ensureFolder, isDirectory, namesIn, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
 import { checkShape, matching, objectOf, optional, recordOf, text } from '../text/shape.ts';
 
 /** major.minor of the file. */
@@ -105,6 +106,8 @@ export function readContainerdLedger(dataRoot: string, uuid: string): Containerd
 /** Replaces the ledger, durably; where there is nothing to note, it goes. @throws system errors */
 export function writeContainerdLedger(dataRoot: string, uuid: string, ledger: ContainerdLedger): void {
   const path = pathOf(dataRoot, uuid);
+  // A rename cannot replace a folder, which would be in the way each time.
+  if (isDirectory(path)) rmSync(path, { recursive: true });
   const noted = new Map([...ledger].filter(([, entry]) => !isEmpty(entry)));
   if (noted.size === 0) {
     removeIfThere(path);

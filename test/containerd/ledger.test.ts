@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import {
@@ -44,6 +44,14 @@ describe('the ledger of a containerd', () => {
       const { state, ledger } = readContainerdLedger(root, 'uuid');
       assert.deepEqual([state, ledger.size], ['invalid', 0], damaged);
     }
+  });
+
+  it('is taken as empty where a folder is in its place, and can be written again', (t) => {
+    const root = scratch(t);
+    mkdirSync(path.join(root, 'docker-preloader/containerd-uuid.json/folder'), { recursive: true });
+    assert.equal(readContainerdLedger(root, 'uuid').state, 'invalid');
+    writeContainerdLedger(root, 'uuid', new Map([['moby', entry]]));
+    assert.equal(readContainerdLedger(root, 'uuid').state, 'read');
   });
 
   it('of a newer major format is left alone', (t) => {

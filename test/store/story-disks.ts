@@ -24,8 +24,8 @@ export interface StoryDisks {
 
 const file = (name: string, content: string): LayerEntry => ({ name, content: `${content}\n` });
 
-/** Makes the disks: some two seconds each. */
-export async function storyDisks(): Promise<StoryDisks> {
+/** Makes the disks: some two seconds each. @param args of `build` besides */
+export async function storyDisks(...args: readonly string[]): Promise<StoryDisks> {
   const tree = await tempTree('dpl-story');
   const base = await busyboxRoot();
   const on = (tags: readonly string[], ...files: readonly LayerEntry[]): ArchiveImage => ({
@@ -33,8 +33,8 @@ export async function storyDisks(): Promise<StoryDisks> {
     layers: [base, ...files.map((entry) => [entry])],
   });
   const alone = (tags: readonly string[], entry: LayerEntry): ArchiveImage => ({ tags, layers: [[...base, entry]] });
-  const build = async (name: string, images: readonly ArchiveImage[], ...args: readonly string[]): Promise<string> =>
-    makeDisk(path.join(tree.path, `${name}.ext4`), await dockerArchive(images), ...args);
+  const build = async (name: string, images: readonly ArchiveImage[], ...more: readonly string[]): Promise<string> =>
+    makeDisk(path.join(tree.path, `${name}.ext4`), await dockerArchive(images), ...args, ...more);
 
   const gone = on(['gone:1'], file('gone', 'gone'));
   const solo = alone(['solo:1'], file('solo', 'solo'));

@@ -105,12 +105,14 @@ function idOf(dockerd: Dockerd, reference: string): Promise<string> {
  * All of the user's things are there, and those work whose layers are attached; after `docker volume prune`, too, which would
  * take the volumes of containers that dockerd has forgotten.
  * @param except references that are no longer his
+ * @param listed gives the names of all images, with white space between them
  */
 export async function checkUserThings(
   dockerd: Dockerd,
   things: UserThings,
   attached: Attached,
   except: readonly string[] = [],
+  listed: (dockerd: Dockerd) => Promise<string> = listedByDocker,
 ): Promise<void> {
   const references = [...things.images].filter(([reference]) => !except.includes(reference));
   const ids = await dockerd.cli([
@@ -124,14 +126,8 @@ export async function checkUserThings(
     ids.split('\n'),
     references.map(([, { id }]) => id),
   );
-  const listed = await dockerd.cli([
-    'images',
-    '--no-trunc',
-    '--digests',
-    '--format',
-    '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}',
-  ]);
-  for (const [reference] of references) assert.ok(listed.split(/\s/).includes(reference), `${reference} is listed`);
+  const names = (await listed(dockerd)).split(/\s/);
+  for (const [reference] of references) assert.ok(names.includes(reference), `${reference} is listed`);
 
   // 23.0 and later prune only nameless volumes, as all of these are.
   await dockerd.cli(['volume', 'prune', '--force']);
@@ -154,6 +150,12 @@ export async function checkUserThings(
   const volumes = await dockerd.cli(['volume', 'ls', '--quiet']);
   if (volumes.split('\n').length !== things.containers.size) wrong.push(`volumes: ${volumes}`);
   assert.deepEqual(wrong, []);
+}
+
+/** By tag, and by digest. */
+function listedByDocker(dockerd: Dockerd): Promise<string> {
+  const format = '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}';
+  return dockerd.cli(['images', '--no-trunc', '--digests', '--format', format]);
 }
 
 /** A file of an image through the overlay that dockerd mounts for a container: without the half second that starting it takes. */

@@ -217,7 +217,9 @@ for (const version of versions) {
       await dockerd.cli(['load', '--input', archive]);
       const his = await dockerd.cli(['inspect', '--format', '{{.Id}}', 'app-a:1']);
       await site.attach('a');
-      assert.deepEqual(codesOf(await site.fill({ config })), []);
+      const taken = await site.fill({ config });
+      assert.deepEqual(codesOf(taken), ['TAG_CONFLICT']);
+      assert.match(taken.findings[0]?.message ?? '', /claimed by the user and by disk dpl-a; disk dpl-a takes it/);
       assert.equal(await run('app-a:1', 'cat /etc/a'), 'a');
       assert.deepEqual(stepsOf(await site.fill({ config })), []);
       assert.equal(await run(his, 'cat /etc/users'), 'users');

@@ -77,11 +77,19 @@ export class ContainerdSite {
     { form = 'gzip', place = name, tag }: { readonly form?: Form; readonly place?: string; readonly tag?: string } = {},
   ): Promise<void> {
     const made = await madeDisk(name, tag);
+    await this.attachFile(made[form], name, { place });
+  }
+
+  /** Attaches a disk of a file. @param name of the disk, as it may be detached by @param options.rank above others by default */
+  async attachFile(
+    file: string,
+    name: string,
+    { place = name, rank = this.#rank++ }: { readonly place?: string; readonly rank?: number } = {},
+  ): Promise<void> {
     const mounted = path.join(this.folder, 'disks', place);
     await mkdir(mounted, { recursive: true });
-    const options = `ro,loop${form === 'erofs' ? '' : ',noload'},nodev,nosuid,noexec`;
-    await execa('mount', ['-o', options, made[form], mounted]);
-    const at = { name, mounted, rank: this.#rank++ };
+    await execa('mount', ['-o', 'ro,loop,nodev,nosuid,noexec', file, mounted]);
+    const at = { name, mounted, rank };
     this.#disks.set(name, { at, offered: offeredAt(at) });
   }
 
