@@ -57,8 +57,12 @@ export interface Present {
 /** What leases of ours are called before the number of the process. */
 export const LEASE_PREFIX = 'docker-preloader-';
 
-/** Of an index what it lists, of a manifest its configuration (containerd, core/images/handlers.go, ChildGCLabels). */
-const IMAGE_PART = /^containerd\.io\/gc\.ref\.content\.(?:m\.\d+|config)$/;
+/**
+ * Of an index what it lists, of a manifest its configuration (containerd, core/images/handlers.go, ChildGCLabels), which of
+ * what a dockerd has committed or built has a number as the layers have (moby, daemon/containerd/image_commit.go,
+ * writeContentsForImage).
+ */
+const IMAGE_PART = /^containerd\.io\/gc\.ref\.content\.(?:m\.\d+|config|\d+)$/;
 const SNAPSHOT_LINK = /^snapshots\/\d+\/fs$/;
 const BLOB_LINK = /^blobs\/sha256\/[0-9a-f]{64}$/;
 

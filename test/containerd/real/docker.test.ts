@@ -182,7 +182,9 @@ for (const version of versions) {
           findings.map(({ code }) => code),
           ['KEPT', 'KEPT'],
         );
-        assert.match(findings.map(({ message }) => message).join('\n'), /container [0-9a-f]{12} /);
+        const told = findings.map(({ message }) => message).join('\n');
+        assert.match(told, /3 layers that container [0-9a-f]{12}, image docker\.io\/library\/built:1 stand on/);
+        assert.match(told, /1 layer that image docker\.io\/library\/built:1 stands on/);
       }
       assert.equal(await tags(), 'app-b:1 built:1');
       await assert.rejects(dockerd.cli(['start', '--attach', 'keep']));
