@@ -29,6 +29,7 @@ import {
   FILLER,
   KUBELET,
   UDEV_TRIGGER,
+  WITH_OWN_CONTAINERD,
   type BootDocument,
   type MountFacts,
   type UnitFacts,
@@ -63,7 +64,7 @@ const statusRecord = z.object({
  * Units that are there only if something wants them. Asking for them by name would load them, and with them an order that
  * nothing keeps.
  */
-const IF_LOADED: readonly string[] = [FILLER, BEFORE_CONTAINERD, KUBELET];
+const IF_LOADED: readonly string[] = [FILLER, BEFORE_CONTAINERD, KUBELET, ...WITH_OWN_CONTAINERD];
 
 /**
  * Reads everything from which the boot order is derived, and changes nothing: dockerd is asked only if it is running.

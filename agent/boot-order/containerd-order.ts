@@ -6,6 +6,7 @@ import {
   FILLER,
   KUBELET,
   unitOf,
+  WITH_OWN_CONTAINERD,
   type BootDocument,
   type UnitFacts,
 } from './boot-document.ts';
@@ -19,10 +20,16 @@ import { isForeign, RELOAD, restoreUnit, unmask } from './unit-file.ts';
 export const MOBY = 'moby';
 
 /** Namespaces of containerd that are filled for others than dockerd. */
-export function namespacesOfOthers({ filled }: BootDocument): readonly string[] {
+function namespacesOfOthers({ filled }: BootDocument): readonly string[] {
   return (filled?.stores ?? []).flatMap(({ store, namespace }) =>
     store === 'containerd' && namespace !== null && namespace !== MOBY ? [namespace] : [],
   );
+}
+
+/** Whether nothing is filled that dockerd would use. */
+export function isForOthersAlone(document: BootDocument): boolean {
+  const stores = document.filled?.stores ?? [];
+  return stores.length > 0 && namespacesOfOthers(document).length === stores.length;
 }
 
 /**
@@ -56,17 +63,19 @@ function isInstalled(document: BootDocument, id: string): boolean {
 function notWanted(document: BootDocument): Fault[] {
   const namespaces = namespacesOfOthers(document);
   if (namespaces.length === 0 || !isInstalled(document, AGENT)) return [];
+  const user = WITH_OWN_CONTAINERD.find((id) => isInstalled(document, id));
   return [
     {
       code: 'NOT_WANTED',
       message: `${FILLER} is wanted by nothing: expected it to be enabled, since namespace ${namespaces.join(', ')} of containerd is filled, and nothing waits for that`,
-      mend: 'systemctl enable docker-preloader-containerd',
+      mend:
+        user === undefined ? 'systemctl enable docker-preloader-containerd' : `systemctl add-wants ${user} ${FILLER}`,
     },
   ];
 }
 
 function usersWait(document: BootDocument, filler: UnitFacts): Fault[] {
-  return [DOCKER, KUBELET].flatMap((id): Fault[] =>
+  return [DOCKER, KUBELET, ...WITH_OWN_CONTAINERD].flatMap((id): Fault[] =>
     !isInstalled(document, id) || unitOf(document, id).after.includes(FILLER)
       ? []
       : [notOrdered(`${FILLER} (${filler.fragmentPath}) is not ordered before ${id}`, filler, `Before=${id}`)],
@@ -95,7 +104,9 @@ function notOrdered(message: string, unit: UnitFacts, line: string): Fault {
 function containerdWaits(document: BootDocument): Fault[] {
   const containerd = unitOf(document, CONTAINERD);
   const target = unitOf(document, BEFORE_CONTAINERD);
-  if (containerd.loadState !== 'loaded' || containerd.after.includes(AGENT)) return [];
+  // That of another than Docker may be installed, and never started.
+  const isUsed = containerd.unitFileState === 'enabled' || firstStart(document, CONTAINERD) !== undefined;
+  if (containerd.loadState !== 'loaded' || !isUsed || containerd.after.includes(AGENT)) return [];
   if (isWanted(target) && containerd.after.includes(target.id) && target.after.includes(AGENT)) return [];
   const enable = `systemctl reenable ${target.id}`;
   return [
@@ -130,6 +141,6 @@ function startedEarly(document: BootDocument): Fault[] {
   };
   return [
     ...early(CONTAINERD, boot?.readyUsec, 'docker-preloader was READY'),
-    ...early(KUBELET, filler?.endUsec, `${FILLER} had ended`),
+    ...[KUBELET, ...WITH_OWN_CONTAINERD].flatMap((id) => early(id, filler?.endUsec, `${FILLER} had ended`)),
   ];
 }

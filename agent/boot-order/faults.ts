@@ -9,7 +9,7 @@ import {
   unitOf,
   type BootDocument,
 } from './boot-document.ts';
-import { containerdOrder, MOBY, namespacesOfOthers } from './containerd-order.ts';
+import { containerdOrder, isForOthersAlone, MOBY } from './containerd-order.ts';
 import { findCycle, isLoaded, isOrderedAfter, isWanted } from './ordering.ts';
 import type { Fault } from './fault.ts';
 import { firstStart } from './first-start.ts';
@@ -46,7 +46,7 @@ function installation(document: BootDocument): Fault[] {
   const docker = unitOf(document, DOCKER);
   const faults: Fault[] = [];
   // Kubernetes needs no dockerd.
-  if (docker.loadState === 'not-found' && namespacesOfOthers(document).length === 0)
+  if (docker.loadState === 'not-found' && !isForOthersAlone(document))
     faults.push({
       code: 'NOT_INSTALLED',
       message: `expected ${DOCKER}, found none: dockerd is not installed, or not as a unit`,
@@ -99,7 +99,7 @@ function dockerStart(document: BootDocument): Fault[] {
 }
 
 function wanted(document: BootDocument): Fault[] {
-  if (!isLoaded(document) || isWanted(unitOf(document, DOCKER))) return [];
+  if (!isLoaded(document) || isWanted(unitOf(document, DOCKER)) || isForOthersAlone(document)) return [];
   const agent = unitOf(document, AGENT);
   const docker = unitOf(document, DOCKER);
   const starters = [...docker.wantedBy, ...docker.requiredBy].filter((id) => id !== 'multi-user.target');

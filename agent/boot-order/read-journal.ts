@@ -1,11 +1,20 @@
 import * as z from 'zod/mini';
 import { ask } from './ask.ts';
-import { AGENT, CONTAINERD, DOCKER, DOCKER_SOCKET, FILLER, KUBELET, type BootDocument } from './boot-document.ts';
+import {
+  AGENT,
+  CONTAINERD,
+  DOCKER,
+  DOCKER_SOCKET,
+  FILLER,
+  KUBELET,
+  WITH_OWN_CONTAINERD,
+  type BootDocument,
+} from './boot-document.ts';
 
 /** SD_MESSAGE_UNIT_STARTING and SD_MESSAGE_UNIT_STARTED (systemd, sd-messages.h). */
 const STARTING = '7d4958e842da4a758f6c1cdc7b36dcc5';
 const STARTED = '39f53479d3a045ac8e11786248231fbf';
-const UNITS = [DOCKER, DOCKER_SOCKET, CONTAINERD, AGENT, FILLER, KUBELET];
+const UNITS = [DOCKER, DOCKER_SOCKET, CONTAINERD, AGENT, FILLER, KUBELET, ...WITH_OWN_CONTAINERD];
 
 const entry = z.object({
   __MONOTONIC_TIMESTAMP: z.string(),

@@ -7,6 +7,7 @@ import {
   FILLER,
   KUBELET,
   UDEV_TRIGGER,
+  WITH_OWN_CONTAINERD,
   type BootDocument,
 } from './boot-document.ts';
 import { firstStart, type FirstStart } from './first-start.ts';
@@ -74,9 +75,17 @@ export function timeline(document: BootDocument): Timeline {
     ...document.disks.flatMap(({ label, device, udevUsec }) =>
       udevUsec === null ? [] : [deviceEntry(document, `udev: ${device} (${label})`, udevUsec)],
     ),
-    ...[UDEV_TRIGGER, ...dataRootUnits(document), AGENT, DOCKER_SOCKET, CONTAINERD, FILLER, KUBELET, DOCKER].flatMap(
-      (id) => unitEntries(document, id, isCritical.has(id)),
-    ),
+    ...[
+      UDEV_TRIGGER,
+      ...dataRootUnits(document),
+      AGENT,
+      DOCKER_SOCKET,
+      CONTAINERD,
+      FILLER,
+      KUBELET,
+      ...WITH_OWN_CONTAINERD,
+      DOCKER,
+    ].flatMap((id) => unitEntries(document, id, isCritical.has(id))),
     ...containerEntry(document),
   ];
   return { originUsec, entries: inOrder(entries), criticalPath: pathEntries(document, path) };

@@ -1,8 +1,10 @@
 import { MOBY } from '../containerd/image-name.ts';
 import type { Finding } from '../messages/finding.ts';
-import { isSystemUnit, showUnit } from '../system/systemctl.ts';
+import { isSystemUnit, showUnit, valueOf } from '../system/systemctl.ts';
 
 const UNIT = 'docker-preloader-containerd.service';
+/** They start a containerd of their own. */
+const WITH_OWN_CONTAINERD = ['k3s.service', 'k3s-agent.service', 'rke2-server.service', 'rke2-agent.service'];
 
 /**
  * Checks that whoever uses containerd without Docker waits for its images. Docker's own namespace needs no unit, because
@@ -13,19 +15,26 @@ export async function compareWithContainerdUnit(namespaces: readonly string[]): 
   if (others.length === 0 || !isSystemUnit()) return undefined;
   try {
     const properties = await showUnit(UNIT, 'WantedBy', 'RequiredBy', 'LoadState');
-    const isThere = properties.get('LoadState')?.[0] === 'loaded';
-    const isWanted = ['WantedBy', 'RequiredBy'].some((name) => (properties.get(name)?.[0] ?? '') !== '');
-    return isThere && !isWanted ? notAwaited(others) : undefined;
+    const isWanted = ['WantedBy', 'RequiredBy'].some((name) => valueOf(properties, name) !== '');
+    if (valueOf(properties, 'LoadState') !== 'loaded' || isWanted) return undefined;
+    return notAwaited(others, await firstInstalled(WITH_OWN_CONTAINERD));
   } catch {
     // Ignored: the images are there all the same, a moment after containerd.
     return undefined;
   }
 }
 
-/** What is told where the unit is not enabled. */
-export function notAwaited(namespaces: readonly string[]): Finding {
+async function firstInstalled(units: readonly string[]): Promise<string | undefined> {
+  for (const unit of units) if (valueOf(await showUnit(unit, 'LoadState'), 'LoadState') === 'loaded') return unit;
+  return undefined;
+}
+
+/** What is told where the unit is not enabled. @param user which starts a containerd of its own, if there is one */
+export function notAwaited(namespaces: readonly string[], user: string | undefined): Finding {
+  const command =
+    user === undefined ? 'systemctl enable docker-preloader-containerd' : `systemctl add-wants ${user} ${UNIT}`;
   return {
     code: 'CONTAINERD_NOT_AWAITED',
-    message: `namespace ${namespaces.join(', ')} of containerd is filled once containerd runs, and whoever uses it does not wait for that; run: systemctl enable docker-preloader-containerd`,
+    message: `namespace ${namespaces.join(', ')} of containerd is filled once containerd runs, and whoever uses it does not wait for that; run: ${command}`,
   };
 }

@@ -13,7 +13,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   DATA_ROOT_DIFFERS:
     "This docker.service does not look for images where they were put, because it has options of its own on its command line. The agent compares these after READY. Set `dataRoot` in /etc/docker-preloader/config.json to what docker.service uses, or move dockerd's options into its daemon.json. `systemctl cat docker` shows the command line.",
   CONTAINERD_NOT_AWAITED:
-    'The images are there soon after containerd, but kubelet and others may look for them earlier, and pull what they do not find. `systemctl enable docker-preloader-containerd` orders all of them from the next boot on. Docker needs nothing of this: its drop-in fills its namespace before each start.',
+    'The images are there soon after containerd, but kubelet and others may look for them earlier, and pull what they do not find. `systemctl enable docker-preloader-containerd` orders all of them from the next boot on; for K3s and RKE2 the message has another command. Docker needs nothing of this: its drop-in fills its namespace before each start.',
   STORE_UNSUPPORTED:
     "Only dockerd's own overlay2 store can be filled. Nothing was changed, and Docker starts as usual, without the images of the disks. The message names the setting or folder that decides this.",
   STORE_INVALID:

@@ -33,6 +33,20 @@ const notEnabled = (stores: NonNullable<BootDocument['filled']>['stores']): Boot
     FILLER,
     BEFORE_CONTAINERD,
   );
+/** Nothing else is started there. */
+const withK3s: BootDocument = {
+  ...aContainerdDocument({
+    dockerInfo: null,
+    dockerds: [],
+    filled: { dataRoot: '/var/lib/docker', applied: true, stores: [{ store: 'containerd', namespace: 'k8s.io' }] },
+  }),
+  units: [
+    ...without(aContainerdDocument(), CONTAINERD, DOCKER, KUBELET, BEFORE_CONTAINERD).units,
+    unit(CONTAINERD, 0, 0, { activeState: 'inactive', unitFileState: 'disabled' }),
+    unit(DOCKER, 0, 0, { activeState: 'inactive', after: [AGENT, FILLER] }),
+    unit('k3s.service', 3190, 3500, { after: [FILLER], wants: [FILLER] }),
+  ],
+};
 const moby = { store: 'containerd', namespace: 'moby' } as const;
 
 // Those that a booted systemd can have are in test/guest; here is what it takes luck, or another machine, to see there.
@@ -182,6 +196,23 @@ const cases: readonly (readonly [about: string, document: BootDocument, faults: 
       DOCKER,
     ),
     [],
+  ],
+  [
+    'K3s, with a Docker and a containerd that nobody starts',
+    withUnit(FILLER, { wantedBy: ['k3s.service'] }, withUnit(DOCKER, { after: [AGENT, FILLER], wants: [] }, withK3s)),
+    [],
+  ],
+  [
+    'K3s that does not want it',
+    without(withK3s, FILLER),
+    [
+      /^NOT_WANTED: docker-preloader-containerd\.service .*; systemctl add-wants k3s\.service docker-preloader-containerd\.service$/,
+    ],
+  ],
+  [
+    'K3s that started before its store was filled',
+    withUnit('k3s.service', { inactiveExitUsec: 1_000_000 }, withK3s),
+    [/^STARTED_EARLY: k3s\.service started 2\.180 s before docker-preloader-containerd\.service had ended; .*/],
   ],
   [
     'what fills containerd, masked',

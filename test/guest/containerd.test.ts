@@ -205,3 +205,52 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
     await guest.powerCut();
   });
 });
+
+/** What K3s does first: it starts a containerd of its own. */
+const k3s = `[Service]
+Type=notify
+ExecStart=containerd --config /etc/k3s.toml
+ExecStartPost=sh -c 'ctr --address /run/k3s/sock --namespace k8s.io images ls -q > /run/k3s.found'
+[Install]
+WantedBy=multi-user.target
+`;
+const k3sConfig = `version = 2
+root = "/var/lib/containerd/k3s"
+state = "/run/k3s"
+[grpc]
+  address = "/run/k3s/sock"
+`;
+
+describe('a boot of K3s', () => {
+  after(cleanUpAll);
+
+  it('has its containerd filled before it starts that, by a private one in the sandbox of the unit', async () => {
+    const { device } = await attach((await madeDisk('b')).gzip);
+    const guest = await bootContainer({
+      suite,
+      devices: [device],
+      files: {
+        [packageInGuest]: { copyOf: packageFile() },
+        '/etc/docker-preloader/config.json': JSON.stringify({
+          store: 'containerd',
+          namespaces: ['k8s.io'],
+          containerdAddress: '/run/k3s/sock',
+          containerdRoot: '/var/lib/containerd/k3s',
+          containerdConfig: '/etc/k3s.toml',
+        }),
+        '/etc/k3s.toml': k3sConfig,
+        '/etc/systemd/system/k3s.service': k3s,
+      },
+      setup: `dpkg -i ${packageInGuest}
+        systemctl disable docker.service docker.socket containerd
+        systemctl enable k3s && systemctl add-wants k3s.service ${filler}`,
+    });
+    assert.equal((await guest.run('systemctl is-active docker containerd k3s')).stdout, 'inactive\ninactive\nactive\n');
+    const found = await ok(guest, 'cat /run/k3s.found');
+    for (const image of ['app-b:1', 'one:1']) assert.ok(found.includes(`docker.io/library/${image}\n`), found);
+    assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
+    assert.match(await ok(guest, 'docker-preloader boot-order | cat'), / k3s\.service +docker-preloader-containerd/);
+    assert.equal((await agentStatus(guest)).state, 'ok');
+    await guest.powerCut();
+  });
+});

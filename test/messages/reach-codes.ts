@@ -170,7 +170,7 @@ export const reach: Readonly<Record<Code, Reach>> = {
       ),
     ),
   ],
-  CONTAINERD_NOT_AWAITED: () => [notAwaited(['k8s.io'])],
+  CONTAINERD_NOT_AWAITED: () => [notAwaited(['k8s.io'], undefined)],
   STORE_UNSUPPORTED: (ground) => {
     writeFileSync(path.join(ground.folder, 'daemon.json'), '{"storage-driver":"vfs"}');
     return run(ground);
