@@ -23,7 +23,7 @@ const stages: Readonly<Record<string, Stage>> = {
       'test/{boot,boot-order,builder,commands,config,containerd,daemon,disk,docker,messages,merge,overlay2}/**/*.test.ts',
       'test/{packaging,status,streams,support,system,text,verify}/**/*.test.ts',
     ],
-    except: 'test/builder/{dockerd,engine/docker-engine,layer/corners}.test.ts',
+    except: 'test/{builder/{dockerd,engine/docker-engine,layer/corners},containerd/real/*}.test.ts',
     concurrency: 2,
   },
   store: {
