@@ -1,9 +1,11 @@
+import type { ImageID } from '../docker/ids.ts';
+import { fits } from '../overlay2/plan/room.ts';
 import { takeLock } from '../overlay2/store-lock.ts';
 import { ledgerFolder } from '../overlay2/store/ledger.ts';
 import type { Config } from '../config/config.ts';
 import type { Finding } from '../messages/finding.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
-import { messageOf, PreloaderError } from '../system/errors.ts';
+import { isEDQUOT, isENOSPC, isSystemError, messageOf, PreloaderError } from '../system/errors.ts';
 import { isDirectory } from '../system/files.ts';
 import { plural } from '../text/plural.ts';
 import { applySteps } from './apply-namespace.ts';
@@ -19,8 +21,10 @@ import {
 import { KUBERNETES, MOBY } from './image-name.ts';
 import { LinkFarm } from './link-farm.ts';
 import { farmLinks, type OfferedDisk } from './offer.ts';
-import { planNamespace, type NamespacePlan } from './plan-namespace.ts';
+import { planNamespace, type NamespacePlan, type NamespacePlanInput } from './plan-namespace.ts';
 import { readPresent, readRoots, type ContainerdRoots } from './present.ts';
+import { imagesBeyond, needOf, roomFor } from './room.ts';
+import type { Step } from './steps.ts';
 
 export interface FillOptions {
   /** Path of containerd's socket. */
@@ -81,16 +85,23 @@ export async function fillContainerd(options: FillOptions): Promise<ContainerdFi
       findings: refusal === undefined ? fill.findings : [refusal, ...fill.findings],
     };
   } catch (error) {
-    if (error instanceof GrpcError)
-      throw new PreloaderError(
-        'STORE_WRITE',
-        `containerd at ${options.address}: ${error.message}: what was there before is still there, the rest is tried again at the next start`,
-        { cause: error },
-      );
+    if (error instanceof GrpcError || isSystemError(error)) throw fillError(error, options.address);
     throw error;
   } finally {
     containerd.close();
   }
+}
+
+/** What has stopped a fill, in words. containerd hands on what the kernel has told it as text. */
+function fillError(error: unknown, address: string): PreloaderError {
+  const said = `containerd at ${address}: ${messageOf(error)}: what was there before is still there`;
+  return isENOSPC(error) ||
+    isEDQUOT(error) ||
+    /: (?:no space left on device|disk quota exceeded)/.test(messageOf(error))
+    ? new PreloaderError('STORE_FULL', `${said}; free some room, then run: docker-preloader apply --only containerd`, {
+        cause: error,
+      })
+    : new PreloaderError('STORE_WRITE', `${said}, the rest is tried again at the next start`, { cause: error });
 }
 
 async function connect(address: string, timeoutMs: number): Promise<Containerd> {
@@ -120,6 +131,8 @@ class Fill {
   readonly #uuid: string;
   readonly #roots: ContainerdRoots;
   readonly #farm: LinkFarm;
+  /** By namespace, images that there was no room for. */
+  readonly #beyond = new Map<string, ReadonlyMap<ImageID, Finding>>();
 
   constructor(
     containerd: Containerd,
@@ -206,17 +219,21 @@ class Fill {
     for (const name of new Set([...namespaces, ...ledger.keys()])) {
       const isOurs = namespaces.includes(name);
       const present = await readPresent(this.#containerd.namespace(name), this.#roots);
+      const input: NamespacePlanInput = {
+        // A namespace that is no longer configured is one without disks.
+        disks: isOurs ? disks : [],
+        present,
+        ledger: withoutNames(ledger.get(name) ?? emptyNamespaceLedger, name === MOBY ? pruned : undefined),
+        config,
+        farm: this.#farm,
+        roots: this.#roots,
+        forget: mode === 'unlink' || !isOurs,
+      };
       plans.push(
-        planNamespace({
-          // A namespace that is no longer configured is one without disks.
-          disks: isOurs ? disks : [],
-          present,
-          ledger: withoutNames(ledger.get(name) ?? emptyNamespaceLedger, name === MOBY ? pruned : undefined),
-          config,
-          farm: this.#farm,
-          roots: this.#roots,
-          forget: mode === 'unlink' || !isOurs,
-        }),
+        this.#withRoom(
+          input,
+          plans.flatMap(({ steps }) => steps),
+        ),
       );
     }
     this.plans = plans;
@@ -227,6 +244,20 @@ class Fill {
         : [];
     this.findings = unique([...invalid, ...plans.flatMap(({ findings }) => findings)]);
     return ledger;
+  }
+
+  /** A plan that fits. What a first pass has left out, later ones leave out, too. @param before steps of other namespaces */
+  #withRoom(input: NamespacePlanInput, before: readonly Step[]): NamespacePlan {
+    const { namespace } = input.present;
+    const known = this.#beyond.get(namespace);
+    const plan = planNamespace(known === undefined ? input : { ...input, beyond: known });
+    if (known !== undefined || plan.steps.length === 0) return plan;
+    const room = roomFor(this.#roots);
+    const used = needOf(before);
+    const left = { path: room.path, bytes: room.bytes - used.bytes, inodes: room.inodes - used.inodes };
+    const beyond = fits(needOf(plan.steps), left) ? new Map<ImageID, Finding>() : imagesBeyond(plan, left);
+    this.#beyond.set(namespace, beyond);
+    return beyond.size === 0 ? plan : planNamespace({ ...input, beyond });
   }
 
   #note(ledger: ContainerdLedger, entry: (plan: NamespacePlan) => NamespaceLedger): void {

@@ -3,7 +3,7 @@ import { FolderReader } from '../disk/folder-reader.ts';
 import { readImageTargets, type ImageTarget } from '../disk/image-targets.ts';
 import type { DiskImage } from '../disk/read-disk.ts';
 import type { ChainID } from '../docker/ids.ts';
-import { asImageID } from '../docker/ids.ts';
+import { asImageID, type ImageID } from '../docker/ids.ts';
 import type { Finding } from '../messages/finding.ts';
 import { danglingName, fullName, MOBY, repositoryIn } from './image-name.ts';
 import { LinkFarm } from './link-farm.ts';
@@ -44,17 +44,23 @@ export interface NamespaceOffer {
   readonly findings: readonly Finding[];
 }
 
-/** Layers that a namespace has already. */
-export interface LayersThere {
-  /** Whether the user has it: then it is used as it is. */
-  isUsers(chain: ChainID): boolean;
+/** What of the disks is not asked for. */
+export interface OfferLimits {
+  /** Whether the user has a layer: then that is used as it is. */
+  readonly isUsers: (chain: ChainID) => boolean;
+  /** Images that there is no room for. */
+  readonly beyond: ReadonlyMap<ImageID, unknown>;
 }
 
 /** Puts the disks together, as for dockerd's own store, and names images as containerd does. */
-export function namespaceOffer(disks: readonly OfferedDisk[], namespace: string, there: LayersThere): NamespaceOffer {
+export function namespaceOffer(
+  disks: readonly OfferedDisk[],
+  namespace: string,
+  { isUsers, beyond }: OfferLimits,
+): NamespaceOffer {
   const { images, references, named, layers, findings } = offerOf(disks, {
-    users: (chain) => (there.isUsers(chain) ? true : undefined),
-    beyond: new Map(),
+    users: (chain) => (isUsers(chain) ? true : undefined),
+    beyond,
   });
   const targets = new Targets(disks);
   const names = new Map<string, OfferedName>();

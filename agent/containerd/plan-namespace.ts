@@ -26,6 +26,8 @@ export interface NamespacePlanInput {
   readonly roots: ContainerdRoots;
   /** Nothing of ours is to be remembered: the program goes. */
   readonly forget?: boolean;
+  /** Images of the disks that there is no room for, with what says so. */
+  readonly beyond?: ReadonlyMap<ImageID, Finding>;
 }
 
 export interface NamespacePlan {
@@ -44,6 +46,8 @@ export interface NamespacePlan {
   readonly images: Readonly<Record<'before' | 'after', ReadonlyMap<ImageID, readonly string[]>>>;
   /** Names that we left there, that are gone, and that the steps bring back, with the label of their disk. */
   readonly missing: ReadonlyMap<string, string>;
+  /** Images of the disks that are ours afterwards, by the digest of their manifest or index. */
+  readonly wanted: ReadonlyMap<string, OfferedImage>;
   /** Layers of the disks that the namespace is to have, as ours or as the user's. */
   readonly layers: ReadonlySet<ChainID>;
   /** Of these, layers that the user has: nothing is made for them. */
@@ -70,9 +74,12 @@ class NamespacePlanner {
   readonly #sharedWithUser = new Set<ChainID>();
 
   constructor(input: NamespacePlanInput) {
-    const { disks, present } = input;
+    const { disks, present, beyond = new Map() } = input;
     this.#input = input;
-    this.#offer = namespaceOffer(disks, present.namespace, { isUsers: (chain) => isUsersLayer(present, chain) });
+    this.#offer = namespaceOffer(disks, present.namespace, {
+      isUsers: (chain) => isUsersLayer(present, chain),
+      beyond,
+    });
     this.#standing = findStanding(present);
   }
 
@@ -114,6 +121,7 @@ class NamespacePlanner {
       namespace,
       steps,
       findings: [
+        ...(this.#input.beyond?.values() ?? []),
         ...this.#offer.findings,
         ...primary.findings,
         ...standingFindings({
@@ -153,6 +161,7 @@ class NamespacePlanner {
           return label === undefined ? [] : [[name, label] as const];
         }),
       ),
+      wanted,
       layers,
       sharedWithUser: this.#sharedWithUser,
     };

@@ -21,7 +21,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   STORE_WRITE:
     'Usually the disk of the data root is full or read-only; check with `df /var/lib/docker`. What was in the store before is still there. The rest is tried again when Docker next starts.',
   STORE_FULL:
-    'Layers take no room in the data root, but their records do, mostly for what `docker save` needs, and some room is kept for Docker to start. `df /var/lib/docker` shows what is free, `docker system df` what uses it. Free some room or enlarge the filesystem, then: `systemctl restart docker`',
+    "Layers take no room in the data root, but their records do, mostly for what `docker save` needs, and some room is kept for Docker to start. `df /var/lib/docker` shows what is free, `docker system df` what uses it. Free some room or enlarge the filesystem, then: `systemctl restart docker`. For containerd's store the message names the folder, and `docker-preloader apply --only containerd` is enough.",
   LEDGER_NEWER:
     'A newer docker-preloader has filled this store and written its ledger in a format that this one does not know. Install the newer one again, or use its `docker-preloader unlink` to remove its images first.',
   LEDGER_INVALID:

@@ -24,7 +24,7 @@ export const codes = {
   STORE_WRITE: { effect: 'failed', meaning: 'writing to the store failed' },
   STORE_FULL: {
     effect: 'degraded',
-    meaning: 'the data root has no room for what an image needs there; it was left out',
+    meaning: 'a store has no room for what an image needs there; it was left out',
   },
   LEDGER_NEWER: { effect: 'degraded', meaning: 'a newer docker-preloader wrote the ledger; nothing was changed' },
   LEDGER_INVALID: {

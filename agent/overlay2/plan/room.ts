@@ -41,7 +41,8 @@ export function roomIn(dataRoot: string): Room {
   return statSync(all).dev === statSync(layers).dev ? roomOf(all) : { ...roomOf(all), layers: roomOf(layers) };
 }
 
-function roomOf(path: string): Room {
+/** How much may be written to a filesystem so that Docker still starts there. @param path that exists */
+export function roomOf(path: string): Room {
   const { bsize, blocks, bfree, files, ffree } = statfsSync(path);
   const reserve = Math.min(RESERVE_BYTES, blocks * bsize * RESERVE_SHARE);
   // A tmpfs without limits says that it has no blocks (mm/shmem.c, shmem_statfs). btrfs makes inodes as it needs them,

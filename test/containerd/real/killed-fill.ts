@@ -5,14 +5,29 @@ import type { DiskAt } from './site.ts';
 
 /**
  * A run of the agent that is killed at its n-th call: `killed-fill.ts N OPTIONS`. A call to containerd counts twice, when
- * it is made and when it is answered, and each one that changes a file once. It ends with 0 where it has fewer.
+ * it is made and when it is answered, and each one that changes a file once. It ends with 0 where it has fewer. With a file
+ * as a third argument it is not killed: all room of that file's filesystem goes into it.
  */
-const [killAt, options] = process.argv.slice(2);
+const [at, options, filler] = process.argv.slice(2);
+const { openSync, writeSync, closeSync } = fs;
 let calls = 0;
 
 function count(): void {
   calls += 1;
-  if (calls === Number(killAt)) process.kill(process.pid, 'SIGKILL');
+  if (calls !== Number(at)) return;
+  if (filler === undefined) process.kill(process.pid, 'SIGKILL');
+  else fillUp(filler);
+}
+
+function fillUp(file: string): void {
+  const fd = openSync(file, 'a');
+  for (let piece = Buffer.alloc(64 * 1024, 1); piece.length > 0;)
+    try {
+      writeSync(fd, piece);
+    } catch {
+      piece = piece.subarray(0, piece.length >> 1);
+    }
+  closeSync(fd);
 }
 
 const { connect } = http2;

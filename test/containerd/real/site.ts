@@ -48,13 +48,14 @@ export class ContainerdSite {
     this.#remove = remove;
   }
 
-  /** @param more TOML of containerd's configuration @param options.cri whether it serves Kubernetes, too */
+  /** @param more TOML of containerd's configuration @param options.cri whether it serves Kubernetes, too @param options.before done before it starts */
   static async make(
     version: DockerdVersion,
     more = '',
-    options: { readonly cri?: boolean } = {},
+    options: { readonly cri?: boolean; readonly before?: (folder: string) => Promise<unknown> } = {},
   ): Promise<ContainerdSite> {
     const tree = await tempTree('dpl-ctd');
+    await options.before?.(tree.path);
     const start = (): Promise<ContainerdProcess> => startContainerd(version, tree.path, more, options);
     return new ContainerdSite(version, tree.path, await start(), { start, remove: () => tree.remove() });
   }
@@ -112,19 +113,37 @@ export class ContainerdSite {
 
   /** The same in a process of its own that is killed at its n-th call. @returns whether it was */
   async killedFill(killAt: number, more: Partial<FillOptions> = {}): Promise<boolean> {
-    const disks = more.disks ?? [...this.#disks.values()].map(({ at }) => at);
+    const { signal, failed, all } = await this.#disturbedFill(killAt, more);
+    if (failed && signal !== 'SIGKILL') throw new Error(all);
+    return failed;
+  }
+
+  /**
+   * The same, and at its n-th call all room that is left goes into a file. @returns what it says, nothing where it ends well
+   */
+  async fullFill(fullAt: number, filler: string): Promise<string> {
+    const { failed, all } = await this.#disturbedFill(fullAt, {}, filler);
+    return failed ? all : '';
+  }
+
+  async #disturbedFill(
+    at: number,
+    more: Partial<FillOptions>,
+    ...args: readonly string[]
+  ): Promise<{ readonly signal: string | undefined; readonly failed: boolean; readonly all: string }> {
+    const disks = more.disks ?? [...this.#disks.values()].map((disk) => disk.at);
     const { signal, failed, all } = await execa(
       process.execPath,
       [
         '--disable-warning=ExperimentalWarning',
         path.join(import.meta.dirname, 'killed-fill.ts'),
-        String(killAt),
+        String(at),
         JSON.stringify({ ...this.#options(), ...more, disks }),
+        ...args,
       ],
       { reject: false, all: true, stdin: 'ignore', timeout: 60_000 },
     );
-    if (failed && signal !== 'SIGKILL') throw new Error(all);
-    return failed;
+    return { signal, failed, all };
   }
 
   #options(): Omit<FillOptions, 'disks'> {
