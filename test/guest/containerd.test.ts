@@ -13,6 +13,7 @@ const filler = 'docker-preloader-containerd.service';
 const target = 'docker-preloader-before-containerd.target';
 const units = [agent, 'docker-preloader.socket', filler, target];
 const all = ['app-a:1', 'app-b:1', 'one:1'];
+const daemonJson = '{ "bridge": "none", "iptables": false, "features": { "containerd-snapshotter": true } }';
 
 /** The Docker of Debian 12 can have its images in its own store alone. */
 const suite = chosenSuite('trixie') === 'bookworm' ? 'trixie' : chosenSuite('trixie');
@@ -37,8 +38,7 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
       files: {
         [packageInGuest]: { copyOf: packageFile() },
         '/etc/docker-preloader/config.json': JSON.stringify({ namespaces: ['moby', 'k8s.io'] }),
-        '/etc/docker/daemon.json':
-          '{ "bridge": "none", "iptables": false, "features": { "containerd-snapshotter": true } }',
+        '/etc/docker/daemon.json': daemonJson,
         '/etc/systemd/system/kubelet.service': kubelet,
       },
       setup: `dpkg -i ${packageInGuest}\nsystemctl enable docker-preloader-containerd kubelet`,
@@ -221,10 +221,10 @@ state = "/run/k3s"
   address = "/run/k3s/sock"
 `;
 
-describe('a boot of K3s', () => {
+describe('a boot with a containerd that starts only later', () => {
   after(cleanUpAll);
 
-  it('has its containerd filled before it starts that, by a private one in the sandbox of the unit', async () => {
+  it('fills that of K3s before, by a private one in the sandbox of the unit', async () => {
     const { device } = await attach((await madeDisk('b')).gzip);
     const guest = await bootContainer({
       suite,
@@ -251,6 +251,28 @@ describe('a boot of K3s', () => {
     assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
     assert.match(await ok(guest, 'docker-preloader boot-order | cat'), / k3s\.service +docker-preloader-containerd/);
     assert.equal((await agentStatus(guest)).state, 'ok');
+    await guest.powerCut();
+  });
+
+  it('fills that which dockerd manages, where the unit of the system is masked', async () => {
+    const { device } = await attach((await madeDisk('b')).gzip);
+    const guest = await bootContainer({
+      suite,
+      devices: [device],
+      files: {
+        [packageInGuest]: { copyOf: packageFile() },
+        '/etc/docker/daemon.json': daemonJson,
+        '/etc/systemd/system/docker.service.d/managed.conf':
+          '[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd://\n',
+      },
+      setup: `dpkg -i ${packageInGuest}
+        systemctl disable containerd && systemctl mask containerd
+        systemctl enable docker-preloader-containerd`,
+    });
+    assert.deepEqual(await dockerImages(guest), ['app-b:1', 'one:1']);
+    assert.equal(await ok(guest, 'docker run --rm --network none app-b:1 cat /etc/b2'), 'b2');
+    assert.equal(await ok(guest, 'systemctl --failed --no-legend'), '');
+    assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
     await guest.powerCut();
   });
 });
