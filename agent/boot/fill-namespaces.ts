@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
 import type { ContainerdFill } from '../containerd/fill-containerd.ts';
 import { fillFarm, offerDisk, type OfferedDisk } from '../containerd/offer.ts';
@@ -79,7 +80,11 @@ export async function fillNamespaces(
       });
       return { ...fill, address };
     };
-    if (change === 'all') return result('filled', await withContainerd(search, fillAt));
+    if (change === 'all') {
+      const fill = await withContainerd(search, fillAt);
+      // The socket of a private one is gone.
+      return result('filled', existsSync(fill.address) ? fill : { ...fill, address: config.containerdAddress });
+    }
     const address = await runningContainerd(search);
     if (address === undefined) {
       if (change === 'farm') fillFarm(farmRoot, offered);

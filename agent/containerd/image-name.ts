@@ -16,6 +16,12 @@ export function fullName(familiar: string): string {
   return slash === -1 ? `docker.io/library/${familiar}` : `docker.io/${familiar}`;
 }
 
+/** The familiar name, as Docker shows it, of the whole name of an image (distribution/reference, normalize.go, familiarizeName). */
+export function familiarName(full: string): string {
+  const short = full.replace(/^docker\.io\/(?:library\/(?!.*\/))?/, '');
+  return fullName(short) === full ? short : full;
+}
+
 /**
  * The name under which an image stays that has lost its own: in Docker's namespace as dockerd itself names one (moby,
  * daemon/containerd/image_delete.go, ensureDanglingImage), elsewhere by its digest.

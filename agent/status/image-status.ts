@@ -1,5 +1,6 @@
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
 import type { Preload } from '../boot/preload.ts';
+import { repositoryIn } from '../containerd/image-name.ts';
 import type { Finding } from '../messages/finding.ts';
 import type { DiskImage } from '../disk/read-disk.ts';
 import type { ImageID } from '../docker/ids.ts';
@@ -16,8 +17,22 @@ export function imageStatuses(run: Preload): ImageStatus[] {
     const key = `${finding.label ?? ''} ${finding.image ?? ''}`;
     if (!byImage.has(key)) byImage.set(key, finding);
   }
-  const names = run.plan === undefined && run.containerd !== undefined ? containerdNames(run) : dockerNames(run);
+  const names = run.plan === undefined && run.containerd !== undefined ? withDigests(run) : dockerNames(run);
   return run.disks.flatMap((disk) => [...validImages(run, disk, byImage, names), ...invalidImages(run, disk)]);
+}
+
+/** A tag in containerd tells the digest, too: dockerd has that name without a record of its own. */
+function withDigests(run: Preload): Map<ImageID, readonly string[]> {
+  const references = run.disks.flatMap(({ content }) => [...content.references]);
+  return new Map(
+    [...containerdNames(run)].map(([id, found]) => {
+      const repositories = new Set(found.map(repositoryIn));
+      const digests = references.filter(
+        ([name, image]) => image === id && name.includes('@') && repositories.has(repositoryIn(name)),
+      );
+      return [id, [...new Set([...found, ...digests.map(([name]) => name)])]] as const;
+    }),
+  );
 }
 
 function validImages(

@@ -1,4 +1,5 @@
 import type { Preload } from '../boot/preload.ts';
+import { familiarName } from '../containerd/image-name.ts';
 import type { NamespacePlan } from '../containerd/plan-namespace.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { dockerNames } from './docker-names.ts';
@@ -61,7 +62,7 @@ export function containerdNames({ containerd }: Preload): ReadonlyMap<ImageID, r
   const names = new Map<ImageID, string[]>();
   for (const plan of containerd?.plans ?? [])
     for (const [id, found] of imagesOf(plan, containerd?.state === 'filled'))
-      names.set(id, [...new Set([...(names.get(id) ?? []), ...found])]);
+      names.set(id, [...new Set([...(names.get(id) ?? []), ...found.map(familiarName)])]);
   return names;
 }
 

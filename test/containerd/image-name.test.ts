@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { fullName, furtherNames, nameWithoutTag } from '../../agent/containerd/image-name.ts';
+import { familiarName, fullName, furtherNames, nameWithoutTag } from '../../agent/containerd/image-name.ts';
 
 const digest = `sha256:${'1'.repeat(64)}`;
 
@@ -18,6 +18,7 @@ const names: Readonly<Record<string, string>> = {
 for (const [familiar, full] of Object.entries(names))
   it(`${familiar} is ${full}`, () => {
     assert.equal(fullName(familiar), full);
+    assert.equal(familiarName(full), familiar);
   });
 
 it('an image without its tag has the name that dockerd would give it, or elsewhere its digest', () => {

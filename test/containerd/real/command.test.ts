@@ -63,8 +63,15 @@ for (const version of ['26.1', '28.5'] as const)
         ],
       );
       assert.deepEqual(
-        status.images.map(({ usable }) => usable),
-        [true, true, true],
+        status.images.map(({ usable, references, dockerReferences }) => [
+          usable,
+          references.every((name) => dockerReferences?.includes(name)),
+        ]),
+        [
+          [true, true],
+          [true, true],
+          [true, true],
+        ],
       );
       assert.match((await site.apply()).all, /nothing to change/);
       assert.equal((await site.agent('verify', '--deep')).exitCode, 0);
