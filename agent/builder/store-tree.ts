@@ -8,6 +8,7 @@ import {
   sizeOfList,
   type ReadAheadFile,
   type ReadAheadList,
+  READ_AHEAD_VERSION,
 } from '../disk/read-ahead-list.ts';
 import { hexOf, sha256, type ChainID } from '../docker/ids.ts';
 import { metadataPaths, recordFiles, TAR_SPLIT } from '../docker/layer-db.ts';
@@ -161,7 +162,7 @@ export class StoreTree {
     }
 
     const readAhead: ReadAheadList | undefined =
-      this.#wanted === undefined ? undefined : { formatVersion: FORMAT_VERSION, layers: this.#readAhead };
+      this.#wanted === undefined ? undefined : { formatVersion: READ_AHEAD_VERSION, layers: this.#readAhead };
     if (readAhead !== undefined)
       this.#tree.link(
         this.#tree.root,

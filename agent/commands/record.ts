@@ -6,13 +6,13 @@ import { preload } from '../boot/preload.ts';
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
 import { inPrivateMounts } from '../boot/private-mounts.ts';
 import { makeProgress } from '../text/progress.ts';
-import { FORMAT_VERSION } from '../disk/manifest.ts';
 import {
   bytesOf,
   serialiseReadAhead,
   sizeOfList,
   type ReadAheadFile,
   type ReadAheadList,
+  READ_AHEAD_VERSION,
 } from '../disk/read-ahead-list.ts';
 import type { DiskLayer } from '../disk/read-disk.ts';
 import { processMs } from '../system/clock.ts';
@@ -73,7 +73,7 @@ export async function readAheadListOf(
     // If several disks have a layer, Docker uses only one copy, which is the one in memory.
     if (bytesOf(files) > bytesOf(layers.get(layer.chain) ?? [])) layers.set(layer.chain, files);
   }
-  return { formatVersion: FORMAT_VERSION, layers: [...layers].map(([chainId, files]) => ({ chainId, files })) };
+  return { formatVersion: READ_AHEAD_VERSION, layers: [...layers].map(([chainId, files]) => ({ chainId, files })) };
 }
 
 /** @throws PreloaderError RECORD_FAILED, and system errors */

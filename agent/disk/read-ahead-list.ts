@@ -1,7 +1,10 @@
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { checkShape, listOf, matching, objectOf, text, whole } from '../text/shape.ts';
 import { MAX_READ_AHEAD_BYTES, MAX_READ_AHEAD_FILES } from './limits.ts';
-import { FORMAT_VERSION, refuseNewerMajor } from './manifest.ts';
+import { refuseNewerMajor } from './manifest.ts';
+
+/** The format of a list, major.minor. That of disks has gone on without it. */
+export const READ_AHEAD_VERSION = '1.0';
 
 /** The file in the root of a disk with what to read ahead of the first containers. It is only a hint. */
 export const READ_AHEAD_NAME = 'docker-preloader-read-ahead.json';
@@ -47,7 +50,7 @@ const shape = objectOf({
 export function parseReadAhead(json: string, name: string): ReadAheadList {
   try {
     const document: unknown = JSON.parse(json);
-    refuseNewerMajor(document, name, FORMAT_VERSION);
+    refuseNewerMajor(document, name, READ_AHEAD_VERSION);
     checkShape(document, shape);
     const list = document as ReadAheadList;
     const { files } = sizeOfList(list);
