@@ -2,7 +2,7 @@ import { mkdirSync, rmdirSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { hexOf, type ChainID } from '../docker/ids.ts';
 import { wallMs } from '../system/clock.ts';
-import { isEEXIST, isENOENT, isENOTDIR } from '../system/errors.ts';
+import { isEEXIST, isENOENT, isENOTDIR, messageOf } from '../system/errors.ts';
 import { linkTarget, replaceLink, syncFolder } from '../system/files.ts';
 import { allDone, AtOnce } from './at-once.ts';
 import type { Namespace } from './client.ts';
@@ -10,7 +10,7 @@ import { hasStatus } from './grpc-error.ts';
 import type { LinkFarm } from './link-farm.ts';
 import { DISK, PATH } from './own-labels.ts';
 import { LEASE_PREFIX, type ContainerdRoots } from './present.ts';
-import type { Step } from './steps.ts';
+import type { RefusedBlobs, Step } from './steps.ts';
 
 type StepOf<Do extends Step['do']> = Extract<Step, { readonly do: Do }>;
 
@@ -37,13 +37,21 @@ export interface ApplyOptions {
 /**
  * Carries out a plan's steps in a namespace: the only place that changes it. It and containerd may be killed between any
  * two calls: each step can be done again, and under a lease nothing of it is collected before an image refers to it.
- * @throws GrpcError, system errors: of the first step that fails
+ * @returns blobs that containerd refused, by digest, with what it said: the rest is done all the same
+ * @throws GrpcError, system errors: of the first other step that fails
  */
-export async function applySteps(namespace: Namespace, steps: readonly Step[], options: ApplyOptions): Promise<void> {
-  if (steps.length > 0) await new Applier(namespace, options).run(steps);
+export async function applySteps(
+  namespace: Namespace,
+  steps: readonly Step[],
+  options: ApplyOptions,
+): Promise<RefusedBlobs> {
+  const applier = new Applier(namespace, options);
+  if (steps.length > 0) await applier.run(steps);
+  return applier.refused;
 }
 
 class Applier {
+  readonly refused = new Map<string, string>();
   readonly #namespace: Namespace;
   readonly #roots: ContainerdRoots;
   readonly #farm: LinkFarm;
@@ -187,7 +195,14 @@ class Applier {
     } catch {
       await this.#namespace.abortWrite(digest);
       this.#linkBlob(digest);
-      await this.#makeKnown(digest, sizeBytes);
+      try {
+        await this.#makeKnown(digest, sizeBytes);
+      } catch (error) {
+        // Another disk, or another namespace, has a file of another size under this digest.
+        if (!hasStatus(error, 'failedPrecondition', 'outOfRange', 'invalid')) throw error;
+        this.refused.set(digest, messageOf(error));
+        await this.#namespace.abortWrite(digest);
+      }
     }
   }
 

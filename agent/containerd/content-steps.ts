@@ -1,12 +1,20 @@
 import { KEEPS_CONTENT, KEEPS_SNAPSHOT } from './own-labels.ts';
 import { blobsOf, type OfferedImage } from './offer.ts';
 import type { ContainerdRoots, Present } from './present.ts';
-import type { Step } from './steps.ts';
+import type { RefusedBlobs, Step } from './steps.ts';
 
 /** What a namespace lacks of the content of images: configurations, manifests, and links to the layers' bytes. */
 export function contentSteps(
   images: Iterable<OfferedImage>,
-  { present, roots }: { readonly present: Present; readonly roots: Pick<ContainerdRoots, 'sharesContent'> },
+  {
+    present,
+    roots,
+    refused = new Map(),
+  }: {
+    readonly present: Present;
+    readonly roots: Pick<ContainerdRoots, 'sharesContent'>;
+    readonly refused?: RefusedBlobs;
+  },
 ): Step[] {
   const steps = new Map<string, Step>();
   const write = (digest: string, content: Buffer, labels: ReadonlyMap<string, string>): void => {
@@ -21,7 +29,8 @@ export function contentSteps(
   for (const { image, parts } of images) {
     if (roots.sharesContent)
       for (const { digest, sizeBytes } of blobsOf(parts))
-        if (!present.content.has(digest)) steps.set(digest, { do: 'link-blob', digest, sizeBytes });
+        if (!present.content.has(digest) && !refused.has(digest))
+          steps.set(digest, { do: 'link-blob', digest, sizeBytes });
     const top = image.chains.at(-1);
     write(image.id, image.config, new Map(top === undefined ? [] : [[KEEPS_SNAPSHOT, top]]));
     // Each index keeps the one below, the last one what is in the image.

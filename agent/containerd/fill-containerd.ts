@@ -24,7 +24,7 @@ import { farmLinks, type OfferedDisk } from './offer.ts';
 import { planNamespace, type NamespacePlan, type NamespacePlanInput } from './plan-namespace.ts';
 import { readPresent, readRoots, type ContainerdRoots } from './present.ts';
 import { imagesBeyond, needOf, roomFor } from './room.ts';
-import type { Step } from './steps.ts';
+import type { RefusedBlobs, Step } from './steps.ts';
 
 export interface FillOptions {
   /** Path of containerd's socket. */
@@ -131,6 +131,7 @@ class Fill {
   readonly #uuid: string;
   readonly #roots: ContainerdRoots;
   readonly #farm: LinkFarm;
+  readonly #refused = new Map<string, RefusedBlobs>();
   /** By namespace, images that there was no room for. */
   readonly #beyond = new Map<string, ReadonlyMap<ImageID, Finding>>();
 
@@ -196,11 +197,11 @@ class Fill {
       this.#note(ledger, (plan) => plan.before);
       happened = [...happened, ...this.findings.filter(({ code }) => !OF_A_STATE.has(code))];
       try {
-        for (const plan of left)
-          await applySteps(this.#containerd.namespace(plan.namespace), plan.steps, {
-            roots: this.#roots,
-            farm: this.#farm,
-          });
+        for (const { namespace, steps } of left) {
+          const options = { roots: this.#roots, farm: this.#farm };
+          const refused = await applySteps(this.#containerd.namespace(namespace), steps, options);
+          this.#refused.set(namespace, new Map([...(this.#refused.get(namespace) ?? []), ...refused]));
+        }
         failure = undefined;
       } catch (error) {
         if (!isOutdated(error)) throw error;
@@ -228,6 +229,7 @@ class Fill {
         farm: this.#farm,
         roots: this.#roots,
         forget: mode === 'unlink' || !isOurs,
+        refused: this.#refused.get(name) ?? new Map(),
       };
       plans.push(
         this.#withRoom(

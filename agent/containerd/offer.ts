@@ -1,4 +1,4 @@
-import { offerOf, type RankedDisk } from '../merge/offer.ts';
+import { byPrecedence, offerOf, type RankedDisk } from '../merge/offer.ts';
 import { FolderReader } from '../disk/folder-reader.ts';
 import { readImageTargets, type ImageTarget } from '../disk/image-targets.ts';
 import type { DiskImage } from '../disk/read-disk.ts';
@@ -8,6 +8,9 @@ import type { Finding } from '../messages/finding.ts';
 import { danglingName, fullName, MOBY, repositoryIn } from './image-name.ts';
 import { LinkFarm } from './link-farm.ts';
 import type { Descriptor } from './services.ts';
+
+/** So many faults are told. */
+const MAX_FINDINGS = 50;
 
 /** A disk's content with its place among the disks. */
 export interface OfferedDisk extends RankedDisk {
@@ -25,12 +28,15 @@ export function offerDisk(disk: RankedDisk, mounted: string): OfferedDisk {
 
 export interface OfferedImage {
   readonly image: DiskImage;
+  /** The label of the disk that its manifests and blobs are from. */
+  readonly disk: string;
   /** What a record of the image names: its manifest, or an index with that. */
   readonly target: Descriptor;
   readonly parts: ImageTarget;
 }
 
-interface OfferedName {
+/** A name with what it is to lead to. */
+export interface OfferedName {
   readonly image: OfferedImage;
   readonly label: string;
 }
@@ -63,45 +69,95 @@ export function namespaceOffer(
     beyond,
   });
   const targets = new Targets(disks);
+  const blobs = blobsOn(disks);
+  const faults: Finding[] = [];
+  const offeredImage = (image: DiskImage, { disk, target }: TargetOfDisk): OfferedImage => {
+    const { mediaType, digest, sizeBytes } = target.target;
+    const parts = withoutOthers(disk, target, blobs, faults);
+    return { image, disk, target: { mediaType, digest, size: sizeBytes, annotations: new Map() }, parts };
+  };
   const names = new Map<string, OfferedName>();
   for (const [reference, { image: id, label }] of references) {
     const image = images.get(id);
     // A digest names a manifest or an index: an image may have several, and one that is made is another than the registry's.
-    const target = image === undefined ? undefined : targets.of(image, reference, label);
-    if (image === undefined || target === undefined) continue;
+    const found = image === undefined ? undefined : targets.of(image, reference, label);
+    if (image === undefined || found === undefined) continue;
     // A tag's record tells the digest, too (moby, daemon/containerd/image_list.go); one of its own has what is pulled by digest alone.
-    if (reference.includes('@') && target.references.some((name) => repositoryIn(name) === repositoryIn(reference)))
-      continue;
-    names.set(fullName(reference), { image: offeredImage(image, target), label });
+    if (reference.includes('@') && targets.repositoriesOf(found.target).has(repositoryIn(reference))) continue;
+    names.set(fullName(reference), { image: offeredImage(image, found), label });
   }
   if (namespace === MOBY) {
     const parents = new Set([...images.values()].map(({ metadata }) => asImageID(metadata.get('parent')?.toString())));
     for (const image of images.values()) {
-      const target =
+      const found =
         named.has(image.id) || parents.has(image.id) ? undefined : targets.of(image, undefined, image.label);
-      if (target !== undefined)
-        names.set(danglingName(target.target.digest), { image: offeredImage(image, target), label: image.label });
+      if (found !== undefined)
+        names.set(danglingName(found.target.target.digest), { image: offeredImage(image, found), label: image.label });
     }
   }
   return {
     names,
     layers: new Map([...layers].map(([chain, [first]]) => [chain, first?.label ?? ''])),
-    findings: [...findings, ...disks.flatMap(({ faults }) => faults)],
+    findings: [...findings, ...disks.flatMap((disk) => disk.faults), ...faults],
   };
 }
 
-function offeredImage(image: DiskImage, parts: ImageTarget): OfferedImage {
-  const { mediaType, digest, sizeBytes } = parts.target;
-  return { image, target: { mediaType, digest, size: sizeBytes, annotations: new Map() }, parts };
+/** An image without those blobs for which another disk has a file of another size: containerd has one file a digest. */
+function withoutOthers(
+  label: string,
+  target: ImageTarget,
+  blobs: ReadonlyMap<string, Blob>,
+  faults: Finding[],
+): ImageTarget {
+  const others = new Set<string>();
+  for (const { digest, sizeBytes, path } of blobsOf(target)) {
+    const taken = blobs.get(digest);
+    if (taken === undefined || taken.sizeBytes === sizeBytes) continue;
+    others.add(digest);
+    const message = `disk ${label}: a layer's blob is left out: ${path}: expected ${taken.sizeBytes} bytes, as in ${taken.path}, found ${sizeBytes}`;
+    if (faults.length < MAX_FINDINGS && !faults.some((fault) => fault.message === message))
+      faults.push({ code: 'LAYER_INVALID', label, message });
+  }
+  if (others.size === 0) return target;
+  const layers = target.layers.map((layer) =>
+    others.has(layer.descriptor.digest) ? { ...layer, blobPath: undefined } : layer,
+  );
+  return { ...target, layers };
+}
+
+interface TargetOfDisk {
+  readonly disk: string;
+  readonly target: ImageTarget;
+}
+
+/** What one disk has as an image's manifests: of format 1.0 it has none, and one is made. */
+interface TargetsOfDisk {
+  readonly label: string;
+  readonly first: ImageTarget;
+  readonly byReference: ReadonlyMap<string, ImageTarget>;
+  readonly byDigest: ReadonlyMap<string, ImageTarget>;
 }
 
 /** The disks' targets. One that a disk has is better than one that was made for it. */
 class Targets {
-  readonly #byImage: ReadonlyMap<string, readonly (readonly [label: string, target: ImageTarget])[]>;
+  readonly #byImage = new Map<string, TargetsOfDisk[]>();
+  readonly #repositories = new Map<ImageTarget, ReadonlySet<string>>();
 
   constructor(disks: readonly OfferedDisk[]) {
-    const all = disks.flatMap(({ content: { label }, targets }) => targets.map((target) => [label, target] as const));
-    this.#byImage = Map.groupBy(all, ([, { image }]) => image);
+    for (const { content, targets } of disks)
+      for (const [image, all] of Map.groupBy(targets, (target) => target.image)) {
+        const [first] = all;
+        if (first === undefined) continue;
+        const ofDisk = {
+          label: content.label,
+          first,
+          byReference: new Map(all.flatMap((target) => target.references.map((name) => [name, target] as const))),
+          byDigest: new Map(all.map((target) => [target.target.digest, target])),
+        };
+        const others = this.#byImage.get(image);
+        if (others === undefined) this.#byImage.set(image, [ofDisk]);
+        else others.push(ofDisk);
+      }
   }
 
   /**
@@ -109,13 +165,30 @@ class Targets {
    * @param reference undefined for an image without a name
    * @param label of the disk that the name is from
    */
-  of({ id }: DiskImage, reference: string | undefined, label: string): ImageTarget | undefined {
-    const all = this.#byImage.get(id) ?? [];
+  of({ id }: DiskImage, reference: string | undefined, label: string): TargetOfDisk | undefined {
+    const disks = this.#byImage.get(id) ?? [];
     const digest = reference?.split('@')[1];
-    if (digest !== undefined) return all.find(([, { target }]) => target.digest === digest)?.[1];
-    const worth = ([disk, { references, isMade }]: readonly [string, ImageTarget]): number =>
-      (isMade ? 0 : 4) + (disk === label ? 2 : 0) + (reference !== undefined && references.includes(reference) ? 1 : 0);
-    return all.toSorted((a, b) => worth(b) - worth(a))[0]?.[1];
+    if (digest !== undefined) {
+      const found = disks.find(({ byDigest }) => byDigest.has(digest));
+      const target = found?.byDigest.get(digest);
+      return found === undefined || target === undefined ? undefined : { disk: found.label, target };
+    }
+    const best = disks
+      .map((disk) => {
+        const named = reference === undefined ? undefined : disk.byReference.get(reference);
+        const target = named ?? disk.first;
+        const worth = (target.isMade ? 0 : 4) + (disk.label === label ? 2 : 0) + (named === undefined ? 0 : 1);
+        return { disk: disk.label, target, worth };
+      })
+      .toSorted((a, b) => b.worth - a.worth);
+    return best[0];
+  }
+
+  /** The repositories of the tags that lead to it. */
+  repositoriesOf(target: ImageTarget): ReadonlySet<string> {
+    const known = this.#repositories.get(target) ?? new Set(target.references.map(repositoryIn));
+    this.#repositories.set(target, known);
+    return known;
   }
 }
 
@@ -139,9 +212,17 @@ export function farmLinks(farm: LinkFarm, disks: readonly OfferedDisk[]): Readon
   const links = new Map<string, string>();
   const { layers } = offerOf(disks, { users: () => undefined, beyond: new Map() });
   for (const [chain, [layer]] of layers) if (layer !== undefined) links.set(farm.layer(chain), layer.diffPath);
-  for (const { targets } of disks.toReversed())
-    for (const { digest, path } of targets.flatMap(blobsOf)) links.set(farm.blob(digest), path);
+  for (const [digest, { path }] of blobsOn(disks)) links.set(farm.blob(digest), path);
   return links;
+}
+
+/** The file that each blob is, of the disk that a layer would be of, too. */
+function blobsOn(disks: readonly OfferedDisk[]): ReadonlyMap<string, Blob> {
+  const blobs = new Map<string, Blob>();
+  for (const isPinned of [false, true])
+    for (const { content, targets } of disks.toSorted(byPrecedence))
+      if (content.pinned === isPinned) for (const blob of targets.flatMap(blobsOf)) blobs.set(blob.digest, blob);
+  return blobs;
 }
 
 /** Fills the link farm alone: before containerd starts, so that what is in its store already leads somewhere. */

@@ -8,14 +8,14 @@ import { contentSteps } from './content-steps.ts';
 import { furtherNames, isFurtherName, MOBY, nameWithoutTag } from './image-name.ts';
 import { asStoreLedger, isSameNamespaceLedger, type NamespaceLedger } from './ledger.ts';
 import type { LinkFarm } from './link-farm.ts';
-import { namespaceOffer, type NamespaceOffer, type OfferedDisk, type OfferedImage } from './offer.ts';
+import { namespaceOffer, type NamespaceOffer, type OfferedDisk, type OfferedImage, type OfferedName } from './offer.ts';
 import { DISK, displacedLabels, displacedNameOf, givenBackLabels, ownImageLabels } from './own-labels.ts';
 import { targetOf, ownRecords } from './own-records.ts';
 import { topLayerIn, type ContainerdRoots, type OwnPart, type Present } from './present.ts';
 import type { Descriptor, ImageRecord } from './services.ts';
 import { findStanding, standingFindings, type Standing } from './standing.ts';
-import type { Step } from './steps.ts';
-import { unlinkedFindings } from './unlinked-layers.ts';
+import type { RefusedBlobs, Step } from './steps.ts';
+import { refusedFindings, unlinkedFindings } from './unlinked-layers.ts';
 
 export interface NamespacePlanInput {
   readonly disks: readonly OfferedDisk[];
@@ -26,6 +26,8 @@ export interface NamespacePlanInput {
   readonly roots: ContainerdRoots;
   /** Nothing of ours is to be remembered: the program goes. */
   readonly forget?: boolean;
+  /** Blobs that containerd has not taken in this run. */
+  readonly refused?: RefusedBlobs;
   /** Images of the disks that there is no room for, with what says so. */
   readonly beyond?: ReadonlyMap<ImageID, Finding>;
 }
@@ -72,6 +74,9 @@ class NamespacePlanner {
   /** Of these, names without a disk, which stay for what stands on them. */
   readonly #kept = new Map<string, ImageRecord>();
   readonly #sharedWithUser = new Set<ChainID>();
+  /** By digest, what the disks offer, and what is there: a disk may have ten thousand names. */
+  #named: ReadonlyMap<string, readonly OfferedName[]> | undefined;
+  #records: ReadonlyMap<string, readonly ImageRecord[]> | undefined;
 
   constructor(input: NamespacePlanInput) {
     const { disks, present, beyond = new Map() } = input;
@@ -123,6 +128,7 @@ class NamespacePlanner {
       findings: [
         ...(this.#input.beyond?.values() ?? []),
         ...this.#offer.findings,
+        ...refusedFindings(wanted.values(), this.#input.refused ?? new Map()),
         ...primary.findings,
         ...standingFindings({
           present,
@@ -370,13 +376,15 @@ class NamespacePlanner {
     });
   }
 
-  #offeredAs(digest: ImageID): { readonly image: OfferedImage; readonly label: string } | undefined {
-    return [...this.#offer.names.values()].find(({ image }) => image.target.digest === digest);
+  #offeredAs(digest: ImageID): OfferedName | undefined {
+    this.#named ??= Map.groupBy(this.#offer.names.values(), ({ image }) => image.target.digest);
+    return this.#named.get(digest)?.[0];
   }
 
   /** The record that has kept an image of the user's while a disk had its name, or any other of that image. */
   #holderOf(name: string, digest: ImageID): ImageRecord | undefined {
-    const records = [...this.#input.present.images.values()].filter(({ target }) => target?.digest === digest);
+    this.#records ??= Map.groupBy(this.#input.present.images.values(), targetOf);
+    const records = this.#records.get(digest) ?? [];
     return records.find((record) => displacedNameOf(record) === name) ?? records[0];
   }
 }

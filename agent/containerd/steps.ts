@@ -23,3 +23,6 @@ export type Step =
   | { readonly do: 'delete-image'; readonly name: string; readonly target: Descriptor }
   /** Of a run that was killed. */
   | { readonly do: 'delete-lease'; readonly id: string };
+
+/** Blobs that containerd did not take, by digest, with what it said. */
+export type RefusedBlobs = ReadonlyMap<string, string>;

@@ -2,6 +2,11 @@ import type { Finding } from '../messages/finding.ts';
 import { plural } from '../text/plural.ts';
 import { blobsOf, type OfferedImage } from './offer.ts';
 import type { ContainerdRoots } from './present.ts';
+import { oneLine } from '../text/one-line.ts';
+import type { RefusedBlobs } from './steps.ts';
+
+/** So many are told. */
+const MAX_FINDINGS = 50;
 
 /** Names the disks whose images Docker gets without the bytes of their layers. */
 export function unlinkedFindings(
@@ -9,9 +14,9 @@ export function unlinkedFindings(
   { sharesContent }: Pick<ContainerdRoots, 'sharesContent'>,
 ): Finding[] {
   const byLabel = new Map<string, number>();
-  for (const { image, parts } of images) {
+  for (const { disk, parts } of images) {
     const isWhole = parts.layers.length === 0 || (sharesContent && blobsOf(parts).length > 0);
-    if (!isWhole) byLabel.set(image.label, (byLabel.get(image.label) ?? 0) + 1);
+    if (!isWhole) byLabel.set(disk, (byLabel.get(disk) ?? 0) + 1);
   }
   const why = sharesContent
     ? 'the disk has none'
@@ -21,4 +26,17 @@ export function unlinkedFindings(
     label,
     message: `disk ${label}: ${plural(count, 'image')} without layers as a registry has them: ${why}; they run, but docker save is incomplete, push and builds by BuildKit fail, and Docker 26 does not list them`,
   }));
+}
+
+/** Names the blobs that containerd refused, where an image needs them. */
+export function refusedFindings(images: Iterable<OfferedImage>, refused: RefusedBlobs): Finding[] {
+  const told = new Map<string, Finding>();
+  for (const { disk, parts } of refused.size === 0 ? [] : images)
+    for (const { digest, path } of blobsOf(parts)) {
+      const why = refused.get(digest);
+      if (why === undefined || told.size >= MAX_FINDINGS) continue;
+      const message = `disk ${disk}: a layer's blob is left out: ${path}: containerd has refused it: ${oneLine(why)}`;
+      told.set(digest, { code: 'LAYER_INVALID', label: disk, message });
+    }
+  return [...told.values()];
 }

@@ -46,7 +46,7 @@ export interface ImageTarget {
   readonly isMade: boolean;
 }
 
-type TargetFiles = Pick<FilesystemReader, 'read' | 'sizeOf' | 'pathOf'>;
+type TargetFiles = Pick<FilesystemReader, 'read' | 'sizeOf' | 'pathOf' | 'capacity'>;
 
 /** So many faults of one disk are told. */
 const MAX_FINDINGS = 50;
@@ -69,12 +69,12 @@ class TargetReader {
   readonly #findings: Finding[] = [];
   readonly #listed: ReadonlyMap<string, number>;
   readonly #blobs = new Map<string, string | undefined>();
-  readonly #bytes = new Map<string, Buffer>();
-  /** Of manifests by digest: many targets may have one, and each is parsed once. */
-  readonly #parsed = new Map<string, ReturnType<typeof parseImageManifest>>();
-  readonly #indexes = new Map<string, ReadonlySet<string>>();
+  /** Many targets may have one manifest: each is read and parsed once, whatever is wrong with it. */
+  readonly #bytes = new Known<Buffer>();
+  readonly #parsed = new Known<ReturnType<typeof parseImageManifest>>();
+  readonly #indexes = new Known<ReadonlySet<string>>();
   #count = 0;
-  #heldBytes = 0;
+  #readBytes = 0;
 
   constructor(content: DiskContent, files: TargetFiles) {
     this.#content = content;
@@ -93,7 +93,16 @@ class TargetReader {
     }
     const targets = [...this.#content.images.values()].flatMap((image) => {
       const left = new Set(tags.get(image.id));
-      const found = (listed.get(image.id) ?? []).flatMap((target) => this.#target(image, target, left) ?? []);
+      const all = listed.get(image.id) ?? [];
+      const few = all.slice(0, MAX_REFERENCES - this.#count);
+      this.#count += few.length;
+      if (few.length < all.length)
+        this.#report(
+          'IMAGE_INVALID',
+          `image ${image.id}: expected at most ${MAX_REFERENCES} manifests on a disk, found more; they are left out`,
+          image.id,
+        );
+      const found = few.flatMap((target) => this.#target(image, target, left) ?? []);
       // Names that no valid target has lead to the first one, so that no name is lost.
       const [first = this.#make(image), ...rest] = found;
       return [{ ...first, references: [...first.references, ...left] }, ...rest];
@@ -104,14 +113,11 @@ class TargetReader {
   /** @param left the image's tags that no target has yet */
   #target(image: DiskImage, { references, path }: ManifestTarget, left: Set<string>): ImageTarget | undefined {
     try {
-      this.#count += 1;
-      if (this.#count > MAX_REFERENCES)
-        throw new Error(`expected at most ${MAX_REFERENCES} manifests on a disk, found more`);
       const manifests = this.#manifests(path);
       const last = manifests.at(-1);
       const target = manifests[0]?.descriptor;
       if (last === undefined || target === undefined) throw new Error('expected a manifest, found none');
-      const { config, layers } = once(this.#parsed, last.descriptor.digest, () => parseImageManifest(last.bytes));
+      const { config, layers } = this.#parsed.get(last.descriptor.digest, () => parseImageManifest(last.bytes));
       if (config.digest !== image.id || config.sizeBytes !== image.config.length)
         throw new Error(`${last.descriptor.digest}: expected the manifest of the image, found one of ${config.digest}`);
       if (layers.length !== image.chains.length)
@@ -148,26 +154,28 @@ class TargetReader {
         throw new Error(
           `${descriptor.digest}: expected ${next === undefined ? 'a manifest' : 'an index'}, found the media type '${descriptor.mediaType.slice(0, 80)}'`,
         );
-      if (next !== undefined && !once(this.#indexes, descriptor.digest, () => parseImageIndex(bytes)).has(next.digest))
+      if (next !== undefined && !this.#indexes.get(descriptor.digest, () => parseImageIndex(bytes)).has(next.digest))
         throw new Error(`${descriptor.digest}: expected an index with ${next.digest}, found it without`);
       return { descriptor, bytes };
     });
   }
 
   #manifest({ digest, sizeBytes }: Descriptor): Buffer {
-    const known = this.#bytes.get(digest);
-    if (known !== undefined && known.length === sizeBytes) return known;
-    const path = `manifests/sha256/${hexOf(digest)}`;
-    const bytes = this.#files.read(path, MAX_IMAGE_MANIFEST_BYTES);
-    if (bytes === undefined) throw new Error(`${path}: expected a file, found none`);
-    if (bytes.length !== sizeBytes) throw new Error(`${path}: expected ${sizeBytes} bytes, found ${bytes.length}`);
-    const found = sha256(bytes);
-    if (found !== digest) throw new Error(`${path}: expected content with digest ${digest}, found ${found}`);
-    if (this.#heldBytes + bytes.length > MAX_HELD_BYTES)
-      throw new Error(`expected at most ${MAX_HELD_BYTES} bytes of manifests on a disk, found more`);
-    this.#heldBytes += bytes.length;
-    this.#bytes.set(digest, bytes);
-    return bytes;
+    return this.#bytes.get(`${digest} ${sizeBytes}`, () => {
+      const path = `manifests/sha256/${hexOf(digest)}`;
+      if (sizeBytes > MAX_IMAGE_MANIFEST_BYTES)
+        throw new Error(`${path}: expected at most ${MAX_IMAGE_MANIFEST_BYTES} bytes, found ${sizeBytes}`);
+      // Files of holes cost a disk nothing.
+      if (this.#readBytes + sizeBytes > MAX_HELD_BYTES)
+        throw new Error(`expected at most ${MAX_HELD_BYTES} bytes of manifests on a disk, found more`);
+      this.#readBytes += sizeBytes;
+      const bytes = this.#files.read(path, sizeBytes);
+      if (bytes === undefined) throw new Error(`${path}: expected a file, found none`);
+      if (bytes.length !== sizeBytes) throw new Error(`${path}: expected ${sizeBytes} bytes, found ${bytes.length}`);
+      const found = sha256(bytes);
+      if (found !== digest) throw new Error(`${path}: expected content with digest ${digest}, found ${found}`);
+      return bytes;
+    });
   }
 
   #layer(image: DiskImage, index: number, descriptor: Descriptor): TargetLayer[] {
@@ -186,8 +194,14 @@ class TargetReader {
       const file = blobFile(digest);
       try {
         const found = this.#files.sizeOf(file);
-        if (found !== sizeBytes || this.#listed.get(digest) !== sizeBytes)
-          throw new Error(`${file}: expected ${sizeBytes} bytes, found ${found ?? 'no such file'}`);
+        if (sizeBytes === 0 || found !== sizeBytes || this.#listed.get(digest) !== sizeBytes)
+          throw new Error(
+            `${file}: expected ${sizeBytes === 0 ? 'some' : sizeBytes} bytes, found ${found ?? 'no such file'}`,
+          );
+        // A file of holes may have any size, and docker save would write all of it.
+        const most = this.#files.capacity();
+        if (sizeBytes > most)
+          throw new Error(`${file}: expected at most ${most} bytes, as the disk has, found ${sizeBytes}`);
         path = this.#files.pathOf(file);
       } catch (error) {
         this.#report('LAYER_INVALID', `a layer's blob is left out: ${messageOf(error)}`);
@@ -232,11 +246,23 @@ class TargetReader {
   }
 }
 
-/** A value that is made when it is first asked for. */
-function once<Value>(known: Map<string, Value>, key: string, make: () => Value): Value {
-  const value = known.get(key) ?? make();
-  known.set(key, value);
-  return value;
+/** Values that are made when they are first asked for, or what is wrong with them. */
+class Known<Value> {
+  readonly #known = new Map<string, { readonly value: Value } | { readonly error: unknown }>();
+
+  get(key: string, make: () => Value): Value {
+    let known = this.#known.get(key);
+    if (known === undefined) {
+      try {
+        known = { value: make() };
+      } catch (error) {
+        known = { error };
+      }
+      this.#known.set(key, known);
+    }
+    if ('error' in known) throw known.error;
+    return known.value;
+  }
 }
 
 /** The file of a layer's blob on a disk. */

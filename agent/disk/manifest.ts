@@ -6,6 +6,7 @@ import { describeValue } from '../text/parse-json.ts';
 import { checkShape, listOf, matching, objectOf, optional, recordOf, text, whole } from '../text/shape.ts';
 import { MAX_MANIFEST_BYTES } from './limits.ts';
 import type { FilesystemReader } from './filesystem-reader.ts';
+import { parseUntrusted } from '../text/parse-untrusted.ts';
 
 /** The format of disks and ledgers that this program writes, major.minor. */
 export const FORMAT_VERSION = '1.1';
@@ -109,7 +110,7 @@ export function readManifestBytes(files: Pick<FilesystemReader, 'read'>): Buffer
 /** Parses a manifest's bytes. @throws PreloaderError FORMAT_NEWER or MANIFEST_INVALID */
 export function parseManifest(bytes: Buffer): FoundManifest {
   try {
-    const document: unknown = JSON.parse(bytes.toString('utf8'));
+    const document = parseUntrusted(bytes.toString('utf8'));
     refuseNewerMajor(document, MANIFEST_NAME, FORMAT_VERSION);
     checkShape(document, shape);
     return {

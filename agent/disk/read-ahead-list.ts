@@ -1,6 +1,7 @@
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { checkShape, listOf, matching, objectOf, text, whole } from '../text/shape.ts';
 import { MAX_READ_AHEAD_BYTES, MAX_READ_AHEAD_FILES } from './limits.ts';
+import { parseUntrusted } from '../text/parse-untrusted.ts';
 import { refuseNewerMajor } from './manifest.ts';
 
 /** The format of a list, major.minor. That of disks has gone on without it. */
@@ -49,7 +50,7 @@ const shape = objectOf({
 /** Parses a list that may come from anywhere. @throws Error naming it and the key; PreloaderError FORMAT_NEWER */
 export function parseReadAhead(json: string, name: string): ReadAheadList {
   try {
-    const document: unknown = JSON.parse(json);
+    const document = parseUntrusted(json);
     refuseNewerMajor(document, name, READ_AHEAD_VERSION);
     checkShape(document, shape);
     const list = document as ReadAheadList;

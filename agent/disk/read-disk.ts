@@ -6,6 +6,7 @@ import { isCacheId } from '../docker/layer-folders.ts';
 import { parseReference } from '../docker/reference.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { oneLine } from '../text/one-line.ts';
+import { parseUntrusted } from '../text/parse-untrusted.ts';
 import { plural } from '../text/plural.ts';
 import type { Finding } from '../messages/finding.ts';
 import {
@@ -284,7 +285,7 @@ class DiskReader {
     try {
       const text = this.#readText(`${IMAGE_ROOT}/repositories.json`, MAX_REPOSITORIES_BYTES);
       if (text === undefined) return;
-      document = JSON.parse(text);
+      document = parseUntrusted(text);
     } catch (error) {
       this.#report('REFERENCE_INVALID', `no name is taken from it: repositories.json: ${messageOf(error)}`);
       return;

@@ -1,5 +1,6 @@
 import { asDiffID, chainIDs, sha256, type ChainID, type DiffID, type ImageID } from './ids.ts';
 import { isRecord } from '../text/is-record.ts';
+import { parseUntrusted } from '../text/parse-untrusted.ts';
 
 /** The part of an image's configuration that we need: its layers. */
 export interface ImageConfig {
@@ -33,7 +34,7 @@ export function parseImageConfig(bytes: Buffer, id: ImageID): ImageConfig {
 
 /** Does the same without checking the digest, for what dockerd itself wrote. @throws Error */
 export function readLayers(bytes: Buffer, id: ImageID): ImageConfig {
-  const config: unknown = JSON.parse(bytes.toString('utf8'));
+  const config = parseUntrusted(bytes.toString('utf8'));
   const rootfs = isRecord(config) ? config['rootfs'] : undefined;
   if (!isRecord(rootfs)) throw new Error('expected an image configuration with `rootfs`, found none');
   const list = rootfs['diff_ids'] ?? [];

@@ -1,5 +1,6 @@
 import { isRecord } from '../text/is-record.ts';
 import { isDigest, sha256 } from './ids.ts';
+import { parseUntrusted } from '../text/parse-untrusted.ts';
 
 /** What names a blob: an image's manifest, its configuration, a layer. */
 export interface Descriptor {
@@ -60,7 +61,7 @@ export function makeImageManifest(
 
 /** Reads the manifest of an image. @throws Error with what was expected and what was found */
 export function parseImageManifest(bytes: Buffer): ImageManifest {
-  const document: unknown = JSON.parse(bytes.toString('utf8'));
+  const document = parseUntrusted(bytes.toString('utf8'));
   if (!isRecord(document)) throw new Error('expected an image manifest, found something else');
   const layers = document['layers'] ?? [];
   if (!Array.isArray(layers)) throw new Error('`layers`: expected an array, found something else');
@@ -72,7 +73,7 @@ export function parseImageManifest(bytes: Buffer): ImageManifest {
 
 /** The digests of the manifests that an index names. @throws Error with what was expected and what was found */
 export function parseImageIndex(bytes: Buffer): ReadonlySet<string> {
-  const document: unknown = JSON.parse(bytes.toString('utf8'));
+  const document = parseUntrusted(bytes.toString('utf8'));
   const manifests = isRecord(document) ? document['manifests'] : undefined;
   if (!Array.isArray(manifests)) throw new Error('`manifests`: expected an array, found something else');
   return new Set(

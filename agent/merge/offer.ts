@@ -85,7 +85,7 @@ export function offerOf(disks: readonly RankedDisk[], { users, beyond }: OfferOp
   return { images, references, named, layers, findings };
 }
 
-function byPrecedence(a: RankedDisk, b: RankedDisk): number {
+export function byPrecedence(a: RankedDisk, b: RankedDisk): number {
   const priority = (disk: RankedDisk): number => disk.content.manifest?.priority ?? 0;
   return a.rank - b.rank || priority(a) - priority(b) || (a.content.label < b.content.label ? -1 : 1);
 }

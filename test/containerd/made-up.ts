@@ -52,7 +52,7 @@ function contentOf(label: string, images: readonly MadeUpImage[]): DiskContent {
 /** A disk, made up, of the format before blobs. */
 export function diskOf(label: string, images: readonly MadeUpImage[], rank = 0): OfferedDisk {
   const content = contentOf(label, images);
-  const none = { read: () => undefined, sizeOf: () => undefined, pathOf: (file: string) => file };
+  const none = { read: () => undefined, sizeOf: () => undefined, pathOf: (file: string) => file, capacity: () => 0 };
   const { targets, findings } = readImageTargets(content, none);
   return { content, rank, targets, faults: findings };
 }

@@ -15,6 +15,7 @@ const must = <Value>(value: Value | undefined): Value => {
 const diffIDs: readonly DiffID[] = ['base', 'top'].map((text) => must(asDiffID(sha256(text))));
 const config = Buffer.from(JSON.stringify({ rootfs: { type: 'layers', diff_ids: diffIDs } }));
 const id: ImageID = must(asImageID(sha256(config)));
+const CAPACITY = 1000;
 const GZIP = 'application/vnd.oci.image.layer.v1.tar+gzip';
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const blobs: readonly Buffer[] = [Buffer.from('base, compressed'), Buffer.from('top, compressed')];
@@ -47,7 +48,11 @@ function made(): Made {
   };
 }
 
-function read({ files, targets, blobs: listed }: Made): ReturnType<typeof readImageTargets> {
+/** @param told is told of each file that is read, with how many bytes it may have */
+function read(
+  { files, targets, blobs: listed }: Made,
+  told: (path: string, limitBytes: number) => void = () => undefined,
+): ReturnType<typeof readImageTargets> {
   const image = parseImageConfig(config, id);
   const content: DiskContent = {
     label: 'dpl-a',
@@ -73,8 +78,10 @@ function read({ files, targets, blobs: listed }: Made): ReturnType<typeof readIm
   };
   return readImageTargets(content, {
     pathOf: (path) => `/disk/${path}`,
+    capacity: () => CAPACITY,
     sizeOf: (path) => files.get(path)?.length,
     read: (path, limitBytes) => {
+      told(path, limitBytes);
       const bytes = files.get(path);
       if (bytes !== undefined && bytes.length > limitBytes) throw new Error(`${path}: too large`);
       return bytes;
@@ -130,6 +137,36 @@ describe("what a disk's images are in containerd's store", () => {
       is: 'is missing',
       spoil: ({ files }: Made) => void files.delete(blobFileOf(must(blobs[0]))),
       says: /expected 16 bytes, found no such file/,
+    },
+    {
+      is: 'is empty, as its descriptor says',
+      spoil: (disk: Made) => {
+        const nothing = Buffer.alloc(0);
+        const bytes = makeImageManifest(config, [
+          { mediaType: GZIP, digest: sha256(nothing), sizeBytes: 0 },
+          must(layers[1]),
+        ]);
+        disk.files.set(manifestFile(bytes.descriptor.digest), bytes.bytes);
+        disk.files.set(blobFileOf(nothing), nothing);
+        disk.targets = [{ references: ['app:1'], path: [bytes.descriptor] }];
+        disk.blobs = [{ digest: sha256(nothing), sizeBytes: 0 }, ...(disk.blobs ?? [])];
+      },
+      says: /expected some bytes, found 0$/,
+    },
+    {
+      is: 'is larger than the disk',
+      spoil: (disk: Made) => {
+        const holes = Buffer.alloc(CAPACITY + 1);
+        const { descriptor, bytes } = makeImageManifest(config, [
+          { mediaType: GZIP, digest: sha256(holes), sizeBytes: holes.length },
+          must(layers[1]),
+        ]);
+        disk.files.set(manifestFile(descriptor.digest), bytes);
+        disk.files.set(blobFileOf(holes), holes);
+        disk.targets = [{ references: ['app:1'], path: [descriptor] }];
+        disk.blobs = [{ digest: sha256(holes), sizeBytes: holes.length }, ...(disk.blobs ?? [])];
+      },
+      says: /expected at most 1000 bytes, as the disk has, found 1001$/,
     },
     {
       is: 'is shorter than its descriptor says',
@@ -251,6 +288,62 @@ describe("what a disk's images are in containerd's store", () => {
         [[], index.digest],
       ],
     );
+  });
+
+  describe('with as many as fit into what is read of a manifest', () => {
+    const many = (count: number, of: (number: number) => ManifestTarget): Made => {
+      const disk = made();
+      disk.targets = Array.from({ length: count }, (_, number) => of(number));
+      return disk;
+    };
+    const reads = (
+      disk: Made,
+    ): { readonly count: number; readonly bytes: number; readonly found: ReturnType<typeof read> } => {
+      let [count, bytes] = [0, 0];
+      const found = read(disk, (_, limitBytes) => {
+        count += 1;
+        bytes += limitBytes;
+      });
+      return { count, bytes, found };
+    };
+
+    it('reads a manifest once that all of them name, and says few times what is wrong with it', () => {
+      const bytes = Buffer.alloc(4_000_000, '[');
+      for (const digest of [sha256(bytes), sha256('another')]) {
+        const descriptor = { ...manifest, digest, sizeBytes: bytes.length };
+        const disk = many(100_000, () => ({ references: ['app:1'], path: [descriptor] }));
+        disk.files.set(manifestFile(digest), bytes);
+        const { count, found } = reads(disk);
+        assert.equal(count, 1);
+        assert.ok(found.findings.length <= 50, String(found.findings.length));
+        assert.deepEqual(
+          found.targets.map(({ isMade, references }) => [isMade, references]),
+          [[true, ['app:1']]],
+        );
+      }
+    });
+
+    it('reads no more than 32 MiB of manifests that are holes, whatever they claim', () => {
+      const { bytes } = reads(
+        many(100_000, (number) => ({
+          references: [],
+          path: [
+            { ...manifest, digest: sha256(`hole ${number}`), sizeBytes: number % 2 === 0 ? 4_000_000 : 5_000_000 },
+          ],
+        })),
+      );
+      assert.ok(bytes <= 32 * 1024 * 1024, String(bytes));
+    });
+
+    it('takes ten thousand, and says that there are more', () => {
+      const { found } = reads(many(100_000, () => ({ references: [], path: [index, manifest] })));
+      assert.equal(found.targets.length, 10_000);
+      assert.match(
+        found.findings[0]?.message ?? '',
+        /expected at most 10000 manifests on a disk, found more; they are left/,
+      );
+      assert.equal(found.findings.length, 1);
+    });
   });
 
   it('is read of any bytes without an error, and never names a blob that is not there', () => {

@@ -306,6 +306,22 @@ export const hostileDisks: readonly HostileDisk[] = [
     /repositories\.json: /,
   ),
   odd(
+    'a manifest of 16 MB of great depth',
+    ({ root }) => text(`${root}/docker-preloader.json`, deep(8_000_000)),
+    /docker-preloader\.json: expected JSON with at most 500000 values, found more/,
+    false,
+  ),
+  odd(
+    'repositories.json of 8 MB of empty lists',
+    ({ paths }) => text(paths.repositories, `[${'[],'.repeat(2_700_000)}0]`),
+    /repositories\.json: expected JSON with at most 500000 values, found more/,
+  ),
+  odd(
+    'a configuration of 8 MB of great depth',
+    (craft) => addConfig(craft, deep(4_000_000), 'bad:1'),
+    /is left out: .*expected JSON with at most 500000 values, found more/,
+  ),
+  odd(
     'a configuration of great depth',
     (craft) => addConfig(craft, `{"rootfs":{"diff_ids":${deep(1_000_000)}}}`, 'bad:1'),
     /is left out: /,

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { execa } from 'execa';
+import { makeDiskFile } from '../../safety/disk-file.ts';
+import { measured, type Measured } from '../../safety/measured.ts';
+import { makeSite, type Site } from '../../store/site.ts';
+import { cleanUpAll } from '../../support/cleanup.ts';
+import { startContainerd, type ContainerdProcess } from '../../support/containerd.ts';
+import { attach } from '../../support/loop-device.ts';
+import { sample } from '../../support/size.ts';
+import { unmountBelow } from '../../support/temp-tree.ts';
+import { madeDisk } from './disks.ts';
+import { hostileTargets, Tree } from './hostile-targets.ts';
+
+const PEAK_MB = 256;
+const SECONDS = 10;
+
+describe("a disk that lies in what it has for containerd's store", () => {
+  let site: Site;
+  let containerd: ContainerdProcess;
+  let good: string;
+  const figures: { readonly what: string; readonly result: Measured }[] = [];
+  const ctr = (...args: readonly string[]): Promise<string> => containerd.ctr(['-n', 'moby', ...args]);
+
+  before(async () => {
+    site = await makeSite('28.5');
+    containerd = await startContainerd('28.5', path.join(site.folder, 'c'));
+    await ctr('images', 'import', (await madeDisk('user')).archive);
+    await ctr('images', 'rm', 'docker.io/library/app-a:1');
+    await site.attach((await madeDisk('b')).gzip, 'good');
+    // What the hostile ones are made of, as files.
+    good = path.join(site.folder, 'tree');
+    const mounted = path.join(site.folder, 'made');
+    mkdirSync(mounted);
+    await execa('mount', ['-o', 'ro,loop', (await madeDisk('a')).gzip, mounted]);
+    await execa('cp', ['-a', mounted, good]);
+    await unmountBelow(mounted);
+  });
+  after(async () => {
+    await cleanUpAll();
+    const worst = (of: (result: Measured) => number): string => {
+      const [first] = figures.toSorted((a, b) => of(b.result) - of(a.result));
+      return first === undefined ? 'none' : `${of(first.result).toFixed(1)} (${first.what})`;
+    };
+    console.log(
+      `${figures.length} hostile disks: at most ${worst(({ peakMb }) => peakMb)} MB, ${worst(({ seconds }) => seconds)} s`,
+    );
+  });
+
+  /** Every link of containerd's store leads to the farm, and each of the farm's to a disk. */
+  async function checkLinks(): Promise<void> {
+    const farm = path.join(site.folder, 'status/containerd');
+    const links = async (folder: string): Promise<readonly (readonly [string, string])[]> =>
+      (await execa('find', [folder, '-type', 'l', '-printf', '%p\t%l\n'])).stdout
+        .split('\n')
+        .flatMap((line) => (line === '' ? [] : [line.split('\t') as [string, string]]));
+    for (const [link, target] of await links(containerd.root))
+      if (!link.includes('/fs/')) assert.match(target, new RegExp(`^${farm}/(layers|blobs)/[0-9a-f]{64}$`), link);
+    for (const [link, target] of await links(farm))
+      assert.match(
+        target,
+        new RegExp(`^${site.mountRoot}/[^/]+/(overlay2/[A-Za-z0-9_-]+/diff|blobs/sha256/[0-9a-f]{64})$`),
+        link,
+      );
+  }
+
+  function checkOutput(all: string): void {
+    // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+    assert.doesNotMatch(all, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/);
+    for (const line of all.split('\n')) assert.ok(line.length < 2000, `a line of ${line.length} characters`);
+    assert.ok(!/root:[$!*]/.test(all), 'a line of /etc/shadow');
+  }
+
+  for (const [number, { name, spoil, says, image }] of sample([...hostileTargets.entries()], 6)) {
+    it(`costs nothing but what is wrong on it: ${name}`, async () => {
+      const root = path.join(site.folder, `tree-${number}`);
+      await execa('cp', ['-a', good, root]);
+      spoil(new Tree(root));
+      const file = path.join(site.folder, `${number}.ext4`);
+      await makeDiskFile(root, file, site.labelOf('bad'));
+      rmSync(root, { recursive: true });
+      const loop = await attach(file, { copy: true });
+      const configure = (labels: readonly string[]): Promise<void> =>
+        site.configure({ store: 'containerd', containerdAddress: containerd.address, labels });
+      try {
+        await configure([site.labelOf('bad'), site.labelOf('good')]);
+        const result = await measured(
+          ['apply', '--config', path.join(site.folder, 'config.json')],
+          path.join(site.folder, 'time'),
+        );
+        figures.push({ what: name, result });
+        const { exitCode, all, peakMb, seconds } = result;
+        assert.ok(exitCode === 0 || exitCode === 3, `exit status ${exitCode}: ${all.slice(0, 2000)}`);
+        assert.ok(peakMb < PEAK_MB, `${peakMb.toFixed(0)} MB`);
+        assert.ok(seconds < SECONDS, `${seconds} s`);
+        checkOutput(all);
+        if (says === undefined) assert.doesNotMatch(all, /disk \S+-bad: /);
+        else assert.match(all, says);
+        await checkLinks();
+
+        const check = await ctr('images', 'check');
+        for (const whole of ['mine', 'app-b', 'one'])
+          assert.match(check, new RegExp(`/${whole}:1 .* complete `), check);
+        if (existsSync(path.join(site.mountRoot, site.labelOf('bad'))) && /app-a/.test(check)) {
+          assert.equal(/app-a:1 .* complete /.test(check), image === 'whole', check);
+          const run = ['run', '--rm', 'docker.io/library/app-a:1', `run-${number}`, 'cat', '/etc/a'];
+          assert.equal(await ctr(...run), 'a');
+        } else assert.match(all, /docker-preloader\.json: /);
+      } finally {
+        await configure([site.labelOf('good')]);
+        await unmountBelow(path.join(site.mountRoot, site.labelOf('bad')));
+        await loop.detach();
+        rmSync(file);
+      }
+      await site.apply();
+      assert.doesNotMatch(await ctr('images', 'ls', '-q'), /app-a/);
+    });
+  }
+});
