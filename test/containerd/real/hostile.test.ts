@@ -1,18 +1,22 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { makeDiskFile } from '../../safety/disk-file.ts';
 import { measured, type Measured } from '../../safety/measured.ts';
 import { makeSite, type Site } from '../../store/site.ts';
+import { agent } from '../../support/agent.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { startContainerd, type ContainerdProcess } from '../../support/containerd.ts';
+import { buildImage } from '../../support/images.ts';
 import { attach } from '../../support/loop-device.ts';
-import { sample } from '../../support/size.ts';
+import { startRegistry } from '../../support/registry.ts';
+import { sample, torture } from '../../support/size.ts';
 import { unmountBelow } from '../../support/temp-tree.ts';
 import { madeDisk } from './disks.ts';
 import { hostileTargets, Tree } from './hostile-targets.ts';
+import { codesOf, ContainerdSite } from './site.ts';
 
 const PEAK_MB = 256;
 const SECONDS = 10;
@@ -119,3 +123,54 @@ describe("a disk that lies in what it has for containerd's store", () => {
     });
   }
 });
+
+/** What cannot be prevented, since nobody reads all of a disk at each boot: the README says so. */
+for (const version of torture ? (['26.1', '28.5'] as const) : [])
+  describe(`dockerd ${version} on a disk that has other bytes in a layer's blob`, () => {
+    after(cleanUpAll);
+
+    it('runs the image and builds on it; what reads the blob fails, and verify and inspect name it', async () => {
+      const ground = await ContainerdSite.make(version);
+      const registry = await startRegistry(path.join(ground.folder, 'registry'));
+      const root = path.join(ground.folder, 'tree');
+      const mounted = path.join(ground.folder, 'made');
+      mkdirSync(mounted);
+      await execa('mount', ['-o', 'ro,loop', (await madeDisk('a')).gzip, mounted]);
+      await execa('cp', ['-a', mounted, root]);
+      await unmountBelow(mounted);
+      const [, blob = ''] = new Tree(root).blobs;
+      const bytes = readFileSync(blob);
+      // Within the compressed data.
+      bytes.fill(bytes.readUInt8(40) ^ 0xff, 40, 41);
+      writeFileSync(blob, bytes);
+      const file = path.join(ground.folder, 'bad.ext4');
+      await makeDiskFile(root, file, 'dpl-bad');
+      assert.match((await agent(['inspect', '--deep', file])).all, /blobs\/sha256\/[0-9a-f]{64}/);
+
+      await ground.attachFile(file, 'bad');
+      assert.deepEqual(codesOf(await ground.fill()), []);
+      const dockerd = await ground.startDockerd();
+      const docker = (...args: readonly string[]): Promise<string> => dockerd.cli(args);
+      const run = (image: string, ...command: readonly string[]): Promise<string> =>
+        docker('run', '--rm', '--network', 'none', image, ...command);
+      assert.equal(await run('app-a:1', 'cat', '/etc/a'), 'a');
+      for (const builder of ['classic', 'buildkit'] as const) {
+        await buildImage(dockerd, 'on-a:1', 'FROM app-a:1\nRUN cat /etc/a > /built\n', builder);
+        assert.equal(await run('on-a:1', 'cat', '/built'), 'a');
+      }
+      // A registry compares what it gets.
+      const name = `${registry.address}/app-a:1`;
+      await docker('tag', 'app-a:1', name);
+      await assert.rejects(docker('push', name), /digest did not match|unexpected status from PUT/);
+      // Saving ends well, and what it has written is cut off.
+      const saved = path.join(ground.folder, 'saved.tar');
+      await docker('save', '--output', saved, 'app-a:1');
+      await assert.rejects(docker('load', '--input', saved), /unrecognized image format/);
+      // All goes with the disk.
+      await docker('rmi', '--force', 'on-a:1', name);
+      await docker('system', 'prune', '--all', '--force');
+      await ground.detach('bad');
+      assert.deepEqual(codesOf(await ground.fill()), []);
+      await ground.remove();
+    });
+  });
