@@ -67,7 +67,7 @@ class Applier {
   async run(steps: readonly Step[]): Promise<void> {
     const of = <Do extends Step['do']>(what: Do): StepOf<Do>[] =>
       steps.filter((step): step is StepOf<Do> => step.do === what);
-    for (const { path, target } of of('mend-link')) this.#link(path, target);
+    for (const { path, target } of of('mend-link')) this.#mendLink(path, target);
     const isLeased = steps.some((step) => makes.has(step.do));
     if (isLeased) await this.#takeLease();
     try {
@@ -151,6 +151,15 @@ class Applier {
       if (!hasStatus(error, 'alreadyExists')) throw error;
       await this.#namespace.removeSnapshot(key);
       return this.#namespace.prepareSnapshot(key, parent);
+    }
+  }
+
+  /** A snapshot that was collected since the plan was made has no folder any more: the next plan is without it. */
+  #mendLink(path: string, target: string): void {
+    try {
+      this.#link(path, target);
+    } catch (error) {
+      if (!isENOENT(error)) throw error;
     }
   }
 

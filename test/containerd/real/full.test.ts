@@ -54,8 +54,8 @@ for (const version of torture ? (['20.10', '26.1', '28.5'] as const) : (['28.5']
       await site.attach('store');
       for (const [bytes, expected] of [
         [0, []],
-        [110_000, ['base:1']],
-        [220_000, ['base:1', 'side:1']],
+        [150_000, ['base:1']],
+        [230_000, ['base:1', 'side:1']],
       ] as const) {
         await rm(fillerOf(site), { force: true });
         leave(site, bytes);
