@@ -14,9 +14,15 @@ export const labelPrefix = `b${randomBytes(4).toString('hex')}-`;
 export async function makeDisk(
   executable: string,
   folder: string,
-  disk: { readonly number: number; readonly images: number; readonly layers: number },
+  disk: {
+    readonly number: number;
+    readonly images: number;
+    readonly layers: number;
+    /** Whether it has the layers' blobs, too. */
+    readonly blobs?: boolean;
+  },
 ): Promise<string> {
-  const { number, images, layers } = disk;
+  const { number, images, layers, blobs = false } = disk;
   const layer = (name: string): ArchiveImage['layers'][number] => [{ name, content: `disk ${number}, ${name}\n` }];
   const archive = path.join(folder, `disk-${number}.tar`);
   writeFileSync(
@@ -41,6 +47,7 @@ export async function makeDisk(
     '--label',
     `${labelPrefix}${number}`,
     '--quiet',
+    ...(blobs ? ['--blobs', 'tar'] : []),
   ]);
   rmSync(archive);
   return file;

@@ -83,9 +83,17 @@ export class Place {
     );
   }
 
-  /** Gives it a copy of a data root's filesystem, and of a system disk where there is one. */
-  async boot(dataRoot: string, systemDevice?: string): Promise<void> {
-    await mountCopy(dataRoot, path.join(this.#folder, 'data.ext4'), path.dirname(this.data));
+  /**
+   * Gives it a copy of a data root's filesystem, and of a system disk where there is one. Without the former, its data root
+   * is a new folder on the machine's own filesystem, where what syncs does not also wait for a loop device.
+   */
+  async boot(dataRoot: string | undefined, systemDevice?: string): Promise<void> {
+    const parent = path.dirname(this.data);
+    if (dataRoot === undefined) {
+      await execa('rm', ['-rf', '--one-file-system', parent]);
+      mkdirSync(parent);
+      await execa('sync', ['--file-system', parent]);
+    } else await mountCopy(dataRoot, path.join(this.#folder, 'data.ext4'), parent);
     if (systemDevice !== undefined) await execa('mount', ['-o', 'ro', systemDevice, this.system]);
     await this.clearRun();
   }

@@ -7,12 +7,15 @@ import { groups } from './boot-cases.ts';
 import { bootChart } from './boot-chart.ts';
 import { agentPhases, bootSlopes, bootTable, type Sample } from './boot-report.ts';
 import { benchBuild } from './build.ts';
+import { benchContainerd } from './containerd.ts';
+import { containerdGroups, containerdVersions } from './containerd-cases.ts';
+import { containerdSlopes, containerdTable } from './containerd-report.ts';
 import { benchFirstRun, speedNames } from './first-run.ts';
 import { imageNames } from './first-run-images.ts';
 import { testRuntimes } from './runtime-tests.ts';
 
 const TESTS = 'test/{safety,store}/*.test.ts,test/builder/build-disk.test.ts,test/status/phases.test.ts';
-const HELP = `npm run bench [-- boot|build|tests|first-run] [options]
+const HELP = `npm run bench [-- boot|build|containerd|tests|first-run] [options]
 
 Measures side by side, in one run and in turns. Without a name, boot and build.
 
@@ -30,6 +33,13 @@ build: what takes an image archive to a qcow2 disk
   --quick          one round
   --size MB        the image's size, from this machine's own files (default 850)
 
+containerd: from containerd's socket to the images being listed, by \`apply --only containerd\`
+  --only GROUPS    some of ${containerdGroups.join(', ')} (default all): beside docker load and ctr images import;
+                   each further layer and image beside a client that makes the same calls and nothing else;
+                   nothing to do; Docker's start with and without; all programs and disks cold
+  --versions LIST  of dockerd, with its containerd: some of ${containerdVersions.join(', ')} (default both)
+  --size MB        the large image's size (default 850)
+
 tests: whether the agent passes its tests on each runtime of boot's group runtimes
   --files GLOBS    test files that start the agent, with commas between (default ${TESTS})
 
@@ -39,7 +49,7 @@ first-run: the first docker run from a cold disk, with and without reading ahead
   --dockerd STATES some of cold, warm: whether its programs are on such a disk, too (default both)
   --large-size MB  what the large image reads, of this machine's own files (default 300)
 
-  --rounds N       rounds of each (default 7 of boot, 3 of build, 5 of first-run)
+  --rounds N       rounds of each (default 7 of boot, 3 of build, 5 of first-run and of containerd)
   --json FILE      writes the figures there, too, each single one`;
 
 const { values, positionals } = parseArgs({
@@ -54,6 +64,7 @@ const { values, positionals } = parseArgs({
     speeds: { type: 'string' },
     dockerd: { type: 'string' },
     'large-size': { type: 'string', default: '300' },
+    versions: { type: 'string' },
     files: { type: 'string', default: TESTS },
     only: { type: 'string' },
     from: { type: 'string' },
@@ -65,6 +76,7 @@ const [sizeMb, loadMb, rounds] = [Number(values.size), Number(values['load-size'
 const names = positionals.length > 0 ? positionals : ['boot', 'build'];
 const chosen =
   values.only?.split(',') ?? groups.filter((group) => !values.quick || (group !== 'load' && group !== 'runtimes'));
+const known: readonly string[] = names.includes('containerd') ? containerdGroups : groups;
 const someOf = <Name extends string>(
   known: readonly Name[],
   asked: string | undefined,
@@ -72,19 +84,21 @@ const someOf = <Name extends string>(
   const found = asked === undefined ? known : known.filter((name) => asked.split(',').includes(name));
   return asked === undefined || found.length === asked.split(',').length ? found : undefined;
 };
-const [images, speeds, dockerds] = [
+const [images, speeds, dockerds, versions] = [
   someOf(imageNames, values.images),
   someOf(speedNames, values.speeds),
   someOf(['cold', 'warm'] as const, values.dockerd),
+  someOf(containerdVersions, values.versions),
 ];
 const largeMb = Number(values['large-size']);
 const isWrong =
-  names.some((name) => !['boot', 'build', 'tests', 'first-run'].includes(name)) ||
+  names.some((name) => !['boot', 'build', 'containerd', 'tests', 'first-run'].includes(name)) ||
   images === undefined ||
   speeds === undefined ||
   dockerds === undefined ||
+  versions === undefined ||
   !(largeMb >= 1) ||
-  chosen.some((group) => !groups.some((known) => known === group)) ||
+  (values.only !== undefined && chosen.some((group) => !known.includes(group))) ||
   !(sizeMb >= 1) ||
   !(loadMb >= 1) ||
   !Number.isInteger(rounds) ||
@@ -93,11 +107,13 @@ const isWrong =
 if (values.help) console.log(HELP);
 else if (isWrong) {
   console.error(
-    `docker-preloader bench: expected 'boot', 'build', 'tests' or 'first-run' with its options, found '${process.argv.slice(2).join(' ')}'; --help tells more`,
+    `docker-preloader bench: expected 'boot', 'build', 'containerd', 'tests' or 'first-run' with its options, found '${process.argv.slice(2).join(' ')}'; --help tells more`,
   );
   process.exitCode = 2;
 } else if (
-  ((names.includes('boot') && values.from === undefined) || names.includes('first-run')) &&
+  ((names.includes('boot') && values.from === undefined) ||
+    names.includes('first-run') ||
+    names.includes('containerd')) &&
   process.pid !== 1
 ) {
   // With mounts and processes of its own, of which it is the first: what else runs here neither holds its mounts nor sees them.
@@ -157,6 +173,18 @@ async function bench(): Promise<void> {
   }
   if (names.includes('build'))
     result['build'] = await benchBuild({ sizeMb, rounds: Number(values.rounds ?? (values.quick ? 1 : 3)) });
+  if (names.includes('containerd')) {
+    const samples = await benchContainerd({
+      groups: someOf(containerdGroups, values.only) ?? [],
+      versions: versions ?? [],
+      rounds: Number(values.rounds ?? 5),
+      sizeMb,
+    });
+    const [table, slopes] = [containerdTable(samples), containerdSlopes(samples)];
+    console.table(table);
+    if (slopes.length > 0) console.table(slopes);
+    result['containerd'] = { table, slopes, samples };
+  }
   if (names.includes('tests')) {
     // A comma within braces is the pattern's own.
     const table = await testRuntimes(values.files.split(/,(?![^{]*\})/));
