@@ -16,6 +16,8 @@ type StepOf<Do extends Step['do']> = Extract<Step, { readonly do: Do }>;
 
 /** containerd syncs its databases at each change; some of that it does at once. */
 const CALLS_AT_ONCE = 16;
+/** One layer waits for another, and all changes for each other: more of these would be in front of each layer. */
+const CONTENT_AT_ONCE = 2;
 /** A run takes seconds; what one that was killed has begun is collected after this. */
 const LEASE_MS = 3600_000;
 
@@ -32,6 +34,8 @@ const makes: ReadonlySet<Step['do']> = new Set([
 export interface ApplyOptions {
   readonly roots: ContainerdRoots;
   readonly farm: LinkFarm;
+  /** Called once, before images change and after all else is there. */
+  readonly beforeImages?: () => void;
 }
 
 /**
@@ -55,13 +59,18 @@ class Applier {
   readonly #namespace: Namespace;
   readonly #roots: ContainerdRoots;
   readonly #farm: LinkFarm;
+  readonly #beforeImages: () => void;
   readonly #atOnce = new AtOnce(CALLS_AT_ONCE);
+  readonly #contentAtOnce = new AtOnce(CONTENT_AT_ONCE);
+  /** Folders in which a link is new. */
+  readonly #unsynced = new Set<string>();
   readonly #lease = `${LEASE_PREFIX}${process.pid}`;
 
-  constructor(namespace: Namespace, { roots, farm }: ApplyOptions) {
+  constructor(namespace: Namespace, { roots, farm, beforeImages = () => undefined }: ApplyOptions) {
     this.#namespace = namespace;
     this.#roots = roots;
     this.#farm = farm;
+    this.#beforeImages = beforeImages;
   }
 
   async run(steps: readonly Step[]): Promise<void> {
@@ -71,15 +80,20 @@ class Applier {
     const isLeased = steps.some((step) => makes.has(step.do));
     if (isLeased) await this.#takeLease();
     try {
-      this.#linkBlobs(of('link-blob'));
-      await allDone([
-        ...this.#layers(of('make-layer')),
-        ...of('link-blob').map((step) => this.#atOnce.run(() => this.#registerBlob(step))),
-        ...of('write-content').map((step) => this.#atOnce.run(() => this.#writeContent(step))),
-        ...of('label-content').map(({ digest, labels }) =>
-          this.#atOnce.run(() => this.#namespace.labelContent(digest, labels)),
-        ),
-      ]);
+      try {
+        this.#linkBlobs(of('link-blob'));
+        await allDone([
+          ...this.#layers(of('make-layer')),
+          ...of('link-blob').map((step) => this.#contentAtOnce.run(() => this.#registerBlob(step))),
+          ...of('write-content').map((step) => this.#contentAtOnce.run(() => this.#writeContent(step))),
+          ...of('label-content').map(({ digest, labels }) =>
+            this.#atOnce.run(() => this.#namespace.labelContent(digest, labels)),
+          ),
+        ]);
+      } finally {
+        this.#syncLinks();
+      }
+      this.#beforeImages();
       await allDone(of('create-image').map((step) => this.#atOnce.run(() => this.#createImage(step))));
       await allDone(of('replace-image').map((step) => this.#atOnce.run(() => this.#replaceImage(step))));
       await this.#deleteImages(of('delete-image'));
@@ -163,7 +177,7 @@ class Applier {
     }
   }
 
-  /** A link in the place of an empty folder, of another link, or of nothing; it is there after a power cut, too. */
+  /** A link in the place of an empty folder, of another link, or of nothing. */
   #link(path: string, target: string): void {
     try {
       rmdirSync(path);
@@ -171,7 +185,24 @@ class Applier {
       if (!isENOENT(error) && !isENOTDIR(error)) throw error;
     }
     replaceLink(path, target);
-    syncFolder(dirname(path));
+    this.#unsynced.add(dirname(path));
+  }
+
+  /**
+   * After a power cut, what an image needs is there: all is synced before the image is made. A link that is lost before that
+   * is mended by the next run. The first folder has the filesystem write what is new in all; one by one, between containerd's
+   * own, each would wait for that.
+   */
+  #syncLinks(): void {
+    for (const folder of this.#unsynced) {
+      try {
+        syncFolder(folder);
+      } catch (error) {
+        // A snapshot that was collected meanwhile.
+        if (!isENOENT(error)) throw error;
+      }
+    }
+    this.#unsynced.clear();
   }
 
   /** A blob that is in the store already, of another namespace, stays as it is. */
@@ -180,7 +211,7 @@ class Applier {
     const folder = join(this.#roots.content, 'blobs/sha256');
     mkdirSync(folder, { recursive: true, mode: 0o755 });
     for (const { digest } of steps) this.#linkBlob(digest);
-    syncFolder(folder);
+    this.#unsynced.add(folder);
   }
 
   #linkBlob(digest: string): void {

@@ -194,11 +194,15 @@ class Fill {
         this.#settle(left, failure);
         break;
       }
-      this.#note(ledger, (plan) => plan.before);
+      let isNoted = false;
+      const beforeImages = (): void => {
+        if (!isNoted) this.#note(ledger, (plan) => plan.before);
+        isNoted = true;
+      };
       happened = [...happened, ...this.findings.filter(({ code }) => !OF_A_STATE.has(code))];
       try {
         for (const { namespace, steps } of left) {
-          const options = { roots: this.#roots, farm: this.#farm };
+          const options = { roots: this.#roots, farm: this.#farm, beforeImages };
           const refused = await applySteps(this.#containerd.namespace(namespace), steps, options);
           this.#refused.set(namespace, new Map([...(this.#refused.get(namespace) ?? []), ...refused]));
         }
