@@ -8,6 +8,7 @@ import { agentCommand } from '../support/agent.ts';
 import { cleanUpLater } from '../support/cleanup.ts';
 import { writeDockerdConfig } from '../support/dockerd.ts';
 import { notifySocket } from '../support/notify-socket.ts';
+import { inContainerd } from './docker.ts';
 import { announce, output, run, said, shellLine } from './transcript.ts';
 
 /** When the phases of a run of the agent began, and when it was READY: CLOCK_MONOTONIC in microseconds. */
@@ -33,19 +34,7 @@ export interface AgentDaemon {
  * @throws Error with what it logged, where it ends before
  */
 export async function startAgent(folder: string, labels: readonly string[]): Promise<AgentDaemon> {
-  const dataRoot = path.join(folder, 'data');
-  const mountRoot = path.join(folder, 'disks');
-  await mkdir(dataRoot, { recursive: true });
-  const dockerConfig = await writeDockerdConfig({ dataRoot, folder });
-  const config = path.join(folder, 'docker-preloader.json');
-  const content = JSON.stringify(
-    { labels, dockerConfig, mountRoot, statusSocket: path.join(folder, 'agent/status.sock') },
-    undefined,
-    2,
-  );
-  announce(`cat > ${shellLine([config])} <<'EOF'\n${content}\nEOF`);
-  await writeFile(config, content);
-
+  const { config, mountRoot } = await configure(folder, labels, {});
   const [program, ...before] = agentCommand();
   const socketPath = path.join(folder, 'notify.sock');
   announce(`socat -u UNIX-RECV:${shellLine([socketPath])} STDOUT &`);
@@ -98,4 +87,36 @@ export async function startAgent(folder: string, labels: readonly string[]): Pro
         throw new Error(`expected exit status 0 of the agent after SIGTERM, found ${String(code ?? signal)}`);
     },
   };
+}
+
+/** Runs `docker-preloader apply` without a daemon, for the Docker in `folder` that has its images in a containerd. */
+export async function applyInContainerd(
+  folder: string,
+  labels: readonly string[],
+  containerdAddress: string,
+): Promise<void> {
+  const { config } = await configure(folder, labels, { containerdAddress });
+  await run([...agentCommand(), 'apply', '--config', config]);
+}
+
+/** Writes a configuration of the agent, for the data root of the Docker in `folder`. */
+async function configure(
+  folder: string,
+  labels: readonly string[],
+  more: { readonly containerdAddress?: string },
+): Promise<{ readonly config: string; readonly mountRoot: string }> {
+  const dataRoot = path.join(folder, 'data');
+  const mountRoot = path.join(folder, 'disks');
+  await mkdir(dataRoot, { recursive: true });
+  const extraConfig = more.containerdAddress === undefined ? {} : inContainerd(more.containerdAddress);
+  const dockerConfig = await writeDockerdConfig({ dataRoot, folder, extraConfig });
+  const config = path.join(folder, 'docker-preloader.json');
+  const content = JSON.stringify(
+    { labels, dockerConfig, mountRoot, statusSocket: path.join(folder, 'agent/status.sock'), ...more },
+    undefined,
+    2,
+  );
+  announce(`cat > ${shellLine([config])} <<'EOF'\n${content}\nEOF`);
+  await writeFile(config, content);
+  return { config, mountRoot };
 }

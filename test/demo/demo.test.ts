@@ -24,7 +24,10 @@ describe('the demo', () => {
     const demo = start();
     const [code] = await demo.closed;
     assert.equal(code, 0, demo.said());
-    assert.match(demo.said(), /hello from Node v24.*hello.*from Python 3\.11.*READY came [\d.]+ times sooner/s);
+    assert.match(
+      demo.said(),
+      /hello from Node v24.*hello.*from Python 3\.11.*containerd's store.*hello from Node v24.*hello.*from Python 3\.11.*READY came [\d.]+ times sooner/s,
+    );
     await assertNothingLeft();
   });
 

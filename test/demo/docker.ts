@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { type ContainerdProcess, startContainerd as startPrivateContainerd } from '../support/containerd.ts';
 import { type Dockerd, startDockerd } from '../support/dockerd.ts';
 import { dockerdTree, type DockerdVersion } from '../support/dockerd-version.ts';
 import { announce, said, say, shellLine, working } from './transcript.ts';
@@ -28,11 +29,15 @@ export async function unpackDocker(): Promise<void> {
 /**
  * Starts a dockerd that has everything in `folder`: daemon.json, socket, exec root, log, and its data root `data`.
  * @param folder one in the demo's private folder, after which the containers' cgroups are named, to be found again
+ * @param containerd where it is to have its images, in place of its own store; by default it starts one of its own
  */
-export async function startDocker(folder: string): Promise<DemoDocker> {
+export async function startDocker(folder: string, containerd?: ContainerdProcess): Promise<DemoDocker> {
   const dataRoot = path.join(folder, 'data');
   await mkdir(dataRoot, { recursive: true });
-  const extraConfig = { 'cgroup-parent': `/${path.basename(path.dirname(folder))}` };
+  const extraConfig = {
+    'cgroup-parent': `/${path.basename(path.dirname(folder))}`,
+    ...(containerd === undefined ? {} : inContainerd(containerd.address)),
+  };
   announce(`setpriv --pdeathsig TERM dockerd --config-file ${shellLine([path.join(folder, 'daemon.json')])} &`);
   const dockerd: Dockerd = await working('dockerd starts', () =>
     startDockerd({ version: VERSION, dataRoot, folder, extraConfig }),
@@ -54,4 +59,15 @@ export async function startDocker(folder: string): Promise<DemoDocker> {
       await working('dockerd stops', () => dockerd.stop());
     },
   };
+}
+
+/** Keys of a daemon.json: the images are in a containerd. */
+export function inContainerd(address: string): Readonly<Record<string, unknown>> {
+  return { containerd: address, features: { 'containerd-snapshotter': true } };
+}
+
+/** Starts a containerd that has everything in `folder`, as a machine has it beside Docker. */
+export async function startContainerd(folder: string): Promise<ContainerdProcess> {
+  announce(`setpriv --pdeathsig KILL containerd --config ${shellLine([path.join(folder, 'containerd.toml')])} &`);
+  return working('containerd starts', () => startPrivateContainerd(VERSION, folder));
 }

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { attach, type LoopDevice } from '../support/loop-device.ts';
-import { startAgent } from './agent-daemon.ts';
+import { applyInContainerd, startAgent } from './agent-daemon.ts';
 import { makeDisk } from './disks.ts';
-import { startDocker, unpackDocker } from './docker.ts';
+import { startContainerd, startDocker, unpackDocker } from './docker.ts';
 import { type DemoImage, demoImages, expectImages } from './images.ts';
 import { diskUsageBytes, printComparison, printTimeline } from './report.ts';
 import { announce, heading, run, say, shellLine, working } from './transcript.ts';
@@ -23,7 +23,7 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
   const disks = new Map<DemoImage['name'], { readonly label: string; readonly file: string }>();
   for (const image of images) {
     const label = `${prefix}-${image.name}`;
-    disks.set(image.name, { label, file: await makeDisk(folder, image, label, 'raw') });
+    disks.set(image.name, { label, file: await makeDisk(folder, image, label, 'raw', '--blobs', 'tar') });
   }
 
   heading('Both are attached, as the guest of a virtual machine sees them');
@@ -71,6 +71,20 @@ export async function demoOnThisMachine(folder: string): Promise<void> {
   await docker.cli('run', '--rm', '--network', 'none', 'mine/node:today', 'node', '--print', '"still here"');
   await docker.stop();
   await agent.stop();
+
+  heading("The same disks and a Docker with its images in containerd's store, as a fresh Docker 29 has them");
+  announce(shellLine(['losetup', '--find', '--show', '--read-only', disks.get('python')?.file ?? '']));
+  say(`  ${(await attach(disks.get('python')?.file ?? '')).device}`);
+  const inContainerd = path.join(folder, 'containerd');
+  await mkdir(inContainerd);
+  const containerd = await startContainerd(inContainerd);
+  await applyInContainerd(inContainerd, [`${prefix}-*`], containerd.address);
+  docker = await startDocker(inContainerd, containerd);
+  expectImages(await docker.cli('images'), ['demo/node:24', 'demo/python:3.11']);
+  for (const { tag, command } of images) await docker.cli('run', '--rm', '--network', 'none', tag, ...command);
+  await docker.stop();
+  await containerd.stop();
+  await containerd.end();
 
   heading('For comparison: docker load of the same images into an empty Docker');
   const other = path.join(folder, 'load');
