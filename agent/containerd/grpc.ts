@@ -93,8 +93,8 @@ export class GrpcConnection {
           reject(error as Error);
         }
       });
-      for (const message of messages) stream.write(framed(message));
-      stream.end();
+      // At once: the end of what is sent would be a frame of its own, and another write.
+      stream.end(Buffer.concat(messages.map(framed)));
     });
   }
 

@@ -4,31 +4,55 @@ const FIXED64 = 1;
 const LENGTH = 2;
 const FIXED32 = 5;
 
+/** A varint takes at most this much. */
+const MAX_VARINT_BYTES = 10;
+
 /** Writes fields one after the other. */
 export class WireWriter {
-  readonly #parts: Buffer[] = [];
+  #buffer = Buffer.allocUnsafe(256);
+  #length = 0;
 
   /** @throws Error where a number does not hold the integer exactly */
   integer(number: number, value: number): void {
     if (!Number.isSafeInteger(value)) throw new Error(`expected a whole number, found ${value}`);
-    this.#parts.push(varint(BigInt(number * 8 + VARINT)), varint(BigInt.asUintN(64, BigInt(value))));
+    this.#need(2 * MAX_VARINT_BYTES);
+    this.#varint(number * 8 + VARINT);
+    if (value >= 0) this.#varint(value);
+    else this.#negative(value);
   }
 
   bytes(number: number, value: Buffer): void {
-    this.#parts.push(varint(BigInt(number * 8 + LENGTH)), varint(BigInt(value.length)), value);
+    this.#need(2 * MAX_VARINT_BYTES + value.length);
+    this.#varint(number * 8 + LENGTH);
+    this.#varint(value.length);
+    value.copy(this.#buffer, this.#length);
+    this.#length += value.length;
   }
 
   finish(): Buffer {
-    return Buffer.concat(this.#parts);
+    return this.#buffer.subarray(0, this.#length);
   }
-}
 
-function varint(value: bigint): Buffer {
-  const encoded: number[] = [];
-  let rest = value;
-  for (; rest > 0x7fn; rest >>= 7n) encoded.push(Number(rest & 0x7fn) | 0x80);
-  encoded.push(Number(rest));
-  return Buffer.from(encoded);
+  #need(bytes: number): void {
+    if (this.#length + bytes <= this.#buffer.length) return;
+    const larger = Buffer.allocUnsafe(2 * (this.#length + bytes));
+    this.#buffer.copy(larger, 0, 0, this.#length);
+    this.#buffer = larger;
+  }
+
+  #varint(value: number): void {
+    let rest = value;
+    // Not by bits, of which a number has 32.
+    for (; rest > 0x7f; rest = Math.floor(rest / 128)) this.#buffer[this.#length++] = (rest % 128) | 0x80;
+    this.#buffer[this.#length++] = rest;
+  }
+
+  /** As the unsigned integer of 64 bits that it is in two's complement. */
+  #negative(value: number): void {
+    let rest = BigInt.asUintN(64, BigInt(value));
+    for (; rest > 0x7fn; rest >>= 7n) this.#buffer[this.#length++] = Number(rest & 0x7fn) | 0x80;
+    this.#buffer[this.#length++] = Number(rest);
+  }
 }
 
 /** Reads fields one after the other; each method throws Error where the bytes end early or are of another kind. */
@@ -53,6 +77,14 @@ export class WireReader {
   /** A signed integer of 64 bits. */
   integer(wireType: number): number {
     expectType(wireType, VARINT);
+    const start = this.#offset;
+    let small = 0;
+    for (let factor = 1; factor < 2 ** 49; factor *= 128) {
+      const byte = this.#byte();
+      small += (byte & 0x7f) * factor;
+      if (byte < 0x80) return small;
+    }
+    this.#offset = start;
     let value = 0n;
     for (let shift = 0n; shift < 70n; shift += 7n) {
       const byte = this.#byte();

@@ -84,25 +84,64 @@ export function list<Value>(kind: Kind<Value>): Kind<readonly NonNullable<Value>
   };
 }
 
-const entry = { key: field(1, text), value: field(2, text) };
+/** Of an entry of a map: the fields of its key and its value. */
+const KEY = 1;
+const VALUE = 2;
 
 /** map<string, string> */
 export const texts: Kind<ReadonlyMap<string, string>> = {
   absent: new Map(),
   isAbsent: (values) => values.size === 0,
   write: (writer, number, values) => {
-    for (const [key, value] of values) writer.bytes(number, encode(entry, { key, value }));
+    for (const [key, value] of values) {
+      const entry = new WireWriter();
+      if (!text.isAbsent(key)) text.write(entry, KEY, key);
+      if (!text.isAbsent(value)) text.write(entry, VALUE, value);
+      writer.bytes(number, entry.finish());
+    }
   },
   read: (reader, wireType, before) => {
-    const { key, value } = decode(entry, reader.bytes(wireType));
+    const entry = new WireReader(reader.bytes(wireType));
+    let key = text.absent;
+    let value = text.absent;
+    while (!entry.isAtEnd()) {
+      const tag = entry.tag();
+      if (tag.number === KEY) key = text.read(entry, tag.wireType, key);
+      else if (tag.number === VALUE) value = text.read(entry, tag.wireType, value);
+      else entry.skip(tag.wireType);
+    }
     return (before.size === 0 ? new Map<string, string>() : (before as Map<string, string>)).set(key, value);
   },
 };
 
+interface Fields {
+  readonly list: readonly (readonly [name: string, field: Field<unknown>])[];
+  readonly byNumber: ReadonlyMap<number, readonly [name: string, kind: Kind<unknown>]>;
+  /** A message without any. */
+  readonly absent: Readonly<Record<string, unknown>>;
+}
+
+const known = new WeakMap<object, Fields>();
+
+/** What a table says, which is looked at thousands of times in a list. */
+function fieldsOf(table: object): Fields {
+  let fields = known.get(table);
+  if (fields === undefined) {
+    const entries = Object.entries(table as Readonly<Record<string, Field<unknown>>>);
+    fields = {
+      list: entries,
+      byNumber: new Map(entries.map(([name, { number, kind }]) => [number, [name, kind]])),
+      absent: Object.fromEntries(entries.map(([name, { kind }]) => [name, kind.absent])),
+    };
+    known.set(table, fields);
+  }
+  return fields;
+}
+
 /** Encodes a message; fields that are left out or empty take no bytes. */
 export function encode<Table extends object>(table: Table, value: Partial<Message<Table>>): Buffer {
   const writer = new WireWriter();
-  for (const [name, { number, kind }] of Object.entries(table as Readonly<Record<string, Field<unknown>>>)) {
+  for (const [name, { number, kind }] of fieldsOf(table).list) {
     const content = (value as Readonly<Record<string, unknown>>)[name];
     if (content !== undefined && !kind.isAbsent(content)) kind.write(writer, number, content);
   }
@@ -111,16 +150,12 @@ export function encode<Table extends object>(table: Table, value: Partial<Messag
 
 /** Decodes a message. @throws Error where the bytes are none */
 export function decode<Table extends object>(table: Table, encoded: Buffer): Message<Table> {
-  const known = new Map<number, readonly [name: string, kind: Kind<unknown>]>();
-  const value: Record<string, unknown> = {};
-  for (const [name, { number, kind }] of Object.entries(table as Readonly<Record<string, Field<unknown>>>)) {
-    known.set(number, [name, kind]);
-    value[name] = kind.absent;
-  }
+  const { byNumber, absent } = fieldsOf(table);
+  const value = { ...absent };
   const reader = new WireReader(encoded);
   while (!reader.isAtEnd()) {
     const { number, wireType } = reader.tag();
-    const found = known.get(number);
+    const found = byNumber.get(number);
     if (found === undefined) {
       reader.skip(wireType);
       continue;
