@@ -10,6 +10,8 @@ import { dockerdTree, type DockerdVersion } from './dockerd-version.ts';
 import { killUsersOf } from './processes.ts';
 import { unmountBelow } from './temp-tree.ts';
 
+let containers = 0;
+
 export interface ContainerdProcess {
   readonly pid: number;
   /** Path of its socket. */
@@ -19,6 +21,8 @@ export interface ContainerdProcess {
   sandboxImage(): Promise<string>;
   /** Runs the `ctr` that came with it: returns stdout, throws with all output on failure. */
   ctr(args: readonly string[]): Promise<string>;
+  /** Runs a container of an image, by its whole name. @returns what it prints */
+  run(namespace: string, image: string, ...command: readonly string[]): Promise<string>;
   /** SIGTERM, and waits for its end. Containers run on. */
   stop(): Promise<void>;
   /** SIGKILL, as in a crash. Containers run on. */
@@ -116,6 +120,15 @@ export async function startContainerd(
       `containerd of ${version}: ${(error as Error).message}\n${log().split('\n').slice(-20).join('\n')}`,
     );
   }
+  const ctr = async (args: readonly string[]): Promise<string> => {
+    const { stdout } = await execa(path.join(tree.bin, 'ctr'), ['--address', address, ...args], {
+      env,
+      all: true,
+      stdin: 'ignore',
+      timeout: 120_000,
+    });
+    return stdout;
+  };
   return {
     pid: child.pid ?? 0,
     address,
@@ -128,15 +141,10 @@ export async function startContainerd(
       if (name === undefined) throw new Error(`expected a sandbox image in containerd's configuration, found none`);
       return name;
     },
-    ctr: async (args) => {
-      const { stdout } = await execa(path.join(tree.bin, 'ctr'), ['--address', address, ...args], {
-        env,
-        all: true,
-        stdin: 'ignore',
-        timeout: 120_000,
-      });
-      return stdout;
-    },
+    ctr,
+    // runc has the containers of all containerds of a machine in one folder, by namespace and name.
+    run: (namespace, image, ...command) =>
+      ctr(['-n', namespace, 'run', '--rm', image, `t${process.pid}-${containers++}`, ...command]),
     stop: () => signal('SIGTERM'),
     kill: () => signal('SIGKILL'),
     end,

@@ -49,10 +49,10 @@ for (const version of dockerdVersions) {
     });
 
     it('runs them: whiteouts and opaque folders are as in the layers', async () => {
-      const run = (image: string, id: string, command: string): Promise<string> =>
-        ctr('run', '--rm', `docker.io/library/${image}`, id, 'sh', '-c', command);
-      assert.equal(await run('app-a:1', 'a', 'cat /etc/a; ls /data'), 'a\nsub');
-      assert.equal(await run('app-b:1', 'b', 'cat /etc/b2; ls /data/sub; echo n >/etc/b2; cat /etc/b2'), 'b2\nz\nn');
+      const run = (image: string, command: string): Promise<string> =>
+        site.containerd.run('default', `docker.io/library/${image}`, 'sh', '-c', command);
+      assert.equal(await run('app-a:1', 'cat /etc/a; ls /data'), 'a\nsub');
+      assert.equal(await run('app-b:1', 'cat /etc/b2; ls /data/sub; echo n >/etc/b2; cat /etc/b2'), 'b2\nz\nn');
     });
 
     it('gives all of an image to whoever exports it', async () => {

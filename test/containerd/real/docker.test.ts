@@ -4,6 +4,7 @@ import { cleanUpAll } from '../../support/cleanup.ts';
 import type { Dockerd } from '../../support/dockerd.ts';
 import { buildImage } from '../../support/images.ts';
 import { until } from '../../support/until.ts';
+import { torture } from '../../support/size.ts';
 import { savedLayers } from '../../store/saved-image.ts';
 import { madeDisk } from './disks.ts';
 import { codesOf, ContainerdSite, linksBelow, stepsOf } from './site.ts';
@@ -37,11 +38,20 @@ async function storeWith(version: (typeof versions)[number], ...disks: readonly 
   };
 }
 
+/** Each story on one of the two, in turn; on both with DPL_TORTURE=1. */
+const isTried = (version: (typeof versions)[number], number: number): boolean =>
+  torture || versions.indexOf(version) === number % 2;
+
 for (const version of versions) {
   describe(`dockerd ${version} with its images in containerd`, () => {
     after(cleanUpAll);
 
-    it('runs, commits, saves and builds on them as on its own', async () => {
+    let number = 0;
+    const story = (name: string, live: () => Promise<void>): void => {
+      if (isTried(version, number++)) it(name, live);
+    };
+
+    story('runs, commits, saves and builds on them as on its own', async () => {
       const { site, dockerd, run, tags } = await storeWith(version, 'a', 'b');
       assert.equal(await tags(), 'app-a:1 app-b:1 one:1');
       assert.equal(await run('app-a:1', 'cat /etc/a; ls /data'), 'a\nsub');
@@ -76,9 +86,10 @@ for (const version of versions) {
       await site.remove();
     });
 
-    it('has them after restarts of both, and its containers run on', async () => {
+    story('has them after restarts of both, and its containers run on', async () => {
       const { site, dockerd, run } = await storeWith(version, 'a', 'b');
-      await dockerd.cli(['run', '--detach', '--name', 'live', '--network', 'none', 'app-b:1', 'sleep', '1000']);
+      const live = ['run', '--detach', '--name', 'live', '--network', 'none', '--stop-timeout', '1'];
+      await dockerd.cli([...live, 'app-b:1', 'sleep', '1000']);
       await site.containerd.stop();
       await site.startContainerd();
       // dockerd looks for a containerd that was gone after a while only, the longer the more often it looked.
@@ -97,7 +108,7 @@ for (const version of versions) {
       await site.remove();
     });
 
-    it('has what was removed, or pruned, again after the next run', async () => {
+    story('has what was removed, or pruned, again after the next run', async () => {
       const { site, dockerd, run, tags } = await storeWith(version, 'a', 'b');
       await dockerd.cli(['rmi', 'app-a:1']);
       assert.equal(await tags(), 'app-b:1 one:1');
@@ -111,7 +122,7 @@ for (const version of versions) {
       await site.remove();
     });
 
-    it('does not have again what was removed, under `respect`, until the disk has another', async () => {
+    story('does not have again what was removed, under `respect`, until the disk has another', async () => {
       const { site, dockerd, tags } = await storeWith(version, 'a', 'b');
       const config = { conflicts: 'user', removedImages: 'respect' } as const;
       await site.fill({ config });
@@ -127,7 +138,7 @@ for (const version of versions) {
       await site.remove();
     });
 
-    it("leaves the user's tags of a disk's image to him, when the disk goes", async () => {
+    story("leaves the user's tags of a disk's image to him, when the disk goes", async () => {
       const { site, dockerd, run, tags } = await storeWith(version, 'a', 'b');
       await dockerd.cli(['tag', 'app-a:1', 'keep:1']);
       await dockerd.cli(['tag', 'keep:1', 'one:1']);
@@ -143,7 +154,7 @@ for (const version of versions) {
       await site.remove();
     });
 
-    it("takes an image that is loaded over a disk's for the user's", async () => {
+    story("takes an image that is loaded over a disk's for the user's", async () => {
       const { site, dockerd, run, tags } = await storeWith(version, 'a', 'b');
       const { archive } = await madeDisk('user');
       await dockerd.cli(['load', '--input', archive]);
@@ -156,7 +167,7 @@ for (const version of versions) {
       await site.remove();
     });
 
-    it('takes the very image, where it was loaded again, for his, too', async () => {
+    story('takes the very image, where it was loaded again, for his, too', async () => {
       const { site, dockerd, tags } = await storeWith(version, 'a', 'b');
       await dockerd.cli(['save', '--output', `${site.folder}/saved.tar`, 'app-b:1']);
       await dockerd.cli(['load', '--input', `${site.folder}/saved.tar`]);
@@ -170,7 +181,7 @@ for (const version of versions) {
       await site.remove();
     });
 
-    it('keeps what containers and images of his stand on, without its disk, and runs it again with it', async () => {
+    story('keeps what containers and images of his stand on, without its disk, and runs it again with it', async () => {
       const { site, dockerd, run, tags } = await storeWith(version, 'a', 'b');
       await dockerd.cli(['create', '--name', 'keep', '--network', 'none', 'app-b:1', 'cat', '/etc/b2']);
       await buildImage(dockerd, 'built:1', 'FROM app-a:1\nRUN echo n >/etc/n\n', 'classic');
@@ -197,7 +208,7 @@ for (const version of versions) {
       await site.remove();
     });
 
-    it('follows a newer disk, and keeps the older image for a container', async () => {
+    story('follows a newer disk, and keeps the older image for a container', async () => {
       const { site, dockerd, run, tags } = await storeWith(version, 'a', 'b');
       await dockerd.cli(['create', '--name', 'old', '--network', 'none', 'app-b:1', 'cat', '/etc/b2']);
       await site.detach('b');
@@ -212,7 +223,7 @@ for (const version of versions) {
       await site.remove();
     });
 
-    it('gives a disk the tag of the user, under `conflicts: disk`, and him his image back', async () => {
+    story('gives a disk the tag of the user, under `conflicts: disk`, and him his image back', async () => {
       const { site, dockerd, run, tags } = await storeWith(version, 'b');
       const config = { conflicts: 'disk', removedImages: 'restore' } as const;
       const { archive } = await madeDisk('user');
@@ -232,7 +243,7 @@ for (const version of versions) {
       await site.remove();
     });
 
-    it('has all of the user, and nothing else, after unlink', async () => {
+    story('has all of the user, and nothing else, after unlink', async () => {
       const { site, dockerd, run, tags } = await storeWith(version, 'a', 'b');
       await dockerd.cli(['load', '--input', (await madeDisk('user')).archive]);
       await dockerd.cli(['create', '--name', 'keep', '--network', 'none', 'app-b:1', 'sh']);

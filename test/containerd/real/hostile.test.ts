@@ -109,8 +109,7 @@ describe("a disk that lies in what it has for containerd's store", () => {
           assert.match(check, new RegExp(`/${whole}:1 .* complete `), check);
         if (existsSync(path.join(site.mountRoot, site.labelOf('bad'))) && /app-a/.test(check)) {
           assert.equal(/app-a:1 .* complete /.test(check), image === 'whole', check);
-          const run = ['run', '--rm', 'docker.io/library/app-a:1', `run-${number}`, 'cat', '/etc/a'];
-          assert.equal(await ctr(...run), 'a');
+          assert.equal(await containerd.run('moby', 'docker.io/library/app-a:1', 'cat', '/etc/a'), 'a');
         } else assert.match(all, /docker-preloader\.json: /);
       } finally {
         await configure([site.labelOf('good')]);

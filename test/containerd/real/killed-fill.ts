@@ -5,18 +5,19 @@ import type { DiskAt } from './site.ts';
 
 /**
  * A run of the agent that is killed at its n-th call: `killed-fill.ts N OPTIONS`. A call to containerd counts twice, when
- * it is made and when it is answered, and each one that changes a file once. It ends with 0 where it has fewer. With a file
- * as a third argument it is not killed: all room of that file's filesystem goes into it.
+ * it is made and when it is answered, and each one that changes a file once. It ends with 0 where it has fewer. With a third
+ * argument it is not killed: all room of a file's filesystem goes into that, or a process of a number is killed.
  */
-const [at, options, filler] = process.argv.slice(2);
+const [at, options, other] = process.argv.slice(2);
 const { openSync, writeSync, closeSync } = fs;
 let calls = 0;
 
 function count(): void {
   calls += 1;
   if (calls !== Number(at)) return;
-  if (filler === undefined) process.kill(process.pid, 'SIGKILL');
-  else fillUp(filler);
+  if (other !== undefined && !/^\d+$/.test(other)) fillUp(other);
+  else process.kill(other === undefined ? process.pid : Number(other), 'SIGKILL');
+  writeSync(1, 'reached\n');
 }
 
 function fillUp(file: string): void {

@@ -20,8 +20,7 @@ for (const version of dockerdVersions)
       assert.deepEqual((await site.fill({ namespaces })).findings, []);
       assert.deepEqual(stepsOf(await site.fill({ namespaces })), []);
       for (const name of namespaces) {
-        const run = ['-n', name, 'run', '--rm', 'docker.io/library/app-a:1', `run-${name}`, 'cat', '/etc/a'];
-        assert.equal(await site.containerd.ctr(run), 'a', name);
+        assert.equal(await site.containerd.run(name, 'docker.io/library/app-a:1', 'cat', '/etc/a'), 'a', name);
       }
       await site.fill({ namespaces: ['moby'] });
       assert.deepEqual([await namesIn(site, 'default'), await namesIn(site, 'k8s.io')], [[], []]);
@@ -71,8 +70,7 @@ for (const version of dockerdVersions)
         await site.attach('a', { form });
         assert.deepEqual(codesOf(await site.fill()), ['LAYERS_UNLINKED']);
         assert.deepEqual(stepsOf(await site.fill()), []);
-        const run = ['-n', 'moby', 'run', '--rm', 'docker.io/library/app-a:1', 'run', 'cat', '/etc/a'];
-        assert.equal(await site.containerd.ctr(run), 'a');
+        assert.equal(await site.containerd.run('moby', 'docker.io/library/app-a:1', 'cat', '/etc/a'), 'a');
         await site.remove();
       }
     });
@@ -90,8 +88,7 @@ for (const version of dockerdVersions)
       await site.attach('a', { place: 'b' });
       assert.ok(fillFarm(site.farmRoot, site.disks) > 0);
       await site.startContainerd();
-      const run = ['-n', 'moby', 'run', '--rm', 'docker.io/library/app-b:1', 'run', 'cat', '/etc/b2'];
-      assert.equal(await site.containerd.ctr(run), 'b2');
+      assert.equal(await site.containerd.run('moby', 'docker.io/library/app-b:1', 'cat', '/etc/b2'), 'b2');
       assert.deepEqual(stepsOf(await site.fill()), []);
       assert.deepEqual(
         (await linksBelow(site.folder)).filter((line) => !/^(layers|blobs)/.test(line)),

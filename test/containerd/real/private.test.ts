@@ -29,8 +29,7 @@ for (const version of dockerdVersions)
       assert.deepEqual(filled.findings, []);
       ground.assertGone();
       await site.startContainerd();
-      const run = ['-n', 'moby', 'run', '--rm', 'docker.io/library/app-a:1', 'run', 'cat', '/etc/a'];
-      assert.equal(await site.containerd.ctr(run), 'a');
+      assert.equal(await site.containerd.run('moby', 'docker.io/library/app-a:1', 'cat', '/etc/a'), 'a');
       assert.deepEqual(stepsOf(await site.fill()), []);
 
       await site.containerd.stop();

@@ -126,6 +126,15 @@ export class ContainerdSite {
     return failed ? all : '';
   }
 
+  /** The same, and at its n-th call containerd is killed. @returns whether it was, and what the run says where it fails */
+  async abandonedFill(
+    killAt: number,
+    more: Partial<FillOptions> = {},
+  ): Promise<{ readonly wasKilled: boolean; readonly said: string }> {
+    const { failed, all } = await this.#disturbedFill(killAt, more, String(this.containerd.pid));
+    return { wasKilled: all.startsWith('reached'), said: failed ? all : '' };
+  }
+
   async #disturbedFill(
     at: number,
     more: Partial<FillOptions>,

@@ -314,8 +314,8 @@ for (const version of torture ? (['26.1', '28.5'] as const) : [])
         await story.reset({ removedImages });
         await story.boot();
         const say = 'echo own > /volume/own; sleep 1000';
-        const run = ['run', '--detach', '--name', 'runner', '--network', 'none', '--volume', 'kept:/volume'];
-        await docker(...run, 'built:1', 'sh', '-c', say);
+        const run = ['run', '--detach', '--name', 'runner', '--network', 'none', '--stop-timeout', '1'];
+        await docker(...run, '--volume', 'kept:/volume', 'built:1', 'sh', '-c', say);
         await docker('system', 'prune', '--all', '--force');
         await story.boot();
         // What ran is there with its image and its volume; what he pruned of his own does not come back.
@@ -430,7 +430,19 @@ for (const version of torture ? (['26.1', '28.5'] as const) : [])
       await story.reset();
       await story.attach(story.disks.whole, 'whole', -1);
       await story.boot();
-      await docker('run', '--detach', '--name', 'runner', '--network', 'none', 'app:1', 'sleep', '1000');
+      await docker(
+        'run',
+        '--detach',
+        '--name',
+        'runner',
+        '--network',
+        'none',
+        '--stop-timeout',
+        '1',
+        'app:1',
+        'sleep',
+        '1000',
+      );
       await story.detach('main');
       await story.site.fill({ config: story.rules });
       assert.equal(await docker('exec', 'runner', 'cat', '/bin/../app'), 'app 1');
