@@ -97,7 +97,8 @@ for (const { version, form } of tried)
 
     for (const builder of ['classic', 'buildkit'] as const)
       it(`builds on them with the ${builder === 'classic' ? 'classic builder' : 'BuildKit'}, and records the change only`, async () => {
-        for (const base of ['base:1', 'multi:1']) {
+        const bases = torture ? ['base:1', 'multi:1'] : [builder === 'classic' ? 'base:1' : 'multi:1'];
+        for (const base of bases) {
           const tag = `on-${base.replace(':1', '')}-${builder}:1`;
           const dockerfile = `FROM ${base}\nCOPY mine /mine\nRUN rm /lower/kept && echo built > /built\n`;
           await buildImage(dockerd, tag, dockerfile, builder, { mine: 'mine\n' });
@@ -148,7 +149,7 @@ for (const { version, form } of tried)
       const isWhole = form !== 'index' || version !== '26.1';
       for (const [from, name] of [
         ...(isWhole ? ([['multi:1', 'multi']] as const) : []),
-        ['on-multi-classic:1', 'upper'],
+        ['on-multi-buildkit:1', 'upper'],
       ] as const) {
         const tag = `${registry.address}/library/${name}:1`;
         await docker('tag', from, tag);
@@ -160,7 +161,7 @@ for (const { version, form } of tried)
         await assert.rejects(docker('push', `${registry.address}/library/multi:1`), /missing content/);
         await docker('rmi', `${registry.address}/library/multi:1`);
       }
-      await docker('rmi', 'on-multi-classic:1');
+      await docker('rmi', 'on-multi-buildkit:1');
       await docker('pull', 'upper:1');
       assert.equal(await run('upper:1', `cat /mine /built; ls /lower`), 'mine\nbuilt\nchanged');
       // The layers of the disk are links still, and what is pulled is whole.
@@ -217,7 +218,7 @@ for (const { version, form } of tried)
       assert.deepEqual([await imageFacts(dockerd), await linked()], before);
       assert.equal(await docker('start', '--attach', 'keeper'), 'in-volume');
       assert.ok((await docker('cp', 'keeper:/lower/kept', '-')).includes('in-container'));
-      assert.equal(await run('on-multi-buildkit:1', 'cat /built'), 'built');
+      assert.equal(await run('on-base-classic:1', 'cat /built'), 'built');
     });
 
     it('removes and prunes images, and has them again with the next run', async () => {
