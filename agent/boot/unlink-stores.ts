@@ -4,12 +4,13 @@ import { hasContainerdLedger } from '../containerd/ledger.ts';
 import type { Finding } from '../messages/finding.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
 import { PreloaderError } from '../system/errors.ts';
+import { findProgram } from '../system/run-tool.ts';
 import type { Config } from '../config/config.ts';
 import { farmOf } from './fill-namespaces.ts';
 import { storeIn } from './image-store.ts';
 import { unmountDisks } from './mount-disks.ts';
 import { chooseStores } from './which-stores.ts';
-import { mayRun, withContainerd } from './with-containerd.ts';
+import { mayRun, withContainerd, type ContainerdSearch } from './with-containerd.ts';
 
 /** What was taken out of a store. */
 interface Unlinked {
@@ -43,9 +44,7 @@ export async function unlinkStores(
   const { namespaces } = await chooseStores(config, daemonConfig, dataRoot);
   const search = { config, daemon: daemonConfig, dataRoot };
   const asksContainerd = isInContainerd || (namespaces.length > 0 && mayRun(search));
-  const ofContainerd = asksContainerd
-    ? await withContainerd(search, (address) => unlinkNamespaces(address, config, dataRoot))
-    : nothing;
+  const ofContainerd = asksContainerd ? await unlinkContainerd(search) : nothing;
   const ofDocker = isOverlay2 && existsSync(dataRoot) ? await unlinkOverlay2(config, dataRoot) : nothing;
   const keep = new Set([...ofContainerd.kept, ...ofDocker.kept].map((label) => join(config.mountRoot, label)));
   const failures = unmountDisks(config.mountRoot, keep).map((failure): Finding => ({
@@ -70,6 +69,16 @@ async function unlinkOverlay2(config: Config, dataRoot: string): Promise<Unlinke
   } finally {
     lock.release();
   }
+}
+
+/** Nobody can take anything out of the store of a containerd that was uninstalled, and nobody has a use for it. */
+async function unlinkContainerd(search: ContainerdSearch): Promise<Unlinked> {
+  const { config, dataRoot } = search;
+  const program = config.containerdProgram ?? 'containerd';
+  if (mayRun(search) || findProgram(program) !== undefined)
+    return withContainerd(search, (address) => unlinkNamespaces(address, config, dataRoot));
+  const message = `what was preloaded into containerd's store stays there: none runs, and there is no program '${program}'; delete the store's folder, or install containerd and run docker-preloader unlink again`;
+  return { ...nothing, findings: [{ code: 'STORE_UNSUPPORTED', message }] };
 }
 
 async function unlinkNamespaces(address: string, config: Config, dataRoot: string): Promise<Unlinked> {

@@ -15,7 +15,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   CONTAINERD_NOT_AWAITED:
     'The images are there soon after containerd, but kubelet and others may look for them earlier, and pull what they do not find. `systemctl enable docker-preloader-containerd` orders all of them from the next boot on; for K3s and RKE2 the message has another command. Docker needs nothing of this: its drop-in fills its namespace before each start.',
   STORE_UNSUPPORTED:
-    "Only dockerd's own overlay2 store can be filled. Nothing was changed, and Docker starts as usual, without the images of the disks. The message names the setting or folder that decides this.",
+    "Only dockerd's own overlay2 store and containerd's, with its snapshotter overlayfs, can be filled. Nothing was changed there, and Docker and Kubernetes start as usual, without the images of the disks. The message names the setting or folder that decides this.",
   STORE_INVALID:
     'Repair or remove the file that the message names. If it is repositories.json, dockerd would not start with it either; a power cut may have left it empty. Without it, the images are still there but have lost their names.',
   STORE_WRITE:

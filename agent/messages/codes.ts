@@ -18,7 +18,7 @@ export const codes = {
   },
   STORE_UNSUPPORTED: {
     effect: 'degraded',
-    meaning: 'dockerd uses, or would choose, a store other than overlay2; it was not touched',
+    meaning: 'a store is, or would be, of a kind that cannot be served, or nothing serves it; it was not touched',
   },
   STORE_INVALID: { effect: 'failed', meaning: "the store's own metadata cannot be read; nothing was changed" },
   STORE_WRITE: { effect: 'failed', meaning: 'writing to the store failed' },

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { emptyLedger, readLedger, writeLedger } from '../../agent/overlay2/store/ledger.ts';
@@ -70,6 +70,25 @@ describe('unlinking', () => {
     });
     assert.deepEqual(readTree(guest.dataRoot), before);
     dockerd.stop();
+  });
+
+  it("leaves the store of a containerd that was uninstalled as it is, says so, and takes out of dockerd's own", async (t) => {
+    const guest = new FakeGuest(scratch(t));
+    guest.attach('dpl-a', [app]);
+    guest.boot();
+    writeFileSync(path.join(guest.dataRoot, 'docker-preloader/containerd-0123456789ab.json'), '{}');
+    const gone = path.join(guest.dataRoot, 'no-containerd');
+    const { steps, findings } = await unlinkStores({
+      ...configOf(guest),
+      containerdAddress: `${gone}.sock`,
+      containerdProgram: gone,
+    });
+    assert.ok(steps > 0);
+    assert.deepEqual([...references(guest.dataRoot).keys()], []);
+    assert.deepEqual(
+      findings.map(({ code, message }) => [code, message.includes(`no program '${gone}'`)]),
+      [['STORE_UNSUPPORTED', true]],
+    );
   });
 
   it('makes nothing where there is no data root', async (t) => {
