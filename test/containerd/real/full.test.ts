@@ -53,6 +53,9 @@ for (const version of torture ? (['20.10', '26.1', '28.5'] as const) : (['28.5']
     it('gets as many images as fit, says of each other why not, and gets them when there is room', async () => {
       const site = await siteOf(version, 60 * MB);
       await ctr(site, 'images', 'import', archive);
+      // What an import has left over is collected now: later, it would free room that is counted already.
+      await ctr(site, 'images', 'tag', 'docker.io/library/mine:1', 'other:1');
+      await ctr(site, 'images', 'rm', '--sync', 'other:1');
       await site.attach('store');
       for (const [bytes, expected] of [
         [0, []],
