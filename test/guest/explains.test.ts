@@ -81,7 +81,7 @@ describe('at the console of a guest with two disks and a dirty one', () => {
     assert.match(lines[0] ?? '', /^degraded: 2 disks, 2 images, 3 layers, .*\d ms$/);
     assert.match(
       lines[1] ?? '',
-      /^(ready|sync|watch) since \d{4}-\d\d-\d\dT[\d:.]+Z; agent \d\S+, format 1\.0, dockerd \d+\.\d+\.\S+; store \/var\/lib\/docker$/,
+      /^(ready|sync|watch) since \d{4}-\d\d-\d\dT[\d:.]+Z; agent \d\S+, format 1\.1, dockerd \d+\.\d+\.\S+; store \/var\/lib\/docker$/,
     );
     assert.ok(
       lines.some((line) =>
@@ -166,7 +166,7 @@ describe('at the console of a guest with two disks and a dirty one', () => {
     assert.ok((JSON.parse(answers.get('/v1/timeline') ?? '') as { readyUsec: number }).readyUsec > 0);
     assert.match(
       answers.get('/metrics') ?? '',
-      /^docker_preloader_disk_states\{state="refused"\} 1$[^]*^docker_preloader_version\{version="\S+",format="1\.0",dockerd="\d\S+"\} 1$[^]*\n# EOF$/m,
+      /^docker_preloader_disk_states\{state="refused"\} 1$[^]*^docker_preloader_version\{version="\S+",format="1\.1",dockerd="\d\S+"\} 1$[^]*\n# EOF$/m,
     );
     assert.equal(answers.get('/healthz'), 'degraded');
   });
