@@ -10,6 +10,8 @@ import { hasStatus } from './grpc-error.ts';
 import type { LinkFarm } from './link-farm.ts';
 import { DISK, PATH } from './own-labels.ts';
 import { LEASE_PREFIX, type ContainerdRoots } from './present.ts';
+import { isSameRecord } from './own-records.ts';
+import type { ImageRecord } from './services.ts';
 import type { RefusedBlobs, Step } from './steps.ts';
 
 type StepOf<Do extends Step['do']> = Extract<Step, { readonly do: Do }>;
@@ -266,14 +268,26 @@ class Applier {
   }
 
   async #replaceImage({ before, image }: StepOf<'replace-image'>): Promise<void> {
-    await ignoring('notFound', () => this.#namespace.deleteImage(image.name, before, false));
-    await ignoring('alreadyExists', () => this.#namespace.createImage(image));
+    if (await this.#deleteAsItWas(before, false))
+      await ignoring('alreadyExists', () => this.#namespace.createImage(image));
   }
 
   /** The last one waits until what nothing refers to any more is gone, too. */
   async #deleteImages(steps: readonly StepOf<'delete-image'>[]): Promise<void> {
-    for (const [index, { name, target }] of steps.entries())
-      await ignoring('notFound', () => this.#namespace.deleteImage(name, target, index === steps.length - 1));
+    for (const [index, { before }] of steps.entries()) await this.#deleteAsItWas(before, index === steps.length - 1);
+  }
+
+  /**
+   * Deletes a record that is as the plan has it. Layers take their time, and what the user has given the name since then is
+   * his: the next plan is with that. @returns whether it is gone
+   */
+  async #deleteAsItWas(before: ImageRecord, sync: boolean): Promise<boolean> {
+    const { name, target } = before;
+    const now = await this.#namespace.image(name);
+    if (now === undefined || target === undefined) return true;
+    if (!isSameRecord(now, before)) return false;
+    await ignoring('notFound', () => this.#namespace.deleteImage(name, target, sync));
+    return true;
   }
 }
 

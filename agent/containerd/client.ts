@@ -132,6 +132,16 @@ export class Namespace {
     return (await this.#one(methods.listImages, {})).images;
   }
 
+  /** @returns undefined where there is none of this name */
+  async image(name: string): Promise<ImageRecord | undefined> {
+    try {
+      return (await this.#one(methods.getImage, { name })).image;
+    } catch (error) {
+      if (!hasStatus(error, 'notFound')) throw error;
+      return undefined;
+    }
+  }
+
   async createImage(image: NewImage): Promise<void> {
     await this.#one(methods.createImage, { image: { ...image, createdAt: undefined, updatedAt: undefined } });
   }

@@ -1,4 +1,5 @@
 import { hexOf } from '../docker/ids.ts';
+import { targetOf } from './own-records.ts';
 import type { Step } from './steps.ts';
 
 /** A change of a namespace, in one line. */
@@ -21,9 +22,9 @@ function textOf(step: Step): string {
     case 'create-image':
       return `add image ${step.image.name}`;
     case 'replace-image':
-      return `let ${step.image.name} name ${short(step.image.target.digest)} instead of ${short(step.before.digest)}`;
+      return `let ${step.image.name} name ${short(step.image.target.digest)} instead of ${short(targetOf(step.before))}`;
     case 'delete-image':
-      return `remove image ${step.name}`;
+      return `remove image ${step.before.name}`;
     case 'delete-lease':
       return `remove lease ${step.id} of a run that was killed`;
   }

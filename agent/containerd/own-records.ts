@@ -22,6 +22,15 @@ export function ownRecords({ namespace, images }: Present, left: Targets): Reado
   return new Map([...unmarked, ...marked].map((record) => [record.name, record]));
 }
 
+/** Whether a record is as it was: nobody has made it anew, or written it again. */
+export function isSameRecord(now: ImageRecord, before: ImageRecord): boolean {
+  return targetOf(now) === targetOf(before) && timesOf(now) === timesOf(before);
+}
+
+function timesOf({ createdAt, updatedAt }: ImageRecord): string {
+  return [createdAt, updatedAt].map((time) => `${time?.seconds}.${time?.nanos}`).join(' ');
+}
+
 /** What a record names: dockerd calls an image by that, where it has its images in containerd. */
 export function targetOf({ target }: ImageRecord): ImageID {
   return (target?.digest ?? '') as ImageID;

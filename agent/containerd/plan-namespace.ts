@@ -321,7 +321,7 @@ class NamespacePlanner {
     const replace: Step[] = [];
     const remove: Step[] = [];
     const take = (name: string, target: Descriptor, labels: ReadonlyMap<string, string>): void => {
-      const before = images.get(name)?.target;
+      const before = images.get(name);
       const image = { name, target, labels };
       if (before === undefined) create.push({ do: 'create-image', image });
       else replace.push({ do: 'replace-image', before, image });
@@ -329,7 +329,7 @@ class NamespacePlanner {
     for (const [name, digest] of changes) {
       const record = images.get(name);
       if (digest === undefined) {
-        if (record?.target !== undefined) remove.push({ do: 'delete-image', name, target: record.target });
+        if (record !== undefined) remove.push({ do: 'delete-image', before: record });
         continue;
       }
       const kept = this.#kept.get(name);
@@ -372,7 +372,7 @@ class NamespacePlanner {
       const { target } = holder;
       if (name === undefined || target === undefined) return [];
       const after = changes.has(name) ? changes.get(name) : images.get(name)?.target?.digest;
-      return after === target.digest ? [{ do: 'delete-image', name: holder.name, target }] : [];
+      return after === target.digest ? [{ do: 'delete-image', before: holder }] : [];
     });
   }
 

@@ -94,6 +94,7 @@ export const methods = {
     { filters: field(1, list(text)) },
     { images: field(1, list(message(image))) },
   ),
+  getImage: method('images.v1.Images/Get', { name: field(1, text) }, { image: field(1, message(image)) }),
   createImage: method(
     'images.v1.Images/Create',
     { image: field(1, message(image)) },

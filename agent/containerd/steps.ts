@@ -1,6 +1,6 @@
 import type { ChainID } from '../docker/ids.ts';
 import type { NewImage } from './client.ts';
-import type { Descriptor } from './services.ts';
+import type { ImageRecord } from './services.ts';
 
 /** One change of a namespace. Each can be done again; in a plan they stand in the order in which they are to be done. */
 export type Step =
@@ -19,8 +19,8 @@ export type Step =
   /** Labels that content lacks, without which containerd would collect what the image needs. */
   | { readonly do: 'label-content'; readonly digest: string; readonly labels: ReadonlyMap<string, string> }
   | { readonly do: 'create-image'; readonly image: NewImage }
-  | { readonly do: 'replace-image'; readonly before: Descriptor; readonly image: NewImage }
-  | { readonly do: 'delete-image'; readonly name: string; readonly target: Descriptor }
+  | { readonly do: 'replace-image'; readonly before: ImageRecord; readonly image: NewImage }
+  | { readonly do: 'delete-image'; readonly before: ImageRecord }
   /** Of a run that was killed. */
   | { readonly do: 'delete-lease'; readonly id: string };
 

@@ -3,7 +3,9 @@ import { mkdirSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
 import { applySteps } from '../../agent/containerd/apply-namespace.ts';
-import { Namespace } from '../../agent/containerd/client.ts';
+import { Namespace, type NewImage } from '../../agent/containerd/client.ts';
+import { GrpcError } from '../../agent/containerd/grpc-error.ts';
+import { methods, type Descriptor, type ImageRecord } from '../../agent/containerd/services.ts';
 import { scratch } from '../support/temp-tree.ts';
 import { farm } from './made-up.ts';
 
@@ -29,4 +31,44 @@ it('mends links in the place of nothing, of an empty folder and of another link,
   );
   assert.deepEqual(readdirSync(path.join(root, 'snapshots')), ['1', '2', '3']);
   assert.deepEqual([refused.size, asked], [0, []]);
+});
+
+it('leaves a name that the user has given to something else, or anew, since the plan was made', async () => {
+  const time = { seconds: 1, nanos: 0 };
+  const target = (digest: string): Descriptor => ({ mediaType: 'm', digest, size: 1, annotations: new Map() });
+  const record = (name: string, more: Partial<ImageRecord> = {}): ImageRecord => ({
+    name,
+    labels: new Map(),
+    target: target('sha256:ours'),
+    createdAt: time,
+    updatedAt: time,
+    ...more,
+  });
+  const now = [
+    record('ours'),
+    record('tagged', { target: target('sha256:his') }),
+    record('loaded', { updatedAt: { seconds: 2, nanos: 0 } }),
+    record('removed-and-tagged', { createdAt: { seconds: 2, nanos: 0 }, updatedAt: { seconds: 2, nanos: 0 } }),
+  ];
+  const changed: string[] = [];
+  const namespace = new Namespace('moby', ((method: unknown, request: { readonly name?: string }) => {
+    if (method === methods.getImage) {
+      const image = now.find(({ name }) => name === request.name);
+      return image === undefined
+        ? Promise.reject(new GrpcError('notFound', 'not found'))
+        : Promise.resolve([{ image }]);
+    }
+    if (method === methods.deleteImage) changed.push(`delete ${request.name ?? ''}`);
+    if (method === methods.createImage)
+      changed.push(`create ${(request as { readonly image: ImageRecord }).image.name}`);
+    return Promise.resolve([{}]);
+  }) as ConstructorParameters<typeof Namespace>[1]);
+  const names = ['ours', 'tagged', 'loaded', 'removed-and-tagged', 'gone'];
+  const image = (name: string): NewImage => ({ name, target: target('sha256:newer'), labels: new Map() });
+  for (const steps of [
+    names.map((name) => ({ do: 'delete-image', before: record(name) }) as const),
+    names.map((name) => ({ do: 'replace-image', before: record(name), image: image(name) }) as const),
+  ])
+    await applySteps(namespace, steps, { roots: { snapshots: '/', content: '/', sharesContent: true }, farm });
+  assert.deepEqual(changed, ['delete ours', 'delete ours', 'create gone', 'create ours']);
 });

@@ -136,7 +136,7 @@ export class FakeNamespace implements Present {
       if (step.do === 'replace-image') this.images.delete(step.image.name);
       // What came meanwhile is the user's.
       if (!this.images.has(step.image.name)) this.#put(step.image.name, step.image.target, step.image.labels);
-    } else if (step.do === 'delete-image') this.images.delete(step.name);
+    } else if (step.do === 'delete-image') this.images.delete(step.before.name);
     else throw new Error(`a step that is pretended expected, found ${step.do}`);
   }
 }

@@ -37,6 +37,7 @@ const samples: Samples<typeof methods> = {
   server: { request: {}, response: { uuid: 'u' } },
   listNamespaces: { request: { filter: 'f' }, response: { namespaces: [{ name: 'moby', labels }] } },
   listImages: { request: { filters }, response: { images: [image, image] } },
+  getImage: { request: { name: 'n' }, response: { image } },
   createImage: { request: { image }, response: { image } },
   deleteImage: { request: { name: 'n', sync: true, target }, response: {} },
   listSnapshots: { request: { snapshotter: 's', filters }, response: { info: [snapshot] } },
