@@ -366,11 +366,13 @@ class NamespacePlanner {
 
   /** What has kept an image of the user's goes when the image has its name again. */
   #needlessHolders(changes: ReadonlyMap<string, ImageID | undefined>): Step[] {
-    const { images } = this.#input.present;
+    const { images, namespace } = this.#input.present;
     return [...images.values()].flatMap((holder): Step[] => {
       const name = displacedNameOf(holder);
       const { target } = holder;
-      if (name === undefined || target === undefined) return [];
+      // `docker tag` copies the label to names of the user's.
+      if (name === undefined || target === undefined || holder.name !== nameWithoutTag(namespace, name, target.digest))
+        return [];
       const after = changes.has(name) ? changes.get(name) : images.get(name)?.target?.digest;
       return after === target.digest ? [{ do: 'delete-image', before: holder }] : [];
     });

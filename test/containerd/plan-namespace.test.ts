@@ -173,6 +173,19 @@ describe('the plan of a namespace', () => {
     assert.match(finding?.message ?? '', /1 layer that image docker\.io\/library\/x:1 stands on;/);
   });
 
+  it("leaves a name that the user has given to his image while that waits for its own", () => {
+    const config = { conflicts: 'disk', removedImages: 'restore' } as const;
+    const namespace = new FakeNamespace();
+    namespace.load(full('x:1'), sha256('his'));
+    namespace.run([disk('dpl-a', { layers: ['one'], names: ['x:1'] })], { config });
+    const holder = `moby-dangling@${sha256('his')}`;
+    namespace.tag(holder, full('keep:1'));
+    // As dockerd does once the image has a tag.
+    namespace.images.delete(holder);
+    namespace.run([], { config });
+    assert.deepEqual(namespace.names(), [`${full('keep:1')} ${sha256('his')}`, `${full('x:1')} ${sha256('his')}`]);
+  });
+
   it("keeps an image of the user's that waits for its name, where a disk has the same without one, and goes", () => {
     const config = { conflicts: 'disk', removedImages: 'restore' } as const;
     const namespace = new FakeNamespace();
