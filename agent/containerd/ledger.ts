@@ -22,6 +22,8 @@ export interface NamespaceLedger {
   readonly removed: Targets;
   /** The user's image under a name that a disk has taken, under `conflicts: disk`. */
   readonly displaced: Targets;
+  /** When we made the records of names, but for those that are about to change: a newer one is the user's, whatever its labels. */
+  readonly made: ReadonlyMap<string, string>;
 }
 
 /** Our record of what we left in a containerd, by namespace. */
@@ -32,6 +34,7 @@ export const emptyNamespaceLedger: NamespaceLedger = {
   next: undefined,
   removed: new Map(),
   displaced: new Map(),
+  made: new Map(),
 };
 
 export interface ContainerdLedgerState {
@@ -44,7 +47,13 @@ const digests = recordOf(matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
 const shape = objectOf({
   formatVersion: text,
   namespaces: recordOf(
-    objectOf({ references: digests, next: optional(digests), removed: digests, displaced: digests }),
+    objectOf({
+      references: digests,
+      next: optional(digests),
+      removed: digests,
+      displaced: digests,
+      made: optional(recordOf(text)),
+    }),
   ),
 });
 
@@ -55,6 +64,7 @@ interface LedgerDocument {
       string,
       Readonly<Record<'references' | 'removed' | 'displaced', Record<string, ImageID>>> & {
         readonly next?: Record<string, ImageID>;
+        readonly made?: Record<string, string>;
       }
     >
   >;
@@ -83,13 +93,14 @@ export function readContainerdLedger(dataRoot: string, uuid: string): Containerd
     return {
       state: 'read',
       ledger: new Map(
-        Object.entries(namespaces).map(([name, { references, next, removed, displaced }]) => [
+        Object.entries(namespaces).map(([name, { references, next, removed, displaced, made }]) => [
           name,
           {
             references: toMap(references),
             next: next === undefined ? undefined : toMap(next),
             removed: toMap(removed),
             displaced: toMap(displaced),
+            made: new Map(Object.entries(made ?? {})),
           },
         ]),
       ),
@@ -108,7 +119,7 @@ export function writeContainerdLedger(dataRoot: string, uuid: string, ledger: Co
   const path = pathOf(dataRoot, uuid);
   // A rename cannot replace a folder, which would be in the way each time.
   if (isDirectory(path)) rmSync(path, { recursive: true });
-  const noted = new Map([...ledger].filter(([, entry]) => !isEmpty(entry)));
+  const noted = new Map([...ledger].filter(([, entry]) => !isEmptyNamespaceLedger(entry)));
   if (noted.size === 0) {
     removeIfThere(path);
     return;
@@ -117,8 +128,9 @@ export function writeContainerdLedger(dataRoot: string, uuid: string, ledger: Co
   replaceFile(path, serialise(noted), { mode: 0o600, durable: true });
 }
 
-function isEmpty({ references, next, removed, displaced }: NamespaceLedger): boolean {
-  return references.size + (next?.size ?? 0) + removed.size + displaced.size === 0;
+/** Whether there is nothing to note, or it was lost. */
+export function isEmptyNamespaceLedger({ references, next, removed, displaced, made }: NamespaceLedger): boolean {
+  return references.size + (next?.size ?? 0) + removed.size + displaced.size + made.size === 0;
 }
 
 function serialise(ledger: ContainerdLedger): string {
@@ -126,16 +138,17 @@ function serialise(ledger: ContainerdLedger): string {
   return `${JSON.stringify({ formatVersion: VERSION, namespaces: Object.fromEntries(namespaces) })}\n`;
 }
 
-function plain({ references, next, removed, displaced }: NamespaceLedger): Record<string, unknown> {
+function plain({ references, next, removed, displaced, made }: NamespaceLedger): Record<string, unknown> {
   return {
     references: toRecord(references),
     ...(next === undefined ? {} : { next: toRecord(next) }),
     removed: toRecord(removed),
     displaced: toRecord(displaced),
+    made: toRecord(made),
   };
 }
 
-function toRecord(targets: Targets): Record<string, string> {
+function toRecord(targets: ReadonlyMap<string, string>): Record<string, string> {
   return Object.fromEntries([...targets].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 

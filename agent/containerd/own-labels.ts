@@ -58,6 +58,11 @@ export function isOwnImage(namespace: string, record: ImageRecord): boolean {
   );
 }
 
+/** Whether a record has our mark, for whichever name and image. */
+export function hasMark({ labels }: ImageRecord): boolean {
+  return labels.has(IMAGE);
+}
+
 function isLeftOver(record: ImageRecord, digest: string): boolean {
   return (
     record.name === danglingName(digest) && topLayerOf(record) !== undefined && displacedNameOf(record) === undefined

@@ -5,12 +5,12 @@ import type { Config } from '../config/config.ts';
 import type { ChainID, ImageID } from '../docker/ids.ts';
 import type { Finding } from '../messages/finding.ts';
 import { contentSteps } from './content-steps.ts';
-import { furtherNames, isFurtherName, MOBY, nameWithoutTag } from './image-name.ts';
+import { furtherNames, isFurtherName, KUBERNETES, MOBY, nameWithoutTag } from './image-name.ts';
 import { asStoreLedger, isSameNamespaceLedger, type NamespaceLedger } from './ledger.ts';
 import type { LinkFarm } from './link-farm.ts';
 import { namespaceOffer, type NamespaceOffer, type OfferedDisk, type OfferedImage, type OfferedName } from './offer.ts';
-import { DISK, displacedLabels, displacedNameOf, givenBackLabels, ownImageLabels } from './own-labels.ts';
-import { targetOf, ownRecords } from './own-records.ts';
+import { DISK, displacedLabels, displacedNameOf, givenBackLabels, hasMark, ownImageLabels } from './own-labels.ts';
+import { madeAt, ownRecords, targetOf } from './own-records.ts';
 import { topLayerIn, type ContainerdRoots, type OwnPart, type Present } from './present.ts';
 import type { Descriptor, ImageRecord } from './services.ts';
 import { findStanding, standingFindings, type Standing } from './standing.ts';
@@ -93,7 +93,7 @@ class NamespacePlanner {
     const { namespace, images } = present;
     const now = new Map([...images].map(([name, record]) => [name, targetOf(record)] as const));
     const settled = asStoreLedger(ledger, now);
-    this.#ours = ownRecords(present, settled.references);
+    this.#ours = ownRecords(present, settled.references, ledger.made);
     const ours = [...this.#ours.values()];
     const untouched = new Set(ours.map(targetOf));
     // What is marked as ours we have left there, whatever the ledger says; of another record it says what was ours once.
@@ -121,6 +121,7 @@ class NamespacePlanner {
       next: undefined,
       removed: forget ? new Map() : primary.removed,
       displaced: primary.displaced,
+      made: this.#made(),
     };
     return {
       namespace,
@@ -153,6 +154,7 @@ class NamespacePlanner {
         next: this.#own,
         removed: new Map([...settled.removed, ...after.removed]),
         displaced: new Map([...settled.displaced, ...after.displaced]),
+        made: new Map([...after.made].filter(([name]) => !changes.has(name))),
       },
       after,
       isLedgerStale: !isSameNamespaceLedger(ledger, after),
@@ -171,6 +173,20 @@ class NamespacePlanner {
       layers,
       sharedWithUser: this.#sharedWithUser,
     };
+  }
+
+  /**
+   * When what is ours was made. While the user has a copy of our labels, it is known, too, of names that are his now, or
+   * nobody's: he may give them such a copy.
+   */
+  #made(): ReadonlyMap<string, string> {
+    const { present, ledger } = this.#input;
+    if (present.namespace === KUBERNETES) return new Map();
+    const hasCopies = [...present.images.values()].some((record) => !this.#ours.has(record.name) && hasMark(record));
+    return new Map([
+      ...(hasCopies ? ledger.made : []),
+      ...[...this.#ours.values()].map((record) => [record.name, madeAt(record)] as const),
+    ]);
   }
 
   /** The tags by the same rules as in dockerd's own store; then the further names that go with the tags that are ours. */

@@ -30,9 +30,10 @@ export class FakeNamespace implements Present {
     const plan = this.plan(disks, more);
     if (plan.steps.length > 0) this.ledger = plan.before;
     for (const step of plan.steps.slice(0, steps)) this.#do(step);
-    if (steps >= plan.steps.length) this.ledger = plan.after;
     // The lease goes with the run, or after an hour.
     this.collect();
+    // It is noted once nothing is to be done any more.
+    if (steps >= plan.steps.length) this.ledger = this.plan(disks, more).after;
     return plan;
   }
 

@@ -17,6 +17,7 @@ const entry: NamespaceLedger = {
   next: new Map([['docker.io/library/next:1', image]]),
   removed: new Map([['docker.io/library/removed:1', image]]),
   displaced: new Map([['docker.io/library/displaced:1', image]]),
+  made: new Map([['docker.io/library/app:1', '001700000000.000000001']]),
 };
 
 describe('the ledger of a containerd', () => {

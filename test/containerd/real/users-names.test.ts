@@ -42,4 +42,15 @@ for (const version of torture ? (['26.1', '28.5'] as const) : (['26.1'] as const
         assert.equal(now.get('app-b:1'), now.get('mine:1'));
         assert.ok(now.has('deep:1'));
       });
+
+    it("that he had moved away, back to the disk's image, is his", async () => {
+      await site.attach('b');
+      await site.fill();
+      await docker('tag', 'one:1', 'keep:1');
+      await docker('rmi', 'one:1');
+      await docker('tag', 'keep:1', 'one:1');
+      await site.detach('b');
+      await site.fill();
+      assert.deepEqual([...(await tags()).keys()].toSorted().slice(1), ['app-a:1', 'keep:1', 'mine:1', 'one:1']);
+    });
   });
