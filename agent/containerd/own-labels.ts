@@ -1,6 +1,6 @@
 import { asChainID, type ChainID } from '../docker/ids.ts';
 import { sha256Bytes } from '../system/digest.ts';
-import { danglingName, KUBERNETES } from './image-name.ts';
+import { danglingName, KUBERNETES, nameWithoutTag } from './image-name.ts';
 import type { ImageRecord } from './services.ts';
 
 /** Of an image's record: what tells it from a copy of it. */
@@ -64,9 +64,7 @@ export function hasMark({ labels }: ImageRecord): boolean {
 }
 
 function isLeftOver(record: ImageRecord, digest: string): boolean {
-  return (
-    record.name === danglingName(digest) && topLayerOf(record) !== undefined && displacedNameOf(record) === undefined
-  );
+  return record.name === danglingName(digest) && topLayerOf(record) !== undefined && !record.labels.has(DISPLACED);
 }
 
 function markOf(name: string, digest: string): string {
@@ -79,9 +77,12 @@ export function topLayerOf({ labels, target }: ImageRecord): ChainID | undefined
   return digest === target?.digest ? asChainID(top) : undefined;
 }
 
-/** The name that waits for an image of the user's, of a record that we have kept it in. */
-export function displacedNameOf({ labels }: ImageRecord): string | undefined {
-  return labels.get(DISPLACED);
+/** The name that waits for an image of the user's, of a record that we have kept it in: `docker tag` copies the label to others. */
+export function displacedNameOf(namespace: string, { name, labels, target }: ImageRecord): string | undefined {
+  const waiting = labels.get(DISPLACED);
+  return waiting !== undefined && name === nameWithoutTag(namespace, waiting, target?.digest ?? '')
+    ? waiting
+    : undefined;
 }
 
 /** The user's labels, for a record that keeps his image. */

@@ -6,7 +6,7 @@ import type { ChainID, ImageID } from '../docker/ids.ts';
 import type { Finding } from '../messages/finding.ts';
 import { contentSteps } from './content-steps.ts';
 import { furtherNames, isFurtherName, KUBERNETES, MOBY, nameWithoutTag } from './image-name.ts';
-import { asStoreLedger, isSameNamespaceLedger, type NamespaceLedger } from './ledger.ts';
+import { asStoreLedger, isEmptyNamespaceLedger, isSameNamespaceLedger, type NamespaceLedger } from './ledger.ts';
 import type { LinkFarm } from './link-farm.ts';
 import { namespaceOffer, type NamespaceOffer, type OfferedDisk, type OfferedImage, type OfferedName } from './offer.ts';
 import { DISK, displacedLabels, displacedNameOf, givenBackLabels, hasMark, ownImageLabels } from './own-labels.ts';
@@ -92,7 +92,10 @@ class NamespacePlanner {
     const { present, ledger, forget = false } = this.#input;
     const { namespace, images } = present;
     const now = new Map([...images].map(([name, record]) => [name, targetOf(record)] as const));
-    const settled = asStoreLedger(ledger, now);
+    const settled = asStoreLedger(
+      isEmptyNamespaceLedger(ledger) ? { ...ledger, displaced: displacedIn(present) } : ledger,
+      now,
+    );
     this.#ours = ownRecords(present, settled.references, ledger.made);
     const ours = [...this.#ours.values()];
     const untouched = new Set(ours.map(targetOf));
@@ -384,11 +387,9 @@ class NamespacePlanner {
   #needlessHolders(changes: ReadonlyMap<string, ImageID | undefined>): Step[] {
     const { images, namespace } = this.#input.present;
     return [...images.values()].flatMap((holder): Step[] => {
-      const name = displacedNameOf(holder);
+      const name = displacedNameOf(namespace, holder);
       const { target } = holder;
-      // `docker tag` copies the label to names of the user's.
-      if (name === undefined || target === undefined || holder.name !== nameWithoutTag(namespace, name, target.digest))
-        return [];
+      if (name === undefined || target === undefined) return [];
       const after = changes.has(name) ? changes.get(name) : images.get(name)?.target?.digest;
       return after === target.digest ? [{ do: 'delete-image', before: holder }] : [];
     });
@@ -401,10 +402,21 @@ class NamespacePlanner {
 
   /** The record that has kept an image of the user's while a disk had its name, or any other of that image. */
   #holderOf(name: string, digest: ImageID): ImageRecord | undefined {
-    this.#records ??= Map.groupBy(this.#input.present.images.values(), targetOf);
+    const { present } = this.#input;
+    this.#records ??= Map.groupBy(present.images.values(), targetOf);
     const records = this.#records.get(digest) ?? [];
-    return records.find((record) => displacedNameOf(record) === name) ?? records[0];
+    return records.find((record) => displacedNameOf(present.namespace, record) === name) ?? records[0];
   }
+}
+
+/** What waits for which name, by the records that keep it: where the ledger is lost, they alone tell. */
+function displacedIn({ namespace, images }: Present): Map<string, ImageID> {
+  return new Map(
+    [...images.values()].flatMap((record) => {
+      const name = displacedNameOf(namespace, record);
+      return name === undefined ? [] : [[name, targetOf(record)] as const];
+    }),
+  );
 }
 
 function isUsersLayer({ snapshots }: Present, chain: ChainID): boolean {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { sha256 } from '../../agent/docker/ids.ts';
-import type { NamespaceLedger } from '../../agent/containerd/ledger.ts';
+import { emptyNamespaceLedger, type NamespaceLedger } from '../../agent/containerd/ledger.ts';
 import type { OfferedDisk } from '../../agent/containerd/offer.ts';
 import fc from '../support/properties.ts';
 import { FakeNamespace } from './fake-namespace.ts';
@@ -186,6 +186,20 @@ describe('the plan of a namespace', () => {
     namespace.images.delete(holder);
     namespace.run([], { config });
     assert.deepEqual(namespace.names(), [`${full('keep:1')} ${sha256('his')}`, `${full('x:1')} ${sha256('his')}`]);
+  });
+
+  it("gives the user's image its name back where the ledger is lost meanwhile", () => {
+    const config = { conflicts: 'disk', removedImages: 'restore' } as const;
+    const disks = [disk('dpl-a', { layers: ['one'], names: ['x:1'] })];
+    for (const attached of [disks, []]) {
+      const namespace = new FakeNamespace();
+      namespace.load(full('x:1'), sha256('his'));
+      namespace.run(disks, { config });
+      namespace.ledger = emptyNamespaceLedger;
+      namespace.run(attached, { config });
+      namespace.run([], { config });
+      assert.deepEqual(namespace.names(), [`${full('x:1')} ${sha256('his')}`]);
+    }
   });
 
   it("takes a tag for the user's that he moves away, and gives to the disk's image again", () => {
