@@ -21,7 +21,7 @@ export type Change = keyof typeof changes;
 export const userArchive = '/root/user.tar';
 
 /** Of a disk's serial number, for the guest: start no systemd, wait for commands. */
-const AGENT_ONLY = 'agent-';
+export const AGENT_ONLY = 'agent-';
 
 /** Makes the two disks. @returns them as they are attached for a whole boot, and for one of the agent alone */
 export async function powerLossDisks(
@@ -47,7 +47,7 @@ export async function powerLossDisks(
  * Takes systemd's place: with the disks of an agent-only boot attached, only what the agent needs is set up, which
  * takes a fraction of a boot to Docker. The mount options make a power cut as costly as ext4 allows.
  */
-const init = `#!/bin/sh
+export const init = `#!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 for serial in /sys/block/*/serial; do case "$(cat $serial)" in ${AGENT_ONLY}*) only=1 ;; esac; done
 [ -n "$only" ] || exec /usr/lib/systemd/systemd "$@"
@@ -65,7 +65,7 @@ while :; do sh /usr/local/lib/guest-control; sleep 1; done
 `;
 
 /** Writes each STATUS= of the agent to the console, so that what a power cut has interrupted is known on this side. */
-const phases = `use Socket;
+export const phases = `use Socket;
 socket(my $in, AF_UNIX, SOCK_DGRAM, 0) or die $!;
 bind($in, sockaddr_un('/run/phases')) or die $!;
 open(my $out, '>', '/dev/ttyS0') or die $!;
