@@ -5,7 +5,7 @@ import { MOBY } from '../containerd/image-name.ts';
 import { isOwnImage } from '../containerd/own-labels.ts';
 import type { DockerApi, ImageEvent } from '../docker/api/docker-api.ts';
 import type { ImageID } from '../docker/ids.ts';
-import { wallMs } from '../system/clock.ts';
+import { delay, wallMs } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import type { FollowOptions, StoreWatch } from './follow-prunes.ts';
@@ -13,6 +13,8 @@ import { nothingThere, type Present } from './present.ts';
 import { PruneWatch } from './prune-watch.ts';
 
 const CONNECT_MS = 2000;
+/** How often dockerd is asked whether a prune is over. */
+const POLL_MS = 100;
 
 /**
  * What prunes take out of Docker's namespace of containerd is put back there, with what the disks have.
@@ -37,9 +39,17 @@ async function watchNamespace(
   const address = (await containerdAddress(config, dataRoot)) ?? config.containerdAddress;
   const containerd = await Containerd.open(address, CONNECT_MS);
   let present = await readPresent(containerd);
+  /** What dockerd has said when containerd told of a removal. */
+  let answer: Promise<boolean | undefined> | undefined;
+  let ending: Promise<void> | undefined;
+  const isPruning = async (): Promise<boolean | undefined> => {
+    const isUnderWay = await (answer ?? docker.isPruning());
+    if (isUnderWay === true) ending ??= untilPruned().finally(() => (ending = undefined));
+    return isUnderWay;
+  };
   const watch = new PruneWatch({
     read: () => present,
-    isPruning: () => docker.isPruning(),
+    isPruning,
     restore: async ({ names }) => {
       try {
         await fill(new Set(names.keys()));
@@ -62,9 +72,33 @@ async function watchNamespace(
       })
       .catch(() => undefined);
   };
+  // Of its images in containerd, dockerd does not tell that a prune is over (moby, daemon/containerd/image_prune.go).
+  const untilPruned = async (): Promise<void> => {
+    do await delay(POLL_MS);
+    while ((await docker.isPruning()) === true);
+    take({ action: 'prune', id: '', timeMs: wallMs() });
+  };
+  /**
+   * dockerd tells of a removal when containerd has collected what the image had, and of the last one when a prune is about to
+   * be over. containerd tells of it before: so dockerd is asked at once, and the namespace is read meanwhile.
+   */
+  const takeRemoval = (): void => {
+    const asked = ending === undefined ? docker.isPruning() : undefined;
+    taken = taken
+      .then(async () => {
+        present = await readPresent(containerd);
+        answer = asked;
+        watch.removed();
+        // Where it was not asked for by now, what it says is too old.
+        answer = undefined;
+      })
+      .catch(() => undefined);
+  };
   // Of what comes from a disk while dockerd runs, dockerd tells nothing.
   void containerd.followImages((namespace, topic) => {
-    if (namespace === MOBY && topic !== '/images/delete') take({ action: 'load', id: '', timeMs: wallMs() });
+    if (namespace !== MOBY) return;
+    if (topic === '/images/delete') takeRemoval();
+    else take({ action: 'load', id: '', timeMs: wallMs() });
   });
   return {
     take,

@@ -53,7 +53,7 @@ export class PruneWatch {
    */
   take({ action, id, timeMs }: ImageEvent): void {
     if (action === 'untag' || action === 'delete') {
-      if (this.#knows(id)) void this.#ask().catch(() => undefined);
+      if (this.#knows(id)) this.removed();
     } else if (action === 'prune') {
       this.#pruningUntilMs = 0;
       this.#prunes += 1;
@@ -65,6 +65,11 @@ export class PruneWatch {
     } else if (this.#restoring === 0) {
       this.#add();
     }
+  }
+
+  /** Something may have been removed: dockerd is asked about it. */
+  removed(): void {
+    void this.#ask().catch(() => undefined);
   }
 
   /** Resolves when everything that was pruned so far is back. */

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { PlanDocument } from '../../../agent/status/schema.ts';
 import { startDaemon } from '../../store/site-daemon.ts';
 import { makeSite, type Site } from '../../store/site.ts';
@@ -107,10 +108,15 @@ for (const version of ['26.1', '28.5'] as const)
         await until('the images are there', async () => (await tags(docker)) === 'app-a:1 app-b:1 one:1');
         await daemon.follows(docker);
 
-        const begin = performance.now();
-        await docker.cli(['image', 'prune', '--all', '--force']);
-        await until('what a prune took is back', async () => (await tags(docker)) === 'app-a:1 app-b:1 one:1');
-        assert.ok(performance.now() - begin < 5000, 'within 5 s');
+        // Each containerd that it has begun to follow is filled once more by then, whatever became of a prune.
+        await delay(3000);
+        for (const removed of [[], ['app-a:1', 'app-b:1']]) {
+          if (removed.length > 0) await docker.cli(['rmi', ...removed]);
+          const begin = performance.now();
+          await docker.cli(['image', 'prune', '--all', '--force']);
+          await until('what a prune took is back', async () => (await tags(docker)) === 'app-a:1 app-b:1 one:1');
+          assert.ok(performance.now() - begin < 5000, 'within 5 s');
+        }
 
         await docker.cli(['rmi', 'one:1']);
         await until('the status says what was removed', () =>
