@@ -21,7 +21,7 @@ const suite = chosenSuite('trixie') === 'bookworm' ? 'trixie' : chosenSuite('tri
 /** It writes down what it finds when it starts, as kubelet would, which pulls whatever is missing. */
 const kubelet = `[Service]
 Type=exec
-ExecStartPre=sh -c 'ctr --namespace k8s.io images ls -q > /run/kubelet.found'
+ExecStartPre=-sh -c 'ctr --namespace k8s.io images ls -q > /run/kubelet.found'
 ExecStart=sleep infinity
 [Install]
 WantedBy=multi-user.target
@@ -69,7 +69,7 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
       await at('containerd.service', 'InactiveExitTimestampMonotonic'),
       await at('containerd.service', 'ActiveEnterTimestampMonotonic'),
       await at(filler, 'InactiveExitTimestampMonotonic'),
-      await at(filler, 'ActiveEnterTimestampMonotonic'),
+      await at(filler, 'InactiveEnterTimestampMonotonic'),
     ];
     assert.deepEqual(
       times.toSorted((a, b) => a - b),
@@ -96,10 +96,14 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
   });
 
   it('fills containerd again when that is restarted, and leaves a running container alone', async () => {
-    const invocation = async (): Promise<unknown> => unitProperties(guest, filler, ['InvocationID']);
-    const before = await invocation();
-    await ok(guest, 'systemctl restart containerd');
-    assert.notDeepEqual(await invocation(), before);
+    const ended = `systemctl show --value --property=InactiveEnterTimestampMonotonic ${filler}`;
+    for (const command of ['restart containerd', 'stop containerd kubelet && systemctl start containerd kubelet']) {
+      const before = await ok(guest, ended);
+      await ok(guest, `ctr -n k8s.io images rm docker.io/library/app-a:1 && systemctl ${command}`);
+      await until(guest, `test "$(${ended})" != ${before}`);
+      assert.match(await ok(guest, 'ctr -n k8s.io images ls -q'), /^docker\.io\/library\/app-a:1$/m);
+    }
+    assert.match(await ok(guest, 'cat /run/kubelet.found'), /^docker\.io\/library\/app-a:1$/m);
     assert.equal(await ok(guest, 'docker exec steady cat /etc/b2'), 'b2');
   });
 
@@ -145,6 +149,21 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
     assert.match(await ok(guest, 'systemctl --failed --no-legend'), /docker-preloader-containerd\.service/);
     await ok(guest, `rm -r /etc/systemd/system/${agent}.d /etc/systemd/system/${filler}.d && systemctl daemon-reload`);
     await ok(guest, `systemctl reset-failed ${agent} ${filler} && systemctl start ${agent} ${filler}`);
+  });
+
+  it('lets kubelet start where containerd fails, and is started again every 5 s', async () => {
+    const dropIn = '/etc/systemd/system/containerd.service.d';
+    await ok(
+      guest,
+      `mkdir -p ${dropIn} && printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > ${dropIn}/fails.conf
+      systemctl disable docker.service docker.socket`,
+    );
+    await guest.reboot();
+    assert.equal(await ok(guest, 'systemctl is-active kubelet'), 'active');
+    await ok(guest, `rm -r ${dropIn} && systemctl daemon-reload && systemctl reset-failed`);
+    await ok(guest, 'systemctl start containerd && systemctl enable --now docker.service docker.socket');
+    assert.deepEqual(await dockerImages(guest), all);
+    assert.match(await ok(guest, 'ctr -n k8s.io images ls -q'), /^docker\.io\/library\/app-a:1$/m);
   });
 
   /** What can be wrong at the same time is one round. */
