@@ -63,7 +63,10 @@ export async function fillNamespaces(
   });
   try {
     const offered = disks.filter(({ mounted }) => mounted.isUnlinked !== true).map(offeredDisk);
-    const fillAt = async (address: string): Promise<ContainerdFill & { readonly address: string }> => {
+    const fillAt = async (
+      address: string,
+      criSnapshotter?: string,
+    ): Promise<ContainerdFill & { readonly address: string }> => {
       begin('plan', `asking containerd for ${plural(namespaces.length, 'namespace')}`);
       // Before containerd runs, nobody pays for HTTP/2.
       const { fillContainerd } = await import('../containerd/fill-containerd.ts');
@@ -74,6 +77,7 @@ export async function fillNamespaces(
         farmRoot,
         disks: offered,
         config,
+        criSnapshotter,
         connectTimeoutMs: change === 'never' ? LOOK_MS : CONNECT_MS,
         mode: change === 'never' ? 'plan' : 'apply',
         ...(pruned === undefined ? {} : { pruned }),

@@ -37,12 +37,12 @@ export async function containerdAddress(config: Config, dataRoot: string): Promi
 /**
  * Has something done with the containerd that has the store. Where that is one that dockerd or Kubernetes starts only later, a
  * private one serves on its root meanwhile.
- * @param work gets the socket
+ * @param work gets the socket, and of a private one what CRI is configured with
  * @throws PreloaderError; what `work` throws
  */
 export async function withContainerd<Result>(
   search: ContainerdSearch,
-  work: (address: string) => Promise<Result>,
+  work: (address: string, criSnapshotter?: string) => Promise<Result>,
 ): Promise<Result> {
   const { containerdRoot, containerdConfig, containerdProgram } = search.config;
   const place = await placeOf(search);
@@ -53,7 +53,10 @@ export async function withContainerd<Result>(
   if (root === undefined) return work(search.config.containerdAddress);
   const { withPrivateContainerd } = await import('../containerd/private-containerd.ts');
   const runRoot = dirname(search.config.statusSocket);
-  return withPrivateContainerd({ root, configFile: containerdConfig, program: containerdProgram, runRoot }, work);
+  return withPrivateContainerd(
+    { root, configFile: containerdConfig, program: containerdProgram, runRoot },
+    (address, { criSnapshotter }) => work(address, criSnapshotter),
+  );
 }
 
 async function placeOf({ config, daemon, dataRoot }: ContainerdSearch): Promise<ContainerdPlace> {

@@ -16,17 +16,19 @@ const RETRY_MS = 20;
  * Says why the namespace of Kubernetes is left alone: where its images are in another snapshotter than the one that is
  * served. A disk's image would be listed there all the same, so that kubelet does not pull it. It could not run, or it would
  * be unpacked from the disk.
+ * @param configured what the plugin is configured with, where this containerd stands in for another and has no such plugin
  * @returns undefined where it is served, or where nobody says
  */
 export async function kubernetesRefusal(
   containerd: Cri,
   { snapshots }: Pick<ContainerdRoots, 'snapshots'>,
+  configured?: string,
 ): Promise<Finding | undefined> {
-  const folders = await imageFolders(containerd);
+  const folders = configured === undefined ? await imageFolders(containerd) : [];
   // A folder is called by its plugin (containerd, plugins/cri/images/plugin.go, ImageFSPaths), unless it was moved.
   const names = folders.map((folder) => (folder === snapshots ? SNAPSHOTTER : basename(folder).split('.').pop()));
-  const [other] = names;
-  if (other === undefined || names.includes(SNAPSHOTTER)) return undefined;
+  const [other = configured] = names;
+  if (other === undefined || other === SNAPSHOTTER || names.includes(SNAPSHOTTER)) return undefined;
   return {
     code: 'STORE_UNSUPPORTED',
     message: `namespace ${KUBERNETES} of containerd is left alone: expected Kubernetes to have its images in the snapshotter '${SNAPSHOTTER}', found '${other}'`,

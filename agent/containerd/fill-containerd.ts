@@ -36,6 +36,8 @@ export interface FillOptions {
   readonly farmRoot: string;
   readonly disks: readonly OfferedDisk[];
   readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
+  /** What CRI is configured with, where a containerd without CRI stands in for another. */
+  readonly criSnapshotter?: string | undefined;
   /** For containerd to answer after its start. */
   readonly connectTimeoutMs: number;
   /** Names in Docker's namespace that a prune has taken: they do not count as removed. */
@@ -72,7 +74,7 @@ export async function fillContainerd(options: FillOptions): Promise<ContainerdFi
   try {
     const [version, uuid, roots] = await Promise.all([containerd.version(), containerd.uuid(), readRoots(containerd)]);
     const refusal = options.namespaces.includes(KUBERNETES)
-      ? await (await import('./cri-snapshotter.ts')).kubernetesRefusal(containerd, roots)
+      ? await (await import('./cri-snapshotter.ts')).kubernetesRefusal(containerd, roots, options.criSnapshotter)
       : undefined;
     const namespaces = options.namespaces.filter((name) => refusal === undefined || name !== KUBERNETES);
     const fill = new Fill(containerd, { ...options, namespaces }, { uuid, roots });

@@ -52,6 +52,9 @@ const OF_STORE: ReadonlySet<string> = new Set([
   'io.containerd.snapshotter.v1.overlayfs',
 ]);
 
+/** Tables in which the CRI plugin has its snapshotter: of containerd 1.x, and of 2.x. */
+const OF_CRI = ['io.containerd.grpc.v1.cri".containerd', 'io.containerd.cri.v1.images"'];
+
 /** How long another containerd may hold the lock before ours gives up. Without this it would wait for ever. */
 const OPEN_TIMEOUT = '1s';
 /** The first collection would come 100 ms after the start. What is to be collected can wait for the real one. */
@@ -63,16 +66,30 @@ export interface PrivatePaths {
   readonly socket: string;
 }
 
+/** What a daemon's own configuration says, as far as its store and its images depend on it. */
+export interface DaemonSettings {
+  /** Tables of the plugins that keep the store. */
+  readonly tables: string;
+  /** Of these plugins, those that it does not have. */
+  readonly disabled: readonly string[];
+  /** What Kubernetes has its images in; undefined where nothing says so. */
+  readonly criSnapshotter: string | undefined;
+}
+
+export const noSettings: DaemonSettings = { tables: '', disabled: [], criSnapshotter: undefined };
+
 /**
  * The configuration of a containerd that only serves its store, on one socket: no CRI, no tasks, no TCP, no metrics. It is
  * in version 2 of the format, as dockerd writes it, too, because each containerd since 1.3 reads that.
- * @param settings tables of the plugins that keep the store
  */
-export function privateConfig({ root, state, socket }: PrivatePaths, settings: string): string {
+export function privateConfig(
+  { root, state, socket }: PrivatePaths,
+  { tables, disabled }: Pick<DaemonSettings, 'tables' | 'disabled'>,
+): string {
   return `version = 2
 root = ${quoted(root)}
 state = ${quoted(state)}
-disabled_plugins = [${DISABLED.map(quoted).join(', ')}]
+disabled_plugins = [${[...DISABLED, ...disabled].map(quoted).join(', ')}]
 required_plugins = [${quoted(METADATA)}]
 [grpc]
   address = ${quoted(socket)}
@@ -82,7 +99,7 @@ required_plugins = [${quoted(METADATA)}]
   "io.containerd.timeout.bolt.open" = "${OPEN_TIMEOUT}"
 [plugins."io.containerd.gc.v1.scheduler"]
   startup_delay = "${NO_COLLECTION}"
-${settings}`;
+${tables}`;
 }
 
 /** A basic string of TOML: it has the escapes of JSON, and wants one for DEL, too. */
@@ -98,16 +115,25 @@ function quoted(text: string): string {
  * which it imports itself.
  * @param dump what `containerd config dump` prints: all files, merged, and with the names of plugins in full
  */
-export function storeSettings(dump: string): string {
+export function daemonSettings(dump: string): DaemonSettings {
   const kept: string[] = [];
   let isKept = false;
+  let isCri = false;
+  let criSnapshotter: string | undefined;
   for (const line of dump.split('\n')) {
     if (/^\s*\[/.test(line)) {
       // `[plugins."a.b".c]`, or in single quotes, and `[[…]]` of a list of tables.
       const [, plugin] = /^\s*\[\[?plugins\.["']([^"']+)["'][\].]/.exec(line) ?? [];
       isKept = plugin !== undefined && OF_STORE.has(plugin);
+      isCri = OF_CRI.some((table) => line.trim().replaceAll("'", '"') === `[plugins."${table}]`);
     }
     if (isKept) kept.push(line);
+    if (isCri) criSnapshotter = /^\s*snapshotter = ["']([^"']+)["']$/.exec(line)?.[1] ?? criSnapshotter;
   }
-  return kept.join('\n');
+  const [, disabled = ''] = /^disabled_plugins = \[(.*)\]$/m.exec(dump) ?? [];
+  return {
+    tables: kept.join('\n'),
+    disabled: [...OF_STORE].filter((plugin) => disabled.includes(plugin)),
+    criSnapshotter,
+  };
 }

@@ -10,9 +10,11 @@ import { commandLine, signal } from '../system/processes.ts';
 import { realPathOf } from '../system/real-path.ts';
 import { findProgram } from '../system/run-tool.ts';
 import { Containerd } from './client.ts';
-import { privateConfig, storeSettings } from './private-config.ts';
+import { daemonSettings, noSettings, privateConfig, type DaemonSettings } from './private-config.ts';
 import { PrivatePlace } from './private-place.ts';
 import { TimeLimit } from './time-limit.ts';
+
+type Work<Result> = (address: string, settings: DaemonSettings) => Promise<Result>;
 
 export interface PrivateContainerdOptions {
   /** Where the containerd that it stands in for keeps its store, such as `<data-root>/containerd/daemon`. */
@@ -58,13 +60,14 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
  * There are never two on one root. containerd holds a lock on its metadata as long as it runs, so one that runs is found
  * before ours is started. If another one takes the lock in that moment, ours ends. By then it has unmounted what it takes
  * for left behind (containerd, cmd/containerd/command/main.go, CleanupTempMounts), so it has mounts of its own.
- * @param work gets the path of the socket. It closes what it opens, because containerd waits for its clients at its end
+ * @param work gets the path of the socket, and what the daemon's own configuration says. It closes what it opens, because
+ * containerd waits for its clients at its end
  * @throws PreloaderError TOOL_MISSING; LOCKED if another one runs there; STORE_WRITE if it does not start, or if the time
  * is over; what `work` throws
  */
 export async function withPrivateContainerd<Result>(
   options: PrivateContainerdOptions,
-  work: (address: string) => Promise<Result>,
+  work: Work<Result>,
 ): Promise<Result> {
   const { root, timeoutMs = TIMEOUT_MS, runRoot = RUN_ROOT, program = 'containerd', configFile } = options;
   const time = new TimeLimit(timeoutMs);
@@ -109,7 +112,7 @@ class PrivateContainerd {
     this.#database = realPathOf(join(options.root, 'io.containerd.metadata.v1.bolt/meta.db'));
   }
 
-  async run<Result>(work: (address: string) => Promise<Result>): Promise<Result> {
+  async run<Result>(work: Work<Result>): Promise<Result> {
     const endNow = (): void => this.#endNow();
     const onSignal = (name: NodeJS.Signals): void => {
       this.#endNow();
@@ -127,7 +130,7 @@ class PrivateContainerd {
     }
   }
 
-  async #runUntilOver<Result>(work: (address: string) => Promise<Result>): Promise<Result> {
+  async #runUntilOver<Result>(work: Work<Result>): Promise<Result> {
     let cancel = (): void => undefined;
     const over = new Promise<never>((_, reject) => {
       cancel = after(this.#options.time.leftForUseMs, () => reject(this.#tooLate()));
@@ -145,7 +148,7 @@ class PrivateContainerd {
     return outcome.value;
   }
 
-  async #work<Result>(work: (address: string) => Promise<Result>): Promise<Result> {
+  async #work<Result>(work: Work<Result>): Promise<Result> {
     const { root, place } = this.#options;
     await this.#refuseOther();
     place.empty();
@@ -166,7 +169,7 @@ class PrivateContainerd {
     const ended = containerd.ended.then(() => Promise.reject(this.#endedEarly(containerd)));
     // After work it ends as it should.
     ended.catch(() => undefined);
-    return Promise.race([work(place.socket), ended]);
+    return Promise.race([work(place.socket, settings), ended]);
   }
 
   /** A private one whose agent was killed is not in the way. It is dying, or it is ended now. */
@@ -194,9 +197,9 @@ class PrivateContainerd {
   }
 
   /** What the daemon's own configuration says of its store. */
-  async #settings(): Promise<string> {
+  async #settings(): Promise<DaemonSettings> {
     const { configFile } = this.#options;
-    if (configFile === undefined || !existsSync(configFile)) return '';
+    if (configFile === undefined || !existsSync(configFile)) return noSettings;
     const asked = this.#start(['--config', configFile, 'config', 'dump'], 'pipe');
     const [dump, said] = await Promise.all([textOf(asked.process.stdout), textOf(asked.process.stderr), asked.ended]);
     if (asked.process.exitCode !== 0)
@@ -204,7 +207,7 @@ class PrivateContainerd {
         'STORE_WRITE',
         `${configFile}: expected a configuration that containerd reads, found one that it does not: ${lastLine(said)}`,
       );
-    return storeSettings(dump);
+    return daemonSettings(dump);
   }
 
   #start(args: readonly string[], output: number | 'pipe'): BriefProgram {

@@ -10,6 +10,7 @@ import { dockerdVersions } from '../../support/dockerd-version.ts';
 import { startRegistry, type Registry } from '../../support/registry.ts';
 import { until } from '../../support/until.ts';
 import { madeDisk } from './disks.ts';
+import { PrivateGround } from './private-ground.ts';
 import { codesOf, ContainerdSite, linksBelow, stepsOf } from './site.ts';
 
 const respect = { config: { conflicts: 'user', removedImages: 'respect' } } as const;
@@ -274,6 +275,15 @@ describe('Kubernetes that has its images in another snapshotter', () => {
       assert.deepEqual(await cri.images(), []);
       cri.close();
       assert.equal(await site.containerd.ctr(['-n', 'default', 'images', 'ls', '-q']), full('app-a:1'));
+      await site.containerd.stop();
+      const ground = await PrivateGround.make(version, site.containerd.root);
+      const before = await ground.private(
+        (address, { criSnapshotter }) => site.fill({ address, criSnapshotter, namespaces: ['k8s.io'] }),
+        { configFile: `${site.folder}/containerd.toml` },
+      );
+      assert.deepEqual(codesOf(before), ['STORE_UNSUPPORTED'], 'before it starts');
+      assert.ok(!stepsOf(before).includes('create-image'));
+      await ground.remove();
       await site.remove();
     });
 });

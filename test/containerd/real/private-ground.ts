@@ -44,7 +44,7 @@ export class PrivateGround {
   }
 
   private<Result>(
-    work: (address: string) => Promise<Result>,
+    work: Parameters<typeof withPrivateContainerd<Result>>[1],
     more: Partial<PrivateContainerdOptions> = {},
   ): Promise<Result> {
     return withPrivateContainerd({ ...this.options, ...more }, work);
