@@ -23,6 +23,9 @@ const FOUND_IN_A_RUN: readonly Code[] = [
   'INTERNAL',
 ];
 
+/** What has kept a run from filling a store. */
+const OF_A_FAILED_FILL: readonly Code[] = ['STORE_WRITE', 'RESULT_WRONG', 'LOCKED'];
+
 /** What a look does to containerd's store, besides looking. */
 export interface ContainerdWork {
   /** Names that a prune has taken: they do not count as removed. */
@@ -139,10 +142,14 @@ export class Look {
 function keptFindings({ findings }: StatusDocument, run: Preload): Preload['findings'] {
   const found = new Set<string>(run.findings.map(({ code, label }) => `${code} ${label ?? ''}`));
   const labels = new Set(run.disks.map(({ content }) => content.label));
+  const { containerd, plan } = run;
+  // A look fills containerd's store, too, as soon as that runs.
+  const isOfContainerd = (message: string): boolean => plan === undefined || message.startsWith('containerd');
   return (findings as Preload['findings']).filter(
-    ({ code, label }) =>
+    ({ code, label, message }) =>
       FOUND_IN_A_RUN.includes(code) &&
       !found.has(`${code} ${label ?? ''}`) &&
+      !(containerd?.state === 'filled' && OF_A_FAILED_FILL.includes(code) && isOfContainerd(message)) &&
       (label === undefined || labels.has(label)),
   );
 }

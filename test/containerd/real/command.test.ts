@@ -162,7 +162,7 @@ for (const version of ['26.1', '28.5'] as const)
       assert.equal(await names(), '');
     });
 
-    it('say that containerd does not run', async () => {
+    it('say that containerd does not run, until it does', async () => {
       await containerd.stop();
       const { exitCode, all } = await site.agent('apply');
       assert.equal(exitCode, 1);
@@ -171,5 +171,15 @@ for (const version of ['26.1', '28.5'] as const)
         (await site.agent('verify')).all,
         /STORE_DIFFERS: containerd at \S+: expected one that runs, found none/,
       );
+      const daemon = await startDaemon(site);
+      try {
+        assert.equal((await site.agent('apply')).exitCode, 1);
+        assert.equal(site.status().state, 'failed');
+        containerd = await startContainerd(version, path.join(site.folder, 'c'));
+        await until('the daemon has filled it, and says so', () => site.status().state === 'ok');
+        assert.equal(site.status().stores[0]?.images, 3);
+      } finally {
+        await daemon.stop();
+      }
     });
   });
