@@ -5,7 +5,7 @@ import {
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
 } from 'node:http2';
-import { createConnection } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import { after } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { GrpcError, statusOf } from './grpc-error.ts';
@@ -24,21 +24,24 @@ export interface CallOptions {
 /** gRPC over one connection to a unix socket. It is never made anew: after the first failure all calls fail. */
 export class GrpcConnection {
   readonly #session: ClientHttp2Session;
+  readonly #socket: Socket;
   #failure: unknown;
 
-  private constructor(session: ClientHttp2Session) {
+  private constructor(session: ClientHttp2Session, socket: Socket) {
     this.#session = session;
+    this.#socket = socket;
     session.on('error', (error) => (this.#failure ??= error));
   }
 
   /** Connects, and waits until the other side speaks HTTP/2. @throws GrpcError unavailable, deadlineExceeded */
   static open(path: string, timeoutMs: number): Promise<GrpcConnection> {
     return new Promise((resolve, reject) => {
-      const session = connect('http://localhost', { createConnection: () => createConnection(path) });
-      const connection = new GrpcConnection(session);
+      const socket = createConnection(path);
+      const session = connect('http://localhost', { createConnection: () => socket });
+      const connection = new GrpcConnection(session, socket);
       const fail = (error: GrpcError): void => {
         cancel();
-        session.destroy();
+        connection.close();
         reject(error);
       };
       const cancel = after(timeoutMs, () =>
@@ -55,8 +58,10 @@ export class GrpcConnection {
     });
   }
 
+  /** At once: the session by itself would wait for the other side, which may never answer. */
   close(): void {
     this.#session.destroy();
+    this.#socket.destroy();
   }
 
   /**
