@@ -6,7 +6,7 @@ import { collect, type CollectedLayer, type Collection } from './collect.ts';
 import { StoreTree, type BaseDisk, type PlacedBlob } from './store-tree.ts';
 import { diskTargets } from './disk-targets.ts';
 import { planBlobs, type BlobMode, type BlobPlan } from './plan-blobs.ts';
-import { copyBlob, tarBytesOf } from './archive/copy-blob.ts';
+import { checkForm, copyBlob, tarBytesOf } from './archive/copy-blob.ts';
 import { BLOCK_BYTES, BlockWriter, roundUp } from './filesystem/block-writer.ts';
 import { checkLimits } from './check-limits.ts';
 import { erofs, erofsOfSmallBlocks } from './filesystem/erofs.ts';
@@ -158,6 +158,7 @@ async function writeDisk(
         `${layer.source.archive.name}: entry '${printable(layer.source.entry)}': `,
       );
     }
+    await checkOtherForms(collection, todo, progress);
     const apart = await writeBlobs(plan, disk, progress);
     for (const { path, layers } of plan.targets)
       for (const { diffID, source } of path === undefined ? layers : []) {
@@ -195,6 +196,23 @@ async function writeDisk(
     };
   } finally {
     for (const one of [disk, inodes, tarSplit]) one.close();
+  }
+}
+
+/** Of a layer in several compressions, one is unpacked: the others are to be the same layer. */
+async function checkOtherForms(
+  { forms }: Collection,
+  unpacked: readonly CollectedLayer[],
+  progress: Progress,
+): Promise<void> {
+  const needed = new Set(unpacked.map(({ diffID }) => diffID));
+  const seen = new Set(unpacked.map(({ diffID, source }) => `${source.stored?.digest ?? ''} ${diffID}`));
+  const others = forms.filter(
+    ({ diffID, source }) => needed.has(diffID) && !seen.has(`${source.stored?.digest ?? ''} ${diffID}`),
+  );
+  for (const [index, form] of others.entries()) {
+    progress.step(`layer ${hexOf(form.diffID).slice(0, 12)} in another compression, ${index + 1} of ${others.length}`);
+    await checkForm(form);
   }
 }
 

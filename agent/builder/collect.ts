@@ -2,7 +2,7 @@ import type { ChainID, DiffID, ImageID } from '../docker/ids.ts';
 import { repositoryOf } from '../docker/reference.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { canonicalName } from './archive/image-name.ts';
-import type { InputImage, LayerSource, RegistryManifest } from './archive/input-image.ts';
+import type { InputImage, LayerForm, LayerSource, RegistryManifest } from './archive/input-image.ts';
 
 interface CollectedImage {
   readonly id: ImageID;
@@ -40,6 +40,8 @@ export interface Collection {
   readonly origins: ReadonlyMap<DiffID, ReadonlySet<string>>;
   /** Where compressed layers are found, by their digests. */
   readonly compressed: ReadonlyMap<string, LayerSource>;
+  /** Each compressed form of each layer, once; one and the same blob may be told to be several layers. */
+  readonly forms: readonly LayerForm[];
 }
 
 /** @throws PreloaderError if two images claim the same tag */
@@ -51,6 +53,7 @@ export function collect(inputs: readonly InputImage[]): Collection {
   const blobs = new Map<string, DiffID>();
   const origins = new Map<DiffID, Set<string>>();
   const compressed = new Map<string, LayerSource>();
+  const forms = new Map<string, LayerForm>();
   const targets = new Map<ImageID, Map<string, { readonly path: CollectedTarget['path']; references: Set<string> }>>();
   for (const input of inputs.toSorted((a, b) => compare(a.id, b.id))) {
     const { id, config, diffIDs, chains } = input;
@@ -70,6 +73,7 @@ export function collect(inputs: readonly InputImage[]): Collection {
       const diffID = diffIDs[index];
       if (source.stored?.digest !== undefined) compressed.set(source.stored.digest, source);
       if (chain === undefined || diffID === undefined) return;
+      if (source.stored?.digest !== undefined) forms.set(`${source.stored.digest} ${diffID}`, { diffID, source });
       const there = layers.get(chain);
       if (there === undefined) layers.set(chain, { chain, diffID, parent: chains[index - 1], source });
       else if (isBetter(source, there.source)) layers.set(chain, { ...there, source });
@@ -85,6 +89,7 @@ export function collect(inputs: readonly InputImage[]): Collection {
     blobs: new Map([...blobs].sort(([a], [b]) => compare(a, b))),
     origins,
     compressed,
+    forms: [...forms].sort(([a], [b]) => compare(a, b)).map(([, form]) => form),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { DiffID, ImageID } from '../docker/ids.ts';
+import { sha256, type DiffID, type ImageID } from '../docker/ids.ts';
 import {
   isImageIndex,
   isImageManifest,
@@ -10,6 +10,9 @@ import { MAX_IMAGE_MANIFEST_BYTES, MAX_INDEX_DEPTH } from '../disk/limits.ts';
 import type { ApartBlob } from './archive/copy-blob.ts';
 import type { LayerSource, RegistryManifest } from './archive/input-image.ts';
 import type { CollectedLayer, Collection } from './collect.ts';
+
+/** Of no bytes: the agent takes no blob without any. */
+const NO_BYTES = sha256('');
 
 /**
  * `keep`: layers compressed as the archives have them, and uncompressed ones where these share the data of the layer's
@@ -93,7 +96,7 @@ export function planBlobs(
   const apart = new Map<string, ApartBlob>();
   const onDisk = new Set([...needed].map(({ diffID }) => diffID));
   for (const { diffID, digest, source } of mode === 'none' ? [] : targets.flatMap((target) => target.layers)) {
-    if (!onDisk.has(diffID)) continue;
+    if (!onDisk.has(diffID) || digest === NO_BYTES) continue;
     if (digest !== diffID) {
       const found = collection.compressed.get(digest);
       if (found !== undefined) apart.set(digest, { digest, source: found, decompress: false });

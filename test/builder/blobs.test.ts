@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { gzipSync } from 'node:zlib';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { execa } from 'execa';
 import type { Inspection } from '../../agent/verify/inspect-disk.ts';
 import { agent } from '../support/agent.ts';
@@ -23,6 +23,13 @@ interface Told {
     readonly leftOut: number;
     readonly smallBlocks: boolean;
   };
+}
+
+/** How an index lists what it names. */
+interface Listed {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
 }
 
 const layer = (seed: string, files: number): Buffer =>
@@ -170,6 +177,101 @@ describe("build and the blobs for containerd's store", () => {
     await build(write('crane.tar', archive), '-o', at('crane.qcow2'));
     const found = await inspect(at('crane.qcow2'));
     assert.deepEqual([found.images[0]?.id, blobsOf(found)], [`sha256:${id}`, [`sha256:${digestOf(gzipSync(base))}`]]);
+  });
+
+  it('gives each tag of an archive the manifests that lead to it there, though they have one image', async () => {
+    const files = new Map<string, Buffer>();
+    const put = (content: Uint8Array, mediaType: string): Listed => {
+      files.set(`blobs/sha256/${digestOf(content)}`, Buffer.from(content));
+      return { mediaType, digest: `sha256:${digestOf(content)}`, size: content.length };
+    };
+    const json = (document: object, mediaType: string): Listed =>
+      put(Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, ...document })), mediaType);
+    const { config, id } = imageConfig([base]);
+    const manifestWith = (layer: Listed): Listed =>
+      json(
+        { config: put(config, 'application/vnd.oci.image.config.v1+json'), layers: [layer] },
+        'application/vnd.oci.image.manifest.v1+json',
+      );
+    const gzip = put(gzipSync(base), 'application/vnd.oci.image.layer.v1.tar+gzip');
+    const zstd = put(zstdCompressSync(base), 'application/vnd.oci.image.layer.v1.tar+zstd');
+    const indexed = (version: string): Listed =>
+      json({ manifests: [manifestWith(gzip)], annotations: { version } }, 'application/vnd.oci.image.index.v1+json');
+    const tops = new Map([
+      ['app:1', indexed('1')],
+      ['app:2', indexed('2')],
+      ['app:gzip', manifestWith(gzip)],
+      ['app:zstd', manifestWith(zstd)],
+    ]);
+    const listed = [...tops].map(([name, top]) => ({
+      ...top,
+      annotations: { 'io.containerd.image.name': `docker.io/library/${name}` },
+    }));
+    const entry = ({ digest }: { readonly digest: string }): string => `blobs/sha256/${digest.slice('sha256:'.length)}`;
+    files.set('oci-layout', Buffer.from('{"imageLayoutVersion":"1.0.0"}'));
+    files.set('index.json', Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: listed })));
+    // As containerd exports it: of the names whose indexes have one manifest, it lists the last.
+    const Config = entry({ digest: `sha256:${id}` });
+    const saved = [
+      { Config, RepoTags: ['app:2', 'app:gzip'], Layers: [entry(gzip)] },
+      { Config, RepoTags: ['app:zstd'], Layers: [entry(zstd)] },
+    ];
+    const archive = tarOf(new Map([...files, ['manifest.json', Buffer.from(JSON.stringify(saved))]]));
+    await build(write('tops.tar', archive), '-o', at('tops.raw'));
+    const { images: found } = await inspect(at('tops.raw'));
+    assert.deepEqual(
+      found
+        .flatMap(({ targets }) => targets.map(({ references, digest }) => `${references.join()} ${digest}`))
+        .toSorted(),
+      [...tops].map(([name, { digest }]) => `${name} ${digest}`).toSorted(),
+    );
+    // The layout alone has the same names.
+    await build(write('layout.tar', tarOf(files)), '-o', at('layout.raw'));
+    assert.ok(readFileSync(at('layout.raw')).equals(readFileSync(at('tops.raw'))));
+  });
+
+  it('refuses a compressed layer that is another one than the same image has elsewhere', async () => {
+    const right = ociLayout([{ tags: ['app:1'], layers: [base] }], 'gzip');
+    const before = right.get(`blobs/sha256/${digestOf(gzipSync(base))}`);
+    assert.ok(before);
+    const index = JSON.parse(right.get('index.json')?.toString() ?? '') as { manifests: [Listed] };
+    const name = `blobs/sha256/${index.manifests[0].digest.slice('sha256:'.length)}`;
+    // Of two forms, that with the first digest is unpacked.
+    const [wrong] = Array.from({ length: 64 }, (_, size) => gzipSync(Buffer.concat([other, Buffer.alloc(512 * size)])))
+      .filter((blob) => digestOf(blob) > digestOf(before))
+      .map((blob) => Buffer.from(blob));
+    assert.ok(wrong);
+    const lying = new Map(right);
+    const manifest = Buffer.from(
+      right
+        .get(name)
+        ?.toString()
+        .replace(digestOf(before), digestOf(wrong))
+        .replace(`"size":${before.length}`, `"size":${wrong.length}`) ?? '',
+    );
+    lying.set(`blobs/sha256/${digestOf(wrong)}`, wrong);
+    lying.set(`blobs/sha256/${digestOf(manifest)}`, manifest);
+    const top = { ...index.manifests[0], digest: `sha256:${digestOf(manifest)}`, size: manifest.length };
+    lying.set('index.json', Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: [top] })));
+    const args = ['build', '--quiet', '-o', at('lying.raw'), write('right.tar', tarOf(right)), '--blobs'];
+    for (const mode of ['keep', 'tar', 'none']) {
+      const { exitCode, stderr } = await agent([...args, mode, write('lying.tar', tarOf(lying))]);
+      assert.equal(exitCode, 1, stderr);
+      assert.match(
+        stderr,
+        new RegExp(`blobs/sha256/${digestOf(wrong)}': expected a layer with digest sha256:${digestOf(base)}, as in`),
+      );
+    }
+  });
+
+  it('takes a layer of no bytes, without a blob', async () => {
+    const archive = savedArchive([{ tags: ['empty:1'], layers: [base, new Uint8Array()] }]);
+    write('empty.tar', archive);
+    for (const filesystem of ['ext4', 'erofs']) {
+      const options = ['-o', at('empty.raw'), '--filesystem', filesystem, '--blobs', 'tar'];
+      assert.equal((await build(at('empty.tar'), ...options)).blobs.count, 1);
+      assert.deepEqual((await inspect(at('empty.raw'))).layers.length, 2);
+    }
   });
 
   it('has one layer of several chains once, with the files of each', async () => {

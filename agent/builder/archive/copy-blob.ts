@@ -3,7 +3,7 @@ import { messageOf, PreloaderError } from '../../system/errors.ts';
 import { decompress } from '../../streams/decompress.ts';
 import { printable } from '../../text/printable.ts';
 import { archiveError } from './archive-error.ts';
-import type { LayerSource } from './input-image.ts';
+import type { LayerForm, LayerSource } from './input-image.ts';
 
 /** A blob that takes room of its own. */
 export interface ApartBlob {
@@ -38,19 +38,39 @@ export async function copyBlob(blob: ApartBlob, onBytes: (bytes: Buffer) => void
   return sizeBytes;
 }
 
+/**
+ * Reads a layer that is not unpacked, because another form of it is, and checks that it is that layer.
+ * @throws PreloaderError naming the archive, the entry and what was expected
+ */
+export async function checkForm({ diffID, source }: LayerForm): Promise<void> {
+  const hash = createHash('sha256');
+  await readTar(source, (piece) => hash.update(piece));
+  const found = `sha256:${hash.digest('hex')}`;
+  if (found !== diffID)
+    throw archiveError(
+      source.archive.name,
+      `entry '${printable(source.entry)}': expected a layer with digest ${diffID}, as in the image's configuration, found ${found}`,
+    );
+}
+
 /** The size of a layer's tar in bytes, undefined if the archive does not have the layer. @throws PreloaderError */
 export async function tarBytesOf(source: LayerSource): Promise<number | undefined> {
-  const { stored, archive, entry } = source;
+  const { stored } = source;
   if (stored === undefined || stored.compression === 'none') return stored?.sizeBytes;
   let sizeBytes = 0;
+  await readTar(source, (piece) => (sizeBytes += piece.length));
+  return sizeBytes;
+}
+
+async function readTar(source: LayerSource, onPiece: (piece: Uint8Array) => void): Promise<void> {
+  const { archive, entry } = source;
   try {
-    for await (const piece of tarOf(source)) sizeBytes += piece.length;
+    for await (const piece of tarOf(source)) onPiece(piece);
   } catch (error) {
     throw error instanceof PreloaderError
       ? error
       : archiveError(archive.name, `entry '${printable(entry)}': ${messageOf(error)}`, error);
   }
-  return sizeBytes;
 }
 
 function tarOf({ archive, entry, stored }: LayerSource): AsyncIterable<Uint8Array> {

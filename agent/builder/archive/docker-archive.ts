@@ -9,7 +9,7 @@ import type { Archive } from './archive.ts';
 import { checkTimes } from './config-times.ts';
 import { archiveError, noImages } from './archive-error.ts';
 import { familiarReference } from './image-name.ts';
-import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
+import type { ArchiveContent, InputImage, ManifestsOf, NamedManifests } from './input-image.ts';
 import { layerSource } from './layer-source.ts';
 import { printable } from '../../text/printable.ts';
 import { parentsOf, type ParentLink } from './parent-link.ts';
@@ -29,14 +29,14 @@ const manifestSchema = z.array(
 
 /**
  * The images of a `docker save` archive, as its manifest.json lists them (moby, image/tarexport/load.go).
- * @param manifestsOf the registry's manifests of an image, by its configuration's digest, if the archive has them
+ * @param manifestsOf the registry's manifests of an image, if the archive has them
  */
 export async function readDockerArchive(
   archive: Archive,
   choice: PlatformChoice,
-  manifestsOf: (imageId: string) => readonly RegistryManifest[],
+  manifestsOf: ManifestsOf,
 ): Promise<ArchiveContent> {
-  const images: InputImage[] = [];
+  const read: ReadImage[] = [];
   const links: ParentLink[] = [];
   const leftOut: string[] = [];
   for (const { Config: configEntry, RepoTags: tags, Layers: layers, Parent: parent } of await readManifest(archive)) {
@@ -58,25 +58,61 @@ export async function readDockerArchive(
       );
       continue;
     }
-    images.push({
-      ...parsed,
-      archive,
-      config,
-      sources: await Promise.all(entries.map((entry) => layerSource(archive, entry, digestIn(entry)))),
-      references,
-      bareTags: [],
-      writtenNames: tags ?? [],
-      manifests: manifestsOf(parsed.id),
-      parent: undefined,
+    const sources = await Promise.all(entries.map((entry) => layerSource(archive, entry, digestIn(entry))));
+    read.push({
+      image: { ...parsed, archive, config, sources, bareTags: [], parent: undefined },
+      tags: (tags ?? []).map((tag, index) => ({ written: tag, reference: references[index] ?? '' })),
+      ways: manifestsOf(parsed.id, entries),
     });
     links.push({ id: parsed.id, config, parent: parent ?? undefined });
   }
   try {
     const parents = parentsOf(links);
-    return { images: images.map((image) => ({ ...image, parent: parents.get(image.id) })), leftOut };
+    return { images: byManifests(read).map((image) => ({ ...image, parent: parents.get(image.id) })), leftOut };
   } catch (error) {
     throw archiveError(archive.name, `entry '${DOCKER_MANIFEST}': ${messageOf(error)}`, error);
   }
+}
+
+interface ReadImage {
+  readonly image: Omit<InputImage, 'references' | 'writtenNames' | 'manifests'>;
+  /** Those of manifest.json. */
+  readonly tags: readonly Tag[];
+  readonly ways: readonly NamedManifests[];
+}
+
+interface Tag {
+  readonly written: string;
+  readonly reference: string;
+}
+
+/**
+ * The images with their tags, one for each manifest that tags lead to. A tag without manifests has the first ones of its
+ * image. Of several names that lead to one manifest by different indexes, containerd lists one in manifest.json
+ * (core/images/archive/exporter.go); the index of the layout has them all.
+ */
+function byManifests(read: readonly ReadImage[]): InputImage[] {
+  const listed = new Set(read.flatMap(({ tags }) => tags.map(({ reference: one }) => one)));
+  const unlisted = new Map<string, Set<string>>();
+  for (const { image, ways } of read)
+    for (const { name } of ways)
+      if (name !== undefined && !listed.has(name))
+        unlisted.set(name, (unlisted.get(name) ?? new Set<string>()).add(image.id));
+  return read.flatMap(({ image, tags, ways }) => {
+    const isOnlyHere = (name: string): boolean => unlisted.get(name)?.size === 1;
+    const more = ways.flatMap(({ name }) => (name !== undefined && isOnlyHere(name) ? [name] : []));
+    const all = [...tags, ...more.map((name) => ({ written: name, reference: name }))];
+    const wayOf = ({ reference: one }: Tag): NamedManifests | undefined =>
+      ways.find(({ name }) => name === one) ?? ways[0];
+    const groups = Map.groupBy(all, (tag) => wayOf(tag)?.manifests ?? []);
+    if (groups.size === 0) groups.set(ways[0]?.manifests ?? [], []);
+    return [...groups].map(([manifests, some]) => ({
+      ...image,
+      references: some.map(({ reference: one }) => one),
+      writtenNames: some.map(({ written }) => written),
+      manifests,
+    }));
+  });
 }
 
 async function readManifest(archive: Archive): Promise<z.infer<typeof manifestSchema>> {

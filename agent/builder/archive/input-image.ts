@@ -1,4 +1,4 @@
-import type { ImageID } from '../../docker/ids.ts';
+import type { DiffID, ImageID } from '../../docker/ids.ts';
 import type { ImageConfig } from '../../docker/image-config.ts';
 import type { Compression } from '../../streams/decompress.ts';
 import type { Archive } from './archive.ts';
@@ -19,6 +19,12 @@ export interface StoredForm {
   /** If it is compressed as registries have layers: sha256 of the bytes as they are stored. */
   readonly digest: string | undefined;
   readonly sizeBytes: number;
+}
+
+/** What an archive tells to be a layer. */
+export interface LayerForm {
+  readonly diffID: DiffID;
+  readonly source: LayerSource;
 }
 
 /** An image as it is in an archive. */
@@ -54,3 +60,17 @@ export interface ArchiveContent {
   readonly images: readonly InputImage[];
   readonly leftOut: readonly string[];
 }
+
+/** A registry's manifest of an image, and the name that leads to it. */
+export interface NamedManifests {
+  /** A familiar reference; undefined if it has none that Docker accepts. */
+  readonly name: string | undefined;
+  readonly manifests: readonly RegistryManifest[];
+}
+
+/**
+ * The registry's manifests of an image. One image may have several: names lead to indexes of their own with one manifest
+ * in them, or to manifests with the same layers in another compression.
+ * @param layers entries of the image's layers: where manifests have just these, they are the ones
+ */
+export type ManifestsOf = (imageId: string, layers: readonly string[]) => readonly NamedManifests[];

@@ -6,7 +6,7 @@ import type { Archive } from './archive.ts';
 import { parseArchivedConfig } from './docker-archive.ts';
 import { archiveError } from './archive-error.ts';
 import { familiarReference } from './image-name.ts';
-import type { ArchiveContent, InputImage, RegistryManifest } from './input-image.ts';
+import type { ArchiveContent, InputImage, ManifestsOf, NamedManifests, RegistryManifest } from './input-image.ts';
 import {
   blobEntry,
   checkSize,
@@ -26,6 +26,8 @@ import { describePlatform, rankOf, type Platform, type PlatformChoice } from './
 const CONFIG = /^application\/vnd\.(?:oci\.image\.config\.v1|docker\.container\.image\.v1)\+json$/;
 const OCI_LAYER = /^application\/vnd\.oci\.image\.layer\.(?:nondistributable\.)?v1\.tar(?:\+(?:gzip|zstd))?$/;
 const DOCKER_LAYER = /^application\/vnd\.docker\.image\.rootfs\.(?:foreign\.)?diff\.tar(?:\.(?:gzip|zstd))?$/;
+
+type Node = Awaited<ReturnType<typeof readNode>>;
 
 interface Found {
   readonly manifest: Manifest;
@@ -164,26 +166,45 @@ async function resolve(
  * The registry's manifests in an archive of docker 25 or later, by image. They are the ones whose layers are compressed
  * blobs; the manifests that docker makes up for images without one name uncompressed layers.
  */
-export async function registryManifests(archive: Archive): Promise<(imageId: string) => readonly RegistryManifest[]> {
-  const found = new Map<string, readonly RegistryManifest[]>();
-  const seen = new Set<string>();
-  const visit = async (descriptor: Descriptor, above: readonly RegistryManifest[]): Promise<void> => {
+export async function registryManifests(archive: Archive): Promise<ManifestsOf> {
+  const found = new Map<string, (NamedManifests & { readonly layers: readonly string[] })[]>();
+  const nodes = new Map<string, Promise<Node | undefined>>();
+  const nodeOf = (descriptor: Descriptor): Promise<Node | undefined> => {
+    const key = `${descriptor.digest} ${descriptor.size} ${descriptor.mediaType ?? ''}`;
+    const node = nodes.get(key) ?? unlessLacking(readNode(archive, descriptor));
+    nodes.set(key, node);
+    return node;
+  };
+  const visit = async (
+    descriptor: Descriptor,
+    name: string | undefined,
+    above: readonly RegistryManifest[],
+    seen: Set<string>,
+  ): Promise<void> => {
     if (seen.has(descriptor.digest) || above.length > MAX_DEPTH) return;
     seen.add(descriptor.digest);
-    const node = await unlessLacking(readNode(archive, descriptor));
+    const node = await nodeOf(descriptor);
     if (node === undefined) return;
     const { digest, mediaType = '' } = descriptor;
-    const blobs = [...above, { mediaType, digest, bytes: node.bytes }];
+    const manifests = [...above, { mediaType, digest, bytes: node.bytes }];
     const { manifest, index = [] } = node;
     if (manifest?.layers.some((layer) => /(?:gzip|zstd)$/.test(layer.mediaType ?? '')) === true) {
-      found.set(manifest.config.digest, blobs);
+      const layers = manifest.layers.map((layer) => blobEntry(layer.digest));
+      const known = found.get(manifest.config.digest);
+      if (known === undefined) found.set(manifest.config.digest, [{ name, manifests, layers }]);
+      else known.push({ name, manifests, layers });
     }
-    for (const one of index) await visit(one, blobs);
+    for (const one of index) await visit(one, name, manifests, seen);
   };
   if (archive.has(OCI_INDEX)) {
-    for (const one of (await unlessLacking(readLayoutIndex(archive))) ?? []) await visit(one, []);
+    for (const one of (await unlessLacking(readLayoutIndex(archive))) ?? [])
+      await visit(one, referencesIn(nameOf(one))[0], [], new Set());
   }
-  return (imageId) => found.get(imageId) ?? [];
+  return (imageId, layers) => {
+    const all = found.get(imageId) ?? [];
+    const same = all.filter((one) => one.layers.join() === layers.join());
+    return same.length > 0 ? same : all;
+  };
 }
 
 /**
