@@ -77,7 +77,10 @@ export const configSchema = z.strictObject({
   containerdRoot: z.optional(absolutePath),
   containerdConfig: z.optional(absolutePath),
   containerdProgram: z.optional(absolutePath),
-  namespaces: z._default(z.array(namespace), [...defaults.namespaces]),
+  // One that is there twice would be told of twice.
+  namespaces: z._default(z.array(namespace).check(z.overwrite((names) => [...new Set(names)])), [
+    ...defaults.namespaces,
+  ]),
 });
 
 /** Parses the text of a configuration file. @throws Error naming the key */

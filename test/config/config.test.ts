@@ -61,10 +61,11 @@ describe('the configuration', () => {
       containerdRoot: '/var/lib/rancher/k3s/agent/containerd',
       containerdConfig: '/var/lib/rancher/k3s/agent/etc/containerd/config.toml',
       containerdProgram: '/var/lib/rancher/k3s/data/current/bin/containerd',
-      namespaces: ['moby', 'k8s.io', 'a.b-c_d'],
+      namespaces: ['moby', 'k8s.io', 'moby', 'a.b-c_d'],
     };
     assert.deepEqual(await readText(JSON.stringify(all)), {
       ...all,
+      namespaces: ['moby', 'k8s.io', 'a.b-c_d'],
       required: [
         { pattern: 'base', digest: undefined, text: 'base' },
         { pattern: 'pinned', digest, text: `pinned@${digest}` },
