@@ -24,6 +24,7 @@ import { farmLinks, type OfferedDisk } from './offer.ts';
 import { planNamespace, type NamespacePlan, type NamespacePlanInput } from './plan-namespace.ts';
 import { readPresent, readRoots, type ContainerdRoots } from './present.ts';
 import { imagesBeyond, needOf, roomFor } from './room.ts';
+import { sharedBlobs } from './shared-blobs.ts';
 import type { RefusedBlobs, Step } from './steps.ts';
 
 export interface FillOptions {
@@ -155,6 +156,7 @@ class Fill {
     if (mode === 'plan') {
       this.farmChanges = this.#farm.changes(links);
       await this.#planAll();
+      if (this.plans.every(({ steps }) => steps.length === 0)) await this.#tellShared(links);
       return;
     }
     // A host that never had a disk gets no folder of ours.
@@ -166,10 +168,25 @@ class Fill {
     try {
       if (mode === 'apply') this.farmChanges = this.#farm.fill(links);
       await this.#passes();
-      if (mode === 'unlink') this.farmChanges = this.#farm.keepOnly(await this.#linksInUse());
+      const shared = await this.#tellShared(links);
+      if (mode === 'unlink')
+        this.farmChanges = this.#farm.keepOnly(new Set([...shared, ...(await this.#linksInUse())]));
     } finally {
       lock.release();
     }
+  }
+
+  /** Tells of the user's content that has its bytes on disks alone. @returns its links of the farm */
+  async #tellShared(offered: ReadonlyMap<string, string>): Promise<ReadonlySet<string>> {
+    const told = this.plans.filter(({ findings }) => findings.some(({ code }) => code === 'KEPT'));
+    const { links, findings } = await sharedBlobs(this.#containerd, this.#roots, {
+      farm: this.#farm,
+      offered,
+      told: new Set(told.map(({ namespace }) => namespace)),
+      ours: new Set(this.plans.map(({ namespace }) => namespace)),
+    });
+    this.findings = [...this.findings, ...findings];
+    return links;
   }
 
   /** What the user stands on has its files there, in whatever namespace that is. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
+import type { ContainerdFill } from '../../../agent/containerd/fill-containerd.ts';
 import { fillFarm } from '../../../agent/containerd/offer.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { dockerdVersions } from '../../support/dockerd-version.ts';
@@ -73,6 +74,39 @@ for (const version of dockerdVersions)
         assert.equal(await site.containerd.run('moby', 'docker.io/library/app-a:1', 'cat', '/etc/a'), 'a');
         await site.remove();
       }
+    });
+
+    it("keeps and tells of a user's content in any namespace that has its bytes on a disk alone", async () => {
+      const site = await ContainerdSite.make(version);
+      await site.attach('a', { form: 'tar' });
+      await site.fill();
+      // What is there already is not written once more, and has no label of ours.
+      const ctr = (args: readonly string[]): Promise<string> => site.containerd.ctr(args);
+      await ctr(['-n', 'other', 'images', 'import', '--no-unpack', (await madeDisk('a')).archive]);
+      const blobs = (await linksBelow(site.folder)).flatMap((line) => /\/blobs\/sha256\/(\S+) /.exec(line)?.[1] ?? []);
+      assert.equal(blobs.length, 2);
+      const read = (): Promise<string[]> =>
+        Promise.all(blobs.map((hex) => ctr(['-n', 'other', 'content', 'get', `sha256:${hex}`])));
+      const before = await read();
+
+      const messagesOf = ({ findings }: ContainerdFill): string[] => findings.map(({ message }) => message);
+      assert.deepEqual(messagesOf(await site.fill({ mode: 'unlink', disks: [] })), [
+        '2 blobs of disk a stay in namespace other of containerd, since image docker.io/library/app-a:1 stands on them; ' +
+          'to let go of them, remove what stands there',
+      ]);
+      assert.deepEqual(await read(), before);
+      for (const mode of ['apply', 'plan'] as const)
+        assert.match(
+          messagesOf(await site.fill({ mode, disks: [] })).join(),
+          /^no disk has 2 blobs any more that image docker\.io\/library\/app-a:1 stands on in namespace other of containerd; /,
+        );
+      await assert.rejects(read());
+      assert.deepEqual(messagesOf(await site.fill()), []);
+      assert.deepEqual(await read(), before);
+      await ctr(['-n', 'other', 'images', 'rm', '--sync', 'docker.io/library/app-a:1']);
+      assert.deepEqual(messagesOf(await site.fill({ mode: 'unlink', disks: [] })), []);
+      assert.deepEqual(await linksBelow(site.folder), []);
+      await site.remove();
     });
 
     it('has its links lead to the right place before it starts', async () => {
