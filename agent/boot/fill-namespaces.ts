@@ -36,6 +36,8 @@ export interface NamespacesFilled {
   readonly version: string | undefined;
   /** Of each namespace what there was to do. */
   readonly plans: readonly NamespacePlan[];
+  /** How many links to the disks were to be changed, to which those in its store lead. */
+  readonly farmChanges: number;
   readonly findings: readonly Finding[];
 }
 
@@ -59,6 +61,7 @@ export async function fillNamespaces(
     state,
     version: more.version,
     plans: more.plans ?? [],
+    farmChanges: more.farmChanges ?? 0,
     findings: more.findings ?? [],
   });
   try {

@@ -19,6 +19,8 @@ export async function printPlan(options: { readonly config?: string; readonly js
     for (const finding of result.findings) tellLine(`${finding.code}: ${finding.message}`);
     const isEmpty = document.state === 'empty';
     const nothing = isEmpty ? `${noDisk(config)}; nothing to do` : 'nothing to do';
+    if (result.containerd?.state === 'waiting')
+      tellLine(`containerd at ${result.containerd.address} does not run: what is to be done in its store is not known`);
     if (isEmpty && document.steps.length > 0) tellLine(noDisk(config));
     const text = document.steps.length === 0 ? nothing : document.steps.map(({ text: step }) => step).join('\n');
     if (result.plan !== undefined || result.containerd !== undefined) process.stdout.write(`${text}\n`);

@@ -2,6 +2,7 @@ import { processMs } from '../system/clock.ts';
 import { readConfig } from '../config/read-config.ts';
 import type { Config } from '../config/config.ts';
 import { describeStep } from '../containerd/describe-step.ts';
+import type { NamespacePlan } from '../containerd/plan-namespace.ts';
 import { differences } from '../verify/differences.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
@@ -144,19 +145,33 @@ function namespaceDifferences({ containerd }: Preload): Finding[] {
         message: `containerd at ${containerd.address}: expected one that runs, found none: its store was not compared; run: systemctl start containerd`,
       },
     ];
-  return (containerd?.plans ?? []).flatMap(({ namespace, steps }) => {
-    const found = steps.slice(0, MAX_DIFFERENCES).map((step): Finding => ({
-      code: 'STORE_DIFFERS',
-      message: `${describeStep(namespace, step)} is still to be done; run: docker-preloader apply`,
-    }));
-    const more = steps.length - found.length;
-    return more === 0
-      ? found
-      : [
-          ...found,
-          { code: 'STORE_DIFFERS', message: `containerd, ${namespace}: and ${plural(more, 'more difference')}` },
-        ];
-  });
+  const { plans = [], farmChanges = 0 } = containerd ?? {};
+  const ofFarm: Finding = {
+    code: 'STORE_DIFFERS',
+    message: `${plural(farmChanges, 'link')} to the disks' layers and blobs ${farmChanges === 1 ? 'is' : 'are'} missing or lead${farmChanges === 1 ? 's' : ''} elsewhere, so that images of containerd may not run; run: docker-preloader apply`,
+  };
+  // What a disk that came or went changes in the namespaces changes its links as well.
+  const isOfFarm = farmChanges > 0 && plans.every(({ steps }) => steps.length === 0);
+  return [...(isOfFarm ? [ofFarm] : []), ...plans.flatMap(namespaceFindings)];
+}
+
+function namespaceFindings({ namespace, steps, taken }: NamespacePlan): Finding[] {
+  const damaged = taken.map((path): Finding => ({
+    code: 'STORE_DAMAGED',
+    message: `containerd, ${namespace}: ${path}: expected a link of ours, found something else, which is left there; move it away, then run: docker-preloader apply`,
+  }));
+  const due = steps.map((step): Finding => ({
+    code: 'STORE_DIFFERS',
+    message: `${describeStep(namespace, step)} is still to be done; run: docker-preloader apply`,
+  }));
+  const found = [...damaged, ...due].slice(0, MAX_DIFFERENCES);
+  const more = damaged.length + due.length - found.length;
+  return more === 0
+    ? found
+    : [
+        ...found,
+        { code: 'STORE_DIFFERS', message: `containerd, ${namespace}: and ${plural(more, 'more difference')}` },
+      ];
 }
 
 const isFault = (finding: Finding): boolean => effectOf(finding) !== 'none';

@@ -48,6 +48,8 @@ export interface NamespacePlan {
   readonly images: Readonly<Record<'before' | 'after', ReadonlyMap<ImageID, readonly string[]>>>;
   /** Names that we left there, that are gone, and that the steps bring back, with the label of their disk. */
   readonly missing: ReadonlyMap<string, string>;
+  /** Where links of ours belong, and something else is that we do not replace. */
+  readonly taken: readonly string[];
   /** Images of the disks that are ours afterwards, by the digest of their manifest or index. */
   readonly wanted: ReadonlyMap<string, OfferedImage>;
   /** Layers of the disks that the namespace is to have, as ours or as the user's. */
@@ -171,6 +173,9 @@ class NamespacePlanner {
           const label = this.#own.has(name) && !now.has(name) ? this.#offer.names.get(name)?.label : undefined;
           return label === undefined ? [] : [[name, label] as const];
         }),
+      ),
+      taken: [...present.snapshots.values(), ...present.content.values()].flatMap(({ own }) =>
+        own?.place.is === 'taken' ? [own.path] : [],
       ),
       wanted,
       layers,

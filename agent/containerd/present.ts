@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { asChainID, type ChainID } from '../docker/ids.ts';
 import { MAX_INDEX_DEPTH } from '../disk/limits.ts';
@@ -17,8 +17,11 @@ export interface ContainerdRoots {
   readonly sharesContent: boolean;
 }
 
-/** What is where a link of ours belongs: a link, nothing or an empty folder, or something that nobody but us would replace. */
-type LinkPlace = { readonly is: 'link'; readonly target: string } | { readonly is: 'free' | 'taken' };
+/**
+ * What is where a link of ours belongs: a link, nothing or an empty folder, the blob itself, which a pull has written in
+ * place of a link that led nowhere, or something else that nobody but us would replace.
+ */
+type LinkPlace = { readonly is: 'link'; readonly target: string } | { readonly is: 'free' | 'whole' | 'taken' };
 
 /** A snapshot or a blob that we have put there. */
 export interface OwnPart {
@@ -99,11 +102,16 @@ export async function readPresent(namespace: Namespace, roots: ContainerdRoots):
     namespace.content(),
     namespace.leases(),
   ]);
-  const own = (labels: ReadonlyMap<string, string>, root: string, pattern: RegExp): OwnPart | undefined => {
+  const own = (
+    labels: ReadonlyMap<string, string>,
+    root: string,
+    pattern: RegExp,
+    sizeBytes?: number,
+  ): OwnPart | undefined => {
     const relative = labels.get(PATH);
     if (relative === undefined || !pattern.test(relative)) return undefined;
     const path = join(root, relative);
-    return { path, place: placeOf(path) };
+    return { path, place: placeOf(path, sizeBytes) };
   };
   return {
     namespace: namespace.name,
@@ -115,15 +123,17 @@ export async function readPresent(namespace: Namespace, roots: ContainerdRoots):
       ]),
     ),
     content: new Map(
-      content.map(({ digest, labels }) => [digest, { labels, own: own(labels, roots.content, BLOB_LINK) }]),
+      content.map(({ digest, size, labels }) => [digest, { labels, own: own(labels, roots.content, BLOB_LINK, size) }]),
     ),
     staleLeases: leases.filter((id) => id.startsWith(LEASE_PREFIX)),
   };
 }
 
-function placeOf(path: string): LinkPlace {
+function placeOf(path: string, sizeBytes: number | undefined): LinkPlace {
   const target = linkTarget(path);
   if (target !== undefined) return { is: 'link', target };
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (there?.isFile() === true && there.size === sizeBytes) return { is: 'whole' };
   const isFree = !existsSync(path) || (isDirectory(path) && namesIn(path).length === 0);
   return { is: isFree ? 'free' : 'taken' };
 }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
+import { execa } from 'execa';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PlanDocument } from '../../../agent/status/schema.ts';
 import { startDaemon } from '../../store/site-daemon.ts';
@@ -162,8 +163,38 @@ for (const version of ['26.1', '28.5'] as const)
       assert.equal(await names(), '');
     });
 
+    it('find what lies where a link belongs, and links to the disks that are not there', async () => {
+      await site.apply();
+      const folders = ['io.containerd.snapshotter.v1.overlayfs', 'io.containerd.content.v1.content'];
+      for (const folder of folders) {
+        const { stdout } = await execa('find', [path.join(containerd.root, folder), '-type', 'l']);
+        const link = stdout.split('\n')[0] ?? '';
+        const target = await readlink(link);
+        const isBlob = folder === folders[1];
+        const bytes = isBlob ? await readFile(link) : undefined;
+        await rm(link);
+        await mkdir(path.join(link, 'other'), { recursive: true });
+        const { exitCode, all } = await site.agent('verify');
+        assert.equal(exitCode, 1, all);
+        assert.ok(all.includes(`STORE_DAMAGED: containerd, moby: ${link}: expected a link of ours, found`), all);
+        await rm(link, { recursive: true });
+        // A pull writes a blob in place of a link that leads nowhere.
+        if (bytes !== undefined) await writeFile(link, bytes);
+        else assert.equal((await site.apply()).exitCode, 0);
+        assert.equal((await site.agent('verify')).exitCode, 0);
+        await rm(target);
+        assert.match(
+          (await site.agent('verify')).all,
+          /STORE_DIFFERS: 1 link to the disks' layers and blobs is missing or leads elsewhere, .*docker-preloader apply/,
+        );
+        assert.equal((await site.apply()).exitCode, 0);
+        assert.equal((await site.agent('verify')).exitCode, 0);
+      }
+    });
+
     it('say that containerd does not run, until it does', async () => {
       await containerd.stop();
+      assert.match((await site.agent('plan')).all, /containerd at \S+ does not run: what is to be done in its store/);
       const { exitCode, all } = await site.agent('apply');
       assert.equal(exitCode, 1);
       assert.match(all, /containerd at \S+: /);
