@@ -1,4 +1,4 @@
-import { mkdirSync, rmdirSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, rmdirSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { hexOf, type ChainID } from '../docker/ids.ts';
 import { wallMs } from '../system/clock.ts';
@@ -22,6 +22,8 @@ const CALLS_AT_ONCE = 16;
 const CONTENT_AT_ONCE = 2;
 /** A run takes seconds; what one that was killed has begun is collected after this. */
 const LEASE_MS = 3600_000;
+/** How often a blob is linked again that is collected before it is known. */
+const LINK_ATTEMPTS = 10;
 
 /** Steps that make what nothing refers to yet. */
 const makes: ReadonlySet<Step['do']> = new Set([
@@ -230,20 +232,24 @@ class Applier {
     return join(this.#roots.content, 'blobs/sha256', hexOf(digest));
   }
 
-  /** containerd's collection removes a file that it does not know yet: then once more. */
+  /**
+   * containerd's collection removes a file that it does not know yet: then once more. While the user prunes, or loads much, that
+   * happens again and again.
+   */
   async #registerBlob({ digest, sizeBytes }: StepOf<'link-blob'>): Promise<void> {
-    try {
-      await this.#makeKnown(digest, sizeBytes);
-    } catch {
-      await this.#namespace.abortWrite(digest);
-      this.#linkBlob(digest);
+    for (let attempt = 1; ; attempt++) {
       try {
         await this.#makeKnown(digest, sizeBytes);
+        return;
       } catch (error) {
-        // Another disk, or another namespace, has a file of another size under this digest.
-        if (!hasStatus(error, 'failedPrecondition', 'outOfRange', 'invalid')) throw error;
-        this.refused.set(digest, messageOf(error));
+        const isCollected = linkTarget(this.#blobPath(digest)) === undefined && !existsSync(this.#blobPath(digest));
         await this.#namespace.abortWrite(digest);
+        this.#linkBlob(digest);
+        if (attempt === 1 || (isCollected && attempt < LINK_ATTEMPTS)) continue;
+        // Another disk, or another namespace, has a file of another size under this digest.
+        if (isCollected || !hasStatus(error, 'failedPrecondition', 'outOfRange', 'invalid')) throw error;
+        this.refused.set(digest, messageOf(error));
+        return;
       }
     }
   }

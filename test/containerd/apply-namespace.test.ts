@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
 import { applySteps } from '../../agent/containerd/apply-namespace.ts';
@@ -71,4 +71,29 @@ it('leaves a name that the user has given to something else, or anew, since the 
   ])
     await applySteps(namespace, steps, { roots: { snapshots: '/', content: '/', sharesContent: true }, farm });
   assert.deepEqual(changed, ['delete ours', 'delete ours', 'create gone', 'create ours']);
+});
+
+it('links a blob again as often as it is collected before containerd knows it, and takes it for refused where it is not', async (t) => {
+  const root = scratch(t);
+  const digest = `sha256:${'1'.repeat(64)}`;
+  const blob = path.join(root, 'blobs/sha256', '1'.repeat(64));
+  for (const [collections, refusals] of [
+    [4, 0],
+    [0, 2],
+  ] as const) {
+    let tries = 0;
+    const namespace = new Namespace('moby', ((method: unknown) => {
+      if (method !== methods.writeContent) return Promise.resolve([{}]);
+      tries += 1;
+      if (tries > collections + refusals) return Promise.resolve([{}]);
+      if (tries <= collections) unlinkSync(blob);
+      return Promise.reject(new GrpcError('outOfRange', 'write @150 must occur at current offset 0'));
+    }) as ConstructorParameters<typeof Namespace>[1]);
+    const steps = [{ do: 'link-blob', digest, sizeBytes: 150 } as const];
+    const refused = await applySteps(namespace, steps, {
+      roots: { snapshots: root, content: root, sharesContent: true },
+      farm,
+    });
+    assert.deepEqual([[...refused.keys()], readlinkSync(blob)], [refusals > 0 ? [digest] : [], farm.blob(digest)]);
+  }
 });
