@@ -236,10 +236,11 @@ class Applier {
    * containerd's collection removes a file that it does not know yet: then once more. While the user prunes, or loads much, that
    * happens again and again.
    */
-  async #registerBlob({ digest, sizeBytes }: StepOf<'link-blob'>): Promise<void> {
+  async #registerBlob(step: StepOf<'link-blob'>): Promise<void> {
+    const { digest } = step;
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#makeKnown(digest, sizeBytes);
+        await this.#makeKnown(step);
         return;
       } catch (error) {
         const isCollected = linkTarget(this.#blobPath(digest)) === undefined && !existsSync(this.#blobPath(digest));
@@ -254,9 +255,16 @@ class Applier {
     }
   }
 
-  async #makeKnown(digest: string, sizeBytes: number): Promise<void> {
+  async #makeKnown({ digest, sizeBytes, disk }: StepOf<'link-blob'>): Promise<void> {
     const isLink = linkTarget(this.#blobPath(digest)) === this.#farm.blob(digest);
-    const labels = new Map(isLink ? [[PATH, `blobs/sha256/${hexOf(digest)}`]] : []);
+    const labels = new Map(
+      isLink
+        ? [
+            [DISK, disk],
+            [PATH, `blobs/sha256/${hexOf(digest)}`],
+          ]
+        : [],
+    );
     await ignoring('alreadyExists', () =>
       this.#namespace.writeContent({ digest, sizeBytes, content: undefined, labels }),
     );

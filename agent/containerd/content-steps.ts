@@ -26,11 +26,11 @@ export function contentSteps(
     const missing = new Map([...labels].filter(([name]) => !there.labels.has(name)));
     if (missing.size > 0) steps.set(digest, { do: 'label-content', digest, labels: missing });
   };
-  for (const { image, parts } of images) {
+  for (const { image, parts, disk } of images) {
     if (roots.sharesContent)
       for (const { digest, sizeBytes } of blobsOf(parts))
         if (!present.content.has(digest) && !refused.has(digest))
-          steps.set(digest, { do: 'link-blob', digest, sizeBytes });
+          steps.set(digest, { do: 'link-blob', digest, sizeBytes, disk });
     const top = image.chains.at(-1);
     write(image.id, image.config, new Map(top === undefined ? [] : [[KEEPS_SNAPSHOT, top]]));
     // Each index keeps the one below, the last one what is in the image.

@@ -8,7 +8,15 @@ import { contentSteps } from './content-steps.ts';
 import { furtherNames, isFurtherName, KUBERNETES, MOBY, nameWithoutTag } from './image-name.ts';
 import { asStoreLedger, isEmptyNamespaceLedger, isSameNamespaceLedger, type NamespaceLedger } from './ledger.ts';
 import type { LinkFarm } from './link-farm.ts';
-import { namespaceOffer, type NamespaceOffer, type OfferedDisk, type OfferedImage, type OfferedName } from './offer.ts';
+import { lostBytesFindings } from './lost-bytes.ts';
+import {
+  blobDigests,
+  namespaceOffer,
+  type NamespaceOffer,
+  type OfferedDisk,
+  type OfferedImage,
+  type OfferedName,
+} from './offer.ts';
 import { DISK, displacedLabels, displacedNameOf, givenBackLabels, hasMark, ownImageLabels } from './own-labels.ts';
 import { madeAt, ownRecords, targetOf } from './own-records.ts';
 import { topLayerIn, type ContainerdRoots, type OwnPart, type Present } from './present.ts';
@@ -145,6 +153,13 @@ class NamespacePlanner {
           remaining: [...images.values()].filter(({ name }) => !changes.has(name)),
           kept: this.#kept,
           isSettled: steps.length === 0,
+          forget,
+        }),
+        ...lostBytesFindings({
+          present,
+          users: [...images.values()].filter(({ name }) => !changes.has(name) && !this.#own.has(name)),
+          layers: this.#offer.layers,
+          blobs: blobDigests(this.#input.disks),
           forget,
         }),
         ...(namespace === MOBY ? unlinkedFindings(wanted.values(), this.#input.roots) : []),

@@ -15,7 +15,7 @@ export type Step =
       readonly labels: ReadonlyMap<string, string>;
     }
   /** A layer's bytes, linked to the farm. */
-  | { readonly do: 'link-blob'; readonly digest: string; readonly sizeBytes: number }
+  | { readonly do: 'link-blob'; readonly digest: string; readonly sizeBytes: number; readonly disk: string }
   /** Labels that content lacks, without which containerd would collect what the image needs. */
   | { readonly do: 'label-content'; readonly digest: string; readonly labels: ReadonlyMap<string, string> }
   | { readonly do: 'create-image'; readonly image: NewImage }

@@ -89,7 +89,7 @@ it('links a blob again as often as it is collected before containerd knows it, a
       if (tries <= collections) unlinkSync(blob);
       return Promise.reject(new GrpcError('outOfRange', 'write @150 must occur at current offset 0'));
     }) as ConstructorParameters<typeof Namespace>[1]);
-    const steps = [{ do: 'link-blob', digest, sizeBytes: 150 } as const];
+    const steps = [{ do: 'link-blob', digest, sizeBytes: 150, disk: 'dpl-a' } as const];
     const refused = await applySteps(namespace, steps, {
       roots: { snapshots: root, content: root, sharesContent: true },
       farm,
