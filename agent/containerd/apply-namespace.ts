@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, rmdirSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { hexOf, type ChainID } from '../docker/ids.ts';
-import { wallMs } from '../system/clock.ts';
+import { delay, wallMs } from '../system/clock.ts';
 import { isEEXIST, isENOENT, isENOTDIR, messageOf } from '../system/errors.ts';
 import { linkTarget, replaceLink, syncFolder } from '../system/files.ts';
 import { allDone, AtOnce } from './at-once.ts';
@@ -20,6 +20,8 @@ type StepOf<Do extends Step['do']> = Extract<Step, { readonly do: Do }>;
 const CALLS_AT_ONCE = 16;
 /** One layer waits for another, and all changes for each other: more of these would be in front of each layer. */
 const CONTENT_AT_ONCE = 2;
+/** All that were begun at once and have failed have removed the folder by then: later it is another's. */
+const LEFTOVER_MS = 200;
 /** A run takes seconds; what one that was killed has begun is collected after this. */
 const LEASE_MS = 3600_000;
 /** How often a blob is linked again that is collected before it is known. */
@@ -162,12 +164,18 @@ class Applier {
     }
   }
 
+  /**
+   * Once more where the name or the folder is there already. A containerd that is killed while it begins a snapshot leaves its
+   * folder, and gives its number to the next one. That one fails, and then containerd removes the folder (containerd,
+   * plugins/snapshots/overlay, createSnapshot).
+   */
   async #prepare(key: string, parent: ChainID | undefined): Promise<string> {
     try {
       return await this.#namespace.prepareSnapshot(key, parent);
     } catch (error) {
-      if (!hasStatus(error, 'alreadyExists')) throw error;
-      await this.#namespace.removeSnapshot(key);
+      if (hasStatus(error, 'alreadyExists')) await this.#namespace.removeSnapshot(key);
+      else if (/failed to rename: .*: file exists/.test(messageOf(error))) await delay(LEFTOVER_MS);
+      else throw error;
       return this.#namespace.prepareSnapshot(key, parent);
     }
   }

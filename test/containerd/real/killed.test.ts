@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync } from 'node:fs';
+import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import type { FillOptions } from '../../../agent/containerd/fill-containerd.ts';
 import { isFurtherName } from '../../../agent/containerd/image-name.ts';
@@ -110,3 +112,23 @@ for (const version of torture ? (['28.5', '26.1', '20.10'] as const) : (['28.5']
         await site.remove();
       });
     });
+
+describe('a containerd that was killed while it began a snapshot', () => {
+  after(cleanUpAll);
+
+  for (const version of torture ? (['28.5', '26.1', '20.10'] as const) : (['28.5'] as const))
+    it(`of dockerd ${version} has left a folder in the place of the next one, which is in the way of no layer`, async () => {
+      const site = await ContainerdSite.make(version);
+      await site.attach('a');
+      await site.fill();
+      await site.containerd.stop();
+      const snapshots = path.join(site.containerd.root, 'io.containerd.snapshotter.v1.overlayfs/snapshots');
+      const next = String(Math.max(...readdirSync(snapshots).map(Number)) + 1);
+      for (const name of ['fs', 'work']) mkdirSync(path.join(snapshots, next, name), { recursive: true });
+      await site.startContainerd();
+      await site.attach('b');
+      assert.ok(stepsOf(await site.fill()).includes('make-layer'));
+      assert.deepEqual(stepsOf(await site.fill()), []);
+      await site.remove();
+    });
+});
