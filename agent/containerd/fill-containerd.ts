@@ -183,7 +183,7 @@ class Fill {
       farm: this.#farm,
       offered,
       told: new Set(told.map(({ namespace }) => namespace)),
-      ours: new Set(this.plans.map(({ namespace }) => namespace)),
+      ours: new Map(this.plans.map(({ namespace, own }) => [namespace, own])),
     });
     this.findings = [...this.findings, ...findings];
     return links;

@@ -22,8 +22,8 @@ interface SharedBlobsInput {
   readonly offered: Pick<ReadonlySet<string>, 'has'>;
   /** Namespaces of which it is told already that something stands on disks. */
   readonly told: ReadonlySet<string>;
-  /** Namespaces that we have filled: what nothing refers to there is ours, and about to be collected. */
-  readonly ours: ReadonlySet<string>;
+  /** Namespaces that we have filled, with the names that are ours: what no other refers to there is not the user's. */
+  readonly ours: ReadonlyMap<string, Pick<ReadonlySet<string>, 'has'>>;
 }
 
 const NAME = /^[0-9a-f]{64}$/;
@@ -59,7 +59,9 @@ export async function sharedBlobs(
     for (const [label, some] of Map.groupBy(found, (digest) => labelOf(farm, digest))) {
       const blobs = new Set(some);
       const who = images
-        .filter((image) => reaches(image.target?.digest ?? '', blobs, labels))
+        .filter(
+          (image) => ours.get(name)?.has(image.name) !== true && reaches(image.target?.digest ?? '', blobs, labels),
+        )
         .map((image) => `image ${image.name}`);
       if (who.length === 0 && ours.has(name)) continue;
       findings.push(findingOf(name, label, blobs.size, who.length === 0 ? ['content of yours'] : who.toSorted()));

@@ -104,6 +104,10 @@ for (const version of dockerdVersions)
       assert.deepEqual(messagesOf(await site.fill()), []);
       assert.deepEqual(await read(), before);
       await ctr(['-n', 'other', 'images', 'rm', '--sync', 'docker.io/library/app-a:1']);
+      // An image of ours without blobs is told of as such.
+      await site.detach('a');
+      await site.attach('a', { form: 'none' });
+      assert.deepEqual(codesOf(await site.fill()), ['LAYERS_UNLINKED']);
       assert.deepEqual(messagesOf(await site.fill({ mode: 'unlink', disks: [] })), []);
       assert.deepEqual(await linksBelow(site.folder), []);
       await site.remove();
