@@ -22,7 +22,7 @@ import { KUBERNETES, MOBY } from './image-name.ts';
 import { LinkFarm } from './link-farm.ts';
 import { farmLinks, type OfferedDisk } from './offer.ts';
 import { planNamespace, type NamespacePlan, type NamespacePlanInput } from './plan-namespace.ts';
-import { readPresent, readRoots, type ContainerdRoots } from './present.ts';
+import { LEASE_PREFIX, readPresent, readRoots, type ContainerdRoots } from './present.ts';
 import { imagesBeyond, needOf, roomFor } from './room.ts';
 import { sharedBlobs } from './shared-blobs.ts';
 import type { RefusedBlobs, Step } from './steps.ts';
@@ -168,12 +168,25 @@ class Fill {
     try {
       if (mode === 'apply') this.farmChanges = this.#farm.fill(links);
       await this.#passes();
-      const shared = await this.#tellShared(links);
+      let shared = await this.#tellShared(links);
+      if (mode === 'unlink' && (await this.#collectKept())) shared = await this.#tellShared(links);
       if (mode === 'unlink')
         this.farmChanges = this.#farm.keepOnly(new Set([...shared, ...(await this.#linksInUse())]));
     } finally {
       lock.release();
     }
+  }
+
+  /** What was removed a moment ago is there until it is collected, and nobody stands on it. @returns whether anything was kept */
+  async #collectKept(): Promise<boolean> {
+    const { plans, findings } = this;
+    const [first] = plans;
+    if (first === undefined || !findings.some(({ code }) => code === 'KEPT')) return false;
+    await this.#containerd.namespace(first.namespace).collect(`${LEASE_PREFIX}${process.pid}-collection`);
+    await this.#passes();
+    this.plans = plans;
+    this.findings = unique([...findings.filter(({ code }) => !OF_A_STATE.has(code)), ...this.findings]);
+    return true;
   }
 
   /** Tells of the user's content that has its bytes on disks alone. @returns its links of the farm */

@@ -4,6 +4,7 @@ import type { ContainerdFill } from '../../../agent/containerd/fill-containerd.t
 import { fillFarm } from '../../../agent/containerd/offer.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { dockerdVersions } from '../../support/dockerd-version.ts';
+import { until } from '../../support/until.ts';
 import { madeDisk } from './disks.ts';
 import { codesOf, ContainerdSite, linksBelow, stepsOf } from './site.ts';
 
@@ -110,6 +111,21 @@ for (const version of dockerdVersions)
       assert.deepEqual(codesOf(await site.fill()), ['LAYERS_UNLINKED']);
       assert.deepEqual(messagesOf(await site.fill({ mode: 'unlink', disks: [] })), []);
       assert.deepEqual(await linksBelow(site.folder), []);
+      await site.remove();
+    });
+
+    it('has nothing left of what was removed right before it is taken out', async () => {
+      const site = await ContainerdSite.make(version);
+      await site.attach('a', { form: 'tar' });
+      await site.fill({ namespaces: ['default'] });
+      const { archive } = await madeDisk('a');
+      await site.containerd.ctr(['-n', 'other', 'images', 'import', '--no-unpack', archive]);
+      // ctr does not wait for the collection.
+      for (const name of ['default', 'other'])
+        await site.containerd.ctr(['-n', name, 'images', 'rm', 'docker.io/library/app-a:1']);
+      assert.deepEqual((await site.fill({ namespaces: ['default'], mode: 'unlink', disks: [] })).findings, []);
+      // Where a collection was under way, files go after their records.
+      await until('no link is left', async () => (await linksBelow(site.folder)).length === 0);
       await site.remove();
     });
 
