@@ -1,9 +1,8 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Config } from '../config/config.ts';
 import type { ContainerdPlace } from '../containerd/containerd-of.ts';
 import { readDaemonConfig, type DaemonConfig } from '../docker/daemon-config.ts';
-import { realPathOf } from '../system/real-path.ts';
 
 /** Where it is looked for which containerd has the store. */
 export interface ContainerdSearch {
@@ -69,10 +68,10 @@ async function placeOf({ config, daemon, dataRoot }: ContainerdSearch): Promise<
   });
 }
 
-/** In the order in which systemd looks; one that is masked, which leads to /dev/null, is none. */
+/** In the order in which systemd looks; one that is masked, a link to /dev/null or an empty file, is none. */
 function hasContainerdUnit(): boolean {
   const unit = UNIT_FOLDERS.map((folder) => join(folder, 'systemd/system/containerd.service')).find((path) =>
     existsSync(path),
   );
-  return unit !== undefined && realPathOf(unit) !== '/dev/null';
+  return unit !== undefined && statSync(unit).size > 0;
 }

@@ -292,6 +292,16 @@ describe('a boot with a containerd that starts only later', () => {
     assert.equal(await ok(guest, 'docker run --rm --network none app-b:1 cat /etc/b2'), 'b2');
     assert.equal(await ok(guest, 'systemctl --failed --no-legend'), '');
     assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
+
+    // systemd takes an empty file for a mask, too.
+    await ok(
+      guest,
+      `systemctl stop docker.socket docker && rm -r /var/lib/docker/containerd
+      rm /etc/systemd/system/containerd.service && touch /etc/systemd/system/containerd.service`,
+    );
+    await guest.reboot();
+    assert.equal((await agentStatus(guest)).state, 'ok');
+    assert.deepEqual(await dockerImages(guest), ['app-b:1', 'one:1']);
     await guest.powerCut();
   });
 });
