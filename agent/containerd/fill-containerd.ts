@@ -191,12 +191,11 @@ class Fill {
 
   /** Tells of the user's content that has its bytes on disks alone. @returns its links of the farm */
   async #tellShared(offered: ReadonlyMap<string, string>): Promise<ReadonlySet<string>> {
-    const told = this.plans.filter(({ findings }) => findings.some(({ code }) => code === 'KEPT'));
     const { links, findings } = await sharedBlobs(this.#containerd, this.#roots, {
       farm: this.#farm,
       offered,
-      told: new Set(told.map(({ namespace }) => namespace)),
-      ours: new Map(this.plans.map(({ namespace, own }) => [namespace, own])),
+      plans: new Map(this.plans.map((plan) => [plan.namespace, plan])),
+      forget: this.#options.mode === 'unlink',
     });
     this.findings = [...this.findings, ...findings];
     return links;

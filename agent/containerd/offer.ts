@@ -216,11 +216,6 @@ export function farmLinks(farm: LinkFarm, disks: readonly OfferedDisk[]): Readon
   return links;
 }
 
-/** The layers' bytes that the disks have. */
-export function blobDigests(disks: readonly OfferedDisk[]): ReadonlySet<string> {
-  return new Set(disks.flatMap(({ targets }) => targets.flatMap(blobsOf).map(({ digest }) => digest)));
-}
-
 /** The file that each blob is, of the disk that a layer would be of, too. */
 function blobsOn(disks: readonly OfferedDisk[]): ReadonlyMap<string, Blob> {
   const blobs = new Map<string, Blob>();

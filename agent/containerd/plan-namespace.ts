@@ -8,18 +8,10 @@ import { contentSteps } from './content-steps.ts';
 import { furtherNames, isFurtherName, KUBERNETES, MOBY, nameWithoutTag } from './image-name.ts';
 import { asStoreLedger, isEmptyNamespaceLedger, isSameNamespaceLedger, type NamespaceLedger } from './ledger.ts';
 import type { LinkFarm } from './link-farm.ts';
-import { lostBytesFindings } from './lost-bytes.ts';
-import {
-  blobDigests,
-  namespaceOffer,
-  type NamespaceOffer,
-  type OfferedDisk,
-  type OfferedImage,
-  type OfferedName,
-} from './offer.ts';
+import { namespaceOffer, type NamespaceOffer, type OfferedDisk, type OfferedImage, type OfferedName } from './offer.ts';
 import { DISK, displacedLabels, displacedNameOf, givenBackLabels, hasMark, ownImageLabels } from './own-labels.ts';
 import { madeAt, ownRecords, targetOf } from './own-records.ts';
-import { topLayerIn, type ContainerdRoots, type OwnPart, type Present } from './present.ts';
+import { layersFrom, topLayerIn, type ContainerdRoots, type OwnPart, type Present } from './present.ts';
 import type { Descriptor, ImageRecord } from './services.ts';
 import { findStanding, standingFindings, type Standing } from './standing.ts';
 import type { RefusedBlobs, Step } from './steps.ts';
@@ -56,6 +48,8 @@ export interface NamespacePlan {
   readonly images: Readonly<Record<'before' | 'after', ReadonlyMap<ImageID, readonly string[]>>>;
   /** Names that we left there, that are gone, and that the steps bring back, with the label of their disk. */
   readonly missing: ReadonlyMap<string, string>;
+  /** Names whose image stands on layers of ours that no disk has: the findings tell of these. */
+  readonly onLostLayers: ReadonlySet<string>;
   /** Where links of ours belong, and something else is that we do not replace. */
   readonly taken: readonly string[];
   /** Images of the disks that are ours afterwards, by the digest of their manifest or index. */
@@ -155,13 +149,6 @@ class NamespacePlanner {
           isSettled: steps.length === 0,
           forget,
         }),
-        ...lostBytesFindings({
-          present,
-          users: [...images.values()].filter(({ name }) => !changes.has(name) && !this.#own.has(name)),
-          layers: this.#offer.layers,
-          blobs: blobDigests(this.#input.disks),
-          forget,
-        }),
         ...(namespace === MOBY ? unlinkedFindings(wanted.values(), this.#input.roots) : []),
       ],
       before: {
@@ -188,6 +175,9 @@ class NamespacePlanner {
           const label = this.#own.has(name) && !now.has(name) ? this.#offer.names.get(name)?.label : undefined;
           return label === undefined ? [] : [[name, label] as const];
         }),
+      ),
+      onLostLayers: new Set(
+        [...images.values()].filter((record) => this.#isOnLostLayer(record)).map(({ name }) => name),
       ),
       taken: [...present.snapshots.values(), ...present.content.values()].flatMap(({ own }) =>
         own?.place.is === 'taken' ? [own.path] : [],
@@ -320,6 +310,13 @@ class NamespacePlanner {
       if (image !== undefined) wanted.set(digest, image);
     }
     return wanted;
+  }
+
+  #isOnLostLayer(record: ImageRecord): boolean {
+    const { present } = this.#input;
+    return layersFrom(present, topLayerIn(present, record) ?? '').some(
+      (chain) => present.snapshots.get(chain)?.own !== undefined && !this.#offer.layers.has(chain),
+    );
   }
 
   #linkSteps(): Step[] {

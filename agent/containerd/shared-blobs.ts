@@ -7,6 +7,8 @@ import { linkTarget } from '../system/files.ts';
 import { listNames, plural } from '../text/plural.ts';
 import type { Containerd } from './client.ts';
 import type { LinkFarm } from './link-farm.ts';
+import { DISK, KEEPS_CONTENT } from './own-labels.ts';
+import type { NamespacePlan } from './plan-namespace.ts';
 import type { ContainerdRoots, PresentContent } from './present.ts';
 
 /** What a containerd's content store has of disks, and which of its users would not have it without. */
@@ -20,14 +22,13 @@ interface SharedBlobsInput {
   readonly farm: LinkFarm;
   /** Paths of the farm's links that the disks give. */
   readonly offered: Pick<ReadonlySet<string>, 'has'>;
-  /** Namespaces of which it is told already that something stands on disks. */
-  readonly told: ReadonlySet<string>;
-  /** Namespaces that we have filled, with the names that are ours: what no other refers to there is not the user's. */
-  readonly ours: ReadonlyMap<string, Pick<ReadonlySet<string>, 'has'>>;
+  /** Of the namespaces that we fill: what only names of ours refer to there is not the user's. */
+  readonly plans: ReadonlyMap<string, Pick<NamespacePlan, 'own' | 'onLostLayers'>>;
+  /** Nothing of ours is to stay. */
+  readonly forget: boolean;
 }
 
 const NAME = /^[0-9a-f]{64}$/;
-const REFERENCE = 'containerd.io/gc.ref.content.';
 
 /**
  * Finds what of the user's stands on blobs that no disk is to give any more. containerd has one file of a blob for all
@@ -38,7 +39,7 @@ const REFERENCE = 'containerd.io/gc.ref.content.';
 export async function sharedBlobs(
   containerd: Containerd,
   roots: ContainerdRoots,
-  { farm, offered, told, ours }: SharedBlobsInput,
+  { farm, offered, plans, forget }: SharedBlobsInput,
 ): Promise<SharedBlobs> {
   const digests = new Set(
     linksIn(join(roots.content, 'blobs/sha256'))
@@ -49,22 +50,38 @@ export async function sharedBlobs(
   const links = new Set<string>();
   const findings: Finding[] = [];
   if (digests.size === 0) return { links, findings };
-  for (const name of await containerd.namespaces()) {
-    const namespace = containerd.namespace(name);
-    const [content, images] = await Promise.all([namespace.content(), namespace.images()]);
-    const found = content.map(({ digest }) => digest).filter((digest) => digests.has(digest));
+  const namespaces = await Promise.all(
+    (await containerd.namespaces()).map(async (name) => {
+      const namespace = containerd.namespace(name);
+      const [content, images] = await Promise.all([namespace.content(), namespace.images()]);
+      return { name, content: new Map(content.map((one) => [one.digest, one])), images };
+    }),
+  );
+  // Content that a pull has found there has no label of ours in its own namespace.
+  const ofDisks = new Map(
+    namespaces.flatMap(({ content }) =>
+      [...content].flatMap(([digest, { labels }]) => {
+        const label = labels.get(DISK);
+        return label === undefined ? [] : [[digest, label] as const];
+      }),
+    ),
+  );
+  for (const { name, content, images } of namespaces) {
+    const found = [...content.keys()].filter((digest) => digests.has(digest));
     for (const digest of found) links.add(farm.blob(digest));
-    if (told.has(name)) continue;
-    const labels = new Map(content.map((one) => [one.digest, one]));
-    for (const [label, some] of Map.groupBy(found, (digest) => labelOf(farm, digest))) {
-      const blobs = new Set(some);
+    const plan = plans.get(name);
+    const isToldOf = (image: string): boolean =>
+      plan?.own.has(image) === true || plan?.onLostLayers.has(image) === true;
+    for (const [label, some] of Map.groupBy(found, (digest) => labelOf(farm, digest) ?? ofDisks.get(digest))) {
+      const reached = new Set<string>();
       const who = images
         .filter(
-          (image) => ours.get(name)?.has(image.name) !== true && reaches(image.target?.digest ?? '', blobs, labels),
+          (image) => !isToldOf(image.name) && reaches(image.target?.digest ?? '', new Set(some), content, reached),
         )
         .map((image) => `image ${image.name}`);
-      if (who.length === 0 && ours.has(name)) continue;
-      findings.push(findingOf(name, label, blobs.size, who.length === 0 ? ['content of yours'] : who.toSorted()));
+      if (who.length === 0 && plan !== undefined) continue;
+      const [names, count] = who.length === 0 ? [['content of yours'], some.length] : [who.toSorted(), reached.size];
+      findings.push(findingOf({ namespace: name, label, count, names, forget }));
     }
   }
   return { links, findings };
@@ -87,32 +104,43 @@ function labelOf(farm: LinkFarm, digest: string): string | undefined {
   return path === undefined ? undefined : basename(dirname(dirname(dirname(path))));
 }
 
-function findingOf(namespace: string, label: string | undefined, blobs: number, names: readonly string[]): Finding {
+function findingOf({
+  namespace,
+  label,
+  count,
+  names,
+  forget,
+}: {
+  readonly namespace: string;
+  readonly label: string | undefined;
+  readonly count: number;
+  readonly names: readonly string[];
+  readonly forget: boolean;
+}): Finding {
   const stand = `${listNames(names)} ${names.length === 1 ? 'stands' : 'stand'} on`;
-  const [stay, it] = blobs === 1 ? ['stays', 'it'] : ['stay', 'them'];
+  const [stay, it] = count === 1 ? ['stays', 'it'] : ['stay', 'them'];
+  const blobs = plural(count, 'blob');
   const where = `namespace ${namespace} of containerd`;
-  if (label === undefined)
-    return {
-      code: 'KEPT',
-      message: `no disk has ${plural(blobs, 'blob')} any more that ${stand} in ${where}; for what stands there to be whole again, attach a disk that has ${it}, or remove what stands there and pull it again`,
-    };
-  return {
-    code: 'KEPT',
-    label,
-    message: `${plural(blobs, 'blob')} of disk ${label} ${stay} in ${where}, since ${stand} ${it}; to let go of ${it}, remove what stands there`,
-  };
+  const message = forget
+    ? `${blobs}${label === undefined ? '' : ` of disk ${label}`} ${stay} in ${where}, since ${stand} ${it}; to let go of ${it}, remove what stands there`
+    : `${label === undefined ? `no disk has ${blobs} any more` : `disk ${label} no longer has ${blobs}`} that ${stand} in ${where}: it is incomplete, so that saving it fails, and so does a pull of another image with ${it}; attach a disk that has ${it}, or remove what stands there and pull it again`;
+  return { code: 'KEPT', ...(label === undefined ? {} : { label }), message };
 }
 
-/** Whether one of the blobs is kept by a manifest or an index. */
+/**
+ * Whether any of the blobs is kept by a manifest or an index.
+ * @param reached gets those that are
+ */
 function reaches(
   digest: string,
   blobs: ReadonlySet<string>,
   content: ReadonlyMap<string, Pick<PresentContent, 'labels'>>,
+  reached: Set<string>,
 ): boolean {
   const seen = new Set([digest]);
   for (const one of seen) {
-    if (blobs.has(one)) return true;
-    for (const [name, below] of content.get(one)?.labels ?? []) if (name.startsWith(REFERENCE)) seen.add(below);
+    if (blobs.has(one)) reached.add(one);
+    for (const [name, below] of content.get(one)?.labels ?? []) if (name.startsWith(KEEPS_CONTENT)) seen.add(below);
   }
-  return false;
+  return [...seen].some((one) => blobs.has(one));
 }

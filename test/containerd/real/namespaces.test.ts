@@ -99,7 +99,7 @@ for (const version of dockerdVersions)
       for (const mode of ['apply', 'plan'] as const)
         assert.match(
           messagesOf(await site.fill({ mode, disks: [] })).join(),
-          /^no disk has 2 blobs any more that image docker\.io\/library\/app-a:1 stands on in namespace other of containerd; /,
+          /^no disk has 2 blobs any more that image docker\.io\/library\/app-a:1 stands on in namespace other of containerd: it is incomplete, /,
         );
       await assert.rejects(read());
       assert.deepEqual(messagesOf(await site.fill()), []);
