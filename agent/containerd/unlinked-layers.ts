@@ -1,3 +1,4 @@
+import type { ImageID } from '../docker/ids.ts';
 import type { Finding } from '../messages/finding.ts';
 import { plural } from '../text/plural.ts';
 import { blobsOf, type OfferedImage } from './offer.ts';
@@ -13,18 +14,19 @@ export function unlinkedFindings(
   images: Iterable<OfferedImage>,
   { sharesContent }: Pick<ContainerdRoots, 'sharesContent'>,
 ): Finding[] {
-  const byLabel = new Map<string, number>();
-  for (const { disk, parts } of images) {
+  // An image with manifests of its own under two tags is one.
+  const byLabel = new Map<string, Set<ImageID>>();
+  for (const { disk, image, parts } of images) {
     const isWhole = parts.layers.length === 0 || (sharesContent && blobsOf(parts).length > 0);
-    if (!isWhole) byLabel.set(disk, (byLabel.get(disk) ?? 0) + 1);
+    if (!isWhole) byLabel.set(disk, (byLabel.get(disk) ?? new Set()).add(image.id));
   }
   const why = sharesContent
     ? 'the disk has none'
     : "this containerd has `content_sharing_policy` 'isolated', so that none can be linked";
-  return [...byLabel].map(([label, count]) => ({
+  return [...byLabel].map(([label, ids]) => ({
     code: 'LAYERS_UNLINKED',
     label,
-    message: `disk ${label}: ${plural(count, 'image')} without layers as a registry has them: ${why}; they run, but docker save is incomplete, push and builds by BuildKit fail, and Docker 26 does not list them`,
+    message: `disk ${label}: ${plural(ids.size, 'image')} without layers as a registry has them: ${why}; they run, but docker save is incomplete, push and builds by BuildKit fail, and Docker 26 does not list them`,
   }));
 }
 
