@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { execa } from 'execa';
+import { madeDisk } from '../containerd/real/disks.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ok, unitProperties, until } from '../support/guest.ts';
 import { garbledLabel, type GuestDisks, guestDisks, manyLabels, truncatedLabel } from '../support/guest-disks.ts';
 import { agentStatus, dockerImages, nameInContainer, preloadedGuest } from '../support/guest-package.ts';
 import { chosenSuite } from '../support/guest-root.ts';
+import { tempTree } from '../support/temp-tree.ts';
 import { makeVirtualMachine, type VirtualDisk, type VirtualMachine } from '../support/qemu.ts';
 
 const suite = chosenSuite('trixie');
@@ -126,6 +130,42 @@ describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
     assert.doesNotMatch(await ok(vm, 'docker-preloader status --json; true'), /DISK_LOST/);
     assert.doesNotMatch(await ok(vm, 'cat /proc/mounts'), /disks\/dpl-b /);
     assert.equal(await nameInContainer(vm, disks('dpl-01').image), disks('dpl-01').image);
+    const daemonJson = { bridge: 'none', iptables: false, features: { 'containerd-snapshotter': true } };
+    await ok(vm, `echo '${JSON.stringify(daemonJson)}' > /etc/docker/daemon.json && sync`);
+    await vm.poweroff();
+  });
+
+  // The Docker of Debian 12 can have its images in its own store alone.
+  const skip = suite === 'bookworm';
+  it("has them in containerd's store, once Docker has its images there, also after a power cut", { skip }, async () => {
+    const folder = await tempTree('dpl-vm');
+    const blobs = await Promise.all(
+      ['a', 'b'].map(async (name): Promise<VirtualDisk> => {
+        const file = path.join(folder.path, `${name}.qcow2`);
+        await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', (await madeDisk(name)).gzip, file]);
+        return { id: `blobs-${name}`, file };
+      }),
+    );
+    const all = ['app-a:1', 'app-b:1', 'one:1'];
+    await vm.boot(blobs);
+    await settled();
+    assert.deepEqual(await dockerImages(vm), all);
+    assert.equal(await ok(vm, 'docker run --rm --network none app-a:1 cat /etc/a'), 'a');
+    await ok(
+      vm,
+      "docker run --name stays --network none app-b:1 sh -c 'echo mine > /mine' && docker tag app-a:1 user:2",
+    );
+    await ok(vm, 'sync');
+    await vm.powerCut();
+    await vm.boot(blobs.toReversed());
+    await settled();
+    assert.deepEqual(await dockerImages(vm), [...all, 'user:2']);
+    assert.equal(
+      await ok(vm, 'docker start stays && docker cp stays:/mine - | tar -xO && docker diff stays'),
+      'stays\nmine\nA /mine',
+    );
+    assert.equal((await agentStatus(vm)).state, 'ok');
+    assert.deepEqual(await vm.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
     await vm.poweroff();
   });
 });
