@@ -131,7 +131,10 @@ describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
     assert.doesNotMatch(await ok(vm, 'cat /proc/mounts'), /disks\/dpl-b /);
     assert.equal(await nameInContainer(vm, disks('dpl-01').image), disks('dpl-01').image);
     const daemonJson = { bridge: 'none', iptables: false, features: { 'containerd-snapshotter': true } };
-    await ok(vm, `echo '${JSON.stringify(daemonJson)}' > /etc/docker/daemon.json && sync`);
+    await ok(
+      vm,
+      `echo '${JSON.stringify(daemonJson)}' > /etc/docker/daemon.json && rm /etc/docker-preloader/config.json && sync`,
+    );
     await vm.poweroff();
   });
 
