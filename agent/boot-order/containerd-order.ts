@@ -1,3 +1,4 @@
+import { MOBY } from '../docker/daemon-config.ts';
 import {
   AGENT,
   BEFORE_CONTAINERD,
@@ -16,10 +17,7 @@ import { duration } from './format.ts';
 import { writeFile } from './shell.ts';
 import { isForeign, RELOAD, restoreUnit, unmask } from './unit-file.ts';
 
-/** dockerd's own namespace. docker.service's drop-in fills it, so that no other unit is needed for that. */
-export const MOBY = 'moby';
-
-/** Namespaces of containerd that are filled for others than dockerd. */
+/** Namespaces of containerd that are filled for others than dockerd, whose own docker.service's drop-in fills. */
 function namespacesOfOthers({ filled }: BootDocument): readonly string[] {
   return (filled?.stores ?? []).flatMap(({ store, namespace }) =>
     store === 'containerd' && namespace !== null && namespace !== MOBY ? [namespace] : [],

@@ -1,3 +1,4 @@
+import { MOBY } from '../docker/daemon-config.ts';
 import {
   AGENT,
   AGENT_SOCKET,
@@ -9,7 +10,7 @@ import {
   unitOf,
   type BootDocument,
 } from './boot-document.ts';
-import { containerdOrder, isForOthersAlone, MOBY } from './containerd-order.ts';
+import { containerdOrder, isForOthersAlone } from './containerd-order.ts';
 import { findCycle, isLoaded, isOrderedAfter, isWanted } from './ordering.ts';
 import type { Fault } from './fault.ts';
 import { firstStart } from './first-start.ts';

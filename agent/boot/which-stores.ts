@@ -1,9 +1,6 @@
 import type { Config } from '../config/config.ts';
-import type { DaemonConfig } from '../docker/daemon-config.ts';
+import { MOBY, type DaemonConfig } from '../docker/daemon-config.ts';
 import { hasContainerdStore, hasOverlay2, otherDriver } from '../overlay2/store-choice.ts';
-
-/** The namespace of containerd that dockerd has its images in. */
-const MOBY = 'moby';
 
 /** Which stores get what is on the disks. */
 export interface ChosenStores {

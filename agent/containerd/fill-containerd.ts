@@ -1,3 +1,4 @@
+import { MOBY } from '../docker/daemon-config.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { fits } from '../overlay2/plan/room.ts';
 import { takeLock } from '../overlay2/store-lock.ts';
@@ -18,7 +19,7 @@ import {
   type ContainerdLedger,
   type NamespaceLedger,
 } from './ledger.ts';
-import { KUBERNETES, MOBY } from './image-name.ts';
+import { KUBERNETES } from './image-name.ts';
 import { LinkFarm } from './link-farm.ts';
 import { farmLinks, type OfferedDisk } from './offer.ts';
 import { planNamespace, type NamespacePlan, type NamespacePlanInput } from './plan-namespace.ts';

@@ -1,9 +1,8 @@
+import { MOBY } from '../docker/daemon-config.ts';
 import type { Descriptor } from './services.ts';
 
 /** The namespace that Kubernetes' CRI plugin has its images in (containerd, internal/cri/constants). */
 export const KUBERNETES = 'k8s.io';
-/** The namespace that dockerd has its images in. */
-export const MOBY = 'moby';
 
 /**
  * The whole name of an image, as containerd's records have it, of the familiar one that Docker shows: `app:1` is

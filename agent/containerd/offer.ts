@@ -2,10 +2,11 @@ import { byPrecedence, offerOf, type RankedDisk } from '../merge/offer.ts';
 import { FolderReader } from '../disk/folder-reader.ts';
 import { readImageTargets, type ImageTarget } from '../disk/image-targets.ts';
 import type { DiskImage } from '../disk/read-disk.ts';
+import { MOBY } from '../docker/daemon-config.ts';
 import type { ChainID } from '../docker/ids.ts';
 import { asImageID, type ImageID } from '../docker/ids.ts';
 import type { Finding } from '../messages/finding.ts';
-import { danglingName, fullName, MOBY, repositoryIn } from './image-name.ts';
+import { danglingName, fullName, repositoryIn } from './image-name.ts';
 import { LinkFarm } from './link-farm.ts';
 import type { Descriptor } from './services.ts';
 

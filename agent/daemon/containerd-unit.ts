@@ -1,4 +1,4 @@
-import { MOBY } from '../containerd/image-name.ts';
+import { MOBY } from '../docker/daemon-config.ts';
 import type { Finding } from '../messages/finding.ts';
 import { isSystemUnit, showUnit, valueOf } from '../system/systemctl.ts';
 

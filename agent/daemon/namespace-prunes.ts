@@ -1,9 +1,9 @@
 import { containerdAddress } from '../boot/with-containerd.ts';
 import type { Config } from '../config/config.ts';
 import { Containerd } from '../containerd/client.ts';
-import { MOBY } from '../containerd/image-name.ts';
 import { isOwnImage } from '../containerd/own-labels.ts';
 import type { DockerApi, ImageEvent } from '../docker/api/docker-api.ts';
+import { MOBY } from '../docker/daemon-config.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { delay, wallMs } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';

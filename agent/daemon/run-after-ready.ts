@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
 import type { Preload } from '../boot/preload.ts';
 import { storeIn } from '../boot/image-store.ts';
+import { MOBY } from '../docker/daemon-config.ts';
 import type { Finding } from '../messages/finding.ts';
 import { bootRecord } from '../status/boot-times.ts';
 import { CurrentStatus } from '../status/current.ts';
@@ -114,9 +115,6 @@ async function restoresPruned({ config, isConfigured, isByClient, result }: Star
   if (containerd === undefined || result.plan !== undefined)
     await followPrunes({ ...place, ...(await import('./overlay2-prunes.ts')).overlay2Prunes(config, dataRoot) });
 }
-
-/** The namespace of containerd that dockerd has its images in. */
-const MOBY = 'moby';
 
 /** A containerd that starts later than we do is filled, and what changes in it is told. */
 async function followsContainerd(

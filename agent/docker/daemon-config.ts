@@ -17,6 +17,8 @@ export interface DaemonConfig {
 }
 
 export const DEFAULT_DATA_ROOT = '/var/lib/docker';
+/** The namespace of containerd that dockerd has its images in. */
+export const MOBY = 'moby';
 
 /**
  * Reads dockerd's configuration file. If there is none, dockerd's defaults apply.
