@@ -9,18 +9,9 @@ export const AGENT_SOCKET = 'docker-preloader.socket';
 export const DOCKER = 'docker.service';
 export const DOCKER_SOCKET = 'docker.socket';
 export const CONTAINERD = 'containerd.service';
-/** Fills containerd's store, before whoever uses it. */
-export const FILLER = 'docker-preloader-containerd.service';
 /** Orders the agent before containerd.service, where it is enabled. */
 export const BEFORE_CONTAINERD = 'docker-preloader-before-containerd.target';
 export const KUBELET = 'kubelet.service';
-/** They start a containerd of their own, which a private one stands in for until then. */
-export const WITH_OWN_CONTAINERD: readonly string[] = [
-  'k3s.service',
-  'k3s-agent.service',
-  'rke2-server.service',
-  'rke2-agent.service',
-];
 export const UDEV_TRIGGER = 'systemd-udev-trigger.service';
 
 const MAX_TEXT = 4096;

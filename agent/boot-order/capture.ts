@@ -18,6 +18,7 @@ import { valueOf, type Properties } from '../system/systemctl.ts';
 import { initializedUsec } from '../system/udev.ts';
 import { VERSION } from '../version.ts';
 import { dockerInfo, firstContainer } from './docker.ts';
+import { FILLER, WITH_OWN_CONTAINERD } from '../containerd/filler-unit.ts';
 import {
   AGENT,
   AGENT_SOCKET,
@@ -26,10 +27,8 @@ import {
   currentVersion,
   DOCKER,
   DOCKER_SOCKET,
-  FILLER,
   KUBELET,
   UDEV_TRIGGER,
-  WITH_OWN_CONTAINERD,
   type BootDocument,
   type MountFacts,
   type UnitFacts,

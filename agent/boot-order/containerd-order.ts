@@ -1,13 +1,12 @@
 import { MOBY } from '../docker/daemon-config.ts';
+import { enableFiller, FILLER, WITH_OWN_CONTAINERD } from '../containerd/filler-unit.ts';
 import {
   AGENT,
   BEFORE_CONTAINERD,
   CONTAINERD,
   DOCKER,
-  FILLER,
   KUBELET,
   unitOf,
-  WITH_OWN_CONTAINERD,
   type BootDocument,
   type UnitFacts,
 } from './boot-document.ts';
@@ -17,7 +16,7 @@ import { duration } from './format.ts';
 import { writeFile } from './shell.ts';
 import { isForeign, RELOAD, restoreUnit, unmask } from './unit-file.ts';
 
-/** Namespaces of containerd that are filled for others than dockerd, whose own docker.service's drop-in fills. */
+/** Namespaces of containerd that are filled for others than dockerd. Its own is filled by docker.service's drop-in, and needs no unit. */
 function namespacesOfOthers({ filled }: BootDocument): readonly string[] {
   return (filled?.stores ?? []).flatMap(({ store, namespace }) =>
     store === 'containerd' && namespace !== null && namespace !== MOBY ? [namespace] : [],
@@ -66,8 +65,7 @@ function notWanted(document: BootDocument): Fault[] {
     {
       code: 'NOT_WANTED',
       message: `${FILLER} is wanted by nothing: expected it to be enabled, since namespace ${namespaces.join(', ')} of containerd is filled, and nothing waits for that`,
-      mend:
-        user === undefined ? 'systemctl enable docker-preloader-containerd' : `systemctl add-wants ${user} ${FILLER}`,
+      mend: enableFiller(user),
     },
   ];
 }

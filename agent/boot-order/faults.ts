@@ -1,4 +1,5 @@
 import { MOBY } from '../docker/daemon-config.ts';
+import { FILLER } from '../containerd/filler-unit.ts';
 import {
   AGENT,
   AGENT_SOCKET,
@@ -6,7 +7,6 @@ import {
   CONTAINERD,
   DOCKER,
   DOCKER_SOCKET,
-  FILLER,
   unitOf,
   type BootDocument,
 } from './boot-document.ts';

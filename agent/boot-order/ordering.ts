@@ -1,4 +1,5 @@
-import { AGENT, DOCKER, DOCKER_SOCKET, FILLER, unitOf, type BootDocument, type UnitFacts } from './boot-document.ts';
+import { FILLER } from '../containerd/filler-unit.ts';
+import { AGENT, DOCKER, DOCKER_SOCKET, unitOf, type BootDocument, type UnitFacts } from './boot-document.ts';
 
 function afterById({ others, units }: BootDocument): ReadonlyMap<string, readonly string[]> {
   return new Map([...others, ...units].map((unit) => [unit.id, unit.after]));

@@ -1,15 +1,7 @@
 import * as z from 'zod/mini';
 import { ask } from './ask.ts';
-import {
-  AGENT,
-  CONTAINERD,
-  DOCKER,
-  DOCKER_SOCKET,
-  FILLER,
-  KUBELET,
-  WITH_OWN_CONTAINERD,
-  type BootDocument,
-} from './boot-document.ts';
+import { FILLER, WITH_OWN_CONTAINERD } from '../containerd/filler-unit.ts';
+import { AGENT, CONTAINERD, DOCKER, DOCKER_SOCKET, KUBELET, type BootDocument } from './boot-document.ts';
 
 /** SD_MESSAGE_UNIT_STARTING and SD_MESSAGE_UNIT_STARTED (systemd, sd-messages.h). */
 const STARTING = '7d4958e842da4a758f6c1cdc7b36dcc5';

@@ -1,15 +1,6 @@
 import { criticalPath, waitedFor } from './critical-path.ts';
-import {
-  AGENT,
-  CONTAINERD,
-  DOCKER,
-  DOCKER_SOCKET,
-  FILLER,
-  KUBELET,
-  UDEV_TRIGGER,
-  WITH_OWN_CONTAINERD,
-  type BootDocument,
-} from './boot-document.ts';
+import { FILLER, WITH_OWN_CONTAINERD } from '../containerd/filler-unit.ts';
+import { AGENT, CONTAINERD, DOCKER, DOCKER_SOCKET, KUBELET, UDEV_TRIGGER, type BootDocument } from './boot-document.ts';
 import { firstStart, type FirstStart } from './first-start.ts';
 import { duration } from './format.ts';
 

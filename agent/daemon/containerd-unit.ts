@@ -1,10 +1,7 @@
+import { enableFiller, FILLER, WITH_OWN_CONTAINERD } from '../containerd/filler-unit.ts';
 import { MOBY } from '../docker/daemon-config.ts';
 import type { Finding } from '../messages/finding.ts';
 import { isSystemUnit, showUnit, valueOf } from '../system/systemctl.ts';
-
-const UNIT = 'docker-preloader-containerd.service';
-/** They start a containerd of their own. */
-const WITH_OWN_CONTAINERD = ['k3s.service', 'k3s-agent.service', 'rke2-server.service', 'rke2-agent.service'];
 
 /**
  * Checks that whoever uses containerd without Docker waits for its images. Docker's own namespace needs no unit, because
@@ -14,7 +11,7 @@ export async function compareWithContainerdUnit(namespaces: readonly string[]): 
   const others = namespaces.filter((name) => name !== MOBY);
   if (others.length === 0 || !isSystemUnit()) return undefined;
   try {
-    const properties = await showUnit(UNIT, 'WantedBy', 'RequiredBy', 'LoadState');
+    const properties = await showUnit(FILLER, 'WantedBy', 'RequiredBy', 'LoadState');
     const isWanted = ['WantedBy', 'RequiredBy'].some((name) => valueOf(properties, name) !== '');
     if (valueOf(properties, 'LoadState') !== 'loaded' || isWanted) return undefined;
     return notAwaited(others, await firstInstalled(WITH_OWN_CONTAINERD));
@@ -31,10 +28,8 @@ async function firstInstalled(units: readonly string[]): Promise<string | undefi
 
 /** What is told where the unit is not enabled. @param user which starts a containerd of its own, if there is one */
 export function notAwaited(namespaces: readonly string[], user: string | undefined): Finding {
-  const command =
-    user === undefined ? 'systemctl enable docker-preloader-containerd' : `systemctl add-wants ${user} ${UNIT}`;
   return {
     code: 'CONTAINERD_NOT_AWAITED',
-    message: `namespace ${namespaces.join(', ')} of containerd is filled once containerd runs, and whoever uses it does not wait for that; run: ${command}`,
+    message: `namespace ${namespaces.join(', ')} of containerd is filled once containerd runs, and whoever uses it does not wait for that; run: ${enableFiller(user)}`,
   };
 }

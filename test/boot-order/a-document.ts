@@ -1,3 +1,4 @@
+import { FILLER } from '../../agent/containerd/filler-unit.ts';
 import {
   AGENT,
   BEFORE_CONTAINERD,
@@ -5,7 +6,6 @@ import {
   CONTAINERD,
   DOCKER,
   DOCKER_SOCKET,
-  FILLER,
   KUBELET,
   UDEV_TRIGGER,
   unitFacts,

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { FILLER } from '../../agent/containerd/filler-unit.ts';
 import {
   AGENT,
   BEFORE_CONTAINERD,
   type BootDocument,
   CONTAINERD,
   DOCKER,
-  FILLER,
   KUBELET,
 } from '../../agent/boot-order/boot-document.ts';
 import { findFaults } from '../../agent/boot-order/faults.ts';
