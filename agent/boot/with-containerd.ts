@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Config } from '../config/config.ts';
 import type { ContainerdPlace } from '../containerd/containerd-of.ts';
-import { readDaemonConfig, type DaemonConfig } from '../docker/daemon-config.ts';
+import { ownContainerdSocket, readDaemonConfig, type DaemonConfig } from '../docker/daemon-config.ts';
 
 /** Where it is looked for which containerd has the store. */
 export interface ContainerdSearch {
@@ -13,11 +13,10 @@ export interface ContainerdSearch {
 
 /** Where packages and administrators have units. */
 const UNIT_FOLDERS = ['/etc', '/run', '/usr/local/lib', '/usr/lib', '/lib'];
-const EXEC_ROOT = '/var/run/docker';
 
 /** Whether there is any socket that a containerd may listen on. Costs next to nothing. */
 export function mayRun({ config, daemon }: ContainerdSearch): boolean {
-  const own = join(daemon.execRoot ?? EXEC_ROOT, 'containerd/containerd.sock');
+  const own = ownContainerdSocket(daemon.execRoot);
   return [config.containerdAddress, daemon.containerd ?? '', own].some((path) => existsSync(path));
 }
 

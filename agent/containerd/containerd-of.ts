@@ -1,23 +1,23 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
+import { ownContainerdSocket } from '../docker/daemon-config.ts';
 import { Containerd } from './client.ts';
 import { hasStatus } from './grpc-error.ts';
 
 /** Where the system's own containerd has its socket, and dockerd looks for it. */
 const SYSTEM_ADDRESS = '/run/containerd/containerd.sock';
-const EXEC_ROOT = '/var/run/docker';
 /** Whoever listens answers at once. */
 const ANSWER_MS = 1_000;
 
 export interface ContainerdQuestion {
   /** Of the socket, as we are configured. */
   readonly address: string;
-  /** What dockerd is told: `--containerd`, or `containerd` in its configuration file. */
+  /** The path that dockerd is told: `--containerd`, or `containerd` in its configuration file. */
   readonly dockerdContainerdOption: string | undefined;
   /** dockerd's `--data-root`. */
   readonly dataRoot: string;
   /** dockerd's `--exec-root`. */
-  readonly execRoot?: string | undefined;
+  readonly execRoot: string;
   /** What dockerd takes for the system's; for tests. */
   readonly systemAddress?: string | undefined;
 }
@@ -41,14 +41,14 @@ export type ContainerdPlace =
  * 20.10, 26.1, 28.5 and 29.7.
  */
 export async function containerdOf(question: ContainerdQuestion): Promise<ContainerdPlace> {
-  const { dockerdContainerdOption: told, dataRoot, execRoot = EXEC_ROOT, systemAddress = SYSTEM_ADDRESS } = question;
+  const { dockerdContainerdOption: told, dataRoot, execRoot, systemAddress = SYSTEM_ADDRESS } = question;
   // Ours is the system's by default, and then means dockerd's.
   const isDockerds = question.address === systemAddress;
   const isTold = told !== undefined && told !== '';
-  const address = isDockerds && isTold ? told.replace(/^unix:\/\//, '') : question.address;
+  const address = isDockerds && isTold ? told : question.address;
   if (await isAnswered(address)) return { is: 'there', address };
   if (!isDockerds || isTold || isThere(address)) return { is: 'not-there-yet', address };
-  const own = join(execRoot, 'containerd/containerd.sock');
+  const own = ownContainerdSocket(execRoot);
   if (await isAnswered(own)) return { is: 'there', address: own };
   return { is: 'managed', root: join(dataRoot, 'containerd/daemon') };
 }

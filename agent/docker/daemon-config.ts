@@ -1,4 +1,4 @@
-import { isAbsolute } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { messageAt, PreloaderError } from '../system/errors.ts';
 import { readConfiguration } from '../system/files.ts';
 
@@ -11,12 +11,13 @@ export interface DaemonConfig {
   readonly containerdStore: boolean | undefined;
   /** Where dockerd listens. */
   readonly hosts: readonly string[];
-  /** The socket of the containerd that it is told to use. */
+  /** The path of the socket of the containerd that it is told to use. */
   readonly containerd: string | undefined;
-  readonly execRoot: string | undefined;
+  readonly execRoot: string;
 }
 
 export const DEFAULT_DATA_ROOT = '/var/lib/docker';
+const DEFAULT_EXEC_ROOT = '/var/run/docker';
 /** The namespace of containerd that dockerd has its images in. */
 export const MOBY = 'moby';
 
@@ -34,7 +35,7 @@ export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
         usernsRemap: undefined,
         containerdStore: undefined,
         containerd: undefined,
-        execRoot: undefined,
+        execRoot: DEFAULT_EXEC_ROOT,
         hosts: [],
       };
     const { parseDaemonJson } = await import('./daemon-json.ts');
@@ -51,8 +52,8 @@ export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
       storageDriver: config['storage-driver'] || undefined,
       usernsRemap: config['userns-remap'] || undefined,
       containerdStore: config.containerdStore,
-      containerd: config.containerd || undefined,
-      execRoot: config['exec-root'] || undefined,
+      containerd: config.containerd.replace(/^unix:\/\//, '') || undefined,
+      execRoot: config['exec-root'] || DEFAULT_EXEC_ROOT,
       hosts: config.hosts,
     };
   } catch (error) {
@@ -60,6 +61,11 @@ export async function readDaemonConfig(path: string): Promise<DaemonConfig> {
       cause: error,
     });
   }
+}
+
+/** The socket of the containerd that dockerd starts itself (moby, libcontainerd/supervisor/remote_daemon.go, Start). */
+export function ownContainerdSocket(execRoot: string): string {
+  return join(execRoot, 'containerd/containerd.sock');
 }
 
 function withoutSlash(path: string): string {

@@ -116,7 +116,7 @@ describe('which stores are filled', () => {
           containerdStore: undefined,
           hosts: [],
           containerd: undefined,
-          execRoot: undefined,
+          execRoot: '/var/run/docker',
           ...daemon,
         },
         dataRoot,

@@ -62,12 +62,6 @@ const cases: readonly Case[] = [
     expected: { is: 'there', address: 'FOLDER/told' },
   },
   {
-    is: 'that which dockerd is told, as a URL',
-    there: { told: 'answers' },
-    told: 'unix://FOLDER/told',
-    expected: { is: 'there', address: 'FOLDER/told' },
-  },
-  {
     is: 'that which dockerd is told, and waits for',
     there: { system: 'answers', own: 'answers' },
     told: 'FOLDER/told',

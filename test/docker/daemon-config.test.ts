@@ -13,7 +13,7 @@ const defaults: DaemonConfig = {
   usernsRemap: undefined,
   containerdStore: undefined,
   containerd: undefined,
-  execRoot: undefined,
+  execRoot: '/var/run/docker',
   hosts: [],
 };
 
@@ -31,6 +31,7 @@ describe('daemon.json', () => {
   for (const [text, expected] of [
     ['{}', {}],
     ['{"containerd":"/run/c.sock","exec-root":"/run/d"}', { containerd: '/run/c.sock', execRoot: '/run/d' }],
+    ['{"containerd":"unix:///run/c.sock"}', { containerd: '/run/c.sock' }],
     ['', {}],
     [' \n', {}],
     ['\uFEFF{"data-root":"/data"}', { dataRoot: '/data' }],

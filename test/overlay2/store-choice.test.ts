@@ -12,7 +12,7 @@ const defaults: DaemonConfig = {
   usernsRemap: undefined,
   containerdStore: undefined,
   containerd: undefined,
-  execRoot: undefined,
+  execRoot: '/var/run/docker',
   hosts: [],
 };
 

@@ -102,7 +102,7 @@ describe('a data root on btrfs', { skip }, () => {
       usernsRemap: undefined,
       containerdStore: undefined,
       containerd: undefined,
-      execRoot: undefined,
+      execRoot: '/var/run/docker',
       hosts: [],
     };
     for (const [version, says] of [
