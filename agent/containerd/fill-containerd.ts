@@ -23,7 +23,7 @@ import { KUBERNETES } from './image-name.ts';
 import { LinkFarm } from './link-farm.ts';
 import { farmLinks, type OfferedDisk } from './offer.ts';
 import { planNamespace, type NamespacePlan, type NamespacePlanInput } from './plan-namespace.ts';
-import { LEASE_PREFIX, readPresent, readRoots, type ContainerdRoots } from './present.ts';
+import { LEASE_PREFIX, readPresent, readRoots, readSnapshots, type ContainerdRoots } from './present.ts';
 import { imagesBeyond, needOf, roomFor } from './room.ts';
 import { sharedBlobs } from './shared-blobs.ts';
 import type { RefusedBlobs, Step } from './steps.ts';
@@ -172,7 +172,7 @@ class Fill {
       let shared = await this.#tellShared(links);
       if (mode === 'unlink' && (await this.#collectKept())) shared = await this.#tellShared(links);
       if (mode === 'unlink')
-        this.farmChanges = this.#farm.keepOnly(new Set([...shared, ...(await this.#linksInUse())]));
+        this.farmChanges = this.#farm.keepOnly(new Set([...shared, ...(await this.#layersInUse())]));
     } finally {
       lock.release();
     }
@@ -202,14 +202,12 @@ class Fill {
     return links;
   }
 
-  /** What the user stands on has its files there, in whatever namespace that is. */
-  async #linksInUse(): Promise<ReadonlySet<string>> {
+  /** Layers that the user stands on have their files there, in whatever namespace that is. @returns links of the farm */
+  async #layersInUse(): Promise<ReadonlySet<string>> {
     const links = new Set<string>();
-    for (const name of await this.#containerd.namespaces()) {
-      const { snapshots, content } = await readPresent(this.#containerd.namespace(name), this.#roots);
-      for (const { own } of [...snapshots.values(), ...content.values()])
+    for (const name of await this.#containerd.namespaces())
+      for (const { own } of (await readSnapshots(this.#containerd.namespace(name), this.#roots)).values())
         if (own?.place.is === 'link') links.add(own.place.target);
-    }
     return links;
   }
 

@@ -98,35 +98,47 @@ function whyNot(plugin: Plugin | undefined): string {
 export async function readPresent(namespace: Namespace, roots: ContainerdRoots): Promise<Present> {
   const [images, snapshots, content, leases] = await Promise.all([
     namespace.images(),
-    namespace.snapshots(),
+    readSnapshots(namespace, roots),
     namespace.content(),
     namespace.leases(),
   ]);
-  const own = (
-    labels: ReadonlyMap<string, string>,
-    root: string,
-    pattern: RegExp,
-    sizeBytes?: number,
-  ): OwnPart | undefined => {
-    const relative = labels.get(PATH);
-    if (relative === undefined || !pattern.test(relative)) return undefined;
-    const path = join(root, relative);
-    return { path, place: placeOf(path, sizeBytes) };
-  };
   return {
     namespace: namespace.name,
     images: new Map(images.map((image) => [image.name, image])),
-    snapshots: new Map(
-      snapshots.map(({ name, parent, kind, labels }) => [
-        name,
-        { parent, isCommitted: kind === COMMITTED, labels, own: own(labels, roots.snapshots, SNAPSHOT_LINK) },
-      ]),
-    ),
+    snapshots,
     content: new Map(
-      content.map(({ digest, size, labels }) => [digest, { labels, own: own(labels, roots.content, BLOB_LINK, size) }]),
+      content.map(({ digest, size, labels }) => [
+        digest,
+        { labels, own: ownPart(labels, roots.content, BLOB_LINK, size) },
+      ]),
     ),
     staleLeases: leases.filter((id) => id.startsWith(LEASE_PREFIX)),
   };
+}
+
+/** Reads a namespace's snapshots, by name. @throws GrpcError, system errors */
+export async function readSnapshots(
+  namespace: Namespace,
+  { snapshots: root }: Pick<ContainerdRoots, 'snapshots'>,
+): Promise<ReadonlyMap<string, PresentSnapshot>> {
+  return new Map(
+    (await namespace.snapshots()).map(({ name, parent, kind, labels }) => [
+      name,
+      { parent, isCommitted: kind === COMMITTED, labels, own: ownPart(labels, root, SNAPSHOT_LINK) },
+    ]),
+  );
+}
+
+function ownPart(
+  labels: ReadonlyMap<string, string>,
+  root: string,
+  pattern: RegExp,
+  sizeBytes?: number,
+): OwnPart | undefined {
+  const relative = labels.get(PATH);
+  if (relative === undefined || !pattern.test(relative)) return undefined;
+  const path = join(root, relative);
+  return { path, place: placeOf(path, sizeBytes) };
 }
 
 function placeOf(path: string, sizeBytes: number | undefined): LinkPlace {
