@@ -72,15 +72,18 @@ export async function sharedBlobs(
     const plan = plans.get(name);
     const isToldOf = (image: string): boolean =>
       plan?.own.has(image) === true || plan?.onLostLayers.has(image) === true;
+    const users = images
+      .filter((image) => !isToldOf(image.name))
+      .map(({ name: who, target }) => ({
+        who: `image ${who}`,
+        blobs: [...keptBy(target?.digest ?? '', content)].filter((digest) => digests.has(digest)),
+      }));
+    const needed = new Set(users.flatMap(({ blobs }) => blobs));
     for (const [label, some] of Map.groupBy(found, (digest) => labelOf(farm, digest) ?? ofDisks.get(digest))) {
-      const reached = new Set<string>();
-      const who = images
-        .filter(
-          (image) => !isToldOf(image.name) && reaches(image.target?.digest ?? '', new Set(some), content, reached),
-        )
-        .map((image) => `image ${image.name}`);
-      if (who.length === 0 && plan !== undefined) continue;
-      const [names, count] = who.length === 0 ? [['content of yours'], some.length] : [who.toSorted(), reached.size];
+      const kept = new Set(some.filter((digest) => needed.has(digest)));
+      if (kept.size === 0 && plan !== undefined) continue;
+      const who = users.flatMap((user) => (user.blobs.some((digest) => kept.has(digest)) ? [user.who] : []));
+      const [names, count] = kept.size === 0 ? [['content of yours'], some.length] : [who.toSorted(), kept.size];
       findings.push(findingOf({ namespace: name, label, count, names, forget }));
     }
   }
@@ -127,20 +130,10 @@ function findingOf({
   return { code: 'KEPT', ...(label === undefined ? {} : { label }), message };
 }
 
-/**
- * Whether any of the blobs is kept by a manifest or an index.
- * @param reached gets those that are
- */
-function reaches(
-  digest: string,
-  blobs: ReadonlySet<string>,
-  content: ReadonlyMap<string, Pick<PresentContent, 'labels'>>,
-  reached: Set<string>,
-): boolean {
-  const seen = new Set([digest]);
-  for (const one of seen) {
-    if (blobs.has(one)) reached.add(one);
-    for (const [name, below] of content.get(one)?.labels ?? []) if (name.startsWith(KEEPS_CONTENT)) seen.add(below);
-  }
-  return [...seen].some((one) => blobs.has(one));
+/** The content that a manifest or an index keeps, itself among it. */
+function keptBy(digest: string, content: ReadonlyMap<string, Pick<PresentContent, 'labels'>>): ReadonlySet<string> {
+  const kept = new Set([digest]);
+  for (const one of kept)
+    for (const [name, below] of content.get(one)?.labels ?? []) if (name.startsWith(KEEPS_CONTENT)) kept.add(below);
+  return kept;
 }
