@@ -14,7 +14,7 @@ import { DISK, displacedLabels, displacedNameOf, givenBackLabels, hasMark, ownIm
 import { madeAt, ownRecords, targetOf } from './own-records.ts';
 import { layersFrom, topLayerIn, type ContainerdRoots, type OwnPart, type Present } from './present.ts';
 import type { Descriptor, ImageRecord } from './services.ts';
-import { findStanding, standingFindings, type Standing } from './standing.ts';
+import { findStanding, lostLayers, standingFindings, type Standing } from './standing.ts';
 import type { RefusedBlobs, Step } from './steps.ts';
 import { refusedFindings, unlinkedFindings } from './unlinked-layers.ts';
 
@@ -117,6 +117,7 @@ class NamespacePlanner {
     this.#keep(changes);
     const wanted = this.#wantedImages();
     const layers = new Set([...wanted.values()].flatMap(({ image }) => image.chains));
+    const lost = lostLayers(present, this.#offer.layers);
     const steps = [
       ...this.#linkSteps(),
       ...this.#layerSteps(wanted),
@@ -142,8 +143,7 @@ class NamespacePlanner {
         ...standingFindings({
           present,
           standing: this.#standing,
-          wanted: layers,
-          offered: this.#offer.layers,
+          lostLayers: lost,
           // What is about to go, or to name another image, is no reason to stay.
           remaining: [...images.values()].filter(({ name }) => !changes.has(name)),
           kept: this.#kept,
@@ -178,7 +178,9 @@ class NamespacePlanner {
         }),
       ),
       onLostLayers: new Set(
-        [...images.values()].filter((record) => this.#isOnLostLayer(record)).map(({ name }) => name),
+        [...(lost.size === 0 ? [] : images.values())].flatMap((record) =>
+          layersFrom(present, topLayerIn(present, record) ?? '').some((chain) => lost.has(chain)) ? [record.name] : [],
+        ),
       ),
       taken: [...present.snapshots.values(), ...present.content.values()].flatMap(({ own }) =>
         own?.place.is === 'taken' ? [own.path] : [],
@@ -311,13 +313,6 @@ class NamespacePlanner {
       if (image !== undefined) wanted.set(digest, image);
     }
     return wanted;
-  }
-
-  #isOnLostLayer(record: ImageRecord): boolean {
-    const { present } = this.#input;
-    return layersFrom(present, topLayerIn(present, record) ?? '').some(
-      (chain) => present.snapshots.get(chain)?.own !== undefined && !this.#offer.layers.has(chain),
-    );
   }
 
   #linkSteps(): Step[] {

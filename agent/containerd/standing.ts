@@ -55,11 +55,17 @@ function isBuildCache(name: string): boolean {
   return /^[0-9a-z]{25}(-.*)?$/.test(name);
 }
 
+/** Layers of ours that no disk offers any more. */
+export function lostLayers({ snapshots }: Present, offered: ReadonlyMap<ChainID, string>): ReadonlySet<string> {
+  return new Set(
+    [...snapshots].flatMap(([chain, { own }]) => (own !== undefined && !offered.has(chain as ChainID) ? [chain] : [])),
+  );
+}
+
 interface StandingInput {
   readonly present: Present;
   readonly standing: Standing;
-  readonly wanted: ReadonlySet<ChainID>;
-  readonly offered: ReadonlyMap<ChainID, string>;
+  readonly lostLayers: ReadonlySet<string>;
   /** Records that stay. */
   readonly remaining: readonly ImageRecord[];
   readonly kept: ReadonlyMap<string, ImageRecord>;
@@ -70,11 +76,8 @@ interface StandingInput {
 
 /** Names layers of ours that stay without a disk, and who stands on them. */
 export function standingFindings(input: StandingInput): Finding[] {
-  const { present, standing, wanted, offered, remaining, isSettled, forget } = input;
-  const lost = new Map<string, Set<string>>();
-  for (const [chain, { own }] of present.snapshots)
-    if (own !== undefined && !wanted.has(chain as ChainID) && !offered.has(chain as ChainID))
-      lost.set(chain, new Set());
+  const { present, standing, remaining, isSettled, forget } = input;
+  const lost = new Map([...input.lostLayers].map((chain) => [chain, new Set<string>()] as const));
   if (lost.size === 0) return [];
   const stand = (top: string, name: string): void => {
     for (const chain of layersFrom(present, top)) lost.get(chain)?.add(name);
