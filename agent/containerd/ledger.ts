@@ -1,10 +1,10 @@
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { emptyLedger, ledgerFolder, settleReferences, type Ledger } from '../overlay2/store/ledger.ts';
+import { clearFolder, ledgerFolder, settleReferences } from '../overlay2/store/ledger.ts';
 import { refuseNewerMajor } from '../disk/manifest.ts';
 import type { ImageID } from '../docker/ids.ts';
+import type { LeftReferences } from '../merge/merge-references.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { ensureFolder, isDirectory, namesIn, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
+import { ensureFolder, namesIn, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
 import { checkShape, matching, objectOf, optional, recordOf, text } from '../text/shape.ts';
 
 /** major.minor of the file. */
@@ -117,8 +117,7 @@ export function readContainerdLedger(dataRoot: string, uuid: string): Containerd
 /** Replaces the ledger, durably; where there is nothing to note, it goes. @throws system errors */
 export function writeContainerdLedger(dataRoot: string, uuid: string, ledger: ContainerdLedger): void {
   const path = pathOf(dataRoot, uuid);
-  // A rename cannot replace a folder, which would be in the way each time.
-  if (isDirectory(path)) rmSync(path, { recursive: true });
+  clearFolder(path);
   const noted = new Map([...ledger].filter(([, entry]) => !isEmptyNamespaceLedger(entry)));
   if (noted.size === 0) {
     removeIfThere(path);
@@ -161,8 +160,7 @@ export function isSameNamespaceLedger(left: NamespaceLedger, right: NamespaceLed
   return JSON.stringify(plain(left)) === JSON.stringify(plain(right));
 }
 
-/** As dockerd's own store has it, for the merge that is the same for both; what a killed run left is settled by `now`. */
-export function asStoreLedger({ references, next, removed, displaced }: NamespaceLedger, now: Targets): Ledger {
-  const noted = next === undefined ? undefined : { references: next, images: new Map(), layers: new Map() };
-  return settleReferences({ ...emptyLedger, references, next: noted, removed, displaced }, now);
+/** What the merge of names is told, which is the same for both stores; what a killed run left is settled by `now`. */
+export function leftReferences({ next, ...left }: NamespaceLedger, now: Targets): LeftReferences {
+  return settleReferences({ ...left, next: next === undefined ? undefined : { references: next } }, now);
 }

@@ -1,5 +1,5 @@
 import type { References } from '../docker/reference-store.ts';
-import { mergeReferences, type ReferenceMerge } from '../merge/merge-references.ts';
+import { mergeReferences, type LeftReferences, type ReferenceMerge } from '../merge/merge-references.ts';
 import type { DiskReference } from '../merge/offer.ts';
 import type { Config } from '../config/config.ts';
 import { MOBY } from '../docker/daemon-config.ts';
@@ -7,7 +7,7 @@ import type { ChainID, ImageID } from '../docker/ids.ts';
 import type { Finding } from '../messages/finding.ts';
 import { contentSteps } from './content-steps.ts';
 import { furtherNames, isFurtherName, KUBERNETES, nameWithoutTag } from './image-name.ts';
-import { asStoreLedger, isEmptyNamespaceLedger, isSameNamespaceLedger, type NamespaceLedger } from './ledger.ts';
+import { isEmptyNamespaceLedger, isSameNamespaceLedger, leftReferences, type NamespaceLedger } from './ledger.ts';
 import type { LinkFarm } from './link-farm.ts';
 import { namespaceOffer, type NamespaceOffer, type OfferedDisk, type OfferedImage, type OfferedName } from './offer.ts';
 import { DISK, displacedLabels, displacedNameOf, givenBackLabels, hasMark, ownImageLabels } from './own-labels.ts';
@@ -97,7 +97,7 @@ class NamespacePlanner {
     const { present, ledger, forget = false } = this.#input;
     const { namespace, images } = present;
     const now = new Map([...images].map(([name, record]) => [name, targetOf(record)] as const));
-    const settled = asStoreLedger(
+    const settled = leftReferences(
       isEmptyNamespaceLedger(ledger) ? { ...ledger, displaced: displacedIn(present) } : ledger,
       now,
     );
@@ -207,7 +207,7 @@ class NamespacePlanner {
 
   /** The tags by the same rules as in dockerd's own store; then the further names that go with the tags that are ours. */
   #merge(
-    ledger: ReturnType<typeof asStoreLedger>,
+    ledger: LeftReferences,
     { now, untouched }: { readonly now: References; readonly untouched: ReadonlySet<ImageID> },
   ): readonly [primary: ReferenceMerge, further: ReferenceMerge] {
     const { present, config } = this.#input;

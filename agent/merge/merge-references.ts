@@ -5,7 +5,7 @@ import type { Finding } from '../messages/finding.ts';
 import type { DiskReference } from './offer.ts';
 
 /** What we left in a store last time, as far as names go. */
-interface LeftReferences {
+export interface LeftReferences {
   readonly references: References;
   /** What a run that was killed would have left at its end. */
   readonly next: { readonly references: References } | undefined;

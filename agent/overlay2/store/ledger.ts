@@ -2,6 +2,8 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { refuseNewerMajor } from '../../disk/manifest.ts';
 import type { ChainID, ImageID } from '../../docker/ids.ts';
+import type { References } from '../../docker/reference-store.ts';
+import type { LeftReferences } from '../../merge/merge-references.ts';
 import { PreloaderError } from '../../system/errors.ts';
 import {
   ensureFolder,
@@ -242,8 +244,8 @@ export function removeLedger(dataRoot: string): void {
   removeIfThere(ledgerPath(dataRoot));
 }
 
-/** Removes a folder in the ledger's place. A rename cannot replace it, and it would be in the way at each boot. */
-function clearFolder(path: string): void {
+/** Removes a folder in a ledger's place. A rename cannot replace it, and it would be in the way at each boot. */
+export function clearFolder(path: string): void {
   if (isDirectory(path)) rmSync(path, { recursive: true });
 }
 
@@ -275,7 +277,7 @@ export function serialiseLedger(ledger: Ledger): string {
  * tells how far the run came. A reference that it was to remove, or had not yet added, does not count as removed by the
  * user.
  */
-export function settleReferences(ledger: Ledger, store: ReadonlyMap<string, ImageID>): Ledger {
+export function settleReferences<Left extends LeftReferences>(ledger: Left, store: References): Left {
   const { references: old, next } = ledger;
   if (next === undefined) return ledger;
   const references = new Map<string, ImageID>();
