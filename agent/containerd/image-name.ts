@@ -1,4 +1,5 @@
 import { MOBY } from '../docker/daemon-config.ts';
+import { repositoryOf } from '../docker/reference.ts';
 import type { Descriptor } from './services.ts';
 
 /** The namespace that Kubernetes' CRI plugin has its images in (containerd, internal/cri/constants). */
@@ -26,7 +27,7 @@ export function familiarName(full: string): string {
  * daemon/containerd/image_delete.go, ensureDanglingImage), elsewhere by its digest.
  */
 export function nameWithoutTag(namespace: string, name: string, digest: string): string {
-  return namespace === MOBY ? danglingName(digest) : `${repositoryIn(name)}@${digest}`;
+  return namespace === MOBY ? danglingName(digest) : `${repositoryOf(name)}@${digest}`;
 }
 
 export function danglingName(digest: string): string {
@@ -39,7 +40,7 @@ export function danglingName(digest: string): string {
  */
 export function furtherNames(namespace: string, name: string, target: Descriptor, configDigest: string): string[] {
   if (namespace !== KUBERNETES || name === configDigest) return [];
-  return isTagged(name) ? [`${repositoryIn(name)}@${target.digest}`, configDigest] : [configDigest];
+  return isTagged(name) ? [`${repositoryOf(name)}@${target.digest}`, configDigest] : [configDigest];
 }
 
 function isTagged(name: string): boolean {
@@ -49,13 +50,4 @@ function isTagged(name: string): boolean {
 /** Whether a record of this name may be one that `furtherNames` gives. */
 export function isFurtherName(namespace: string, name: string): boolean {
   return namespace === KUBERNETES && !isTagged(name);
-}
-
-/** A name without its tag and digest. */
-export function repositoryIn(name: string): string {
-  const at = name.indexOf('@');
-  if (at !== -1) return name.slice(0, at);
-  const colon = name.lastIndexOf(':');
-  // A colon before the last slash belongs to a registry's port.
-  return colon > name.lastIndexOf('/') ? name.slice(0, colon) : name;
 }

@@ -6,7 +6,8 @@ import { MOBY } from '../docker/daemon-config.ts';
 import type { ChainID } from '../docker/ids.ts';
 import { asImageID, type ImageID } from '../docker/ids.ts';
 import type { Finding } from '../messages/finding.ts';
-import { danglingName, fullName, repositoryIn } from './image-name.ts';
+import { repositoryOf } from '../docker/reference.ts';
+import { danglingName, fullName } from './image-name.ts';
 import { LinkFarm } from './link-farm.ts';
 import type { Descriptor } from './services.ts';
 
@@ -84,7 +85,7 @@ export function namespaceOffer(
     const found = image === undefined ? undefined : targets.of(image, reference, label);
     if (image === undefined || found === undefined) continue;
     // A tag's record tells the digest, too (moby, daemon/containerd/image_list.go); one of its own has what is pulled by digest alone.
-    if (reference.includes('@') && targets.repositoriesOf(found.target).has(repositoryIn(reference))) continue;
+    if (reference.includes('@') && targets.repositoriesOf(found.target).has(repositoryOf(reference))) continue;
     names.set(fullName(reference), { image: offeredImage(image, found), label });
   }
   if (namespace === MOBY) {
@@ -187,7 +188,7 @@ class Targets {
 
   /** The repositories of the tags that lead to it. */
   repositoriesOf(target: ImageTarget): ReadonlySet<string> {
-    const known = this.#repositories.get(target) ?? new Set(target.references.map(repositoryIn));
+    const known = this.#repositories.get(target) ?? new Set(target.references.map(repositoryOf));
     this.#repositories.set(target, known);
     return known;
   }

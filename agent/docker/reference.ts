@@ -35,12 +35,13 @@ export function isTag(text: string): boolean {
   return TAG.test(text);
 }
 
-/** The repository of a reference that is known to be valid. */
-export function repositoryOf(reference: string): string {
-  const at = reference.indexOf('@');
-  if (at !== -1) return reference.slice(0, at);
+/** A name without its tag and digest: of a valid reference its repository. */
+export function repositoryOf(name: string): string {
+  const at = name.indexOf('@');
+  if (at !== -1) return name.slice(0, at);
+  const colon = name.lastIndexOf(':');
   // A colon before the last slash belongs to a registry's port.
-  return reference.slice(0, reference.lastIndexOf(':'));
+  return colon > name.lastIndexOf('/') ? name.slice(0, colon) : name;
 }
 
 /** The tag of a reference that is known to be valid. Undefined if it has a digest. */

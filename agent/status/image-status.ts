@@ -1,6 +1,6 @@
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
 import type { Preload } from '../boot/preload.ts';
-import { repositoryIn } from '../containerd/image-name.ts';
+import { repositoryOf } from '../docker/reference.ts';
 import type { Finding } from '../messages/finding.ts';
 import type { DiskImage } from '../disk/read-disk.ts';
 import type { ImageID } from '../docker/ids.ts';
@@ -26,9 +26,9 @@ function withDigests(run: Preload): Map<ImageID, readonly string[]> {
   const references = run.disks.flatMap(({ content }) => [...content.references]);
   return new Map(
     [...containerdNames(run)].map(([id, found]) => {
-      const repositories = new Set(found.map(repositoryIn));
+      const repositories = new Set(found.map(repositoryOf));
       const digests = references.filter(
-        ([name, image]) => image === id && name.includes('@') && repositories.has(repositoryIn(name)),
+        ([name, image]) => image === id && name.includes('@') && repositories.has(repositoryOf(name)),
       );
       return [id, [...new Set([...found, ...digests.map(([name]) => name)])]] as const;
     }),
