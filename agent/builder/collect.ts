@@ -1,7 +1,6 @@
 import type { ChainID, DiffID, ImageID } from '../docker/ids.ts';
-import { repositoryOf } from '../docker/reference.ts';
+import { fullName, repositoryOf } from '../docker/reference.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { canonicalName } from './archive/image-name.ts';
 import type { InputImage, LayerForm, LayerSource, RegistryManifest } from './archive/input-image.ts';
 
 interface CollectedImage {
@@ -122,7 +121,7 @@ function addRegistryFacts(
     if (diffID === undefined || blobDigest === undefined || blobDigest === diffID) return;
     blobs.set(blobDigest, diffID);
     const known = origins.get(diffID) ?? new Set<string>();
-    for (const repository of repositories) known.add(`${canonicalName(repository)} ${blobDigest}`);
+    for (const repository of repositories) known.add(`${fullName(repository)} ${blobDigest}`);
     origins.set(diffID, known);
   });
 }

@@ -1,20 +1,9 @@
 import { MOBY } from '../docker/daemon-config.ts';
-import { repositoryOf } from '../docker/reference.ts';
+import { fullName, repositoryOf } from '../docker/reference.ts';
 import type { Descriptor } from './services.ts';
 
 /** The namespace that Kubernetes' CRI plugin has its images in (containerd, internal/cri/constants). */
 export const KUBERNETES = 'k8s.io';
-
-/**
- * The whole name of an image, as containerd's records have it, of the familiar one that Docker shows: `app:1` is
- * `docker.io/library/app:1` (distribution/reference, normalize.go, splitDockerDomain).
- */
-export function fullName(familiar: string): string {
-  const slash = familiar.indexOf('/');
-  const domain = slash === -1 ? '' : familiar.slice(0, slash);
-  if (domain === 'localhost' || /[.:[]/.test(domain) || domain !== domain.toLowerCase()) return familiar;
-  return slash === -1 ? `docker.io/library/${familiar}` : `docker.io/${familiar}`;
-}
 
 /** The familiar name, as Docker shows it, of the whole name of an image (distribution/reference, normalize.go, familiarizeName). */
 export function familiarName(full: string): string {

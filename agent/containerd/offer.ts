@@ -5,9 +5,9 @@ import type { DiskImage } from '../disk/read-disk.ts';
 import { MOBY } from '../docker/daemon-config.ts';
 import type { ChainID } from '../docker/ids.ts';
 import { asImageID, type ImageID } from '../docker/ids.ts';
+import { fullName, repositoryOf } from '../docker/reference.ts';
 import type { Finding } from '../messages/finding.ts';
-import { repositoryOf } from '../docker/reference.ts';
-import { danglingName, fullName } from './image-name.ts';
+import { danglingName } from './image-name.ts';
 import { LinkFarm } from './link-farm.ts';
 import type { Descriptor } from './services.ts';
 

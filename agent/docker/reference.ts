@@ -49,6 +49,17 @@ export function tagOf(reference: string): string | undefined {
   return reference.includes('@') ? undefined : reference.slice(reference.lastIndexOf(':') + 1);
 }
 
+/**
+ * The whole name of an image, as containerd's records and `distribution/` have it, of the familiar one that Docker shows: `app:1` is
+ * `docker.io/library/app:1` (distribution/reference, normalize.go, splitDockerDomain).
+ */
+export function fullName(familiar: string): string {
+  const slash = familiar.indexOf('/');
+  const domain = slash === -1 ? '' : familiar.slice(0, slash);
+  if (domain === 'localhost' || /[.:[]/.test(domain) || domain !== domain.toLowerCase()) return familiar;
+  return slash === -1 ? `docker.io/library/${familiar}` : `docker.io/${familiar}`;
+}
+
 /** Whether a name can be a repository's. dockerd refuses `sha256` (reference/store.go, addReference). */
 function isRepository(name: string): boolean {
   return name.length <= MAX_REPOSITORY_LENGTH && name !== 'sha256' && NAME.test(name);

@@ -22,10 +22,3 @@ function familiarName(name: string): string {
     return rest.length > 0 || first === '' ? name : first;
   return rest.length === 2 && rest[0] === 'library' ? (rest[1] ?? '') : rest.join('/');
 }
-
-/** The name with its registry, as `distribution/` stores it: `docker.io/library/alpine`. */
-export function canonicalName(repository: string): string {
-  const [first = '', ...rest] = repository.split('/');
-  if (rest.length > 0 && (/[.:]/.test(first) || first === 'localhost')) return repository;
-  return rest.length === 0 ? `docker.io/library/${repository}` : `docker.io/${repository}`;
-}
