@@ -81,7 +81,7 @@ export class Containerd {
   followImages(take: (namespace: string, topic: string) => void): Promise<void> {
     const { path, request, response } = methods.subscribe;
     const filters = ['topic~="^/images/"'];
-    return this.#connection.follow(path, encode(request, { filters }), {}, (answer) => {
+    return this.#connection.follow(path, encode(request, { filters }), (answer) => {
       const { namespace, topic } = decode(response, answer);
       take(namespace, topic);
     });
@@ -103,7 +103,7 @@ export class Containerd {
     request: Partial<Message<Request>>,
     headers: Readonly<Record<string, string>>,
   ): Promise<Message<Response>[]> {
-    const answers = await this.#connection.call(path, [encode(requestTable, request)], {
+    const answers = await this.#connection.call(path, encode(requestTable, request), {
       headers,
       timeoutMs: CALL_TIMEOUT_MS,
     });
@@ -192,14 +192,6 @@ export class Namespace {
       info: { digest, size: 0, labels },
       updateMask: { paths: [...labels.keys()].map((name) => `labels.${name}`) },
     });
-  }
-
-  /** The whole of something small. @throws Error where it has more than `limitBytes` */
-  async readContent(digest: string, limitBytes: number): Promise<Buffer> {
-    const answers = await this.#all(methods.readContent, { digest, size: limitBytes + 1 });
-    const content = Buffer.concat(answers.map(({ data }) => data));
-    if (content.length > limitBytes) throw new Error(`${digest}: at most ${limitBytes} bytes expected, found more`);
-    return content;
   }
 
   /**

@@ -65,11 +65,11 @@ export class GrpcConnection {
   }
 
   /**
-   * One call: sends the messages, and returns all that are answered.
+   * One call: sends a message, and returns all that are answered.
    * @param path `/package.Service/Method`
    * @throws GrpcError
    */
-  call(path: string, messages: readonly Buffer[], { headers, timeoutMs }: CallOptions): Promise<readonly Buffer[]> {
+  call(path: string, message: Buffer, { headers, timeoutMs }: CallOptions): Promise<readonly Buffer[]> {
     return new Promise((resolve, reject) => {
       let stream: ClientHttp2Stream;
       try {
@@ -99,7 +99,7 @@ export class GrpcConnection {
         }
       });
       // At once: the end of what is sent would be a frame of its own, and another write.
-      stream.end(Buffer.concat(messages.map(framed)));
+      stream.end(framed(message));
     });
   }
 
@@ -108,16 +108,11 @@ export class GrpcConnection {
    * @param take gets each of them; what it throws ends the call
    * @returns a promise that resolves when the call has ended, however that was
    */
-  follow(
-    path: string,
-    message: Buffer,
-    headers: Readonly<Record<string, string>>,
-    take: (answer: Buffer) => void,
-  ): Promise<void> {
+  follow(path: string, message: Buffer, take: (answer: Buffer) => void): Promise<void> {
     return new Promise((resolve) => {
       let stream: ClientHttp2Stream;
       try {
-        stream = this.#session.request(headersOf(path, headers));
+        stream = this.#session.request(headersOf(path, {}));
       } catch {
         resolve();
         return;

@@ -132,11 +132,6 @@ export const methods = {
     { info: field(1, message(contentInfo)), updateMask: field(2, message(mask)) },
     { info: field(1, message(contentInfo)) },
   ),
-  readContent: method(
-    'content.v1.Content/Read',
-    { digest: field(1, text), offset: field(2, integer), size: field(3, integer) },
-    { offset: field(1, integer), data: field(2, bytes) },
-  ),
   writeContent: method(
     'content.v1.Content/Write',
     {

@@ -49,7 +49,6 @@ const samples: Samples<typeof methods> = {
   removeSnapshot: { request: key, response: {} },
   listContent: { request: { filters }, response: { info: [content, content] } },
   updateContent: { request: { info: content, updateMask: { paths: ['labels.a'] } }, response: { info: content } },
-  readContent: { request: { digest: 'd', offset: 1, size: 2 }, response: { offset: 3, data: binary } },
   writeContent: {
     request: { action: 2, ref: 'r', total: 5, expected: 'sha256:5', offset: 4, data: binary, labels },
     response: { action: 2, offset: 1, total: 2, digest: 'sha256:6' },

@@ -122,7 +122,7 @@ export class Cri {
     { path, request: table, response }: Method<Request, Response>,
     request: Partial<Message<Request>>,
   ): Promise<Message<Response>> {
-    const [answer] = await this.#connection.call(path, [encode(table, request)], {
+    const [answer] = await this.#connection.call(path, encode(table, request), {
       headers: {},
       timeoutMs: CALL_TIMEOUT_MS,
     });
