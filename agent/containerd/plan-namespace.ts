@@ -55,9 +55,7 @@ export interface NamespacePlan {
   readonly taken: readonly string[];
   /** Images of the disks that are ours afterwards, by the digest of their manifest or index. */
   readonly wanted: ReadonlyMap<string, OfferedImage>;
-  /** Layers of the disks that the namespace is to have, as ours or as the user's. */
-  readonly layers: ReadonlySet<ChainID>;
-  /** Of these, layers that the user has: nothing is made for them. */
+  /** Layers of these images that the user has: nothing is made for them. */
   readonly sharedWithUser: ReadonlySet<ChainID>;
 }
 
@@ -78,7 +76,6 @@ class NamespacePlanner {
   readonly #own = new Map<string, ImageID>();
   /** Of these, names without a disk, which stay for what stands on them. */
   readonly #kept = new Map<string, ImageRecord>();
-  readonly #sharedWithUser = new Set<ChainID>();
   /** By digest, what the disks offer, and what is there: a disk may have ten thousand names. */
   #named: ReadonlyMap<string, readonly OfferedName[]> | undefined;
   #records: ReadonlyMap<string, readonly ImageRecord[]> | undefined;
@@ -116,7 +113,6 @@ class NamespacePlanner {
     this.#keepWaiting(changes, primary);
     this.#keep(changes);
     const wanted = this.#wantedImages();
-    const layers = new Set([...wanted.values()].flatMap(({ image }) => image.chains));
     const lost = lostLayers(present, this.#offer.layers);
     const steps = [
       ...this.#linkSteps(),
@@ -186,8 +182,13 @@ class NamespacePlanner {
         own?.place.is === 'taken' ? [own.path] : [],
       ),
       wanted,
-      layers,
-      sharedWithUser: this.#sharedWithUser,
+      sharedWithUser: new Set(
+        [...wanted.values()].flatMap(({ image }) =>
+          image.chains.filter(
+            (chain) => present.snapshots.has(chain) && present.snapshots.get(chain)?.own === undefined,
+          ),
+        ),
+      ),
     };
   }
 
@@ -332,9 +333,7 @@ class NamespacePlanner {
     const steps = new Map<ChainID, Step>();
     for (const { image } of wanted.values()) {
       image.chains.forEach((chain, index) => {
-        const there = snapshots.get(chain);
-        if (there?.own === undefined && there !== undefined) this.#sharedWithUser.add(chain);
-        if (there !== undefined || steps.has(chain)) return;
+        if (snapshots.has(chain) || steps.has(chain)) return;
         steps.set(chain, {
           do: 'make-layer',
           chain,
