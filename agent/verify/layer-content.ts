@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { basename, dirname } from 'node:path';
+import { digestOf } from '../streams/digest-of.ts';
 import { messageOf } from '../system/errors.ts';
 import { assemble } from './assemble-layer.ts';
 import type { FolderContent } from '../disk/filesystem-reader.ts';
@@ -15,9 +15,6 @@ export interface LayerPlace {
   /** How much may still be read of its disk. Undefined if it is not on a disk. */
   readonly budget: ReadBudget | undefined;
 }
-
-/** After so many bytes, signals are handled. */
-const TURN_BYTES = 32 * 1024 * 1024;
 
 /**
  * Compares a layer that is in folders of this machine with its DiffID.
@@ -59,19 +56,8 @@ export async function contentProblem(
 ): Promise<string | undefined> {
   try {
     const within = (files: FolderContent): FolderContent => budget?.within(files) ?? files;
-    const hash = createHash('sha256');
-    let sinceTurn = 0;
-    for await (const piece of assemble(within(record).pieces(tarSplit), within(content), (bytes) =>
-      budget?.spend(bytes),
-    )) {
-      hash.update(piece);
-      onBytes(piece.length);
-      sinceTurn += piece.length;
-      if (sinceTurn < TURN_BYTES) continue;
-      sinceTurn = 0;
-      await new Promise((resolve) => void setImmediate(resolve));
-    }
-    const found = `sha256:${hash.digest('hex')}`;
+    const tar = assemble(within(record).pieces(tarSplit), within(content), (bytes) => budget?.spend(bytes));
+    const found = await digestOf(tar, ({ length }) => onBytes(length));
     return found === diffID ? undefined : `expected content with digest ${diffID}, found ${found}`;
   } catch (error) {
     return messageOf(error);

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { compressionOf, MAGIC_BYTES } from '../../streams/decompress.ts';
+import { digestOf } from '../../streams/digest-of.ts';
 import type { Archive } from './archive.ts';
 import type { LayerSource, StoredForm } from './input-image.ts';
 
@@ -34,12 +34,6 @@ async function formOf(
   const sizeBytes = archive.sizeOf(entry);
   const compression = compressionOf(archive.startOf(entry, MAGIC_BYTES));
   const isRegistrys = compression === 'gzip' || compression === 'zstd';
-  const digest = isRegistrys ? (blobDigest ?? (await digestOf(archive, entry))) : undefined;
+  const digest = isRegistrys ? (blobDigest ?? (await digestOf(archive.stream(entry)))) : undefined;
   return { compression, digest, sizeBytes };
-}
-
-async function digestOf(archive: Archive, entry: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const piece of archive.stream(entry)) hash.update(piece);
-  return `sha256:${hash.digest('hex')}`;
 }
