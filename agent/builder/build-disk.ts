@@ -54,6 +54,11 @@ interface BuiltBlobs {
   readonly smallBlocks: boolean;
 }
 
+interface WrittenBlob extends PlacedBlob {
+  /** What it takes besides the files of its layer. */
+  readonly addedBytes: number;
+}
+
 const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { ext4, erofs };
 
 /**
@@ -121,7 +126,7 @@ async function writeDisk(
     const todo = collection.layers.filter((layer) => needed.has(layer));
     progress.expect(todo.reduce((sum, { source }) => sum + source.archive.sizeOf(source.entry), 0));
     const tarBytes = new Map<DiffID, number>();
-    const shared = new Map<DiffID, PlacedBlob & { readonly addedBytes: number }>();
+    const shared = new Map<DiffID, WrittenBlob>();
     let number = 0;
     for (const layer of collection.layers) {
       if (!needed.has(layer)) {
@@ -144,7 +149,7 @@ async function writeDisk(
         isShared
           ? {
               onDisk: { offset: block * disk.blockBytes, blockBytes: disk.blockBytes },
-              ...(before === undefined ? { onTar: (bytes: Uint8Array) => disk.append(asBuffer(bytes)) } : {}),
+              ...(before === undefined ? { onTar: (bytes: Uint8Array) => disk.append(bytes) } : {}),
             }
           : {},
       );
@@ -217,24 +222,16 @@ async function checkOtherForms(
 }
 
 /** Copies the blobs that take room of their own. */
-async function writeBlobs(
-  { apart }: BlobPlan,
-  disk: BlockWriter,
-  progress: Progress,
-): Promise<(PlacedBlob & { readonly addedBytes: number })[]> {
-  const placed: (PlacedBlob & { readonly addedBytes: number })[] = [];
+async function writeBlobs({ apart }: BlobPlan, disk: BlockWriter, progress: Progress): Promise<WrittenBlob[]> {
+  const written: WrittenBlob[] = [];
   for (const [index, blob] of apart.entries()) {
     progress.step(`blob ${index + 1} of ${apart.length}: ${hexOf(blob.digest).slice(0, 12)}`);
     const block = disk.begin();
     const sizeBytes = await copyBlob(blob, (bytes) => disk.append(bytes));
     disk.end();
-    placed.push({ digest: blob.digest, block, sizeBytes, addedBytes: roundUp(sizeBytes, disk.blockBytes) });
+    written.push({ digest: blob.digest, block, sizeBytes, addedBytes: roundUp(sizeBytes, disk.blockBytes) });
   }
-  return placed;
-}
-
-function asBuffer({ buffer, byteOffset, length }: Uint8Array): Buffer {
-  return Buffer.from(buffer, byteOffset, length);
+  return written;
 }
 
 function describeImages({ images, references }: Collection): BuiltImage[] {

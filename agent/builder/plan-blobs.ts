@@ -42,7 +42,6 @@ export interface PlannedTarget {
 }
 
 export interface BlobPlan {
-  readonly mode: BlobMode;
   readonly targets: readonly PlannedTarget[];
   /** Layers whose tar is put on the disk as a whole: their files are then taken from there. */
   readonly shared: ReadonlySet<DiffID>;
@@ -105,7 +104,6 @@ export function planBlobs(
     else leftOut.add(diffID);
   }
   return {
-    mode,
     targets,
     shared,
     apart: [...apart.values()].sort((a, b) => (a.digest < b.digest ? -1 : 1)),

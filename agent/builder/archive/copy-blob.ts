@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { messageOf, PreloaderError } from '../../system/errors.ts';
+import { digestOf } from '../../streams/digest-of.ts';
 import { decompress } from '../../streams/decompress.ts';
 import { printable } from '../../text/printable.ts';
 import { archiveError } from './archive-error.ts';
@@ -19,22 +19,18 @@ export interface ApartBlob {
  * @returns how many there are
  * @throws PreloaderError naming the archive, the entry and what was expected
  */
-export async function copyBlob(blob: ApartBlob, onBytes: (bytes: Buffer) => void): Promise<number> {
-  const hash = createHash('sha256');
+export async function copyBlob(blob: ApartBlob, onBytes: (bytes: Uint8Array) => void): Promise<number> {
+  const { archive, entry } = blob.source;
   let sizeBytes = 0;
-  for await (const piece of blob.decompress ? tarOf(blob.source) : blob.source.archive.stream(blob.source.entry)) {
-    hash.update(piece);
-    onBytes(Buffer.from(piece.buffer, piece.byteOffset, piece.length));
+  const found = await digestOf(blob.decompress ? readTar(blob.source) : archive.stream(entry), (piece) => {
+    onBytes(piece);
     sizeBytes += piece.length;
-  }
-  const found = `sha256:${hash.digest('hex')}`;
-  if (found !== blob.digest) {
-    const { archive, entry } = blob.source;
+  });
+  if (found !== blob.digest)
     throw archiveError(
       archive.name,
       `entry '${printable(entry)}': expected content with digest ${blob.digest}, found ${found}: do not change the archive during a build`,
     );
-  }
   return sizeBytes;
 }
 
@@ -43,9 +39,7 @@ export async function copyBlob(blob: ApartBlob, onBytes: (bytes: Buffer) => void
  * @throws PreloaderError naming the archive, the entry and what was expected
  */
 export async function checkForm({ diffID, source }: LayerForm): Promise<void> {
-  const hash = createHash('sha256');
-  await readTar(source, (piece) => hash.update(piece));
-  const found = `sha256:${hash.digest('hex')}`;
+  const found = await digestOf(readTar(source));
   if (found !== diffID)
     throw archiveError(
       source.archive.name,
@@ -58,21 +52,17 @@ export async function tarBytesOf(source: LayerSource): Promise<number | undefine
   const { stored } = source;
   if (stored === undefined || stored.compression === 'none') return stored?.sizeBytes;
   let sizeBytes = 0;
-  await readTar(source, (piece) => (sizeBytes += piece.length));
+  for await (const { length } of readTar(source)) sizeBytes += length;
   return sizeBytes;
 }
 
-async function readTar(source: LayerSource, onPiece: (piece: Uint8Array) => void): Promise<void> {
-  const { archive, entry } = source;
+/** A layer's tar, whatever it is compressed with. What is wrong with it names the archive and the entry. */
+async function* readTar({ archive, entry, stored }: LayerSource): AsyncGenerator<Uint8Array> {
   try {
-    for await (const piece of tarOf(source)) onPiece(piece);
+    yield* decompress(archive.stream(entry), stored?.compression ?? 'none');
   } catch (error) {
     throw error instanceof PreloaderError
       ? error
       : archiveError(archive.name, `entry '${printable(entry)}': ${messageOf(error)}`, error);
   }
-}
-
-function tarOf({ archive, entry, stored }: LayerSource): AsyncIterable<Uint8Array> {
-  return decompress(archive.stream(entry), stored?.compression ?? 'none');
 }

@@ -55,10 +55,11 @@ export class BlockWriter implements ContentStore {
     return this.position / this.blockBytes;
   }
 
-  append(bytes: Buffer): void {
+  append(bytes: Uint8Array): void {
     this.#makeRoom(bytes.length);
     for (let offset = 0; offset < bytes.length;) {
-      const count = bytes.copy(this.#buffer, this.#used, offset);
+      const count = Math.min(bytes.length - offset, BUFFER_BYTES - this.#used);
+      this.#buffer.set(bytes.subarray(offset, offset + count), this.#used);
       this.#used += count;
       offset += count;
       if (this.#used === BUFFER_BYTES) this.#flush();
