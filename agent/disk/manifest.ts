@@ -8,7 +8,7 @@ import { MAX_MANIFEST_BYTES } from './limits.ts';
 import type { FilesystemReader } from './filesystem-reader.ts';
 import { parseUntrusted } from '../text/parse-untrusted.ts';
 
-/** The format of disks and ledgers that this program writes, major.minor. */
+/** The format of disks that this program writes, major.minor. */
 export const FORMAT_VERSION = '1.1';
 export const MANIFEST_NAME = 'docker-preloader.json';
 
