@@ -1,5 +1,4 @@
-import type { ChainID, DiffID, ImageID } from '../docker/ids.ts';
-import { hexOf, sha256 } from '../docker/ids.ts';
+import { hexOf, sha256, type ChainID, type DiffID, type ImageID } from '../docker/ids.ts';
 import {
   isImageIndex,
   isImageManifest,
@@ -68,8 +67,8 @@ class TargetReader {
   readonly #files: TargetFiles;
   readonly #findings: Finding[] = [];
   readonly #listed: ReadonlyMap<string, number>;
-  readonly #blobs = new Map<string, string | undefined>();
-  /** Many targets may have one manifest: each is read and parsed once, whatever is wrong with it. */
+  /** Many targets may have one manifest or blob: each is looked at once, whatever is wrong with it. */
+  readonly #blobs = new Known<string | undefined>();
   readonly #bytes = new Known<Buffer>();
   readonly #parsed = new Known<ReturnType<typeof parseImageManifest>>();
   readonly #indexes = new Known<ReadonlySet<string>>();
@@ -84,15 +83,12 @@ class TargetReader {
 
   read(): { readonly targets: ImageTarget[]; readonly findings: readonly Finding[] } {
     const listed = new Map(this.#content.manifest?.images.map(({ id, targets }) => [id, targets ?? []]));
-    const tags = new Map<ImageID, string[]>();
-    for (const [reference, id] of this.#content.references) {
-      if (reference.includes('@')) continue;
-      const known = tags.get(id);
-      if (known === undefined) tags.set(id, [reference]);
-      else known.push(reference);
-    }
+    const tags = Map.groupBy(
+      [...this.#content.references].filter(([reference]) => !reference.includes('@')),
+      ([, id]) => id,
+    );
     const targets = [...this.#content.images.values()].flatMap((image) => {
-      const left = new Set(tags.get(image.id));
+      const left = new Set(tags.get(image.id)?.map(([reference]) => reference));
       const all = listed.get(image.id) ?? [];
       const few = all.slice(0, MAX_REFERENCES - this.#count);
       this.#count += few.length;
@@ -187,10 +183,8 @@ class TargetReader {
 
   /** The file of a layer's blob, undefined where there is none of that size. */
   #blob({ digest, sizeBytes }: Descriptor): string | undefined {
-    const key = `${digest} ${sizeBytes}`;
-    if (this.#blobs.has(key)) return this.#blobs.get(key);
-    let path: string | undefined;
-    if (this.#listed.has(digest)) {
+    return this.#blobs.get(`${digest} ${sizeBytes}`, () => {
+      if (!this.#listed.has(digest)) return undefined;
       const file = blobFile(digest);
       try {
         const found = this.#files.sizeOf(file);
@@ -202,13 +196,12 @@ class TargetReader {
         const most = this.#files.capacity();
         if (sizeBytes > most)
           throw new Error(`${file}: expected at most ${most} bytes, as the disk has, found ${sizeBytes}`);
-        path = this.#files.pathOf(file);
+        return this.#files.pathOf(file);
       } catch (error) {
         this.#report('LAYER_INVALID', `a layer's blob is left out: ${messageOf(error)}`);
+        return undefined;
       }
-    }
-    this.#blobs.set(key, path);
-    return path;
+    });
   }
 
   #make(image: DiskImage): ImageTarget {
