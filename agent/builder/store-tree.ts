@@ -157,7 +157,7 @@ export class StoreTree {
       this.#tree.link(
         this.#folder(file.slice(0, slash), 0o755),
         file.slice(slash + 1),
-        this.#tree.add({ kind: 'file', size: sizeBytes, block: sizeBytes === 0 ? 0 : block }, ownedByRoot(0o644)),
+        this.#tree.add({ kind: 'file', size: sizeBytes, block }, ownedByRoot(0o644)),
       );
     }
 
