@@ -1,7 +1,6 @@
-import { before, describe, it } from 'node:test';
+import { describe } from 'node:test';
 import { methods } from '../../agent/containerd/services.ts';
-import { checkMethod, type Samples } from '../support/check-method.ts';
-import { Protoc } from '../support/protoc.ts';
+import { methodTests, type Samples } from '../support/check-method.ts';
 
 const labels = new Map([
   ['a.b/c', 'd ü'],
@@ -61,14 +60,5 @@ const samples: Samples<typeof methods> = {
 };
 
 describe("the tables of containerd's API, against its own .proto files", () => {
-  let protoc: Protoc;
-  before(async () => {
-    protoc = await Protoc.make('containerd');
-  });
-
-  for (const [name, method] of Object.entries(methods)) {
-    const called = method.path.slice('/containerd.services.'.length);
-    it(`${called}: what it takes, and what it gives`, () =>
-      checkMethod(protoc, called, method, samples[name as keyof typeof methods]));
-  }
+  methodTests('containerd', methods, samples);
 });

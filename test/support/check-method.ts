@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { before, it } from 'node:test';
 import { decode, encode, type Message } from '../../agent/containerd/protobuf.ts';
 import type { Method } from '../../agent/containerd/services.ts';
-import type { Protoc } from './protoc.ts';
+import { Protoc } from './protoc.ts';
 
 /** For each method of a table what it takes and what it gives, with a value for each field. */
 export type Samples<Methods extends Readonly<Record<string, Method<object, object>>>> = {
@@ -11,11 +12,29 @@ export type Samples<Methods extends Readonly<Record<string, Method<object, objec
   };
 };
 
+/** Tests that hold each method of a table to the .proto files of its API. */
+export function methodTests<Methods extends Readonly<Record<string, Method<object, object>>>>(
+  api: Parameters<typeof Protoc.make>[0],
+  methods: Methods,
+  samples: Samples<Methods>,
+): void {
+  let protoc: Protoc;
+  before(async () => {
+    protoc = await Protoc.make(api);
+  });
+
+  for (const [name, method] of Object.entries(methods)) {
+    const [called = ''] = /\w+\.\w+\.\w+\/\w+$/.exec(method.path) ?? [];
+    it(`${called}: what it takes, and what it gives`, () =>
+      checkMethod(protoc, called, method, samples[name as keyof Methods]));
+  }
+}
+
 /**
  * Holds the tables of a method to its .proto file: protoc reads what they encode, and they read what it encodes.
  * @param called `images.v1.Images/List`
  */
-export async function checkMethod(
+async function checkMethod(
   protoc: Protoc,
   called: string,
   { request, response }: Method<object, object>,

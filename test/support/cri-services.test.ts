@@ -1,7 +1,6 @@
-import { before, describe, it } from 'node:test';
-import { checkMethod, type Samples } from './check-method.ts';
+import { describe } from 'node:test';
+import { methodTests, type Samples } from './check-method.ts';
 import { criMethods } from './cri-services.ts';
-import { Protoc } from './protoc.ts';
 
 const image = {
   id: 'sha256:1',
@@ -57,14 +56,5 @@ const samples: Samples<typeof criMethods> = {
 };
 
 describe("the tables of Kubernetes' CRI, against its own .proto file", () => {
-  let protoc: Protoc;
-  before(async () => {
-    protoc = await Protoc.make('cri');
-  });
-
-  for (const [name, method] of Object.entries(criMethods)) {
-    const called = method.path.slice('/'.length);
-    it(`${called}: what it takes, and what it gives`, () =>
-      checkMethod(protoc, called, method, samples[name as keyof typeof criMethods]));
-  }
+  methodTests('cri', criMethods, samples);
 });
