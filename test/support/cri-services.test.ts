@@ -1,5 +1,5 @@
 import { describe } from 'node:test';
-import { methodTests, type Samples } from './check-method.ts';
+import { methodTests, type Samples } from './method-tests.ts';
 import { criMethods } from './cri-services.ts';
 
 const image = {
