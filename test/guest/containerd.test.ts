@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { madeDisk } from '../containerd/real/disks.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
-import { fails, ok, unitProperties, until } from '../support/guest.ts';
+import { fails, type GuestContent, ok, unitProperties, until } from '../support/guest.ts';
 import { agentStatus, dockerImages, packageFile, packageInGuest } from '../support/guest-package.ts';
 import { chosenSuite } from '../support/guest-root.ts';
 import { attach } from '../support/loop-device.ts';
@@ -27,22 +27,37 @@ ExecStart=sleep infinity
 WantedBy=multi-user.target
 `;
 
+/** A guest with disks, on which the package is installed before it boots for the first time. */
+async function boot(
+  disks: readonly string[],
+  { files, setup }: Required<GuestContent>,
+): Promise<{ readonly guest: Container; readonly devices: readonly string[] }> {
+  const devices = await Promise.all(disks.map(async (name) => (await attach((await madeDisk(name)).gzip)).device));
+  const guest = await bootContainer({
+    suite,
+    devices,
+    files: { [packageInGuest]: { copyOf: packageFile() }, ...files },
+    setup: `dpkg -i ${packageInGuest}\n${setup}`,
+  });
+  return { guest, devices };
+}
+
+async function checkOrder(guest: Container): Promise<void> {
+  assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
+}
+
 describe('a boot with the images in containerd, for Docker and Kubernetes', () => {
   let guest: Container;
   let devices: readonly string[];
   before(async () => {
-    devices = await Promise.all(['a', 'b'].map(async (name) => (await attach((await madeDisk(name)).gzip)).device));
-    guest = await bootContainer({
-      suite,
-      devices,
+    ({ guest, devices } = await boot(['a', 'b'], {
       files: {
-        [packageInGuest]: { copyOf: packageFile() },
         '/etc/docker-preloader/config.json': JSON.stringify({ namespaces: ['moby', 'k8s.io'] }),
         '/etc/docker/daemon.json': daemonJson,
         '/etc/systemd/system/kubelet.service': kubelet,
       },
-      setup: `dpkg -i ${packageInGuest}\nsystemctl enable docker-preloader-containerd kubelet`,
-    });
+      setup: 'systemctl enable docker-preloader-containerd kubelet',
+    }));
   });
   after(cleanUpAll);
 
@@ -58,7 +73,7 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
       `systemd-analyze --man=no verify ${units.join(' ')} docker.service containerd.service kubelet.service`,
     );
     assert.deepEqual(verify, { code: 0, stdout: '', stderr: '' });
-    assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
+    await checkOrder(guest);
   });
 
   it('starts the agent, containerd, what fills it, and then Docker and kubelet', async () => {
@@ -187,7 +202,7 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
       }
       assert.deepEqual(await isEnabled(), ['enabled', 'enabled', 'enabled', 'enabled'], stdout);
     }
-    assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
+    await checkOrder(guest);
   });
 
   it('is told of once in the journal, and in the status, where it is not enabled and Kubernetes does not wait', async () => {
@@ -209,7 +224,7 @@ describe('a boot with the images in containerd, for Docker and Kubernetes', () =
     assert.equal((await guest.run('systemctl is-active docker')).stdout.trim(), 'inactive');
     const found = await ok(guest, 'cat /run/kubelet.found');
     for (const image of all) assert.ok(found.includes(`docker.io/library/${image}\n`), found);
-    assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
+    await checkOrder(guest);
     assert.equal((await agentStatus(guest)).state, 'ok');
     await ok(guest, 'systemctl enable --now docker.service docker.socket');
   });
@@ -244,12 +259,8 @@ describe('a boot with a containerd that starts only later', () => {
   after(cleanUpAll);
 
   it('fills that of K3s before, by a private one in the sandbox of the unit', async () => {
-    const { device } = await attach((await madeDisk('b')).gzip);
-    const guest = await bootContainer({
-      suite,
-      devices: [device],
+    const { guest } = await boot(['b'], {
       files: {
-        [packageInGuest]: { copyOf: packageFile() },
         '/etc/docker-preloader/config.json': JSON.stringify({
           store: 'containerd',
           namespaces: ['k8s.io'],
@@ -260,38 +271,32 @@ describe('a boot with a containerd that starts only later', () => {
         '/etc/k3s.toml': k3sConfig,
         '/etc/systemd/system/k3s.service': k3s,
       },
-      setup: `dpkg -i ${packageInGuest}
-        systemctl disable docker.service docker.socket containerd
+      setup: `systemctl disable docker.service docker.socket containerd
         systemctl enable k3s && systemctl add-wants k3s.service ${filler}`,
     });
     assert.equal((await guest.run('systemctl is-active docker containerd k3s')).stdout, 'inactive\ninactive\nactive\n');
     const found = await ok(guest, 'cat /run/k3s.found');
     for (const image of ['app-b:1', 'one:1']) assert.ok(found.includes(`docker.io/library/${image}\n`), found);
-    assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
+    await checkOrder(guest);
     assert.match(await ok(guest, 'docker-preloader boot-order | cat'), / k3s\.service +docker-preloader-containerd/);
     assert.equal((await agentStatus(guest)).state, 'ok');
     await guest.powerCut();
   });
 
   it('fills that which dockerd manages, where the unit of the system is masked', async () => {
-    const { device } = await attach((await madeDisk('b')).gzip);
-    const guest = await bootContainer({
-      suite,
-      devices: [device],
+    const { guest } = await boot(['b'], {
       files: {
-        [packageInGuest]: { copyOf: packageFile() },
         '/etc/docker/daemon.json': daemonJson,
         '/etc/systemd/system/docker.service.d/managed.conf':
           '[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd://\n',
       },
-      setup: `dpkg -i ${packageInGuest}
-        systemctl disable containerd && systemctl mask containerd
+      setup: `systemctl disable containerd && systemctl mask containerd
         systemctl enable docker-preloader-containerd`,
     });
     assert.deepEqual(await dockerImages(guest), ['app-b:1', 'one:1']);
     assert.equal(await ok(guest, 'docker run --rm --network none app-b:1 cat /etc/b2'), 'b2');
     assert.equal(await ok(guest, 'systemctl --failed --no-legend'), '');
-    assert.deepEqual(await guest.run('docker-preloader boot-order --check'), { code: 0, stdout: '', stderr: '' });
+    await checkOrder(guest);
 
     // systemd takes an empty file for a mask, too.
     await ok(
