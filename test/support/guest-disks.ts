@@ -8,6 +8,7 @@ import { cached } from './cache.ts';
 import { ensureDebianPackages } from './debian-packages.ts';
 import { dockerArchive } from './docker-archive.ts';
 import { busyboxRoot } from './images.ts';
+import { toQcow2 } from './qemu.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
 
@@ -91,7 +92,7 @@ async function makeDisks(folder: string): Promise<void> {
     await build();
     if (label === listedLabel) await build('--read-ahead', await listOfName(raw, path.join(folder, 'list.json')));
     await change?.(raw);
-    await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, qcow2]);
+    await toQcow2(raw, qcow2);
     await rm(archive);
   };
   for (const label of labels) await make(label, label);

@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { execa } from 'execa';
-import { madeDisk } from '../containerd/real/disks.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ok, unitProperties, until } from '../support/guest.ts';
 import { garbledLabel, type GuestDisks, guestDisks, manyLabels, truncatedLabel } from '../support/guest-disks.ts';
 import { agentStatus, dockerImages, nameInContainer, preloadedGuest } from '../support/guest-package.ts';
 import { chosenSuite } from '../support/guest-root.ts';
-import { tempTree } from '../support/temp-tree.ts';
 import { makeVirtualMachine, type VirtualDisk, type VirtualMachine } from '../support/qemu.ts';
+import { virtualDisks } from './virtual-disks.ts';
 
 const suite = chosenSuite('trixie');
 
@@ -141,14 +138,7 @@ describe(`a virtual machine with Debian ${suite} and qcow2 disks`, () => {
   // The Docker of Debian 12 can have its images in its own store alone.
   const skip = suite === 'bookworm';
   it("has them in containerd's store, once Docker has its images there, also after a power cut", { skip }, async () => {
-    const folder = await tempTree('dpl-vm');
-    const blobs = await Promise.all(
-      ['a', 'b'].map(async (name): Promise<VirtualDisk> => {
-        const file = path.join(folder.path, `${name}.qcow2`);
-        await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', (await madeDisk(name)).gzip, file]);
-        return { id: `blobs-${name}`, file };
-      }),
-    );
+    const blobs = await virtualDisks(['a', 'b'], 'blobs-');
     const all = ['app-a:1', 'app-b:1', 'one:1'];
     await vm.boot(blobs);
     await settled();

@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { execa } from 'execa';
 import { madeDisk } from '../containerd/real/disks.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ok } from '../support/guest.ts';
@@ -11,8 +9,9 @@ import { chosenSuite } from '../support/guest-root.ts';
 import { makeVirtualMachine, type VirtualDisk, type VirtualMachine } from '../support/qemu.ts';
 import { random } from '../support/random.ts';
 import { seed } from '../support/seed.ts';
-import { tempTree } from '../support/temp-tree.ts';
-import { AGENT_ONLY, init, phases } from './power-loss-guest.ts';
+import { CutMachine } from './cut-machine.ts';
+import { AGENT_ONLY, agentOnlyContent, userArchive } from './power-loss-guest.ts';
+import { virtualDisks } from './virtual-disks.ts';
 
 /** What the agent is told to make of the store, and which names it has then beside the user's. */
 const changes = {
@@ -30,74 +29,33 @@ const pick = <T>(list: readonly T[]): T => list[next(list.length)] as T;
 const ctr = 'ctr -n moby';
 const HUB = 'docker.io/library/';
 
-/** Runs the agent over and over, and says so. */
-const loop = `#!/bin/sh
-perl /usr/local/lib/power-loss-phases &
-while [ ! -S /run/phases ]; do sleep 0.1; done
-run=0
-while :; do for change in "$@"; do
-  run=$((run + 1))
-  echo "power-loss: starting run $run, $change" > /dev/ttyS0
-  NOTIFY_SOCKET=/run/phases docker-preloader apply --degraded-ok --config /etc/power-loss/$change.json > /run/loop.out 2>&1 ||
-    echo "power-loss: run $run, $change, failed: $(cat /run/loop.out)" > /dev/ttyS0
-done; done
-`;
-
 /** Each round boots the machine, so `npm test` leaves it out: `npm run test:torture`. */
 describe('power cuts in a virtual machine, with images in containerd', () => {
+  let machine: CutMachine;
   let vm: VirtualMachine;
   let disks: readonly VirtualDisk[];
-  let isOn = false;
-  let consoleAtBoot = 0;
   let runMs = 0;
   const cuts: string[] = [];
 
   before(async () => {
-    const files = await tempTree('dpl-power-loss-c');
-    disks = await Promise.all(
-      ['a', 'b', 'b2'].map(async (name) => {
-        const file = path.join(files.path, `${name}.qcow2`);
-        await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', (await madeDisk(name)).gzip, file]);
-        return { id: `${AGENT_ONLY}${name}`, file };
-      }),
-    );
+    disks = await virtualDisks(['a', 'b', 'b2'], AGENT_ONLY);
     const configs = Object.entries(changes).map(
-      ([name, { labels }]) =>
-        [`/etc/power-loss/${name}.json`, JSON.stringify({ labels, store: 'containerd' })] as const,
+      ([name, { labels }]) => [name, { labels, store: 'containerd' }] as const,
     );
+    const { files, setup } = agentOnlyContent(Object.fromEntries(configs));
     vm = await makeVirtualMachine({
       suite: chosenSuite('trixie'),
       ...preloadedGuest(
         {},
-        {
-          files: {
-            ...Object.fromEntries(configs),
-            '/root/user.tar': { copyOf: (await madeDisk('user')).archive },
-            '/usr/local/lib/power-loss-init': init,
-            '/usr/local/lib/power-loss-phases': phases,
-            '/usr/local/lib/power-loss-loop': loop,
-          },
-          setup:
-            'chmod 755 /usr/local/lib/power-loss-init\nrm /usr/sbin/init\ncp /usr/local/lib/power-loss-init /usr/sbin/init',
-        },
+        { files: { ...files, [userArchive]: { copyOf: (await madeDisk('user')).archive } }, setup },
       ),
     });
+    machine = new CutMachine(vm);
   });
   after(cleanUpAll);
 
-  const said = (): readonly string[] =>
-    [
-      ...vm
-        .console()
-        .slice(consoleAtBoot)
-        .matchAll(/^power-loss: (.*?)\r?$/gm),
-    ].map(([, line = '']) => line);
-
   async function boot(): Promise<void> {
-    if (isOn) await vm.powerCut();
-    consoleAtBoot = vm.console().length;
-    isOn = true;
-    await vm.boot(disks);
+    await machine.bootWith(disks);
     await ok(vm, 'setsid containerd > /run/containerd.log 2>&1 &');
     await ok(vm, 'until ctr version > /dev/null 2>&1; do sleep 0.2; done', 300);
   }
@@ -153,7 +111,7 @@ describe('power cuts in a virtual machine, with images in containerd', () => {
 
   it("begins with what is the user's: an image, and a container on a disk's layers", async () => {
     await boot();
-    await ok(vm, `${ctr} images import /root/user.tar && ${ctr} images rm ${HUB}app-a:1`, 300);
+    await ok(vm, `${ctr} images import ${userArchive} && ${ctr} images rm ${HUB}app-a:1`, 300);
     await apply('old');
     const top = await ok(
       vm,
@@ -181,24 +139,16 @@ describe('power cuts in a virtual machine, with images in containerd', () => {
       await checkUsers(false);
       await checkRun(check);
       await checkUsers(check === 'old' || check === 'all');
-      // In every other round the kernel writes soon, bit by bit; otherwise after seconds, or when told to.
-      if (isEager)
-        await ok(
-          vm,
-          'echo 20 > /proc/sys/vm/dirty_expire_centisecs && echo 10 > /proc/sys/vm/dirty_writeback_centisecs && mount -o remount,commit=1 /',
-        );
-      await ok(vm, `setsid sh /usr/local/lib/power-loss-loop ${words.join(' ')} > /dev/null 2>&1 &`);
-      for (const end = performance.now() + 60_000; !said().some((line) => line.includes('starting run 1,'));)
-        if (performance.now() > end) throw new Error(`expected a run within 60 s, heard: ${said().join('; ')}`);
-        else await delay(50);
+      // In every other round.
+      if (isEager) await machine.writeSoon();
+      await machine.startAgents(words);
       await delay(moment * runMs);
       assert.deepEqual(
-        said().filter((line) => line.includes('failed')),
+        machine.said().filter((line) => line.includes('failed')),
         [],
       );
-      await vm.powerCut();
-      isOn = false;
-      cuts.push(`cut at ${moment.toFixed(2)} runs of ${(runMs / 1000).toFixed(1)} s: ${said().at(-1) ?? ''}`);
+      const phase = await machine.cut();
+      cuts.push(`cut at ${moment.toFixed(2)} runs of ${(runMs / 1000).toFixed(1)} s: ${phase}`);
       test.diagnostic(cuts.at(-1) ?? '');
     });
 

@@ -1,10 +1,9 @@
 import path from 'node:path';
-import { execa } from 'execa';
 import { safetyContent } from '../safety/content.ts';
 import type { GuestContent } from '../support/guest.ts';
 import { preloadedGuest } from '../support/guest-package.ts';
 import { copyWithLabel } from '../support/loop-device.ts';
-import type { VirtualDisk } from '../support/qemu.ts';
+import { toQcow2, type VirtualDisk } from '../support/qemu.ts';
 
 /** What the agent is told to make of the store: the two disks have a tag in common, and each one that the other has not. */
 export const changes = {
@@ -35,7 +34,7 @@ export async function powerLossDisks(
   ] as const) {
     const [raw, qcow2] = [path.join(folder, `${label}.raw`), path.join(folder, `${label}.qcow2`)];
     await copyWithLabel(source, raw, label);
-    await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, qcow2]);
+    await toQcow2(raw, qcow2);
     files.push(qcow2);
   }
   const attached = (prefix: string): readonly VirtualDisk[] =>
@@ -47,7 +46,7 @@ export async function powerLossDisks(
  * Takes systemd's place: with the disks of an agent-only boot attached, only what the agent needs is set up, which
  * takes a fraction of a boot to Docker. The mount options make a power cut as costly as ext4 allows.
  */
-export const init = `#!/bin/sh
+const init = `#!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 for serial in /sys/block/*/serial; do case "$(cat $serial)" in ${AGENT_ONLY}*) only=1 ;; esac; done
 [ -n "$only" ] || exec /usr/lib/systemd/systemd "$@"
@@ -65,7 +64,7 @@ while :; do sh /usr/local/lib/guest-control; sleep 1; done
 `;
 
 /** Writes each STATUS= of the agent to the console, so that what a power cut has interrupted is known on this side. */
-export const phases = `use Socket;
+const phases = `use Socket;
 socket(my $in, AF_UNIX, SOCK_DGRAM, 0) or die $!;
 bind($in, sockaddr_un('/run/phases')) or die $!;
 open(my $out, '>', '/dev/ttyS0') or die $!;
@@ -126,26 +125,38 @@ TimeoutStartSec=infinity
 ExecStart=/bin/sh -c 'while [ ! -e /run/looked ]; do sleep 0.1; done'
 `;
 
-/** A guest whose store can be looked at before the agent runs, and that can run the agent without systemd and Docker. */
-export async function powerLossGuest(): Promise<GuestContent> {
-  const configs = Object.entries(changes).map(
-    ([name, config]) => [`/etc/power-loss/${name}.json`, JSON.stringify(config)] as const,
-  );
-  return preloadedGuest(changes.old, {
+/** What a guest needs to run the agent without systemd, over and over. @param configs the agent's, by the name of a change */
+export function agentOnlyContent(configs: Readonly<Record<string, object>>): Required<GuestContent> {
+  return {
     files: {
-      ...Object.fromEntries(configs),
-      [userArchive]: { copyOf: (await safetyContent()).userArchive },
+      ...Object.fromEntries(
+        Object.entries(configs).map(([name, config]) => [`/etc/power-loss/${name}.json`, JSON.stringify(config)]),
+      ),
       '/usr/local/lib/power-loss-init': init,
       '/usr/local/lib/power-loss-phases': phases,
       '/usr/local/lib/power-loss-agent': agentLoop,
-      '/usr/local/lib/power-loss-docker': dockerLoop,
-      '/usr/local/lib/power-loss-boot': bootLoop,
-      '/etc/systemd/system/power-loss-gate.service': gate,
     },
     setup: [
       'chmod 755 /usr/local/lib/power-loss-init',
       'rm /usr/sbin/init',
       'cp /usr/local/lib/power-loss-init /usr/sbin/init',
+    ].join('\n'),
+  };
+}
+
+/** A guest whose store can be looked at before the agent runs, and that can run the agent without systemd and Docker. */
+export async function powerLossGuest(): Promise<GuestContent> {
+  const { files, setup } = agentOnlyContent(changes);
+  return preloadedGuest(changes.old, {
+    files: {
+      ...files,
+      [userArchive]: { copyOf: (await safetyContent()).userArchive },
+      '/usr/local/lib/power-loss-docker': dockerLoop,
+      '/usr/local/lib/power-loss-boot': bootLoop,
+      '/etc/systemd/system/power-loss-gate.service': gate,
+    },
+    setup: [
+      setup,
       'mkdir -p /etc/systemd/system/docker-preloader.service.requires',
       'ln -s ../power-loss-gate.service /etc/systemd/system/docker-preloader.service.requires/',
     ].join('\n'),

@@ -6,22 +6,20 @@ import { ok } from '../support/guest.ts';
 import type { DebianSuite } from '../support/debian-packages.ts';
 import { makeVirtualMachine, type VirtualMachine } from '../support/qemu.ts';
 import { tempTree } from '../support/temp-tree.ts';
+import { CutMachine } from './cut-machine.ts';
 import { powerLossDisks, powerLossGuest } from './power-loss-guest.ts';
 
 /**
  * A machine whose power is cut. Its root disk, with Docker's data root on it, is an ext4 on a raw file that QEMU writes
  * to: what the guest's kernel has written is on this machine and stays, what it still had in its page cache is lost.
  */
-export class PowerLossMachine {
-  readonly vm: VirtualMachine;
+export class PowerLossMachine extends CutMachine {
   /** A copy of the guest's data root, as it was when it was last looked at. */
   readonly store: string;
   readonly #disks: Awaited<ReturnType<typeof powerLossDisks>>;
-  #isOn = false;
-  #consoleAtBoot = 0;
 
   private constructor(vm: VirtualMachine, store: string, disks: Awaited<ReturnType<typeof powerLossDisks>>) {
-    this.vm = vm;
+    super(vm);
     this.store = store;
     this.#disks = disks;
   }
@@ -35,11 +33,7 @@ export class PowerLossMachine {
 
   /** Boots, to systemd or only so far that the agent can be run, and looks at the store before anything has touched it. */
   async boot(kind: 'whole' | 'agentOnly'): Promise<void> {
-    if (this.#isOn) await this.cut();
-    this.#consoleAtBoot = this.vm.console().length;
-    // Also of a machine that hangs on its way.
-    this.#isOn = true;
-    await this.vm.boot(this.#disks[kind]);
+    await this.bootWith(this.#disks[kind]);
     await this.look();
   }
 
@@ -68,35 +62,6 @@ export class PowerLossMachine {
     await rm(this.store, { recursive: true, force: true });
     await mkdir(this.store, { recursive: true });
     await execa('tar', ['-C', this.store, '-xzpf', '-'], { input: Buffer.from(packed, 'base64') });
-  }
-
-  /** Cuts the power. @returns what was last said to be going on */
-  async cut(): Promise<string> {
-    await this.vm.powerCut();
-    this.#isOn = false;
-    return this.said().at(-1) ?? 'nothing yet';
-  }
-
-  /** Waits until something is said in this boot. */
-  async heard(text: string, timeoutSec: number): Promise<void> {
-    for (
-      const end = performance.now() + timeoutSec * 1000;
-      !this.said().some((line) => line.includes(text));
-      await delay(50)
-    ) {
-      if (performance.now() > end)
-        throw new Error(`Expected to hear '${text}' within ${timeoutSec} s, heard: ${this.said().join('; ')}`);
-    }
-  }
-
-  /** What the loops in the guest have said in this boot. */
-  said(): readonly string[] {
-    return [
-      ...this.vm
-        .console()
-        .slice(this.#consoleAtBoot)
-        .matchAll(/^power-loss: (.*?)\r?$/gm),
-    ].map(([, line = '']) => line);
   }
 }
 

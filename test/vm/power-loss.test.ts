@@ -184,14 +184,9 @@ describe('power cuts in a virtual machine', () => {
         check,
       );
       figures.mended += 1;
-      // In every other round the kernel writes soon, bit by bit; otherwise after seconds, or when told to.
-      if (isEager)
-        await ok(
-          machine.vm,
-          'echo 20 > /proc/sys/vm/dirty_expire_centisecs && echo 10 > /proc/sys/vm/dirty_writeback_centisecs && mount -o remount,commit=1 /',
-        );
-      await ok(machine.vm, `setsid sh /usr/local/lib/power-loss-agent ${words.join(' ')} > /dev/null 2>&1 &`);
-      await machine.heard('starting run 1,', 60);
+      // In every other round.
+      if (isEager) await machine.writeSoon();
+      await machine.startAgents(words);
       await cutAfter('agent', moment);
       assert.deepEqual(
         machine.said().filter((line) => line.includes('failed')),
