@@ -106,11 +106,14 @@ export async function readPresent(namespace: Namespace, roots: ContainerdRoots):
     namespace: namespace.name,
     images: new Map(images.map((image) => [image.name, image])),
     snapshots,
-    content: new Map(
-      content.map(({ digest, size, labels }) => [
-        digest,
-        { labels, own: ownPart(labels, roots.content, BLOB_LINK, size) },
-      ]),
+    content: await withoutCollected(
+      new Map(
+        content.map(({ digest, size, labels }) => [
+          digest,
+          { labels, own: ownPart(labels, roots.content, BLOB_LINK, size) },
+        ]),
+      ),
+      async () => (await namespace.content()).map(({ digest }) => digest),
     ),
     staleLeases: leases.filter((id) => id.startsWith(LEASE_PREFIX)),
   };
@@ -121,12 +124,29 @@ export async function readSnapshots(
   namespace: Namespace,
   { snapshots: root }: Pick<ContainerdRoots, 'snapshots'>,
 ): Promise<ReadonlyMap<string, PresentSnapshot>> {
-  return new Map(
-    (await namespace.snapshots()).map(({ name, parent, kind, labels }) => [
-      name,
-      { parent, isCommitted: kind === COMMITTED, labels, own: ownPart(labels, root, SNAPSHOT_LINK) },
-    ]),
+  return withoutCollected(
+    new Map(
+      (await namespace.snapshots()).map(({ name, parent, kind, labels }) => [
+        name,
+        { parent, isCommitted: kind === COMMITTED, labels, own: ownPart(labels, root, SNAPSHOT_LINK) },
+      ]),
+    ),
+    async () => (await namespace.snapshots()).map(({ name }) => name),
   );
+}
+
+/**
+ * Between the list and the look at a link, containerd may have collected what it leads to: first it forgets it, then it removes
+ * the link (containerd, core/metadata/db.go, GarbageCollect). So what has no link is listed once more.
+ */
+async function withoutCollected<Part extends { readonly own: OwnPart | undefined }>(
+  parts: ReadonlyMap<string, Part>,
+  list: () => Promise<readonly string[]>,
+): Promise<ReadonlyMap<string, Part>> {
+  const isWithout = ({ own }: Part): boolean => own?.place.is === 'free';
+  if (![...parts.values()].some(isWithout)) return parts;
+  const now = new Set(await list());
+  return new Map([...parts].filter(([name, part]) => !isWithout(part) || now.has(name)));
 }
 
 function ownPart(

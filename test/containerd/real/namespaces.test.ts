@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
+import { Containerd } from '../../../agent/containerd/client.ts';
 import type { ContainerdFill } from '../../../agent/containerd/fill-containerd.ts';
 import { fillFarm } from '../../../agent/containerd/offer.ts';
+import { readPresent, readRoots } from '../../../agent/containerd/present.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { dockerdVersions } from '../../support/dockerd-version.ts';
 import { until } from '../../support/until.ts';
@@ -126,6 +128,46 @@ for (const version of dockerdVersions)
       assert.deepEqual((await site.fill({ namespaces: ['default'], mode: 'unlink', disks: [] })).findings, []);
       // Where a collection was under way, files go after their records.
       await until('no link is left', async () => (await linksBelow(site.folder)).length === 0);
+      await site.remove();
+    });
+
+    it('has nothing left of what is collected between the list of it and the look at its links', async () => {
+      const site = await ContainerdSite.make(version);
+      await site.attach('a');
+      await site.fill();
+      const containerd = await Containerd.open(site.containerd.address, 10_000);
+      const namespace = containerd.namespace('moby');
+      const roots = await readRoots(containerd);
+      const before = await readPresent(namespace, roots);
+      assert.ok([...before.content.values()].some(({ own }) => own !== undefined) && before.snapshots.size > 0);
+      let isCollected: Promise<unknown> | undefined;
+      const collect = async <Listed>(list: Promise<Listed>): Promise<Listed> => {
+        const listed = await list;
+        await (isCollected ??= site.containerd.ctr([
+          '-n',
+          'moby',
+          'images',
+          'rm',
+          '--sync',
+          'docker.io/library/app-a:1',
+        ]));
+        return listed;
+      };
+      const collected = new Proxy(namespace, {
+        get: (target, key) => {
+          if (key === 'content') return () => collect(target.content());
+          if (key === 'snapshots') return () => collect(target.snapshots());
+          const value: unknown = Reflect.get(target, key, target);
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+      const { content, snapshots } = await readPresent(collected, roots);
+      containerd.close();
+      // What has no link of ours may be listed still: no step is made of it.
+      assert.deepEqual(
+        [...content.values(), ...snapshots.values()].filter(({ own }) => own !== undefined),
+        [],
+      );
       await site.remove();
     });
 
