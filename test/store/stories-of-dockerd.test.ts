@@ -15,10 +15,8 @@ import { mountsBelow } from '../support/temp-tree.ts';
 import { startDaemon } from './site-daemon.ts';
 import { Story } from './story.ts';
 import { storyDisks } from './story-disks.ts';
-import { checkUserThings, everything, fileIn } from './user-things.ts';
+import { everything, fileIn } from './user-things.ts';
 
-const tags = async (story: Story): Promise<readonly string[]> =>
-  (await story.dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n');
 /** Names that the disk has, too, but that were the user's when he pruned them: to the disk they are free again. */
 const wereHis = ['gone:1', 'solo:1', 'tool:1'];
 const ofTheDisk = ['api:1', 'app:1', 'app:latest', 'gone:1', 'solo:1', 'tool:1', 'web:1'];
@@ -31,12 +29,6 @@ async function topFolder(story: Story, reference: string): Promise<string> {
   const top = chainIDs(diffIDs.flatMap((text) => asDiffID(text) ?? [])).at(-1);
   assert.ok(top);
   return path.join(story.site.dataRoot, 'overlay2', ownLayerNames(top).cacheId);
-}
-
-/** Everything that is the user's goes, by his own hand. */
-async function removeAll(story: Story): Promise<void> {
-  await story.dockerd.cli(['rm', '--force', ...(await story.dockerd.cli(['ps', '--all', '--quiet'])).split('\n')]);
-  await story.dockerd.cli(['image', 'prune', '--all', '--force']);
 }
 
 describe('dockerd 28.5: what the user removes, and what he leaves', () => {
@@ -70,10 +62,10 @@ describe('dockerd 28.5: what the user removes, and what he leaves', () => {
       await story.dockerd.cli(['start', 'runner']);
       assert.equal(await story.dockerd.cli(['exec', 'runner', 'cat', '/built', '/volume/own']), 'built\nown');
       assert.deepEqual(
-        (await tags(story)).toSorted(),
+        await story.tags(),
         ['built:1', ...(removedImages === 'restore' ? ofTheDisk : wereHis)].toSorted(),
       );
-      if (removedImages === 'restore') assert.equal(await fileIn(story.dockerd, 'web:1', '/web'), 'web 1');
+      if (removedImages === 'restore') await story.shows('web:1', '/web', 'web 1');
     });
   }
 
@@ -82,8 +74,8 @@ describe('dockerd 28.5: what the user removes, and what he leaves', () => {
     await execa('find', [story.site.dataRoot, '-mindepth', '1', '-delete']);
     const { findings } = await story.boot();
     assert.deepEqual(findings, []);
-    assert.deepEqual((await tags(story)).toSorted(), ofTheDisk);
-    assert.equal(await fileIn(story.dockerd, 'web:1', '/web'), 'web 1');
+    assert.deepEqual(await story.tags(), ofTheDisk);
+    await story.shows('web:1', '/web', 'web 1');
   });
 
   it("`status` and the daemon's log name what a disk is missing for, and `attach` is all that it takes", async () => {
@@ -128,13 +120,13 @@ describe('dockerd 28.5: what the user removes, and what he leaves', () => {
     );
     // dockerd without the agent, as when the package has gone.
     await story.startAlone();
-    await checkUserThings(story.dockerd, story.things, everything);
+    await story.checkThings(everything);
     assert.deepEqual(
-      (await tags(story)).filter((tag) => tag !== '<none>:<none>').toSorted(),
-      [...story.things.images.keys()].filter((name) => !name.includes('@')).toSorted(),
+      (await story.tags()).filter((tag) => tag !== '<none>:<none>'),
+      story.usersTags.toSorted(),
     );
 
-    await removeAll(story);
+    await story.removeAll();
     await story.stop();
     const rest = await story.site.agent('unlink');
     assert.equal(rest.exitCode, 0, rest.all);
@@ -215,7 +207,7 @@ for (const version of torture ? dockerdVersions : (['28.5'] as const)) {
       await story.dockerd.cli(['builder', 'prune', '--all', '--force']);
       assert.ok(!(await story.boot()).findings.some(({ code }) => code === 'BUILD_CACHE'));
       await build('web:1', '/web', 'web 1');
-      await checkUserThings(story.dockerd, story.things, everything);
+      await story.checkThings(everything);
     });
   });
 }
@@ -273,7 +265,7 @@ describe('dockerd 28.5 with live-restore', () => {
       await runs();
       assert.equal(existsSync(api), true, 'own-name:1 stands on it');
     }
-    assert.equal(await fileIn(story.dockerd, 'web:1', '/web'), 'web 2');
+    await story.shows('web:1', '/web', 'web 2');
     await story.site.configure({});
     await story.restart();
     stays();
@@ -282,6 +274,6 @@ describe('dockerd 28.5 with live-restore', () => {
     await new Promise((resolve) => setTimeout(resolve, 500));
     assert.ok(readFileSync(`/proc/${pid}/root/count`, 'utf8').length > count, 'it has read its files all the time');
     await story.dockerd.cli(['rm', '--force', 'runner']);
-    await checkUserThings(story.dockerd, story.things, everything);
+    await story.checkThings(everything);
   });
 });

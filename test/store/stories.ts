@@ -2,10 +2,10 @@ import { after, before, describe, it } from 'node:test';
 import { torture } from '../support/size.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import type { DockerdVersion } from '../support/dockerd-version.ts';
+import { happen } from './happenings.ts';
 import { events } from './story-events.ts';
 import { Story } from './story.ts';
 import { storyDisks } from './story-disks.ts';
-import { checkUserThings } from './user-things.ts';
 
 /** Each event on a dockerd: on the newest all, on others those that depend on how dockerd stores things; all with DPL_TORTURE=1. */
 export function storiesOn(version: DockerdVersion): void {
@@ -18,16 +18,11 @@ export function storiesOn(version: DockerdVersion): void {
 
     for (const event of events.filter(({ everywhere }) => torture || version === '28.5' || everywhere === true)) {
       it(`after this: ${event.is}`, async () => {
-        await story.reset(event.config);
-        if (event.user !== undefined) {
-          await story.boot();
-          await event.user(story);
-          await story.stop();
-        }
-        await event.off?.(story);
+        await happen(story, event);
         const boot = await story.boot(event.exit ?? 0);
-        await checkUserThings(story.dockerd, story.things, event.attached, event.except);
-        await event.after?.(story, boot);
+        await story.checkThings(event.attached, event.except);
+        await event.after?.(story);
+        await event.also?.(story, boot);
       });
     }
   });

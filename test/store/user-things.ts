@@ -111,8 +111,8 @@ export async function checkUserThings(
   dockerd: Dockerd,
   things: UserThings,
   attached: Attached,
-  except: readonly string[] = [],
-  listed: (dockerd: Dockerd) => Promise<string> = listedByDocker,
+  except: readonly string[],
+  listed: () => Promise<string>,
 ): Promise<void> {
   const references = [...things.images].filter(([reference]) => !except.includes(reference));
   const ids = await dockerd.cli([
@@ -126,7 +126,7 @@ export async function checkUserThings(
     ids.split('\n'),
     references.map(([, { id }]) => id),
   );
-  const names = (await listed(dockerd)).split(/\s/);
+  const names = (await listed()).split(/\s/);
   for (const [reference] of references) assert.ok(names.includes(reference), `${reference} is listed`);
 
   // 23.0 and later prune only nameless volumes, as all of these are.
@@ -152,8 +152,8 @@ export async function checkUserThings(
   assert.deepEqual(wrong, []);
 }
 
-/** By tag, and by digest. */
-function listedByDocker(dockerd: Dockerd): Promise<string> {
+/** The names of all images, by tag, and by digest. */
+export function listedByDocker(dockerd: Dockerd): Promise<string> {
   const format = '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}';
   return dockerd.cli(['images', '--no-trunc', '--digests', '--format', format]);
 }

@@ -1,44 +1,26 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
-import type { ContainerdFill, FillOptions } from '../../../agent/containerd/fill-containerd.ts';
+import type { ContainerdFill } from '../../../agent/containerd/fill-containerd.ts';
+import { happen, type Happening, happenings, withoutDisk } from '../../store/happenings.ts';
 import { storyDisks } from '../../store/story-disks.ts';
-import { checkUserThings, everything, fileIn, nothing, type Attached } from '../../store/user-things.ts';
+import { everything } from '../../store/user-things.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { buildImage } from '../../support/images.ts';
 import { torture } from '../../support/size.ts';
 import { codesOf, linksBelow, stepsOf } from './site.ts';
 import { ContainerdStory } from './story.ts';
 
-/** Something that happens to a guest while it is off, or before it goes off. */
-interface Event {
-  readonly is: string;
-  readonly rules?: Partial<FillOptions['config']>;
-  /** Done to dockerd while it runs, on the disks as they were. */
-  readonly user?: (story: ContainerdStory) => Promise<unknown>;
-  /** Done to the guest while it is off. */
-  readonly off?: (story: ContainerdStory) => Promise<unknown> | void;
+/** Something that happens to a guest whose Docker has its images in containerd. */
+interface Event extends Happening<ContainerdStory> {
   /** What the run tells. */
   readonly tells?: readonly string[];
-  /** What of the first disk's layers is there afterwards. */
-  readonly attached: Attached;
-  /** References that are not the user's any more. */
-  readonly except?: readonly string[];
-  readonly after?: (story: ContainerdStory, boot: ContainerdFill) => Promise<void> | void;
   /** In `npm test`, too. */
   readonly always?: boolean;
 }
 
-const shows = async (story: ContainerdStory, reference: string, file: string, content: string): Promise<void> =>
-  assert.equal(await fileIn(story.dockerd, reference, file), content, reference);
-const tags = async (story: ContainerdStory): Promise<readonly string[]> =>
-  (await story.dockerd.cli(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n').toSorted();
-/** What is in containerd: where an image has names in several repositories, Docker shows the digest of one alone. */
-const names = async (story: ContainerdStory): Promise<string> =>
-  (await story.site.containerd.ctr(['-n', 'moby', 'images', 'ls', '-q'])).replaceAll('docker.io/library/', '');
-const withoutDisk = async (story: ContainerdStory): Promise<void> => story.detach('main');
 /** The user's tag `tool:1` is one that the disk has, too. */
 const conflict = ['TAG_CONFLICT'];
 const namesWhatIsKept = ({ findings }: ContainerdFill, ...names: readonly string[]): void => {
@@ -50,219 +32,86 @@ const namesWhatIsKept = ({ findings }: ContainerdFill, ...names: readonly string
  * and no `<none>` is listed.
  */
 const hasOnlyTheUsers = async (story: ContainerdStory): Promise<void> => {
-  const users = [...story.things.images.keys()].filter((name) => !name.includes('@'));
   assert.deepEqual(
-    (await tags(story)).filter((tag) => !tag.endsWith('<none>')),
-    [...users, 'app:1', 'app:latest'].toSorted(),
+    (await story.tags()).filter((tag) => !tag.endsWith('<none>')),
+    [...story.usersTags, 'app:1', 'app:latest'].toSorted(),
   );
   assert.equal(await story.dockerd.cli(['images', '--quiet', '--filter', 'dangling=true']), '');
 };
 
 const events: readonly Event[] = [
-  { is: 'nothing', attached: everything, tells: conflict, after: (story) => shows(story, 'web:1', '/web', 'web 1') },
+  { ...happenings.nothing, tells: conflict },
   {
-    is: 'the disk is replaced by a newer build',
+    ...happenings.newer,
     always: true,
-    off: (story) => story.replace(story.disks.newer),
     tells: [...conflict, 'KEPT'],
-    attached: nothing,
-    after: async (story, boot) => {
-      namesWhatIsKept(boot, 'container ', 'on-app:1', 'own-name:1');
-      await shows(story, 'web:1', '/web', 'web 2');
-      await shows(story, 'app:latest', '/app', 'app 2');
-      await shows(story, 'api:1', '/api', 'api 2');
-      // web 1's layer went: nothing stood on it.
-      assert.ok(!story.hasLayerWith('web', 'web 1'));
-    },
+    also: (_, boot) => namesWhatIsKept(boot, 'container ', 'on-app:1', 'own-name:1'),
   },
+  { ...happenings.whole, tells: [...conflict, 'KEPT'] },
   {
-    is: 'the disk is replaced by one that has the old layers, too',
-    off: (story) => story.replace(story.disks.whole),
-    tells: [...conflict, 'KEPT'],
-    attached: new Set(['app', 'again']),
-    after: (story) => shows(story, 'app:latest', '/app', 'app 2'),
-  },
-  {
-    is: 'the disk is detached',
-    off: withoutDisk,
+    ...happenings.detached,
     tells: ['KEPT'],
-    attached: nothing,
-    after: async (story, boot) => {
+    also: async (story, boot) => {
       // His own `solo:1` has no layer of the disk under it: the one that it had went with its last name.
       namesWhatIsKept(boot, 'container ', 'on-app:1', 'own-name:1', 'gone:1');
       await hasOnlyTheUsers(story);
     },
   },
-  {
-    is: 'the disk is detached, and attached again',
-    always: true,
-    off: async (story) => {
-      await withoutDisk(story);
-      await story.boot();
-      await story.stop();
-      await story.attach(story.disks.first, 'main');
-    },
-    tells: conflict,
-    attached: everything,
-    after: async (story) => {
-      for (const tag of ['app:1', 'app:latest', 'api:1', 'web:1']) assert.ok((await tags(story)).includes(tag), tag);
-    },
-  },
-  {
-    is: 'the label changes, the content is the same',
-    off: async (story) => {
-      await withoutDisk(story);
-      await story.attach(story.disks.first, 'renamed');
-    },
-    tells: conflict,
-    attached: everything,
-    after: (story) => shows(story, 'web:1', '/web', 'web 1'),
-  },
-  {
-    is: 'another disk with the same tags comes, which has precedence',
-    off: (story) => story.attach(story.disks.other, 'other'),
-    tells: [...conflict, ...conflict, ...conflict],
-    attached: everything,
-    after: (story) => shows(story, 'app:latest', '/app', 'app of another'),
-  },
+  { ...happenings.back, always: true, tells: conflict },
+  { ...happenings.renamed, tells: conflict },
+  { ...happenings.another, tells: [...conflict, ...conflict, ...conflict] },
   {
     is: 'another disk with the same tags comes, which has none',
     off: (story) => story.attach(story.disks.other, 'other', -1),
     tells: [...conflict, ...conflict, ...conflict],
     attached: everything,
-    after: (story) => shows(story, 'app:latest', '/app', 'app 1'),
+    after: (story) => story.shows('app:latest', '/app', 'app 1'),
   },
   {
-    is: '`conflicts` is `disk`',
-    rules: { conflicts: 'disk' },
+    ...happenings.conflict,
     tells: conflict,
-    attached: everything,
-    except: ['tool:1'],
-    after: async (story) => {
-      await shows(story, 'tool:1', '/tool', 'tool of the disk');
+    also: async (story) => {
       // His own is there still, and gets its name back.
       await story.stop();
       await withoutDisk(story);
       await story.boot();
-      await shows(story, 'tool:1', '/tool', "the user's tool");
+      await story.shows('tool:1', '/tool', "the user's tool");
     },
   },
-  {
-    is: '`conflicts` is `disk`, the user removes what took his tag, and the disk is detached',
-    rules: { conflicts: 'disk' },
-    off: async (story) => {
-      await story.boot();
-      await story.dockerd.cli(['rmi', 'tool:1']);
-      await story.boot();
-      await story.stop();
-      await withoutDisk(story);
-    },
-    tells: ['KEPT'],
-    attached: nothing,
-  },
-  {
-    is: 'a disk repeats layers that the user pulled',
-    off: (story) => story.attach(story.disks.repeat, 'repeat'),
-    tells: conflict,
-    attached: everything,
-    after: async (story) => {
-      await shows(story, 'repeat:1', '/pulled', 'pulled');
-      await shows(story, 'repeat:2', '/repeat', 'repeat');
-    },
-  },
-  {
-    is: 'a disk repeats layers that the user pulled, and goes again with the first',
-    off: async (story) => {
-      await story.attach(story.disks.repeat, 'repeat');
-      await story.boot();
-      await story.stop();
-      await story.detach('repeat');
-      await withoutDisk(story);
-    },
-    tells: ['KEPT'],
-    attached: nothing,
-    after: hasOnlyTheUsers,
-  },
+  { ...happenings.conflictRemoved, tells: ['KEPT'] },
+  { ...happenings.repeat, tells: conflict },
+  { ...happenings.repeatGone, tells: ['KEPT'], also: hasOnlyTheUsers },
   {
     is: 'the user removed what a disk repeats of his, and the disk goes',
     user: async (story) => {
       await story.attach(story.disks.repeat, 'repeat');
-      await story.site.fill({ config: story.rules });
+      await story.fill();
       const his = [...story.things.images.keys()].filter((name) => name.includes('/pulled:'));
       // The name with the digest goes with the last tag.
       await story.dockerd.cli(['rmi', ...his]);
-      await shows(story, 'repeat:2', '/repeat', 'repeat');
+      await story.shows('repeat:2', '/repeat', 'repeat');
     },
     off: (story) => story.detach('repeat'),
     tells: conflict,
     attached: everything,
     except: ['/pulled'],
-    after: async (story) => assert.ok(!(await tags(story)).includes('repeat:1')),
+    after: async (story) => assert.ok(!(await story.tags()).includes('repeat:1')),
   },
+  { ...happenings.restored, tells: conflict },
   {
-    is: 'the user removed a preloaded image, to be restored',
-    user: (story) => story.dockerd.cli(['rmi', 'web:1', 'app:latest']),
-    tells: conflict,
-    attached: everything,
-    after: async (story) => {
-      await shows(story, 'web:1', '/web', 'web 1');
-      await shows(story, 'app:latest', '/app', 'app 1');
-    },
-  },
-  {
-    is: 'the user removed a preloaded image, to be respected',
-    rules: { removedImages: 'respect' },
-    user: (story) => story.dockerd.cli(['rmi', 'web:1']),
+    ...happenings.respected,
     tells: [...conflict, 'TAG_REMOVED'],
-    attached: everything,
-    after: async (story, boot) => {
-      assert.equal(boot.findings.find(({ code }) => code === 'TAG_REMOVED')?.image, 'docker.io/library/web:1');
-      await story.boot();
-      assert.ok(!(await tags(story)).includes('web:1'));
-      await story.replace(story.disks.newer);
-      await story.boot();
-      await shows(story, 'web:1', '/web', 'web 2');
-    },
+    also: (_, boot) =>
+      assert.equal(boot.findings.find(({ code }) => code === 'TAG_REMOVED')?.image, 'docker.io/library/web:1'),
   },
-  { is: 'the ledger is lost', off: (story) => rmSync(story.ledger), tells: conflict, attached: everything },
+  { ...happenings.ledgerLost, tells: conflict },
+  { ...happenings.ledgerLostAndNewer, tells: [...conflict, 'KEPT'] },
+  { ...happenings.ledgerLostAndDetached, tells: ['KEPT'], also: hasOnlyTheUsers },
+  { ...happenings.ledgerTruncated, tells: ['LEDGER_INVALID', 'KEPT'] },
   {
-    is: 'the ledger is lost, and the disk replaced by a newer build',
-    off: async (story) => {
-      await story.replace(story.disks.newer);
-      rmSync(story.ledger);
-    },
-    tells: [...conflict, 'KEPT'],
-    attached: nothing,
-  },
-  {
-    is: 'the ledger is lost, and the disk detached',
-    off: async (story) => {
-      await withoutDisk(story);
-      rmSync(story.ledger);
-    },
-    tells: ['KEPT'],
-    attached: nothing,
-    after: hasOnlyTheUsers,
-  },
-  {
-    is: 'the ledger is truncated, and the disk detached',
-    off: async (story) => {
-      await withoutDisk(story);
-      truncateSync(story.ledger, Math.floor(readFileSync(story.ledger).length / 2));
-    },
-    tells: ['LEDGER_INVALID', 'KEPT'],
-    attached: nothing,
-  },
-  {
-    is: "a folder is in the ledger's place",
-    off: (story) => {
-      const { ledger } = story;
-      rmSync(ledger);
-      mkdirSync(path.join(ledger, 'folder'), { recursive: true });
-    },
+    ...happenings.folderForLedger,
     tells: ['LEDGER_INVALID', ...conflict],
-    attached: everything,
-    after: async (story) => assert.deepEqual(codesOf(await story.boot()), conflict),
+    also: async (story) => assert.deepEqual(codesOf(await story.boot()), conflict),
   },
 ];
 
@@ -277,20 +126,15 @@ for (const version of torture ? (['26.1', '28.5'] as const) : (['28.5'] as const
 
     for (const event of events.filter(({ always }) => torture || always === true))
       it(`after this: ${event.is}`, async () => {
-        await story.reset(event.rules);
-        if (event.user !== undefined) {
-          await story.boot();
-          await event.user(story);
-          await story.stop();
-        }
-        await event.off?.(story);
+        await happen(story, event);
         const boot = await story.boot();
         const except = event.except ?? [];
         const references = [...story.things.images.keys()].filter((name) => except.some((part) => name.includes(part)));
-        await checkUserThings(story.dockerd, story.things, event.attached, references, () => names(story));
+        await story.checkThings(event.attached, references);
         assert.deepEqual(codesOf(boot).toSorted(), (event.tells ?? []).toSorted());
-        await event.after?.(story, boot);
-        assert.deepEqual(stepsOf(await story.site.fill({ config: story.rules })), []);
+        await event.after?.(story);
+        await event.also?.(story, boot);
+        assert.deepEqual(stepsOf(await story.fill()), []);
       });
   });
 
@@ -306,8 +150,7 @@ for (const version of torture ? (['26.1', '28.5'] as const) : [])
     });
     after(cleanUpAll);
     const docker = (...args: readonly string[]): Promise<string> => story.dockerd.cli(args);
-    const settled = async (): Promise<void> =>
-      assert.deepEqual(stepsOf(await story.site.fill({ config: story.rules })), []);
+    const settled = async (): Promise<void> => assert.deepEqual(stepsOf(await story.fill()), []);
 
     for (const removedImages of ['restore', 'respect'] as const)
       it(`\`docker system prune -af\`, with removedImages: ${removedImages}`, async () => {
@@ -322,10 +165,10 @@ for (const version of torture ? (['26.1', '28.5'] as const) : [])
         await docker('start', 'runner');
         assert.equal(await docker('exec', 'runner', 'cat', '/built', '/volume/own'), 'built\nown');
         assert.deepEqual(
-          await tags(story),
+          await story.tags(),
           ['built:1', ...(removedImages === 'restore' ? ofTheDisk : wereHis)].toSorted(),
         );
-        if (removedImages === 'restore') await shows(story, 'web:1', '/web', 'web 1');
+        if (removedImages === 'restore') await story.shows('web:1', '/web', 'web 1');
         await settled();
       });
 
@@ -335,12 +178,12 @@ for (const version of torture ? (['26.1', '28.5'] as const) : [])
       await docker('rmi', 'web:1');
       await docker('image', 'prune', '--all', '--force');
       const pruned = new Set(['docker.io/library/api:1', 'docker.io/library/app:latest']);
-      const { findings } = await story.site.fill({ config: story.rules, pruned });
+      const { findings } = await story.fill({ pruned });
       assert.deepEqual(
         findings.flatMap(({ code, image }) => (code === 'TAG_REMOVED' ? [image] : [])),
         ['docker.io/library/web:1'],
       );
-      const now = await tags(story);
+      const now = await story.tags();
       assert.deepEqual(
         ['api:1', 'app:latest', 'web:1'].map((tag) => now.includes(tag)),
         [true, true, false],
@@ -353,15 +196,15 @@ for (const version of torture ? (['26.1', '28.5'] as const) : [])
       for (const root of [story.site.containerd.root, story.site.dataRoot])
         await execa('find', [root, '-mindepth', '1', '-delete']);
       assert.deepEqual(codesOf(await story.boot()), []);
-      assert.deepEqual(await tags(story), ofTheDisk);
-      await shows(story, 'web:1', '/web', 'web 1');
+      assert.deepEqual(await story.tags(), ofTheDisk);
+      await story.shows('web:1', '/web', 'web 1');
     });
 
     it('a containerd whose root was wiped below a dockerd that was not, too', async () => {
       await story.reset();
       await execa('find', [story.site.containerd.root, '-mindepth', '1', '-delete']);
       assert.deepEqual(codesOf(await story.boot()), []);
-      assert.deepEqual(await tags(story), ofTheDisk);
+      assert.deepEqual(await story.tags(), ofTheDisk);
       await settled();
     });
 
@@ -369,19 +212,18 @@ for (const version of torture ? (['26.1', '28.5'] as const) : [])
       await story.reset();
       await story.attach(story.disks.repeat, 'repeat');
       await story.boot();
-      await story.site.fill({ mode: 'unlink', disks: [] });
+      await story.fill({ mode: 'unlink', disks: [] });
       assert.ok(!story.hasLayerWith('web', 'web 1'));
-      await checkUserThings(story.dockerd, story.things, everything, [], () => names(story));
+      await story.checkThings(everything);
       // dockerd and containerd without the agent, as when the package has gone.
       await story.stop();
       await story.site.containerd.stop();
       await story.site.startContainerd();
       await story.site.startDockerd();
-      await checkUserThings(story.dockerd, story.things, everything, [], () => names(story));
+      await story.checkThings(everything);
 
-      await docker('rm', '--force', ...(await docker('ps', '--all', '--quiet')).split('\n'));
-      await docker('image', 'prune', '--all', '--force');
-      assert.deepEqual(codesOf(await story.site.fill({ mode: 'unlink', disks: [] })), []);
+      await story.removeAll();
+      assert.deepEqual(codesOf(await story.fill({ mode: 'unlink', disks: [] })), []);
       assert.deepEqual(await linksBelow(story.site.folder), []);
       assert.equal((await story.site.containerd.ctr(['-n', 'moby', 'snapshots', 'ls'])).split('\n').length, 1);
       assert.deepEqual(readdirSync(path.join(story.site.dataRoot, 'docker-preloader')), ['containerd-lock']);
@@ -399,7 +241,7 @@ for (const version of torture ? (['26.1', '28.5'] as const) : [])
           `FROM ${image}\nCOPY kit /kit\nRUN cat ${file} > /result && echo ${number} > /number`,
         ]) {
           await buildImage(story.dockerd, 'kit:1', dockerfile, 'buildkit', { kit: 'kit\n' });
-          await shows(story, 'kit:1', '/result', content);
+          await story.shows('kit:1', '/result', content);
           await docker('rmi', 'kit:1');
         }
       };
@@ -423,7 +265,7 @@ for (const version of torture ? (['26.1', '28.5'] as const) : [])
       await docker('builder', 'prune', '--all', '--force');
       assert.ok(!codesOf(await story.boot()).includes('BUILD_CACHE'));
       await build('web:1', '/web', 'web 1');
-      await checkUserThings(story.dockerd, story.things, everything, [], () => names(story));
+      await story.checkThings(everything);
     });
 
     it('has an image that two disks have as long as one of them is there', async () => {
@@ -444,10 +286,10 @@ for (const version of torture ? (['26.1', '28.5'] as const) : [])
         '1000',
       );
       await story.detach('main');
-      await story.site.fill({ config: story.rules });
+      await story.fill();
       assert.equal(await docker('exec', 'runner', 'cat', '/bin/../app'), 'app 1');
-      await shows(story, 'app:1', '/app', 'app 1');
-      await shows(story, 'app:latest', '/app', 'app 2');
+      await story.shows('app:1', '/app', 'app 1');
+      await story.shows('app:latest', '/app', 'app 2');
       await docker('rm', '--force', 'runner');
       await settled();
     });
@@ -456,18 +298,17 @@ for (const version of torture ? (['26.1', '28.5'] as const) : [])
       await story.reset();
       await story.detach('main');
       await story.boot();
-      await docker('rm', '--force', ...(await docker('ps', '--all', '--quiet')).split('\n'));
-      await docker('image', 'prune', '--all', '--force');
+      await story.removeAll();
       await story.dockerd.cli(['load'], story.disks.archives.solo);
       const id = await docker('image', 'inspect', '--format', '{{.Id}}', 'solo:1');
       await story.attach(story.disks.first, 'main');
-      assert.deepEqual(codesOf(await story.site.fill({ config: story.rules })), []);
+      assert.deepEqual(codesOf(await story.fill()), []);
       assert.equal(await docker('image', 'inspect', '--format', '{{.Id}}', 'solo:1'), id);
-      assert.deepEqual(await tags(story), ofTheDisk);
+      assert.deepEqual(await story.tags(), ofTheDisk);
       await story.detach('main');
-      assert.deepEqual(codesOf(await story.site.fill({ config: story.rules })), []);
-      assert.deepEqual(await tags(story), ['solo:1']);
-      await shows(story, 'solo:1', '/solo', 'solo');
+      assert.deepEqual(codesOf(await story.fill()), []);
+      assert.deepEqual(await story.tags(), ['solo:1']);
+      await story.shows('solo:1', '/solo', 'solo');
       assert.deepEqual(await linksBelow(story.site.folder), []);
     });
   });
