@@ -59,6 +59,7 @@ class Life {
   readonly #containers = new Set<string>();
   #settings: Settings = { conflicts: 'user', removedImages: 'restore' };
   #number = 0;
+  #hasLostLayers = false;
 
   constructor(site: ContainerdSite, number: number) {
     this.#site = site;
@@ -141,6 +142,8 @@ class Life {
   }
 
   async #load(): Promise<void> {
+    // On a layer whose disk is gone, dockerd unpacks nothing.
+    if (this.#hasLostLayers) return;
     const name = this.#one(['user', 'a', 'b']);
     this.#say(`docker load of ${name}`);
     await this.#docker.cli(['load', '--quiet'], await readFile((await madeDisk(name)).archive));
@@ -252,6 +255,7 @@ class Life {
     const { findings } = await this.#site.fill({ config: this.#settings });
     this.told.push(...findings.map(({ code, message }) => `       ${code}: ${message}`));
     assert.ok(!findings.some(({ code }) => code === 'RESULT_WRONG'), 'the result is as planned');
+    this.#hasLostLayers = findings.some(({ code, message }) => code === 'KEPT' && / layers? that /.test(message));
     const again = await this.#site.fill({ config: this.#settings });
     assert.deepEqual(
       again.plans.flatMap(({ steps }) => steps),
