@@ -106,7 +106,9 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
 
     begin('mount', `mounting ${plural(discovery.disks.size, 'disk')}`);
     add(findLostDisks(config.mountRoot, { mayUnmount }));
-    const unlinked = overlay2 && !run.isDockerRunning ? unlinkedDisks(before.disks, discovery, store) : [];
+    // Docker does not run where its own store was unlinked.
+    const mayBeUnlinked = !overlay2 || !run.isDockerRunning;
+    const unlinked = mayBeUnlinked ? await unlinkedDisks(before.disks, discovery, { store, dataRoot }) : [];
     const toMount = without(discovery, unlinked);
     const mounts = mountDisks(toMount, config.mountRoot, {
       mayUnmount: mayUnmount || options.privateMounts === true,
@@ -185,8 +187,14 @@ async function pinnedDigest({ disks }: Discovery, { required }: Config): Promise
  * Disks that `unlink` has unmounted since the earlier look. Mounted again, they would be in the way of removing the
  * program.
  */
-function unlinkedDisks(before: readonly LoadedDisk[], { disks }: Discovery, store: ImageStore): LoadedDisk[] {
+async function unlinkedDisks(
+  before: readonly LoadedDisk[],
+  { disks }: Discovery,
+  { store, dataRoot }: { readonly store: ImageStore; readonly dataRoot: string },
+): Promise<LoadedDisk[]> {
   if (before.length === 0 || store.hasOurs()) return [];
+  const { hasContainerdLedger } = await import('../containerd/ledger.ts');
+  if (hasContainerdLedger(dataRoot)) return [];
   const present = mountedPaths();
   return before.flatMap(({ mounted, content }) => {
     const isThere = disks.get(mounted.label)?.some((found) => isSameDisk(found, mounted)) === true;

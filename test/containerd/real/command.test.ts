@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
@@ -139,6 +139,35 @@ for (const version of ['26.1', '28.5'] as const)
         } finally {
           await again.stop();
         }
+      } finally {
+        await daemon.stop().catch(() => undefined);
+      }
+    });
+
+    it('take it all out while the daemon runs, which does not mount the disks again', async () => {
+      const mounted = (): string =>
+        readFileSync('/proc/mounts', 'utf8')
+          .split('\n')
+          .filter((line) => line.includes(` ${site.mountRoot}/`))
+          .join('\n');
+      const daemon = await startDaemon(site);
+      try {
+        await start();
+        await until(
+          'the images are there',
+          async () => (await tags(dockerd ?? assert.fail())) === 'app-a:1 app-b:1 one:1',
+        );
+        assert.notEqual(mounted(), '');
+        const unlinked = await site.agent('unlink');
+        assert.equal(unlinked.exitCode, 0, unlinked.all);
+        // It looks at what has changed in containerd within some two seconds.
+        await delay(4000);
+        assert.equal(mounted(), '');
+        assert.equal(await containerd.ctr(['-n', 'moby', 'images', 'ls', '-q']), '');
+        // What starts it again fills it again.
+        assert.equal((await site.apply()).exitCode, 0);
+        assert.equal(await tags(dockerd ?? assert.fail()), 'app-a:1 app-b:1 one:1');
+        assert.notEqual(mounted(), '');
       } finally {
         await daemon.stop().catch(() => undefined);
       }
