@@ -1,62 +1,24 @@
 import { join } from 'node:path';
 import { PreloaderError } from '../system/errors.ts';
 import { realPathOf } from '../system/real-path.ts';
-import type { RequiredDisk } from './required.ts';
+import { keys } from './keys.ts';
+import type { ReadWith } from './kind.ts';
 
 export const DEFAULT_CONFIG_PATH = '/etc/docker-preloader/config.json';
 
 /** Our configuration, with defaults filled in. */
-export interface Config {
-  readonly labels: readonly string[];
-  readonly required: readonly RequiredDisk[];
-  readonly deviceTimeoutSec: number;
-  /** The daemon ends when it gets no request for this time. 0 means never. */
-  readonly idleExitSec: number;
-  readonly dockerConfig: string;
-  /** `unix://` and the path of dockerd's API. Undefined if dockerd's own configuration decides. */
-  readonly dockerHost?: string | undefined;
-  /** Undefined if dockerd's own configuration decides. */
-  readonly dataRoot?: string | undefined;
-  readonly conflicts: 'user' | 'disk';
-  /** Without symlinks. */
-  readonly mountRoot: string;
-  readonly statusSocket: string;
-  readonly removedImages: 'restore' | 'respect';
-  /**
-   * What happens to our images that a prune of the user's takes: they come back within seconds, or as `removedImages`
-   * says.
-   */
-  readonly prunedImages: 'restore' | 'respect';
-  /** How much is read ahead after READY at most, in 10^6 bytes. 0 means nothing. */
-  readonly readAheadMb: number;
-  /** Which store is filled; `auto`: the one that dockerd will use, and any namespace besides Docker's. */
-  readonly store: 'auto' | 'overlay2' | 'containerd' | 'both';
-  /** Path of containerd's socket. */
-  readonly containerdAddress: string;
-  /** The root of a containerd that starts only later, such as that of K3s; with its configuration, and its program. */
-  readonly containerdRoot?: string | undefined;
-  readonly containerdConfig?: string | undefined;
-  readonly containerdProgram?: string | undefined;
-  /** Of containerd, that get the images. */
-  readonly namespaces: readonly string[];
+export type Config = ReadWith<typeof keys>;
+
+/** The configuration that says this. @throws Error that names the key, what was expected and what was found */
+export function configOf(said: Readonly<Record<string, unknown>>): Config {
+  const config = Object.entries(keys).flatMap(([key, { read, otherwise }]) => {
+    const value = Object.hasOwn(said, key) ? read(said[key], key) : otherwise;
+    return value === undefined ? [] : [[key, value] as const];
+  });
+  return Object.fromEntries(config) as unknown as Config;
 }
 
-const defaults: Config = {
-  labels: ['dpl-*'],
-  required: [],
-  deviceTimeoutSec: 10,
-  idleExitSec: 0,
-  dockerConfig: '/etc/docker/daemon.json',
-  conflicts: 'user',
-  mountRoot: '/run/docker-preloader/disks',
-  statusSocket: '/run/docker-preloader/status.sock',
-  removedImages: 'restore',
-  prunedImages: 'restore',
-  readAheadMb: 512,
-  store: 'auto',
-  containerdAddress: '/run/containerd/containerd.sock',
-  namespaces: ['moby'],
-};
+const defaults = configOf({});
 
 /** The configuration if there is no file. */
 export function defaultConfig(): Config {

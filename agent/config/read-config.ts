@@ -4,7 +4,7 @@ import { realPathOf } from '../system/real-path.ts';
 import { configInvalid, DEFAULT_CONFIG_PATH, defaultConfig, type Config } from './config.ts';
 
 /**
- * Reads the configuration. If there is no file, all defaults apply, and zod is not loaded.
+ * Reads the configuration. If there is no file, all defaults apply, and what parses one is not loaded.
  * @throws PreloaderError CONFIG_INVALID naming the key
  */
 export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Config> {
@@ -18,7 +18,7 @@ export async function readConfig(path: string = DEFAULT_CONFIG_PATH): Promise<Co
   if (bytes === undefined && path !== DEFAULT_CONFIG_PATH)
     throw configInvalid(`${shownPath(path)}: expected a configuration file, found none`);
   if (bytes === undefined) return resolved(defaultConfig());
-  const { parseConfig } = await import('./config-schema.ts');
+  const { parseConfig } = await import('./parse-config.ts');
   try {
     return resolved(parseConfig(bytes.toString('utf8').replace(/^\uFEFF/, '')));
   } catch (error) {

@@ -51,6 +51,8 @@ export function describeValue(value: unknown): string {
 }
 
 function textOf(value: unknown): string {
+  // JSON has no word for what it makes of 1e999.
+  if (typeof value === 'number') return String(value);
   try {
     return JSON.stringify(value) ?? 'nothing';
   } catch (error) {

@@ -4,20 +4,24 @@ import { describeValue } from './parse-json.ts';
 export type Shape = (value: unknown, key: string) => void;
 
 /**
- * Checks the shape of manifests and ledgers, which this program writes itself, and of dockerd's configuration, which
- * many machines have. They are read at every boot, where zod would take a tenth of the time to READY. What people write
- * for us goes through zod.
+ * Checks the shape of manifests and ledgers, which this program writes itself, and of dockerd's configuration. They are
+ * read at every boot, and may have more than is asked for here. What people write for us is read by the kinds of
+ * `agent/config/`; what is read only after READY, or in other commands, goes through zod.
  * @throws Error as parseJson throws it
  */
 export function checkShape(value: unknown, shape: Shape): void {
   shape(value, '');
 }
 
-function expected(key: string, what: string, value: unknown): never {
+/** @throws Error that names the key, which may be empty, what was expected and what was found */
+export function expected(key: string, what: string, value: unknown): never {
   throw new Error(`${key === '' ? '' : `\`${key}\`: `}expected ${what}, found ${describeValue(value)}`);
 }
 
-const below = (key: string, name: string | number): string => (key === '' ? String(name) : `${key}.${name}`);
+/** The key of an entry, from that of the whole. */
+export function below(key: string, name: string | number): string {
+  return key === '' ? String(name) : `${key}.${name}`;
+}
 
 export const text: Shape = (value, key) => {
   if (typeof value !== 'string') expected(key, 'string', value);

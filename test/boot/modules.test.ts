@@ -40,7 +40,7 @@ const toReady = [
     'discover fill-store image-store load-disk missing-disks mount-disks preload timings wait which-stores with-containerd',
   ],
   ['commands', 'run'],
-  ['config', 'config label read-config required'],
+  ['config', 'config keys kind label read-config required'],
   ['disk', 'disk-fault folder-reader limits manifest read-disk read-tar-split superblock'],
   ['docker', 'daemon-config ids image-config instance layer-db layer-folders reference-store reference'],
   ['merge', 'merge-references offer'],
@@ -66,10 +66,11 @@ describe('the way to READY', () => {
     );
   });
 
-  it('with a configuration file loads zod besides', async () => {
-    assert.deepEqual(
-      (await loadedBy('config/config-schema.ts')).filter((name) => !toReady.includes(name)),
-      ['config/config-schema.ts', 'text/json-members.ts', 'zod'],
-    );
+  it('with a configuration file and a daemon.json loads what parses them besides, and no package', async () => {
+    for (const file of ['config/parse-config.ts', 'docker/daemon-json.ts'])
+      assert.deepEqual(
+        (await loadedBy(file)).filter((name) => !toReady.includes(name)),
+        [file, 'text/json-members.ts'],
+      );
   });
 });

@@ -1,11 +1,10 @@
-import * as z from 'zod/mini';
 import { DEFAULT_CONFIG_PATH, type Config } from '../../config/config.ts';
-import { configSchema } from '../../config/config-schema.ts';
 import { states } from '../../status/state.ts';
 import { codes } from '../../messages/codes.ts';
 import { VERSION } from '../../version.ts';
 import { programHelp, type CommandHelp, type OptionHelp } from './command-line.ts';
 import { configHelp } from './config-help.ts';
+import { configSchema } from './config-schema.ts';
 import { manPage, type Block } from './roff.ts';
 
 const source = `docker-preloader ${VERSION}`;
@@ -85,7 +84,7 @@ function optionItem({ term, description }: OptionHelp): Block {
   return item(term, description);
 }
 
-/** docker-preloader-config(5), from the schema that the file is checked with. */
+/** docker-preloader-config(5), from what the file is checked with. */
 export function configPage(date: Date): string {
   return manPage({
     title: 'docker-preloader-config',
@@ -130,17 +129,14 @@ interface ConfigKey {
 
 /** The keys in the order of the schema, with the text about each. */
 export function configKeys(): ConfigKey[] {
-  const { properties = {} } = z.toJSONSchema(configSchema, { io: 'input' });
-  return Object.entries(properties).map(([key, property]) => {
-    if (typeof property === 'boolean' || !(key in configHelp))
-      throw new Error(`Expected a text for the key ${key} of the configuration, found none`);
+  return Object.entries(configSchema().properties).map(([key, property]) => {
     const { meaning, otherwise } = configHelp[key as keyof Config];
     const defaultText = property.default === undefined ? otherwise : `\`${JSON.stringify(property.default)}\``;
     if (defaultText === undefined)
       throw new Error(`Expected a default for the key ${key} of the configuration, found none`);
     return {
       key,
-      type: property.enum?.join(' or ') ?? (property.type === 'array' ? 'array of strings' : String(property.type)),
+      type: property.enum?.join(' or ') ?? (property.type === 'array' ? 'array of strings' : property.type),
       defaultText,
       meaning,
     };

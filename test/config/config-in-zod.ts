@@ -1,10 +1,10 @@
 import { isAbsolute, normalize } from 'node:path';
 import * as z from 'zod/mini';
-import { labelPattern } from './label.ts';
-import { membersOf } from '../text/json-members.ts';
-import { parseJson } from '../text/parse-json.ts';
-import { defaultConfig, type Config } from './config.ts';
-import { parseRequired } from './required.ts';
+import { labelPattern } from '../../agent/config/label.ts';
+import { membersOf } from '../../agent/text/json-members.ts';
+import { parseJson } from '../../agent/text/parse-json.ts';
+import { defaultConfig, type Config } from '../../agent/config/config.ts';
+import { parseRequired } from '../../agent/config/required.ts';
 
 const defaults = defaultConfig();
 const absolutePath = z.string().check(
@@ -20,22 +20,18 @@ const label = z
       'a label of at most 16 letters, digits, dots, dashes and underscores, or a glob of such',
     ),
   );
+const requiredText = z
+  .string()
+  .check(
+    z.refine(
+      (text) => parseRequired(text) !== undefined,
+      'a label or glob, perhaps with @sha256:<64 hex digits> behind it',
+    ),
+  );
 // The default is given before the pipe, because a JSON schema has none of what comes after a transformation.
 const required = z.pipe(
-  z._default(z.array(z.string()), []),
-  z.transform((texts: string[], { issues }) =>
-    texts.flatMap((text, index) => {
-      const entry = parseRequired(text);
-      if (entry === undefined)
-        issues.push({
-          code: 'custom',
-          message: 'a label or glob, perhaps with @sha256:<64 hex digits> behind it',
-          path: [index],
-          input: text,
-        });
-      return entry ?? [];
-    }),
-  ),
+  z._default(z.array(requiredText), []),
+  z.transform((texts: string[]) => texts.flatMap((text) => parseRequired(text) ?? [])),
 );
 
 const dockerHost = z.string().check(
@@ -58,7 +54,11 @@ const namespace = z
     ),
   );
 
-export const configSchema = z.strictObject({
+/**
+ * The configuration described once more, in zod: a judge of what `agent/config/keys.ts` takes, makes of it and says. A key
+ * that is added there is added here, too.
+ */
+export const configInZod = z.strictObject({
   labels: z._default(z.array(label), [...defaults.labels]),
   required,
   deviceTimeoutSec: z._default(z.number().check(z.minimum(0), z.maximum(3600)), defaults.deviceTimeoutSec),
@@ -83,9 +83,9 @@ export const configSchema = z.strictObject({
   ]),
 });
 
-/** Parses the text of a configuration file. @throws Error naming the key */
-export function parseConfig(text: string): Config {
-  const config = parseJson(text, configSchema);
+/** @throws Error naming the key */
+export function parseInZod(text: string): Config {
+  const config = parseJson(text, configInZod);
   const keys = membersOf(text).map(([key]) => key);
   const twice = keys.find((key, index) => keys.indexOf(key) < index);
   if (twice !== undefined) throw new Error(`\`${twice}\`: expected each key once, found it again`);
