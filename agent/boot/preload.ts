@@ -15,7 +15,7 @@ import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountOp
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
 import { chooseStores } from './which-stores.ts';
-import { mayRun } from './with-containerd.ts';
+import { loadClient, mayRun } from './with-containerd.ts';
 
 export interface PreloadOptions {
   /** Whether to wait for devices, which is not needed again if somebody has waited in this boot. */
@@ -92,9 +92,12 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     const overlay2 = chosen.overlay2 && unsupported === undefined;
     if (!overlay2 && chosen.namespaces.length === 0 && refusals[0] !== undefined) throw refusals[0];
     add(refusals.map(failureOf));
+    const isLeft = options.change === 'never' || options.only === 'overlay2';
+    const changeContainerd = options.changeContainerd ?? (isLeft ? 'never' : 'all');
+    const mayBeRunning = chosen.namespaces.length > 0 && mayRun({ config, daemon: daemonConfig, dataRoot });
+    if (mayBeRunning || (chosen.namespaces.length > 0 && changeContainerd === 'all')) await loadClient();
     // What containerd runs may run from the disks, too, whether Docker does or not.
-    const isStopped =
-      !run.isDockerRunning && !(chosen.namespaces.length > 0 && mayRun({ config, daemon: daemonConfig, dataRoot }));
+    const isStopped = !run.isDockerRunning && !mayBeRunning;
     const mayChange = options.change === 'stopped' && options.only !== 'containerd' && !run.isDockerRunning;
     const mayUnmount = options.change === 'stopped' && isStopped;
 
@@ -138,15 +141,13 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     if (overlay2) run = { ...run, ...(await fillStore(run, { store, dataRoot, config, mayChange, before, begin })) };
     if (chosen.namespaces.length > 0) {
       const { fillNamespaces } = await import('./fill-namespaces.ts');
-      const isLeft = options.change === 'never' || options.only === 'overlay2';
-      const change = options.changeContainerd ?? (isLeft ? 'never' : 'all');
       const { pruned } = options;
       const containerd = await fillNamespaces(run.disks, {
         config,
         daemon: daemonConfig,
         dataRoot,
         namespaces: chosen.namespaces,
-        change,
+        change: changeContainerd,
         begin,
         ...(pruned === undefined ? {} : { pruned }),
       });

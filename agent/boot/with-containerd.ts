@@ -20,6 +20,14 @@ export function mayRun({ config, daemon }: ContainerdSearch): boolean {
   return [config.containerdAddress, daemon.containerd ?? '', own].some((path) => existsSync(path));
 }
 
+/**
+ * Loads what talks to containerd. A runtime that has no HTTP/2 leaves that to another one, which begins anew: so this comes
+ * before anything is changed.
+ */
+export async function loadClient(): Promise<void> {
+  await import('../containerd/containerd-of.ts');
+}
+
 /** The socket of the containerd that has the store, or undefined while none runs. */
 export async function runningContainerd(search: ContainerdSearch): Promise<string | undefined> {
   if (!mayRun(search)) return undefined;
