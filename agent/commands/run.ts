@@ -37,7 +37,7 @@ export async function run(configPath: string | undefined): Promise<void> {
   await serve(start, status, written);
 }
 
-async function begin(configPath: string | undefined): Promise<Start> {
+async function begin(configPath: string | undefined): Promise<Start & { readonly result: Preload }> {
   let config: Config;
   try {
     config = await readConfig(configPath);

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { dirname } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
-import type { Preload } from '../boot/preload.ts';
 import { storeIn } from '../boot/image-store.ts';
 import { MOBY } from '../docker/daemon-config.ts';
 import type { Finding } from '../messages/finding.ts';
@@ -23,7 +22,7 @@ import { compareWithContainerdUnit } from './containerd-unit.ts';
 import { compareWithService, dockerdVersion } from './docker-service.ts';
 import { followStore } from './follow-store.ts';
 import { Look, type ContainerdWork } from './look.ts';
-import type { Start } from './start.ts';
+import type { Begun, Start } from './start.ts';
 
 /**
  * What the daemon does when Docker may start: it serves the status, syncs and compares. Loaded only then.
@@ -151,9 +150,9 @@ const PLAN_FRESH_USEC = 1_000_000;
 
 /** What `run` would do now. It looks again, but only once for many clients. Nothing is changed. */
 function planner({ isConfigured, result }: Start, current: CurrentStatus, look: Look): () => Promise<string> {
-  const textOf = (run: Preload): string => `${JSON.stringify(planDocument(run))}\n`;
+  const textOf = (run: Parameters<typeof planDocument>[0]): string => `${JSON.stringify(planDocument(run))}\n`;
   if (!isConfigured) {
-    const failed = textOf(result);
+    const failed = textOf({ findings: result.findings, disks: [], plan: undefined });
     return () => Promise.resolve(failed);
   }
   let made: { readonly atUsec: number; readonly looks: number; readonly text: Promise<string> } | undefined;
@@ -233,7 +232,7 @@ async function lookAnew(look: Look, current: CurrentStatus, work?: ContainerdWor
  * Whether the devices with our labels are those that the run has found. This is cheap, because it does not look at the
  * store.
  */
-function hasSameDevices(config: Config, { candidates }: Preload): boolean {
+function hasSameDevices(config: Config, { candidates }: Begun): boolean {
   const before = candidates.map(({ device }) => device.path);
   const { disks, refused } = discover(labelFilter(config));
   const now = [...[...disks.values()].flat(), ...refused].map(({ device }) => device.path);

@@ -1,5 +1,24 @@
+import type { FoundDisk } from '../boot/discover.ts';
+import type { NamespacesFilled } from '../boot/fill-namespaces.ts';
+import type { LoadedDisk } from '../boot/loaded-disk.ts';
 import type { Config } from '../config/config.ts';
-import type { Preload } from '../boot/preload.ts';
+import type { Finding } from '../messages/finding.ts';
+import type { LedgerContent } from '../overlay2/store/ledger.ts';
+
+/** What the daemon goes on with of all that a run has found out: another process may go on, to which this is given. */
+export interface Begun {
+  readonly dataRoot: string | undefined;
+  readonly disks: readonly LoadedDisk[];
+  /** Every device with a label of ours, whether in use or left out. */
+  readonly candidates: readonly FoundDisk[];
+  /** Undefined where dockerd's own store could not be looked at, or is not filled. */
+  readonly plan: { readonly content: Pick<LedgerContent, 'layers'> } | undefined;
+  /** Whether the plan's steps were carried out. */
+  readonly applied: boolean;
+  /** Undefined where containerd's store is not filled. */
+  readonly containerd?: Pick<NamespacesFilled, 'namespaces'> | undefined;
+  readonly findings: readonly Finding[];
+}
 
 /** How a run began. Without a valid configuration there is nothing to look at again. */
 export interface Start {
@@ -9,5 +28,5 @@ export interface Start {
   readonly isFirst: boolean;
   /** It was started by a client's request, and not with the unit. */
   readonly isByClient: boolean;
-  readonly result: Preload;
+  readonly result: Begun;
 }

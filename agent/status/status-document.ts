@@ -47,14 +47,16 @@ export function statusDocument(run: Preload, readyUsec: number): StatusDocument 
 }
 
 /** What `run` would do to the store now. */
-export function planDocument(run: Preload): PlanDocument {
+export function planDocument(run: Planned): PlanDocument {
   return { state: stateOf(run.findings, run.disks.length), steps: stepsOf(run), findings: run.findings };
 }
 
 type StepText = PlanDocument['steps'][number];
+/** A run, as far as it has found out what there is to do. */
+type Planned = Pick<Preload, 'findings' | 'disks' | 'plan' | 'containerd'>;
 
 /** What there was to do in all stores. */
-function stepsOf({ plan, containerd }: Preload): StepText[] {
+function stepsOf({ plan, containerd }: Planned): StepText[] {
   return [
     ...(plan?.steps ?? []).map((step) => ({ do: step.do, text: describeStep(step) })),
     ...(containerd?.plans ?? []).flatMap(({ namespace, steps }) =>
