@@ -2,7 +2,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isENOENT } from '../system/errors.ts';
 
-/** Packages that have /usr/bin/dockerd: Docker's, Debian's and Ubuntu's, Microsoft's. */
+/** Where packages have dockerd: Docker's and Microsoft's, Debian's and Ubuntu's. */
+const PROGRAMS = ['usr/bin/dockerd', 'usr/sbin/dockerd'];
+/** Docker's package, Debian's and Ubuntu's, Microsoft's. */
 const PACKAGES = ['docker-ce', 'docker.io', 'moby-engine'];
 const DATABASE = 'var/lib/dpkg/status';
 /** Where somebody may have told systemd to start another program. */
@@ -18,8 +20,8 @@ const OVERRIDES = ['etc', 'run', 'usr/local/lib'].flatMap((folder) => [
  */
 export function packagedVersion(root = '/'): string | undefined {
   try {
-    if (!existsSync(join(root, 'usr/bin/dockerd')) || OVERRIDES.some((path) => startsOther(join(root, path))))
-      return undefined;
+    if (!PROGRAMS.some((path) => existsSync(join(root, path)))) return undefined;
+    if (OVERRIDES.some((path) => startsOther(join(root, path)))) return undefined;
     const text = readFileSync(join(root, DATABASE), 'latin1');
     const found = PACKAGES.flatMap((name) => versionIn(text, name) ?? []);
     return found.length === 1 ? found[0] : undefined;

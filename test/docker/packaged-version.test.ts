@@ -55,7 +55,19 @@ describe('the version of dockerd that the package database has', () => {
       assert.equal(packagedVersion(root), version);
     });
 
-  it('is of no use where /usr/bin/dockerd is not there, or the unit is masked', (t) => {
+  it('counts where dockerd is in /usr/sbin, as Debian has it', (t) => {
+    const root = scratch(t);
+    for (const [file, content] of [
+      ['usr/sbin/dockerd', ''],
+      ['var/lib/dpkg/status', entry('docker.io', '26.1.5-1')],
+    ] as const) {
+      mkdirSync(path.join(root, path.dirname(file)), { recursive: true });
+      writeFileSync(path.join(root, file), content);
+    }
+    assert.equal(packagedVersion(root), '26.1.5');
+  });
+
+  it('is of no use where no dockerd is there, or the unit is masked', (t) => {
     const root = scratch(t);
     mkdirSync(path.join(root, 'var/lib/dpkg'), { recursive: true });
     writeFileSync(path.join(root, 'var/lib/dpkg/status'), entry('docker.io', '26.1.5-1'));
