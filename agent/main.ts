@@ -5,6 +5,12 @@ import { tellLine } from './system/stderr.ts';
 
 /** @returns the exit status; undefined for a daemon that stays */
 async function main(): Promise<number | undefined> {
+  const [command, path, ...more] = process.argv.slice(2);
+  // Only the small executable calls it so.
+  if (command === 'resume' && path !== undefined && more.length === 0) {
+    await (await import('./daemon/resume.ts')).resume(path);
+    return undefined;
+  }
   const direct = directCommand(process.argv.slice(2));
   if (direct === undefined) return (await import('./commands/program.ts')).runCommandLine();
   if (direct.command === 'apply')

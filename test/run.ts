@@ -1,5 +1,7 @@
 import { globSync } from 'node:fs';
 import { execa } from 'execa';
+import { buildPackages } from '../agent/packaging/small/small-executable.ts';
+import { ensureDebianPackages } from './support/debian-packages.ts';
 import { torture } from './support/size.ts';
 
 /**
@@ -21,7 +23,7 @@ const stages: Readonly<Record<string, Stage>> = {
     files: [
       'test/*.test.ts',
       'test/{boot,boot-order,builder,commands,config,containerd,daemon,disk,docker,messages,merge,overlay2}/**/*.test.ts',
-      'test/{packaging,status,streams,support,system,text,verify}/**/*.test.ts',
+      'test/{packaging,status,streams,support,system,text,tiny,verify}/**/*.test.ts',
     ],
     except: 'test/{builder/{dockerd,engine/docker-engine,layer/corners},containerd/real/*}.test.ts',
     concurrency: 2,
@@ -81,6 +83,7 @@ if (inNone.length > 0) throw new Error(`expected a stage for each test, found no
 const suite = words.find((word) => suites.includes(word)) ?? 'trixie';
 const chosen = Object.keys(stages).filter((name) => words.includes(name));
 
+await ensureDebianPackages(buildPackages, { install: true });
 await node('agent/packaging/build-package.ts');
 const took: string[] = [];
 for (const name of chosen.length > 0 ? chosen : Object.keys(stages)) {

@@ -1,4 +1,4 @@
-import type { DeviceChanges } from '../system/watch-devices.ts';
+import type { DeviceChanges } from '../system/device-changes.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { notify } from '../system/notify.ts';
 import { isUdevQueueEmpty, isUdevRunning } from '../system/udev.ts';

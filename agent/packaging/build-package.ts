@@ -20,13 +20,13 @@ import { writeWhole } from './program/write-whole.ts';
  * @returns the paths of both archives, in `dist`
  */
 export async function makePackages(root: string): Promise<string[]> {
-  const { bundledPackages } = await build(root, path.join(root, 'dist'));
+  const contents = await build(root, path.join(root, 'dist'));
   const { version } = readPackageJson(root);
   const mtime = sourceDate(root);
   const notice = {
     path: 'usr/share/doc/docker-preloader/copyright',
     mode: 0o644,
-    content: Buffer.from(copyright(root, bundledPackages)),
+    content: Buffer.from(copyright(root, contents)),
   };
   const files = [...readTree(root, packagedFiles), ...documents(root), ...documentation(mtime), notice];
   const scripts = readTree(root, [

@@ -2,24 +2,45 @@ import { mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { buildExecutable } from './program/executable.ts';
 import { buildModule } from './program/module.ts';
+import { buildSmallExecutable } from './small/small-executable.ts';
+
+/** What is built, in the folder for it. The executables lie to each other as in the package. */
+export const built = {
+  /** What a boot runs, and what becomes the other one for all else. */
+  small: 'bin/docker-preloader',
+  /** All of the program, with a runtime for it. */
+  whole: 'lib/docker-preloader/docker-preloader',
+  /** The same for a system's own Node 24 or later. */
+  module: 'docker-preloader.mjs',
+} as const;
+
+/** What of others is in what was built. */
+export interface Contents {
+  /** Names of npm packages. */
+  readonly bundledPackages: readonly string[];
+  /** The licence of the small engine, as its sources have it. */
+  readonly engineLicence: string;
+}
 
 /**
- * `npm run build`: makes `docker-preloader` (one executable, needs no Node) and `docker-preloader.mjs` (for Node 24).
+ * `npm run build`: makes all of these.
  * @param root the repository
- * @param output the folder that gets both files; made if it is missing
- * @returns names of the npm packages that went into them
+ * @param output the folder that gets them; made if it is missing
  */
-export async function build(root: string, output: string): Promise<{ bundledPackages: string[] }> {
-  mkdirSync(output, { recursive: true });
-  const bundledPackages = await buildModule(root, path.join(output, 'docker-preloader.mjs'));
-  buildExecutable(root, path.join(output, 'docker-preloader'));
-  return { bundledPackages };
+export async function build(root: string, output: string): Promise<Contents> {
+  const at = (name: keyof typeof built): string => path.join(output, built[name]);
+  for (const folder of Object.values(built).map((file) => path.dirname(path.join(output, file))))
+    mkdirSync(folder, { recursive: true });
+  const bundledPackages = await buildModule(root, at('module'));
+  buildExecutable(root, at('whole'));
+  const { licence } = await buildSmallExecutable(root, at('small'));
+  return { bundledPackages, engineLicence: licence };
 }
 
 if (import.meta.main) {
   const root = path.resolve(import.meta.dirname, '../..');
   await build(root, path.join(root, 'dist'));
-  for (const name of ['docker-preloader', 'docker-preloader.mjs']) {
+  for (const name of Object.values(built)) {
     const { size } = statSync(path.join(root, 'dist', name));
     console.log(`dist/${name}: ${(size / 1e6).toFixed(1)} MB`);
   }

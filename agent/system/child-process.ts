@@ -17,6 +17,8 @@ export interface RunOptions {
   readonly timeoutMs?: number;
   /** After so much output it is ended. */
   readonly maxBytes?: number;
+  /** The folder that it runs in; by default our own. */
+  readonly cwd?: string;
   /** Variables beside those of our own environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -39,12 +41,13 @@ export interface Ran {
 /** Runs a program to its end, whatever that is. */
 export async function runProgram(program: string, args: readonly string[], options: RunOptions = {}): Promise<Ran> {
   const { execa } = await import('execa');
-  const { stdin = 'ignore', timeoutMs, maxBytes, env } = options;
+  const { stdin = 'ignore', timeoutMs, maxBytes, cwd, env } = options;
   return execa(program, args, {
     reject: false,
     stdin,
     ...(timeoutMs === undefined ? {} : { timeout: timeoutMs }),
     ...(maxBytes === undefined ? {} : { maxBuffer: maxBytes }),
+    ...(cwd === undefined ? {} : { cwd }),
     ...(env === undefined ? {} : { env }),
   });
 }

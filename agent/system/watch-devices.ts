@@ -1,15 +1,5 @@
 import { existsSync } from 'node:fs';
-
-/** What tells that devices may have come or gone. */
-export interface DeviceChanges {
-  /** Whether the watch stands, so that no change is missed from now on. */
-  isReady(): boolean;
-  /** Resolves when it does. */
-  ready(): Promise<void>;
-  /** Resolves at the next change. */
-  next(): Promise<void>;
-  close(): void;
-}
+import type { DeviceChanges } from './device-changes.ts';
 
 /**
  * Watches udev's label links, or the device nodes where there are none. chokidar is loaded only here: most boots need

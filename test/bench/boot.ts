@@ -71,7 +71,7 @@ class BootBench {
   readonly #temp: string;
   readonly #loadMb: number;
   readonly #place: Place;
-  readonly #executable = path.join(root, 'dist/docker-preloader');
+  readonly #executable = path.join(root, 'dist/bin/docker-preloader');
   readonly #made = new Map<string, Promise<string>>();
   #loadImage: Promise<{ readonly archive: string; readonly disk: string }> | undefined;
   #dockerd: { readonly dockerd: Dockerd; readonly cli: string } | undefined;

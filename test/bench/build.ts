@@ -80,7 +80,7 @@ async function compare(temp: string, options: BenchOptions): Promise<unknown> {
 
 async function rivals(archive: string): Promise<Rival[]> {
   const { bin, cliConfig } = await dockerdTree('28.5');
-  const executable = path.join(root, 'dist/docker-preloader');
+  const executable = path.join(root, 'dist/bin/docker-preloader');
   const disk = (folder: string): string => path.join(folder, 'disk.qcow2');
   const build = (folder: string, ...more: readonly string[]): readonly [string, ...string[]] => [
     executable,

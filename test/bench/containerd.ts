@@ -71,7 +71,7 @@ class ContainerdBench {
   readonly #temp: string;
   readonly #sizeMb: number;
   readonly #place: Place;
-  readonly #executable = path.join(root, 'dist/docker-preloader');
+  readonly #executable = path.join(root, 'dist/bin/docker-preloader');
   readonly #made = new Map<string, Promise<string>>();
   #large: Promise<LargeImage> | undefined;
 

@@ -98,7 +98,7 @@ class FirstRunBench {
   readonly #tree: DockerdTree;
   readonly #dataRoot: string;
   readonly #place: Place;
-  readonly #executable = path.join(root, 'dist/docker-preloader');
+  readonly #executable = path.join(root, 'dist/bin/docker-preloader');
 
   constructor(temp: string, tree: DockerdTree, dataRoot: string) {
     this.#temp = temp;

@@ -1,13 +1,14 @@
 import { globSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
+import { buildPackages } from '../../agent/packaging/small/small-executable.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { announce, output, working } from './transcript.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
 
 /** What is installed where it is missing: the commands that the demo calls. */
-export const hostPackages = ['e2fsprogs', 'socat', 'util-linux', 'mount'];
+export const hostPackages = ['e2fsprogs', 'socat', 'util-linux', 'mount', ...buildPackages];
 const vmPackages = [
   'e2fsprogs',
   'util-linux',
@@ -16,6 +17,7 @@ const vmPackages = [
   'qemu-utils',
   'mmdebstrap',
   'debian-archive-keyring',
+  ...buildPackages,
 ];
 
 /**
@@ -42,7 +44,7 @@ export async function prepare(options: { readonly install: boolean; readonly vm:
 async function build(script: 'build' | 'package'): Promise<void> {
   const result =
     script === 'build'
-      ? 'dist/docker-preloader'
+      ? 'dist/bin/docker-preloader'
       : (globSync('dist/docker-preloader_*_amd64.deb', { cwd: root })[0] ?? 'dist/docker-preloader.deb');
   if (script === 'build' && process.env['DOCKER_PRELOADER_UNDER_TEST'] !== undefined) return;
   const builtMs = modifiedMs(result);

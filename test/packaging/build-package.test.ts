@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, cpSync, existsSync, globSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { built } from '../../agent/packaging/build-program.ts';
 import { makePackages } from '../../agent/packaging/build-package.ts';
 import { packagedFiles } from '../../agent/packaging/deb/packaged-files.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
@@ -39,7 +40,7 @@ describe('npm run package', () => {
 
   it('depends on the glibc whose symbols the executable names', () => {
     const needed = Math.max(
-      ...[...dynamicStrings(path.join(folder.path, 'dist/docker-preloader')).matchAll(/GLIBC_2\.(\d+)/g)].map((match) =>
+      ...[...dynamicStrings(path.join(folder.path, 'dist', built.whole)).matchAll(/GLIBC_2\.(\d+)/g)].map((match) =>
         Number(match[1]),
       ),
     );
@@ -58,7 +59,8 @@ describe('npm run package', () => {
       lines.filter((line) => !/^(d|-)rw[x-]r-[x-]r-[x-] root\/root +\d+ 2023-11-14 22:13 /.test(line)),
       [],
     );
-    assert.match(lines.find((line) => line.endsWith(' ./usr/bin/docker-preloader')) ?? '', /^-rwxr-xr-x /);
+    for (const executable of ['bin/docker-preloader', 'lib/docker-preloader/docker-preloader'])
+      assert.match(lines.find((line) => line.endsWith(` ./usr/${executable}`)) ?? '', /^-rwxr-xr-x /);
   });
 
   it('has its manual where man looks for it', async (t) => {
@@ -133,7 +135,8 @@ describe('npm run package', () => {
     };
     const used = Object.keys(dependencies).filter((name) => new RegExp(`['"]${name}['"/]`).test(sources));
     assert.ok(used.includes('koffi'), 'koffi is in the bundle');
-    for (const name of [...used, 'Bun', 'JavaScriptCore']) assert.ok(text.includes(name), `${name} is missing`);
+    for (const name of [...used, 'Bun', 'JavaScriptCore', 'QuickJS', 'Fabrice Bellard', 'GNU C Library'])
+      assert.ok(text.includes(name), `${name} is missing`);
   });
 
   it('gives the same bytes again, in another folder too', async (t) => {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync, type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { build } from '../../agent/packaging/build-program.ts';
+import { buildSmallExecutable } from '../../agent/packaging/small/small-executable.ts';
+import { engineSource } from '../../agent/packaging/small/engine-source.ts';
+import { build, built } from '../../agent/packaging/build-program.ts';
 import { fetchDebianPackage } from '../support/debian-packages.ts';
 import { type TempTree, tempTree } from '../support/temp-tree.ts';
 
@@ -21,15 +23,15 @@ describe('npm run build', () => {
   });
   after(() => folder.remove());
 
-  /** The two files, each with how it is started: the executable gets no PATH, so no Node. */
+  /** The files, each with how it is started: the executables get no PATH, so no Node. */
   const programs: readonly {
     name: string;
     run: (args: readonly string[], env?: Record<string, string>) => SpawnSyncReturns<string>;
   }[] = [
-    {
-      name: 'docker-preloader',
-      run: (args, env = {}) => start(path.join(folder.path, 'dist/docker-preloader'), args, env),
-    },
+    ...(['small', 'whole'] as const).map((name) => ({
+      name: `the ${name} docker-preloader`,
+      run: (args: readonly string[], env = {}) => start(path.join(folder.path, 'dist', built[name]), args, env),
+    })),
     {
       name: 'docker-preloader.mjs',
       run: (args, env = {}) => start(process.execPath, [path.join(folder.path, 'alone.mjs'), ...args], env),
@@ -80,6 +82,54 @@ describe('npm run build', () => {
     });
   }
 
+  it('the small docker-preloader names its engine', () =>
+    assert.match(
+      programs[0]?.run(['-V']).stdout ?? '',
+      /^docker-preloader \S+ \(disk format \d+\.\d+, quickjs 20\d\d\.\d\d\.\d\d\S*\)\n$/,
+    ));
+
+  it('the small docker-preloader says where the whole one is missing, in one line', () => {
+    const alone = path.join(folder.path, 'bin/docker-preloader');
+    mkdirSync(path.dirname(alone));
+    copyFileSync(path.join(folder.path, 'dist', built.small), alone);
+    for (const args of [['status'], ['build', 'a.tar'], ['apply', '--timeout', '5'], []]) {
+      const { stdout, stderr, status } = start(alone, args, {});
+      assert.deepEqual([stdout, status], ['', 1]);
+      assert.match(
+        stderr,
+        /^docker-preloader: expected the rest of this program in \S+\/lib\/docker-preloader\/docker-preloader, found none that can be started: install the package as a whole\n$/,
+      );
+    }
+  });
+
+  it('names the packages of what the small docker-preloader is compiled with, where they are missing', async (t) => {
+    const before = process.env['PATH'];
+    t.after(() => (process.env['PATH'] = before));
+    process.env['PATH'] = folder.path;
+    await assert.rejects(buildSmallExecutable(root, path.join(folder.path, 'none')), {
+      message:
+        'Expected what the small engine is compiled with, found no gcc, binutils, patch, tar, xz-utils: install it, on Debian with `apt-get install --no-install-recommends gcc binutils patch tar xz-utils`',
+    });
+  });
+
+  it('the small docker-preloader has no parser of JavaScript, and is hardened', async () => {
+    const file = path.join(folder.path, 'dist', built.small);
+    const bytes = readFileSync(file);
+    assert.ok(bytes.length < 3_000_000, `${bytes.length} bytes`);
+    // What only the parser says.
+    const engine = readFileSync(path.join((await engineSource()).folder, 'quickjs.c'));
+    for (const text of ['missing formal parameter', 'unparenthesized unary expression', 'invalid assignment left-hand'])
+      assert.deepEqual([engine.includes(text), bytes.includes(text)], [true, false], text);
+    const read = (...args: readonly string[]): string =>
+      execFileSync('readelf', [...args, '--wide', file], { encoding: 'utf8' });
+    assert.match(read('--file-header'), /Type: +DYN/);
+    const segments = read('--segments');
+    assert.match(segments, /GNU_STACK .* RW /);
+    assert.match(segments, /GNU_RELRO/);
+    assert.doesNotMatch(segments, /INTERP|RWE/);
+    assert.match(read('--dynamic'), /FLAGS_1.* NOW PIE/);
+  });
+
   it('docker-preloader.mjs tells an older Node what it needs', () => {
     const older = `data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'20.20.2'}})`;
     const { stdout, stderr, status } = start(
@@ -94,12 +144,12 @@ describe('npm run build', () => {
     );
   });
 
-  it('the executable stays itself whatever the environment and the folder say', () => {
+  it('the whole executable stays itself whatever the environment and the folder say', () => {
     const marker = path.join(folder.path, 'marker');
     const preload = path.join(folder.path, 'preload.js');
     writeFileSync(preload, `require('node:fs').writeFileSync(${JSON.stringify(marker)}, '')`);
     writeFileSync(path.join(folder.path, 'bunfig.toml'), `preload = [${JSON.stringify(preload)}]\n`);
-    const run = programs[0]?.run ?? assert.fail();
+    const run = programs[1]?.run ?? assert.fail();
     const plain = run(['--version']).stdout;
     for (const env of [
       { BUN_BE_BUN: '1' },
@@ -113,7 +163,7 @@ describe('npm run build', () => {
     }
   });
 
-  describe('the executable stays itself', () => {
+  describe('the whole executable stays itself', () => {
     let tools = '';
     before(async () => {
       tools = await fetchDebianPackage('bookworm', [
@@ -151,7 +201,7 @@ describe('npm run build', () => {
         .replaceAll('x86_64-linux-gnu-', '')
         .replace(import.meta.filename, 'FILE')}`, () => {
         const file = path.join(folder.path, 'packaged');
-        copyFileSync(path.join(folder.path, 'dist/docker-preloader'), file);
+        copyFileSync(path.join(folder.path, 'dist', built.whole), file);
         for (const command of commands) {
           const [tool = '', ...args] = command.split(' ');
           execFileSync(path.join(tools, 'usr/bin', tool), [...args, file], {
@@ -159,8 +209,8 @@ describe('npm run build', () => {
             stdio: 'pipe',
           });
         }
-        assert.notDeepEqual(readFileSync(file), readFileSync(path.join(folder.path, 'dist/docker-preloader')));
-        assert.equal(start(file, ['--version'], {}).stdout, programs[0]?.run(['--version']).stdout);
+        assert.notDeepEqual(readFileSync(file), readFileSync(path.join(folder.path, 'dist', built.whole)));
+        assert.equal(start(file, ['--version'], {}).stdout, programs[1]?.run(['--version']).stdout);
         assert.equal(start(file, ['inspect', '/dev/null'], {}).status, 1);
       });
     }

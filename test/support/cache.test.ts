@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { cached, cacheDir } from './cache.ts';
+import { cacheDir } from '../../agent/packaging/small/cache-folder.ts';
+import { cached } from './cache.ts';
 import { cleanUpAll } from './cleanup.ts';
 import { tempTree } from './temp-tree.ts';
 

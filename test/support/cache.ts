@@ -1,16 +1,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import path from 'node:path';
+import { cacheDir } from '../../agent/packaging/small/cache-folder.ts';
 import { withFileLock } from './file-lock.ts';
-
-/** Where the tests keep what is expensive to make (extracted dockerds, guest roots, disks), between runs. */
-export function cacheDir(): string {
-  return (
-    process.env['DOCKER_PRELOADER_CACHE'] ??
-    path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'docker-preloader')
-  );
-}
 
 /**
  * Returns the folder `key` of the cache, and has `make` fill it first where it is not there yet.

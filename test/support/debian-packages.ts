@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa, type ExecaError } from 'execa';
-import { cached, cacheDir } from './cache.ts';
+import { cacheDir } from '../../agent/packaging/small/cache-folder.ts';
+import { privateApt } from '../../agent/packaging/small/debian-apt.ts';
+import { cached } from './cache.ts';
 import { cleanUpLater } from './cleanup.ts';
 import { withFileLock } from './file-lock.ts';
 
@@ -87,46 +89,6 @@ export async function fetchDebianPackage(suite: DebianSuite, names: readonly str
       await rm(apt, { recursive: true, force: true });
     }
   });
-}
-
-/**
- * Where this machine gets Debian's packages from, so that a mirror that its owner chose is used here too.
- * @throws Error where apt has no Debian source
- */
-export async function debianMirror(): Promise<string> {
-  const { stdout } = await execa('apt-get', ['indextargets', '--format', '$(REPO_URI) $(ORIGIN)'], { reject: false });
-  const line = (stdout ?? '').split('\n').find((target) => /^\S+\/debian\/? Debian$/.test(target));
-  if (line === undefined)
-    throw new Error("Expected a Debian source in apt's configuration, found none; add one to /etc/apt/sources.list");
-  return (line.split(' ')[0] ?? '').replace(/\/$/, '');
-}
-
-/** Sets up an apt of its own in `folder`, and returns the options that make apt-get use it. */
-async function privateApt(suite: DebianSuite, folder: string): Promise<readonly string[]> {
-  await rm(folder, { recursive: true, force: true });
-  for (const sub of ['state/lists/partial', 'cache/archives/partial', 'debs', 'parts'])
-    await mkdir(path.join(folder, sub), { recursive: true });
-  const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
-  if (!existsSync(keyring))
-    throw new Error(`Expected ${keyring}; install it with \`apt-get install debian-archive-keyring\``);
-  // A suite that is not released yet has a Release file that expires within days, on mirrors that lag behind sooner.
-  await writeFile(
-    path.join(folder, 'sources.list'),
-    `deb [arch=amd64 check-valid-until=no signed-by=${keyring}] ${await debianMirror()} ${suite} main\n`,
-  );
-  await writeFile(path.join(folder, 'state/status'), '');
-  return Object.entries({
-    'Dir::Etc::SourceList': `${folder}/sources.list`,
-    'Dir::Etc::SourceParts': `${folder}/parts`,
-    'Dir::State': `${folder}/state`,
-    'Dir::State::status': `${folder}/state/status`,
-    'Dir::Cache': `${folder}/cache`,
-    'APT::Architecture': 'amd64',
-    'APT::Architectures': 'amd64',
-    'APT::Sandbox::User': 'root',
-    'APT::Update::Post-Invoke-Success::': '',
-    'Acquire::Languages': 'none',
-  }).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
 }
 
 async function installQuietly(names: readonly string[]): Promise<void> {

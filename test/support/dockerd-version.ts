@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { cp, lstat, mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
-import { cached, cacheDir } from './cache.ts';
+import { cacheDir } from '../../agent/packaging/small/cache-folder.ts';
+import { cached } from './cache.ts';
 import { fetchDebianPackage, type DebianSuite } from './debian-packages.ts';
 
 /** The dockerds that the tests run on: those of Debian 12, of Debian 13, and of the one after. */

@@ -3,7 +3,8 @@ import { mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises
 import path from 'node:path';
 import { execa } from 'execa';
 import { cached } from './cache.ts';
-import { debianMirror, ensureDebianPackages, type DebianSuite } from './debian-packages.ts';
+import { debianMirror } from '../../agent/packaging/small/debian-apt.ts';
+import { ensureDebianPackages, type DebianSuite } from './debian-packages.ts';
 import { controlScript, controlUnit } from './guest-control.ts';
 
 /** A Debian system with systemd and Docker, to boot in a container or in a virtual machine. Read only: boot copies. */

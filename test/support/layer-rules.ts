@@ -10,6 +10,8 @@ export type Rooms = ReadonlyMap<string, readonly string[]>;
 const ROOT = 'agent';
 /** The only room that may use what only the operating system has. */
 const DOOR = 'agent/system/';
+/** What the small engine has in the place of that, and of Node. */
+const ENGINE = 'agent/tiny/';
 
 /** Reads the rooms' rule. @throws Error where there is none, or a room may import one that is not below it */
 export function parseRooms(markdown: string): Rooms {
@@ -63,18 +65,25 @@ export function circles(sources: Sources): string[] {
   return [...circlesIn(files), ...circlesIn(folders)];
 }
 
-/** Values that a file exports and no other file imports. knip takes all of what is loaded by `import()` for used. */
-export function unusedExports(sources: Sources): string[] {
+/**
+ * Values that a file exports and no other file imports. knip takes all of what is loaded by `import()` for used.
+ * @param standIns files that stand for another, or for a module, with what they stand for
+ */
+export function unusedExports(sources: Sources, standIns: ReadonlyMap<string, string> = new Map()): string[] {
   const used = new Set(
     [...sources].flatMap(([file, { imports }]) =>
       imports.flatMap(({ specifier, names }) =>
-        (names ?? ['*']).map((name) => `${resolved(file, specifier) ?? ''} ${name}`),
+        (names ?? ['*']).map((name) => `${resolved(file, specifier) ?? specifier} ${name}`),
       ),
     ),
   );
-  return [...sources].flatMap(([file, { exports }]) =>
-    used.has(`${file} *`) ? [] : exports.map((name) => `${file} ${name}`).filter((name) => !used.has(name)),
-  );
+  return [...sources].flatMap(([file, { exports }]) => {
+    const places = [file, standIns.get(file) ?? file];
+    if (places.some((place) => used.has(`${place} *`))) return [];
+    return exports
+      .filter((name) => !places.some((place) => used.has(`${place} ${name}`)))
+      .map((name) => `${file} ${name}`);
+  });
 }
 
 /** What a file does that only `system/` may do, and by what. */
@@ -87,7 +96,7 @@ interface DoorUse {
 /** What only `system/` may do: start programs, call foreign functions, read the environment, the clock, and watch. */
 export function doorProblems(sources: Sources): string[] {
   return doorUses(sources)
-    .filter(({ file }) => !file.startsWith(DOOR))
+    .filter(({ file }) => !file.startsWith(DOOR) && !file.startsWith(ENGINE))
     .map(({ file, why, name }) => `${file} ${why} by itself: ${name}`);
 }
 

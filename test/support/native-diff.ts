@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { cacheDir } from './cache.ts';
+import { cacheDir } from '../../agent/packaging/small/cache-folder.ts';
 import { cleanUpLater } from './cleanup.ts';
 import { withFileLock } from './file-lock.ts';
 

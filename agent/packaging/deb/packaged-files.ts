@@ -12,7 +12,8 @@ export interface PackagedFile {
  * `usr/share/doc/docker-preloader/copyright`.
  */
 export const packagedFiles: readonly PackagedFile[] = [
-  { from: 'dist/docker-preloader', to: 'usr/bin/', mode: 0o755 },
+  { from: 'dist/bin/docker-preloader', to: 'usr/bin/', mode: 0o755 },
+  { from: 'dist/lib/docker-preloader/docker-preloader', to: 'usr/lib/docker-preloader/', mode: 0o755 },
   { from: 'units/docker-preloader.service', to: 'usr/lib/systemd/system/' },
   { from: 'units/docker-preloader.socket', to: 'usr/lib/systemd/system/' },
   { from: 'units/docker-preloader-containerd.service', to: 'usr/lib/systemd/system/' },

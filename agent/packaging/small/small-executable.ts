@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto';
+import { chmodSync, existsSync, globSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { runProgram } from '../../system/child-process.ts';
+import { findProgram } from '../../system/run-tool.ts';
+import { bundleScript } from './script-bundle.ts';
+import { keptFolder } from './cache-folder.ts';
+import { engineSource, type EngineSource } from './engine-source.ts';
+
+/** The Debian packages of all that the build calls. */
+export const buildPackages = ['gcc', 'libc6-dev', 'patch', 'tar', 'xz-utils'];
+
+/** What the build calls, with the Debian package that has it. */
+const tools = {
+  gcc: 'gcc',
+  ld: 'binutils',
+  patch: 'patch',
+  tar: 'tar',
+  xz: 'xz-utils',
+} as const;
+const LIBC_HEADER = '/usr/include/stdio.h';
+
+/** The engine's own sources. They are C of 2017, with warnings. */
+const ENGINE = ['quickjs', 'libregexp', 'libunicode', 'cutils', 'dtoa'];
+
+/**
+ * How all of it is compiled. What is not called is left out by the linker, so each function has a section of its own: so the
+ * parser of JavaScript goes. It lies anywhere in memory (static-pie), and what it had to fix there is read-only then (relro).
+ * Signed numbers that overflow wrap, which the engine relies on.
+ */
+const compile = [
+  '-std=gnu11 -O2 -fwrapv -fPIE -fno-plt -ffunction-sections -fdata-sections -fno-ident -fno-asynchronous-unwind-tables',
+  '-fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2 -D_GNU_SOURCE',
+].flatMap((flags) => flags.split(' '));
+const link = [
+  '-static-pie -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code',
+  '-Wl,--build-id=none -Wl,--fatal-warnings -s',
+].flatMap((flags) => flags.split(' '));
+const strict = '-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror'.split(' ');
+
+const COMPILE_LIMIT_MS = 1_200_000;
+
+/**
+ * Makes the small executable for this machine's architecture, from agent/tiny/, the boot path, and the engine. The engine
+ * takes half a minute, once: it is kept. The same sources and the same compiler give the same bytes, in any folder.
+ * @param root the repository
+ * @param output the executable's path; an older one is replaced as a whole
+ * @returns what of the engine is in it
+ * @throws Error naming the Debian package of what is missing
+ */
+export async function buildSmallExecutable(root: string, output: string): Promise<EngineSource> {
+  requireTools();
+  const source = await engineSource();
+  const { script } = await bundleScript(root, 'agent/tiny/main.ts', `quickjs ${source.version}`);
+  await linkScript(root, script, source, output);
+  return source;
+}
+
+/**
+ * Makes an executable of the engine and a script.
+ * @param root the repository
+ */
+export async function linkScript(
+  root: string,
+  script: Uint8Array,
+  source: EngineSource,
+  output: string,
+): Promise<void> {
+  const engine = await compiledEngine(root, source);
+  const temporary = mkdtempSync(path.join(path.dirname(output), '.small-'));
+  try {
+    const at = (name: string): string => path.join(temporary, name);
+    writeFileSync(at('boot.js'), script);
+    await run(path.join(engine, 'compile'), ['boot.js', 'bytecode'], temporary);
+    const native = path.join(root, 'agent/tiny/native');
+    const parts = globSync('*.c', { cwd: native, exclude: ['compile.c'] }).toSorted();
+    for (const part of parts)
+      await gcc([...strict, '-isystem', source.folder, '-c', path.join(native, part)], temporary);
+    await gcc(['-DBYTECODE="bytecode"', '-c', path.join(native, 'bytecode.S')], temporary);
+    const objects = [...parts.map((part) => part.replace(/c$/, 'o')), 'bytecode.o'];
+    const library = ENGINE.map((name) => path.join(engine, `${name}.o`));
+    await gcc([...link, '-o', 'executable', ...objects, ...library, '-lm', '-lpthread'], temporary);
+    chmodSync(at('executable'), 0o755);
+    renameSync(at('executable'), output);
+  } finally {
+    rmSync(temporary, { recursive: true });
+  }
+}
+
+/** The engine as objects, and its compiler of bytecode, which has a parser. */
+async function compiledEngine(root: string, { version, folder }: EngineSource): Promise<string> {
+  const compiler = readFileSync(path.join(root, 'agent/tiny/native/compile.c'));
+  const { stdout: gccVersion } = await runProgram('gcc', ['-v', '--version'], {});
+  const all = createHash('sha256')
+    .update([version, gccVersion, ...compile, ...link].join('\n'))
+    .update(compiler);
+  return keptFolder(`small-engine-${all.digest('hex').slice(0, 16)}`, async (objects) => {
+    for (const name of ENGINE)
+      await gcc(
+        [`-DCONFIG_VERSION="${version}"`, '-w', '-c', `${name}.c`, '-o', path.join(objects, `${name}.o`)],
+        folder,
+      );
+    const own = path.join(root, 'agent/tiny/native/compile.c');
+    await gcc(
+      [...strict, '-isystem', folder, own, ...ENGINE.map((name) => `${name}.o`), '-o', 'compile', '-lm', '-lpthread'],
+      objects,
+    );
+  });
+}
+
+function requireTools(): void {
+  const missing = [
+    ...Object.entries(tools).flatMap(([tool, name]) => (findProgram(tool) === undefined ? [name] : [])),
+    ...(existsSync(LIBC_HEADER) ? [] : ['libc6-dev']),
+  ];
+  if (missing.length > 0)
+    throw new Error(
+      `Expected what the small engine is compiled with, found no ${missing.join(', ')}: install it, on Debian with \`apt-get install --no-install-recommends ${missing.join(' ')}\``,
+    );
+}
+
+async function gcc(args: readonly string[], cwd: string): Promise<void> {
+  await run('gcc', [...compile, ...args], cwd);
+}
+
+async function run(program: string, args: readonly string[], cwd: string): Promise<void> {
+  const { failed, stderr, code } = await runProgram(program, args, {
+    cwd,
+    timeoutMs: COMPILE_LIMIT_MS,
+    env: { LC_ALL: 'C' },
+  });
+  if (failed) throw new Error(`${path.basename(program)} ${args.at(-1) ?? ''}: ${code ?? stderr.trim()}`);
+}

@@ -1,0 +1,87 @@
+/**
+ * The door to the operating system, which `native/` has. A function that makes a call of the system returns the negative of
+ * the error's number where that fails. One that is called wrongly throws.
+ */
+interface Door {
+  /** Fill `into`: dev, ino, mode, size, rdev, mtimeMs, ctimeMs. */
+  stat(path: Path, into: Float64Array): number;
+  lstat(path: Path, into: Float64Array): number;
+  fstat(fd: number, into: Float64Array): number;
+  /** Fills `into`: type, bsize, blocks, bfree, bavail, files, ffree. */
+  statfs(path: Path, into: Float64Array): number;
+  open(path: Path, flags: number, mode: number): number;
+  close(fd: number): number;
+  /** @param position -1: where the file is */
+  read(fd: number, bytes: Uint8Array, offset: number, length: number, position: number): number;
+  write(fd: number, bytes: Uint8Array, offset: number, length: number): number;
+  readAll(fd: number): ArrayBuffer | number;
+  fsync(fd: number): number;
+  fchmod(fd: number, mode: number): number;
+  futimes(fd: number, accessedSec: number, modifiedSec: number): number;
+  exists(path: Path): number;
+  unlink(path: Path): number;
+  rename(from: Path, to: Path): number;
+  symlink(target: Path, path: Path): number;
+  readlink(path: Path): string | number;
+  realpath(path: Path): string | number;
+  mkdir(path: Path, mode: number): number;
+  rmdir(path: Path): number;
+  /** Names; with `types`, names and types in turn. */
+  readdir(path: Path, types: boolean, asLatin1: boolean): (string | number)[] | number;
+
+  utf8(bytes: Uint8Array): string;
+  latin1(bytes: Uint8Array): string;
+  hex(bytes: Uint8Array): string;
+  encode(text: string): ArrayBuffer;
+  /** How many bytes the text has in UTF-8. */
+  size(text: string): number;
+  equals(left: Uint8Array, right: Uint8Array): boolean;
+  parseJson(text: string): unknown;
+  sha256Begin(): ArrayBuffer;
+  sha256Add(state: ArrayBuffer, content: string | Uint8Array): ArrayBuffer;
+  sha256End(state: ArrayBuffer): ArrayBuffer;
+
+  readonly words: readonly string[];
+  readonly pid: number;
+  environment(): string[];
+  umask(mask: number): number;
+  exit(status: number): never;
+  isatty(fd: number): boolean;
+  /** Becomes another program. EINTR: a signal has come, which is to be obeyed first. */
+  exec(path: string, words: readonly string[]): number;
+
+  takeSignal(number: number): number;
+  signals(): number[];
+  /** @returns the first descriptor that can be read; -1 for none. Less than 0 microseconds are without end. */
+  wait(fds: readonly number[], usec: number): number;
+  monotonicUsec(): number;
+  onTurn(turn: () => boolean): void;
+
+  readonly calls: SystemCalls;
+}
+
+type Path = string | Uint8Array;
+type Call = (...args: readonly (number | Uint8Array | null)[]) => number;
+
+/** The calls of agent/system/libc.ts. */
+export type SystemCalls = Readonly<
+  Record<
+    | 'mount'
+    | 'umount2'
+    | 'unshare'
+    | 'flock'
+    | 'syncfs'
+    | 'close'
+    | 'alarm'
+    | 'socket'
+    | 'sendto'
+    | 'poll'
+    | 'clock_gettime'
+    | 'getdirentries64'
+    | 'inotify_init1'
+    | 'inotify_add_watch',
+    Call
+  >
+>;
+
+export const { door } = globalThis as unknown as { readonly door: Door };

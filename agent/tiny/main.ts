@@ -1,0 +1,2 @@
+import './globals.ts';
+import '../main.ts';

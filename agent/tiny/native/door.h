@@ -1,0 +1,70 @@
+// What the parts of the door have in common. The door is all of the operating system that the small engine has:
+// functions of one object, `door`. One that fails because a call fails returns the negative of errno, of which
+// agent/tiny/errno.ts makes an error; one that is called wrongly throws.
+#ifndef DOOR_H
+#define DOOR_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "quickjs.h"
+
+#define DOOR(name) \
+  JSValue name(JSContext *ctx, __attribute__((unused)) JSValueConst self, __attribute__((unused)) int argc, __attribute__((unused)) JSValueConst *argv)
+
+// Adds what a part has to `door`.
+void add_files(JSContext *ctx, JSValueConst door);
+void add_folders(JSContext *ctx, JSValueConst door);
+void add_text(JSContext *ctx, JSValueConst door);
+void add_json(JSContext *ctx, JSValueConst door);
+void add_sha256(JSContext *ctx, JSValueConst door);
+void add_process(JSContext *ctx, JSValueConst door, int argc, char **argv);
+void add_events(JSContext *ctx, JSValueConst door);
+void add_system_calls(JSContext *ctx, JSValueConst door);
+
+// Text of bytes in UTF-8, or in latin1.
+JSValue text_of_utf8(JSContext *ctx, const uint8_t *bytes, size_t size);
+JSValue text_of_latin1(JSContext *ctx, const uint8_t *bytes, size_t size);
+
+// The UTF-8 of a text, with a zero byte behind it; to be freed by JS_FreeCString. NULL: an exception is thrown.
+const char *utf8_of_text(JSContext *ctx, size_t *size, JSValueConst text);
+
+// The bytes of a Uint8Array, as long as it lives. NULL: an exception is thrown.
+uint8_t *bytes_of(JSContext *ctx, size_t *size, JSValueConst value);
+
+// Puts a path, which is a text or bytes, into `path`. Returns 0, an error number, or -1: an exception is thrown.
+int path_of(JSContext *ctx, char path[PATH_MAX], JSValueConst value);
+
+// Takes an argument as a path, or returns from the function.
+#define TAKE_PATH(path, value) \
+  char path[PATH_MAX]; \
+  do { \
+    int refused = path_of(ctx, path, value); \
+    if (refused != 0) return refused < 0 ? JS_EXCEPTION : JS_NewInt32(ctx, -refused); \
+  } while (0)
+
+// A whole number; 0 where there is none.
+int64_t number_of(JSContext *ctx, JSValueConst value);
+
+// What a call has returned, or the negative of errno.
+static inline JSValue result_of(JSContext *ctx, int64_t result) {
+  return JS_NewInt64(ctx, result == -1 ? -(int64_t)errno : result);
+}
+
+// An ArrayBuffer that owns bytes from js_malloc.
+JSValue buffer_of(JSContext *ctx, uint8_t *bytes, size_t size);
+
+// The signals that have come and were not told yet, each a bit.
+uint64_t take_signals(void);
+
+// Gives signals back to the kernel's own ways, as another program expects them. False: one has come, and is to be obeyed first.
+bool leave_signals(void);
+
+// The function that is called whenever nothing else is to be done. It returns false when nothing will ever be to be done.
+JSValue turn_of(void);
+
+#endif

@@ -1,0 +1,113 @@
+// The small engine: QuickJS, the door, and the boot path as bytecode. There is no parser of JavaScript in it.
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "door.h"
+
+extern const uint8_t bytecode_start[], bytecode_end[];
+
+enum {
+  // What the engine may take for all that disks and stores have: 5,000 images take 67 MB.
+  MEMORY_BYTES = 1 << 30,
+  // Nothing of a boot's garbage is worth looking for.
+  GC_BYTES = 64 << 20,
+  // Of the stack, for C.
+  STACK_RESERVE_BYTES = 256 << 10,
+  STACK_BYTES = 8 << 20,
+  // No work was left before the end was reached.
+  UNFINISHED = 13,
+};
+
+// A descriptor that is missing would become that of a file, and what is told would go there.
+static void open_standard_streams(void) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) _exit(70);
+}
+
+static size_t stack_bytes(void) {
+  struct rlimit limit;
+  bool is_known = getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur < STACK_BYTES;
+  size_t bytes = is_known ? limit.rlim_cur : STACK_BYTES;
+  return bytes > 2 * STACK_RESERVE_BYTES ? bytes - STACK_RESERVE_BYTES : bytes / 2;
+}
+
+static JSContext *new_context(JSRuntime *rt) {
+  JSContext *ctx = JS_NewContextRaw(rt);
+  if (ctx == NULL) return NULL;
+  JS_AddIntrinsicBaseObjects(ctx);
+  JS_AddIntrinsicDate(ctx);
+  // Of patterns, not of programs.
+  JS_AddIntrinsicRegExpCompiler(ctx);
+  JS_AddIntrinsicRegExp(ctx);
+  JS_AddIntrinsicJSON(ctx);
+  JS_AddIntrinsicMapSet(ctx);
+  JS_AddIntrinsicTypedArrays(ctx);
+  JS_AddIntrinsicPromise(ctx);
+  return ctx;
+}
+
+static void add_door(JSContext *ctx, int argc, char **argv) {
+  JSValue global = JS_GetGlobalObject(ctx), door = JS_NewObject(ctx);
+  add_files(ctx, door);
+  add_folders(ctx, door);
+  add_text(ctx, door);
+  add_json(ctx, door);
+  add_sha256(ctx, door);
+  add_process(ctx, door, argc, argv);
+  add_events(ctx, door);
+  add_system_calls(ctx, door);
+  JS_DefinePropertyValueStr(ctx, global, "door", door, JS_PROP_C_W_E);
+  JS_FreeValue(ctx, global);
+}
+
+static void print_text(JSContext *ctx, JSValueConst value, const char *before) {
+  const char *text = JS_ToCString(ctx, value);
+  dprintf(2, "%s%s\n", before, text == NULL ? "an error that cannot be told" : text);
+  if (text != NULL) JS_FreeCString(ctx, text);
+}
+
+// What nothing has caught is told, and ends the process.
+static int tell(JSContext *ctx) {
+  JSValue error = JS_GetException(ctx), stack = JS_GetPropertyStr(ctx, error, "stack");
+  print_text(ctx, error, "docker-preloader: ");
+  print_text(ctx, stack, "");
+  return 1;
+}
+
+// One step of what is to be done. Returns 1 where more is, 0 where nothing is, -1 where an exception was thrown.
+static int step(JSContext *ctx) {
+  JSContext *which;
+  for (int left = 1; left != 0;)
+    if ((left = JS_ExecutePendingJob(JS_GetRuntime(ctx), &which)) < 0) return -1;
+  JSValue more = JS_Call(ctx, turn_of(), JS_UNDEFINED, 0, NULL);
+  return JS_IsException(more) ? -1 : JS_ToBool(ctx, more);
+}
+
+static int exit_status(JSContext *ctx) {
+  JSValue global = JS_GetGlobalObject(ctx), process = JS_GetPropertyStr(ctx, global, "process");
+  JSValue status = JS_GetPropertyStr(ctx, process, "exitCode");
+  return JS_IsNumber(status) ? (int)number_of(ctx, status) : UNFINISHED;
+}
+
+static int run(JSContext *ctx) {
+  JSValue program = JS_ReadObject(ctx, bytecode_start, (size_t)(bytecode_end - bytecode_start), JS_READ_OBJ_BYTECODE);
+  if (JS_IsException(program) || JS_IsException(JS_EvalFunction(ctx, program))) return tell(ctx);
+  int more;
+  while ((more = step(ctx)) == 1) {}
+  return more < 0 ? tell(ctx) : exit_status(ctx);
+}
+
+int main(int argc, char **argv) {
+  open_standard_streams();
+  JSRuntime *rt = JS_NewRuntime();
+  if (rt == NULL) return 70;
+  JS_SetMemoryLimit(rt, MEMORY_BYTES);
+  JS_SetGCThreshold(rt, GC_BYTES);
+  JS_SetMaxStackSize(rt, stack_bytes());
+  JSContext *ctx = new_context(rt);
+  if (ctx == NULL) return 70;
+  add_door(ctx, argc, argv);
+  // The kernel takes back what the engine has, faster than the engine could.
+  _exit(run(ctx));
+}

@@ -1,0 +1,221 @@
+// Text and bytes: as Node turns one into the other, which the engine itself does otherwise where they are not valid.
+#include <stdlib.h>
+#include <string.h>
+#include "door.h"
+
+static const uint8_t REPLACEMENT[] = {0xef, 0xbf, 0xbd};
+
+// How many bytes follow the first of a character; -1 for one that begins none.
+static int following(uint8_t first) {
+  if (first < 0x80) return 0;
+  if (first < 0xc2 || first > 0xf4) return -1;
+  return first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+}
+
+// How many of the bytes behind the first belong to its character (Unicode 16.0, table 3-7).
+static size_t belonging(const uint8_t *bytes, size_t size) {
+  uint8_t low = bytes[0] == 0xe0 ? 0xa0 : bytes[0] == 0xf0 ? 0x90 : 0x80;
+  uint8_t high = bytes[0] == 0xed ? 0x9f : bytes[0] == 0xf4 ? 0x8f : 0xbf;
+  int count = following(bytes[0]);
+  size_t found = 0;
+  while ((int)found < count && 1 + found < size && bytes[1 + found] >= low && bytes[1 + found] <= high) {
+    found++;
+    low = 0x80;
+    high = 0xbf;
+  }
+  return found;
+}
+
+// The length of the character that begins here; 0 where none does, and `broken` is how much of one there is.
+static size_t character_at(const uint8_t *bytes, size_t size, size_t *broken) {
+  int count = following(bytes[0]);
+  size_t found = count > 0 ? belonging(bytes, size) : 0;
+  *broken = 1 + found;
+  return count == (int)found ? 1 + found : 0;
+}
+
+// Where the first byte is that is not valid, or the end.
+static size_t valid_until(const uint8_t *bytes, size_t size) {
+  size_t at = 0;
+  while (at < size) {
+    size_t broken, length = character_at(bytes + at, size - at, &broken);
+    if (length == 0) return at;
+    at += length;
+  }
+  return size;
+}
+
+// Copies, with U+FFFD for each part that is not valid (WHATWG Encoding, "maximal subpart"). Returns the size.
+static size_t repair(uint8_t *to, const uint8_t *bytes, size_t size) {
+  size_t length = 0;
+  for (size_t at = 0; at < size;) {
+    size_t broken, whole = character_at(bytes + at, size - at, &broken);
+    const uint8_t *from = whole > 0 ? bytes + at : REPLACEMENT;
+    size_t count = whole > 0 ? whole : sizeof REPLACEMENT;
+    memcpy(to + length, from, count);
+    length += count;
+    at += whole > 0 ? whole : broken;
+  }
+  return length;
+}
+
+JSValue text_of_utf8(JSContext *ctx, const uint8_t *bytes, size_t size) {
+  if (valid_until(bytes, size) == size) return JS_NewStringLen(ctx, (const char *)bytes, size);
+  if (size > SIZE_MAX / sizeof REPLACEMENT) return JS_ThrowOutOfMemory(ctx);
+  uint8_t *repaired = js_malloc(ctx, size * sizeof REPLACEMENT);
+  if (repaired == NULL) return JS_EXCEPTION;
+  JSValue text = JS_NewStringLen(ctx, (const char *)repaired, repair(repaired, bytes, size));
+  js_free(ctx, repaired);
+  return text;
+}
+
+static bool is_ascii(const uint8_t *bytes, size_t size) {
+  uint8_t all = 0;
+  for (size_t at = 0; at < size; at++) all |= bytes[at];
+  return all < 0x80;
+}
+
+JSValue text_of_latin1(JSContext *ctx, const uint8_t *bytes, size_t size) {
+  if (is_ascii(bytes, size)) return JS_NewStringLen(ctx, (const char *)bytes, size);
+  if (size > SIZE_MAX / 2) return JS_ThrowOutOfMemory(ctx);
+  uint8_t *wide = js_malloc(ctx, size * 2);
+  if (wide == NULL) return JS_EXCEPTION;
+  size_t length = 0;
+  for (size_t at = 0; at < size; at++) {
+    if (bytes[at] >= 0x80) wide[length++] = 0xc0 | bytes[at] >> 6;
+    wide[length++] = bytes[at] < 0x80 ? bytes[at] : 0x80 | (bytes[at] & 0x3f);
+  }
+  JSValue text = JS_NewStringLen(ctx, (const char *)wide, length);
+  js_free(ctx, wide);
+  return text;
+}
+
+// Half of a surrogate pair becomes U+FFFD, which takes as many bytes. The engine gives texts that have any as a copy.
+static void replace_surrogates(uint8_t *bytes, size_t size) {
+  for (size_t at = 0; at + 2 < size; at++)
+    if (bytes[at] == 0xed && bytes[at + 1] >= 0xa0) memcpy(bytes + at, REPLACEMENT, sizeof REPLACEMENT);
+}
+
+const char *utf8_of_text(JSContext *ctx, size_t *size, JSValueConst text) {
+  const char *utf8 = JS_ToCStringLen(ctx, size, text);
+  if (utf8 != NULL && memchr(utf8, 0xed, *size) != NULL) replace_surrogates((uint8_t *)utf8, *size);
+  return utf8;
+}
+
+uint8_t *bytes_of(JSContext *ctx, size_t *size, JSValueConst value) {
+  size_t offset, width, whole;
+  JSValue buffer = JS_GetTypedArrayBuffer(ctx, value, &offset, size, &width);
+  if (JS_IsException(buffer)) return NULL;
+  uint8_t *bytes = JS_GetArrayBuffer(ctx, &whole, buffer);
+  JS_FreeValue(ctx, buffer);
+  if (bytes == NULL) return NULL;
+  if (width == 1 && offset <= whole && *size <= whole - offset) return bytes + offset;
+  JS_ThrowTypeError(ctx, "expected bytes, found another array");
+  return NULL;
+}
+
+static int copy_path(JSContext *ctx, char path[PATH_MAX], const char *from, size_t size) {
+  if (memchr(from, 0, size) != NULL) {
+    JS_ThrowTypeError(ctx, "expected a path without NUL, found one");
+    return -1;
+  }
+  if (size >= PATH_MAX) return ENAMETOOLONG;
+  memcpy(path, from, size);
+  path[size] = 0;
+  return 0;
+}
+
+int path_of(JSContext *ctx, char path[PATH_MAX], JSValueConst value) {
+  size_t size;
+  if (!JS_IsString(value)) {
+    const uint8_t *bytes = bytes_of(ctx, &size, value);
+    return bytes == NULL ? -1 : copy_path(ctx, path, (const char *)bytes, size);
+  }
+  const char *text = utf8_of_text(ctx, &size, value);
+  if (text == NULL) return -1;
+  int refused = copy_path(ctx, path, text, size);
+  JS_FreeCString(ctx, text);
+  return refused;
+}
+
+int64_t number_of(JSContext *ctx, JSValueConst value) {
+  int64_t number = 0;
+  if (JS_IsNumber(value)) JS_ToInt64(ctx, &number, value);
+  return number;
+}
+
+static void free_bytes(JSRuntime *rt, __attribute__((unused)) void *opaque, void *bytes) { js_free_rt(rt, bytes); }
+
+JSValue buffer_of(JSContext *ctx, uint8_t *bytes, size_t size) {
+  JSValue buffer = JS_NewArrayBuffer(ctx, bytes, size, free_bytes, NULL, false);
+  if (JS_IsException(buffer)) js_free(ctx, bytes);
+  return buffer;
+}
+
+// utf8(bytes), latin1(bytes): text
+static DOOR(utf8) {
+  size_t size;
+  const uint8_t *bytes = bytes_of(ctx, &size, argv[0]);
+  return bytes == NULL ? JS_EXCEPTION : text_of_utf8(ctx, bytes, size);
+}
+
+static DOOR(latin1) {
+  size_t size;
+  const uint8_t *bytes = bytes_of(ctx, &size, argv[0]);
+  return bytes == NULL ? JS_EXCEPTION : text_of_latin1(ctx, bytes, size);
+}
+
+// hex(bytes): text
+static DOOR(hex) {
+  static const char digits[] = "0123456789abcdef";
+  size_t size;
+  const uint8_t *bytes = bytes_of(ctx, &size, argv[0]);
+  if (bytes == NULL) return JS_EXCEPTION;
+  if (size > SIZE_MAX / 2 - 1) return JS_ThrowOutOfMemory(ctx);
+  char *text = js_malloc(ctx, size * 2 + 1);
+  if (text == NULL) return JS_EXCEPTION;
+  for (size_t at = 0; at < size; at++) {
+    text[2 * at] = digits[bytes[at] >> 4];
+    text[2 * at + 1] = digits[bytes[at] & 15];
+  }
+  JSValue result = JS_NewStringLen(ctx, text, size * 2);
+  js_free(ctx, text);
+  return result;
+}
+
+// encode(text): its UTF-8, an ArrayBuffer
+static DOOR(encode) {
+  size_t size;
+  const char *text = utf8_of_text(ctx, &size, argv[0]);
+  if (text == NULL) return JS_EXCEPTION;
+  JSValue bytes = JS_NewArrayBufferCopy(ctx, (const uint8_t *)text, size);
+  JS_FreeCString(ctx, text);
+  return bytes;
+}
+
+// size(text): how many bytes its UTF-8 has
+static DOOR(size) {
+  size_t size;
+  const char *text = utf8_of_text(ctx, &size, argv[0]);
+  if (text == NULL) return JS_EXCEPTION;
+  JS_FreeCString(ctx, text);
+  return JS_NewInt64(ctx, (int64_t)size);
+}
+
+// equals(bytes, bytes)
+static DOOR(equals) {
+  size_t left, right;
+  const uint8_t *a = bytes_of(ctx, &left, argv[0]);
+  const uint8_t *b = a == NULL ? NULL : bytes_of(ctx, &right, argv[1]);
+  if (b == NULL) return JS_EXCEPTION;
+  return JS_NewBool(ctx, left == right && memcmp(a, b, left) == 0);
+}
+
+static const JSCFunctionListEntry functions[] = {
+  JS_CFUNC_DEF("utf8", 1, utf8),     JS_CFUNC_DEF("latin1", 1, latin1), JS_CFUNC_DEF("hex", 1, hex),
+  JS_CFUNC_DEF("encode", 1, encode), JS_CFUNC_DEF("size", 1, size),     JS_CFUNC_DEF("equals", 2, equals),
+};
+
+void add_text(JSContext *ctx, JSValueConst door) {
+  JS_SetPropertyFunctionList(ctx, door, functions, sizeof functions / sizeof *functions);
+}

@@ -1,0 +1,26 @@
+import path from 'node:path';
+import { execa } from 'execa';
+import { engineSource } from '../../agent/packaging/small/engine-source.ts';
+import { bundleScript } from '../../agent/packaging/small/script-bundle.ts';
+import { linkScript } from '../../agent/packaging/small/small-executable.ts';
+import type { Question } from './questions.ts';
+
+const root = path.resolve(import.meta.dirname, '../..');
+
+/** Makes the executable that answers questions. @returns its path */
+export async function makeProbe(folder: string): Promise<string> {
+  const probe = path.join(folder, 'probe');
+  const { script } = await bundleScript(root, 'test/tiny/probe.ts', 'quickjs');
+  await linkScript(root, script, await engineSource(), probe);
+  return probe;
+}
+
+/** @param before what a shell does first */
+export async function ask(probe: string, questions: readonly Question[], before = ''): Promise<unknown[]> {
+  const { stdout } = await execa('sh', ['-c', `${before} exec "$0"`, probe], {
+    input: JSON.stringify(questions),
+    stripFinalNewline: false,
+    maxBuffer: 2 ** 30,
+  });
+  return JSON.parse(stdout) as unknown[];
+}
