@@ -22,8 +22,16 @@ static DOOR(take_signal) {
   return result_of(ctx, sigprocmask(SIG_BLOCK, &taken, NULL));
 }
 
+// Those that wait to be let in count as come.
+static void collect(void) {
+  const struct timespec now = {.tv_sec = 0};
+  int number;
+  while ((number = sigtimedwait(&taken, NULL, &now)) > 0) come[number] = 1;
+}
+
 uint64_t take_signals(void) {
   uint64_t found = 0;
+  collect();
   for (int number = 1; number < 64; number++) {
     if (come[number]) found |= (uint64_t)1 << number;
     come[number] = 0;
@@ -41,16 +49,15 @@ static DOOR(signals) {
   return list;
 }
 
-static bool any_pending(void) {
-  sigset_t pending;
-  sigpending(&pending);
+static bool any_come(void) {
+  collect();
   for (int number = 1; number < 64; number++)
-    if (sigismember(&taken, number) == 1 && (come[number] || sigismember(&pending, number) == 1)) return true;
+    if (come[number]) return true;
   return false;
 }
 
 bool leave_signals(void) {
-  if (any_pending()) return false;
+  if (any_come()) return false;
   for (int number = 1; number < 64; number++)
     if (sigismember(&taken, number) == 1) signal(number, SIG_DFL);
   signal(SIGPIPE, SIG_DFL);
