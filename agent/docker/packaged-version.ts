@@ -22,8 +22,8 @@ export function packagedVersion(root = '/'): string | undefined {
   try {
     if (!PROGRAMS.some((path) => existsSync(join(root, path)))) return undefined;
     if (OVERRIDES.some((path) => startsOther(join(root, path)))) return undefined;
-    const text = readFileSync(join(root, DATABASE), 'latin1');
-    const found = PACKAGES.flatMap((name) => versionIn(text, name) ?? []);
+    const status = readFileSync(join(root, DATABASE));
+    const found = PACKAGES.flatMap((name) => versionIn(status, name) ?? []);
     return found.length === 1 ? found[0] : undefined;
   } catch {
     return undefined;
@@ -41,12 +41,13 @@ function startsOther(path: string): boolean {
   }
 }
 
-/** Of `5:29.0.1-1~debian.13~trixie` that is 29.0.1, of `26.1.5+dfsg1-9+b4` 26.1.5. */
-function versionIn(status: string, name: string): string | undefined {
-  const at = status.startsWith(`Package: ${name}\n`) ? 0 : status.indexOf(`\nPackage: ${name}\n`);
+/** Of `5:29.0.1-1~debian.13~trixie` that is 29.0.1, of `26.1.5+dfsg1-9+b4` 26.1.5. Of a megabyte, little becomes text. */
+function versionIn(status: Buffer, name: string): string | undefined {
+  const line = `Package: ${name}\n`;
+  const at = status.toString('latin1', 0, line.length) === line ? 0 : status.indexOf(`\n${line}`);
   if (at === -1) return undefined;
   const end = status.indexOf('\n\n', at + 1);
-  const entry = status.slice(at, end === -1 ? undefined : end);
+  const entry = status.toString('latin1', at, end === -1 ? status.length : end);
   if (!/^Status: \S+ \S+ installed$/m.test(entry)) return undefined;
   return /^Version: (?:\d+:)?(\d+\.\d+[^-+~\s]*)/m.exec(entry)?.[1];
 }

@@ -50,6 +50,10 @@ export class TinyBuffer extends Bytes {
     return door.equals(this, other);
   }
 
+  override indexOf(value: number | string, from = 0): number {
+    return typeof value === 'number' ? super.indexOf(value, from) : door.find(this, value, from);
+  }
+
   copy(target: Uint8Array, at: number): void {
     target.set(this, at);
   }

@@ -36,6 +36,8 @@ interface Door {
   /** How many bytes the text has in UTF-8. */
   size(text: string): number;
   equals(left: Uint8Array, right: Uint8Array): boolean;
+  /** Where a text begins in bytes, from a place on; -1 where it is not in them. */
+  find(bytes: Uint8Array, text: string, from: number): number;
   parseJson(text: string): unknown;
   sha256Begin(): ArrayBuffer;
   sha256Add(state: ArrayBuffer, content: string | Uint8Array): ArrayBuffer;

@@ -18,6 +18,7 @@ export type Question =
 type Bytes = Uint8Array & {
   toString(encoding?: 'utf8' | 'latin1' | 'hex' | 'utf16le', start?: number, end?: number): string;
   equals(other: Uint8Array): boolean;
+  indexOf(value: number | string, from?: number): number;
   copy(target: Uint8Array, at: number): void;
   swap16(): Bytes;
   subarray(start?: number, end?: number): Bytes;
@@ -197,6 +198,9 @@ function buffersOf({ bytes, more }: Extract<Question, { ask: 'buffers' }>, { Buf
     [...left.subarray(2)],
     runtime.sha256(left),
     left.indexOf(0),
+    left.indexOf('A', 1),
+    left.indexOf('ü'),
+    left.indexOf(right.toString('latin1', 0, 1).replaceAll(/[^A]/g, 'A'), 3),
   ];
 }
 

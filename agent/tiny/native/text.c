@@ -211,9 +211,23 @@ static DOOR(equals) {
   return JS_NewBool(ctx, left == right && memcmp(a, b, left) == 0);
 }
 
+// find(bytes, text, from): where the text begins, or -1
+static DOOR(find) {
+  size_t size, length;
+  const uint8_t *bytes = bytes_of(ctx, &size, argv[0]);
+  const char *text = bytes == NULL ? NULL : utf8_of_text(ctx, &length, argv[1]);
+  if (text == NULL) return JS_EXCEPTION;
+  int64_t from = number_of(ctx, argv[2]);
+  size_t start = from < 0 ? 0 : (uint64_t)from > size ? size : (size_t)from;
+  const uint8_t *found = memmem(bytes + start, size - start, text, length);
+  JS_FreeCString(ctx, text);
+  return JS_NewInt64(ctx, found == NULL ? -1 : found - bytes);
+}
+
 static const JSCFunctionListEntry functions[] = {
   JS_CFUNC_DEF("utf8", 1, utf8),     JS_CFUNC_DEF("latin1", 1, latin1), JS_CFUNC_DEF("hex", 1, hex),
   JS_CFUNC_DEF("encode", 1, encode), JS_CFUNC_DEF("size", 1, size),     JS_CFUNC_DEF("equals", 2, equals),
+  JS_CFUNC_DEF("find", 3, find),
 };
 
 void add_text(JSContext *ctx, JSValueConst door) {
