@@ -26,7 +26,7 @@ export async function bundleScript(root: string, entry: string, engine: string):
     bundle: true,
     write: false,
     metafile: true,
-    format: 'iife',
+    format: 'esm',
     platform: 'neutral',
     target: 'es2023',
     mainFields: ['module', 'main'],

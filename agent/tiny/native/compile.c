@@ -1,4 +1,4 @@
-// compile IN.js OUT: makes the bytecode of a program, without its source. Runs where the small engine is built.
+// compile IN.js OUT: makes the bytecode of a program, which is one module, without its source. Runs where the small engine is built.
 #include <stdio.h>
 #include <stdlib.h>
 #include "quickjs.h"
@@ -33,7 +33,7 @@ int main(int argc, char **argv) {
   JSRuntime *rt = JS_NewRuntime();
   JS_SetStripInfo(rt, JS_STRIP_DEBUG);
   JSContext *ctx = JS_NewContext(rt);
-  JSValue program = JS_Eval(ctx, source, length, "docker-preloader", JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_STRICT | JS_EVAL_FLAG_COMPILE_ONLY);
+  JSValue program = JS_Eval(ctx, source, length, "docker-preloader", JS_EVAL_TYPE_MODULE | JS_EVAL_FLAG_COMPILE_ONLY);
   if (JS_IsException(program)) fail(JS_ToCString(ctx, JS_GetException(ctx)));
   uint8_t *bytes = JS_WriteObject(ctx, &size, program, JS_WRITE_OBJ_BYTECODE);
   if (bytes == NULL) fail("no bytecode was made");

@@ -90,9 +90,19 @@ static int exit_status(JSContext *ctx) {
   return JS_IsNumber(status) ? (int)number_of(ctx, status) : UNFINISHED;
 }
 
-static int run(JSContext *ctx) {
+// The program is a module: of a script, each function would look for each variable of its scope in a list.
+static bool begin(JSContext *ctx) {
   JSValue program = JS_ReadObject(ctx, bytecode_start, (size_t)(bytecode_end - bytecode_start), JS_READ_OBJ_BYTECODE);
-  if (JS_IsException(program) || JS_IsException(JS_EvalFunction(ctx, program))) return tell(ctx);
+  if (JS_IsException(program) || JS_ResolveModule(ctx, program) < 0) return false;
+  JSValue promise = JS_EvalFunction(ctx, program);
+  if (JS_IsException(promise)) return false;
+  if (JS_PromiseState(ctx, promise) != JS_PROMISE_REJECTED) return true;
+  JS_Throw(ctx, JS_PromiseResult(ctx, promise));
+  return false;
+}
+
+static int run(JSContext *ctx) {
+  if (!begin(ctx)) return tell(ctx);
   int more;
   while ((more = step(ctx)) == 1) {}
   return more < 0 ? tell(ctx) : exit_status(ctx);
