@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os';
 import { hexOf, type DiffID } from '../docker/ids.ts';
 import { isEDQUOT, isEFBIG, isENOSPC, messageOf, PreloaderError, reasonOf } from '../system/errors.ts';
 import { checkBuilt } from './check-built.ts';
-import { collect, type CollectedLayer, type Collection } from './collect.ts';
+import { collect, namesByImage, type CollectedLayer, type Collection } from './collect.ts';
 import { StoreTree, type BaseDisk, type PlacedBlob } from './store-tree.ts';
 import { diskTargets } from './disk-targets.ts';
 import { planBlobs, type BlobMode, type BlobPlan } from './plan-blobs.ts';
@@ -234,10 +234,11 @@ async function writeBlobs({ apart }: BlobPlan, disk: BlockWriter, progress: Prog
   return written;
 }
 
-function describeImages({ images, references }: Collection): BuiltImage[] {
-  return images.map(({ id, chains }) => ({
+function describeImages(collection: Collection): BuiltImage[] {
+  const names = namesByImage(collection);
+  return collection.images.map(({ id, chains }) => ({
     id,
-    references: [...references].flatMap(([reference, image]) => (image === id ? reference : [])),
+    references: names.get(id) ?? [],
     layers: chains.length,
   }));
 }

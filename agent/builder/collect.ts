@@ -92,6 +92,17 @@ export function collect(inputs: readonly InputImage[]): Collection {
   };
 }
 
+/** The names of each image that has any, sorted. */
+export function namesByImage({ references }: Pick<Collection, 'references'>): ReadonlyMap<ImageID, readonly string[]> {
+  const names = new Map<ImageID, string[]>();
+  for (const [reference, image] of references) {
+    const known = names.get(image);
+    if (known === undefined) names.set(image, [reference]);
+    else known.push(reference);
+  }
+  return names;
+}
+
 /**
  * Of the same layer in several archives, which one is taken: one that is there, rather one as registries have it, of
  * these the first by digest. So the order of the archives does not count.

@@ -9,7 +9,7 @@ import {
 import { MAX_IMAGE_MANIFEST_BYTES, MAX_INDEX_DEPTH } from '../disk/limits.ts';
 import type { ApartBlob } from './archive/copy-blob.ts';
 import type { LayerSource, RegistryManifest } from './archive/input-image.ts';
-import type { CollectedLayer, Collection } from './collect.ts';
+import { namesByImage, type CollectedLayer, type Collection } from './collect.ts';
 
 /** Of no bytes: the agent takes no blob without any. */
 const NO_BYTES = sha256('');
@@ -64,11 +64,10 @@ export function planBlobs(
   canShare: boolean,
 ): BlobPlan {
   const layers = new Map(collection.layers.map((layer) => [layer.chain, layer]));
+  const names = namesByImage(collection);
   const targets = collection.images.flatMap((image) => {
     const known = image.chains.flatMap((chain) => layers.get(chain) ?? []);
-    const tags = [...collection.references].flatMap(([reference, id]) =>
-      id === image.id && !reference.includes('@') ? [reference] : [],
-    );
+    const tags = (names.get(image.id) ?? []).filter((reference) => !reference.includes('@'));
     const ofArchives = [...image.targets]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .flatMap(([, { references, path }]) => {

@@ -16,7 +16,7 @@ import { linkTargetOf, lowerOf, overlayPaths, ownLayerNames } from '../docker/la
 import { emptyReferenceStore, updateReferenceStore } from '../docker/reference-store.ts';
 import { VERSION } from '../version.ts';
 import type { DiskTargets } from './disk-targets.ts';
-import type { CollectedLayer, Collection } from './collect.ts';
+import { namesByImage, type CollectedLayer, type Collection } from './collect.ts';
 import { checkManifest, checkRepositories, checkTarSplitSize, isListOfSources } from './check-limits.ts';
 import type { FilesystemWriter } from './filesystem/filesystem.ts';
 import { InodeTree } from './inodes/inode-tree.ts';
@@ -170,13 +170,14 @@ export class StoreTree {
         this.#file(this.#tree, READ_AHEAD_NAME, [Buffer.from(serialiseReadAhead(readAhead))], 0o644),
       );
 
+    const names = namesByImage(this.#collection);
     const manifest: Manifest = {
       formatVersion: FORMAT_VERSION,
       createdBy: `docker-preloader ${VERSION}`,
       priority,
       images: images.map(({ id, chains }) => ({
         id,
-        references: [...references].flatMap(([reference, image]) => (image === id ? [reference] : [])),
+        references: names.get(id) ?? [],
         layers: [...chains],
         targets: [...(targets.get(id) ?? [])],
       })),

@@ -7,8 +7,8 @@
 export const SMALL_FILE_BYTES = 4096;
 export const MAX_REPOSITORIES_BYTES = 8 * 1024 * 1024;
 export const MAX_SOURCES_BYTES = 1024 * 1024;
-/** A parsed manifest takes ten times as much memory. */
-export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
+/** 10,000 images with a layer of their own each take 28 MB. A parsed manifest takes up to seven times as much memory. */
+export const MAX_MANIFEST_BYTES = 32 * 1024 * 1024;
 /** A layer's tar-split is copied into the data root. */
 export const MAX_TAR_SPLIT_BYTES = 1024 * 1024 * 1024;
 /**

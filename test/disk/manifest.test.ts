@@ -100,7 +100,7 @@ describe('a manifest', () => {
       make(path.join(folder, MANIFEST_NAME));
       assert.throws(() => readManifest(new FolderReader(folder)), {
         code: 'MANIFEST_INVALID',
-        message: /docker-preloader\.json: expected (a regular file|at most 16777216 bytes)/,
+        message: /docker-preloader\.json: expected (a regular file|at most 33554432 bytes)/,
       });
     });
   }

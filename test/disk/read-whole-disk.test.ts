@@ -52,13 +52,13 @@ const manifest = (root: string, more: Readonly<Record<string, unknown>>): void =
 const cases: readonly Case[] = [
   { is: 'nothing wrong', spoil: () => undefined, says: [] },
   {
-    is: 'a manifest of 20 MiB',
-    spoil: ({ root }) => manifest(root, { createdBy: 'x'.repeat(20 * MIB) }),
-    says: /^docker-preloader\.json: expected at most 16777216 bytes, found 209\d{5}$/,
+    is: 'a manifest of 40 MiB',
+    spoil: ({ root }) => manifest(root, { createdBy: 'x'.repeat(40 * MIB) }),
+    says: /^docker-preloader\.json: expected at most 33554432 bytes, found 419\d{5}$/,
   },
   {
-    is: 'a manifest of 15 MiB',
-    spoil: ({ root }) => manifest(root, { createdBy: 'x'.repeat(15 * MIB) }),
+    is: 'a manifest of 31 MiB',
+    spoil: ({ root }) => manifest(root, { createdBy: 'x'.repeat(31 * MIB) }),
     says: [],
   },
   {

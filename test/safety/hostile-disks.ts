@@ -345,6 +345,11 @@ export const hostileDisks: readonly HostileDisk[] = [
     false,
   ),
   odd(
+    'a manifest of 31 MB, of as many values and as much text as are taken',
+    ({ root }) => text(`${root}/docker-preloader.json`, largeManifest()),
+    undefined,
+  ),
+  odd(
     '300 MB of configurations',
     ({ paths }) => largeConfigs(paths),
     /at most \d+ bytes of configurations on a disk, found more/,
@@ -523,6 +528,12 @@ export const hostileDisks: readonly HostileDisk[] = [
   ),
   odd('a `size` that is none', ({ record }) => text(`${record(1)}/size`, '-1e9'), /size: expected a number of bytes/),
 ];
+
+/** What is not known of it is passed over. One sign makes the runtime keep all of it in two bytes each. */
+function largeManifest(): string {
+  const values = Array.from({ length: 249_500 }, (_, index) => (index % 2 === 0 ? '{}' : `["${'y'.repeat(240)}€"]`));
+  return `{"formatVersion":"1.1","createdBy":"€","images":[],"layers":[],"metadata":{},"more":[${values.join(',')}]}`;
+}
 
 /** Each of them valid, just large. */
 function largeConfigs(paths: MetadataPaths): void {

@@ -13,13 +13,19 @@ export interface Measured {
 }
 
 /** Runs a command of the agent and measures what it took (GNU time: ru_maxrss of wait4(2)). @param log where time writes to */
-export async function measured(args: readonly string[], log: string): Promise<Measured> {
+export async function measured(
+  args: readonly string[],
+  log: string,
+  command: readonly string[] = agentCommand(),
+): Promise<Measured> {
   const time = path.join(await fetchDebianPackage('bookworm', ['time']), 'usr/bin/time');
-  const { exitCode, all } = await execa(
-    time,
-    ['--quiet', '--format', '%M %e', '--output', log, ...agentCommand(), ...args],
-    { reject: false, all: true, stdin: 'ignore', timeout: 120_000, maxBuffer: 2 ** 26 },
-  );
+  const { exitCode, all } = await execa(time, ['--quiet', '--format', '%M %e', '--output', log, ...command, ...args], {
+    reject: false,
+    all: true,
+    stdin: 'ignore',
+    timeout: 120_000,
+    maxBuffer: 2 ** 26,
+  });
   const [kilobytes = NaN, seconds = NaN] = readFileSync(log, 'utf8').trim().split(' ').map(Number);
   return { exitCode, all, peakMb: kilobytes / 1024, seconds };
 }

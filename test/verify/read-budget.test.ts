@@ -89,7 +89,7 @@ const cases: readonly { readonly claims: string; readonly change: (disk: Opened)
   {
     claims: 'a manifest of 8 TB',
     change: ({ at }) => empty(at('docker-preloader.json'), 8 * TB),
-    says: /docker-preloader\.json: expected at most 16777216 bytes, found 8000000000000/,
+    says: /docker-preloader\.json: expected at most 33554432 bytes, found 8000000000000/,
   },
 ];
 

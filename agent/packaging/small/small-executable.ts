@@ -27,16 +27,29 @@ const ENGINE = ['quickjs', 'libregexp', 'libunicode', 'cutils', 'dtoa'];
  * How all of it is compiled. What is not called is left out by the linker, so each function has a section of its own: so the
  * parser of JavaScript goes. It lies anywhere in memory (static-pie), and what it had to fix there is read-only then (relro).
  * Signed numbers that overflow wrap, which the engine relies on.
+ * `sanitized`: with AddressSanitizer and UndefinedBehaviorSanitizer, which end the process at the first fault.
  */
-const compile = [
-  '-std=gnu11 -O2 -fwrapv -fPIE -fno-plt -ffunction-sections -fdata-sections -fno-ident -fno-asynchronous-unwind-tables',
-  '-fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2 -D_GNU_SOURCE',
-].flatMap((flags) => flags.split(' '));
-const link = [
-  '-static-pie -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code',
-  '-Wl,--build-id=none -Wl,--fatal-warnings -s',
-].flatMap((flags) => flags.split(' '));
-const strict = '-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror'.split(' ');
+const flags = {
+  shipped: {
+    compile: words(
+      '-std=gnu11 -O2 -fwrapv -fPIE -fno-plt -ffunction-sections -fdata-sections -fno-ident -fno-asynchronous-unwind-tables',
+      '-fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2 -D_GNU_SOURCE',
+    ),
+    link: words(
+      '-static-pie -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code',
+      '-Wl,--build-id=none -Wl,--fatal-warnings -s',
+    ),
+  },
+  sanitized: {
+    compile: words(
+      '-std=gnu11 -O1 -g -fwrapv -fno-omit-frame-pointer -ffunction-sections -fdata-sections -D_GNU_SOURCE',
+      '-fsanitize=address,undefined -fno-sanitize-recover=all',
+    ),
+    link: words('-Wl,--gc-sections'),
+  },
+} as const;
+type Flavour = keyof typeof flags;
+const strict = words('-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror');
 
 const COMPILE_LIMIT_MS = 1_200_000;
 
@@ -59,14 +72,17 @@ export async function buildSmallExecutable(root: string, output: string): Promis
 /**
  * Makes an executable of the engine and a script.
  * @param root the repository
+ * @param flavour `sanitized` for tests
  */
 export async function linkScript(
   root: string,
   script: Uint8Array,
   source: EngineSource,
   output: string,
+  flavour: Flavour = 'shipped',
 ): Promise<void> {
-  const engine = await compiledEngine(root, source);
+  const engine = await compiledEngine(root, source, flavour);
+  const gcc = compilerOf(flavour);
   const temporary = mkdtempSync(path.join(path.dirname(output), '.small-'));
   try {
     const at = (name: string): string => path.join(temporary, name);
@@ -79,7 +95,7 @@ export async function linkScript(
     await gcc(['-DBYTECODE="bytecode"', '-c', path.join(native, 'bytecode.S')], temporary);
     const objects = [...parts.map((part) => part.replace(/c$/, 'o')), 'bytecode.o'];
     const library = ENGINE.map((name) => path.join(engine, `${name}.o`));
-    await gcc([...link, '-o', 'executable', ...objects, ...library, '-lm', '-lpthread'], temporary);
+    await gcc([...flags[flavour].link, '-o', 'executable', ...objects, ...library, '-lm', '-lpthread'], temporary);
     chmodSync(at('executable'), 0o755);
     renameSync(at('executable'), output);
   } finally {
@@ -88,7 +104,9 @@ export async function linkScript(
 }
 
 /** The engine as objects, and its compiler of bytecode, which has a parser. */
-async function compiledEngine(root: string, { version, folder }: EngineSource): Promise<string> {
+async function compiledEngine(root: string, { version, folder }: EngineSource, flavour: Flavour): Promise<string> {
+  const gcc = compilerOf(flavour);
+  const { compile, link } = flags[flavour];
   const compiler = readFileSync(path.join(root, 'agent/tiny/native/compile.c'));
   const { stdout: gccVersion } = await runProgram('gcc', ['-v', '--version'], {});
   const all = createHash('sha256')
@@ -119,15 +137,20 @@ function requireTools(): void {
     );
 }
 
-async function gcc(args: readonly string[], cwd: string): Promise<void> {
-  await run('gcc', [...compile, ...args], cwd);
+function compilerOf(flavour: Flavour): (args: readonly string[], cwd: string) => Promise<void> {
+  return (args, cwd) => run('gcc', [...flags[flavour].compile, ...args], cwd);
+}
+
+function words(...lines: readonly string[]): string[] {
+  return lines.flatMap((line) => line.split(' '));
 }
 
 async function run(program: string, args: readonly string[], cwd: string): Promise<void> {
   const { failed, stderr, code } = await runProgram(program, args, {
     cwd,
     timeoutMs: COMPILE_LIMIT_MS,
-    env: { LC_ALL: 'C' },
+    // The compiler of bytecode frees nothing: it ends.
+    env: { LC_ALL: 'C', ASAN_OPTIONS: 'detect_leaks=0' },
   });
   if (failed) throw new Error(`${path.basename(program)} ${args.at(-1) ?? ''}: ${code ?? stderr.trim()}`);
 }

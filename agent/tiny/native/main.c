@@ -19,10 +19,10 @@ enum {
   UNFINISHED = 13,
 };
 
-// A descriptor that is missing would become that of a file, and what is told would go there.
+// A descriptor that is missing would become that of a file, and what is told would go there. Another program finds it missing.
 static void open_standard_streams(void) {
   for (int fd = 0; fd <= 2; fd++)
-    if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) _exit(70);
+    if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", (fd == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC) != fd) _exit(70);
 }
 
 static size_t stack_bytes(void) {
