@@ -6,9 +6,13 @@ import { tellLine } from './system/stderr.ts';
 /** @returns the exit status; undefined for a daemon that stays */
 async function main(): Promise<number | undefined> {
   const [command, path, ...more] = process.argv.slice(2);
-  // Only the small executable calls it so.
+  // Only the small executable calls these two.
   if (command === 'resume' && path !== undefined && more.length === 0) {
     await (await import('./daemon/resume.ts')).resume(path);
+    return undefined;
+  }
+  if (command === 'answer' && path !== undefined && more[0] !== undefined && more.length === 1) {
+    await (await import('./daemon/answer.ts')).answer(Number(path), Number(more[0]));
     return undefined;
   }
   const direct = directCommand(process.argv.slice(2));

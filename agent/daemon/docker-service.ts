@@ -113,6 +113,15 @@ async function readService(config: Config): Promise<ServiceStore | undefined> {
   }
 }
 
+/** The program that docker.service starts, as it was told; another process may go on with it. */
+export function dockerdProgram(): string | undefined {
+  return dockerdPath;
+}
+
+export function rememberDockerd(program: string | undefined): void {
+  dockerdPath = program;
+}
+
 /** The version of dockerd, or null if there is none or it does not say. */
 export function dockerdVersion(): Promise<string | null> {
   const path = dockerdPath ?? dockerdInPath();

@@ -1,8 +1,9 @@
 import { metadataPaths } from '../docker/layer-db.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
+import type { FolderWatch } from '../system/folder-watch.ts';
 import { log } from '../system/journal.ts';
-import { watchOrPollFolders, type FolderWatch } from '../system/watch-folders.ts';
+import { watchOrPollFolders } from '../system/watch-folders.ts';
 
 /** dockerd needs a moment to finish: it removes an image's names, its configuration, and then layer by layer. */
 const SETTLE_MS = 200;

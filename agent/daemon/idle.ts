@@ -1,19 +1,24 @@
-import type { Server } from 'node:net';
 import { after } from '../system/clock.ts';
-import { notify } from '../system/notify.ts';
+import type { Clients } from './clients.ts';
 
 /**
- * Ends the process successfully when nobody has asked for this long. The service manager keeps the socket, so the next
+ * Ends the process successfully when nobody has asked for this long. Whoever listens on the socket keeps it, so the next
  * client starts it again, even one that connects while it is ending.
  * @param work what has to be finished first
+ * @param tell is called just before
  */
-export function exitWhenIdle(server: Server, idleSec: number, work: Promise<void>): void {
+export function exitWhenIdle(
+  clients: Clients,
+  idleSec: number,
+  work: Promise<void>,
+  tell: () => void = () => undefined,
+): void {
   // The work counts as a client.
   let open = 1;
   let cancel: () => void = () => undefined;
   const wait = (): void => {
     cancel = after(idleSec * 1000, () => {
-      notify('STOPPING=1', 'STATUS=idle: the next request for the status starts it again');
+      tell();
       process.exit(0);
     });
   };
@@ -21,10 +26,9 @@ export function exitWhenIdle(server: Server, idleSec: number, work: Promise<void
     open -= 1;
     if (open === 0) wait();
   };
-  server.on('connection', (socket) => {
+  clients.follow(() => {
     open += 1;
     cancel();
-    socket.once('close', close);
-  });
+  }, close);
   void work.finally(close);
 }

@@ -58,6 +58,11 @@ export class Look {
     this.#mayFill = isConfigured && !isByClient;
   }
 
+  /** What the next look begins with. */
+  get before(): Pick<Start['result'], 'dataRoot' | 'disks'> {
+    return { dataRoot: this.#dataRoot, disks: this.#disks };
+  }
+
   /** How many looks there were. Anything made before the last one may be outdated. */
   get looks(): number {
     return this.#looks;

@@ -10,7 +10,7 @@ import { isENAMETOOLONG, isENOENT, isENOTDIR, messageOf } from '../system/errors
 import { readTextIfThere } from '../system/files.ts';
 import { log } from '../system/journal.ts';
 import { megabytes } from '../text/megabytes.ts';
-import { PAGE_BYTES, willNeed } from '../system/page-cache.ts';
+import { PAGE_BYTES, willNeed } from '../system/will-need.ts';
 import { plural } from '../text/plural.ts';
 import type { LoadedDisk } from '../boot/loaded-disk.ts';
 

@@ -8,6 +8,7 @@ import { serve } from './run-after-ready.ts';
 export async function resume(path: string): Promise<void> {
   // The mounts stay, so that Docker can go on.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => process.exit(0));
-  const { start, status, isPublished } = takeStart(path);
-  await serve(start, status, isPublished ? `${JSON.stringify(status)}\n` : undefined);
+  const { start, status, isPublished, lived } = takeStart(path);
+  const newest = lived?.found ?? status;
+  await serve(start, status, isPublished ? `${JSON.stringify(newest)}\n` : undefined, lived);
 }

@@ -1,48 +1,42 @@
-import { once } from 'node:events';
 import { dirname } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
 import { storeIn } from '../boot/image-store.ts';
 import { MOBY } from '../docker/daemon-config.ts';
 import type { Finding } from '../messages/finding.ts';
-import { bootRecord } from '../status/boot-times.ts';
 import { CurrentStatus } from '../status/current.ts';
-import { planDocument } from '../status/status-document.ts';
 import { findingEvent, logEvents } from '../status/journal-entries.ts';
-import { metrics, METRICS_TYPE } from '../status/metrics.ts';
 import type { StatusDocument } from '../status/schema.ts';
-import { serveStatus } from '../status/server.ts';
-import { delay, monotonicUsec, after } from '../system/clock.ts';
+import { delay } from '../system/clock.ts';
 import { listenFd } from '../system/listen-fds.ts';
 import { releaseProgram, releaseProgramSoon } from '../system/memory.ts';
-import { notifyStatus } from '../system/notify.ts';
+import { notify, notifyStatus } from '../system/notify.ts';
 import { watchDevices } from '../system/watch-devices.ts';
 import { followFolder } from '../system/watch-folders.ts';
+import { answerClients } from './answer-clients.ts';
 import { compareWithContainerdUnit } from './containerd-unit.ts';
-import { compareWithService, dockerdVersion } from './docker-service.ts';
+import { compareWithService } from './docker-service.ts';
 import { followStore } from './follow-store.ts';
+import type { Lived } from './handed-start.ts';
 import { Look, type ContainerdWork } from './look.ts';
 import type { Begun, Start } from './start.ts';
 
 /**
  * What the daemon does when Docker may start: it serves the status, syncs and compares. Loaded only then.
  * @param written the text of the status as it was published, undefined if that failed
+ * @param lived what another process has done of this, which goes on here: nothing of it is done or told again
  */
-export async function serve(start: Start, status: StatusDocument, written: string | undefined): Promise<void> {
+export async function serve(
+  start: Start,
+  status: StatusDocument,
+  written: string | undefined,
+  lived?: Lived,
+): Promise<void> {
   const { config, isConfigured, result } = start;
-  const current = new CurrentStatus(config, status, written);
+  const current = new CurrentStatus(config, lived?.found ?? status, written);
+  if (lived !== undefined) current.goOn(lived.own);
   const look = new Look(start, status, current);
-  const plan = planner(start, current, look);
-  const server = await serveStatus(
-    { path: config.statusSocket, fd: listenFd() },
-    {
-      '/v1/status': { type: 'application/json', body: () => withDockerd(current, () => current.text) },
-      '/v1/plan': { type: 'application/json', body: plan },
-      '/v1/timeline': { type: 'application/json', body: () => timeline(config) },
-      '/metrics': { type: METRICS_TYPE, body: () => withDockerd(current, () => metrics(current.document)) },
-      '/healthz': { type: 'text/plain', body: () => `${current.document.state}\n` },
-    },
-  );
+  const clients = await answerClients(start, status, look, current);
   const follow = isConfigured ? followDataRoot(look, current) : () => undefined;
   follow();
   const tell = teller(current);
@@ -50,7 +44,28 @@ export async function serve(start: Start, status: StatusDocument, written: strin
     tell();
     follow();
   });
-  const reading = readsAhead(start);
+  const reading = lived === undefined ? readsAhead(start) : Promise.resolve();
+  if (lived === undefined) await syncsAndCompares(start, current, reading);
+  void restoresPruned(start, look);
+  if (result.containerd !== undefined) void followsContainerd(start, look, current);
+  void releaseProgramSoon();
+  // Only with a socket of the service manager, because otherwise nobody could start it again.
+  if (config.idleExitSec > 0 && listenFd() !== undefined)
+    (await import('./idle.ts')).exitWhenIdle(clients, config.idleExitSec, reading, () =>
+      notify('STOPPING=1', 'STATUS=idle: the next request for the status starts it again'),
+    );
+  if (lived === undefined) current.enter('watch');
+  await Promise.race([
+    clients.over,
+    isConfigured ? followDevices(start, look, current, lived !== undefined) : new Promise(() => undefined),
+  ]);
+}
+
+async function syncsAndCompares(
+  { config, result }: Start,
+  current: CurrentStatus,
+  reading: Promise<void>,
+): Promise<void> {
   if (result.dataRoot !== undefined && (result.plan !== undefined || result.containerd === undefined)) {
     // Syncing blocks this process while it lasts, and is less urgent than reading ahead.
     await Promise.race([reading, delay(SYNC_WITHIN_MS)]);
@@ -59,17 +74,6 @@ export async function serve(start: Start, status: StatusDocument, written: strin
     tellLater(await compareWithService(config, result.dataRoot), current);
   }
   tellLater(await compareWithContainerdUnit(result.containerd?.namespaces ?? []), current);
-  void restoresPruned(start, look);
-  if (result.containerd !== undefined) void followsContainerd(start, look, current);
-  void releaseProgramSoon();
-  // Only with a socket of the service manager, because otherwise nobody could start it again.
-  if (config.idleExitSec > 0 && listenFd() !== undefined)
-    (await import('./idle.ts')).exitWhenIdle(server, config.idleExitSec, reading);
-  current.enter('watch');
-  await Promise.race([
-    once(server, 'close'),
-    isConfigured ? followDevices(start, look, current) : new Promise(() => undefined),
-  ]);
 }
 
 /** What was found after READY. */
@@ -78,11 +82,6 @@ function tellLater(finding: Finding | undefined, current: CurrentStatus): void {
   logEvents([findingEvent(finding)]);
   current.add(finding);
   notifyStatus(current.document.summary);
-}
-
-function timeline(config: Config): string | undefined {
-  const record = bootRecord(config);
-  return record === undefined ? undefined : `${JSON.stringify(record)}\n`;
 }
 
 /** A power cut before the store is synced only makes the next start compare the content of files. */
@@ -132,44 +131,6 @@ async function followsContainerd(
   );
 }
 
-/** A client does not wait longer for dockerd's version. A later answer has it. */
-const VERSION_PATIENCE_MS = 3000;
-
-async function withDockerd(current: CurrentStatus, answer: () => string): Promise<string> {
-  let cancel: () => void = () => undefined;
-  const late = new Promise<null>((resolve) => {
-    cancel = after(VERSION_PATIENCE_MS, () => resolve(null));
-  });
-  current.setDockerd(await Promise.race([dockerdVersion(), late]));
-  cancel();
-  return answer();
-}
-
-/** How long a plan is reused: clients may ask often, and each look reads the disks and the store. */
-const PLAN_FRESH_USEC = 1_000_000;
-
-/** What `run` would do now. It looks again, but only once for many clients. Nothing is changed. */
-function planner({ isConfigured, result }: Start, current: CurrentStatus, look: Look): () => Promise<string> {
-  const textOf = (run: Parameters<typeof planDocument>[0]): string => `${JSON.stringify(planDocument(run))}\n`;
-  if (!isConfigured) {
-    const failed = textOf({ findings: result.findings, disks: [], plan: undefined });
-    return () => Promise.resolve(failed);
-  }
-  let made: { readonly atUsec: number; readonly looks: number; readonly text: Promise<string> } | undefined;
-  const make = async (): Promise<string> => {
-    const text = textOf(await look.run());
-    // Replaces the message that the lock was waited for.
-    notifyStatus(current.document.summary);
-    return text;
-  };
-  return () => {
-    const { looks } = look;
-    if (made === undefined || made.looks !== looks || monotonicUsec() - made.atUsec > PLAN_FRESH_USEC)
-      made = { atUsec: monotonicUsec(), looks, text: make() };
-    return made.text;
-  };
-}
-
 /** Runs `act` whenever a run may have published a status, as docker.service's drop-in does. */
 function whenPublished(config: Config, act: () => void): void {
   try {
@@ -207,15 +168,23 @@ function followDataRoot(look: Look, current: CurrentStatus): () => void {
 /** Time for udev, and for devices that appear together, before we look. */
 const SETTLE_MS = 100;
 
-/** Looks again whenever devices appear or disappear. A disk that was pulled out is then reported as lost. */
-async function followDevices({ config, result }: Start, look: Look, current: CurrentStatus): Promise<never> {
+/**
+ * Looks again whenever devices appear or disappear. A disk that was pulled out is then reported as lost.
+ * @param isChanged whether something may have changed that nobody has looked at
+ */
+async function followDevices(
+  { config, result }: Start,
+  look: Look,
+  current: CurrentStatus,
+  isChanged: boolean,
+): Promise<never> {
   const changes = await watchDevices();
   await changes.ready();
   // Nobody has seen the devices that appeared since READY.
-  let isChanged = !hasSameDevices(config, result);
+  let isNew = isChanged || !hasSameDevices(config, result);
   for (;;) {
-    if (!isChanged) await changes.next();
-    isChanged = false;
+    if (!isNew) await changes.next();
+    isNew = false;
     await delay(SETTLE_MS);
     await lookAnew(look, current, { pruned: new Set() });
   }

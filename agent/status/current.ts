@@ -5,6 +5,12 @@ import { withFindings } from './status-document.ts';
 import { parseStatus, publishedStatus } from './publish.ts';
 import type { StatusDocument } from './schema.ts';
 
+/** What only the daemon knows, beside dockerd's version. */
+export interface DaemonsOwn {
+  readonly findings: readonly Finding[];
+  readonly phase: Pick<StatusDocument, 'phase' | 'phaseSince' | 'phaseSinceUsec'>;
+}
+
 /**
  * The status that the daemon answers with. It is the newest one that any run has published, since docker.service's
  * drop-in may have changed the store, plus what only the daemon knows. The daemon remembers its own result, even if it
@@ -27,6 +33,18 @@ export class CurrentStatus {
     this.#own = { status: first, over: written ?? publishedStatus(config) };
     const { phase, phaseSince, phaseSinceUsec } = first;
     this.#phase = { phase, phaseSince, phaseSinceUsec };
+  }
+
+  /** What only the daemon knows, for another process that goes on. */
+  get own(): DaemonsOwn {
+    return { findings: this.#findings, phase: this.#phase };
+  }
+
+  /** Goes on with what another process knew. */
+  goOn({ findings, phase }: DaemonsOwn): void {
+    this.#findings = findings;
+    this.#phase = phase;
+    this.#made = undefined;
   }
 
   /** The daemon enters another phase. */

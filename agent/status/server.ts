@@ -1,11 +1,12 @@
-import { chmodSync, chownSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSocketServer, type Server as SocketServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { after } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
-import { ensureFolder, readTextIfThere } from '../system/files.ts';
+import { ensureFolder } from '../system/files.ts';
 import { realPathOf } from '../system/real-path.ts';
+import { giveSocketToDocker } from './socket-owner.ts';
 
 /** The answers by path. Each gives its text, or undefined if there is none yet. */
 export type Routes = Readonly<Record<string, { readonly type: string; readonly body: () => Body | Promise<Body> }>>;
@@ -17,7 +18,6 @@ const REQUEST_TIMEOUT_MS = 5000;
  * The limit for sending a request, and again for reading the answer. A slower client takes a place that others want.
  */
 const CONNECTION_TIMEOUT_MS = 10_000;
-const SOCKET_MODE = 0o660;
 
 /**
  * Serves the status over HTTP on a unix socket: the one at `path`, or the one on which the service manager listens and
@@ -51,9 +51,7 @@ export async function serveStatus(
     sockets.once('error', reject);
     sockets.listen(where.fd === undefined ? { path: where.path } : { fd: where.fd }, resolve);
   });
-  chmodSync(where.path, SOCKET_MODE);
-  const group = dockerGroup();
-  if (group !== undefined) chownSync(where.path, 0, group);
+  giveSocketToDocker(where.path);
   return sockets;
 }
 
@@ -99,12 +97,6 @@ function admit(socket: Socket, connections: Map<Socket, Clock>): void {
     clock.stop();
     connections.delete(socket);
   });
-}
-
-/** The number of the group whose members may use Docker. */
-function dockerGroup(): number | undefined {
-  const match = /^docker:[^:]*:(\d+):/m.exec(readTextIfThere('/etc/group') ?? '');
-  return match === null ? undefined : Number(match[1]);
 }
 
 function limit(http: Server): void {

@@ -1,21 +1,11 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { systemCall } from './libc.ts';
+import { PAGE_BYTES } from './will-need.ts';
 
 /** The same number on all architectures (asm-generic/unistd.h), since Linux 6.5. */
 const SYS_CACHESTAT = 451;
-const POSIX_FADV_WILLNEED = 3;
-export const PAGE_BYTES = 4096;
 /** On a disk with 3000 reads and 125 MB a second, reading a gap of this many pages takes as long as skipping it. */
 const GAP_PAGES = 10;
-
-/**
- * Asks for a part of a file to be read into the page cache. It waits only if the device's queue is full.
- * @throws Error with the error's number
- */
-export function willNeed(fd: number, offset: number, length: number): void {
-  const error = systemCall('posix_fadvise', fd, offset, length, POSIX_FADV_WILLNEED);
-  if (error !== 0) throw new Error(`posix_fadvise failed with error ${error}`);
-}
 
 /**
  * Which parts of a file are in the page cache, in bytes, with small gaps closed. The file itself is not read.

@@ -2,13 +2,7 @@ import { existsSync, statSync, watch, type FSWatcher } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { every } from './clock.ts';
 import { isENOENT, messageOf } from './errors.ts';
-
-/** A watch for one change. */
-export interface FolderWatch {
-  /** Resolves at the first change. After that nothing is watched, so that many changes cost no more than one. */
-  readonly changed: Promise<void>;
-  close(): void;
-}
+import type { FolderWatch } from './folder-watch.ts';
 
 /**
  * Watches folders for names that appear, disappear or are replaced. For a folder that does not exist yet, the nearest

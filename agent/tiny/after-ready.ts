@@ -1,14 +1,26 @@
 import { runtimePath } from '../config/config.ts';
-import { handStart } from '../daemon/handed-start.ts';
+import { handStart, type HandedStart } from '../daemon/handed-start.ts';
+import { serve as serveHere } from '../daemon/run-after-ready.ts';
 import type { Start } from '../daemon/start.ts';
 import type { StatusDocument } from '../status/schema.ts';
+import { listenFd } from '../system/listen-fds.ts';
 import { becomeWhole } from './whole-runtime.ts';
 
-/** agent/daemon/run-after-ready.ts on the small engine: what is left of the daemon's life is the whole program's. */
+/**
+ * agent/daemon/run-after-ready.ts on the small engine. What follows containerd needs HTTP/2, and without a socket of the
+ * service manager there is none that both programs could answer on: there the whole program goes on at once.
+ */
 export async function serve(start: Start, status: StatusDocument, written: string | undefined): Promise<void> {
-  const path = runtimePath(start.config, 'start.json');
+  if (listenFd() === undefined || start.result.containerd !== undefined)
+    goOnAsWhole({ start, status, isPublished: written !== undefined });
+  await serveHere(start, status, written);
+}
+
+/** The whole program goes on as this daemon. */
+export function goOnAsWhole(handed: HandedStart): never {
+  const path = runtimePath(handed.start.config, 'start.json');
   try {
-    handStart(path, { start, status, isPublished: written !== undefined });
+    handStart(path, handed);
   } catch {
     // Where nothing can be written below /run, it begins anew, and finds all done.
     becomeWhole();

@@ -100,6 +100,13 @@ export class TinyBuffer extends Bytes {
     this.#view().setInt32(at, value, true);
   }
 
+  /** @param rest where it begins, how long it may be, and its encoding: latin1 */
+  write(text: string, at: number, ...rest: ['latin1'] | [length: number, encoding: 'latin1']): number {
+    const bytes = latin1Bytes(text).subarray(0, typeof rest[0] === 'number' ? rest[0] : this.length - at);
+    this.set(bytes, at);
+    return bytes.length;
+  }
+
   writeBigUInt64LE(value: bigint): void {
     this.#view().setBigUint64(0, value, true);
   }

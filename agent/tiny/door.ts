@@ -52,6 +52,17 @@ interface Door {
   /** Becomes another program. EINTR: a signal has come, which is to be obeyed first. */
   exec(path: string, words: readonly string[]): number;
 
+  /** Starts a program, found in PATH, that ends with us. Of each stream it gets a descriptor; less than 0: nothing. */
+  start(words: readonly string[], input: number, output: number, errors: number): number;
+  /** -1 while it runs; else its status, or 128 and the signal that has ended it. */
+  ended(pid: number): number;
+  kill(pid: number, signal: number): number;
+  /** Where it is read, without waiting, and where it is written. */
+  pipe(): [number, number] | number;
+  memoryFile(): number;
+  /** Gives memory that is not used back to the kernel. */
+  giveBack(): number;
+
   takeSignal(number: number): number;
   signals(): number[];
   /** @returns the first descriptor that can be read; -1 for none. Less than 0 microseconds are without end. */
@@ -81,7 +92,11 @@ export type SystemCalls = Readonly<
     | 'clock_gettime'
     | 'getdirentries64'
     | 'inotify_init1'
-    | 'inotify_add_watch',
+    | 'inotify_add_watch'
+    | 'connect'
+    | 'posix_fadvise'
+    | 'chmod'
+    | 'chown',
     Call
   >
 >;

@@ -178,6 +178,14 @@ export function futimesSync(fd: number, accessedSec: number, modifiedSec: number
   checked(door.futimes(fd, accessedSec, modifiedSec), 'futime');
 }
 
+export function chmodSync(path: string, mode: number): void {
+  checked(door.calls.chmod(TinyBuffer.from(`${path}\0`), mode), 'chmod', path);
+}
+
+export function chownSync(path: string, user: number, group: number): void {
+  checked(door.calls.chown(TinyBuffer.from(`${path}\0`), user, group), 'chown', path);
+}
+
 export function renameSync(from: string, to: string): void {
   checked(door.rename(from, to), 'rename', from, to);
 }

@@ -24,6 +24,12 @@ export function schedule(act: () => void, milliseconds: number, again: boolean):
   return last;
 }
 
+/** Calls `act` as soon as what is ready by then has been done. */
+export function soon(act: () => void): void {
+  last += 1;
+  timers.set(last, { act, atUsec: 0, everyMs: undefined });
+}
+
 export function cancel(timer: number | undefined): void {
   if (timer !== undefined) timers.delete(timer);
 }

@@ -1,7 +1,7 @@
 import { FORMAT_VERSION } from '../disk/manifest.ts';
 import { VERSION } from '../version.ts';
 import { process } from './process.ts';
-import { becomeWhole } from './whole-runtime.ts';
+import { goBeyond } from './whole-runtime.ts';
 
 /** Name and version of the engine, from the build. */
 declare const SMALL_ENGINE: string;
@@ -9,7 +9,7 @@ declare const SMALL_ENGINE: string;
 /** agent/commands/program.ts on the small engine: all but the version is the whole program's. */
 export async function runCommandLine(): Promise<number> {
   const [first, ...more] = process.argv.slice(2);
-  if (more.length > 0 || (first !== '--version' && first !== '-V')) return becomeWhole();
+  if (more.length > 0 || (first !== '--version' && first !== '-V')) return goBeyond();
   process.stdout.write(`docker-preloader ${VERSION} (disk format ${FORMAT_VERSION}, ${SMALL_ENGINE})\n`);
   return 0;
 }

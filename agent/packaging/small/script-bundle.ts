@@ -70,7 +70,7 @@ function smallEngine(agent: string): Plugin {
         return own === undefined ? undefined : { path: path.join(agent, own) };
       });
       bundler.onLoad({ filter: /^/, namespace: 'beyond' }, () => ({
-        contents: `import { becomeWhole } from './tiny/whole-runtime.ts'; becomeWhole();`,
+        contents: `import { goBeyond } from './tiny/whole-runtime.ts'; goBeyond();`,
         resolveDir: agent,
       }));
     },

@@ -4,20 +4,31 @@ export const replaced: Readonly<Record<string, string>> = {
   'system/watch-devices.ts': 'tiny/watch-devices.ts',
   'commands/program.ts': 'tiny/program.ts',
   'daemon/run-after-ready.ts': 'tiny/after-ready.ts',
+  'daemon/answer-clients.ts': 'tiny/answer-clients.ts',
+  'system/child-process.ts': 'tiny/child-process.ts',
+  'system/memory.ts': 'tiny/memory.ts',
+  'system/watch-folders.ts': 'tiny/watch-folders.ts',
 };
 
 /** What stands for the modules of Node. There are no others. */
-export const modules: Readonly<Record<string, string>> = { 'node:fs': 'tiny/fs.ts', 'node:path': 'tiny/path.ts' };
+export const modules: Readonly<Record<string, string>> = {
+  'node:fs': 'tiny/fs.ts',
+  'node:fs/promises': 'tiny/fs-promises.ts',
+  'node:net': 'tiny/net.ts',
+  'node:path': 'tiny/path.ts',
+  'node:timers/promises': 'tiny/timers-promises.ts',
+};
 
 /**
- * What needs more than the small engine has: programs, HTTP/2. Each is imported later, where it is needed, and before
- * anything is changed: there the whole program begins anew.
+ * What needs more than the small engine has: HTTP/2. Each is imported later, where it is needed, and before
+ * anything is changed: there the whole program begins anew, or after READY goes on.
  */
 export const beyond: readonly string[] = [
   'containerd/containerd-of.ts',
   'containerd/fill-containerd.ts',
   'containerd/private-containerd.ts',
-  'daemon/docker-service.ts',
+  'daemon/answer.ts',
+  'daemon/follow-containerd.ts',
+  'daemon/namespace-prunes.ts',
   'daemon/resume.ts',
-  'docker/dockerd-version.ts',
 ];

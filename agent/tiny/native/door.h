@@ -23,6 +23,7 @@ void add_text(JSContext *ctx, JSValueConst door);
 void add_json(JSContext *ctx, JSValueConst door);
 void add_sha256(JSContext *ctx, JSValueConst door);
 void add_process(JSContext *ctx, JSValueConst door, int argc, char **argv);
+void add_children(JSContext *ctx, JSValueConst door);
 void add_events(JSContext *ctx, JSValueConst door);
 void add_system_calls(JSContext *ctx, JSValueConst door);
 
@@ -63,6 +64,13 @@ uint64_t take_signals(void);
 
 // Gives signals back to the kernel's own ways, as another program expects them. False: one has come, and is to be obeyed first.
 bool leave_signals(void);
+
+// The same for a process that is to become another program, whatever has come.
+void restore_signals(void);
+
+// The words of a command line, and NULL behind the last. NULL: an exception is thrown.
+char **words_of(JSContext *ctx, JSValueConst list);
+void free_words(JSContext *ctx, char **words);
 
 // The function that is called whenever nothing else is to be done. It returns false when nothing will ever be to be done.
 JSValue turn_of(void);

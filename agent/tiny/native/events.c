@@ -56,12 +56,16 @@ static bool any_come(void) {
   return false;
 }
 
-bool leave_signals(void) {
-  if (any_come()) return false;
+void restore_signals(void) {
   for (int number = 1; number < 64; number++)
     if (sigismember(&taken, number) == 1) signal(number, SIG_DFL);
   signal(SIGPIPE, SIG_DFL);
   sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+bool leave_signals(void) {
+  if (any_come()) return false;
+  restore_signals();
   return true;
 }
 

@@ -55,6 +55,7 @@ static void add_door(JSContext *ctx, int argc, char **argv) {
   add_json(ctx, door);
   add_sha256(ctx, door);
   add_process(ctx, door, argc, argv);
+  add_children(ctx, door);
   add_events(ctx, door);
   add_system_calls(ctx, door);
   JS_DefinePropertyValueStr(ctx, global, "door", door, JS_PROP_C_W_E);

@@ -29,7 +29,7 @@ static DOOR(door_exit) { _exit((int)number_of(ctx, argv[0])); }
 
 static DOOR(door_isatty) { return JS_NewBool(ctx, isatty((int)number_of(ctx, argv[0]))); }
 
-static void free_words(JSContext *ctx, char **words) {
+void free_words(JSContext *ctx, char **words) {
   for (size_t at = 0; words[at] != NULL; at++) js_free(ctx, words[at]);
   js_free(ctx, words);
 }
@@ -45,8 +45,7 @@ static char *word_of(JSContext *ctx, JSValueConst list, uint32_t at) {
 
 enum { MAX_WORDS = 1000 };
 
-// The words of a command line, and NULL behind the last. NULL: an exception is thrown.
-static char **words_of(JSContext *ctx, JSValueConst list) {
+char **words_of(JSContext *ctx, JSValueConst list) {
   JSValue length = JS_GetPropertyStr(ctx, list, "length");
   int64_t count = number_of(ctx, length);
   JS_FreeValue(ctx, length);

@@ -8,6 +8,7 @@
 #include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -100,6 +101,30 @@ static DOOR(call_inotify_add_watch) {
   return result_of(ctx, inotify_add_watch(int_of(ctx, argv[0]), path, (uint32_t)number_of(ctx, argv[2])));
 }
 
+static DOOR(call_connect) {
+  int64_t size = number_of(ctx, argv[2]);
+  const uint8_t *address = at_least(ctx, argv[1], (uint64_t)size);
+  if (address == NULL) return JS_EXCEPTION;
+  return result_of(ctx, connect(int_of(ctx, argv[0]), (const struct sockaddr *)address, (socklen_t)size));
+}
+
+// posix_fadvise(fd, offset, length, advice): the number of an error, as it is
+static DOOR(call_fadvise) {
+  return JS_NewInt32(ctx, posix_fadvise(int_of(ctx, argv[0]), number_of(ctx, argv[1]), number_of(ctx, argv[2]), int_of(ctx, argv[3])));
+}
+
+static DOOR(call_chmod) {
+  const char *path;
+  if (!string_of(ctx, &path, argv[0])) return JS_EXCEPTION;
+  return result_of(ctx, chmod(path, (mode_t)number_of(ctx, argv[1])));
+}
+
+static DOOR(call_chown) {
+  const char *path;
+  if (!string_of(ctx, &path, argv[0])) return JS_EXCEPTION;
+  return result_of(ctx, chown(path, (uid_t)number_of(ctx, argv[1]), (gid_t)number_of(ctx, argv[2])));
+}
+
 static const JSCFunctionListEntry functions[] = {
   JS_CFUNC_DEF("mount", 5, call_mount),
   JS_CFUNC_DEF("umount2", 2, call_umount2),
@@ -115,6 +140,10 @@ static const JSCFunctionListEntry functions[] = {
   JS_CFUNC_DEF("getdirentries64", 3, call_getdirentries64),
   JS_CFUNC_DEF("inotify_init1", 1, call_inotify_init1),
   JS_CFUNC_DEF("inotify_add_watch", 3, call_inotify_add_watch),
+  JS_CFUNC_DEF("connect", 3, call_connect),
+  JS_CFUNC_DEF("posix_fadvise", 4, call_fadvise),
+  JS_CFUNC_DEF("chmod", 2, call_chmod),
+  JS_CFUNC_DEF("chown", 3, call_chown),
 };
 
 void add_system_calls(JSContext *ctx, JSValueConst door) {

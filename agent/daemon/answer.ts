@@ -1,0 +1,25 @@
+import { CurrentStatus } from '../status/current.ts';
+import { answerClients } from './answer-clients.ts';
+import { rememberDockerd } from './docker-service.ts';
+import { readStart } from './handed-start.ts';
+import { exitWhenIdle } from './idle.ts';
+import { Look } from './look.ts';
+
+/** Standard input, which is a file, from its beginning on. */
+const HANDED = '/proc/self/fd/0';
+
+/**
+ * Answers clients beside the daemon, which has started it for them and goes on by itself, until nobody has asked for a while.
+ * @param fd the socket that the service manager listens on
+ * @throws system errors
+ */
+export async function answer(fd: number, idleSec: number): Promise<void> {
+  const { start, status, isPublished, lived } = readStart(HANDED);
+  const newest = lived?.found ?? status;
+  const current = new CurrentStatus(start.config, newest, isPublished ? `${JSON.stringify(newest)}\n` : undefined);
+  if (lived !== undefined) current.goOn(lived.own);
+  rememberDockerd(lived?.dockerd);
+  const clients = await answerClients(start, status, new Look(start, status, current), current, fd);
+  exitWhenIdle(clients, idleSec, Promise.resolve());
+  await clients.over;
+}

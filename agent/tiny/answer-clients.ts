@@ -1,0 +1,100 @@
+import type { Clients } from '../daemon/clients.ts';
+import { handedNow, textOfStart } from '../daemon/handed-start.ts';
+import type { Look } from '../daemon/look.ts';
+import type { Start } from '../daemon/start.ts';
+import type { CurrentStatus } from '../status/current.ts';
+import type { StatusDocument } from '../status/schema.ts';
+import { giveSocketToDocker } from '../status/socket-owner.ts';
+import { delay } from '../system/clock.ts';
+import { messageOf } from '../system/errors.ts';
+import { log } from '../system/journal.ts';
+import { listenFd } from '../system/listen-fds.ts';
+import { goOnAsWhole } from './after-ready.ts';
+import { TinyBuffer } from './buffer.ts';
+import { startChild } from './children.ts';
+import { door } from './door.ts';
+import { checked } from './errno.ts';
+import { closeSync, existsSync, writeSync } from './fs.ts';
+import { whenReadable } from './loop.ts';
+import { notThere, whenBeyond, wholeProgram } from './whole-runtime.ts';
+
+/** For so long the one that answers stays after the last client: others that ask every minute do not start it anew. */
+const STAYS_SEC = 60;
+/** After it has failed, clients wait so long for the next one. */
+const AGAIN_MS = 1000;
+
+/**
+ * agent/daemon/answer-clients.ts on the small engine: a client makes it start the whole program beside it, which answers on
+ * the same socket, and leaves when nobody has asked for a while. This process stays what it is meanwhile, so that nothing
+ * that it follows is lost.
+ * @throws system errors
+ */
+export async function answerClients(
+  start: Start,
+  status: StatusDocument,
+  look: Look,
+  current: CurrentStatus,
+): Promise<Clients> {
+  const { config } = start;
+  const fd = listenFd() ?? -1;
+  giveSocketToDocker(config.statusSocket);
+  whenBeyond(() => {
+    const handed = handedNow(start, status, look, current);
+    // What was not finished is done anew.
+    return goOnAsWhole(isSettled(current) ? handed : { ...handed, lived: undefined });
+  });
+  let [came, gone] = [(): void => undefined, (): void => undefined];
+  const answer = async (): Promise<void> => {
+    came();
+    // Before, it would tell of a phase that is over.
+    const staysSec = !isSettled(current)
+      ? 0
+      : config.idleExitSec > 0
+        ? Math.min(STAYS_SEC, config.idleExitSec)
+        : STAYS_SEC;
+    try {
+      await answerBeside(fd, staysSec, textOfStart(handedNow(start, status, look, current)));
+    } catch (error) {
+      log('INTERNAL', `clients are not answered, trying again: ${messageOf(error)}`);
+      await delay(AGAIN_MS);
+    }
+    gone();
+    wait();
+  };
+  const wait = (): void => {
+    const stop = whenReadable(fd, () => {
+      stop();
+      void answer();
+    });
+  };
+  wait();
+  return {
+    over: new Promise(() => undefined),
+    follow: (onCame, onGone) => {
+      [came, gone] = [onCame, onGone];
+    },
+  };
+}
+
+function isSettled(current: CurrentStatus): boolean {
+  return current.own.phase.phase === 'watch';
+}
+
+/** Resolves when it has left. @throws Error where it could not be started, or has failed */
+async function answerBeside(fd: number, staysSec: number, handed: string): Promise<void> {
+  const program = wholeProgram();
+  if (!existsSync(program)) throw notThere(undefined);
+  const file = checked(door.memoryFile(), 'memfd_create');
+  let ended: Promise<number>;
+  try {
+    const bytes = TinyBuffer.from(handed);
+    for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done);
+    // Only what the main process tells the service manager counts.
+    const words = ['env', '-u', 'NOTIFY_SOCKET', program, 'answer', String(fd), String(staysSec)];
+    ({ ended } = startChild(words, [file, 1, 2]));
+  } finally {
+    closeSync(file);
+  }
+  const exit = await ended;
+  if (exit !== 0) throw new Error(`${program} has ended with ${exit}`);
+}

@@ -1,0 +1,33 @@
+import { door } from './door.ts';
+import { checked } from './errno.ts';
+import { whenSignalled } from './loop.ts';
+
+const SIGCHLD = 17;
+const RUNNING = -1;
+
+export interface Child {
+  readonly pid: number;
+  /** Its exit status, or 128 and the signal that has ended it. 127 where it could not be started. */
+  readonly ended: Promise<number>;
+}
+
+const running = new Map<number, (status: number) => void>();
+
+/** For each stream of a program the descriptor that it gets; less than 0: nothing. */
+export type Streams = readonly [input: number, output: number, errors: number];
+
+/** Starts a program that ends with us. @throws an error as node:fs has it */
+export function startChild(words: readonly string[], streams: Streams): Child {
+  if (running.size === 0) whenSignalled(SIGCHLD, lookAtAll);
+  const pid = checked(door.start(words, ...streams), 'fork');
+  return { pid, ended: new Promise((resolve) => running.set(pid, resolve)) };
+}
+
+function lookAtAll(): void {
+  for (const [pid, resolve] of running) {
+    const status = door.ended(pid);
+    if (status === RUNNING) continue;
+    running.delete(pid);
+    resolve(status);
+  }
+}
