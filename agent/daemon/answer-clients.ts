@@ -41,7 +41,7 @@ export async function answerClients(
     follow: (came, gone) => {
       server.on('connection', (socket) => {
         came();
-        socket.once('close', gone);
+        socket.once('close', () => gone(0));
       });
     },
   };

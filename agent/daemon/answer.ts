@@ -1,10 +1,14 @@
+import { after } from '../system/clock.ts';
 import { CurrentStatus } from '../status/current.ts';
 import { answerClients } from './answer-clients.ts';
 import { rememberDockerd } from './docker-service.ts';
 import { readStart } from './handed-start.ts';
+import type { Clients } from './clients.ts';
 import { exitWhenIdle } from './idle.ts';
 import { Look } from './look.ts';
 
+/** Whoever made the daemon start us may have gone meanwhile. */
+const FIRST_CLIENT_MS = 5000;
 /** Standard input, which is a file, from its beginning on. */
 const HANDED = '/proc/self/fd/0';
 
@@ -20,6 +24,16 @@ export async function answer(fd: number, idleSec: number): Promise<void> {
   if (lived !== undefined) current.goOn(lived.own);
   rememberDockerd(lived?.dockerd);
   const clients = await answerClients(start, status, new Look(start, status, current), current, fd);
-  exitWhenIdle(clients, idleSec, Promise.resolve());
+  const leave = exitWhenIdle(clients, idleSec, firstOf(clients));
+  // The daemon has found out something that we may not know.
+  process.on('SIGHUP', leave);
   await clients.over;
+}
+
+/** Resolves with the first client, for which we were started. */
+function firstOf(clients: Clients): Promise<void> {
+  return new Promise((resolve) => {
+    clients.follow(resolve, () => undefined);
+    after(FIRST_CLIENT_MS, resolve);
+  });
 }

@@ -2,6 +2,9 @@
 export interface Clients {
   /** Resolves when nobody can be answered any more. */
   readonly over: Promise<void>;
-  /** Tells of each client, or of several together, when they come and when they are gone. */
-  follow(came: () => void, gone: () => void): void;
+  /**
+   * Tells of each client, or of several together, when they come and when they are gone.
+   * @param gone gets how many seconds ago that was
+   */
+  follow(came: () => void, gone: (agoSec: number) => void): void;
 }

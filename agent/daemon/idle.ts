@@ -6,29 +6,36 @@ import type { Clients } from './clients.ts';
  * client starts it again, even one that connects while it is ending.
  * @param work what has to be finished first
  * @param tell is called just before
+ * @returns what makes it end as soon as nobody asks
  */
 export function exitWhenIdle(
   clients: Clients,
   idleSec: number,
   work: Promise<void>,
   tell: () => void = () => undefined,
-): void {
+): () => void {
   // The work counts as a client.
   let open = 1;
+  let waitSec = idleSec;
   let cancel: () => void = () => undefined;
-  const wait = (): void => {
-    cancel = after(idleSec * 1000, () => {
+  const wait = (agoSec: number): void => {
+    cancel = after(Math.max(0, waitSec - agoSec) * 1000, () => {
       tell();
       process.exit(0);
     });
   };
-  const close = (): void => {
+  const close = (agoSec: number): void => {
     open -= 1;
-    if (open === 0) wait();
+    if (open === 0) wait(agoSec);
   };
   clients.follow(() => {
     open += 1;
     cancel();
   }, close);
-  void work.finally(close);
+  void work.finally(() => close(0));
+  return () => {
+    waitSec = 0;
+    cancel();
+    if (open === 0) wait(0);
+  };
 }

@@ -25,6 +25,7 @@ export class CurrentStatus {
   #findings: readonly Finding[] = [];
   #phase: Pick<StatusDocument, 'phase' | 'phaseSince' | 'phaseSinceUsec'>;
   #dockerd: string | null = null;
+  #tell: () => void = () => undefined;
   #made: { readonly from: string | undefined; readonly document: StatusDocument; readonly text: string } | undefined;
 
   /** @param written what `publish` returned */
@@ -88,6 +89,12 @@ export class CurrentStatus {
   setFound(status: StatusDocument, written: string | undefined): void {
     this.#own = { status, over: written ?? publishedStatus(this.#config) };
     this.#made = undefined;
+    this.#tell();
+  }
+
+  /** Calls `tell` at each new result of the daemon. */
+  whenFound(tell: () => void): void {
+    this.#tell = tell;
   }
 
   #foundIn(published: string | undefined): StatusDocument {

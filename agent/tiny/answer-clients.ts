@@ -8,10 +8,11 @@ import { giveSocketToDocker } from '../status/socket-owner.ts';
 import { delay } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
+import { releaseProgram } from './memory.ts';
 import { listenFd } from '../system/listen-fds.ts';
 import { goOnAsWhole } from './after-ready.ts';
 import { TinyBuffer } from './buffer.ts';
-import { startChild } from './children.ts';
+import { startChild, type Child } from './children.ts';
 import { door } from './door.ts';
 import { checked } from './errno.ts';
 import { closeSync, existsSync, writeSync } from './fs.ts';
@@ -20,6 +21,7 @@ import { notThere, whenBeyond, wholeProgram } from './whole-runtime.ts';
 
 /** For so long the one that answers stays after the last client: others that ask every minute do not start it anew. */
 const STAYS_SEC = 60;
+const SIGHUP = 1;
 /** After it has failed, clients wait so long for the next one. */
 const AGAIN_MS = 1000;
 
@@ -43,8 +45,13 @@ export async function answerClients(
     // What was not finished is done anew.
     return goOnAsWhole(isSettled(current) ? handed : { ...handed, lived: undefined });
   });
-  let [came, gone] = [(): void => undefined, (): void => undefined];
+  let child: Child | undefined;
+  // One that was started before knows of it only where it could be published, and as long as nobody removes that.
+  current.whenFound(() => void (child !== undefined && door.kill(child.pid, SIGHUP)));
+  let isAsked = false;
+  let [came, gone] = [(): void => undefined, (_agoSec: number): void => undefined];
   const answer = async (): Promise<void> => {
+    isAsked = true;
     came();
     // Before, it would tell of a phase that is over.
     const staysSec = !isSettled(current)
@@ -53,12 +60,16 @@ export async function answerClients(
         ? Math.min(STAYS_SEC, config.idleExitSec)
         : STAYS_SEC;
     try {
-      await answerBeside(fd, staysSec, textOfStart(handedNow(start, status, look, current)));
+      child = startBeside(fd, staysSec, textOfStart(handedNow(start, status, look, current)));
+      const exit = await child.ended;
+      child = undefined;
+      expectSuccess(exit);
     } catch (error) {
       log('INTERNAL', `clients are not answered, trying again: ${messageOf(error)}`);
       await delay(AGAIN_MS);
     }
-    gone();
+    isAsked = false;
+    gone(staysSec);
     wait();
   };
   const wait = (): void => {
@@ -72,6 +83,7 @@ export async function answerClients(
     over: new Promise(() => undefined),
     follow: (onCame, onGone) => {
       [came, gone] = [onCame, onGone];
+      if (isAsked) came();
     },
   };
 }
@@ -80,21 +92,25 @@ function isSettled(current: CurrentStatus): boolean {
   return current.own.phase.phase === 'watch';
 }
 
-/** Resolves when it has left. @throws Error where it could not be started, or has failed */
-async function answerBeside(fd: number, staysSec: number, handed: string): Promise<void> {
+/** @throws Error where it could not be started */
+function startBeside(fd: number, staysSec: number, handed: string): Child {
   const program = wholeProgram();
   if (!existsSync(program)) throw notThere(undefined);
   const file = checked(door.memoryFile(), 'memfd_create');
-  let ended: Promise<number>;
   try {
     const bytes = TinyBuffer.from(handed);
     for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done);
     // Only what the main process tells the service manager counts.
     const words = ['env', '-u', 'NOTIFY_SOCKET', program, 'answer', String(fd), String(staysSec)];
-    ({ ended } = startChild(words, [file, 1, 2]));
+    return startChild(words, [file, 1, 2]);
   } finally {
     closeSync(file);
+    releaseProgram();
   }
-  const exit = await ended;
-  if (exit !== 0) throw new Error(`${program} has ended with ${exit}`);
+}
+
+function expectSuccess(exit: number): void {
+  // It was told to leave before it had begun.
+  if (exit === 0 || exit === 128 + SIGHUP) return;
+  throw new Error(`expected that the one that answers ends with 0, found ${exit}`);
 }

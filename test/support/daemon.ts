@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { agentCommand } from './agent.ts';
+import { activationSocket } from './activation-socket.ts';
 import { cleanUpLater } from './cleanup.ts';
 import { notifySocket } from './notify-socket.ts';
 
@@ -19,10 +20,13 @@ export interface Daemon {
 
 let daemons = 0;
 
-/** Starts it as its unit does, and waits for READY. @param folder where its log and its service manager's socket may be */
+/** Starts it as its unit and its socket do, and waits for READY. @param folder where its log and its service manager's socket may be */
 export async function startDaemon(configFile: string, folder: string): Promise<Daemon> {
   const socket = await notifySocket(path.join(folder, `notify-${daemons++}.sock`));
-  const daemon = spawnDaemon(configFile, folder, { NOTIFY_SOCKET: socket.path });
+  const { statusSocket } = JSON.parse(readFileSync(configFile, 'utf8')) as { readonly statusSocket: string };
+  const activation = await activationSocket(statusSocket);
+  const daemon = spawnDaemon(configFile, folder, { NOTIFY_SOCKET: socket.path, LISTEN_FDS: '1' }, activation.fd);
+  activation.close();
   await Promise.race([
     socket.waitFor('READY=1'),
     daemon.ended.then(() =>
@@ -37,16 +41,23 @@ export async function startDaemon(configFile: string, folder: string): Promise<D
  * Starts it, and waits for nothing. It is handed its configuration open: where a test is interrupted, the file may be gone
  * before it is read, and the agent would serve that on the machine's own /run/docker-preloader.
  * @param env besides that of the tests
+ * @param listening the socket that it is activated with
  * @throws system errors, ENOENT where the file is gone already
  */
-export function spawnDaemon(configFile: string, folder: string, env: Readonly<Record<string, string>>): Daemon {
+export function spawnDaemon(
+  configFile: string,
+  folder: string,
+  env: Readonly<Record<string, string>>,
+  listening?: number,
+): Daemon {
   const [command, ...args] = agentCommand();
   const logFile = path.join(folder, `agent-${daemons++}.log`);
   const config = openSync(configFile, 'r');
   const log = openSync(logFile, 'a');
   // setpriv: should the tests be killed outright, the kernel ends the agent.
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args, 'run', '--config', '/dev/fd/3'], {
-    stdio: ['ignore', log, log, config],
+  const shell = ['sh', '-c', 'export LISTEN_PID=$$; exec "$@"', 'sh', command, ...args];
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...shell, 'run', '--config', '/dev/fd/4'], {
+    stdio: ['ignore', log, log, listening ?? 'ignore', config],
     env: { ...process.env, ...env },
   });
   for (const fd of [config, log]) closeSync(fd);
