@@ -40,15 +40,18 @@ export async function answerClients(
   const { config } = start;
   const fd = listenFd() ?? -1;
   giveSocketToDocker(config.statusSocket);
+  let child: Child | undefined;
   whenBeyond(() => {
     const handed = handedNow(start, status, look, current);
+    // The other program would neither know of it nor wait for it.
+    child?.kill();
     // What was not finished is done anew.
     return goOnAsWhole(isSettled(current) ? handed : { ...handed, lived: undefined });
   });
-  let child: Child | undefined;
   // One that was started before knows of it only where it could be published, and as long as nobody removes that.
   current.whenFound(() => void (child !== undefined && door.kill(child.pid, SIGHUP)));
   let isAsked = false;
+  let hasFailed = false;
   let [came, gone] = [(): void => undefined, (_agoSec: number): void => undefined];
   const answer = async (): Promise<void> => {
     isAsked = true;
@@ -64,8 +67,10 @@ export async function answerClients(
       const exit = await child.ended;
       child = undefined;
       expectSuccess(exit);
+      hasFailed = false;
     } catch (error) {
-      log('INTERNAL', `clients are not answered, trying again: ${messageOf(error)}`);
+      if (!hasFailed) log('INTERNAL', `clients are not answered, trying again: ${messageOf(error)}`);
+      hasFailed = true;
       await delay(AGAIN_MS);
     }
     isAsked = false;

@@ -1,42 +1,63 @@
 import { TinyBuffer } from './buffer.ts';
-import { startChild } from './children.ts';
+import { startChild, type Child } from './children.ts';
 import { after } from '../system/clock.ts';
 import { door } from './door.ts';
-import { systemError } from './errno.ts';
-import { closeSync } from './fs.ts';
+import { checked, systemError } from './errno.ts';
+import { closeSync, readSync } from './fs.ts';
 import { whenReadable } from './loop.ts';
 
 const SIGTERM = 15;
 const EAGAIN = 11;
 const MAX_BYTES = 1024 * 1024;
+const MAX_ERROR_BYTES = 4096;
+/** Of a program that could not be started. */
+const NOT_STARTED = 127;
 
-/** agent/system/child-process.ts, as far as the small engine starts programs. What they say of errors is lost. @throws Error */
+/** agent/system/child-process.ts, as far as the small engine starts programs. @throws Error */
 export async function commandOutput(file: string, args: readonly string[], timeoutMs: number): Promise<string> {
+  const errors = checked(door.memoryFile(), 'memfd_create');
+  try {
+    const { output, status } = await run([file, ...args], errors, timeoutMs);
+    if (status === NOT_STARTED) throw Object.assign(new Error(`spawn ${file} ENOENT`), { code: 'ENOENT' });
+    if (status !== 0) throw new Error(`Command failed: ${[file, ...args].join(' ')}\n${beginningOf(errors)}`);
+    return output;
+  } finally {
+    closeSync(errors);
+  }
+}
+
+async function run(
+  words: readonly string[],
+  errors: number,
+  timeoutMs: number,
+): Promise<{ readonly output: string; readonly status: number }> {
   const ends = door.pipe();
   if (typeof ends === 'number') throw systemError(-ends, 'pipe');
   const [from, into] = ends;
-  const child = startAndClose([file, ...args], into, from);
-  const cancel = after(timeoutMs, () => door.kill(child.pid, SIGTERM));
   try {
-    const output = await readAll(from);
-    const status = await child.ended;
-    if (status !== 0) throw new Error(`Command failed: ${[file, ...args].join(' ')}`);
-    return output;
+    const child = startAndClose(words, into, errors);
+    const cancel = after(timeoutMs, () => door.kill(child.pid, SIGTERM));
+    try {
+      return { output: await readAll(from), status: await child.ended };
+    } finally {
+      cancel();
+    }
   } finally {
-    cancel();
     closeSync(from);
   }
 }
 
-function startAndClose(words: readonly string[], into: number, from: number): ReturnType<typeof startChild> {
+function startAndClose(words: readonly string[], into: number, errors: number): Child {
   try {
-    return startChild(words, [-1, into, -1]);
-  } catch (error) {
-    closeSync(from);
-    throw error;
+    return startChild(words, [-1, into, errors]);
   } finally {
     closeSync(into);
   }
+}
+
+function beginningOf(file: number): string {
+  const bytes = TinyBuffer.alloc(MAX_ERROR_BYTES);
+  return bytes.toString('utf8', 0, readSync(file, bytes, 0, bytes.length, 0));
 }
 
 /** What comes until the end. @throws Error if it is too much */

@@ -2,6 +2,7 @@ import { door } from './door.ts';
 import { checked } from './errno.ts';
 import { whenSignalled } from './loop.ts';
 
+const SIGKILL = 9;
 const SIGCHLD = 17;
 const RUNNING = -1;
 
@@ -9,6 +10,8 @@ export interface Child {
   readonly pid: number;
   /** Its exit status, or 128 and the signal that has ended it. 127 where it could not be started. */
   readonly ended: Promise<number>;
+  /** Kills it, and waits until it is gone. */
+  kill(): void;
 }
 
 const running = new Map<number, (status: number) => void>();
@@ -20,7 +23,17 @@ export type Streams = readonly [input: number, output: number, errors: number];
 export function startChild(words: readonly string[], streams: Streams): Child {
   if (running.size === 0) whenSignalled(SIGCHLD, lookAtAll);
   const pid = checked(door.start(words, ...streams), 'fork');
-  return { pid, ended: new Promise((resolve) => running.set(pid, resolve)) };
+  return {
+    pid,
+    ended: new Promise((resolve) => running.set(pid, resolve)),
+    kill: () => {
+      door.kill(pid, SIGKILL);
+      while (running.has(pid)) {
+        door.calls.poll(null, 0, 1);
+        lookAtAll();
+      }
+    },
+  };
 }
 
 function lookAtAll(): void {

@@ -36,6 +36,20 @@ describe('the unit', () => {
     assert.equal(summaries[0]?.['PRELOADER_STATE'], 'ok', JSON.stringify(summaries[0]));
   });
 
+  it('is the small program after READY, of at most 5 MB, also after a client was answered', async () => {
+    await until(guest, 'docker info');
+    const isSmall = async (): Promise<string> => {
+      const { MainPID: pid = '' } = await unitProperties(guest, 'docker-preloader.service', ['MainPID']);
+      assert.equal(await ok(guest, `readlink /proc/${pid}/exe`), '/usr/bin/docker-preloader');
+      const resident = /^VmRSS:\s+(\d+) kB/m.exec(await ok(guest, `cat /proc/${pid}/status`))?.[1];
+      assert.ok(Number(resident) <= 5 * 1024, `${resident} kB`);
+      return pid;
+    };
+    const pid = await isSmall();
+    assert.equal((await agentStatus(guest)).state, 'ok');
+    assert.equal(await isSmall(), pid);
+  });
+
   it('mounts read-only and gives nothing on the disk a way to act', async () => {
     const [options = ''] = (await ok(guest, `findmnt --noheadings --output OPTIONS ${mountPoint}`)).split('\n');
     for (const option of ['ro', 'nodev', 'nosuid', 'noexec', 'norecovery'])

@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { built } from '../../agent/packaging/build-program.ts';
+import { activationSocket } from '../support/activation-socket.ts';
+import { askAgent } from '../support/ask-agent.ts';
+import { cleanUpAll } from '../support/cleanup.ts';
+import { spawnDaemon, startDaemon, type Daemon } from '../support/daemon.ts';
+import { tempTree } from '../support/temp-tree.ts';
+import { until } from '../support/until.ts';
+
+const root = path.resolve(import.meta.dirname, '../..');
+const small = path.join(root, 'dist', built.small);
+const RESIDENT_KB = 5 * 1024;
+
+let folder: string;
+let runs = 0;
+
+before(async () => {
+  folder = (await tempTree('dpl-after-ready', 'in-memory')).path;
+});
+after(() => cleanUpAll());
+
+interface Place {
+  readonly folder: string;
+  readonly configFile: string;
+  readonly socket: string;
+}
+
+/** A store of its own. */
+function place(): Place {
+  runs += 1;
+  const own = path.join(folder, String(runs));
+  mkdirSync(own);
+  const [configFile, socket] = [path.join(own, 'config.json'), path.join(own, 'status/status.sock')];
+  writeFileSync(
+    configFile,
+    JSON.stringify({
+      labels: ['no-such-*'],
+      store: 'overlay2',
+      dataRoot: path.join(own, 'data'),
+      mountRoot: path.join(own, 'disks'),
+      dockerConfig: path.join(own, 'daemon.json'),
+      statusSocket: socket,
+    }),
+  );
+  return { folder: own, configFile, socket };
+}
+
+const programOf = (pid: number): string => readlinkSync(`/proc/${pid}/exe`);
+const childrenOf = (pid: number): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+const residentKb = (pid: number): number =>
+  Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+const summaries = (daemon: Daemon): number => daemon.log().match(/^empty: /gm)?.length ?? 0;
+
+/** Asks as soon as it is called, and waits for the answer. */
+async function healthOf(socketPath: string): Promise<string> {
+  const asked = request({ socketPath, path: '/healthz', agent: false });
+  asked.end();
+  const [response] = await once(asked, 'response', { signal: AbortSignal.timeout(20_000) });
+  let text = '';
+  for await (const part of response as AsyncIterable<Buffer>) text += part.toString();
+  return text;
+}
+
+describe('after READY', () => {
+  it('the small one stays, and starts the whole one beside it for clients, for all of whom one is enough', async () => {
+    const { configFile, folder: own, socket } = place();
+    const daemon = await startDaemon(configFile, own);
+    await delay(1500);
+    assert.equal(programOf(daemon.pid), small);
+    assert.ok(residentKb(daemon.pid) <= RESIDENT_KB, `${residentKb(daemon.pid)} kB`);
+    assert.deepEqual(childrenOf(daemon.pid), []);
+    const status = JSON.parse(await askAgent(socket, '/v1/status')) as { readonly phase: string };
+    assert.equal(status.phase, 'watch');
+    const [child = 0, ...more] = childrenOf(daemon.pid);
+    assert.deepEqual(
+      [path.basename(path.dirname(programOf(child))), more],
+      [path.basename(path.dirname(built.whole)), []],
+    );
+    for (const asked of ['/v1/plan', '/metrics', '/healthz', '/v1/timeline']) await askAgent(socket, asked);
+    assert.deepEqual(childrenOf(daemon.pid), [child]);
+    assert.equal(programOf(daemon.pid), small);
+    assert.ok(residentKb(daemon.pid) <= RESIDENT_KB, `${residentKb(daemon.pid)} kB`);
+
+    process.kill(child, 'SIGKILL');
+    assert.equal(await healthOf(socket), 'empty\n');
+    const [next = 0] = childrenOf(daemon.pid);
+    assert.notEqual(next, child);
+    assert.equal(summaries(daemon), 1, daemon.log());
+    assert.equal(await daemon.stop(), 0);
+    await until('the end of the one that answers', () => !existsSync(`/proc/${next}`));
+  });
+
+  it('a client is answered at whatever moment it comes, and nothing is told twice', async () => {
+    for (let moment = -1; moment < 60; moment += 4) {
+      const { configFile, folder: own, socket } = place();
+      const activation = await activationSocket(socket);
+      // One that waits before it starts makes it ask whether Docker is starting.
+      const early = moment < 0 ? healthOf(socket) : undefined;
+      const daemon = spawnDaemon(configFile, own, { LISTEN_FDS: '1' }, activation.fd);
+      activation.close();
+      await delay(Math.max(1, moment));
+      assert.equal(await (early ?? healthOf(socket)), 'empty\n', `after ${moment} ms`);
+      assert.equal(await healthOf(socket), 'empty\n');
+      assert.equal(programOf(daemon.pid), small);
+      assert.equal(summaries(daemon), 1, daemon.log());
+      assert.equal(await daemon.stop(), 0);
+    }
+  });
+
+  it('SIGTERM ends both at whatever moment it comes', async () => {
+    for (let moment = 0; moment < 160; moment += 10) {
+      const { configFile, folder: own, socket } = place();
+      const daemon = await startDaemon(configFile, own);
+      const asked = healthOf(socket).catch(() => undefined);
+      await delay(moment);
+      const children = childrenOf(daemon.pid);
+      assert.equal(await daemon.stop(), 0, `after ${moment} ms`);
+      await until('the end of those it has started', () => children.every((pid) => !existsSync(`/proc/${pid}`)));
+      // Nobody listens any more.
+      await asked;
+    }
+  });
+
+  it('it goes on where the whole one is missing, and says so, until that is there', async () => {
+    const { configFile, folder: own, socket } = place();
+    const alone = path.join(own, 'bin/docker-preloader');
+    mkdirSync(path.dirname(alone));
+    copyFileSync(small, alone);
+    const before = process.env['DOCKER_PRELOADER_UNDER_TEST'];
+    process.env['DOCKER_PRELOADER_UNDER_TEST'] = alone;
+    try {
+      const daemon = await startDaemon(configFile, own);
+      const asked = healthOf(socket);
+      await until('what it says', () => daemon.log().includes('install the package as a whole'));
+      const whole = path.join(own, built.whole);
+      mkdirSync(path.dirname(whole), { recursive: true });
+      copyFileSync(path.join(root, 'dist', built.whole), whole);
+      assert.equal(await asked, 'empty\n');
+      assert.equal(programOf(daemon.pid), alone);
+      assert.equal(await daemon.stop(), 0);
+    } finally {
+      if (before === undefined) delete process.env['DOCKER_PRELOADER_UNDER_TEST'];
+      else process.env['DOCKER_PRELOADER_UNDER_TEST'] = before;
+    }
+  });
+});
