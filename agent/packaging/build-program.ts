@@ -1,7 +1,7 @@
 import { mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { buildExecutable } from './program/executable.ts';
-import { buildModule } from './program/module.ts';
+import { buildModule, bundledPackages } from './program/module.ts';
 import { buildSmallExecutable } from './small/small-executable.ts';
 
 /** What is built, in the folder for it. The executables lie to each other as in the package. */
@@ -10,7 +10,7 @@ export const built = {
   small: 'bin/docker-preloader',
   /** All of the program, with a runtime for it. */
   whole: 'lib/docker-preloader/docker-preloader',
-  /** The same for a system's own Node 24 or later. */
+  /** What makes disks, for a build machine's own Node 24 or later. */
   module: 'docker-preloader.mjs',
 } as const;
 
@@ -31,10 +31,10 @@ export async function build(root: string, output: string): Promise<Contents> {
   const at = (name: keyof typeof built): string => path.join(output, built[name]);
   for (const folder of Object.values(built).map((file) => path.dirname(path.join(output, file))))
     mkdirSync(folder, { recursive: true });
-  const bundledPackages = await buildModule(root, at('module'));
+  await buildModule(root, at('module'));
   buildExecutable(root, at('whole'));
   const { licence } = await buildSmallExecutable(root, at('small'));
-  return { bundledPackages, engineLicence: licence };
+  return { bundledPackages: await bundledPackages(root), engineLicence: licence };
 }
 
 if (import.meta.main) {

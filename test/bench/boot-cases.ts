@@ -1,24 +1,25 @@
-import { nodeRuntimes, type NodeRuntime } from './runtimes.ts';
-
 /** What is to be measured: a machine's disks and store, and who has to be ready on it. */
 export interface BootCase {
-  readonly group: 'base' | 'disks' | 'layers' | 'images' | 'user' | 'pinned' | 'cold' | 'memory' | 'runtimes' | 'load';
+  readonly group: 'base' | 'disks' | 'layers' | 'images' | 'user' | 'pinned' | 'cold' | 'memory' | 'load';
   readonly name: string;
   readonly disks: number;
   readonly images: number;
   readonly layers: number;
   readonly userLayers: number;
-  /** All programs and disks without page cache, and throttled. */
+  /** All programs, their configuration and disks without page cache, and throttled. */
   readonly isCold: boolean;
+  /** How far the kernel reads ahead of a cold device; undefined for what it does by itself. */
+  readonly readAheadKb?: number | undefined;
   readonly rivals: readonly RivalName[];
 }
 
 export type RivalName =
-  | NodeRuntime
   | 'agent'
   | 'agent, second boot'
   | 'agent, pinned'
   | 'agent, apply'
+  | 'agent, nothing to do'
+  | 'whole agent'
   | 'agent after READY'
   | 'recipe of 2018'
   | 'recipe by layers'
@@ -39,7 +40,6 @@ export const groups = [
   'pinned',
   'cold',
   'memory',
-  'runtimes',
   'load',
 ] as const satisfies readonly BootCase['group'][];
 
@@ -48,8 +48,7 @@ export function bootCases(chosen: readonly string[], isQuick: boolean): BootCase
     ? { disks: [1, 8, 16], layers: [1, 60, 125], images: [1, 100] }
     : { disks: [1, 2, 4, 8, 16, 32], layers: [1, 25, 50, 100, 125], images: [1, 10, 100, 500] };
   const one = { disks: 1, images: 1, layers: 12, userLayers: 0, isCold: false };
-  const runtimes: readonly RivalName[] = ['agent', ...nodeRuntimes, 'bare Bun', 'bare Node'];
-  const growing: readonly RivalName[] = ['agent', 'recipe of 2018', 'floor in C'];
+  const growing: readonly RivalName[] = ['agent', 'whole agent', 'recipe of 2018', 'floor in C'];
   const all: readonly BootCase[] = [
     {
       ...one,
@@ -59,6 +58,8 @@ export function bootCases(chosen: readonly string[], isQuick: boolean): BootCase
         'agent',
         'agent, second boot',
         'agent, apply',
+        'agent, nothing to do',
+        'whole agent',
         'recipe of 2018',
         'recipe by layers',
         'tar zstd',
@@ -108,16 +109,24 @@ export function bootCases(chosen: readonly string[], isQuick: boolean): BootCase
         rivals: ['agent', 'agent, pinned'],
       };
     }),
-    {
+    ...([128, undefined] as const).map((readAheadKb): BootCase => ({
       ...one,
       group: 'cold',
-      name: '1 disk of 12 layers, cold',
+      name: `1 disk of 12 layers, cold, read-ahead ${readAheadKb === undefined ? "the kernel's own" : `${readAheadKb} kB`}`,
       isCold: true,
-      rivals: ['agent', 'recipe of 2018', 'floor in C', 'bare Bun', 'bare Node'],
-    },
+      readAheadKb,
+      rivals: [
+        'agent',
+        'agent, second boot',
+        'agent, nothing to do',
+        'whole agent',
+        'recipe of 2018',
+        'floor in C',
+        'bare Bun',
+        'bare Node',
+      ],
+    })),
     { ...one, group: 'memory', name: 'memory after READY', rivals: ['agent after READY'] },
-    { ...one, group: 'runtimes', name: 'runtimes', rivals: runtimes },
-    { ...one, group: 'runtimes', name: 'runtimes, cold', isCold: true, rivals: runtimes },
     { ...one, group: 'load', name: '1 image of 850 MB', rivals: ['agent', 'docker load', 'tar zstd', 'tar lz4'] },
   ];
   return all.filter(({ group }) => chosen.includes(group));

@@ -9,8 +9,6 @@ export interface Sample extends Timed, Omit<BootCase, 'name' | 'rivals'> {
   readonly round: number;
   /** From exec to READY=1 received, or to the end of what sends none. */
   readonly milliseconds: number;
-  /** All that has to be on a machine for it. */
-  readonly shippedBytes?: number;
   /** By the agent's own account. */
   readonly agent?: AgentTimings;
 }
@@ -41,7 +39,6 @@ export function bootTable(samples: readonly Sample[]): Readonly<Record<string, s
           ratios.length === 0 ? '' : `${spread(ratios, ratios.some((ratio) => ratio < 0.05) ? 4 : 2)} of it`,
         'MB read': bytes.length === 0 ? '' : spread(bytes, 1),
         'resident MB': resident.length === 0 ? '' : spread(resident, 1),
-        'MB shipped': own[0]?.shippedBytes === undefined ? '' : (own[0].shippedBytes / 1e6).toFixed(1),
       };
     });
   });

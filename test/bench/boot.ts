@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
-import { build as buildExecutables } from '../../agent/packaging/build-program.ts';
+import { build as buildExecutables, built } from '../../agent/packaging/build-program.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { startDockerd, type Dockerd } from '../support/dockerd.ts';
@@ -15,15 +15,6 @@ import { mountCopy, Place, type Timed } from './boot-place.ts';
 import type { Sample } from './boot-report.ts';
 import { makeImage } from './build.ts';
 import { attachCold, makeSystemDisk, throttledGroup } from './cold.ts';
-import {
-  checkCompileCache,
-  isNodeRuntime,
-  makeRuntimes,
-  type NodeRuntime,
-  runtimeFiles,
-  runtimeProgram,
-  sizeOf,
-} from './runtimes.ts';
 
 export interface BootOptions {
   readonly groups: readonly string[];
@@ -34,6 +25,8 @@ export interface BootOptions {
 
 const root = path.resolve(import.meta.dirname, '../..');
 const SETTLE_MS = 1500;
+/** Of a system disk's `bin/`. */
+const WHOLE_FROM_SMALL = '../lib/docker-preloader/docker-preloader';
 const DATA_ROOT_MB = 512;
 const LOAD_DATA_ROOT_MB = 6144;
 
@@ -71,7 +64,8 @@ class BootBench {
   readonly #temp: string;
   readonly #loadMb: number;
   readonly #place: Place;
-  readonly #executable = path.join(root, 'dist/bin/docker-preloader');
+  readonly #executable = path.join(root, 'dist', built.small);
+  readonly #whole = path.join(root, 'dist', built.whole);
   readonly #made = new Map<string, Promise<string>>();
   #loadImage: Promise<{ readonly archive: string; readonly disk: string }> | undefined;
   #dockerd: { readonly dockerd: Dockerd; readonly cli: string } | undefined;
@@ -151,14 +145,16 @@ class BootBench {
   async runCase(one: BootCase, round: number): Promise<Sample[]> {
     const files = await this.#diskFiles(one);
     const samples: Sample[] = [];
-    const loops = await Promise.all(files.map((file) => (one.isCold ? attachCold(file) : attach(file))));
+    const loops = await Promise.all(
+      files.map((file) => (one.isCold ? attachCold(file, one.readAheadKb) : attach(file))),
+    );
     const devices = loops.map((loop) => loop.device);
     try {
-      if (one.group === 'runtimes') await this.#make('runtimes', () => this.#makeRuntimes(one));
       const system = one.isCold
         ? await this.#make(
-            `system device ${one.group}`,
-            async () => (await attachCold(await this.#systemDisk(one))).device,
+            `system device ${String(one.readAheadKb)}`,
+            async () =>
+              (await attachCold(await this.#make('system disk', () => this.#systemDisk()), one.readAheadKb)).device,
           )
         : undefined;
       // Who comes first changes from round to round.
@@ -182,33 +178,16 @@ class BootBench {
     return `${label}@${manifest.digest}`;
   }
 
-  /** The agent on other runtimes, and the compile cache of one of them filled by a whole run. */
-  async #makeRuntimes(one: BootCase): Promise<string> {
-    const folder = path.join(this.#temp, 'runtimes');
-    await makeRuntimes(root, folder);
-    await this.#place.boot(await this.#dataRootOf(one));
-    const { command, env } = runtimeProgram('Node 24 module, compile cache', folder, [
-      'run',
-      '--config',
-      this.#place.config,
-    ]);
-    await this.#place.time(command, { env, settleMs: SETTLE_MS });
-    await this.#place.shutDown();
-    await checkCompileCache(folder, path.join(this.#temp, 'elsewhere'));
-    return folder;
-  }
-
-  async #systemDisk({ group }: BootCase): Promise<string> {
+  async #systemDisk(): Promise<string> {
     const which = async (name: string): Promise<string> => (await execa('which', [name])).stdout;
     const tools = ['bash', 'mkdir', 'mount', 'find', 'ln', 'cp', 'rsync', 'jq', 'mv'];
-    const folder = path.join(this.#temp, `system-${group}`);
+    const folder = path.join(this.#temp, 'system-disk');
     mkdirSync(folder);
     return makeSystemDisk(folder, {
       ...Object.fromEntries(await Promise.all(tools.map(async (tool) => [tool, await which(tool)] as const))),
-      ...(group === 'runtimes'
-        ? Object.fromEntries(runtimeFiles.map((name) => [name, path.join(this.#temp, 'runtimes', name)]))
-        : {}),
       'docker-preloader': this.#executable,
+      [WHOLE_FROM_SMALL]: this.#whole,
+      'config.json': this.#place.config,
       floor: path.join(this.#temp, 'floor'),
       'bare-bun': path.join(this.#temp, 'bare-bun'),
       node: process.execPath,
@@ -275,10 +254,12 @@ class BootBench {
     try {
       const programs = system === undefined ? this.#temp : path.join(place.system, 'bin');
       const agent = system === undefined ? this.#executable : path.join(programs, 'docker-preloader');
-      const run = [agent, 'run', '--config', place.config];
-      if (rival === 'agent, second boot') {
-        // Until the store is synced; then the machine is started again.
-        await place.time(run, { settleMs: SETTLE_MS });
+      const config = system === undefined ? place.config : path.join(programs, 'config.json');
+      const whole = system === undefined ? this.#whole : path.join(programs, WHOLE_FROM_SMALL);
+      const run = [agent, 'run', '--config', config];
+      if (rival === 'agent, second boot' || rival === 'agent, nothing to do') {
+        // Until the store is synced; then the machine is started again. What is to be cold stays so.
+        await place.time([this.#executable, 'run', '--config', place.config], { settleMs: SETTLE_MS });
         await place.clearRun();
       }
       const packed = rival.startsWith('tar') ? await this.#packed(one, devices) : { zstd: '', lz4: '' };
@@ -293,12 +274,14 @@ class BootBench {
         '--directory',
         place.data,
       ];
-      const commands: Readonly<Record<Exclude<RivalName, 'docker load' | NodeRuntime>, readonly string[]>> = {
+      const commands: Readonly<Record<Exclude<RivalName, 'docker load'>, readonly string[]>> = {
         agent: run,
         'agent, second boot': run,
         'agent after READY': run,
         'agent, pinned': [agent, 'run', '--config', place.pinnedConfig],
-        'agent, apply': [agent, 'apply', '--config', place.config],
+        'agent, apply': [agent, 'apply', '--config', config],
+        'agent, nothing to do': [agent, 'apply', '--config', config],
+        'whole agent': [whole, 'run', '--config', config],
         'recipe of 2018': ['bash', path.join(programs, 'recipe-2018.sh'), place.data, place.disks, ...devices],
         'recipe by layers': ['bash', path.join(programs, 'fill-store.sh'), place.data, place.disks, ...devices],
         'floor in C': [path.join(programs, 'floor'), this.#floorList(one)],
@@ -311,25 +294,16 @@ class BootBench {
         ],
       };
       if (rival.startsWith('tar')) mkdirSync(place.data);
-      const runtimes = system === undefined ? path.join(this.#temp, 'runtimes') : programs;
-      const { command, env, files } = isNodeRuntime(rival)
-        ? runtimeProgram(rival, runtimes, run.slice(1))
-        : { command: commands[rival], env: {}, files: [agent] };
-      const isAgent = rival.startsWith('agent') || isNodeRuntime(rival);
-      const isRuntime = one.group === 'runtimes' && isAgent;
-      const timed = await place.time(command, {
-        settleMs: rival === 'agent after READY' || isRuntime ? SETTLE_MS : 0,
-        env: {
-          ...env,
-          ...(system === undefined ? {} : { PATH: programs, LD_LIBRARY_PATH: path.join(place.system, 'lib') }),
-        },
+      const isAgent = rival.startsWith('agent') || rival === 'whole agent';
+      const timed = await place.time(commands[rival], {
+        settleMs: rival === 'agent after READY' ? SETTLE_MS : 0,
+        env: system === undefined ? {} : { PATH: programs, LD_LIBRARY_PATH: path.join(place.system, 'lib') },
         ...(system === undefined
           ? {}
           : { group: await throttledGroup([system, ...devices]), devices: [system, ...devices] }),
       });
       return {
         ...this.#toSample(one, rival, round, timed),
-        ...(isRuntime ? { shippedBytes: sizeOf(files) } : {}),
         ...(isAgent ? { agent: place.agentTimings() } : {}),
       };
     } finally {

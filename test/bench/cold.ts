@@ -42,9 +42,13 @@ export async function throttledGroup(devices: readonly string[]): Promise<string
   return `${group}/cgroup.procs`;
 }
 
-/** Attaches a file as a loop device without the page cache below it: once unmounted, it is cold again. */
-export async function attachCold(file: string): Promise<LoopDevice> {
+/**
+ * Attaches a file as a loop device without the page cache below it: once unmounted, it is cold again.
+ * @param readAheadKb how far the kernel reads ahead of it; otherwise as far as it does by itself, which depends on its version
+ */
+export async function attachCold(file: string, readAheadKb?: number): Promise<LoopDevice> {
   const { stdout: device } = await execa('losetup', ['--find', '--show', '--read-only', '--direct-io=on', file]);
+  if (readAheadKb !== undefined) await execa('blockdev', ['--setra', String(readAheadKb * 2), device]);
   const detach = cleanUpLater(`loop device ${device}`, async () => {
     await execa('losetup', ['--detach', device]);
   });
@@ -52,14 +56,16 @@ export async function attachCold(file: string): Promise<LoopDevice> {
 }
 
 /**
- * An ext4 with the given programs (or folders that they read) and the libraries that they load, so that they can be cold without anything else on the
+ * An ext4 with the given files, by their places in `bin/`, and the libraries that they load, so that they can be cold without anything else on the
  * machine being so: `bin/` and `lib/`, for PATH and LD_LIBRARY_PATH. The dynamic loader itself stays the machine's.
  */
 export async function makeSystemDisk(folder: string, programs: Readonly<Record<string, string>>): Promise<string> {
   const tree = path.join(folder, 'system');
   for (const dir of ['bin', 'lib']) mkdirSync(path.join(tree, dir), { recursive: true });
   for (const [name, file] of Object.entries(programs)) {
-    await execa('cp', ['--dereference', '--recursive', file, path.join(tree, 'bin', name)]);
+    const place = path.join(tree, 'bin', name);
+    mkdirSync(path.dirname(place), { recursive: true });
+    await execa('cp', ['--dereference', file, place]);
     const { stdout } = await execa('ldd', [file], { reject: false });
     for (const [, library] of stdout.matchAll(/=> (\/\S+)/g))
       await execa('cp', ['--dereference', '--update', library ?? '', path.join(tree, 'lib')]);

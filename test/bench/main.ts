@@ -12,16 +12,14 @@ import { containerdGroups, containerdVersions } from './containerd-cases.ts';
 import { containerdSlopes, containerdTable } from './containerd-report.ts';
 import { benchFirstRun, speedNames } from './first-run.ts';
 import { imageNames } from './first-run-images.ts';
-import { testRuntimes } from './runtime-tests.ts';
 
-const TESTS = 'test/{safety,store}/*.test.ts,test/builder/build-disk.test.ts,test/status/phases.test.ts';
-const HELP = `npm run bench [-- boot|build|containerd|tests|first-run] [options]
+const HELP = `npm run bench [-- boot|build|containerd|first-run] [options]
 
 Measures side by side, in one run and in turns. Without a name, boot and build.
 
 boot: from exec to READY=1 received, beside scripts, docker load, tarballs, a C program of the same system calls
   --only GROUPS    some of ${groups.join(', ')}, with commas between (default all)
-  --quick          fewer sizes, 3 rounds, nothing loaded, no other runtimes: a minute or two
+  --quick          fewer sizes, 3 rounds, nothing loaded: a minute or two
   --load-size MB   the image's size for docker load, from this machine's own files (default 850)
   --svg FILE       draws where the time goes
   --from FILE      measures nothing, but reads what --json wrote
@@ -39,9 +37,6 @@ containerd: from containerd's socket to the images being listed, by \`apply --on
                    nothing to do; Docker's start with and without; all programs and disks cold
   --versions LIST  of dockerd, with its containerd: some of ${containerdVersions.join(', ')} (default both)
   --size MB        the large image's size (default 850)
-
-tests: whether the agent passes its tests on each runtime of boot's group runtimes
-  --files GLOBS    test files that start the agent, with commas between (default ${TESTS})
 
 first-run: the first docker run from a cold disk, with and without reading ahead what a recorded run read
   --images NAMES   some of ${imageNames.join(', ')} (default all)
@@ -65,7 +60,6 @@ const { values, positionals } = parseArgs({
     dockerd: { type: 'string' },
     'large-size': { type: 'string', default: '300' },
     versions: { type: 'string' },
-    files: { type: 'string', default: TESTS },
     only: { type: 'string' },
     from: { type: 'string' },
     quick: { type: 'boolean', default: false },
@@ -74,8 +68,7 @@ const { values, positionals } = parseArgs({
 });
 const [sizeMb, loadMb, rounds] = [Number(values.size), Number(values['load-size']), Number(values.rounds ?? 1)];
 const names = positionals.length > 0 ? positionals : ['boot', 'build'];
-const chosen =
-  values.only?.split(',') ?? groups.filter((group) => !values.quick || (group !== 'load' && group !== 'runtimes'));
+const chosen = values.only?.split(',') ?? groups.filter((group) => !values.quick || group !== 'load');
 const known: readonly string[] = names.includes('containerd') ? containerdGroups : groups;
 const someOf = <Name extends string>(
   known: readonly Name[],
@@ -92,7 +85,7 @@ const [images, speeds, dockerds, versions] = [
 ];
 const largeMb = Number(values['large-size']);
 const isWrong =
-  names.some((name) => !['boot', 'build', 'containerd', 'tests', 'first-run'].includes(name)) ||
+  names.some((name) => !['boot', 'build', 'containerd', 'first-run'].includes(name)) ||
   images === undefined ||
   speeds === undefined ||
   dockerds === undefined ||
@@ -107,7 +100,7 @@ const isWrong =
 if (values.help) console.log(HELP);
 else if (isWrong) {
   console.error(
-    `docker-preloader bench: expected 'boot', 'build', 'containerd', 'tests' or 'first-run' with its options, found '${process.argv.slice(2).join(' ')}'; --help tells more`,
+    `docker-preloader bench: expected 'boot', 'build', 'containerd' or 'first-run' with its options, found '${process.argv.slice(2).join(' ')}'; --help tells more`,
   );
   process.exitCode = 2;
 } else if (
@@ -184,12 +177,6 @@ async function bench(): Promise<void> {
     console.table(table);
     if (slopes.length > 0) console.table(slopes);
     result['containerd'] = { table, slopes, samples };
-  }
-  if (names.includes('tests')) {
-    // A comma within braces is the pattern's own.
-    const table = await testRuntimes(values.files.split(/,(?![^{]*\})/));
-    console.table(table);
-    result['tests'] = table;
   }
   if (names.includes('first-run'))
     result['first run'] = await benchFirstRun({

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync, type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { buildSmallExecutable } from '../../agent/packaging/small/small-executable.ts';
 import { engineSource } from '../../agent/packaging/small/engine-source.ts';
 import { build, built } from '../../agent/packaging/build-program.ts';
 import { fetchDebianPackage } from '../support/debian-packages.ts';
+import { dockerArchive } from '../support/docker-archive.ts';
 import { type TempTree, tempTree } from '../support/temp-tree.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -27,16 +28,10 @@ describe('npm run build', () => {
   const programs: readonly {
     name: string;
     run: (args: readonly string[], env?: Record<string, string>) => SpawnSyncReturns<string>;
-  }[] = [
-    ...(['small', 'whole'] as const).map((name) => ({
-      name: `the ${name} docker-preloader`,
-      run: (args: readonly string[], env = {}) => start(path.join(folder.path, 'dist', built[name]), args, env),
-    })),
-    {
-      name: 'docker-preloader.mjs',
-      run: (args, env = {}) => start(process.execPath, [path.join(folder.path, 'alone.mjs'), ...args], env),
-    },
-  ];
+  }[] = (['small', 'whole'] as const).map((name) => ({
+    name: `the ${name} docker-preloader`,
+    run: (args: readonly string[], env = {}) => start(path.join(folder.path, 'dist', built[name]), args, env),
+  }));
 
   function start(file: string, args: readonly string[], env: Record<string, string>): SpawnSyncReturns<string> {
     return spawnSync(file, args, { encoding: 'utf8', env, cwd: folder.path, timeout: 30_000 });
@@ -128,6 +123,33 @@ describe('npm run build', () => {
     assert.match(segments, /GNU_RELRO/);
     assert.doesNotMatch(segments, /INTERP|RWE/);
     assert.match(read('--dynamic'), /FLAGS_1.* NOW PIE/);
+  });
+
+  it('docker-preloader.mjs makes disks and looks into them, and has nothing of the guest and no addon', async () => {
+    const module = (args: readonly string[]): SpawnSyncReturns<string> =>
+      start(process.execPath, [path.join(folder.path, 'alone.mjs'), ...args], {});
+    assert.ok(module(['--version']).stdout.includes(version));
+    const { stdout } = module(['--help']);
+    assert.deepEqual(
+      [...stdout.matchAll(/^ {2}(\w+) (?:\[|<)/gm)].map(([, name]) => name),
+      ['build', 'inspect', 'help'],
+    );
+    for (const args of [['run'], ['apply'], ['build'], ['build', '--frobnicate', 'a.tar'], []]) {
+      const { status, stderr } = module(args);
+      assert.equal(status, 2, stderr);
+      assert.match(stderr, /^docker-preloader: [^\n]+\n/);
+    }
+    writeFileSync(
+      path.join(folder.path, 'image.tar'),
+      await dockerArchive([{ tags: ['app:1'], layers: [[{ name: 'a', content: 'a' }]] }]),
+    );
+    const built = module(['build', 'image.tar', '-o', 'disk.raw', '--quiet']);
+    assert.equal(built.status, 0, built.stderr);
+    const inspected = module(['inspect', '--deep', 'disk.raw']);
+    assert.equal(inspected.status, 0, inspected.stderr);
+    assert.match(inspected.stdout, /app:1/);
+    assert.ok(!readFileSync(path.join(folder.path, 'alone.mjs'), 'latin1').includes('linux_x64/koffi'));
+    assert.ok(statSync(path.join(folder.path, 'alone.mjs')).size < 1_000_000);
   });
 
   it('docker-preloader.mjs tells an older Node what it needs', () => {

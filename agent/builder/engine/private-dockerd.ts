@@ -2,13 +2,13 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RunningProgram } from '../../system/child-process.ts';
-import { delay, monotonicUsec, pause } from '../../system/clock.ts';
+import { delay, pause, processMs } from '../../system/clock.ts';
 import { messageOf, PreloaderError } from '../../system/errors.ts';
 import { isAlive } from '../../system/processes.ts';
 import { runTool, startTool } from '../../system/run-tool.ts';
 
-const START_USEC = 60_000_000;
-const STOP_USEC = 30_000_000;
+const START_MS = 60_000;
+const STOP_MS = 30_000;
 const POLL_MS = 50;
 
 /**
@@ -50,15 +50,15 @@ export class PrivateDockerd {
 
   /** Waits until it answers. @throws PreloaderError TOOL_MISSING, or BUILD_FAILED with its last line of output */
   async ready(): Promise<void> {
-    const deadline = monotonicUsec() + START_USEC;
+    const deadline = processMs() + START_MS;
     for (;;) {
       await delay(POLL_MS);
       if (this.#failure !== undefined) throw this.#failure;
-      if (this.#process.exitCode !== null || monotonicUsec() > deadline) {
+      if (this.#process.exitCode !== null || processMs() > deadline) {
         const last = readFileSync(join(this.#runtime, 'log'), 'utf8').trim().split('\n').at(-1) ?? '';
         throw new PreloaderError(
           'BUILD_FAILED',
-          `dockerd: expected an answer within ${START_USEC / 1_000_000} s, found none; its last words: ${messageOf(last)}`,
+          `dockerd: expected an answer within ${START_MS / 1000} s, found none; its last words: ${messageOf(last)}`,
         );
       }
       try {
@@ -80,8 +80,8 @@ export class PrivateDockerd {
     const pid = this.#process.pid;
     if (pid !== undefined && isAlive(pid)) {
       process.kill(pid, 'SIGTERM');
-      const deadline = monotonicUsec() + STOP_USEC;
-      while (isAlive(pid) && monotonicUsec() < deadline) pause(POLL_MS);
+      const deadline = processMs() + STOP_MS;
+      while (isAlive(pid) && processMs() < deadline) pause(POLL_MS);
       if (isAlive(pid)) process.kill(pid, 'SIGKILL');
     }
     rmSync(this.#runtime, { recursive: true, force: true });

@@ -1,5 +1,4 @@
-import { build, type BuildOptions } from 'esbuild';
-import { embeddedKoffi } from './embedded-koffi.ts';
+import { build, type BuildResult } from 'esbuild';
 import { lazyBuiltins } from './lazy-builtins.ts';
 import { writeWhole } from './write-whole.ts';
 
@@ -15,50 +14,46 @@ const refuseOlderNode = [
 ].join(' ');
 
 /**
- * Bundles agent/main.ts into one file for a system's own Node 24 or later, on x86-64 with glibc: it can be copied on
- * its own. Lazy imports in the sources are also evaluated lazily in the bundle.
+ * Bundles what makes disks and looks into them into one file for a build machine's own Node 24 or later, on any
+ * architecture: it can be copied on its own.
  * @param root the repository
  * @param output the path of the .mjs file
- * @returns names of the npm packages in it, sorted
  */
-export async function buildModule(root: string, output: string): Promise<string[]> {
+export async function buildModule(root: string, output: string): Promise<void> {
   const {
-    outputFiles: [bundle],
-    metafile,
-  } = await build({
-    ...bundleOptions(root),
-    entryPoints: ['agent/main.ts'],
-    outfile: output,
+    outputFiles: [bundled],
+  } = await bundle(root, 'agent/packaging/program/module-main.ts');
+  if (bundled === undefined) throw new Error('Expected one bundle from esbuild, got none');
+  writeWhole(output, bundled.contents, 0o755);
+}
+
+/** Names of the npm packages that the whole program consists of, sorted. @param root the repository */
+export async function bundledPackages(root: string): Promise<string[]> {
+  const { metafile } = await bundle(root, 'agent/main.ts');
+  const names = Object.keys(metafile.inputs)
+    .map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1])
+    .filter((name) => name !== undefined);
+  return [...new Set(names)].toSorted();
+}
+
+/** Lazy imports in the sources are also evaluated lazily in the bundle. */
+async function bundle(root: string, entry: string): Promise<BuildResult<{ write: false; metafile: true }>> {
+  return build({
+    absWorkingDir: root,
+    entryPoints: [entry],
+    bundle: true,
+    outfile: 'docker-preloader.mjs',
     write: false,
     metafile: true,
     format: 'esm',
-    banner: { js: `#!/usr/bin/env node\n${refuseOlderNode}` },
-  });
-  if (bundle === undefined) throw new Error('Expected one bundle from esbuild, got none');
-  writeWhole(output, bundle.contents, 0o755);
-  return packageNames(Object.keys(metafile.inputs));
-}
-
-/** The options for bundling the sources for Node, for any entry point and module format. */
-export function bundleOptions(root: string): BuildOptions {
-  return {
-    absWorkingDir: root,
-    bundle: true,
     platform: 'node',
     target: 'node24',
     mainFields: ['module', 'main'],
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
-    plugins: [embeddedKoffi(root), lazyBuiltins],
+    banner: { js: `#!/usr/bin/env node\n${refuseOlderNode}` },
+    plugins: [lazyBuiltins],
     logLevel: 'warning',
-  };
-}
-
-/** The npm packages that the bundled files come from, including koffi's addon. */
-function packageNames(files: readonly string[]): string[] {
-  const names = files
-    .map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1])
-    .filter((name) => name !== undefined);
-  return [...new Set([...names, 'koffi'])].toSorted();
+  });
 }

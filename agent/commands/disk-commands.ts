@@ -1,0 +1,71 @@
+import { Option } from 'commander';
+import type { BuildArguments } from './build-options.ts';
+import type { AddCommands } from './command-line.ts';
+
+/** What is done with a disk, without a guest. */
+export const addDiskCommands: AddCommands = (make, finish) => {
+  const build = make(
+    'build <archive...>',
+    'Makes a preload disk from image archives, without a daemon, root or network. ARCHIVE=NAME:TAG names the image of an archive.',
+    '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n' +
+      '  docker-preloader build app.tar layout=db:2 -o images.raw --label dpl-images\n' +
+      '  docker-preloader build app.tar -o - | ssh HOST dd of=/dev/vdb bs=1M',
+  )
+    .option(
+      '-o, --output <disk>',
+      'the disk, or - for standard output (raw); an existing file is replaced when the disk is complete',
+    )
+    .addOption(
+      new Option('--format <format>', 'by default raw for .raw, .img and -, otherwise qcow2').choices(['qcow2', 'raw']),
+    )
+    .addOption(new Option('--filesystem <filesystem>', 'on the disk').choices(['ext4', 'erofs']).default('ext4'))
+    .addOption(
+      new Option(
+        '--blobs <which>',
+        "layers as containerd's store has them, too: compressed ones as they are (by default; on erofs also tars, which share the files' data), all as tars, or none",
+      ).choices(['keep', 'tar', 'none']),
+    )
+    .addOption(
+      new Option(
+        '--engine <engine>',
+        'what unpacks the archives; docker is a private dockerd, which needs root; docker-vm is the same in a virtual machine, without root',
+      )
+        .choices(['built-in', 'docker', 'docker-vm'])
+        .default('built-in'),
+    )
+    .option('--vm <dir>', "for docker-vm: a folder with the guest's kernel, initrd and root.ext4")
+    .option('--size <bytes>', "the filesystem's size, also with K, M, G (default: as needed)")
+    .option('--compress', 'compress the qcow2 with qemu-img')
+    .option('--label <label>', "the filesystem's label (default: dpl- and 11 hex digits of the content's digest)")
+    .option('--priority <number>', 'if two disks have the same tag, the one with the higher priority gets it', '0')
+    .option('--tag <name:tag>', 'a name for the image that has none in its archive')
+    .option('--platform <os/arch>', "which image of a multi-platform archive to take (default: this machine's)")
+    .option(
+      '--base <disk>',
+      'leave out the layers that this disk has; repeatable',
+      (disk: string, before: readonly string[]) => [...before, disk],
+      [],
+    )
+    .option(
+      '--read-ahead <list>',
+      'a list that record printed; the files in it that are on this disk are read into memory right after boot',
+    )
+    .option('--dry-run', 'read everything and print what would be on the disk and its size, but write no disk')
+    .option('--json', 'print what was made as JSON, for programs')
+    .option('--quiet', 'no progress')
+    .action(async (archives: string[], options: BuildArguments) =>
+      finish(
+        await (await import('./build.ts')).build(archives, options, (message) => build.error(`error: ${message}`)),
+      ),
+    );
+  make(
+    'inspect <disk>',
+    'Shows what is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.',
+    '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]',
+  )
+    .option('--json', 'as JSON, for programs')
+    .option('--deep', 'also compare every layer with its digest')
+    .action(async (disk: string, options: { json?: boolean; deep?: boolean }) =>
+      finish(await (await import('./inspect.ts')).inspect(disk, options)),
+    );
+};
