@@ -87,30 +87,12 @@ export function bootSlopes(samples: readonly Sample[]): Readonly<Record<string, 
 /** What the agent is at until READY, in milliseconds, medians of the base case. Empty where that was not measured. */
 export function agentPhases(samples: readonly Sample[]): ReadonlyMap<string, number> {
   const runs = samples.filter((sample) => sample.group === 'base' && sample.rival === 'agent');
-  const bare = median(
-    samples
-      .filter((sample) => sample.group === 'base' && sample.rival === 'bare Bun')
-      .map((sample) => sample.milliseconds),
-  );
   const phases = new Map<string, number[]>();
   for (const { startUsec, readyUsec, agent } of runs) {
-    const marks = [
-      { phase: 'runtime and modules', startUsec },
-      ...(agent?.timings ?? []),
-      { phase: '', startUsec: readyUsec },
-    ];
+    const marks = [{ phase: 'start', startUsec }, ...(agent?.timings ?? []), { phase: '', startUsec: readyUsec }];
     for (const [index, { phase, startUsec: from }] of marks.slice(0, -1).entries()) {
       phases.set(phase, [...(phases.get(phase) ?? []), ((marks[index + 1]?.startUsec ?? from) - from) / 1000]);
     }
   }
-  const result = new Map<string, number>();
-  for (const [phase, values] of phases) {
-    const value = median(values);
-    if (phase !== 'runtime and modules' || Number.isNaN(bare)) result.set(phase, value);
-    else {
-      result.set('bare runtime', Math.min(bare, value));
-      result.set('modules', Math.max(0, value - bare));
-    }
-  }
-  return result;
+  return new Map([...phases].map(([phase, values]) => [phase, median(values)]));
 }

@@ -14,7 +14,7 @@ import { checkFloor, writeFloorList } from './boot-floor.ts';
 import { mountCopy, Place, type Timed } from './boot-place.ts';
 import type { Sample } from './boot-report.ts';
 import { makeImage } from './build.ts';
-import { attachCold, makeSystemDisk, throttledGroup } from './cold.ts';
+import { attachCold, makeSystemDisk, throttledGroup, WHOLE_FROM_BIN } from './cold.ts';
 
 export interface BootOptions {
   readonly groups: readonly string[];
@@ -25,8 +25,6 @@ export interface BootOptions {
 
 const root = path.resolve(import.meta.dirname, '../..');
 const SETTLE_MS = 1500;
-/** Of a system disk's `bin/`. */
-const WHOLE_FROM_SMALL = '../lib/docker-preloader/docker-preloader';
 const DATA_ROOT_MB = 512;
 const LOAD_DATA_ROOT_MB = 6144;
 
@@ -186,7 +184,7 @@ class BootBench {
     return makeSystemDisk(folder, {
       ...Object.fromEntries(await Promise.all(tools.map(async (tool) => [tool, await which(tool)] as const))),
       'docker-preloader': this.#executable,
-      [WHOLE_FROM_SMALL]: this.#whole,
+      [WHOLE_FROM_BIN]: this.#whole,
       'config.json': this.#place.config,
       floor: path.join(this.#temp, 'floor'),
       'bare-bun': path.join(this.#temp, 'bare-bun'),
@@ -255,7 +253,7 @@ class BootBench {
       const programs = system === undefined ? this.#temp : path.join(place.system, 'bin');
       const agent = system === undefined ? this.#executable : path.join(programs, 'docker-preloader');
       const config = system === undefined ? place.config : path.join(programs, 'config.json');
-      const whole = system === undefined ? this.#whole : path.join(programs, WHOLE_FROM_SMALL);
+      const whole = system === undefined ? this.#whole : path.join(programs, WHOLE_FROM_BIN);
       const run = [agent, 'run', '--config', config];
       if (rival === 'agent, second boot' || rival === 'agent, nothing to do') {
         // Until the store is synced; then the machine is started again. What is to be cold stays so.

@@ -7,6 +7,9 @@ import type { LoopDevice } from '../support/loop-device.ts';
 /** What a general purpose disk of a cloud gives (AWS gp3 without extras). */
 const throttle = { bytesPerSec: 125_000_000, readsPerSec: 3000 } as const;
 
+/** Where the whole executable lies on a system disk, so that the small one in `bin/` finds it. */
+export const WHOLE_FROM_BIN = '../lib/docker-preloader/docker-preloader';
+
 const blkio = '/sys/fs/cgroup/blkio';
 const unified = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].find(
   (folder) =>

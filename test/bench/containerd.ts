@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeF
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
-import { build as buildExecutables } from '../../agent/packaging/build-program.ts';
+import { build as buildExecutables, built } from '../../agent/packaging/build-program.ts';
 import { Containerd } from '../../agent/containerd/client.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { startContainerd, type ContainerdProcess } from '../support/containerd.ts';
@@ -13,7 +13,7 @@ import { attach } from '../support/loop-device.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { labelPrefix, makeDisk } from './boot-fixtures.ts';
 import { Place, type Timed, type TimedOptions } from './boot-place.ts';
-import { attachCold, makeSystemDisk, throttledGroup } from './cold.ts';
+import { attachCold, makeSystemDisk, throttledGroup, WHOLE_FROM_BIN } from './cold.ts';
 import {
   containerdCases,
   type ContainerdCase,
@@ -71,7 +71,7 @@ class ContainerdBench {
   readonly #temp: string;
   readonly #sizeMb: number;
   readonly #place: Place;
-  readonly #executable = path.join(root, 'dist/bin/docker-preloader');
+  readonly #executable = path.join(root, 'dist', built.small);
   readonly #made = new Map<string, Promise<string>>();
   #large: Promise<LargeImage> | undefined;
 
@@ -127,6 +127,7 @@ class ContainerdBench {
       mkdirSync(folder);
       const disk = await makeSystemDisk(folder, {
         'docker-preloader': this.#executable,
+        [WHOLE_FROM_BIN]: path.join(root, 'dist', built.whole),
         'bare-bun': this.#file('bare-bun'),
         docker: cli,
         ctr: path.join(bin, 'ctr'),
