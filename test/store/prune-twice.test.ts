@@ -13,7 +13,7 @@ import { dockerArchive } from '../support/docker-archive.ts';
 import type { Dockerd } from '../support/dockerd.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { until } from '../support/until.ts';
-import { leavesNothing } from './leaves-nothing.ts';
+import { leavesNothing, leavesNothingBut, unfinishedImages } from './leaves-nothing.ts';
 import { makeSite, type Site } from './site.ts';
 import { type SiteDaemon, startDaemon } from './site-daemon.ts';
 
@@ -114,11 +114,12 @@ describe('dockerd 28.5: what a prune takes, and what happens while it comes back
       await (victim === 'agent' ? daemon.stop('SIGKILL') : dockerd.kill());
       await (victim === 'agent' ? dockerd.stop() : delay(500));
       await daemon.stop();
+      const unfinished = unfinishedImages(site);
       await site.apply();
       dockerd = await site.start();
       assert.deepEqual(await namesOf(dockerd), ALL, `${victim} killed after ${afterMs} ms`);
       await dockerd.stop();
-      await leavesNothing(site, disk);
+      await leavesNothingBut(unfinished, site, disk);
       await site.attach(disk);
       daemon = await startDaemon(site);
       dockerd = await site.start();
