@@ -1,6 +1,6 @@
 import { globSync } from 'node:fs';
 import { execa } from 'execa';
-import { buildPackages } from '../agent/packaging/small/small-executable.ts';
+import { buildPackages } from '../agent/packaging/small/build-tools.ts';
 import { ensureDebianPackages } from './support/debian-packages.ts';
 import { torture } from './support/size.ts';
 

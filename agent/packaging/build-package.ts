@@ -11,6 +11,7 @@ import { documents } from './deb/documents.ts';
 import { documentation } from './manual/documentation.ts';
 import { packagedFiles } from './deb/packaged-files.ts';
 import { readTree } from './deb/read-files.ts';
+import { buildOrTell } from './small/build-tools.ts';
 import { writeWhole } from './program/write-whole.ts';
 
 /**
@@ -64,7 +65,7 @@ function lastCommit(root: string): string | undefined {
 
 if (import.meta.main) {
   const root = path.resolve(import.meta.dirname, '../..');
-  for (const file of await makePackages(root)) {
+  for (const file of await buildOrTell(() => makePackages(root))) {
     console.log(`${path.relative(root, file)}: ${(statSync(file).size / 1e6).toFixed(1)} MB`);
   }
 }

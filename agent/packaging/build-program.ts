@@ -2,6 +2,7 @@ import { mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { buildExecutable } from './program/executable.ts';
 import { buildModule, bundledPackages } from './program/module.ts';
+import { buildOrTell, requireBuildTools } from './small/build-tools.ts';
 import { buildSmallExecutable } from './small/small-executable.ts';
 
 /** What is built, in the folder for it. The executables lie to each other as in the package. */
@@ -26,8 +27,10 @@ export interface Contents {
  * `npm run build`: makes all of these.
  * @param root the repository
  * @param output the folder that gets them; made if it is missing
+ * @throws PreloaderError TOOL_MISSING before anything is made
  */
 export async function build(root: string, output: string): Promise<Contents> {
+  requireBuildTools();
   const at = (name: keyof typeof built): string => path.join(output, built[name]);
   for (const folder of Object.values(built).map((file) => path.dirname(path.join(output, file))))
     mkdirSync(folder, { recursive: true });
@@ -39,7 +42,7 @@ export async function build(root: string, output: string): Promise<Contents> {
 
 if (import.meta.main) {
   const root = path.resolve(import.meta.dirname, '../..');
-  await build(root, path.join(root, 'dist'));
+  await buildOrTell(() => build(root, path.join(root, 'dist')));
   for (const name of Object.values(built)) {
     const { size } = statSync(path.join(root, 'dist', name));
     console.log(`dist/${name}: ${(size / 1e6).toFixed(1)} MB`);

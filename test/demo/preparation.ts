@@ -1,7 +1,7 @@
 import { globSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
-import { buildPackages } from '../../agent/packaging/small/small-executable.ts';
+import { buildPackages } from '../../agent/packaging/small/build-tools.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { announce, output, working } from './transcript.ts';
 

@@ -238,3 +238,32 @@ describe('npm run build', () => {
     }
   });
 });
+
+describe(
+  'npm run build without its tools',
+  { skip: process.getuid?.() === 0 ? false : 'hiding headers takes root' },
+  () => {
+    for (const script of ['build-program', 'build-package'])
+      it(`${script} names them in one line, and makes nothing`, () => {
+        const { status, stdout, stderr } = spawnSync(
+          'unshare',
+          [
+            '--mount',
+            'sh',
+            '-c',
+            'mount -t tmpfs tmpfs /usr/include && PATH=/nowhere exec "$0" "$@"',
+            process.execPath,
+            '--disable-warning=ExperimentalWarning',
+            `agent/packaging/${script}.ts`,
+          ],
+          { encoding: 'utf8', cwd: root },
+        );
+        assert.deepEqual([status, stdout], [1, '']);
+        const names = 'gcc binutils patch tar xz-utils libc6-dev';
+        assert.equal(
+          stderr,
+          `build: expected what the small engine is compiled with, found no ${names.replaceAll(' ', ', ')}: install it, on Debian with \`apt-get install --no-install-recommends ${names}\`\n`,
+        );
+      });
+  },
+);

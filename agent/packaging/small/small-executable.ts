@@ -1,24 +1,11 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, globSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, globSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { runProgram } from '../../system/child-process.ts';
-import { findProgram } from '../../system/run-tool.ts';
+import { requireBuildTools } from './build-tools.ts';
 import { bundleScript } from './script-bundle.ts';
 import { keptFolder } from './cache-folder.ts';
 import { engineSource, type EngineSource } from './engine-source.ts';
-
-/** The Debian packages of all that the build calls. */
-export const buildPackages = ['gcc', 'libc6-dev', 'patch', 'tar', 'xz-utils'];
-
-/** What the build calls, with the Debian package that has it. */
-const tools = {
-  gcc: 'gcc',
-  ld: 'binutils',
-  patch: 'patch',
-  tar: 'tar',
-  xz: 'xz-utils',
-} as const;
-const LIBC_HEADER = '/usr/include/stdio.h';
 
 /** The engine's own sources. They are C of 2017, with warnings. */
 const ENGINE = ['quickjs', 'libregexp', 'libunicode', 'cutils', 'dtoa'];
@@ -59,10 +46,10 @@ const COMPILE_LIMIT_MS = 1_200_000;
  * @param root the repository
  * @param output the executable's path; an older one is replaced as a whole
  * @returns what of the engine is in it
- * @throws Error naming the Debian package of what is missing
+ * @throws PreloaderError TOOL_MISSING
  */
 export async function buildSmallExecutable(root: string, output: string): Promise<EngineSource> {
-  requireTools();
+  requireBuildTools();
   const source = await engineSource();
   const { script } = await bundleScript(root, 'agent/tiny/main.ts', `quickjs ${source.version}`);
   await linkScript(root, script, source, output);
@@ -124,17 +111,6 @@ async function compiledEngine(root: string, { version, folder }: EngineSource, f
       objects,
     );
   });
-}
-
-function requireTools(): void {
-  const missing = [
-    ...Object.entries(tools).flatMap(([tool, name]) => (findProgram(tool) === undefined ? [name] : [])),
-    ...(existsSync(LIBC_HEADER) ? [] : ['libc6-dev']),
-  ];
-  if (missing.length > 0)
-    throw new Error(
-      `Expected what the small engine is compiled with, found no ${missing.join(', ')}: install it, on Debian with \`apt-get install --no-install-recommends ${missing.join(' ')}\``,
-    );
 }
 
 function compilerOf(flavour: Flavour): (args: readonly string[], cwd: string) => Promise<void> {

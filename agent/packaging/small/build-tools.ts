@@ -1,0 +1,44 @@
+import { existsSync } from 'node:fs';
+import { PreloaderError } from '../../system/errors.ts';
+import { findProgram } from '../../system/run-tool.ts';
+import { tellLine } from '../../system/stderr.ts';
+
+/** The Debian packages of all that the build calls. */
+export const buildPackages = ['gcc', 'libc6-dev', 'patch', 'tar', 'xz-utils'];
+
+/** What the build calls, with the Debian package that has it. */
+const tools = {
+  gcc: 'gcc',
+  ld: 'binutils',
+  patch: 'patch',
+  tar: 'tar',
+  xz: 'xz-utils',
+} as const;
+const LIBC_HEADER = '/usr/include/stdio.h';
+
+/**
+ * Makes sure that all is there before anything is made.
+ * @throws PreloaderError TOOL_MISSING, naming the Debian packages of all that is missing
+ */
+export function requireBuildTools(): void {
+  const missing = [
+    ...Object.entries(tools).flatMap(([tool, name]) => (findProgram(tool) === undefined ? [name] : [])),
+    ...(existsSync(LIBC_HEADER) ? [] : ['libc6-dev']),
+  ];
+  if (missing.length > 0)
+    throw new PreloaderError(
+      'TOOL_MISSING',
+      `expected what the small engine is compiled with, found no ${missing.join(', ')}: install it, on Debian with \`apt-get install --no-install-recommends ${missing.join(' ')}\``,
+    );
+}
+
+/** Builds something. What is missing for it is told in one line, and ends the process; a fault is thrown. */
+export async function buildOrTell<Result>(make: () => Promise<Result>): Promise<Result> {
+  try {
+    return await make();
+  } catch (error) {
+    if (!(error instanceof PreloaderError)) throw error;
+    tellLine(`build: ${error.message}`);
+    process.exit(1);
+  }
+}
