@@ -17,6 +17,7 @@ import { door } from './door.ts';
 import { checked } from './errno.ts';
 import { closeSync, existsSync, writeSync } from './fs.ts';
 import { whenReadable } from './loop.ts';
+import { readFirst } from './read-first.ts';
 import { notThere, whenBeyond, wholeProgram } from './whole-runtime.ts';
 
 /** For so long the one that answers stays after the last client: others that ask every minute do not start it anew. */
@@ -101,6 +102,7 @@ function isSettled(current: CurrentStatus): boolean {
 function startBeside(fd: number, staysSec: number, handed: string): Child {
   const program = wholeProgram();
   if (!existsSync(program)) throw notThere(undefined);
+  readFirst(program);
   const file = checked(door.memoryFile(), 'memfd_create');
   try {
     const bytes = TinyBuffer.from(handed);

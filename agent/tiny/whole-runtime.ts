@@ -1,6 +1,7 @@
 import { dirname, join } from './path.ts';
 import { readlinkSync } from './fs.ts';
 import { become, process } from './process.ts';
+import { readFirst } from './read-first.ts';
 
 /** Where it is, seen from our own folder: /usr/lib where we are in /usr/bin. */
 const PLACE = '../lib/docker-preloader/docker-preloader';
@@ -15,8 +16,10 @@ export function wholeProgram(): string {
  * @throws Error where it is not there
  */
 export function becomeWhole(args: readonly string[] = process.argv.slice(2)): never {
+  const program = wholeProgram();
+  readFirst(program);
   try {
-    become(wholeProgram(), ['docker-preloader', ...args]);
+    become(program, ['docker-preloader', ...args]);
   } catch (error) {
     throw notThere(error);
   }
