@@ -110,8 +110,9 @@ export class Place {
   }
 
   /**
-   * Runs a program under the stopwatch, with nothing in its environment but what is given and where programs are: as
-   * systemd starts it. What a shell has of Node's variables would slow some runtimes down and others not.
+   * Runs a program under the stopwatch as systemd starts it: the agent's `run` with its socket, and each with nothing in its
+   * environment but what is given and where programs are. What a shell has of Node's variables would slow some runtimes
+   * down and others not.
    * @throws Error where it fails
    */
   async time(
@@ -121,7 +122,14 @@ export class Place {
     const names = devices.map((device) => path.basename(device)).join(',') || '-';
     const { stdout, stderr } = await execa(
       this.#stopwatch,
-      [path.join(this.#folder, 'notify'), group ?? '-', String(settleMs), names, ...command],
+      [
+        path.join(this.#folder, 'notify'),
+        command[1] === 'run' ? path.join(this.run, 'status.sock') : '-',
+        group ?? '-',
+        String(settleMs),
+        names,
+        ...command,
+      ],
       { env: { PATH: process.env['PATH'], ...env }, extendEnv: false, stdin: 'ignore', cwd: this.#folder },
     );
     const timed = JSON.parse(stdout.slice(stdout.lastIndexOf('{'))) as Timed;

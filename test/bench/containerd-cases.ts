@@ -11,6 +11,8 @@ export interface ContainerdCase {
   readonly layers: number;
   /** All programs, the archive and the disk without page cache, and throttled. */
   readonly isCold: boolean;
+  /** How far the kernel reads ahead of a cold device; undefined for what it does by itself. */
+  readonly readAheadKb?: number | undefined;
   readonly rivals: readonly ContainerdRival[];
 }
 
@@ -18,7 +20,7 @@ export type ContainerdVersion = Exclude<DockerdVersion, '20.10'>;
 
 /**
  * `agent`: `apply --only containerd` where nothing is mounted yet; `agent after run`: where the daemon has mounted the
- * disks before, as at a boot; the second boot and `agent again`: with nothing to do.
+ * disks before, as at a boot: if cold, containerd starts at READY and is filled as soon as it answers; the second boot and `agent again`: with nothing to do.
  */
 export type ContainerdRival =
   | 'agent'
@@ -86,13 +88,14 @@ export function containerdCases(
         name: `${version}: Docker's start`,
         rivals: ['dockerd', 'agent, then dockerd'],
       },
-      {
+      ...([128, undefined] as const).map((readAheadKb): ContainerdCase => ({
         ...large,
         group: 'cold',
-        name: `${version}: 12 layers, 850 MB, cold`,
+        name: `${version}: 12 layers, 850 MB, cold, read-ahead ${readAheadKb === undefined ? "the kernel's own" : `${readAheadKb} kB`}`,
         isCold: true,
-        rivals: ['agent', 'docker load', 'ctr images import', 'bare Bun'],
-      },
+        readAheadKb,
+        rivals: ['agent', 'agent after run', 'docker load', 'ctr images import', 'bare Bun'],
+      })),
     ];
   });
   return all.filter(({ group }) => chosen.includes(group));

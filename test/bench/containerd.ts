@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -11,6 +11,7 @@ import { startDockerd, type Dockerd } from '../support/dockerd.ts';
 import { dockerdTree } from '../support/dockerd-version.ts';
 import { attach } from '../support/loop-device.ts';
 import { tempTree } from '../support/temp-tree.ts';
+import { until } from '../support/until.ts';
 import { labelPrefix, makeDisk } from './boot-fixtures.ts';
 import { Place, type Timed, type TimedOptions } from './boot-place.ts';
 import { attachCold, makeSystemDisk, throttledGroup, WHOLE_FROM_BIN } from './cold.ts';
@@ -40,6 +41,8 @@ interface Recorded {
 const root = path.resolve(import.meta.dirname, '../..');
 /** A containerd collects garbage 100 ms after its start. */
 const SETTLE_MS = 300;
+/** So long the daemon lives on after READY while containerd starts and is filled. */
+const DAEMON_LIVES_MS = 2000;
 
 /** Runs all cases, each round over all of them and each case with its rivals in turns. */
 export async function benchContainerd(options: ContainerdOptions): Promise<ContainerdSample[]> {
@@ -119,13 +122,13 @@ class ContainerdBench {
   }
 
   /** One ext4 with the programs and the archive. */
-  async #systemDisk({ version }: ContainerdCase): Promise<string> {
+  async #systemDisk({ version, readAheadKb }: ContainerdCase): Promise<string> {
     const { archive } = await this.#largeImage();
     const { bin, cli } = await dockerdTree(version);
-    return this.#make(`system ${version}`, async () => {
+    const disk = await this.#make(`system ${version}`, () => {
       const folder = this.#file(`system-${version}`);
       mkdirSync(folder);
-      const disk = await makeSystemDisk(folder, {
+      return makeSystemDisk(folder, {
         'docker-preloader': this.#executable,
         [WHOLE_FROM_BIN]: path.join(root, 'dist', built.whole),
         'bare-bun': this.#file('bare-bun'),
@@ -133,14 +136,17 @@ class ContainerdBench {
         ctr: path.join(bin, 'ctr'),
         'image.tar': archive,
       });
-      return (await attachCold(disk)).device;
     });
+    return this.#make(
+      `system device ${version} ${String(readAheadKb)}`,
+      async () => (await attachCold(disk, readAheadKb)).device,
+    );
   }
 
   async runCase(one: ContainerdCase, round: number): Promise<ContainerdSample[]> {
     const file = await this.#disk(one);
     const system = one.isCold ? await this.#systemDisk(one) : undefined;
-    const loop = await (one.isCold ? attachCold(file) : attach(file));
+    const loop = await (one.isCold ? attachCold(file, one.readAheadKb) : attach(file));
     const samples: ContainerdSample[] = [];
     try {
       const turn = round % one.rivals.length;
@@ -173,9 +179,9 @@ class ContainerdBench {
   }
 
   /** What `run` does before containerd starts: it mounts the disks, and makes the links to them. */
-  async #runBefore(one: ContainerdCase): Promise<void> {
+  async #runBefore(one: ContainerdCase, executable = this.#executable, options: TimedOptions = {}): Promise<void> {
     const config = this.#config(one, path.join(this.#containerdFolder, 'containerd.sock'));
-    await this.#place.time([this.#executable, 'run', '--config', config]);
+    await this.#place.time([executable, 'run', '--config', config], options);
     this.#place.agentTimings();
   }
 
@@ -229,11 +235,9 @@ class ContainerdBench {
       const programs = system === undefined ? undefined : path.join(place.system, 'bin');
       const program = (name: string, warm: string): string =>
         programs === undefined ? warm : path.join(programs, name);
-      const time = async (command: readonly string[], options: TimedOptions = {}): Promise<Timed> =>
-        place.time(command, {
-          ...options,
-          ...(system === undefined ? {} : { group: await throttledGroup([system, device]), devices: [system, device] }),
-        });
+      const throttled =
+        system === undefined ? {} : { group: await throttledGroup([system, device]), devices: [system, device] };
+      const time = (command: readonly string[]): Promise<Timed> => place.time(command, throttled);
       const apply = (): Promise<Timed> =>
         time([
           program('docker-preloader', this.#executable),
@@ -268,8 +272,15 @@ class ContainerdBench {
         await containerd.end();
         await place.clearRun();
       }
-      if (rival !== 'agent' && !one.isCold) await this.#runBefore(one);
-      containerd = await this.#startContainerd(one);
+      let daemon: Promise<void> | undefined;
+      if (rival === 'agent after run' && one.isCold) {
+        daemon = this.#runBefore(one, program('docker-preloader', ''), { ...throttled, settleMs: DAEMON_LIVES_MS });
+        await until('READY', () => existsSync(path.join(place.run, 'status.json')));
+      } else if (rival !== 'agent' && !one.isCold) await this.#runBefore(one);
+      // At a boot it is filled as soon as it answers.
+      containerd = await (daemon === undefined
+        ? this.#startContainerd(one)
+        : startContainerd(one.version, this.#containerdFolder));
       let timed: Timed | undefined;
       let milliseconds: number | undefined;
       switch (rival) {
@@ -277,6 +288,7 @@ class ContainerdBench {
         case 'agent after run':
         case 'agent, second boot':
           timed = await apply();
+          await daemon;
           break;
         case 'agent again':
           await apply();
@@ -328,7 +340,7 @@ class ContainerdBench {
       }
       if (rival !== 'bare Bun') await this.#check(one, containerd);
       if (rival.startsWith('agent')) place.agentTimings();
-      const { group, name, version, images, layers, isCold } = one;
+      const { group, name, version, images, layers, isCold, readAheadKb } = one;
       return {
         group,
         case: name,
@@ -336,6 +348,7 @@ class ContainerdBench {
         images,
         layers,
         isCold,
+        readAheadKb,
         rival,
         round,
         milliseconds: milliseconds ?? (timed === undefined ? Number.NaN : (timed.endUsec - timed.startUsec) / 1000),

@@ -2,8 +2,8 @@
  * Runs a program and says in one line of JSON when it was executed, when it sent READY=1, when it ended, what it used and
  * how much was read from block devices meanwhile. In C, since an event loop would add milliseconds of its own.
  *
- * usage: stopwatch NOTIFY_SOCKET CGROUP_PROCS|- SETTLE_MS LOOP,LOOP...|- PROGRAM [ARGUMENT...]
- * A program that sends READY=1 is looked at SETTLE_MS later (its memory) and then ended with SIGTERM.
+ * usage: stopwatch NOTIFY_SOCKET LISTENING_SOCKET|- CGROUP_PROCS|- SETTLE_MS LOOP,LOOP...|- PROGRAM [ARGUMENT...]
+ * The program gets the listening socket as systemd hands one over (sd_listen_fds(3)). One that sends READY=1 is looked at SETTLE_MS later (its memory) and then ended with SIGTERM.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -62,21 +62,46 @@ static long field(pid_t pid, const char *file, const char *name) {
   return value;
 }
 
-int main(int argc, char **argv) {
-  if (argc < 6) {
-    fprintf(stderr, "stopwatch: see its source for the arguments\n");
-    return 2;
-  }
-  const char *path = argv[1], *cgroup = argv[2], *devices = argv[4];
-  int settle_ms = atoi(argv[3]);
-
+static struct sockaddr_un address_of(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
   unlink(path);
+  return address;
+}
+
+/* Gives it to this process as descriptor 3, as its only one. */
+static void hand_over(int listening) {
+  char pid[32];
+  snprintf(pid, sizeof pid, "%d", getpid());
+  setenv("LISTEN_PID", pid, 1);
+  setenv("LISTEN_FDS", "1", 1);
+  if (dup2(listening, 3) < 0) fail("dup2");
+  close(listening);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 7) {
+    fprintf(stderr, "stopwatch: see its source for the arguments\n");
+    return 2;
+  }
+  const char *path = argv[1], *listen_path = argv[2], *cgroup = argv[3], *devices = argv[5];
+  int settle_ms = atoi(argv[4]);
+
+  struct sockaddr_un address = address_of(path);
   int notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (notify < 0 || bind(notify, (struct sockaddr *)&address, sizeof address) < 0) fail(path);
   setenv("NOTIFY_SOCKET", path, 1);
 
+  int listening = -1;
+  if (strcmp(listen_path, "-") != 0) {
+    struct sockaddr_un listen_address = address_of(listen_path);
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&listen_address, sizeof listen_address) < 0 || listen(listener, 128) < 0)
+      fail(listen_path);
+    /* Not where the program gets it. */
+    listening = fcntl(listener, F_DUPFD_CLOEXEC, 10);
+    close(listener);
+  }
   int started[2];
   if (pipe2(started, O_CLOEXEC) < 0) fail("pipe");
   long long bytes_before = bytes_read(devices);
@@ -91,12 +116,15 @@ int main(int argc, char **argv) {
     int null = open("/dev/null", O_RDWR);
     dup2(null, 0);
     dup2(null, 1);
+    int report = fcntl(started[1], F_DUPFD_CLOEXEC, 10);
+    if (listening >= 0) hand_over(listening);
     long long start = now();
-    if (write(started[1], &start, sizeof start) != sizeof start) fail("write");
-    execvp(argv[5], argv + 5);
-    fail(argv[5]);
+    if (write(report, &start, sizeof start) != sizeof start) fail("write");
+    execvp(argv[6], argv + 6);
+    fail(argv[6]);
   }
   close(started[1]);
+  if (listening >= 0) close(listening);
   long long start = 0, ready = 0, ready_bytes = 0;
   if (read(started[0], &start, sizeof start) != sizeof start) fail("the program did not start");
 
