@@ -34,6 +34,9 @@ const namespace = such(
   (said) => /^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$/.test(said) && said.length <= 76,
 );
 
+/** One that is there twice would be told of twice. */
+const namespaces = made(listOf(namespace), 'namespaces', (names): readonly string[] => [...new Set(names)]);
+
 /**
  * Each key of our configuration: what may be said for it, and what applies without it. The type, the defaults, the check
  * with its messages, the JSON schema, and with it the manual, come from here.
@@ -70,5 +73,5 @@ export const keys = {
   containerdConfig: optional(path),
   containerdProgram: optional(path),
   /** Of containerd, that get the images. */
-  namespaces: withDefault(listOf(namespace), ['moby']),
+  namespaces: withDefault(namespaces, ['moby']),
 };
