@@ -61,7 +61,7 @@ interface Door {
   pipe(): [number, number] | number;
   memoryFile(): number;
   /** Gives memory that is not used back to the kernel. */
-  giveBack(): number;
+  giveBack(): void;
 
   takeSignal(number: number): number;
   signals(): number[];

@@ -1,12 +1,12 @@
 // Programs that this process starts, and how they have ended.
 #include <fcntl.h>
-#include <malloc.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "door.h"
+#include "memory.h"
 
 // What a child begins with; less than 0 is nothing.
 static bool take_stream(int fd, int stream) {
@@ -67,7 +67,8 @@ enum { GC_BYTES = 1 << 20 };
 static DOOR(give_back) {
   JS_RunGC(JS_GetRuntime(ctx));
   JS_SetGCThreshold(JS_GetRuntime(ctx), GC_BYTES);
-  return JS_NewInt32(ctx, malloc_trim(0));
+  give_back_memory();
+  return JS_UNDEFINED;
 }
 
 static const JSCFunctionListEntry functions[] = {

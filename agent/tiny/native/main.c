@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #include "door.h"
+#include "memory.h"
 
 extern const uint8_t bytecode_start[], bytecode_end[];
 
@@ -111,7 +112,7 @@ static int run(JSContext *ctx) {
 
 int main(int argc, char **argv) {
   open_standard_streams();
-  JSRuntime *rt = JS_NewRuntime();
+  JSRuntime *rt = new_runtime();
   if (rt == NULL) return 70;
   JS_SetMemoryLimit(rt, MEMORY_BYTES);
   JS_SetGCThreshold(rt, GC_BYTES);
