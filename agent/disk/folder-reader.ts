@@ -121,13 +121,10 @@ export class FolderReader implements FilesystemReader {
 
   /** The path for a system call. Nearly all are ASCII, for which a string is faster than bytes. */
   #bytesOf(path: string): string | Buffer {
-    if (!/[\u0080-\u00ff]/.test(path)) return this.pathOf(path);
+    if (Buffer.byteLength(path) === path.length || !/[\u0080-\u00ff]/.test(path)) return this.pathOf(path);
     return Buffer.concat([Buffer.from(`${this.#root}/`), Buffer.from(path, 'latin1')]);
   }
 }
-
-/** A name that is empty, `.` or `..`. */
-const ODD_NAME = /(?:^|\/)\.{0,2}(?:\/|$)/;
 
 /**
  * The path without names that are empty or `.`, because the kernel follows a symlink that has a slash behind it. Paths
@@ -135,8 +132,20 @@ const ODD_NAME = /(?:^|\/)\.{0,2}(?:\/|$)/;
  * @returns undefined if `..` is in it, which might lead out of the disk
  */
 function cleanPath(path: string): string | undefined {
-  if (!ODD_NAME.test(path)) return path;
+  if (isClean(path)) return path;
   const names = path.split('/').filter((name) => name !== '' && name !== '.');
   if (names.includes('..')) return undefined;
   return names.length === 0 ? '.' : names.join('/');
+}
+
+/** Whether no name is empty or begins with a dot, as of nearly all paths. */
+function isClean(path: string): boolean {
+  return (
+    path !== '' &&
+    !path.includes('/.') &&
+    !path.includes('//') &&
+    !path.startsWith('.') &&
+    !path.startsWith('/') &&
+    !path.endsWith('/')
+  );
 }

@@ -80,17 +80,26 @@ export function codeOf(number: number): string {
   return known.get(number)?.code ?? `errno ${number}`;
 }
 
+interface SystemError extends Error {
+  errno?: number;
+  code?: string;
+  syscall?: string;
+  path?: string;
+  dest?: string;
+}
+
 /** The error that node:fs throws where a call fails. @param number above 0 */
 export function systemError(number: number, syscall: string, path?: Path, dest?: Path): Error {
   const code = codeOf(number);
   const about =
     (path === undefined ? '' : ` '${path.toString()}'`) + (dest === undefined ? '' : ` -> '${dest.toString()}'`);
-  return Object.assign(
-    new Error(`${code}: ${known.get(number)?.text ?? 'unknown error'}, ${syscall}${about}`),
-    { errno: -number, code, syscall },
-    path === undefined ? {} : { path: path.toString() },
-    dest === undefined ? {} : { dest: dest.toString() },
-  );
+  const error: SystemError = new Error(`${code}: ${known.get(number)?.text ?? 'unknown error'}, ${syscall}${about}`);
+  error.errno = -number;
+  error.code = code;
+  error.syscall = syscall;
+  if (path !== undefined) error.path = path.toString();
+  if (dest !== undefined) error.dest = dest.toString();
+  return error;
 }
 
 /** What a call has returned. @throws an error as node:fs has it, where that is less than 0 */

@@ -5,10 +5,16 @@ export function isAbsolute(path: string): boolean {
 
 export function normalize(path: string): string {
   if (path === '') return '.';
+  if (isNormal(path)) return path;
   const rest = resolvedNames(path, !isAbsolute(path)).join('/');
   const end = path.endsWith('/') ? '/' : '';
   if (isAbsolute(path)) return rest === '' ? '/' : `/${rest}${end}`;
   return rest === '' ? `.${end}` : `${rest}${end}`;
+}
+
+/** Whether nothing in a path is to be resolved, as in nearly all; it may also be so where this says no. */
+function isNormal(path: string): boolean {
+  return !path.includes('//') && !path.includes('/.') && !path.startsWith('.');
 }
 
 /** The names of a path without `.` and empty ones; `..` takes one away. @param above whether it may lead above its beginning */
@@ -24,7 +30,8 @@ function resolvedNames(path: string, above: boolean): string[] {
 }
 
 export function join(...parts: readonly string[]): string {
-  const path = parts.filter((part) => part !== '').join('/');
+  let path = '';
+  for (const part of parts) if (part !== '') path = path === '' ? part : `${path}/${part}`;
   return path === '' ? '.' : normalize(path);
 }
 
