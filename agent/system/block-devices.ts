@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { readTextIfThere } from './files.ts';
 
 /** A block device with content, as sysfs shows it. */
@@ -17,27 +17,41 @@ export interface BlockDevice {
 
 const SECTOR_BYTES = 512;
 const FLOPPY = /^fd\d+$/;
+/** Without its partitions. */
+const LOOP = /^loop\d+$/;
 
 /**
  * The machine's block devices: disks, partitions, loop devices, and what dm and md make of them, ordered by name.
  * Floppies are left out because opening one can take seconds, and so are devices of size 0 (free loop devices, empty
  * drives).
  * @param sysfs where sysfs is mounted, for tests
+ * @param procfs the same
  */
-export function listBlockDevices(sysfs: string = '/sys'): BlockDevice[] {
+export function listBlockDevices(sysfs: string = '/sys', procfs: string = '/proc'): BlockDevice[] {
   const folder = join(sysfs, 'class/block');
   if (!existsSync(folder)) return [];
   const devices: BlockDevice[] = [];
+  const inUse = loopsInUse(procfs);
   for (const name of readdirSync(folder).toSorted()) {
-    if (FLOPPY.test(name)) continue;
+    if (FLOPPY.test(name) || (inUse !== undefined && LOOP.test(name) && !inUse.has(name))) continue;
     const device = readDevice(join(folder, name), name);
     if (device !== undefined) devices.push(device);
   }
   return devices;
 }
 
+/**
+ * The loop devices that have content. A machine may have a hundred that have none, and sysfs tells the size of each in a
+ * file of its own, while this is one for all (block/genhd.c, show_partition; what it hides is of no loop device).
+ * @returns undefined where the kernel does not tell
+ */
+function loopsInUse(procfs: string): ReadonlySet<string> | undefined {
+  const text = readTextIfThere(join(procfs, 'partitions'));
+  return text === undefined ? undefined : new Set(text.match(/\bloop\d+$/gm));
+}
+
 function readDevice(entry: string, name: string): BlockDevice | undefined {
-  const read = (path: string): string => readFileSync(join(entry, path), 'utf8').trim();
+  const read = (file: string): string => readFileSync(`${entry}/${file}`, 'utf8').trim();
   try {
     const sizeBytes = Number(read('size')) * SECTOR_BYTES;
     if (!(sizeBytes > 0)) return undefined;
@@ -48,7 +62,7 @@ function readDevice(entry: string, name: string): BlockDevice | undefined {
       deviceNumber: read('dev'),
       sizeBytes,
       removable: isRemovable(entry),
-      holders: readdirSync(join(entry, 'holders')),
+      holders: readdirSync(`${entry}/holders`),
     };
   } catch {
     // It was removed while we looked at it.
@@ -56,11 +70,13 @@ function readDevice(entry: string, name: string): BlockDevice | undefined {
   }
 }
 
-/** Whether it is removable. For a partition, its disk says so, whose folder is the one above. */
+/**
+ * Whether it is removable. For a partition, its disk says so, whose folder is the one above: that of the device, to which
+ * the entry is a link.
+ */
 function isRemovable(entry: string): boolean {
-  const folder = realpathSync(entry);
-  const disk = existsSync(join(folder, 'partition')) ? dirname(folder) : folder;
-  return readFileSync(join(disk, 'removable'), 'utf8').trim() === '1';
+  const disk = existsSync(`${entry}/partition`) ? `${entry}/..` : entry;
+  return readFileSync(`${disk}/removable`, 'utf8').trim() === '1';
 }
 
 /** Whether the device with this number still exists and has a medium. When a card is pulled out, the drive stays. */

@@ -75,6 +75,17 @@ describe('the block devices', () => {
     );
   });
 
+  it('that are loop devices are those that the kernel lists with content', (t) => {
+    const root = sysfs(scratch(t), { loop0: {}, loop1: {}, loop2: {}, loop2p1: { partitionOf: 'loop2' }, vda: {} });
+    const names = (proc: string): string[] => listBlockDevices(root, proc).map((device) => device.name);
+    writeFileSync(
+      path.join(root, 'partitions'),
+      'major minor  #blocks  name\n\n   7        1       4616 loop1\n 259        0          1 loop2p1\n',
+    );
+    assert.deepEqual(names(root), ['loop1', 'loop2p1', 'vda']);
+    assert.deepEqual(names(path.join(root, 'none')), ['loop0', 'loop1', 'loop2', 'loop2p1', 'vda']);
+  });
+
   it('are as removable as their disk', (t) => {
     const root = sysfs(scratch(t), {
       sda: { removable: '1' },
