@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { isENOENT } from '../system/errors.ts';
+import { readPiece } from '../system/files.ts';
 
 /** Where packages have dockerd: Docker's and Microsoft's, Debian's and Ubuntu's. */
 const PROGRAMS = ['usr/bin/dockerd', 'usr/sbin/dockerd'];
@@ -22,8 +23,7 @@ export function packagedVersion(root = '/'): string | undefined {
   try {
     if (!PROGRAMS.some((path) => existsSync(join(root, path)))) return undefined;
     if (OVERRIDES.some((path) => startsOther(join(root, path)))) return undefined;
-    const status = readFileSync(join(root, DATABASE));
-    const found = PACKAGES.flatMap((name) => versionIn(status, name) ?? []);
+    const found = versionsIn(join(root, DATABASE));
     return found.length === 1 ? found[0] : undefined;
   } catch {
     return undefined;
@@ -41,13 +41,55 @@ function startsOther(path: string): boolean {
   }
 }
 
-/** Of `5:29.0.1-1~debian.13~trixie` that is 29.0.1, of `26.1.5+dfsg1-9+b4` 26.1.5. Of a megabyte, little becomes text. */
-function versionIn(status: Buffer, name: string): string | undefined {
-  const line = `Package: ${name}\n`;
-  const at = status.toString('latin1', 0, line.length) === line ? 0 : status.indexOf(`\n${line}`);
-  if (at === -1) return undefined;
-  const end = status.indexOf('\n\n', at + 1);
-  const entry = status.toString('latin1', at, end === -1 ? status.length : end);
+/** How much of the database is looked at together. A whole megabyte would be memory that is new to the process. */
+const PIECE_BYTES = 64 * 1024;
+const LONGEST_LINE = Math.max(...PACKAGES.map((name) => lineOf(name).length));
+
+function lineOf(name: string): string {
+  return `\nPackage: ${name}\n`;
+}
+
+/** The versions of the packages that are installed. */
+function versionsIn(database: string): string[] {
+  const fd = openSync(database, constants.O_RDONLY);
+  try {
+    const piece = Buffer.allocUnsafe(PIECE_BYTES);
+    return [...placesIn(fd, piece)].flatMap(
+      (place) => versionIn(piece.toString('latin1', 0, readPiece(fd, piece, place))) ?? [],
+    );
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Where the packages' entries begin, in bytes. */
+function placesIn(fd: number, piece: Buffer): Iterable<number> {
+  const places = new Map<string, number>();
+  // As if a line had ended before the first.
+  let [start, kept] = [-1, 1];
+  piece[0] = '\n'.charCodeAt(0);
+  for (;;) {
+    const count = readSync(fd, piece, kept, piece.length - kept, start + kept);
+    if (count === 0) return places.values();
+    const length = kept + count;
+    const part = piece.subarray(0, length);
+    for (const name of PACKAGES) {
+      const at = places.has(name) ? -1 : part.indexOf(lineOf(name));
+      if (at !== -1) places.set(name, start + at + 1);
+    }
+    kept = Math.min(length, LONGEST_LINE);
+    piece.copyWithin(0, length - kept, length);
+    start += length - kept;
+  }
+}
+
+/**
+ * Of `5:29.0.1-1~debian.13~trixie` that is 29.0.1, of `26.1.5+dfsg1-9+b4` 26.1.5.
+ * @param rest of the database, which begins with the entry
+ */
+function versionIn(rest: string): string | undefined {
+  const end = rest.indexOf('\n\n');
+  const entry = end === -1 ? rest : rest.slice(0, end);
   if (!/^Status: \S+ \S+ installed$/m.test(entry)) return undefined;
   return /^Version: (?:\d+:)?(\d+\.\d+[^-+~\s]*)/m.exec(entry)?.[1];
 }

@@ -55,6 +55,22 @@ describe('the version of dockerd that the package database has', () => {
       assert.equal(packagedVersion(root), version);
     });
 
+  it('is found wherever in a large database its entry is', (t) => {
+    const root = scratch(t);
+    for (const folder of ['usr/bin', 'var/lib/dpkg']) mkdirSync(path.join(root, folder), { recursive: true });
+    writeFileSync(path.join(root, 'usr/bin/dockerd'), '');
+    const before = other.repeat(Math.floor(65_300 / other.length));
+    const found = [...Array(400).keys()].map((more) => {
+      const text = `${before}Package: x\nDescription: ${'y'.repeat(more)}\n\n${entry('docker.io', `26.1.${more}-1`)}${before}`;
+      writeFileSync(path.join(root, 'var/lib/dpkg/status'), text);
+      return packagedVersion(root);
+    });
+    assert.deepEqual(
+      found,
+      found.map((_, more) => `26.1.${more}`),
+    );
+  });
+
   it('counts where dockerd is in /usr/sbin, as Debian has it', (t) => {
     const root = scratch(t);
     for (const [file, content] of [
