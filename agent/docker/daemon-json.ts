@@ -1,4 +1,4 @@
-import { flag, listOf, objectOf, text } from '../text/shape.ts';
+import { checkShape, flag, listOf, objectOf, text } from '../text/shape.ts';
 import { isRecord } from '../text/is-record.ts';
 import { membersOf } from '../text/json-members.ts';
 
@@ -44,7 +44,7 @@ export function parseDaemonJson(bytes: Buffer): DaemonJson {
     if (key === 'features') containerdStore = value === null ? undefined : storeOf(value, containerdStore);
     else if (key === 'hosts') hosts = value === null ? [] : hostsOf(value);
     else if (value !== null) {
-      text(value, key);
+      checkShape(value, text, key);
       Object.assign(found, { [key]: value });
     }
   }
@@ -54,16 +54,16 @@ export function parseDaemonJson(bytes: Buffer): DaemonJson {
 /** The list of hosts, in which Go reads `null` as an empty text. */
 function hostsOf(value: unknown): string[] {
   const list: unknown = Array.isArray(value) ? value.map((entry: unknown) => entry ?? '') : value;
-  listOf(text)(list, 'hosts');
+  checkShape(list, listOf(text), 'hosts');
   return list as string[];
 }
 
 function storeOf(features: unknown, before: boolean | undefined): boolean | undefined {
-  objectOf({})(features, 'features');
+  checkShape(features, objectOf({}), 'features');
   if (!isRecord(features) || !Object.hasOwn(features, CONTAINERD)) return before;
   // Go reads `null` as its zero value.
   const value = features[CONTAINERD] ?? false;
-  flag(value, `features.${CONTAINERD}`);
+  checkShape(value, flag, `features.${CONTAINERD}`);
   return value === true;
 }
 

@@ -1,5 +1,5 @@
 import { parseText } from './parse-json.ts';
-import { objectOf } from './shape.ts';
+import { checkShape, objectOf } from './shape.ts';
 
 /**
  * The members of an object in their order, also those of one name. What follows the object is left out: dockerd
@@ -28,6 +28,6 @@ export function membersOf(json: string): [key: string, value: unknown][] {
   // Its grammar, before what was found in it is taken for anything.
   const whole: unknown = parseText(json.slice(0, end));
   if (whole === null) return [];
-  objectOf({})(whole, '');
+  checkShape(whole, objectOf({}));
   return members.map(([name, value]) => [String(JSON.parse(name)), JSON.parse(value) as unknown]);
 }

@@ -1,16 +1,20 @@
 import { describeValue } from './parse-json.ts';
 
-/** Checks a value. Throws an Error that names the key, what was expected and what was found. */
-export type Shape = (value: unknown, key: string) => void;
+/**
+ * Checks a value. Throws an Error that names the key, what was expected and what was found.
+ * @param key is asked only for an error, since a disk has thousands
+ */
+export type Shape = (value: unknown, key: () => string) => void;
 
 /**
  * Checks the shape of manifests and ledgers, which this program writes itself, and of dockerd's configuration. They are
  * read at every boot, and may have more than is asked for here. What people write for us is read by the kinds of
  * `agent/config/`; what is read only after READY, or in other commands, goes through zod.
+ * @param key of the value, where it is not a whole document
  * @throws Error as parseJson throws it
  */
-export function checkShape(value: unknown, shape: Shape): void {
-  shape(value, '');
+export function checkShape(value: unknown, shape: Shape, key = ''): void {
+  shape(value, () => key);
 }
 
 /** @throws Error that names the key, which may be empty, what was expected and what was found */
@@ -24,26 +28,26 @@ export function below(key: string, name: string | number): string {
 }
 
 export const text: Shape = (value, key) => {
-  if (typeof value !== 'string') expected(key, 'string', value);
+  if (typeof value !== 'string') expected(key(), 'string', value);
 };
 
 export const flag: Shape = (value, key) => {
-  if (typeof value !== 'boolean') expected(key, 'boolean', value);
+  if (typeof value !== 'boolean') expected(key(), 'boolean', value);
 };
 
 export const number: Shape = (value, key) => {
-  if (typeof value !== 'number') expected(key, 'number', value);
+  if (typeof value !== 'number') expected(key(), 'number', value);
 };
 
 export const whole: Shape = (value, key) => {
-  if (!Number.isSafeInteger(value)) expected(key, typeof value === 'number' ? 'int' : 'number', value);
+  if (!Number.isSafeInteger(value)) expected(key(), typeof value === 'number' ? 'int' : 'number', value);
 };
 
 /** A text that matches a pattern, which `what` describes. */
 export function matching(pattern: RegExp, what: string): Shape {
   return (value, key) => {
-    if (typeof value !== 'string') expected(key, 'string', value);
-    if (!pattern.test(value)) expected(key, what, value);
+    if (typeof value !== 'string') expected(key(), 'string', value);
+    if (!pattern.test(value)) expected(key(), what, value);
   };
 }
 
@@ -56,25 +60,31 @@ export function optional(shape: Shape): Shape {
 
 export function listOf(shape: Shape): Shape {
   return (value, key) => {
-    if (!Array.isArray(value)) expected(key, 'array', value);
-    for (const [index, entry] of value.entries()) shape(entry, below(key, index));
+    if (!Array.isArray(value)) expected(key(), 'array', value);
+    let index = 0;
+    const here = (): string => below(key(), index);
+    for (; index < value.length; index += 1) shape(value[index], here);
   };
 }
 
 /** An object with any names. */
 export function recordOf(shape: Shape): Shape {
   return (value, key) => {
-    if (!isObject(value)) expected(key, 'record', value);
-    for (const [name, entry] of Object.entries(value)) shape(entry, below(key, name));
+    if (!isObject(value)) expected(key(), 'record', value);
+    let name = '';
+    const here = (): string => below(key(), name);
+    for (name of Object.keys(value)) shape(value[name], here);
   };
 }
 
 /** An object with these names. It may have more, from a newer minor version. */
 export function objectOf(shapes: Readonly<Record<string, Shape>>): Shape {
-  const entries = Object.entries(shapes);
+  const names = Object.keys(shapes);
   return (value, key) => {
-    if (!isObject(value)) expected(key, 'object', value);
-    for (const [name, shape] of entries) shape(value[name], below(key, name));
+    if (!isObject(value)) expected(key(), 'object', value);
+    let name = '';
+    const here = (): string => below(key(), name);
+    for (name of names) shapes[name]?.(value[name], here);
   };
 }
 
