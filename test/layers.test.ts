@@ -109,6 +109,7 @@ describe('agent/', () => {
         'mount.ts',
         'page-cache.ts',
         'poll.ts',
+        'start-writing.ts',
         'sync-filesystem.ts',
         'will-need.ts',
       ],

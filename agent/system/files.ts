@@ -22,6 +22,7 @@ import {
 import { dirname } from 'node:path';
 import { isEEXIST, isEXDEV, isEINVAL, isELOOP, isENOENT, isENOTDIR } from './errors.ts';
 import { plural } from '../text/plural.ts';
+import { startWriting } from './start-writing.ts';
 
 /** The file's text, or undefined if it does not exist. */
 export function readTextIfThere(path: string): string | undefined {
@@ -193,6 +194,8 @@ export function replaceFile(
     readonly mode: number;
     readonly durable: boolean | 'content';
     readonly tempPath?: string;
+    /** What is to be done before it is in place. Where that waits for the disk, too, both are waited for together. */
+    readonly before?: (() => void) | undefined;
     /** The time of modification that it gets, in seconds since 1970. */ readonly modifiedSec?: number;
   },
 ): void {
@@ -234,7 +237,12 @@ export function tempPathOf(path: string): string {
 function writeTemp(
   temp: string,
   content: string | Buffer,
-  options: { readonly mode: number; readonly durable: boolean | 'content'; readonly modifiedSec?: number },
+  options: {
+    readonly mode: number;
+    readonly durable: boolean | 'content';
+    readonly before?: (() => void) | undefined;
+    readonly modifiedSec?: number;
+  },
 ): void {
   const fd = openSync(
     temp,
@@ -245,6 +253,10 @@ function writeTemp(
     writeAll(fd, content);
     fchmodSync(fd, options.mode);
     if (options.modifiedSec !== undefined) futimesSync(fd, options.modifiedSec, options.modifiedSec);
+    if (options.before !== undefined) {
+      if (options.durable !== false) startWriting(fd);
+      options.before();
+    }
     if (options.durable !== false) fsyncSync(fd);
   } catch (error) {
     closeSync(fd);

@@ -95,6 +95,7 @@ export type SystemCalls = Readonly<
     | 'inotify_add_watch'
     | 'connect'
     | 'posix_fadvise'
+    | 'sync_file_range'
     | 'chmod'
     | 'chown',
     Call

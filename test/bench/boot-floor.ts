@@ -9,8 +9,9 @@ export interface FloorDisk {
 }
 
 /**
- * Writes the list of calls by which the C program makes the data root that the agent made, each in the agent's way:
- * `repositories.json` and the ledger (twice) durably, other files by a rename, a layer's record in a folder beside.
+ * Writes the list of calls by which the C program makes the data root that the agent made, each in the agent's way: the
+ * ledger first, with the names beside it, and last, when those are put in place, all durably; other files by a rename, a
+ * layer's record in a folder beside.
  */
 export function writeFloorList(dataRoot: string, disks: readonly FloorDisk[], list: string): void {
   const words: string[] = [];
@@ -18,25 +19,22 @@ export function writeFloorList(dataRoot: string, disks: readonly FloorDisk[], li
     words.push('folder', mountPoint, '755', 'mount', device, mountPoint, 'ext4', 'noload,errors=continue');
   const layers = path.join(dataRoot, 'image/overlay2/layerdb/sha256');
   const temp = path.join(dataRoot, 'image/overlay2/layerdb/tmp');
+  const names = path.join(dataRoot, 'image/overlay2/repositories.json');
+  const ledger = path.join(dataRoot, 'docker-preloader/ledger.json');
+  const prepared = path.join(path.dirname(ledger), path.basename(names));
   const modeOf = (file: string): string => (lstatSync(file).mode & 0o7777).toString(8);
+  const ledgerWords = (): string[] => [ledger, `${ledger}.new`, modeOf(ledger), readFileSync(ledger, 'utf8')];
   const add = (file: string, as: string): void => {
     const stats = lstatSync(file);
     const name = path.basename(file);
     if (stats.isSymbolicLink()) words.push('link', readlinkSync(file), as);
     else if (stats.isFile() && name.endsWith('.gz')) words.push('copy', sourceOf(file, dataRoot, disks), as);
-    else if (stats.isFile()) {
-      const durable = name === 'repositories.json' || name === 'ledger.json';
+    else if (file === ledger)
+      words.push('begin', ...ledgerWords(), prepared, modeOf(names), readFileSync(names, 'utf8'));
+    else if (stats.isFile() && file !== names) {
       const inPlace = as.startsWith(`${temp}/`);
-      for (let times = name === 'ledger.json' ? 2 : 1; times > 0; times -= 1)
-        words.push(
-          'file',
-          as,
-          inPlace ? as : `${as}.new`,
-          modeOf(file),
-          durable ? 'durable' : 'derived',
-          readFileSync(file, 'utf8'),
-        );
-    } else {
+      words.push('file', as, inPlace ? as : `${as}.new`, modeOf(file), readFileSync(file, 'utf8'));
+    } else if (stats.isDirectory()) {
       words.push('folder', as, modeOf(file));
       for (const child of readdirSync(file).toSorted()) {
         const from = path.join(file, child);
@@ -50,6 +48,7 @@ export function writeFloorList(dataRoot: string, disks: readonly FloorDisk[], li
     }
   };
   add(dataRoot, dataRoot);
+  words.push('end', ...ledgerWords(), prepared, names);
   words.push('ready', '');
   writeFileSync(
     list,

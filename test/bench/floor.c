@@ -4,8 +4,9 @@
  *
  * usage: floor LIST
  * LIST holds words that end with a zero byte:
- *   mount DEVICE PATH TYPE OPTIONS | folder PATH MODE | link TARGET PATH | file PATH TEMPORARY MODE durable|derived CONTENT
- *   | copy SOURCE PATH | rename OLD NEW | ready
+ *   mount DEVICE PATH TYPE OPTIONS | folder PATH MODE | link TARGET PATH | file PATH TEMPORARY MODE CONTENT
+ *   | copy SOURCE PATH | rename OLD NEW | begin LEDGER TEMPORARY MODE CONTENT NAMES MODE CONTENT
+ *   | end LEDGER TEMPORARY MODE CONTENT NAMES PLACE | ready
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -36,21 +37,53 @@ static void check(int result, const char *what) {
   exit(1);
 }
 
-static void write_file(const char *path, const char *temporary, int mode, int durable, const char *content) {
-  int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
-  check(fd, temporary);
+static int new_file(const char *path, int mode, const char *content) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+  check(fd, path);
   size_t length = strlen(content);
-  if (length > 0) check(write(fd, content, length) == (ssize_t)length ? 0 : -1, temporary);
-  if (durable) check(fsync(fd), temporary);
-  close(fd);
+  if (length > 0) check(write(fd, content, length) == (ssize_t)length ? 0 : -1, path);
+  return fd;
+}
+
+static void write_file(const char *path, const char *temporary, int mode, const char *content) {
+  close(new_file(temporary, mode, content));
   if (strcmp(path, temporary) != 0) check(rename(temporary, path), path);
-  if (!durable) return;
+}
+
+static void sync_and_close(int fd, const char *path) {
+  check(fd, path);
+  check(fsync(fd), path);
+  close(fd);
+}
+
+static void sync_folder_of(const char *path) {
   char folder[4096];
   snprintf(folder, sizeof folder, "%s", path);
-  fd = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  check(fd, folder);
-  check(fsync(fd), folder);
-  close(fd);
+  sync_and_close(open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC), path);
+}
+
+/* A ledger that is on its way to the disk, whose wait is then that of what is made durable before it. */
+static int ledger_on_its_way(const char *temporary, int mode, const char *content) {
+  int fd = new_file(temporary, mode, content);
+  check(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE), temporary);
+  return fd;
+}
+
+static void begin(const char *ledger, const char *temporary, int mode, const char *content, const char *names, int names_mode,
+                  const char *names_content) {
+  int fd = ledger_on_its_way(temporary, mode, content);
+  sync_and_close(new_file(names, names_mode, names_content), names);
+  sync_and_close(fd, temporary);
+  check(rename(temporary, ledger), ledger);
+  sync_folder_of(ledger);
+}
+
+static void end_with(const char *ledger, const char *temporary, int mode, const char *content, const char *names, const char *place) {
+  int fd = ledger_on_its_way(temporary, mode, content);
+  check(rename(names, place), place);
+  sync_folder_of(place);
+  sync_and_close(fd, temporary);
+  check(rename(temporary, ledger), ledger);
 }
 
 static void copy_file(const char *source, const char *path) {
@@ -100,14 +133,20 @@ int main(int argc, char **argv) {
       check(symlink(target, path), path);
     } else if (strcmp(what, "file") == 0) {
       char *path = word(), *temporary = word();
-      int mode = strtol(word(), NULL, 8), durable = strcmp(word(), "durable") == 0;
-      write_file(path, temporary, mode, durable, word());
+      int mode = strtol(word(), NULL, 8);
+      write_file(path, temporary, mode, word());
     } else if (strcmp(what, "copy") == 0) {
       char *source = word();
       copy_file(source, word());
     } else if (strcmp(what, "rename") == 0) {
       char *old = word(), *new = word();
       check(rename(old, new), new);
+    } else if (strcmp(what, "begin") == 0 || strcmp(what, "end") == 0) {
+      char *ledger = word(), *temporary = word();
+      int mode = strtol(word(), NULL, 8);
+      char *content = word(), *names = word(), *last = word();
+      if (strcmp(what, "end") == 0) end_with(ledger, temporary, mode, content, names, last);
+      else begin(ledger, temporary, mode, content, names, strtol(last, NULL, 8), word());
     } else if (strcmp(what, "ready") == 0) {
       ready();
     } else {

@@ -21,7 +21,7 @@ import {
 } from '../../system/files.ts';
 import { readMounts, unmount, type MountPoint } from '../../system/mount.ts';
 import { LayerRecords } from './layer-records.ts';
-import { ledgerFolder, preparedNames, removeLedger, writeLedger } from '../store/ledger.ts';
+import { preparedNames, removeLedger, writeLedger } from '../store/ledger.ts';
 import type { Step } from '../plan/steps.ts';
 
 /** Steps that a running dockerd takes as well. What they replace, they replace by the same. */
@@ -82,9 +82,13 @@ class Applier {
     this.#refuseStarted();
     this.#records.clearTemp();
     try {
-      for (const step of steps) {
-        if (!adds.has(step.do)) this.#refuseStarted();
-        this.#do(step);
+      for (let at = 0; at < steps.length; at += 1) {
+        const [step, next] = [steps[at], steps[at + 1]];
+        if (step?.do === 'write-references' && next?.do === 'write-ledger') {
+          // The names are in place before the ledger is.
+          this.#writeLedger(next, () => this.#take(step));
+          at += 1;
+        } else if (step !== undefined) this.#take(step);
       }
       // What a killed run has prepared, or was copied. The ledger no longer needs to be told by it.
       removeIfThere(preparedNames(this.#dataRoot));
@@ -92,6 +96,11 @@ class Applier {
       if (!this.#hasStarted()) this.#takeBack();
       throw error;
     }
+  }
+
+  #take(step: Step): void {
+    if (!adds.has(step.do)) this.#refuseStarted();
+    this.#do(step);
   }
 
   #hasStarted(): boolean {
@@ -216,12 +225,10 @@ class Applier {
     replaceFile(file, content, { mode: FILE, durable: false });
   }
 
-  #writeLedger({ ledger, final, names }: Extract<Step, { do: 'write-ledger' }>): void {
-    if (names !== undefined) {
-      ensureFolder(ledgerFolder(this.#dataRoot), 0o700);
-      prepareFile(preparedNames(this.#dataRoot), names, PRIVATE_FILE);
-    }
-    writeLedger(this.#dataRoot, ledger, final ? 'content' : true);
+  #writeLedger({ ledger, final, names }: Extract<Step, { do: 'write-ledger' }>, before?: () => void): void {
+    const prepare =
+      names === undefined ? before : () => prepareFile(preparedNames(this.#dataRoot), names, PRIVATE_FILE);
+    writeLedger(this.#dataRoot, ledger, final ? 'content' : true, prepare);
   }
 
   /** Puts repositories.json in place. From here on, names lead to what was added. */

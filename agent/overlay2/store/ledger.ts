@@ -230,12 +230,18 @@ function toMap<Key extends string, Value extends string>(record: Readonly<Record
 /**
  * Replaces the ledger durably. With `content`, the old one may come back after a power cut. That is enough for a ledger
  * that only says that all is done, because the next run then asks the store how far this one came.
- * @throws system errors
+ * @param before what is to be done before it is in place: its wait for the disk is then the same
+ * @throws system errors, and what `before` throws
  */
-export function writeLedger(dataRoot: string, ledger: Ledger, durable: true | 'content' = true): void {
+export function writeLedger(
+  dataRoot: string,
+  ledger: Ledger,
+  durable: true | 'content' = true,
+  before?: () => void,
+): void {
   ensureFolder(ledgerFolder(dataRoot), 0o700);
   clearFolder(ledgerPath(dataRoot));
-  replaceFile(ledgerPath(dataRoot), serialiseLedger(ledger), { mode: 0o600, durable });
+  replaceFile(ledgerPath(dataRoot), serialiseLedger(ledger), { mode: 0o600, durable, before });
 }
 
 /** Removes the ledger, if there is one. @throws system errors */

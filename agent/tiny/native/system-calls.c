@@ -113,6 +113,11 @@ static DOOR(call_fadvise) {
   return JS_NewInt32(ctx, posix_fadvise(int_of(ctx, argv[0]), number_of(ctx, argv[1]), number_of(ctx, argv[2]), int_of(ctx, argv[3])));
 }
 
+// sync_file_range(fd, offset, length, flags)
+static DOOR(call_sync_file_range) {
+  return result_of(ctx, sync_file_range(int_of(ctx, argv[0]), number_of(ctx, argv[1]), number_of(ctx, argv[2]), (unsigned)number_of(ctx, argv[3])));
+}
+
 static DOOR(call_chmod) {
   const char *path;
   if (!string_of(ctx, &path, argv[0])) return JS_EXCEPTION;
@@ -142,6 +147,7 @@ static const JSCFunctionListEntry functions[] = {
   JS_CFUNC_DEF("inotify_add_watch", 3, call_inotify_add_watch),
   JS_CFUNC_DEF("connect", 3, call_connect),
   JS_CFUNC_DEF("posix_fadvise", 4, call_fadvise),
+  JS_CFUNC_DEF("sync_file_range", 4, call_sync_file_range),
   JS_CFUNC_DEF("chmod", 2, call_chmod),
   JS_CFUNC_DEF("chown", 3, call_chown),
 };
