@@ -1,3 +1,4 @@
+import { isSha256Digest } from '../text/sha256-digest.ts';
 import { isGlob, labelPattern } from './label.ts';
 
 /** An entry of `required`: a label or glob that must be there, perhaps with the digest of its manifest. */
@@ -12,7 +13,7 @@ export interface RequiredDisk {
 export function parseRequired(text: string): RequiredDisk | undefined {
   const [pattern = '', digest, ...rest] = text.split('@');
   if (rest.length > 0 || labelPattern(pattern) === undefined) return undefined;
-  if (digest !== undefined && !/^sha256:[0-9a-f]{64}$/.test(digest)) return undefined;
+  if (digest !== undefined && !isSha256Digest(digest)) return undefined;
   return { pattern, digest, text };
 }
 

@@ -5,7 +5,7 @@ import type { ImageID } from '../docker/ids.ts';
 import type { LeftReferences } from '../merge/merge-references.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { ensureFolder, namesIn, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
-import { checkShape, matching, objectOf, optional, recordOf, text } from '../text/shape.ts';
+import { checkShape, objectOf, optional, recordOf, sha256Digest, text } from '../text/shape.ts';
 
 /** major.minor of the file. */
 const VERSION = '1.0';
@@ -43,7 +43,7 @@ export interface ContainerdLedgerState {
   readonly cause?: unknown;
 }
 
-const digests = recordOf(matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
+const digests = recordOf(sha256Digest);
 const shape = objectOf({
   formatVersion: text,
   namespaces: recordOf(

@@ -3,7 +3,16 @@ import type { Descriptor } from '../docker/image-manifest.ts';
 import { isRecord } from '../text/is-record.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { describeValue } from '../text/parse-json.ts';
-import { checkShape, listOf, matching, objectOf, optional, recordOf, text, whole } from '../text/shape.ts';
+import {
+  checkShape,
+  listOf,
+  objectOf,
+  optional,
+  recordOf,
+  sha256Digest as digest,
+  text,
+  whole,
+} from '../text/shape.ts';
 import { MAX_MANIFEST_BYTES } from './limits.ts';
 import type { FilesystemReader } from './filesystem-reader.ts';
 import { parseUntrusted } from '../text/parse-untrusted.ts';
@@ -59,8 +68,6 @@ export interface ManifestLayer {
   readonly cacheId: string;
   readonly sizeBytes: number;
 }
-
-const digest = matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest');
 
 const shape = objectOf({
   formatVersion: text,

@@ -1,5 +1,5 @@
 import { messageOf, PreloaderError } from '../system/errors.ts';
-import { checkShape, listOf, matching, objectOf, text, whole } from '../text/shape.ts';
+import { checkShape, listOf, matching, objectOf, sha256Digest, text, whole } from '../text/shape.ts';
 import { MAX_READ_AHEAD_BYTES, MAX_READ_AHEAD_FILES } from './limits.ts';
 import { parseUntrusted } from '../text/parse-untrusted.ts';
 import { refuseNewerMajor } from './manifest.ts';
@@ -36,7 +36,7 @@ const shape = objectOf({
   formatVersion: text,
   layers: listOf(
     objectOf({
-      chainId: matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'),
+      chainId: sha256Digest,
       files: listOf(
         objectOf({
           path: matching(PATH, 'a path below the root of a layer'),

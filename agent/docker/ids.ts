@@ -1,4 +1,5 @@
 import { sha256Bytes } from '../system/digest.ts';
+import { isSha256Digest } from '../text/sha256-digest.ts';
 
 declare const brand: unique symbol;
 type Branded<Name extends string> = string & { readonly [brand]: Name };
@@ -10,11 +11,9 @@ export type DiffID = Branded<'DiffID'>;
 /** The digest of a layer and all below it, which is its key in dockerd's layer store. */
 export type ChainID = Branded<'ChainID'>;
 
-const DIGEST = /^sha256:[0-9a-f]{64}$/;
-
 /** Whether the text is a sha256 digest as dockerd writes it. */
 export function isDigest(text: unknown): text is string {
-  return typeof text === 'string' && DIGEST.test(text);
+  return typeof text === 'string' && isSha256Digest(text);
 }
 
 export function asImageID(text: unknown): ImageID | undefined {

@@ -54,9 +54,7 @@ function versionsIn(database: string): string[] {
   const fd = openSync(database, constants.O_RDONLY);
   try {
     const piece = Buffer.allocUnsafe(PIECE_BYTES);
-    return [...placesIn(fd, piece)].flatMap(
-      (place) => versionIn(piece.toString('latin1', 0, readPiece(fd, piece, place))) ?? [],
-    );
+    return [...placesIn(fd, piece)].flatMap((place) => versionIn(piece.subarray(0, readPiece(fd, piece, place))) ?? []);
   } finally {
     closeSync(fd);
   }
@@ -85,11 +83,12 @@ function placesIn(fd: number, piece: Buffer): Iterable<number> {
 
 /**
  * Of `5:29.0.1-1~debian.13~trixie` that is 29.0.1, of `26.1.5+dfsg1-9+b4` 26.1.5.
+ * Little becomes text.
  * @param rest of the database, which begins with the entry
  */
-function versionIn(rest: string): string | undefined {
+function versionIn(rest: Buffer): string | undefined {
   const end = rest.indexOf('\n\n');
-  const entry = end === -1 ? rest : rest.slice(0, end);
+  const entry = rest.toString('latin1', 0, end === -1 ? rest.length : end);
   if (!/^Status: \S+ \S+ installed$/m.test(entry)) return undefined;
   return /^Version: (?:\d+:)?(\d+\.\d+[^-+~\s]*)/m.exec(entry)?.[1];
 }

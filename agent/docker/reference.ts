@@ -1,3 +1,5 @@
+import { isSha256Digest } from '../text/sha256-digest.ts';
+
 /**
  * An image reference in dockerd's "familiar" form, as it is a key in repositories.json: `alpine:3.20`,
  * `ghcr.io/x/y@sha256:…` (distribution/reference, regexp.go).
@@ -14,7 +16,6 @@ const HOST = '(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])';
 const DOMAIN = `(?:${HOST}(?:\\.${HOST})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]+)?`;
 const NAME = new RegExp(`^(?:${DOMAIN}/)?${COMPONENT}(?:/${COMPONENT})*$`);
 const TAG = /^\w[\w.-]{0,127}$/;
-const DIGEST = /^sha256:[0-9a-f]{64}$/;
 /** reference.RepositoryNameTotalLengthMax */
 const MAX_REPOSITORY_LENGTH = 255;
 
@@ -26,7 +27,7 @@ export function parseReference(repository: string, text: string): Reference | un
   if (!isRepository(repository) || !text.startsWith(repository)) return undefined;
   const rest = text.slice(repository.length);
   const valid =
-    (rest.startsWith(':') && TAG.test(rest.slice(1))) || (rest.startsWith('@') && DIGEST.test(rest.slice(1)));
+    (rest.startsWith(':') && TAG.test(rest.slice(1))) || (rest.startsWith('@') && isSha256Digest(rest.slice(1)));
   return valid ? { repository, text } : undefined;
 }
 

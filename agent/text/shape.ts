@@ -1,4 +1,5 @@
 import { describeValue } from './parse-json.ts';
+import { isSha256Digest } from './sha256-digest.ts';
 
 /**
  * Checks a value. Throws an Error that names the key, what was expected and what was found.
@@ -50,6 +51,12 @@ export function matching(pattern: RegExp, what: string): Shape {
     if (!pattern.test(value)) expected(key(), what, value);
   };
 }
+
+/** As Docker writes it: `sha256:` and 64 hex digits. */
+export const sha256Digest: Shape = (value, key) => {
+  if (typeof value !== 'string') expected(key(), 'string', value);
+  if (!isSha256Digest(value)) expected(key(), 'a sha256 digest', value);
+};
 
 /** May be left out. */
 export function optional(shape: Shape): Shape {

@@ -38,6 +38,8 @@ interface Door {
   equals(left: Uint8Array, right: Uint8Array): boolean;
   /** Where a text begins in bytes, from a place on; -1 where it is not in them. */
   find(bytes: Uint8Array, text: string, from: number): number;
+  /** Whether a text is `sha256:` and 64 hex digits. */
+  isDigest(text: string): boolean;
   parseJson(text: string): unknown;
   sha256Begin(): ArrayBuffer;
   sha256Add(state: ArrayBuffer, content: string | Uint8Array): ArrayBuffer;

@@ -12,6 +12,7 @@ export type Question =
   | { readonly ask: 'numbers'; readonly bytes: readonly number[]; readonly at: number; readonly value: number }
   | { readonly ask: 'buffers'; readonly bytes: readonly number[]; readonly more: readonly number[] }
   | { readonly ask: 'json'; readonly text: string }
+  | { readonly ask: 'digest'; readonly text: string }
   | { readonly ask: 'builtins'; readonly of: readonly (readonly [owner: string, names: readonly string[]])[] }
   | { readonly ask: 'files'; readonly folder: string };
 
@@ -49,6 +50,7 @@ export interface Runtime {
   };
   readonly fs: Files;
   sha256(content: string | Uint8Array): string;
+  isSha256Digest(text: string): boolean;
 }
 
 interface Stats {
@@ -146,6 +148,7 @@ function answer(question: Question, runtime: Runtime): unknown {
   }
   if (question.ask === 'numbers') return numbersOf(question, Buffer);
   if (question.ask === 'buffers') return buffersOf(question, runtime);
+  if (question.ask === 'digest') return runtime.isSha256Digest(question.text);
   if (question.ask === 'json') return JSON.stringify(JSON.parse(question.text));
   if (question.ask === 'builtins')
     return question.of.flatMap(([owner, names]) =>

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { getSystemErrorMap } from 'node:util';
 import fc from 'fast-check';
 import { systemError } from '../../agent/tiny/errno.ts';
+import { isSha256Digest } from '../../agent/text/sha256-digest.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { seed } from '../support/seed.ts';
 import { tempTree } from '../support/temp-tree.ts';
@@ -28,6 +29,7 @@ const node: Runtime = {
   fs,
   Buffer,
   sha256: (content) => createHash('sha256').update(content).digest('hex'),
+  isSha256Digest,
 } as Runtime;
 
 const ofSmall = (questions: readonly Question[], before = ''): Promise<unknown[]> => ask(probe, questions, before);
@@ -232,6 +234,23 @@ describe('the small engine answers as Node', () => {
         more: [],
       })),
     ));
+
+  it('on digests, and on what is nearly one', () => {
+    const digest = fc
+      .tuple(fc.constantFrom('sha256:', 'sha256', 'sha512:', 'SHA256:', ''), fc.nat({ max: 66 }), fc.nat({ max: 66 }))
+      .chain(([kind, length, place]) =>
+        fc
+          .tuple(
+            fc.array(fc.constantFrom(...Array.from('0123456789abcdef')), {
+              minLength: length < 60 ? 64 : length,
+              maxLength: length < 60 ? 64 : length,
+            }),
+            fc.constantFrom('', '', 'g', 'A', '/', ':', '`', '\n', '\0', 'ü', '\ud800'),
+          )
+          .map(([digits, odd]) => kind + (odd === '' ? digits : digits.with(place % digits.length, odd)).join('')),
+      );
+    return agree(sampled(digest).flatMap((text) => [text, `${text}\n`].map((of) => ({ ask: 'digest', text: of }))));
+  });
 
   it('on JSON, and on what is none', () =>
     agree([...odd, ...sampled(json)].map((text): Question => ({ ask: 'json', text }))));

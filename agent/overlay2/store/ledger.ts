@@ -13,7 +13,17 @@ import {
   replaceFile,
   tempPathOf,
 } from '../../system/files.ts';
-import { checkShape, flag, listOf, matching, number, objectOf, optional, recordOf, text } from '../../text/shape.ts';
+import {
+  checkShape,
+  flag,
+  listOf,
+  number,
+  objectOf,
+  optional,
+  recordOf,
+  sha256Digest as digest,
+  text,
+} from '../../text/shape.ts';
 
 /**
  * major.minor. Since 2.0, `references` has no names of the user's on images that he has lent, and a store may have
@@ -53,7 +63,6 @@ interface LedgerDocument extends ContentDocument {
   readonly distribution?: readonly string[];
 }
 
-const digest = matching(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest');
 const content = { references: recordOf(digest), images: recordOf(text), layers: recordOf(text) };
 const shape = objectOf({
   formatVersion: text,

@@ -1,6 +1,7 @@
 /** Files of agent/ in whose place the small engine has its own. */
 export const replaced: Readonly<Record<string, string>> = {
   'system/libc.ts': 'tiny/libc.ts',
+  'text/sha256-digest.ts': 'tiny/sha256-digest.ts',
   'system/watch-devices.ts': 'tiny/watch-devices.ts',
   'commands/program.ts': 'tiny/program.ts',
   'daemon/run-after-ready.ts': 'tiny/after-ready.ts',

@@ -224,10 +224,24 @@ static DOOR(find) {
   return JS_NewInt64(ctx, found == NULL ? -1 : found - bytes);
 }
 
+// isDigest(text): whether it is a sha256 digest
+static DOOR(is_digest) {
+  static const char kind[] = "sha256:";
+  enum { KIND = sizeof kind - 1, DIGITS = 64 };
+  size_t size;
+  const char *text = JS_ToCStringLen(ctx, &size, argv[0]);
+  if (text == NULL) return JS_EXCEPTION;
+  bool is_one = size == KIND + DIGITS && memcmp(text, kind, KIND) == 0;
+  for (size_t at = KIND; is_one && at < size; at++)
+    is_one = (text[at] >= '0' && text[at] <= '9') || (text[at] >= 'a' && text[at] <= 'f');
+  JS_FreeCString(ctx, text);
+  return JS_NewBool(ctx, is_one);
+}
+
 static const JSCFunctionListEntry functions[] = {
   JS_CFUNC_DEF("utf8", 1, utf8),     JS_CFUNC_DEF("latin1", 1, latin1), JS_CFUNC_DEF("hex", 1, hex),
   JS_CFUNC_DEF("encode", 1, encode), JS_CFUNC_DEF("size", 1, size),     JS_CFUNC_DEF("equals", 2, equals),
-  JS_CFUNC_DEF("find", 3, find),
+  JS_CFUNC_DEF("find", 3, find),     JS_CFUNC_DEF("isDigest", 1, is_digest),
 };
 
 void add_text(JSContext *ctx, JSValueConst door) {
