@@ -45,8 +45,11 @@ static struct {
 static bool is_in_slab(const void *block) {
   return (uintptr_t)block - (uintptr_t)memory.start < (size_t)memory.used * SLAB_BYTES;
 }
+static struct slab *slab_of(const void *block) { return (struct slab *)((uintptr_t)block & ~(uintptr_t)(SLAB_BYTES - 1)); }
 static struct slab *slab_at(uint32_t number) { return (struct slab *)(void *)(memory.start + (size_t)number * SLAB_BYTES); }
-static uint32_t number_of_slab(const void *block) { return (uint32_t)(((uintptr_t)block - (uintptr_t)memory.start) / SLAB_BYTES); }
+static uint16_t place_of(const struct slab *slab) {
+  return (uint16_t)(((uintptr_t)slab - (uintptr_t)memory.start) / SLAB_BYTES);
+}
 
 static void leave_list(struct slab *slab) {
   if (slab->before != NULL) slab->before->after = slab->after;
@@ -80,8 +83,10 @@ static struct slab *new_slab(uint32_t block_bytes) {
   return slab;
 }
 
-static void *take_small(size_t size) {
-  uint32_t units = size == 0 ? 1 : (uint32_t)((size + UNIT - 1) / UNIT);
+// How many units a block of so many bytes takes.
+static uint32_t units_of(size_t size) { return size == 0 ? 1 : (uint32_t)((size + UNIT - 1) / UNIT); }
+
+static inline void *take_small(uint32_t units) {
   struct slab *slab = memory.with_room[units];
   if (slab == NULL && (slab = new_slab(units * UNIT)) == NULL) return NULL;
   struct block *block = slab->free;
@@ -95,54 +100,58 @@ static void *take_small(size_t size) {
   return block;
 }
 
-static void give_small(void *bytes) {
-  uint32_t number = number_of_slab(bytes);
-  struct slab *slab = slab_at(number);
-  struct block *block = bytes;
+static inline void give_small(struct slab *slab, struct block *block) {
   if (is_full(slab)) join_list(slab);
   block->next = slab->free;
   slab->free = block;
   if (--slab->live > 0) return;
   leave_list(slab);
-  memory.empty[memory.empty_count++] = (uint16_t)number;
+  memory.empty[memory.empty_count++] = place_of(slab);
 }
 
 static size_t size_of(const void *block) {
-  return is_in_slab(block) ? slab_at(number_of_slab(block))->block_bytes : malloc_usable_size((void *)(uintptr_t)block);
+  return is_in_slab(block) ? slab_of(block)->block_bytes : malloc_usable_size((void *)(uintptr_t)block);
 }
 
-static void *take(size_t size) {
-  void *block = size <= LARGEST ? take_small(size) : NULL;
-  return block != NULL ? block : malloc(size);
+static void *counted(JSMallocState *state, void *block, size_t size) {
+  if (block == NULL) return NULL;
+  state->malloc_count++;
+  state->malloc_size += size + OVERHEAD;
+  return block;
 }
 
-static void give(void *block) {
-  if (is_in_slab(block)) give_small(block);
-  else free(block);
+static void *take_large(JSMallocState *state, size_t size) {
+  void *block = malloc(size);
+  return counted(state, block, malloc_usable_size(block));
 }
 
 static void *engine_malloc(JSMallocState *state, size_t size) {
   if (state->malloc_size + size > state->malloc_limit) return NULL;
-  void *block = take(size);
-  if (block == NULL) return NULL;
-  state->malloc_count++;
-  state->malloc_size += size_of(block) + OVERHEAD;
-  return block;
+  if (size > LARGEST) return take_large(state, size);
+  uint32_t units = units_of(size);
+  void *block = take_small(units);
+  return block != NULL ? counted(state, block, units * UNIT) : take_large(state, size);
 }
 
 static void engine_free(JSMallocState *state, void *block) {
   if (block == NULL) return;
   state->malloc_count--;
   state->malloc_size -= size_of(block) + OVERHEAD;
-  give(block);
+  if (is_in_slab(block)) give_small(slab_of(block), block);
+  else free(block);
 }
 
-static void *move_block(void *block, size_t before, size_t size) {
-  if (before > LARGEST && size > LARGEST) return realloc(block, size);
-  void *moved = take(size);
+static void *move_block(JSMallocState *state, void *block, size_t before, size_t size) {
+  void *moved = engine_malloc(state, size);
   if (moved == NULL) return NULL;
   memcpy(moved, block, before < size ? before : size);
-  give(block);
+  engine_free(state, block);
+  return moved;
+}
+
+static void *resize_large(JSMallocState *state, void *block, size_t before, size_t size) {
+  void *moved = realloc(block, size);
+  if (moved != NULL) state->malloc_size += malloc_usable_size(moved) - before;
   return moved;
 }
 
@@ -155,9 +164,8 @@ static void *engine_realloc(JSMallocState *state, void *block, size_t size) {
   size_t before = size_of(block);
   if (state->malloc_size + size - before > state->malloc_limit) return NULL;
   if (size <= before && before - size < UNIT) return block;
-  void *moved = move_block(block, before, size);
-  if (moved != NULL) state->malloc_size += size_of(moved) - before;
-  return moved;
+  bool stays_large = size > LARGEST && !is_in_slab(block);
+  return stays_large ? resize_large(state, block, before, size) : move_block(state, block, before, size);
 }
 
 // Under AddressSanitizer, which looks after each block of malloc's, all are malloc's.
