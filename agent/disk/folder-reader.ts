@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { readUntrusted } from '../system/files.ts';
+import { isPlainPath } from '../text/plain-path.ts';
 import { plural } from '../text/plural.ts';
 import type { FilesystemReader } from './filesystem-reader.ts';
 
@@ -121,7 +122,7 @@ export class FolderReader implements FilesystemReader {
 
   /** The path for a system call. Nearly all are ASCII, for which a string is faster than bytes. */
   #bytesOf(path: string): string | Buffer {
-    if (Buffer.byteLength(path) === path.length || !/[\u0080-\u00ff]/.test(path)) return this.pathOf(path);
+    if (isPlainPath(path) || !/[\u0080-\u00ff]/.test(path)) return this.pathOf(path);
     return Buffer.concat([Buffer.from(`${this.#root}/`), Buffer.from(path, 'latin1')]);
   }
 }
@@ -132,20 +133,8 @@ export class FolderReader implements FilesystemReader {
  * @returns undefined if `..` is in it, which might lead out of the disk
  */
 function cleanPath(path: string): string | undefined {
-  if (isClean(path)) return path;
+  if (isPlainPath(path) && !path.startsWith('/')) return path;
   const names = path.split('/').filter((name) => name !== '' && name !== '.');
   if (names.includes('..')) return undefined;
   return names.length === 0 ? '.' : names.join('/');
-}
-
-/** Whether no name is empty or begins with a dot, as of nearly all paths. */
-function isClean(path: string): boolean {
-  return (
-    path !== '' &&
-    !path.includes('/.') &&
-    !path.includes('//') &&
-    !path.startsWith('.') &&
-    !path.startsWith('/') &&
-    !path.endsWith('/')
-  );
 }

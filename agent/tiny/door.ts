@@ -40,6 +40,10 @@ interface Door {
   find(bytes: Uint8Array, text: string, from: number): number;
   /** Whether a text is `sha256:` and 64 hex digits. */
   isDigest(text: string): boolean;
+  /** Whether a text is ASCII, and has no name that is empty or begins with a dot. */
+  isPlainPath(text: string): boolean;
+  /** How many of `[`, `{` and `,` a text has. */
+  countStarts(text: string): number;
   parseJson(text: string): unknown;
   sha256Begin(): ArrayBuffer;
   sha256Add(state: ArrayBuffer, content: string | Uint8Array): ArrayBuffer;

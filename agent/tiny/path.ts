@@ -1,3 +1,5 @@
+import { door } from './door.ts';
+
 /** node:path on Linux, as far as the boot path uses it (lib/path.js, posix). */
 export function isAbsolute(path: string): boolean {
   return path.startsWith('/');
@@ -5,16 +7,11 @@ export function isAbsolute(path: string): boolean {
 
 export function normalize(path: string): string {
   if (path === '') return '.';
-  if (isNormal(path)) return path;
+  if (door.isPlainPath(path)) return path;
   const rest = resolvedNames(path, !isAbsolute(path)).join('/');
   const end = path.endsWith('/') ? '/' : '';
   if (isAbsolute(path)) return rest === '' ? '/' : `/${rest}${end}`;
   return rest === '' ? `.${end}` : `${rest}${end}`;
-}
-
-/** Whether nothing in a path is to be resolved, as in nearly all; it may also be so where this says no. */
-function isNormal(path: string): boolean {
-  return !path.includes('//') && !path.includes('/.') && !path.startsWith('.');
 }
 
 /** The names of a path without `.` and empty ones; `..` takes one away. @param above whether it may lead above its beginning */

@@ -3,6 +3,8 @@ import { TinyBuffer } from '../../agent/tiny/buffer.ts';
 import * as fs from '../../agent/tiny/fs.ts';
 import * as path from '../../agent/tiny/path.ts';
 import { process } from '../../agent/tiny/process.ts';
+import { mayHaveMoreValues } from '../../agent/tiny/more-values.ts';
+import { isPlainPath } from '../../agent/tiny/plain-path.ts';
 import { isSha256Digest } from '../../agent/tiny/sha256-digest.ts';
 import { answers, type Question } from './questions.ts';
 
@@ -10,5 +12,9 @@ import { answers, type Question } from './questions.ts';
 const questions = JSON.parse(fs.readFileSync(0, 'utf8')) as readonly Question[];
 const { createHash } = process.getBuiltinModule('node:crypto');
 const sha256 = (content: string | Uint8Array): string => createHash('sha256').update(content).digest().toString('hex');
-process.stdout.write(JSON.stringify(answers(questions, { path, fs, Buffer: TinyBuffer, sha256, isSha256Digest })));
+process.stdout.write(
+  JSON.stringify(
+    answers(questions, { path, fs, Buffer: TinyBuffer, sha256, isSha256Digest, isPlainPath, mayHaveMoreValues }),
+  ),
+);
 process.exitCode = 0;

@@ -12,7 +12,9 @@ export type Question =
   | { readonly ask: 'numbers'; readonly bytes: readonly number[]; readonly at: number; readonly value: number }
   | { readonly ask: 'buffers'; readonly bytes: readonly number[]; readonly more: readonly number[] }
   | { readonly ask: 'json'; readonly text: string }
+  | { readonly ask: 'values'; readonly text: string }
   | { readonly ask: 'digest'; readonly text: string }
+  | { readonly ask: 'plain path'; readonly text: string }
   | { readonly ask: 'builtins'; readonly of: readonly (readonly [owner: string, names: readonly string[]])[] }
   | { readonly ask: 'files'; readonly folder: string };
 
@@ -51,6 +53,8 @@ export interface Runtime {
   readonly fs: Files;
   sha256(content: string | Uint8Array): string;
   isSha256Digest(text: string): boolean;
+  isPlainPath(path: string): boolean;
+  mayHaveMoreValues(text: string, most: number): boolean;
 }
 
 interface Stats {
@@ -148,8 +152,11 @@ function answer(question: Question, runtime: Runtime): unknown {
   }
   if (question.ask === 'numbers') return numbersOf(question, Buffer);
   if (question.ask === 'buffers') return buffersOf(question, runtime);
+  if (question.ask === 'plain path') return runtime.isPlainPath(question.text);
   if (question.ask === 'digest') return runtime.isSha256Digest(question.text);
   if (question.ask === 'json') return JSON.stringify(JSON.parse(question.text));
+  if (question.ask === 'values')
+    return [0, 1, 2, 3, 5, 9].map((most) => runtime.mayHaveMoreValues(question.text, most));
   if (question.ask === 'builtins')
     return question.of.flatMap(([owner, names]) =>
       names.filter((name) => !has(owner, name)).map((name) => `${owner}.${name}`),

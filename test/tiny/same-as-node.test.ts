@@ -6,6 +6,8 @@ import { after, before, describe, it } from 'node:test';
 import { getSystemErrorMap } from 'node:util';
 import fc from 'fast-check';
 import { systemError } from '../../agent/tiny/errno.ts';
+import { mayHaveMoreValues } from '../../agent/text/more-values.ts';
+import { isPlainPath } from '../../agent/text/plain-path.ts';
 import { isSha256Digest } from '../../agent/text/sha256-digest.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { seed } from '../support/seed.ts';
@@ -30,6 +32,8 @@ const node: Runtime = {
   Buffer,
   sha256: (content) => createHash('sha256').update(content).digest('hex'),
   isSha256Digest,
+  isPlainPath,
+  mayHaveMoreValues,
 } as Runtime;
 
 const ofSmall = (questions: readonly Question[], before = ''): Promise<unknown[]> => ask(probe, questions, before);
@@ -235,6 +239,17 @@ describe('the small engine answers as Node', () => {
       })),
     ));
 
+  it('on which paths are plain', () => {
+    const names = fc.array(
+      fc.constantFrom('/', '//', '.', '..', 'a', 'b c', '-x', 'ü', '\u0100', '\ud800', '\0', '\n', ''),
+      {
+        maxLength: 9,
+      },
+    );
+    const texts = [...sampled(names).map((parts) => parts.join('')), ...sampled(names).map((parts) => parts.join('/'))];
+    return agree(texts.map((text) => ({ ask: 'plain path', text })));
+  });
+
   it('on digests, and on what is nearly one', () => {
     const digest = fc
       .tuple(fc.constantFrom('sha256:', 'sha256', 'sha512:', 'SHA256:', ''), fc.nat({ max: 66 }), fc.nat({ max: 66 }))
@@ -253,7 +268,12 @@ describe('the small engine answers as Node', () => {
   });
 
   it('on JSON, and on what is none', () =>
-    agree([...odd, ...sampled(json)].map((text): Question => ({ ask: 'json', text }))));
+    agree(
+      [...odd, ...sampled(json)].flatMap((text): Question[] => [
+        { ask: 'json', text },
+        { ask: 'values', text },
+      ]),
+    ));
 
   it('on files, and on each error of theirs', async () => {
     for (const name of ['of-node', 'of-small']) mkdirSync(path.join(folder, name));

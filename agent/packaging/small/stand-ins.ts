@@ -1,6 +1,8 @@
 /** Files of agent/ in whose place the small engine has its own. */
 export const replaced: Readonly<Record<string, string>> = {
   'system/libc.ts': 'tiny/libc.ts',
+  'text/more-values.ts': 'tiny/more-values.ts',
+  'text/plain-path.ts': 'tiny/plain-path.ts',
   'text/sha256-digest.ts': 'tiny/sha256-digest.ts',
   'system/watch-devices.ts': 'tiny/watch-devices.ts',
   'commands/program.ts': 'tiny/program.ts',

@@ -160,7 +160,17 @@ static DOOR(parse_json) {
   return value;
 }
 
-static const JSCFunctionListEntry functions[] = {JS_CFUNC_DEF("parseJson", 1, parse_json)};
+// countStarts(text): how many of [, { and , it has
+static DOOR(count_starts) {
+  size_t size, count = 0;
+  const char *text = JS_ToCStringLen(ctx, &size, argv[0]);
+  if (text == NULL) return JS_EXCEPTION;
+  for (size_t at = 0; at < size; at++) count += text[at] == '[' || text[at] == '{' || text[at] == ',';
+  JS_FreeCString(ctx, text);
+  return JS_NewInt64(ctx, (int64_t)count);
+}
+
+static const JSCFunctionListEntry functions[] = {JS_CFUNC_DEF("parseJson", 1, parse_json), JS_CFUNC_DEF("countStarts", 1, count_starts)};
 
 void add_json(JSContext *ctx, JSValueConst door) {
   JS_SetPropertyFunctionList(ctx, door, functions, sizeof functions / sizeof *functions);

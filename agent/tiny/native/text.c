@@ -238,10 +238,23 @@ static DOOR(is_digest) {
   return JS_NewBool(ctx, is_one);
 }
 
+// isPlainPath(text): whether it is ASCII, and has no name that is empty or begins with a dot
+static DOOR(is_plain_path) {
+  size_t size;
+  const char *text = JS_ToCStringLen(ctx, &size, argv[0]);
+  if (text == NULL) return JS_EXCEPTION;
+  bool is_plain = size > 0 && text[size - 1] != '/' && text[0] != '.';
+  for (size_t at = 0; is_plain && at < size; at++)
+    is_plain = (uint8_t)text[at] < 0x80 && !(text[at] == '/' && (text[at + 1] == '/' || text[at + 1] == '.'));
+  JS_FreeCString(ctx, text);
+  return JS_NewBool(ctx, is_plain);
+}
+
 static const JSCFunctionListEntry functions[] = {
   JS_CFUNC_DEF("utf8", 1, utf8),     JS_CFUNC_DEF("latin1", 1, latin1), JS_CFUNC_DEF("hex", 1, hex),
   JS_CFUNC_DEF("encode", 1, encode), JS_CFUNC_DEF("size", 1, size),     JS_CFUNC_DEF("equals", 2, equals),
   JS_CFUNC_DEF("find", 3, find),     JS_CFUNC_DEF("isDigest", 1, is_digest),
+  JS_CFUNC_DEF("isPlainPath", 1, is_plain_path),
 };
 
 void add_text(JSContext *ctx, JSValueConst door) {
