@@ -22,10 +22,9 @@ const POLL_MS = 500;
 export async function followStore(dataRoot: string, look: () => Promise<void>, end?: AbortSignal): Promise<void> {
   const paths = metadataPaths(dataRoot);
   const folders = [paths.root, paths.images, paths.layers];
-  const over = new Promise<void>((resolve) => {
-    if (end?.aborted === true) resolve();
-    end?.addEventListener('abort', () => resolve());
-  });
+  // A promise of the end would keep whatever has waited for it.
+  let wake: () => void = () => undefined;
+  end?.addEventListener('abort', () => wake());
   let isTold = false;
   const watchOrPoll = (): FolderWatch =>
     watchOrPollFolders(folders, POLL_MS, (error) => {
@@ -39,7 +38,11 @@ export async function followStore(dataRoot: string, look: () => Promise<void>, e
   let watch = watchOrPoll();
   let lookedUsec = -Infinity;
   for (;;) {
-    await Promise.race([watch.changed, over]);
+    if (end?.aborted !== true)
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        void watch.changed.then(resolve);
+      });
     watch.close();
     if (end?.aborted === true) return;
     await delay(Math.max(SETTLE_MS, BETWEEN_MS - (monotonicUsec() - lookedUsec) / 1000));

@@ -4,6 +4,7 @@ import { readFileSync, rmSync, writeFileSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { queryObjects } from 'node:v8';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { fetchStatus } from '../../agent/status/client.ts';
 import type { StatusDocument } from '../../agent/status/schema.ts';
@@ -128,6 +129,20 @@ describe('who follows a store', () => {
 
   it('does not look while nothing changes', async (t) => {
     assert.deepEqual(await follow(t, () => Promise.resolve()), []);
+  });
+
+  it('keeps nothing of the changes that it has looked at', async (t) => {
+    const counts: number[] = [];
+    await follow(t, async (images) => {
+      mkdirSync(images, { recursive: true });
+      for (let number = 0; number < 6; number += 1) {
+        writeFileSync(path.join(images, String(number)), '');
+        await delay(1800);
+        counts.push(queryObjects(Promise, { format: 'count' }));
+      }
+    });
+    const [, second = 0] = counts;
+    assert.ok((counts.at(-1) ?? Infinity) <= second + 1, `promises: ${counts.join(', ')}`);
   });
 
   it('looks within 2 s, and not for each of thousands of changes', async (t) => {
