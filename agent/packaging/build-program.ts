@@ -36,7 +36,7 @@ export async function build(root: string, output: string): Promise<Contents> {
     mkdirSync(folder, { recursive: true });
   await buildModule(root, at('module'));
   buildExecutable(root, at('whole'));
-  const { licence } = await buildSmallExecutable(root, at('small'));
+  const { licence } = await buildSmallExecutable(root, at('small'), at('whole'));
   return { bundledPackages: await bundledPackages(root), engineLicence: licence };
 }
 

@@ -59,8 +59,11 @@ const reasons: Readonly<Record<string, string>> = {
   EROFS: 'the filesystem is read-only',
 };
 
-/** What node:fs and node:net make of a failed call: `CODE: text, call 'path'`, and `call CODE path`. */
-const RAW = /^(?:(E[A-Z0-9]+): ([^,]*), \w+(?: '.*')?|\w+ (E[A-Z0-9]+) .*)$/s;
+/**
+ * What node:fs and node:net make of a failed call: `CODE: text, call 'path'`, and `call CODE path`. A message that would be
+ * longer than the runtime has them ends within the path.
+ */
+const RAW = /^(?:(E[A-Z0-9]+): ([^,]*), \w+(?: '.*)?|\w+ (E[A-Z0-9]+) .*)$/s;
 
 /** Why a call failed, in words and without the path; undefined if it is no such error, or has a message of ours. */
 function rawReason(error: unknown): string | undefined {

@@ -4,7 +4,7 @@ import { serve as serveHere } from '../daemon/run-after-ready.ts';
 import type { Start } from '../daemon/start.ts';
 import type { StatusDocument } from '../status/schema.ts';
 import { listenFd } from '../system/listen-fds.ts';
-import { becomeWhole } from './whole-runtime.ts';
+import { becomeUpgraded, becomeWhole } from './whole-runtime.ts';
 
 /**
  * agent/daemon/run-after-ready.ts on the small engine. What follows containerd needs HTTP/2, and without a socket of the
@@ -18,6 +18,7 @@ export async function serve(start: Start, status: StatusDocument, written: strin
 
 /** The whole program goes on as this daemon. */
 export function goOnAsWhole(handed: HandedStart): never {
+  becomeUpgraded();
   const path = runtimePath(handed.start.config, 'start.json');
   try {
     handStart(path, handed);

@@ -15,10 +15,10 @@ import { TinyBuffer } from './buffer.ts';
 import { startChild, type Child } from './children.ts';
 import { door } from './door.ts';
 import { checked } from './errno.ts';
-import { closeSync, existsSync, writeSync } from './fs.ts';
+import { closeSync, writeSync } from './fs.ts';
 import { whenReadable } from './loop.ts';
 import { readFirst } from './read-first.ts';
-import { notThere, whenBeyond, wholeProgram } from './whole-runtime.ts';
+import { becomeUpgraded, whenBeyond, wholeProgram } from './whole-runtime.ts';
 
 /** For so long the one that answers stays after the last client: others that ask every minute do not start it anew. */
 const STAYS_SEC = 60;
@@ -100,16 +100,14 @@ function isSettled(current: CurrentStatus): boolean {
 
 /** @throws Error where it could not be started */
 function startBeside(fd: number, staysSec: number, handed: string): Child {
+  becomeUpgraded();
   const program = wholeProgram();
-  if (!existsSync(program)) throw notThere(undefined);
   readFirst(program);
   const file = checked(door.memoryFile(), 'memfd_create');
   try {
     const bytes = TinyBuffer.from(handed);
     for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done);
-    // Only what the main process tells the service manager counts.
-    const words = ['env', '-u', 'NOTIFY_SOCKET', program, 'answer', String(fd), String(staysSec)];
-    return startChild(words, [file, 1, 2]);
+    return startChild([program, 'answer', String(fd), String(staysSec)], [file, 1, 2]);
   } finally {
     closeSync(file);
     releaseProgram();

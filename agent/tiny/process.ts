@@ -89,8 +89,11 @@ export const process = {
   getBuiltinModule: <Name extends keyof typeof modules>(name: Name): (typeof modules)[Name] => modules[name],
 };
 
-/** Becomes another program, with this environment and these descriptors. @throws an error as node:fs has it */
-export function become(path: string, words: readonly string[]): never {
+/**
+ * Becomes another program, with this environment and these descriptors.
+ * @param words undefined: those that this process was given @throws an error as node:fs has it
+ */
+export function become(path: string, words: readonly string[] | undefined): never {
   const EINTR = 4;
   for (;;) {
     const failed = -door.exec(path, words);

@@ -1,35 +1,72 @@
-import { dirname, join } from './path.ts';
-import { readlinkSync } from './fs.ts';
-import { become, process } from './process.ts';
+import { basename, dirname, join } from './path.ts';
+import { readlinkSync, statSync } from './fs.ts';
+import { become } from './process.ts';
 import { readFirst } from './read-first.ts';
 
 /** Where it is, seen from our own folder: /usr/lib where we are in /usr/bin. */
 const PLACE = '../lib/docker-preloader/docker-preloader';
 
+/** How many bytes it has, from the build. 0: it is not known. */
+declare const WHOLE_BYTES: number;
+
+const EXECUTABLE = 0o111;
+const NONE = 'none that can be started';
+/** What the kernel says behind the path of a file that is there no more, or is another one. */
+const GONE = ' (deleted)';
+
+/** The whole program of the same build. @throws Error where it is not there */
 export function wholeProgram(): string {
-  return join(dirname(readlinkSync('/proc/self/exe')), PLACE);
+  const program = join(dirname(ownFile()), PLACE);
+  const found = faultOf(program);
+  if (found !== undefined) throw notThere(program, found);
+  return program;
 }
+
+function faultOf(program: string): string | undefined {
+  try {
+    const stats = statSync(program);
+    if (!stats.isFile() || (stats.mode & EXECUTABLE) === 0) return NONE;
+    return WHOLE_BYTES === 0 || stats.size === WHOLE_BYTES ? undefined : 'a part of it, or that of another version';
+  } catch {
+    return NONE;
+  }
+}
+
+function notThere(program: string, found: string, cause?: unknown): Error {
+  return new Error(`expected the rest of this program in ${program}, found ${found}: install the package as a whole`, {
+    cause,
+  });
+}
+
+const ownFile = (): string => readlinkSync('/proc/self/exe');
 
 /**
  * Goes on in the program that has all of the sources, and a runtime for them. It begins anew, as this one was started,
  * unless it is told otherwise. Process, descriptors and environment stay, so for the service manager it is the same.
  * @throws Error where it is not there
  */
-export function becomeWhole(args: readonly string[] = process.argv.slice(2)): never {
+export function becomeWhole(args?: readonly string[]): never {
   const program = wholeProgram();
   readFirst(program);
   try {
-    become(program, ['docker-preloader', ...args]);
+    become(program, args === undefined ? undefined : ['docker-preloader', ...args]);
   } catch (error) {
-    throw notThere(error);
+    throw notThere(program, NONE, error);
   }
 }
 
-export function notThere(cause: unknown): Error {
-  return new Error(
-    `expected the rest of this program in ${wholeProgram()}, found none that can be started: install the package as a whole`,
-    { cause },
-  );
+/**
+ * Where the package has been upgraded since we were started, what is installed begins anew as this process: the rest of this
+ * program is no longer there, and what takes its place need not know what we would tell it.
+ */
+export function becomeUpgraded(): void {
+  const own = ownFile();
+  if (!own.endsWith(GONE)) return;
+  try {
+    become(join(dirname(own), basename(own).slice(0, -GONE.length)), undefined);
+  } catch {
+    // It has been removed, and not upgraded.
+  }
 }
 
 let goOn: () => never = becomeWhole;

@@ -101,7 +101,7 @@ describe('npm run build', () => {
     const before = process.env['PATH'];
     t.after(() => (process.env['PATH'] = before));
     process.env['PATH'] = folder.path;
-    await assert.rejects(buildSmallExecutable(root, path.join(folder.path, 'none')), {
+    await assert.rejects(buildSmallExecutable(root, path.join(folder.path, 'none'), ''), {
       message:
         'Expected what the small engine is compiled with, found no gcc, binutils, patch, tar, xz-utils: install it, on Debian with `apt-get install --no-install-recommends gcc binutils patch tar xz-utils`',
     });

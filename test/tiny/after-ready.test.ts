@@ -1,10 +1,23 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { request } from 'node:http';
 import path from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { execa } from 'execa';
 import { built } from '../../agent/packaging/build-program.ts';
 import { activationSocket } from '../support/activation-socket.ts';
 import { askAgent } from '../support/ask-agent.ts';
@@ -49,6 +62,20 @@ function place(): Place {
     }),
   );
   return { folder: own, configFile, socket };
+}
+
+/** The small one in a folder of its own, without the other, is what is tested. @returns its path */
+function installedAlone(t: TestContext, own: string): string {
+  const alone = path.join(own, 'bin/docker-preloader');
+  mkdirSync(path.dirname(alone));
+  copyFileSync(small, alone);
+  const before = process.env['DOCKER_PRELOADER_UNDER_TEST'];
+  process.env['DOCKER_PRELOADER_UNDER_TEST'] = alone;
+  t.after(() => {
+    if (before === undefined) delete process.env['DOCKER_PRELOADER_UNDER_TEST'];
+    else process.env['DOCKER_PRELOADER_UNDER_TEST'] = before;
+  });
+  return alone;
 }
 
 const programOf = (pid: number): string => readlinkSync(`/proc/${pid}/exe`);
@@ -128,26 +155,83 @@ describe('after READY', () => {
     }
   });
 
-  it('it goes on where the whole one is missing, and says so, until that is there', async () => {
+  it('it goes on where the whole one is missing or is not all there, and says so, until it is', async (t) => {
     const { configFile, folder: own, socket } = place();
-    const alone = path.join(own, 'bin/docker-preloader');
-    mkdirSync(path.dirname(alone));
-    copyFileSync(small, alone);
-    const before = process.env['DOCKER_PRELOADER_UNDER_TEST'];
-    process.env['DOCKER_PRELOADER_UNDER_TEST'] = alone;
-    try {
+    const alone = installedAlone(t, own);
+    const whole = path.join(own, built.whole);
+    mkdirSync(path.dirname(whole), { recursive: true });
+    const faults: readonly (readonly [make: () => void, found: string])[] = [
+      [() => undefined, 'none that can be started'],
+      [() => mkdirSync(whole), 'none that can be started'],
+      [() => writeFileSync(whole, ''), 'none that can be started'],
+      [() => writeFileSync(whole, '', { mode: 0o755 }), 'a part of it, or that of another version'],
+      [() => copyFileSync('/bin/true', whole), 'a part of it, or that of another version'],
+    ];
+    for (const [make, found] of faults) {
+      make();
+      const said = new RegExp(
+        `expected the rest of this program in ${whole}, found ${found}: install the package as a whole`,
+      );
+      const { exitCode, stderr } = await execa(alone, ['status'], { reject: false });
+      assert.equal(exitCode, 1);
+      assert.match(stderr, said);
       const daemon = await startDaemon(configFile, own);
-      const asked = healthOf(socket);
-      await until('what it says', () => daemon.log().includes('install the package as a whole'));
-      const whole = path.join(own, built.whole);
-      mkdirSync(path.dirname(whole), { recursive: true });
-      copyFileSync(path.join(root, 'dist', built.whole), whole);
-      assert.equal(await asked, 'empty\n');
-      assert.equal(programOf(daemon.pid), alone);
+      const asked = healthOf(socket).catch(() => undefined);
+      await until('what it says', () => said.test(daemon.log()));
+      // Nothing starts over and over meanwhile.
+      assert.deepEqual(childrenOf(daemon.pid), []);
       assert.equal(await daemon.stop(), 0);
+      await asked;
+      rmSync(whole, { recursive: true, force: true });
+    }
+    const daemon = await startDaemon(configFile, own);
+    const asked = healthOf(socket);
+    await until('what it says', () => daemon.log().includes('install the package as a whole'));
+    copyFileSync(path.join(root, 'dist', built.whole), whole);
+    assert.equal(await asked, 'empty\n');
+    assert.equal(programOf(daemon.pid), alone);
+    assert.equal(await daemon.stop(), 0);
+  });
+
+  it('begins anew as what is installed, where that has been upgraded meanwhile, and stays where it was removed', async (t) => {
+    const { configFile, folder: own, socket } = place();
+    const alone = installedAlone(t, own);
+    const whole = path.join(own, built.whole);
+    mkdirSync(path.dirname(whole), { recursive: true });
+    copyFileSync(path.join(root, 'dist', built.whole), whole);
+    const daemon = await startDaemon(configFile, own);
+    const upgrade = `${alone}.new`;
+    copyFileSync(small, upgrade);
+    renameSync(upgrade, alone);
+    assert.equal(programOf(daemon.pid), `${alone} (deleted)`);
+    assert.equal(await healthOf(socket), 'empty\n');
+    assert.equal(programOf(daemon.pid), alone);
+    assert.equal(summaries(daemon), 2, daemon.log());
+    rmSync(alone);
+    for (const child of childrenOf(daemon.pid)) process.kill(child, 'SIGKILL');
+    assert.equal(await healthOf(socket), 'empty\n');
+    // As before it had tried to be another program.
+    assert.equal(await daemon.stop(), 0);
+  });
+
+  it('needs no PATH', async () => {
+    const { configFile, folder: own, socket } = place();
+    const activation = await activationSocket(socket);
+    const config = openSync(configFile, 'r');
+    const shell = ['-c', 'export LISTEN_PID=$$ PATH=; exec "$@"', 'sh', small, 'run', '--config', '/dev/fd/4'];
+    const daemon = spawn('sh', shell, {
+      stdio: ['ignore', 'ignore', 'ignore', activation.fd, config],
+      env: { ...process.env, LISTEN_FDS: '1' },
+      cwd: own,
+    });
+    activation.close();
+    closeSync(config);
+    const ended = once(daemon, 'exit');
+    try {
+      assert.equal(await healthOf(socket), 'empty\n');
     } finally {
-      if (before === undefined) delete process.env['DOCKER_PRELOADER_UNDER_TEST'];
-      else process.env['DOCKER_PRELOADER_UNDER_TEST'] = before;
+      daemon.kill('SIGKILL');
+      await ended;
     }
   });
 });

@@ -14,9 +14,10 @@ export interface ScriptBundle {
  * @param root the repository
  * @param entry relative to it
  * @param engine name and version of the engine, for --version
+ * @param wholeBytes the size of the whole program, by which another one is told from it; 0: any is taken for it
  * @throws Error naming the file that imports what the engine has not
  */
-export async function bundleScript(root: string, entry: string, engine: string): Promise<ScriptBundle> {
+export async function bundleScript(root: string, entry: string, engine: string, wholeBytes = 0): Promise<ScriptBundle> {
   const {
     outputFiles: [bundle],
     metafile,
@@ -34,7 +35,7 @@ export async function bundleScript(root: string, entry: string, engine: string):
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
-    define: { SMALL_ENGINE: JSON.stringify(engine) },
+    define: { SMALL_ENGINE: JSON.stringify(engine), WHOLE_BYTES: String(wholeBytes) },
     plugins: [smallEngine(path.join(root, 'agent'))],
     logLevel: 'warning',
   });

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, globSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, globSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { runProgram } from '../../system/child-process.ts';
 import { requireBuildTools } from './build-tools.ts';
@@ -45,13 +45,14 @@ const COMPILE_LIMIT_MS = 1_200_000;
  * takes half a minute, once: it is kept. The same sources and the same compiler give the same bytes, in any folder.
  * @param root the repository
  * @param output the executable's path; an older one is replaced as a whole
+ * @param whole the path of the whole program, which it becomes
  * @returns what of the engine is in it
  * @throws PreloaderError TOOL_MISSING
  */
-export async function buildSmallExecutable(root: string, output: string): Promise<EngineSource> {
+export async function buildSmallExecutable(root: string, output: string, whole: string): Promise<EngineSource> {
   requireBuildTools();
   const source = await engineSource();
-  const { script } = await bundleScript(root, 'agent/tiny/main.ts', `quickjs ${source.version}`);
+  const { script } = await bundleScript(root, 'agent/tiny/main.ts', `quickjs ${source.version}`, statSync(whole).size);
   await linkScript(root, script, source, output);
   return source;
 }

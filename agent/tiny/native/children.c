@@ -1,6 +1,8 @@
 // Programs that this process starts, and how they have ended.
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -18,7 +20,12 @@ static bool take_stream(int fd, int stream) {
 static _Noreturn void become_child(pid_t parent, char **words, int in, int out, int err) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   restore_signals();
-  if (getppid() == parent && take_stream(in, 0) && take_stream(out, 1) && take_stream(err, 2)) execvp(words[0], words);
+  // Only what the main process tells the service manager counts.
+  unsetenv("NOTIFY_SOCKET");
+  if (getppid() != parent || !take_stream(in, 0) || !take_stream(out, 1) || !take_stream(err, 2)) _exit(127);
+  // A file that is no program is none of a shell either.
+  if (strchr(words[0], '/') != NULL) execv(words[0], words);
+  else execvp(words[0], words);
   _exit(127);
 }
 

@@ -65,7 +65,10 @@ uint64_t take_signals(void);
 // Gives signals back to the kernel's own ways, as another program expects them. False: one has come, and is to be obeyed first.
 bool leave_signals(void);
 
-// The same for a process that is to become another program, whatever has come.
+// Takes them as before, where there is no other program.
+void take_signals_again(void);
+
+// The same as leave_signals for a process that is to become another program, whatever has come.
 void restore_signals(void);
 
 // The words of a command line, and NULL behind the last. NULL: an exception is thrown.

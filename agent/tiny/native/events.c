@@ -60,7 +60,22 @@ void restore_signals(void) {
   for (int number = 1; number < 64; number++)
     if (sigismember(&taken, number) == 1) signal(number, SIG_DFL);
   signal(SIGPIPE, SIG_DFL);
+  signal(SIGXFSZ, SIG_DFL);
   sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+// A reader that has gone shows as EPIPE, and a file that may not grow as EFBIG.
+static void ignore_signals(void) {
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+}
+
+void take_signals_again(void) {
+  struct sigaction action = {.sa_handler = note};
+  sigprocmask(SIG_BLOCK, &taken, NULL);
+  for (int number = 1; number < 64; number++)
+    if (sigismember(&taken, number) == 1) sigaction(number, &action, NULL);
+  ignore_signals();
 }
 
 bool leave_signals(void) {
@@ -113,7 +128,6 @@ void add_events(JSContext *ctx, JSValueConst door) {
   turn = JS_UNDEFINED;
   sigemptyset(&taken);
   sigprocmask(SIG_BLOCK, NULL, &before);
-  // A reader that has gone shows as EPIPE.
-  signal(SIGPIPE, SIG_IGN);
+  ignore_signals();
   JS_SetPropertyFunctionList(ctx, door, functions, sizeof functions / sizeof *functions);
 }

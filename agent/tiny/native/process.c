@@ -7,6 +7,9 @@
 
 extern char **environ;
 
+// The command line, to the byte: what is text of it is not all that it may be.
+static char **given;
+
 static JSValue texts_of(JSContext *ctx, char **texts, int count) {
   JSValue list = JS_NewArray(ctx);
   for (int at = 0; at < count; at++)
@@ -59,16 +62,26 @@ char **words_of(JSContext *ctx, JSValueConst list) {
   return words;
 }
 
-// exec(path, words): becomes another program. Returns an error number, or where a signal has come: then that is to be obeyed.
+static JSValue become(JSContext *ctx, const char *path, char **words) {
+  if (!leave_signals()) return JS_NewInt32(ctx, -EINTR);
+  execv(path, words);
+  JSValue failed = result_of(ctx, -1);
+  take_signals_again();
+  return failed;
+}
+
+// exec(path, words): becomes another program; without words it is given what we were.
+// Returns an error number, or where a signal has come: then that is to be obeyed.
 static DOOR(door_exec) {
   TAKE_PATH(path, argv[0]);
+  if (JS_IsUndefined(argv[1])) {
+    static char name[] = "docker-preloader";
+    if (given[0] != NULL) given[0] = name;
+    return become(ctx, path, given);
+  }
   char **words = words_of(ctx, argv[1]);
   if (words == NULL) return JS_EXCEPTION;
-  JSValue failed = JS_NewInt32(ctx, -EINTR);
-  if (leave_signals()) {
-    execv(path, words);
-    failed = result_of(ctx, -1);
-  }
+  JSValue failed = become(ctx, path, words);
   free_words(ctx, words);
   return failed;
 }
@@ -79,6 +92,7 @@ static const JSCFunctionListEntry functions[] = {
 };
 
 void add_process(JSContext *ctx, JSValueConst door, int argc, char **argv) {
+  given = argv;
   JS_SetPropertyFunctionList(ctx, door, functions, sizeof functions / sizeof *functions);
   JS_DefinePropertyValueStr(ctx, door, "words", texts_of(ctx, argv, argc), JS_PROP_C_W_E);
   JS_DefinePropertyValueStr(ctx, door, "pid", JS_NewInt32(ctx, getpid()), JS_PROP_C_W_E);
