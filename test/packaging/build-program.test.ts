@@ -103,7 +103,7 @@ describe('npm run build', () => {
     process.env['PATH'] = folder.path;
     await assert.rejects(buildSmallExecutable(root, path.join(folder.path, 'none'), ''), {
       message:
-        'Expected what the small engine is compiled with, found no gcc, binutils, patch, tar, xz-utils: install it, on Debian with `apt-get install --no-install-recommends gcc binutils patch tar xz-utils`',
+        'expected what the small engine is compiled with, found no gcc, binutils, patch, tar, xz-utils: install it, on Debian with `apt-get install --no-install-recommends gcc binutils patch tar xz-utils`',
     });
   });
 
