@@ -19,7 +19,7 @@ const ENGINE = ['quickjs', 'libregexp', 'libunicode', 'cutils', 'dtoa'];
 const flags = {
   shipped: {
     compile: words(
-      '-std=gnu11 -O2 -fwrapv -fPIE -fno-plt -ffunction-sections -fdata-sections -fno-ident -fno-asynchronous-unwind-tables',
+      '-std=gnu11 -O3 -fwrapv -fPIE -fno-plt -ffunction-sections -fdata-sections -fno-ident -fno-asynchronous-unwind-tables',
       '-fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2 -D_GNU_SOURCE',
     ),
     link: words(
