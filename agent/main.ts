@@ -1,4 +1,4 @@
-import { APPLY_TIMEOUT_SEC, directCommand } from './commands/direct.ts';
+import { directCommand } from './commands/direct.ts';
 import { messageOf, PreloaderError } from './system/errors.ts';
 import { isJournal, log } from './system/journal.ts';
 import { tellLine } from './system/stderr.ts';
@@ -17,8 +17,7 @@ async function main(): Promise<number | undefined> {
   }
   const direct = directCommand(process.argv.slice(2));
   if (direct === undefined) return (await import('./commands/program.ts')).runCommandLine();
-  if (direct.command === 'apply')
-    return (await import('./commands/apply.ts')).applyOnce({ ...direct, timeout: APPLY_TIMEOUT_SEC });
+  if (direct.command === 'apply') return (await import('./commands/apply.ts')).applyOnce(direct);
   await (await import('./commands/run.ts')).run(direct.config);
   return undefined;
 }

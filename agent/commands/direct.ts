@@ -6,8 +6,19 @@ export interface DirectCommand {
   readonly command: 'run' | 'apply';
   readonly config?: string;
   readonly degradedOk: boolean;
-  readonly only?: 'containerd';
+  readonly only?: 'overlay2' | 'containerd';
+  /** Of `apply`, in seconds. */
+  readonly timeout: number;
 }
+
+/** What an option's text stands for; undefined where it is not in order. */
+const valued: Readonly<
+  Record<'--config' | '--only' | '--timeout', (text: string) => Partial<DirectCommand> | undefined>
+> = {
+  '--config': (text) => (text === '' || text.startsWith('-') ? undefined : { config: text }),
+  '--only': (text) => (text === 'overlay2' || text === 'containerd' ? { only: text } : undefined),
+  '--timeout': (text) => (/^[1-9]\d{0,5}$/.test(text) ? { timeout: Number(text) } : undefined),
+};
 
 /**
  * Parses a simple, correct command line of `run` or `apply`; undefined for anything else, which commander parses and
@@ -17,21 +28,15 @@ export interface DirectCommand {
 export function directCommand(args: readonly string[]): DirectCommand | undefined {
   const [command, ...options] = args;
   if (command !== 'run' && command !== 'apply') return undefined;
-  let config: string | undefined;
-  let degradedOk = false;
-  let only: 'containerd' | undefined;
+  let found: Partial<DirectCommand> = {};
   while (options.length > 0) {
-    const option = options.shift();
-    const value = option === '--config' || option === '--only' ? options.shift() : undefined;
-    if (option === '--only') {
-      // The other store is filled before Docker starts in any case: no unit asks for it alone.
-      if (value !== 'containerd' || command !== 'apply' || only !== undefined) return undefined;
-      only = value;
-      continue;
-    }
-    if (value !== undefined && value !== '' && !value.startsWith('-') && config === undefined) config = value;
-    else if (option === '--degraded-ok' && command === 'apply') degradedOk = true;
-    else return undefined;
+    const option = options.shift() ?? '';
+    const isValued = option === '--config' || (command === 'apply' && (option === '--only' || option === '--timeout'));
+    if (!isValued && (option !== '--degraded-ok' || command !== 'apply')) return undefined;
+    const value = isValued ? valued[option](options.shift() ?? '') : { degradedOk: true };
+    // Given twice, the last one counts, as for commander.
+    if (value === undefined) return undefined;
+    found = { ...found, ...value };
   }
-  return { command, degradedOk, ...(config === undefined ? {} : { config }), ...(only === undefined ? {} : { only }) };
+  return { command, degradedOk: false, timeout: APPLY_TIMEOUT_SEC, ...found };
 }
