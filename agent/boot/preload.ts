@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { checkMountRoot, type Config } from '../config/config.ts';
 import { requiredDigests } from '../config/required.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
@@ -15,7 +16,7 @@ import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountOp
 import { Timings, type Phase } from './timings.ts';
 import { discoverAwaited } from './wait.ts';
 import { chooseStores } from './which-stores.ts';
-import { loadClient, mayRun } from './with-containerd.ts';
+import { loadPrivate, mayRun } from './with-containerd.ts';
 
 export interface PreloadOptions {
   /** Whether to wait for devices, which is not needed again if somebody has waited in this boot. */
@@ -71,6 +72,8 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     timings.begin(phase);
     if (options.quiet !== true) notifyStatus(status);
   };
+  // Who follows something meanwhile does not wait for all of it.
+  const letOthers = (): Promise<void> | undefined => (options.quiet === true ? setImmediate() : undefined);
   let run = nothingFound(timings);
   const add = (findings: readonly Finding[], more: Partial<Preload> = {}): void => {
     run = { ...run, ...more, findings: [...run.findings, ...findings] };
@@ -95,18 +98,21 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     const isLeft = options.change === 'never' || options.only === 'overlay2';
     const changeContainerd = options.changeContainerd ?? (isLeft ? 'never' : 'all');
     const mayBeRunning = chosen.namespaces.length > 0 && mayRun({ config, daemon: daemonConfig, dataRoot });
-    if (mayBeRunning || (chosen.namespaces.length > 0 && changeContainerd === 'all')) await loadClient();
+    if (chosen.namespaces.length > 0 && changeContainerd === 'all')
+      await loadPrivate({ config, daemon: daemonConfig, dataRoot });
     // What containerd runs may run from the disks, too, whether Docker does or not.
     const isStopped = !run.isDockerRunning && !mayBeRunning;
     const mayChange = options.change === 'stopped' && options.only !== 'containerd' && !run.isDockerRunning;
     const mayUnmount = options.change === 'stopped' && isStopped;
 
+    await letOthers();
     begin('discover', 'looking for disks');
     const discovery = options.wait
       ? await discoverAwaited(config, (what) => timings.waited(what))
       : discover(labelFilter(config));
     add(discovery.findings, { candidates: [...[...discovery.disks.values()].flat(), ...discovery.refused] });
 
+    await letOthers();
     begin('mount', `mounting ${plural(discovery.disks.size, 'disk')}`);
     add(findLostDisks(config.mountRoot, { mayUnmount }));
     // Docker does not run where its own store was unlinked.
@@ -126,6 +132,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     begin('read', `reading ${plural(mounts.disks.length, 'disk')}`);
     const unlike = new Set<string>();
     for (const mounted of mounts.disks) {
+      await letOthers();
       const { disk, findings } = await loadDisk(mounted, {
         required: config.required,
         before: before.disks,
@@ -138,8 +145,10 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     add(findMissing(config, { missing: discovery.missing, disks: run.disks, candidates: run.candidates, unlike }));
     // Links into empty folders would be worse for dockerd than no links.
     if (hidden.length > 0) return run;
+    await letOthers();
     if (overlay2) run = { ...run, ...(await fillStore(run, { store, dataRoot, config, mayChange, before, begin })) };
     if (chosen.namespaces.length > 0) {
+      await letOthers();
       const { fillNamespaces } = await import('./fill-namespaces.ts');
       const { pruned } = options;
       const containerd = await fillNamespaces(run.disks, {

@@ -21,11 +21,14 @@ export function mayRun({ config, daemon }: ContainerdSearch): boolean {
 }
 
 /**
- * Loads what talks to containerd. A runtime that has no HTTP/2 leaves that to another one, which begins anew: so this comes
- * before anything is changed.
+ * Loads what starts a private containerd, where one is needed. A runtime that cannot do that leaves it to another one, which
+ * begins anew: so this comes before anything is changed.
  */
-export async function loadClient(): Promise<void> {
-  await import('../containerd/containerd-of.ts');
+export async function loadPrivate(search: ContainerdSearch): Promise<void> {
+  // What cannot be found out is told where it is needed.
+  const place = await placeOf(search).catch(() => undefined);
+  if (place !== undefined && privateRootOf(search, place) !== undefined)
+    await import('../containerd/private-containerd.ts');
 }
 
 /** The socket of the containerd that has the store, or undefined while none runs. */
@@ -50,12 +53,10 @@ export async function withContainerd<Result>(
   search: ContainerdSearch,
   work: (address: string, criSnapshotter?: string) => Promise<Result>,
 ): Promise<Result> {
-  const { containerdRoot, containerdConfig, containerdProgram } = search.config;
+  const { containerdConfig, containerdProgram } = search.config;
   const place = await placeOf(search);
   if (place.is === 'there') return work(place.address);
-  // dockerd starts one of its own only where the system has none.
-  const isManaged = place.is === 'managed' && !hasContainerdUnit();
-  const root = containerdRoot ?? (isManaged ? place.root : undefined);
+  const root = privateRootOf(search, place);
   if (root === undefined) return work(search.config.containerdAddress);
   const { withPrivateContainerd } = await import('../containerd/private-containerd.ts');
   const runRoot = dirname(search.config.statusSocket);
@@ -63,6 +64,13 @@ export async function withContainerd<Result>(
     { root, configFile: containerdConfig, program: containerdProgram, runRoot },
     (address, { criSnapshotter }) => work(address, criSnapshotter),
   );
+}
+
+/** Where a private containerd is to serve, if one is needed. */
+function privateRootOf({ config }: ContainerdSearch, place: ContainerdPlace): string | undefined {
+  if (place.is === 'there') return undefined;
+  // dockerd starts one of its own only where the system has none.
+  return config.containerdRoot ?? (place.is === 'managed' && !hasContainerdUnit() ? place.root : undefined);
 }
 
 async function placeOf({ config, daemon, dataRoot }: ContainerdSearch): Promise<ContainerdPlace> {

@@ -7,12 +7,11 @@ import { listenFd } from '../system/listen-fds.ts';
 import { becomeUpgraded, becomeWhole } from './whole-runtime.ts';
 
 /**
- * agent/daemon/run-after-ready.ts on the small engine. What follows containerd needs HTTP/2, and without a socket of the
- * service manager there is none that both programs could answer on: there the whole program goes on at once.
+ * agent/daemon/run-after-ready.ts on the small engine. Without a socket of the service manager there is none that both
+ * programs could answer on: there the whole program goes on at once.
  */
 export async function serve(start: Start, status: StatusDocument, written: string | undefined): Promise<void> {
-  if (listenFd() === undefined || start.result.containerd !== undefined)
-    goOnAsWhole({ start, status, isPublished: written !== undefined });
+  if (listenFd() === undefined) goOnAsWhole({ start, status, isPublished: written !== undefined });
   await serveHere(start, status, written);
 }
 

@@ -54,8 +54,8 @@ export class TinyBuffer extends Bytes {
     return typeof value === 'number' ? super.indexOf(value, from) : door.find(this, value, from);
   }
 
-  copy(target: Uint8Array, at: number): void {
-    target.set(this, at);
+  copy(target: Uint8Array, at: number, start = 0, end = this.length): void {
+    target.set(this.subarray(start, end), at);
   }
 
   swap16(): this {
@@ -80,6 +80,10 @@ export class TinyBuffer extends Bytes {
     return this.#view().getUint32(at, true);
   }
 
+  readUInt32BE(at: number): number {
+    return this.#view().getUint32(at);
+  }
+
   readInt16LE(at: number): number {
     return this.#view().getInt16(at, true);
   }
@@ -90,6 +94,10 @@ export class TinyBuffer extends Bytes {
 
   writeUInt16LE(value: number, at: number): void {
     this.#view().setUint16(at, value, true);
+  }
+
+  writeUInt32BE(value: number, at: number): void {
+    this.#view().setUint32(at, value);
   }
 
   writeInt16LE(value: number, at: number): void {

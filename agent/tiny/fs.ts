@@ -20,8 +20,8 @@ type Path = string | TinyBuffer;
 
 const TYPE = 0o170000;
 const kinds = { folder: 0o040000, file: 0o100000, blockDevice: 0o060000 } as const;
-/** Of a folder's entry (getdents64(2), DT_DIR). */
-const FOLDER_ENTRY = 4;
+/** Of a folder's entry (getdents64(2), DT_DIR, DT_LNK). */
+const entryTypes = { folder: 4, link: 10 } as const;
 
 const numbers = new Float64Array(7);
 
@@ -130,6 +130,7 @@ export function readFileSync(file: string | number, encoding?: 'utf8' | 'latin1'
 interface Entry {
   readonly name: string;
   isDirectory(): boolean;
+  isSymbolicLink(): boolean;
 }
 
 interface Reading {
@@ -145,8 +146,12 @@ export function readdirSync(path: Path, options: Reading & { readonly withFileTy
   if (!types) return list.map(String);
   const entries: Entry[] = [];
   for (let at = 0; at < list.length; at += 2) {
-    const isFolder = list[at + 1] === FOLDER_ENTRY;
-    entries.push({ name: String(list[at]), isDirectory: () => isFolder });
+    const [name, type] = [String(list[at]), list[at + 1]];
+    entries.push({
+      name,
+      isDirectory: () => type === entryTypes.folder,
+      isSymbolicLink: () => type === entryTypes.link,
+    });
   }
   return entries;
 }

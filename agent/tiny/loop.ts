@@ -12,6 +12,8 @@ const timers = new Map<number, Timer>();
 const readers = new Map<number, () => void>();
 const signals = new Map<number, () => void>();
 let last = 0;
+/** How many were read since something was done that its time had come for. */
+let reads = 0;
 
 /** @returns what `cancel` takes */
 export function schedule(act: () => void, milliseconds: number, again: boolean): number {
@@ -58,9 +60,24 @@ function turn(): boolean {
   const leftUsec = next === undefined ? -1 : Math.max(0, next[1].atUsec - door.monotonicUsec());
   const fd = door.wait([...readers.keys()], leftUsec);
   obeySignals();
-  if (fd !== -1) readers.get(fd)?.();
-  else if (next !== undefined && timers.has(next[0]) && next[1].atUsec <= door.monotonicUsec()) run(...next);
+  if (fd !== -1) {
+    read(fd);
+    // Whoever sends on and on keeps no time from coming: by then, each other one has had its turn.
+    reads += 1;
+    if (reads < readers.size) return true;
+  }
+  reads = 0;
+  if (next !== undefined && timers.has(next[0]) && next[1].atUsec <= door.monotonicUsec()) run(...next);
   return true;
+}
+
+/** Next time, the others come first. */
+function read(fd: number): void {
+  const act = readers.get(fd);
+  if (act === undefined) return;
+  readers.delete(fd);
+  readers.set(fd, act);
+  act();
 }
 
 function nextTimer(): [number: number, timer: Timer] | undefined {

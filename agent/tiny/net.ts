@@ -1,5 +1,6 @@
 import { TinyBuffer } from './buffer.ts';
 import { door } from './door.ts';
+import { Emitter } from './emitter.ts';
 import { systemError } from './errno.ts';
 import { closeSync } from './fs.ts';
 import { schedule, soon, whenReadable } from './loop.ts';
@@ -20,20 +21,13 @@ interface Events {
   close: undefined;
   connect: undefined;
 }
-type Listener<Name extends keyof Events> = (value: Events[Name]) => void;
 
-/** node:net, as far as dockerd is talked to. @returns a connection that tells on its next turn whether it stands */
+/** node:net, as far as dockerd and containerd are talked to. @returns a connection that tells on its next turn whether it stands */
 export function createConnection(path: string): Socket {
   return new Socket(path);
 }
 
-export class Socket {
-  readonly #listeners: { readonly [Name in keyof Events]: Listener<Name>[] } = {
-    data: [],
-    error: [],
-    close: [],
-    connect: [],
-  };
+export class Socket extends Emitter<Events> {
   #fd: number | undefined;
   #stop: () => void = () => undefined;
   #toWrite: Uint8Array[] = [];
@@ -41,6 +35,7 @@ export class Socket {
   #isOver = false;
 
   constructor(path: string) {
+    super();
     soon(() => {
       if (this.#isOver) return;
       try {
@@ -51,20 +46,9 @@ export class Socket {
     });
   }
 
-  on<Name extends keyof Events>(name: Name, listener: Listener<Name>): this {
-    this.#listeners[name].push(listener);
-    return this;
-  }
-
-  once<Name extends keyof Events>(name: Name, listener: Listener<Name>): this {
-    return this.on(name, listener);
-  }
-
-  removeListener<Name extends keyof Events>(name: Name, listener: Listener<Name>): this {
-    const all = this.#listeners[name];
-    const at = all.indexOf(listener);
-    if (at !== -1) all.splice(at, 1);
-    return this;
+  /** Whether something waits until the other one has read. */
+  get writableNeedDrain(): boolean {
+    return this.#toWrite.length > 0;
   }
 
   write(content: string | Uint8Array): void {
@@ -81,8 +65,8 @@ export class Socket {
     this.#fd = undefined;
     this.#toWrite = [];
     soon(() => {
-      if (error !== undefined) this.#tell('error', error);
-      this.#tell('close', undefined);
+      if (error !== undefined) this.emit('error', error);
+      this.emit('close', undefined);
     });
   }
 
@@ -96,14 +80,14 @@ export class Socket {
     const failed = door.calls.connect(fd, address, address.length);
     if (failed < 0) throw systemError(-failed, 'connect', path);
     this.#stop = whenReadable(fd, () => this.#read(fd));
-    this.#tell('connect', undefined);
+    this.emit('connect', undefined);
     this.#flush();
   }
 
   #read(fd: number): void {
     const piece = TinyBuffer.alloc(PIECE_BYTES);
     const count = door.read(fd, piece, 0, piece.length, -1);
-    if (count > 0) this.#tell('data', piece.subarray(0, count));
+    if (count > 0) this.emit('data', piece.subarray(0, count));
     else if (count === 0) this.destroy();
     else if (count !== -EAGAIN) this.destroy(systemError(-count, 'read'));
   }
@@ -129,9 +113,5 @@ export class Socket {
       WRITE_AGAIN_MS,
       false,
     );
-  }
-
-  #tell<Name extends keyof Events>(name: Name, value: Events[Name]): void {
-    for (const listener of this.#listeners[name].slice()) listener(value);
   }
 }

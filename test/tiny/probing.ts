@@ -8,9 +8,9 @@ import type { Question } from './questions.ts';
 const root = path.resolve(import.meta.dirname, '../..');
 
 /** Makes the executable that answers questions. @returns its path */
-export async function makeProbe(folder: string): Promise<string> {
+export async function makeProbe(folder: string, entry = 'test/tiny/probe.ts'): Promise<string> {
   const probe = path.join(folder, 'probe');
-  const { script } = await bundleScript(root, 'test/tiny/probe.ts', 'quickjs');
+  const { script } = await bundleScript(root, entry, 'quickjs');
   await linkScript(root, script, await engineSource(), probe);
   return probe;
 }

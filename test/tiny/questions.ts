@@ -22,17 +22,19 @@ type Bytes = Uint8Array & {
   toString(encoding?: 'utf8' | 'latin1' | 'hex' | 'utf16le', start?: number, end?: number): string;
   equals(other: Uint8Array): boolean;
   indexOf(value: number | string, from?: number): number;
-  copy(target: Uint8Array, at: number): void;
+  copy(target: Uint8Array, at: number, start?: number, end?: number): void;
   swap16(): Bytes;
   subarray(start?: number, end?: number): Bytes;
   readUInt8(at: number): number;
   readUInt16LE(at: number): number;
   readUInt32LE(at: number): number;
+  readUInt32BE(at: number): number;
   readInt16LE(at: number): number;
   readBigInt64LE(at: number): bigint;
   writeUInt16LE(value: number, at: number): unknown;
   writeInt16LE(value: number, at: number): unknown;
   writeInt32LE(value: number, at: number): unknown;
+  writeUInt32BE(value: number, at: number): unknown;
   writeBigUInt64LE(value: bigint): unknown;
 };
 
@@ -97,6 +99,14 @@ interface Files {
   existsSync(path: string): boolean;
   readFileSync(path: string, encoding: 'utf8'): string;
   readdirSync(path: string, options?: { encoding: 'latin1' }): string[];
+  readdirSync(
+    path: string,
+    options: { withFileTypes: true },
+  ): readonly {
+    readonly name: string;
+    isDirectory(): boolean;
+    isSymbolicLink(): boolean;
+  }[];
   readlinkSync(path: string): string;
   realpathSync: { native(path: string): string };
   mkdirSync(path: string, options?: { recursive?: true; mode?: number }): unknown;
@@ -174,14 +184,15 @@ function has(owner: string, name: string): boolean {
 
 function numbersOf({ bytes, at, value }: Extract<Question, { ask: 'numbers' }>, Buffer: Runtime['Buffer']): unknown {
   const all = Buffer.from(bytes);
-  const reads = (['readUInt8', 'readUInt16LE', 'readUInt32LE', 'readInt16LE', 'readBigInt64LE'] as const).map((name) =>
-    attempt(() => String(all[name](at))),
-  );
+  const reads = (
+    ['readUInt8', 'readUInt16LE', 'readUInt32LE', 'readUInt32BE', 'readInt16LE', 'readBigInt64LE'] as const
+  ).map((name) => attempt(() => String(all[name](at))));
   const writes = (
     [
       ['writeUInt16LE', 0, 0xffff],
       ['writeInt16LE', -0x8000, 0x7fff],
       ['writeInt32LE', -0x80000000, 0x7fffffff],
+      ['writeUInt32BE', 0, 0xffffffff],
     ] as const
   ).map(([name, least, most]) =>
     attempt(() => {
@@ -199,11 +210,14 @@ function buffersOf({ bytes, more }: Extract<Question, { ask: 'buffers' }>, { Buf
   const [left, right] = [Buffer.from(bytes), Buffer.from(more)];
   const copied = Buffer.alloc(bytes.length + 2);
   left.copy(copied, 1);
+  const part = Buffer.alloc(bytes.length + 2);
+  left.copy(part, 2, Math.min(1, bytes.length), Math.max(1, bytes.length - 1));
   return [
     Array.from(Buffer.concat([left, right, left.subarray(1, -1)])),
     left.equals(right),
     left.equals(Buffer.from(bytes)),
     [...copied],
+    [...part],
     attempt(() => [...Buffer.from(bytes).swap16()]),
     [...left.subarray(2)],
     runtime.sha256(left),
@@ -281,6 +295,12 @@ function filesIn(folder: string, { fs, Buffer }: Runtime): unknown {
   tell(() => fs.readFileSync(at('none'), 'utf8'));
   tell(() => fs.readFileSync(at('deep'), 'utf8'));
   tell(() => fs.readdirSync(folder).toSorted());
+  tell(() =>
+    fs
+      .readdirSync(folder, { withFileTypes: true })
+      .map((entry) => `${entry.name} ${entry.isDirectory()} ${entry.isSymbolicLink()}`)
+      .toSorted(),
+  );
   tell(() => fs.readdirSync(at('none')));
   tell(() => fs.readdirSync(at('file')));
   tell(() => [fs.statfsSync(folder).type, fs.statfsSync(folder).bsize, fs.statfsSync(folder).files]);

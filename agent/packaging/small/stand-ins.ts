@@ -17,21 +17,14 @@ export const replaced: Readonly<Record<string, string>> = {
 export const modules: Readonly<Record<string, string>> = {
   'node:fs': 'tiny/fs.ts',
   'node:fs/promises': 'tiny/fs-promises.ts',
+  'node:http2': 'tiny/http2.ts',
   'node:net': 'tiny/net.ts',
   'node:path': 'tiny/path.ts',
   'node:timers/promises': 'tiny/timers-promises.ts',
 };
 
 /**
- * What needs more than the small engine has: HTTP/2. Each is imported later, where it is needed, and before
- * anything is changed: there the whole program begins anew, or after READY goes on.
+ * What needs more than the small engine has: programs that it talks to, and a server. Each is imported later, where it is
+ * needed, and before anything is changed: there the whole program begins anew, or after READY goes on.
  */
-export const beyond: readonly string[] = [
-  'containerd/containerd-of.ts',
-  'containerd/fill-containerd.ts',
-  'containerd/private-containerd.ts',
-  'daemon/answer.ts',
-  'daemon/follow-containerd.ts',
-  'daemon/namespace-prunes.ts',
-  'daemon/resume.ts',
-];
+export const beyond: readonly string[] = ['containerd/private-containerd.ts', 'daemon/answer.ts', 'daemon/resume.ts'];

@@ -4,7 +4,7 @@
 #include <time.h>
 #include "door.h"
 
-enum { MAX_FDS = 16 };
+enum { MAX_FDS = 256 };
 
 // Signals that are taken are blocked, and come only while we wait: so none comes between a look and the wait.
 static volatile sig_atomic_t come[NSIG];

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
@@ -14,6 +14,14 @@ import { dockerdTree } from '../../support/dockerd-version.ts';
 import type { Dockerd } from '../../support/dockerd.ts';
 import { until } from '../../support/until.ts';
 import { madeDisk } from './disks.ts';
+
+/** What the small engine may take after READY. */
+const RESIDENT_KB = 5 * 1024;
+
+function processOf(pid: number): { readonly exe: string; readonly residentKb: number } {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return { exe: readlinkSync(`/proc/${pid}/exe`), residentKb: Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) };
+}
 
 /** The commands, as they are run, on a dockerd that has its images in containerd. */
 for (const version of ['26.1', '28.5'] as const)
@@ -124,6 +132,12 @@ for (const version of ['26.1', '28.5'] as const)
           site.status().findings.some(({ code, message }) => code === 'REMOVED' && message.includes('one:1')),
         );
         assert.equal(await tags(docker), 'app-a:1 app-b:1');
+
+        // All of that in the process that was READY, which is as small as before.
+        const { exe, residentKb } = processOf(daemon.pid);
+        assert.equal(path.basename(exe), 'docker-preloader');
+        assert.ok(!exe.includes('/lib/docker-preloader/'), exe);
+        assert.ok(residentKb <= RESIDENT_KB, `${residentKb} kB`);
 
         await site.detach('b');
         await daemon.stop();
