@@ -6,6 +6,7 @@ import type { LeftReferences } from '../merge/merge-references.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { ensureFolder, namesIn, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
 import { checkShape, objectOf, optional, recordOf, sha256Digest, text } from '../text/shape.ts';
+import { parseStrictly } from '../text/strict-json.ts';
 
 /** major.minor of the file. */
 const VERSION = '1.0';
@@ -86,7 +87,7 @@ export function readContainerdLedger(dataRoot: string, uuid: string): Containerd
   try {
     const bytes = readTextIfThere(path);
     if (bytes === undefined) return { state: 'none', ledger: new Map() };
-    const document: unknown = JSON.parse(bytes);
+    const document: unknown = parseStrictly(bytes);
     refuseNewerMajor(document, path, VERSION);
     checkShape(document, shape);
     const { namespaces } = document as LedgerDocument;

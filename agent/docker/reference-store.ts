@@ -1,6 +1,7 @@
 import { asImageID, type ImageID } from './ids.ts';
 import { isRecord } from '../text/is-record.ts';
 import { repositoryOf } from './reference.ts';
+import { parseStrictly } from '../text/strict-json.ts';
 
 /** The image of each reference, over all repositories. */
 export type References = ReadonlyMap<string, ImageID>;
@@ -22,7 +23,7 @@ export const emptyReferenceStore: ReferenceStore = { references: new Map(), docu
  * @throws Error if it is not what dockerd writes. dockerd itself does not start then
  */
 export function parseReferenceStore(text: string): ReferenceStore {
-  const document: unknown = JSON.parse(text);
+  const document: unknown = parseStrictly(text);
   if (!isRecord(document)) throw new Error('expected an object, found something else');
   const repositories = document['Repositories'] ?? {};
   if (!isRecord(repositories)) throw new Error('`Repositories`: expected an object, found something else');

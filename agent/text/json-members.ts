@@ -1,5 +1,6 @@
 import { parseText } from './parse-json.ts';
 import { checkShape, objectOf } from './shape.ts';
+import { parseStrictly } from './strict-json.ts';
 
 /**
  * The members of an object in their order, also those of one name. What follows the object is left out: dockerd
@@ -29,5 +30,5 @@ export function membersOf(json: string): [key: string, value: unknown][] {
   const whole: unknown = parseText(json.slice(0, end));
   if (whole === null) return [];
   checkShape(whole, objectOf({}));
-  return members.map(([name, value]) => [String(JSON.parse(name)), JSON.parse(value) as unknown]);
+  return members.map(([name, value]) => [String(parseStrictly(name)), parseStrictly(value)]);
 }

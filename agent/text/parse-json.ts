@@ -1,5 +1,6 @@
 import type { z } from 'zod/mini';
 import type * as zod from 'zod/mini';
+import { parseStrictly } from './strict-json.ts';
 
 /**
  * Parses JSON text against a schema.
@@ -16,7 +17,7 @@ export function parseJson<Schema extends zod.ZodMiniType>(text: string, schema: 
 /** Parses JSON text, of which people may have written any. @throws Error */
 export function parseText(text: string): unknown {
   try {
-    return JSON.parse(text) as unknown;
+    return parseStrictly(text);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new Error('expected JSON with a few levels, found thousands of them nested in each other', { cause: error });

@@ -1,4 +1,5 @@
 import { mayHaveMoreValues } from './more-values.ts';
+import { parseStrictly } from './strict-json.ts';
 
 /** Text of this size is not questioned. */
 const FREE_BYTES = 1024 * 1024;
@@ -9,5 +10,5 @@ const MAX_VALUES = 500_000;
 export function parseUntrusted(text: string): unknown {
   if (text.length > FREE_BYTES && mayHaveMoreValues(text, MAX_VALUES))
     throw new Error(`expected JSON with at most ${MAX_VALUES} values, found more`);
-  return JSON.parse(text);
+  return parseStrictly(text);
 }

@@ -55,7 +55,10 @@ const toReady = [
   ['status', 'boot-times pending state summary'],
   ['system', 'block-devices boot-id clock datagram digest entry-types environment errors files libc listen-fds lock'],
   ['system', 'mount notify poll real-path start-writing udev'],
-  ['text', 'is-record more-values one-line parse-json parse-untrusted plain-path plural sha256-digest shape'],
+  [
+    'text',
+    'is-record more-values one-line parse-json parse-untrusted plain-path plural sha256-digest shape strict-json',
+  ],
 ].flatMap(([folder = '', names = '']) => names.split(' ').map((name) => `${folder}/${name}.ts`));
 
 describe('the way to READY', () => {

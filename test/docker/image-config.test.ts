@@ -72,7 +72,13 @@ describe('an image configuration', () => {
   });
 
   it('that is deep is refused without an overflow', () => {
-    const text = `{"rootfs":${'['.repeat(500_000)}${']'.repeat(500_000)}}`;
-    assert.throws(() => parseImageConfig(Buffer.from(text), idOf(text)), /`rootfs`, found none/);
+    for (const [levels, why] of [
+      [9000, /`rootfs`, found none/],
+      [10_000, /at most 10000 levels, found more/],
+      [500_000, /at most 10000 levels, found more/],
+    ] as const) {
+      const text = `{"rootfs":${'['.repeat(levels)}${']'.repeat(levels)}}`;
+      assert.throws(() => parseImageConfig(Buffer.from(text), idOf(text)), why);
+    }
   });
 });

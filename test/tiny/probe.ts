@@ -6,6 +6,7 @@ import { process } from '../../agent/tiny/process.ts';
 import { mayHaveMoreValues } from '../../agent/tiny/more-values.ts';
 import { isPlainPath } from '../../agent/tiny/plain-path.ts';
 import { isSha256Digest } from '../../agent/tiny/sha256-digest.ts';
+import { parseStrictly } from '../../agent/tiny/strict-json.ts';
 import { answers, type Question } from './questions.ts';
 
 /** Answers, on the small engine, the questions that standard input has. */
@@ -14,7 +15,16 @@ const { createHash } = process.getBuiltinModule('node:crypto');
 const sha256 = (content: string | Uint8Array): string => createHash('sha256').update(content).digest().toString('hex');
 process.stdout.write(
   JSON.stringify(
-    answers(questions, { path, fs, Buffer: TinyBuffer, sha256, isSha256Digest, isPlainPath, mayHaveMoreValues }),
+    answers(questions, {
+      path,
+      fs,
+      Buffer: TinyBuffer,
+      sha256,
+      isSha256Digest,
+      isPlainPath,
+      mayHaveMoreValues,
+      parseStrictly,
+    }),
   ),
 );
 process.exitCode = 0;

@@ -13,6 +13,7 @@ export type Question =
   | { readonly ask: 'buffers'; readonly bytes: readonly number[]; readonly more: readonly number[] }
   | { readonly ask: 'json'; readonly text: string }
   | { readonly ask: 'values'; readonly text: string }
+  | { readonly ask: 'strict json'; readonly text: string }
   | { readonly ask: 'digest'; readonly text: string }
   | { readonly ask: 'plain path'; readonly text: string }
   | { readonly ask: 'builtins'; readonly of: readonly (readonly [owner: string, names: readonly string[]])[] }
@@ -57,6 +58,7 @@ export interface Runtime {
   isSha256Digest(text: string): boolean;
   isPlainPath(path: string): boolean;
   mayHaveMoreValues(text: string, most: number): boolean;
+  parseStrictly(text: string): unknown;
 }
 
 interface Stats {
@@ -136,6 +138,16 @@ function attempt(act: () => unknown): unknown {
   }
 }
 
+/** The words of what is wrong with a text. */
+function faultIn(parse: () => unknown): string {
+  try {
+    parse();
+    return 'nothing';
+  } catch (error) {
+    return String(error);
+  }
+}
+
 function answer(question: Question, runtime: Runtime): unknown {
   const { Buffer, path } = runtime;
   if (question.ask === 'path') {
@@ -165,6 +177,7 @@ function answer(question: Question, runtime: Runtime): unknown {
   if (question.ask === 'plain path') return runtime.isPlainPath(question.text);
   if (question.ask === 'digest') return runtime.isSha256Digest(question.text);
   if (question.ask === 'json') return JSON.stringify(JSON.parse(question.text));
+  if (question.ask === 'strict json') return faultIn(() => runtime.parseStrictly(question.text));
   if (question.ask === 'values')
     return [0, 1, 2, 3, 5, 9].map((most) => runtime.mayHaveMoreValues(question.text, most));
   if (question.ask === 'builtins')

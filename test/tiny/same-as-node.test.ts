@@ -9,6 +9,7 @@ import { systemError } from '../../agent/tiny/errno.ts';
 import { mayHaveMoreValues } from '../../agent/text/more-values.ts';
 import { isPlainPath } from '../../agent/text/plain-path.ts';
 import { isSha256Digest } from '../../agent/text/sha256-digest.ts';
+import { parseStrictly } from '../../agent/text/strict-json.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { seed } from '../support/seed.ts';
 import { tempTree } from '../support/temp-tree.ts';
@@ -34,6 +35,7 @@ const node: Runtime = {
   isSha256Digest,
   isPlainPath,
   mayHaveMoreValues,
+  parseStrictly,
 } as Runtime;
 
 const ofSmall = (questions: readonly Question[], before = ''): Promise<unknown[]> => ask(probe, questions, before);
@@ -272,6 +274,7 @@ describe('the small engine answers as Node', () => {
       [...odd, ...sampled(json)].flatMap((text): Question[] => [
         { ask: 'json', text },
         { ask: 'values', text },
+        { ask: 'strict json', text },
       ]),
     ));
 
@@ -302,6 +305,20 @@ describe('JSON that is nested', () => {
       nested(10_000).map((question) => (question.ask === 'json' ? question.text : '')),
     );
   });
+
+  it('is taken and refused in the same words by both', () =>
+    agree(
+      [10_000, 10_001, 100_000]
+        .flatMap((levels) => [...nested(levels)])
+        .flatMap((question): Question[] =>
+          question.ask === 'json'
+            ? [
+                { ask: 'strict json', text: question.text },
+                { ask: 'strict json', text: question.text.slice(0, -1) },
+              ]
+            : [],
+        ),
+    ));
 
   it('is refused beyond', async () => assert.deepEqual(await ofSmall(nested(10_001)), ['RangeError', 'RangeError']));
 

@@ -7,6 +7,7 @@ import { isRecord } from '../../text/is-record.ts';
 import type { Ledger } from '../store/ledger.ts';
 import type { Store } from '../store/store.ts';
 import type { Step } from './steps.ts';
+import { parseStrictly } from '../../text/strict-json.ts';
 
 /**
  * dockerd keeps at most this many sources of a layer (moby, distribution/metadata/v2_metadata_service.go, maxMetadata).
@@ -132,7 +133,7 @@ function digestsIn(text: string | undefined): string[] {
 
 function entriesIn(text: string | undefined): Record<string, unknown>[] {
   try {
-    const list: unknown = JSON.parse(text ?? '[]');
+    const list: unknown = parseStrictly(text ?? '[]');
     return Array.isArray(list) ? list.filter(isRecord) : [];
   } catch {
     return [];

@@ -24,6 +24,7 @@ import {
   sha256Digest as digest,
   text,
 } from '../../text/shape.ts';
+import { parseStrictly } from '../../text/strict-json.ts';
 
 /**
  * major.minor. Since 2.0, `references` has no names of the user's on images that he has lent, and a store may have
@@ -147,7 +148,7 @@ export function readLedger(dataRoot: string): LedgerState {
   try {
     const bytes = readTextIfThere(path);
     if (bytes === undefined) return { state: 'none', ledger: emptyLedger };
-    const document: unknown = JSON.parse(bytes);
+    const document: unknown = parseStrictly(bytes);
     refuseNewerMajor(document, path, LEDGER_VERSION);
     checkShape(document, shape);
     const {

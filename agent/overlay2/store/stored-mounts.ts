@@ -4,6 +4,7 @@ import type { MetadataPaths } from '../../docker/layer-db.ts';
 import { pinName } from '../../docker/layer-folders.ts';
 import { namesIn, readTextIfThere } from '../../system/files.ts';
 import { isRecord } from '../../text/is-record.ts';
+import { parseStrictly } from '../../text/strict-json.ts';
 
 /** What is in `layerdb/mounts` and stands on layers: containers, and our pins. */
 export class StoredMounts {
@@ -52,7 +53,7 @@ export class StoredMounts {
   /** A container's name, or undefined if dockerd no longer has one. */
   containerName(id: string): string | undefined {
     try {
-      const config: unknown = JSON.parse(readTextIfThere(this.#containerConfig(id)) ?? '{}');
+      const config: unknown = parseStrictly(readTextIfThere(this.#containerConfig(id)) ?? '{}');
       const name = isRecord(config) ? config['Name'] : undefined;
       return typeof name === 'string' && name.length > 1 ? name.replace(/^\//, '') : undefined;
     } catch {

@@ -3,6 +3,7 @@ export const replaced: Readonly<Record<string, string>> = {
   'system/libc.ts': 'tiny/libc.ts',
   'text/more-values.ts': 'tiny/more-values.ts',
   'text/plain-path.ts': 'tiny/plain-path.ts',
+  'text/strict-json.ts': 'tiny/strict-json.ts',
   'text/sha256-digest.ts': 'tiny/sha256-digest.ts',
   'system/watch-devices.ts': 'tiny/watch-devices.ts',
   'commands/program.ts': 'tiny/program.ts',
