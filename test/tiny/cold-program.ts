@@ -79,10 +79,12 @@ function cachedPages(file: number, first: number, count: number): number[] {
 interface Lived {
   readonly what: string;
   readonly pages: readonly number[];
+  /** The small engine does that without the whole program. */
+  readonly isSmall: boolean;
 }
 
 /**
- * Has a program do all that the whole one is needed for at a boot, with containerd and a disk, and cools it before each.
+ * Has a program do all that is done at a boot, with containerd and a disk, and cools the whole one before each.
  * @param program one of the two
  * @param folder a new one
  */
@@ -108,13 +110,13 @@ export async function* lives(cold: ColdProgram, program: string, folder: string)
         deviceTimeoutSec: 0,
       }),
     );
-  const lived = (what: string): Lived => ({ what, pages: cold.pages() });
+  const lived = (what: string, isSmall: boolean): Lived => ({ what, pages: cold.pages(), isSmall });
   configure('containerd');
   for (const what of ['an empty store is filled', 'nothing is to be done']) {
     cold.cool();
     const { exitCode, all } = await agent(['apply', '--only', 'containerd', '--config', config]);
     if (exitCode !== 0) throw new Error(`${what}: ${all}`);
-    yield lived(what);
+    yield lived(what, true);
   }
   for (const [what, store] of [
     ['the daemon, with containerd', 'containerd'],
@@ -131,7 +133,7 @@ export async function* lives(cold: ColdProgram, program: string, folder: string)
     if (state !== 'ok') throw new Error(`${what}: expected ok, found ${state}: ${daemon.log()}`);
     if (store === 'overlay2')
       for (const asked of ['status', 'plan', 'timeline']) await askAgent(statusSocket, `/v1/${asked}`);
-    yield lived(what);
+    yield lived(what, store !== 'overlay2');
     await daemon.stop();
     if (what === 'the daemon, with containerd') await containerd.end();
   }
