@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { engineSource } from '../../agent/packaging/small/engine-source.ts';
 import { bundleScript } from '../../agent/packaging/small/script-bundle.ts';
-import { linkScript } from '../../agent/packaging/small/small-executable.ts';
+import { linkScripts } from '../../agent/packaging/small/small-executable.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { attach } from '../support/loop-device.ts';
@@ -45,7 +45,7 @@ before(async () => {
     ['docker-preloader', 'agent/tiny/main.ts'],
     ['take', 'test/safety/fuzz/probe.ts'],
   ] as const)
-    await linkScript(root, (await bundleScript(root, entry, 'quickjs')).script, source, at(name), 'sanitized');
+    await linkScripts(root, (await bundleScript(root, entry, 'quickjs')).scripts, source, at(name), 'sanitized');
 });
 after(() => cleanUpAll());
 

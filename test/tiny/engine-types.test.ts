@@ -87,8 +87,8 @@ describe('the boot path', () => {
     const refused = new Set([...said.matchAll(/missing\.ts\((\d+),/g)].map(([, line]) => Number(line)));
     // What the compiler knows all the same is not in what is run.
     const known = missing.filter((_, index) => !refused.has(index + 1));
-    const { script } = await bundleScript(root, 'agent/tiny/main.ts', 'quickjs');
-    const text = Buffer.from(script).toString();
+    const { scripts } = await bundleScript(root, 'agent/tiny/main.ts', 'quickjs');
+    const text = scripts.map((script) => Buffer.from(script.text).toString()).join('\n');
     assert.deepEqual(
       known.filter((name) => text.includes(spelled(name))),
       [],

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { execa } from 'execa';
 import { engineSource } from '../../agent/packaging/small/engine-source.ts';
 import { bundleScript } from '../../agent/packaging/small/script-bundle.ts';
-import { linkScript } from '../../agent/packaging/small/small-executable.ts';
+import { linkScripts } from '../../agent/packaging/small/small-executable.ts';
 import type { Question } from './questions.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -10,8 +10,8 @@ const root = path.resolve(import.meta.dirname, '../..');
 /** Makes the executable that answers questions. @returns its path */
 export async function makeProbe(folder: string, entry = 'test/tiny/probe.ts'): Promise<string> {
   const probe = path.join(folder, 'probe');
-  const { script } = await bundleScript(root, entry, 'quickjs');
-  await linkScript(root, script, await engineSource(), probe);
+  const { scripts } = await bundleScript(root, entry, 'quickjs');
+  await linkScripts(root, scripts, await engineSource(), probe);
   return probe;
 }
 

@@ -3,7 +3,7 @@ import { chmodSync, globSync, mkdtempSync, readFileSync, renameSync, rmSync, sta
 import path from 'node:path';
 import { runProgram } from '../../system/child-process.ts';
 import { requireBuildTools } from './build-tools.ts';
-import { bundleScript } from './script-bundle.ts';
+import { bundleScript, type Script } from './script-bundle.ts';
 import { keptFolder } from './cache-folder.ts';
 import { engineSource, type EngineSource } from './engine-source.ts';
 
@@ -38,6 +38,8 @@ const flags = {
 type Flavour = keyof typeof flags;
 const strict = words('-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror');
 
+/** As in agent/tiny/native/main.c. */
+const NAME_BYTES = 32;
 const COMPILE_LIMIT_MS = 1_200_000;
 
 /**
@@ -52,19 +54,19 @@ const COMPILE_LIMIT_MS = 1_200_000;
 export async function buildSmallExecutable(root: string, output: string, whole: string): Promise<EngineSource> {
   requireBuildTools();
   const source = await engineSource();
-  const { script } = await bundleScript(root, 'agent/tiny/main.ts', `quickjs ${source.version}`, statSync(whole).size);
-  await linkScript(root, script, source, output);
+  const { scripts } = await bundleScript(root, 'agent/tiny/main.ts', `quickjs ${source.version}`, statSync(whole).size);
+  await linkScripts(root, scripts, source, output);
   return source;
 }
 
 /**
- * Makes an executable of the engine and a script.
+ * Makes an executable of the engine and scripts.
  * @param root the repository
  * @param flavour `sanitized` for tests
  */
-export async function linkScript(
+export async function linkScripts(
   root: string,
-  script: Uint8Array,
+  scripts: readonly Script[],
   source: EngineSource,
   output: string,
   flavour: Flavour = 'shipped',
@@ -74,13 +76,16 @@ export async function linkScript(
   const temporary = mkdtempSync(path.join(path.dirname(output), '.small-'));
   try {
     const at = (name: string): string => path.join(temporary, name);
-    writeFileSync(at('boot.js'), script);
-    await run(path.join(engine, 'compile'), ['boot.js', 'bytecode'], temporary);
+    for (const { name, text } of scripts) {
+      writeFileSync(at(name), text);
+      await run(path.join(engine, 'compile'), [name, `${name}.bytecode`], temporary);
+    }
+    writeFileSync(at('bytecode.S'), bytecodeSource(scripts));
     const native = path.join(root, 'agent/tiny/native');
     const parts = globSync('*.c', { cwd: native, exclude: ['compile.c'] }).toSorted();
     for (const part of parts)
       await gcc([...strict, '-isystem', source.folder, '-c', path.join(native, part)], temporary);
-    await gcc(['-DBYTECODE="bytecode"', '-c', path.join(native, 'bytecode.S')], temporary);
+    await gcc(['-c', 'bytecode.S'], temporary);
     const objects = [...parts.map((part) => part.replace(/c$/, 'o')), 'bytecode.o'];
     const library = ENGINE.map((name) => path.join(engine, `${name}.o`));
     await gcc([...flags[flavour].link, '-o', 'executable', ...objects, ...library, '-lm', '-lpthread'], temporary);
@@ -89,6 +94,28 @@ export async function linkScript(
   } finally {
     rmSync(temporary, { recursive: true });
   }
+}
+
+/** Puts all bytecode into one section, and before it what is where. */
+function bytecodeSource(scripts: readonly Script[]): string {
+  const entries = scripts.map(
+    ({ name }, index) =>
+      `0: .asciz "${name}"\n.org 0b + ${NAME_BYTES}, 0\n.long part_${index} - bytecode, end_${index} - part_${index}`,
+  );
+  const parts = scripts.map(
+    ({ name }, index) => `.balign 16\npart_${index}: .incbin "${name}.bytecode"\nend_${index}:`,
+  );
+  return [
+    '.section .rodata.bytecode, "a"',
+    '.balign 16',
+    '.global bytecode',
+    'bytecode:',
+    ...entries,
+    `.skip ${NAME_BYTES} + 8`,
+    ...parts,
+    '.section .note.GNU-stack, "", @progbits',
+    '',
+  ].join('\n');
 }
 
 /** The engine as objects, and its compiler of bytecode, which has a parser. */

@@ -29,3 +29,28 @@ export const modules: Readonly<Record<string, string>> = {
  * needed, and before anything is changed: there the whole program begins anew, or after READY goes on.
  */
 export const beyond: readonly string[] = ['containerd/private-containerd.ts', 'daemon/answer.ts', 'daemon/resume.ts'];
+
+/**
+ * What is only ever imported by `import()`, in groups: nothing of a group is read before the first of it is imported. A boot
+ * without containerd reads none of the second one.
+ */
+export const later: Readonly<Record<string, readonly string[]>> = {
+  'after-ready': [
+    'daemon/run-after-ready.ts',
+    'daemon/idle.ts',
+    'daemon/read-ahead.ts',
+    'daemon/docker-socket.ts',
+    'daemon/follow-prunes.ts',
+    'daemon/overlay2-prunes.ts',
+    'overlay2/sync-store.ts',
+  ],
+  containerd: [
+    'daemon/namespace-prunes.ts',
+    'daemon/follow-containerd.ts',
+    'boot/fill-namespaces.ts',
+    'containerd/fill-containerd.ts',
+    'containerd/ledger.ts',
+    'containerd/containerd-of.ts',
+    'containerd/cri-snapshotter.ts',
+  ],
+};

@@ -1,4 +1,5 @@
-// compile IN.js OUT: makes the bytecode of a program, which is one module, without its source. Runs where the small engine is built.
+// compile IN.js OUT: makes the bytecode of one module, without its source. Others import it as IN.js. Runs where the small engine
+// is built.
 #include <stdio.h>
 #include <stdlib.h>
 #include "quickjs.h"
@@ -26,14 +27,23 @@ static void write_whole(const char *path, const uint8_t *bytes, size_t size) {
   if (file == NULL || fwrite(bytes, 1, size, file) != size || fclose(file) != 0) fail("the bytecode cannot be written");
 }
 
+static int begin_nothing(JSContext *ctx, JSModuleDef *module) { return ctx == NULL || module == NULL; }
+
+// Another one that it imports is looked for, but is not needed yet.
+static JSModuleDef *promise_module(JSContext *ctx, const char *name, void *opaque) {
+  (void)opaque;
+  return JS_NewCModule(ctx, name, begin_nothing);
+}
+
 int main(int argc, char **argv) {
   if (argc != 3) fail("expected two paths");
   size_t length, size;
   char *source = read_whole(argv[1], &length);
   JSRuntime *rt = JS_NewRuntime();
   JS_SetStripInfo(rt, JS_STRIP_DEBUG);
+  JS_SetModuleLoaderFunc(rt, NULL, promise_module, NULL);
   JSContext *ctx = JS_NewContext(rt);
-  JSValue program = JS_Eval(ctx, source, length, "docker-preloader", JS_EVAL_TYPE_MODULE | JS_EVAL_FLAG_COMPILE_ONLY);
+  JSValue program = JS_Eval(ctx, source, length, argv[1], JS_EVAL_TYPE_MODULE | JS_EVAL_FLAG_COMPILE_ONLY);
   if (JS_IsException(program)) fail(JS_ToCString(ctx, JS_GetException(ctx)));
   uint8_t *bytes = JS_WriteObject(ctx, &size, program, JS_WRITE_OBJ_BYTECODE);
   if (bytes == NULL) fail("no bytecode was made");

@@ -1,14 +1,14 @@
 // The small engine: QuickJS, the door, and the boot path as bytecode. There is no parser of JavaScript in it.
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include "door.h"
 #include "memory.h"
 
-extern const uint8_t bytecode_start[], bytecode_end[];
-
 enum {
+  NAME_BYTES = 32,
   // What the engine may take for all that disks and stores have: 5,000 images take 67 MB.
   MEMORY_BYTES = 1 << 30,
   // Nothing of a boot's garbage is worth looking for.
@@ -19,6 +19,15 @@ enum {
   // No work was left before the end was reached.
   UNFINISHED = 13,
 };
+
+// What is begun with.
+static const char FIRST[] = "first.js";
+
+// Of the bytecode, which module is where in it; behind the last is one without a name.
+extern const struct {
+  char name[NAME_BYTES];
+  uint32_t at, size;
+} bytecode[];
 
 // A descriptor that is missing would become that of a file, and what is told would go there. Another program finds it missing.
 static void open_standard_streams(void) {
@@ -48,8 +57,17 @@ static JSContext *new_context(JSRuntime *rt) {
   return ctx;
 }
 
+// load(name): a promise of all that a module exports, as import() has it, which would need to know in which file it stands
+static DOOR(load) {
+  const char *name = JS_ToCString(ctx, argv[0]);
+  JSValue all = name == NULL ? JS_EXCEPTION : JS_LoadModule(ctx, FIRST, name);
+  if (name != NULL) JS_FreeCString(ctx, name);
+  return all;
+}
+
 static void add_door(JSContext *ctx, int argc, char **argv) {
   JSValue global = JS_GetGlobalObject(ctx), door = JS_NewObject(ctx);
+  JS_DefinePropertyValueStr(ctx, door, "load", JS_NewCFunction(ctx, load, "load", 1), JS_PROP_C_W_E);
   add_files(ctx, door);
   add_folders(ctx, door);
   add_text(ctx, door);
@@ -92,10 +110,20 @@ static int exit_status(JSContext *ctx) {
   return JS_IsNumber(status) ? (int)number_of(ctx, status) : UNFINISHED;
 }
 
-// The program is a module: of a script, each function would look for each variable of its scope in a list.
+// Reads a module where it is imported first. There are modules, and no scripts: of a script, each function would look for each
+// variable of its scope in a list.
+static JSModuleDef *load_module(JSContext *ctx, const char *name, __attribute__((unused)) void *opaque) {
+  size_t found = 0;
+  while (bytecode[found].name[0] != 0 && strcmp(bytecode[found].name, name) != 0) found++;
+  JSValue module = JS_ReadObject(ctx, (const uint8_t *)bytecode + bytecode[found].at, bytecode[found].size, JS_READ_OBJ_BYTECODE);
+  return JS_IsException(module) ? NULL : JS_VALUE_GET_PTR(module);
+}
+
 static bool begin(JSContext *ctx) {
-  JSValue program = JS_ReadObject(ctx, bytecode_start, (size_t)(bytecode_end - bytecode_start), JS_READ_OBJ_BYTECODE);
-  if (JS_IsException(program) || JS_ResolveModule(ctx, program) < 0) return false;
+  JSModuleDef *first = load_module(ctx, FIRST, NULL);
+  if (first == NULL) return false;
+  JSValue program = JS_MKPTR(JS_TAG_MODULE, first);
+  if (JS_ResolveModule(ctx, program) < 0) return false;
   JSValue promise = JS_EvalFunction(ctx, program);
   if (JS_IsException(promise)) return false;
   if (JS_PromiseState(ctx, promise) != JS_PROMISE_REJECTED) return true;
@@ -117,6 +145,7 @@ int main(int argc, char **argv) {
   JS_SetMemoryLimit(rt, MEMORY_BYTES);
   JS_SetGCThreshold(rt, GC_BYTES);
   JS_SetMaxStackSize(rt, stack_bytes());
+  JS_SetModuleLoaderFunc(rt, NULL, load_module, NULL);
   JSContext *ctx = new_context(rt);
   if (ctx == NULL) return 70;
   add_door(ctx, argc, argv);
