@@ -6,6 +6,8 @@ import { ensureDebianPackages } from './debian-packages.ts';
 
 export interface NotifySocket {
   readonly path: string;
+  /** All that has come so far, one behind the other. */
+  received(): string;
   /** Resolves once a datagram with this assignment, `READY=1`, has come, with the time of performance.now() in milliseconds. */
   waitFor(assignment: string): Promise<number>;
   close(): Promise<void>;
@@ -36,6 +38,7 @@ export async function notifySocket(path: string): Promise<NotifySocket> {
   await waitForSocket(path, socat);
   return {
     path,
+    received: () => received,
     waitFor: (assignment) =>
       new Promise((resolve, reject) => {
         if (received.includes(assignment)) return resolve(performance.now());
