@@ -16,6 +16,8 @@ import { printable } from '../text/printable.ts';
 import type { BuildOptions } from './disk-options.ts';
 import { makeWorkplace, TO_STDOUT, type Workplace } from './workplace.ts';
 import type { Progress } from '../text/progress.ts';
+import { SourceFetcher } from './source/fetch-sources.ts';
+import { checkLocked, type TakenSource } from './source/source-lock.ts';
 import { readAll, refuseArchiveAsOutput } from './read-archives.ts';
 import { requireTool, runTool } from '../system/run-tool.ts';
 import { Spool } from '../streams/spool.ts';
@@ -37,6 +39,8 @@ export interface BuiltDisk {
   /** How much of the list to read ahead is on it; undefined without a list. */
   readonly readAhead: { readonly files: number; readonly bytes: number } | undefined;
   readonly blobs: BuiltBlobs;
+  /** What each archive or source was. */
+  readonly taken: readonly TakenSource[];
   /** What the user may not have intended, a line each: images that have no name, or that are for another platform. */
   readonly notes: readonly string[];
 }
@@ -68,13 +72,16 @@ const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { 
  */
 export async function buildDisk(options: BuildOptions, progress: Progress): Promise<BuiltDisk> {
   if (options.compress) requireTool('qemu-img');
-  const workplace = makeWorkplace(options.output, { dryRun: options.dryRun });
+  let fetcher: SourceFetcher | undefined;
+  const workplace = makeWorkplace(options.output, { dryRun: options.dryRun, beforeRemoval: () => fetcher?.stop() });
   try {
-    const { images, notes } = await readAll(options, workplace, progress);
+    fetcher = new SourceFetcher(options, workplace, progress);
+    const { images, notes, taken } = await readAll(options, workplace, fetcher, progress);
+    checkLocked(options.lock, taken);
     refuseArchiveAsOutput(options.output, images);
     const collection = collect(images);
     checkLimits(collection);
-    const built = { ...(await writeDisk(collection, options, workplace, progress)), notes };
+    const built = { ...(await writeDisk(collection, options, workplace, progress)), notes, taken };
     if (options.dryRun) return built;
     if (options.compress) {
       progress.step('compressing');
@@ -108,7 +115,7 @@ async function writeDisk(
   options: BuildOptions,
   workplace: Workplace,
   progress: Progress,
-): Promise<Omit<BuiltDisk, 'notes'>> {
+): Promise<Omit<BuiltDisk, 'notes' | 'taken'>> {
   const { bases, needed } = withoutBases(collection, options.bases);
   const plan = planBlobs(collection, needed, options.blobs, options.filesystem === 'erofs');
   const chosen = plan.shared.size > 0 ? erofsOfSmallBlocks : filesystems[options.filesystem];

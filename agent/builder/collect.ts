@@ -122,7 +122,8 @@ function addRegistryFacts(
   origins: Map<DiffID, Set<string>>,
 ): void {
   if (input.manifests.length === 0) return;
-  const repositories = new Set(input.references.map(repositoryOf));
+  const { references: names, askedByDigest } = input;
+  const repositories = new Set([...names.map(repositoryOf), ...(askedByDigest === undefined ? [] : [askedByDigest])]);
   for (const manifest of input.manifests) {
     manifests.set(manifest.digest, manifest);
     for (const repository of repositories) claim(references, `${repository}@${manifest.digest}`, input.id);

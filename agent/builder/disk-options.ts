@@ -1,11 +1,16 @@
 import type { ReadAheadList } from '../disk/read-ahead-list.ts';
 import type { ArchiveArgument } from './archive/archive-argument.ts';
 import type { PlatformChoice } from './archive/platform.ts';
+import type { RegistryAccess } from './source/image-clients.ts';
+import type { SourceLock } from './source/source-lock.ts';
 import type { BlobMode } from './plan-blobs.ts';
 import type { BaseDisk } from './store-tree.ts';
 
 export interface BuildOptions {
   readonly archives: readonly ArchiveArgument[];
+  readonly access: RegistryAccess;
+  /** What may be taken, or is to be written down; undefined if anything may. */
+  readonly lock: SourceLock | undefined;
   /** A file, or `-`; undefined in a dry run without an output. */
   readonly output: string | undefined;
   readonly format: 'qcow2' | 'raw';

@@ -2,6 +2,8 @@ import { statSync } from 'node:fs';
 import { PreloaderError, shownPath } from '../system/errors.ts';
 import { openArchive } from './archive/open-archive.ts';
 import { nameImages, namingAdvice, selectImages, type ArchiveArgument } from './archive/archive-argument.ts';
+import type { SourceFetcher } from './source/fetch-sources.ts';
+import type { TakenSource } from './source/source-lock.ts';
 import type { BuildOptions } from './disk-options.ts';
 import type { InputImage } from './archive/input-image.ts';
 import { isInput } from './inputs.ts';
@@ -13,34 +15,58 @@ import { readImages } from './archive/read-images.ts';
 
 /**
  * The images of all archives, under the names that they are to have.
- * @param notes what the user may not have intended
+ * @param fetcher gets what is not here
+ * @returns also what the user may not have intended, and what each source was
  */
 export async function readAll(
   options: BuildOptions,
   workplace: Workplace,
+  fetcher: SourceFetcher,
   progress: Progress,
-): Promise<{ readonly images: readonly InputImage[]; readonly notes: readonly string[] }> {
+): Promise<{
+  readonly images: readonly InputImage[];
+  readonly notes: readonly string[];
+  readonly taken: readonly TakenSource[];
+}> {
   const notes: string[] = [];
+  const taken: TakenSource[] = [];
+  const fetched = await fetcher.fetch();
   const read: { readonly argument: ArchiveArgument; readonly images: readonly InputImage[] }[] = [];
   for (const [index, argument] of options.archives.entries()) {
-    progress.step(`reading ${argument.path === '-' ? 'standard input' : shownPath(argument.path)}`);
-    const archive = await openArchive(argument.path, () => workplace.path(`archive-${index}`));
-    const { images, leftOut } = await readImages(archive, options.choice);
+    const { source } = argument;
+    const here = fetched.get(argument);
+    if (source === undefined)
+      progress.step(`reading ${argument.path === '-' ? 'standard input' : shownPath(argument.path)}`);
+    const archive = here?.archive ?? (await openArchive(argument.path, () => workplace.path(`archive-${index}`)));
+    const content = await readImages(archive, options.choice);
+    const { leftOut } = content;
+    const images =
+      source?.kind === 'registry' && source.tag === undefined
+        ? content.images.map((image) => ({ ...image, askedByDigest: source.repository }))
+        : content.images;
     notes.push(
       ...leftOut.map(
         (what) => `${archive.name}: ${what} is left out: the disk is for ${describePlatform(options.choice.platform)}`,
       ),
     );
-    read.push({ argument, images: nameImages(argument, selectImages(argument, images)) });
+    const selected = selectImages(argument, images);
+    const ids = [...new Set<string>(selected.map(({ id }) => id))].sort();
+    taken.push({ source: argument.path, digest: here?.digest, images: ids });
+    read.push({ argument, images: nameImages(argument, selected) });
   }
   const images = withTag(
     read.flatMap(({ images: some }) => some),
     options.tag,
   );
-  const named = new Set(images.flatMap(({ id, references }) => (references.length > 0 ? id : [])));
+  const named = new Set(
+    images.flatMap(({ id, references, askedByDigest }) =>
+      references.length > 0 || askedByDigest !== undefined ? id : [],
+    ),
+  );
   const nameless = new Set(images.flatMap(({ id }) => (named.has(id) ? [] : id)));
   return {
     images,
+    taken,
     notes: [...notes, ...read.flatMap(({ argument, images: some }) => namingAdvice(argument, some, nameless))],
   };
 }

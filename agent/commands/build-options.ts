@@ -1,17 +1,20 @@
-import { join } from 'node:path';
+import { accessSync, constants } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { isatty } from 'node:tty';
 import { parseArchiveArgument, type ArchiveArgument } from '../builder/archive/archive-argument.ts';
 import { readBase } from '../builder/base-disk.ts';
 import type { BuildOptions } from '../builder/disk-options.ts';
 import { familiarReference } from '../builder/archive/image-name.ts';
 import { refuseInputAsOutput, type Input } from '../builder/inputs.ts';
+import { readSourceList } from '../builder/source/source-list.ts';
+import { lockedArgument, readLock, type SourceLock } from '../builder/source/source-lock.ts';
 import { TO_STDOUT } from '../builder/workplace.ts';
 import { machinePlatform, parsePlatform } from '../builder/archive/platform.ts';
 import { isLabel } from '../config/label.ts';
 import { MAX_READ_AHEAD_BYTES } from '../disk/limits.ts';
 import { parseReadAhead, type ReadAheadList } from '../disk/read-ahead-list.ts';
 import { isStdoutClosed } from '../system/copy-to-stdout.ts';
-import { messageOf, noSuchFile, shownPath } from '../system/errors.ts';
+import { messageOf, noSuchFile, reasonOf, shownPath } from '../system/errors.ts';
 import { readUntrusted } from '../system/files.ts';
 
 /** The options of `build` as given on the command line. commander has already checked those with fixed choices. */
@@ -23,6 +26,10 @@ export interface BuildArguments {
   readonly label?: string;
   readonly priority?: string;
   readonly tag?: string;
+  readonly file?: string;
+  readonly lock?: string;
+  readonly authfile?: string;
+  readonly insecure?: boolean;
   readonly platform?: string;
   readonly compress?: boolean;
   readonly base?: readonly string[];
@@ -58,7 +65,12 @@ export async function parseOptions(
     }
   };
   const { filesystem = 'ext4', label, size, tag, platform, priority = '0' } = options;
-  const inputs = archives.map((text) => attempt(text, () => parseArchiveArgument(text)));
+  const sources = [...archives, ...(options.file === undefined ? [] : readSourceList(options.file))];
+  if (sources.length === 0) refuse('expected an archive or a source, or --file LIST, found none');
+  const lock = options.lock === undefined ? undefined : lockAt(options.lock, refuse);
+  const inputs = sources
+    .map((text) => attempt(shownSource(text), () => parseArchiveArgument(text)))
+    .map((argument) => (lock === undefined ? argument : lockedArgument(argument, lock)));
   if (inputs.filter(({ path }) => path === '-').length > 1) {
     refuse("expected '-', standard input, once, found it again");
   }
@@ -76,6 +88,11 @@ export async function parseOptions(
   }
   return {
     archives: inputs,
+    access: {
+      authFile: options.authfile === undefined ? undefined : authFile(options.authfile, refuse),
+      insecure: options.insecure === true,
+    },
+    lock,
     output,
     format,
     filesystem,
@@ -129,7 +146,7 @@ function formatOf(output: string): BuildOptions['format'] {
 /** Everything that a build reads. */
 async function inputsOf(
   archives: readonly ArchiveArgument[],
-  { base = [], readAhead, vm }: BuildArguments,
+  { base = [], readAhead, vm, file, lock, authfile }: BuildArguments,
 ): Promise<Input[]> {
   const guest =
     vm === undefined
@@ -138,9 +155,38 @@ async function inputsOf(
   return [
     ...archives.map(({ path }) => ({ role: 'the archive', path })),
     ...base.map((path) => ({ role: 'the base disk', path })),
+    ...(file === undefined ? [] : [{ role: 'the list of --file', path: file }]),
+    ...(lock === undefined ? [] : [{ role: 'the file of --lock', path: lock }]),
+    ...(authfile === undefined ? [] : [{ role: 'the file of --authfile', path: authfile }]),
     ...(readAhead === undefined ? [] : [{ role: 'the list of --read-ahead', path: readAhead }]),
     ...guest.map((path) => ({ role: "the guest's file", path })),
   ];
+}
+
+/** A source as it may be told: one that has somebody's password in it is not quoted. */
+function shownSource(text: string): string {
+  return text.replace(/^(docker:\/\/)[^/]*@(?=[^/]*\/)/, '$1');
+}
+
+function lockAt(path: string, refuse: Refuse): SourceLock {
+  const lock = readLock(path);
+  if (lock.sources !== undefined) return lock;
+  try {
+    accessSync(dirname(path), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    return refuse(`--lock: nothing can be written in the folder ${dirname(path)}: ${reasonOf(error)}`);
+  }
+  return lock;
+}
+
+/** By its whole path, because skopeo runs elsewhere. */
+function authFile(path: string, refuse: Refuse): string {
+  try {
+    accessSync(path, constants.R_OK);
+    return resolve(path);
+  } catch (error) {
+    return refuse(`--authfile: ${shownPath(path)}: expected a file of skopeo login, found ${reasonOf(error)}`);
+  }
 }
 
 function readList(path: string, refuse: Refuse): ReadAheadList {

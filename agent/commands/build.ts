@@ -1,6 +1,7 @@
 import { processMs } from '../system/clock.ts';
 import { buildDisk, type BuiltDisk } from '../builder/build-disk.ts';
 import type { BuildOptions } from '../builder/disk-options.ts';
+import { writeLock } from '../builder/source/source-lock.ts';
 import { TO_STDOUT } from '../builder/workplace.ts';
 import { stderr, tellLine } from '../system/stderr.ts';
 import { makeProgress } from '../text/progress.ts';
@@ -41,6 +42,8 @@ export async function build(archives: readonly string[], options: BuildArguments
   const parsed = await parseOptions(archives, options, refuse);
   if (engine !== 'built-in') return await buildByDocker(parsed, options, refuse);
   const built = await buildDisk(parsed, makeProgress(stderr, options.quiet === true, processMs));
+  if (parsed.lock !== undefined && parsed.lock.sources === undefined && !parsed.dryRun)
+    writeLock(parsed.lock, built.taken);
   for (const note of [...built.notes, ...blobNotes(built.blobs)]) tellLine(`docker-preloader: ${note}`);
   tell(
     {
@@ -63,6 +66,10 @@ export async function build(archives: readonly string[], options: BuildArguments
 async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refuse: Refuse): Promise<number> {
   const onlyOurs = {
     '--base': options.base,
+    '--lock': options.lock,
+    [parsed.archives.find(({ source }) => source !== undefined)?.path ?? '']: parsed.archives.find(
+      ({ source }) => source !== undefined,
+    )?.path,
     '--tag': options.tag,
     '--platform': options.platform,
     '--read-ahead': options.readAhead,

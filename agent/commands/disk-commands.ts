@@ -5,9 +5,11 @@ import type { AddCommands } from './command-line.ts';
 /** What is done with a disk, without a guest. */
 export const addDiskCommands: AddCommands = (make, finish) => {
   const build = make(
-    'build <archive...>',
-    'Makes a preload disk from image archives, without a daemon, root or network. ARCHIVE=NAME:TAG names the image of an archive.',
-    '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n' +
+    'build [archive...]',
+    'Makes a preload disk from image archives, without a daemon or root, or from registries, Docker and podman: docker://HOST/NAME:TAG, docker-daemon:NAME:TAG, containers-storage:NAME:TAG. Behind any of them, =NAME:TAG names the image.',
+    '  docker-preloader build docker://registry.example/app:1 docker://registry.example/db:2=db:2 -o images.qcow2\n' +
+      '  docker-preloader build --file images.list --lock images.lock -o images.qcow2\n' +
+      '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n' +
       '  docker-preloader build app.tar layout=db:2 -o images.raw --label dpl-images\n' +
       '  docker-preloader build app.tar -o - | ssh HOST dd of=/dev/vdb bs=1M',
   )
@@ -39,6 +41,13 @@ export const addDiskCommands: AddCommands = (make, finish) => {
     .option('--label <label>', "the filesystem's label (default: dpl- and 11 hex digits of the content's digest)")
     .option('--priority <number>', 'if two disks have the same tag, the one with the higher priority gets it', '0')
     .option('--tag <name:tag>', 'a name for the image that has none in its archive')
+    .option('--file <list>', 'a file with more archives and sources, one a line; # begins a comment')
+    .option(
+      '--lock <file>',
+      'what the sources are held to; without such a file, the digests of what was taken are written into it',
+    )
+    .option('--authfile <file>', "credentials for registries, a file of skopeo login (default: skopeo's own)")
+    .option('--insecure', 'take registries without TLS, and certificates that nobody vouches for')
     .option('--platform <os/arch>', "which image of a multi-platform archive to take (default: this machine's)")
     .option(
       '--base <disk>',

@@ -87,12 +87,18 @@ export function startFilter(program: string, args: readonly string[]): ChildProc
  * Starts a program that runs beside us, without standard input. An error event tells that it could not be started.
  * @param output the descriptor that its output and errors go to, or `pipe` for streams
  * @param env the whole of its environment, our own by default
+ * @param cwd the folder that it runs in, our own by default
  */
 export function startProgram(
   program: string,
   args: readonly string[],
   output: number | 'pipe',
   env?: Environment,
+  cwd?: string,
 ): RunningProgram {
-  return spawn(program, args, { stdio: ['ignore', output, output], ...(env === undefined ? {} : { env }) });
+  return spawn(program, args, {
+    stdio: ['ignore', output, output],
+    ...(env === undefined ? {} : { env }),
+    ...(cwd === undefined ? {} : { cwd }),
+  });
 }

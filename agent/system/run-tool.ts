@@ -17,6 +17,7 @@ const packages = {
   cp: 'coreutils',
   du: 'coreutils',
   setpriv: 'util-linux',
+  skopeo: 'skopeo',
   timeout: 'coreutils',
   unshare: 'util-linux',
 } as const;
@@ -40,17 +41,19 @@ export const WITH_US = ['--pdeathsig', 'KILL'] as const;
  * Starts a program that runs beside us. It does not outlive us, even if we are killed.
  * @param output the descriptor that its output and errors go to, or `pipe` for streams
  * @param privateMounts whether it gets a mount namespace of its own, so that its mounts end with it; this needs root
+ * @param folder where it runs, and makes its temporary files; by default our own
  * @throws PreloaderError TOOL_MISSING
  */
 export function startTool(
   tool: Tool,
   args: readonly string[],
   output: number | 'pipe',
-  { privateMounts = false }: { readonly privateMounts?: boolean } = {},
+  { privateMounts = false, folder }: { readonly privateMounts?: boolean; readonly folder?: string } = {},
 ): RunningProgram {
   const program = [pathOf(tool), ...args];
   const own = privateMounts ? [pathOf('unshare'), '--mount'] : [];
-  return startProgram(pathOf('setpriv'), [...WITH_US, ...own, ...program], output);
+  const env = folder === undefined ? undefined : { ...environment(), TMPDIR: folder };
+  return startProgram(pathOf('setpriv'), [...WITH_US, ...own, ...program], output, env, folder);
 }
 
 /**

@@ -3,7 +3,7 @@ import { oneLine } from './one-line.ts';
 
 /** Reports how far a build has come. */
 export interface Progress {
-  /** Sets how much will be read in all, once it is known. */
+  /** Begins a stretch of which it is known how much will be read: what is fetched, then what is unpacked. */
   expect(totalBytes: number): void;
   step(text: string): void;
   read(bytes: number): void;
@@ -29,7 +29,7 @@ export function makeProgress(stream: Destination, quiet: boolean, nowMs: () => n
   let done = 0;
   let step = '';
   let drawn = 0;
-  const start = nowMs();
+  let start = nowMs();
   const live = stream.canRedraw && !quiet;
   const draw = (): void => {
     drawn = nowMs();
@@ -43,6 +43,8 @@ export function makeProgress(stream: Destination, quiet: boolean, nowMs: () => n
   return {
     expect: (totalBytes) => {
       total = totalBytes;
+      done = 0;
+      start = nowMs();
     },
     step: (text) => {
       step = oneLine(text);

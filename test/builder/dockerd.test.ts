@@ -10,8 +10,10 @@ import { agent } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { startDockerd } from '../support/dockerd.ts';
-import { dockerdVersions } from '../support/dockerd-version.ts';
-import { buildImage } from '../support/images.ts';
+import { dockerdTree, dockerdVersions } from '../support/dockerd-version.ts';
+import { FaultyRegistry } from '../support/faulty-registry.ts';
+import { imageTools } from '../support/image-tools.ts';
+import { buildImage, busyboxRoot } from '../support/images.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
 import { ociLayout, savedArchive, tarOf } from './archive/archives.ts';
 import { observedOdd, observeOdd, oddImages } from './layer/odd-layers.ts';
@@ -69,15 +71,46 @@ describe('a built disk and what dockerd makes of the same archive', () => {
       }
       const again = path.join(tree.path, `saved-by-${version}.tar`);
       await dockerd.cli(['save', '--output', again, 'odd:1', 'registry.example:5000/team/odd:two', 'small:1']);
+      const sources = ['odd:1', 'registry.example:5000/team/odd:two', 'small:1'].map((tag) => `docker-daemon:${tag}`);
+      const taken = await agent(['build', ...sources, '-o', `${disk}-taken`, '--format', 'raw'], {
+        PATH: `${(await dockerdTree(version)).bin}:${process.env['PATH'] ?? ''}`,
+        DOCKER_HOST: `unix://${dockerd.socket}`,
+      });
+      assert.equal(taken.exitCode, 0, taken.all);
       await dockerd.stop();
       await build(`${disk}-again`, again);
-      assert.ok(
-        readFileSync(`${disk}-again`).equals(readFileSync(disk)),
-        'the archive that it saves gives the same disk',
-      );
+      for (const [other, how] of [
+        ['again', 'the archive that it saves'],
+        ['taken', 'what docker saves for the build'],
+      ] as const)
+        assert.ok(readFileSync(`${disk}-${other}`).equals(readFileSync(disk)), `${how} gives the same disk`);
       await site.remove();
     });
   }
+
+  it('an image that is asked of a registry by its digest alone runs by that, and a pull has nothing to do', async () => {
+    const registry = new FaultyRegistry();
+    await registry.start();
+    const { manifest } = await registry.add({ repository: 'app', tag: '1', layers: [await busyboxRoot()] });
+    const disk = path.join(tree.path, 'by-digest.ext4');
+    const { env } = await imageTools(tree.path);
+    const name = `${registry.address}/app@${manifest}`;
+    const built = await agent(['build', '--insecure', `docker://${name}`, '-o', disk, '--format', 'raw'], env);
+    assert.equal(built.exitCode, 0, built.all);
+    const site = await makeSite('28.5');
+    await site.attach(disk);
+    await site.apply();
+    const dockerd = await site.start();
+    assert.equal(await dockerd.cli(['run', '--rm', '--network', 'none', name, 'sh', '-c', 'echo runs']), 'runs');
+    registry.asked.length = 0;
+    assert.match(await dockerd.cli(['pull', name]), /Image is up to date/);
+    assert.deepEqual(
+      registry.asked.filter((one) => one.includes('/blobs/')),
+      [],
+    );
+    await dockerd.stop();
+    await site.remove();
+  });
 
   // Since docker 25 the classic builder's cache has only what was built there (builtLocally), also after docker load.
   it("keeps what images were built from, as a dockerd that loads them: history, and the builder's cache", async () => {

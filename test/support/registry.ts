@@ -12,17 +12,25 @@ export interface Registry {
   stop(): Promise<void>;
 }
 
+export interface RegistryOptions {
+  /** PEM files, for TLS. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
+  /** A file of htpasswd, with bcrypt: who may come in. */
+  readonly htpasswd?: string;
+}
+
 /**
  * Starts Debian's docker-registry on a free port of the loopback interface.
  * @param folder holds its configuration, and in `storage` its content
  */
-export async function startRegistry(folder: string): Promise<Registry> {
+export async function startRegistry(folder: string, { tls, htpasswd }: RegistryOptions = {}): Promise<Registry> {
   const program = path.join(await fetchDebianPackage('bookworm', ['docker-registry']), 'usr/bin/docker-registry');
   await mkdir(path.join(folder, 'storage'), { recursive: true });
   const config = path.join(folder, 'config.yml');
   await writeFile(
     config,
-    `version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: ${path.join(folder, 'storage')}}}\nhttp: {addr: "127.0.0.1:0"}\n`,
+    `version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: ${path.join(folder, 'storage')}}}\nhttp: {addr: "127.0.0.1:0"${tls === undefined ? '' : `, tls: ${JSON.stringify(tls)}`}}\n` +
+      (htpasswd === undefined ? '' : `auth: {htpasswd: {realm: registry, path: ${htpasswd}}}\n`),
   );
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', program, 'serve', config], {
     stdio: ['ignore', 'ignore', 'pipe'],

@@ -2,16 +2,25 @@ import { existsSync } from 'node:fs';
 import { repositoryOf, tagOf } from '../../docker/reference.ts';
 import { PreloaderError } from '../../system/errors.ts';
 import { listNames, plural } from '../../text/plural.ts';
+import { nameStart, parseImageSource, type ImageSource } from './image-source.ts';
 import { familiarReference } from './image-name.ts';
 import type { InputImage } from './input-image.ts';
 
 /** What commands/program.ts makes of `-=NAME:TAG`, which would look like an option. */
 const STDIN_PATH = '/dev/stdin';
 
-/** An archive on the command line: `ARCHIVE`, `ARCHIVE:IMAGE`, and either of them with `=NAME:TAG` or `=NAME`. */
+/** Archives that skopeo knows as well, as it names them. They are read here, without it. */
+const SKOPEO_ARCHIVE = /^(?:oci|oci-archive|docker-archive):(?=.)/;
+
+/**
+ * An archive on the command line: `ARCHIVE`, `ARCHIVE:IMAGE`, or a source that skopeo knows, and each of them with
+ * `=NAME:TAG` or `=NAME`.
+ */
 export interface ArchiveArgument {
-  /** A file, a folder, or `-`. */
+  /** A file, a folder, `-`, or a source as it was written. */
   readonly path: string;
+  /** What another program is asked for; undefined for a file or folder. */
+  readonly source: ImageSource | undefined;
   /** Which one of several images is meant: its tag or name in the archive, as skopeo and umoci write it. */
   readonly image: string | undefined;
   /** What the image is to be called. Without a tag, it keeps the tags that it has. */
@@ -24,15 +33,27 @@ export interface ArchiveArgument {
  * @throws Error if the archive exists but the name is not valid
  */
 export function parseArchiveArgument(text: string): ArchiveArgument {
+  const sourceEnd = nameStart(text);
+  const sourceText = sourceEnd === -1 ? text : text.slice(0, sourceEnd);
+  const source = existsSync(text) ? undefined : parseImageSource(sourceText);
+  if (source !== undefined) {
+    const name = sourceEnd === -1 ? undefined : parseName(text.slice(sourceEnd + 1));
+    return { path: sourceText, source, image: undefined, name };
+  }
   const at = text.lastIndexOf('=');
   const place = placeOf(text.slice(0, at));
   if (at === -1 || existsSync(text) || place === undefined) {
-    return { path: text, image: undefined, ...placeOf(text), name: undefined };
+    const whole = placeOf(text);
+    if (whole === undefined && SKOPEO_ARCHIVE.test(text)) return parseArchiveArgument(text.replace(SKOPEO_ARCHIVE, ''));
+    return { path: text, source: undefined, image: undefined, ...whole, name: undefined };
   }
-  const name = text.slice(at + 1);
+  return { ...place, source: undefined, name: parseName(text.slice(at + 1)) };
+}
+
+function parseName(name: string): ArchiveArgument['name'] {
   const reference = familiarReference(name);
   const hasTag = name.includes(':', name.lastIndexOf('/') + 1);
-  return { ...place, name: { repository: repositoryOf(reference), tag: hasTag ? tagOf(reference) : undefined } };
+  return { repository: repositoryOf(reference), tag: hasTag ? tagOf(reference) : undefined };
 }
 
 /** The part of the name that exists: all of it, or a folder or file before a colon. */
@@ -51,11 +72,22 @@ export function selectImages({ path, image }: ArchiveArgument, images: readonly 
   if (image === undefined) return images;
   const found = images.filter((one) => [...namesOf(one), ...one.writtenNames].includes(image));
   if (found.length > 0) return found;
+  // skopeo completes a name: `app` is `docker.io/library/app:latest`.
+  const whole = images.filter(({ references }) => references.some((one) => one === completed(image)));
+  if (whole.length > 0) return whole;
   const there = listNames(images.flatMap(namesOf));
   throw new PreloaderError(
     'BUILD_FAILED',
     `${path}:${image}: expected an image with this tag or name in ${path}, found ${there || 'none that has one'}`,
   );
+}
+
+function completed(name: string): string | undefined {
+  try {
+    return familiarReference(name);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The names in a layout that can be typed as they are (OCI image spec, annotations.md, allows the same characters). */
@@ -88,7 +120,11 @@ export function nameImages({ path, name }: ArchiveArgument, images: readonly Inp
   }
   return images.map((image) => {
     const tags = tag === undefined ? tagsOf(image) : [tag];
-    return { ...image, references: (tags.length === 0 ? ['latest'] : tags).map((one) => `${repository}:${one}`) };
+    return {
+      ...image,
+      askedByDigest: undefined,
+      references: (tags.length === 0 ? ['latest'] : tags).map((one) => `${repository}:${one}`),
+    };
   });
 }
 

@@ -44,6 +44,8 @@ export interface InputImage extends ImageConfig {
    * has the image.
    */
   readonly manifests: readonly RegistryManifest[];
+  /** The repository from which it was asked for by its digest, if that was so. */
+  readonly askedByDigest?: string | undefined;
   /** The image that it was built from by one step, if the archive has that image as well. */
   readonly parent: ImageID | undefined;
 }

@@ -99,6 +99,11 @@ function startOf(path: string, length: number): Buffer {
   }
 }
 
+/** Opens an archive of images that is a plain tar. @param name what it is called in messages */
+export async function openTar(name: string, path: string): Promise<Archive> {
+  return await withArchiveName(name, async () => await indexTar(name, path));
+}
+
 /** Lists a tar's files with their offsets. Only headers are read. */
 async function indexTar(name: string, path: string): Promise<Archive> {
   const file = await openFile(path, 'r');

@@ -50,7 +50,7 @@ Maintainer: The docker-preloader authors <maintainers@docker-preloader.invalid>
 Installed-Size: ${sizeKiB}
 Depends: libc6 (>= 2.17)
 Recommends: docker.io | docker-ce
-Suggests: e2fsprogs, erofs-utils, qemu-utils
+Suggests: e2fsprogs, erofs-utils, qemu-utils, skopeo
 Section: admin
 Priority: optional
 Description: Docker images that are there before dockerd starts

@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { execa } from 'execa';
+import type { Inspection } from '../../../agent/verify/inspect-disk.ts';
+import { agent, type AgentResult } from '../../support/agent.ts';
+import { cleanUpAll } from '../../support/cleanup.ts';
+import { dockerArchive } from '../../support/docker-archive.ts';
+import { digestOf } from '../../support/faulty-registry.ts';
+import { startRegistry, type Registry } from '../../support/registry.ts';
+import { imageTools, newerSkopeo, type ImageTools } from '../../support/image-tools.ts';
+import { tempTree, type TempTree } from '../../support/temp-tree.ts';
+
+const USER = 'somebody';
+const PASSWORD = 'not-to-be-seen-7a1c';
+/** Of the password: perl -e 'print crypt(PASSWORD, q($2b$05$abcdefghijklmnopqrstuu))' */
+const BCRYPT = '$2b$05$abcdefghijklmnopqrstuuO8XAabk/33flU0o7l4LzXZcoEjK0Kwu';
+
+describe("images of Debian's docker-registry", () => {
+  let tree: TempTree;
+  let tools: ImageTools;
+  let plain: Registry;
+  let secret: Registry;
+  const at = (name: string): string => path.join(tree.path, name);
+  const build = (...args: readonly string[]): Promise<AgentResult> =>
+    agent(['build', '-o', at('out/disk.qcow2'), ...args], tools.env);
+  const built = async (...args: readonly string[]): Promise<Inspection> => {
+    const { exitCode, all } = await build(...args);
+    assert.equal(exitCode, 0, all);
+    const inspected = await agent(['inspect', '--deep', '--json', at('out/disk.qcow2')]);
+    assert.equal(inspected.exitCode, 0, inspected.all);
+    rmSync(at('out/disk.qcow2'));
+    return JSON.parse(inspected.stdout) as Inspection;
+  };
+  const names = ({ images }: Inspection): string[] => images.flatMap(({ references }) => references);
+  const push = (from: string, to: string, ...args: readonly string[]): Promise<string> =>
+    tools.run('skopeo', ['copy', '--dest-tls-verify=false', ...args, from, `docker://${plain.address}/${to}`]);
+  /** The digest by which a registry has an image. */
+  const digestIn = async (name: string): Promise<string> =>
+    digestOf(Buffer.from(await tools.run('skopeo', ['inspect', '--raw', '--tls-verify=false', `docker://${name}`])));
+
+  before(async () => {
+    tree = await tempTree('dpl-registries');
+    mkdirSync(at('out'));
+    tools = await imageTools(tree.path);
+    writeFileSync(
+      at('app.tar'),
+      await dockerArchive([
+        { tags: ['app:1'], layers: [[{ name: 'a', content: randomBytes(4_000_000) }], [{ name: 'b', content: 'b' }]] },
+      ]),
+    );
+    await execa('openssl', [
+      ...'req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=registry -addext subjectAltName=IP:127.0.0.1'.split(' '),
+      '-keyout',
+      at('key.pem'),
+      '-out',
+      at('certificate.pem'),
+    ]);
+    writeFileSync(at('htpasswd'), `${USER}:${BCRYPT}\n`);
+    plain = await startRegistry(at('plain'));
+    secret = await startRegistry(at('secret'), {
+      tls: { certificate: at('certificate.pem'), key: at('key.pem') },
+      htpasswd: at('htpasswd'),
+    });
+    await push('docker-archive:app.tar', 'team/app:1');
+    await push('docker-archive:app.tar', 'team/app:oci', '--format', 'oci');
+  });
+  after(cleanUpAll);
+
+  it('are taken as they are: names, digests of both kinds of manifests, and layers', async () => {
+    for (const tag of ['1', 'oci']) {
+      const name = `${plain.address}/team/app`;
+      const digest = await digestIn(`${name}:${tag}`);
+      const found = await built('--insecure', `docker://${name}:${tag}`);
+      assert.deepEqual(names(found).toSorted(), [`${name}:${tag}`, `${name}@${digest}`]);
+      assert.equal(found.layers.length, 2);
+      assert.deepEqual(names(await built('--insecure', `docker://${name}@${digest}`)), [`${name}@${digest}`]);
+      assert.deepEqual(names(await built('--insecure', `docker://${name}:kept@${digest}`)).toSorted(), [
+        `${name}:kept`,
+        `${name}@${digest}`,
+      ]);
+      assert.deepEqual(names(await built('--insecure', `docker://${name}:${tag}=other:2`)).toSorted(), [
+        'other:2',
+        `other@${digest}`,
+      ]);
+    }
+  });
+
+  for (const suite of ['trixie', 'forky'] as const)
+    it(`are the same by the skopeo of ${suite}`, async () => {
+      const older = await built('--insecure', `docker://${plain.address}/team/app:1`);
+      const PATH = `${await newerSkopeo(tree.path, suite)}:${tools.env.PATH}`;
+      const args = ['build', '--insecure', `docker://${plain.address}/team/app:1`, '-o', at('out/disk.qcow2')];
+      const { exitCode, all } = await agent(args, { ...tools.env, PATH });
+      assert.equal(exitCode, 0, all);
+      const { stdout } = await agent(['inspect', '--json', at('out/disk.qcow2')]);
+      rmSync(at('out/disk.qcow2'));
+      assert.deepEqual((JSON.parse(stdout) as Inspection).manifest, older.manifest);
+    });
+
+  it('of a digest that the registry has not, or of a name that it has not, are refused in one line', async () => {
+    for (const name of ['team/app:none', 'none:1', `team/app@sha256:${'0'.repeat(64)}`]) {
+      const { exitCode, stderr } = await build('--quiet', '--insecure', `docker://${plain.address}/${name}`);
+      assert.equal(exitCode, 1);
+      assert.match(stderr, /^docker-preloader: docker:\/\/\S+: skopeo: .*: the registry has no such image$/);
+      assert.deepEqual(readdirSync(at('out')), []);
+    }
+  });
+
+  it('need --insecure without TLS, and the line says so', async () => {
+    const { exitCode, stderr } = await build('--quiet', `docker://${plain.address}/team/app:1`);
+    assert.equal(exitCode, 1);
+    assert.match(stderr, /^docker-preloader: [^\n]*: the registry has no TLS: --insecure takes it so$/);
+  });
+
+  it('come over TLS with a password, which nobody sees', async () => {
+    const name = `docker://${secret.address}/team/app:1`;
+    const login = ['login', '--tls-verify=false', '--authfile', at('auth.json'), '--username', USER];
+    await tools.run('skopeo', [...login, '--password-stdin', secret.address], PASSWORD);
+    await tools.run('skopeo', [
+      'copy',
+      '--dest-tls-verify=false',
+      `--dest-authfile=${at('auth.json')}`,
+      'docker-archive:app.tar',
+      name,
+    ]);
+    const unknown = await build('--quiet', name, '--authfile', at('auth.json'));
+    assert.equal(unknown.exitCode, 1);
+    assert.match(unknown.stderr, /x509: .*: put the certificate into \/etc\/containers\/certs\.d\/HOST\/ca\.crt/);
+    const trusted = path.join(tools.env.HOME, '.config/containers/certs.d', secret.address);
+    mkdirSync(trusted, { recursive: true });
+    writeFileSync(path.join(trusted, 'ca.crt'), readFileSync(at('certificate.pem')));
+    const stranger = await build('--quiet', name);
+    assert.equal(stranger.exitCode, 1);
+    assert.match(
+      stranger.stderr,
+      /^docker-preloader: [^\n]*: log in with skopeo login, or name a file of that [^\n]*$/,
+    );
+
+    const secrets = [PASSWORD, Buffer.from(`${USER}:${PASSWORD}`).toString('base64')];
+    const seen = watchArguments();
+    const result = await build(name, '--authfile', at('auth.json'));
+    const lines = seen();
+    assert.equal(result.exitCode, 0, result.all);
+    assert.ok(
+      lines.some((line) => line.includes('skopeo') && line.includes('--src-authfile')),
+      lines.join('\n'),
+    );
+    for (const one of secrets) {
+      assert.ok(!result.all.includes(one));
+      assert.deepEqual(
+        lines.filter((line) => line.includes(one)),
+        [],
+      );
+    }
+    assert.deepEqual(readdirSync(at('out')), ['disk.qcow2']);
+    rmSync(at('out/disk.qcow2'));
+  });
+
+  it('that have a password before the host are refused without telling it', async () => {
+    const { exitCode, all } = await build(`docker://${USER}:${PASSWORD}@${secret.address}/team/app:1`);
+    assert.equal(exitCode, 2);
+    assert.match(all, /found a user before the host: log in with skopeo login/);
+    assert.ok(!all.includes(PASSWORD));
+  });
+
+  it('that buildah and podman pushed, and layouts of umoci, are taken', async () => {
+    const own = ['--storage-driver', 'vfs', '--root', at('storage'), '--runroot', at('run')];
+    mkdirSync(at('content'));
+    writeFileSync(at('content/file'), 'made\n');
+    const container = await tools.run('buildah', [...own, 'from', 'scratch']);
+    await tools.run('buildah', [...own, 'add', container, at('content'), '/made']);
+    await tools.run('buildah', [...own, 'commit', container, 'localhost/by-buildah:1']);
+    const to = (name: string): string => `docker://${plain.address}/${name}`;
+    await tools.run('buildah', [...own, 'push', '--tls-verify=false', 'localhost/by-buildah:1', to('by-buildah:1')]);
+    await tools.run('podman', [...own, 'load', '--quiet', '--input', at('app.tar')]);
+    await tools.run('podman', [...own, 'push', '--quiet', '--tls-verify=false', 'app:1', to('by-podman:1')]);
+    await tools.run('umoci', ['init', '--layout', at('umoci')]);
+    await tools.run('umoci', ['new', '--image', `${at('umoci')}:v1`]);
+    await tools.run('umoci', ['insert', '--image', `${at('umoci')}:v1`, at('content/file'), '/file']);
+    const found = await built(
+      '--insecure',
+      to('by-buildah:1'),
+      to('by-podman:1'),
+      `oci:${at('umoci')}:v1=by-umoci:1`,
+      `docker-archive:${at('app.tar')}:docker.io/library/app:1`,
+      `containers-storage:[vfs@${at('storage')}+${at('run')}]localhost/by-buildah:1`,
+    );
+    assert.deepEqual(
+      names(found)
+        .filter((name) => !name.includes('@'))
+        .toSorted(),
+      [
+        `${plain.address}/by-buildah:1`,
+        `${plain.address}/by-podman:1`,
+        'app:1',
+        'by-umoci:1',
+        'localhost/by-buildah:1',
+      ].toSorted(),
+    );
+    // One image came by three ways, another by two.
+    assert.equal(found.images.length, 3);
+  });
+
+  it('are held to a lock: a tag that has moved is not followed', async () => {
+    const name = `docker://${plain.address}/moving:1`;
+    await push('docker-archive:app.tar', 'moving:1');
+    const before = await digestIn(`${plain.address}/moving:1`);
+    writeFileSync(at('list'), `# all that we need\n\n${name}  # the app\n${at('app.tar')}=local:1\n`);
+    const args = ['--insecure', '--file', at('list'), '--lock', at('images.lock')];
+    const first = await built(...args);
+    const lock = readFileSync(at('images.lock'), 'utf8');
+    assert.ok(lock.includes(before), lock);
+    await push(`docker://${plain.address}/team/app:oci`, 'moving:1', '--src-tls-verify=false');
+    assert.notEqual(await digestIn(`${plain.address}/moving:1`), before);
+    const second = await built(...args);
+    assert.deepEqual(second.manifest, first.manifest);
+    assert.equal(readFileSync(at('images.lock'), 'utf8'), lock);
+
+    const more = await build(...args, '--quiet', `docker://${plain.address}/team/app:1`);
+    assert.equal(more.exitCode, 1);
+    assert.match(more.stderr, /images\.lock: expected the source docker:\S+, found none: remove the file [^\n]*$/);
+    writeFileSync(
+      at('app.tar'),
+      await dockerArchive([{ tags: ['app:1'], layers: [[{ name: 'other', content: '' }]] }]),
+    );
+    const changed = await build(...args, '--quiet');
+    assert.equal(changed.exitCode, 1);
+    assert.match(
+      changed.stderr,
+      /app\.tar: expected sha256:\w{64}, as in \S+images\.lock, found sha256:\w{64}: [^\n]*$/,
+    );
+    assert.deepEqual(readdirSync(at('out')), []);
+  });
+});
+
+/** Looks at the arguments of all processes again and again. @returns ends that, and gives what was seen */
+function watchArguments(): () => readonly string[] {
+  const seen = new Set<string>();
+  const timer = setInterval(() => {
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+      try {
+        seen.add(readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '));
+      } catch {
+        // It has ended.
+      }
+    }
+  }, 5);
+  return () => {
+    clearInterval(timer);
+    return [...seen];
+  };
+}
