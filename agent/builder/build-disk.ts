@@ -1,4 +1,5 @@
 import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
 import { hexOf, type DiffID } from '../docker/ids.ts';
 import { isEDQUOT, isEFBIG, isENOSPC, messageOf, PreloaderError, reasonOf } from '../system/errors.ts';
 import { checkBuilt } from './check-built.ts';
@@ -9,17 +10,19 @@ import { planBlobs, type BlobMode, type BlobPlan } from './plan-blobs.ts';
 import { checkForm, copyBlob, tarBytesOf } from './archive/copy-blob.ts';
 import { BLOCK_BYTES, BlockWriter, roundUp } from './filesystem/block-writer.ts';
 import { checkLimits } from './check-limits.ts';
+import { finishDisk, requireTools } from './finish-disk.ts';
 import { erofs, erofsOfSmallBlocks } from './filesystem/erofs.ts';
 import { ext4 } from './filesystem/ext4.ts';
 import { uuidFrom, type Filesystem } from './filesystem/filesystem.ts';
 import { printable } from '../text/printable.ts';
 import type { BuildOptions } from './disk-options.ts';
 import { makeWorkplace, TO_STDOUT, type Workplace } from './workplace.ts';
+import { machinePlatform, platformOfConfig, type Platform } from './archive/platform.ts';
+import { ImageClients } from './source/image-clients.ts';
 import type { Progress } from '../text/progress.ts';
 import { SourceFetcher } from './source/fetch-sources.ts';
 import { checkLocked, type TakenSource } from './source/source-lock.ts';
 import { readAll, refuseArchiveAsOutput } from './read-archives.ts';
-import { requireTool, runTool } from '../system/run-tool.ts';
 import { Spool } from '../streams/spool.ts';
 import { unpackVerified } from './layer/verified-layer.ts';
 
@@ -34,6 +37,8 @@ export interface BuiltDisk {
   readonly manifestDigest: string;
   /** Of the filesystem. */
   readonly sizeBytes: number;
+  /** What its images are for; of several platforms that of the first image. */
+  readonly platform: Platform;
   readonly images: readonly BuiltImage[];
   readonly layers: number;
   /** How much of the list to read ahead is on it; undefined without a list. */
@@ -41,6 +46,8 @@ export interface BuiltDisk {
   readonly blobs: BuiltBlobs;
   /** What each archive or source was. */
   readonly taken: readonly TakenSource[];
+  /** Where a registry has it now, by digest; undefined where it was not pushed. */
+  readonly pushed: string | undefined;
   /** What the user may not have intended, a line each: images that have no name, or that are for another platform. */
   readonly notes: readonly string[];
 }
@@ -71,9 +78,14 @@ const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { 
  * @throws PreloaderError naming archive, entry, what was expected and found
  */
 export async function buildDisk(options: BuildOptions, progress: Progress): Promise<BuiltDisk> {
-  if (options.compress) requireTool('qemu-img');
+  requireTools(options);
   let fetcher: SourceFetcher | undefined;
-  const workplace = makeWorkplace(options.output, { dryRun: options.dryRun, beforeRemoval: () => fetcher?.stop() });
+  let clients: ImageClients | undefined;
+  const beforeRemoval = (): void => {
+    fetcher?.stop();
+    clients?.stop();
+  };
+  const workplace = makeWorkplace(options.output, { dryRun: options.dryRun, beforeRemoval });
   try {
     fetcher = new SourceFetcher(options, workplace, progress);
     const { images, notes, taken } = await readAll(options, workplace, fetcher, progress);
@@ -82,22 +94,12 @@ export async function buildDisk(options: BuildOptions, progress: Progress): Prom
     const collection = collect(images);
     checkLimits(collection);
     const built = { ...(await writeDisk(collection, options, workplace, progress)), notes, taken };
-    if (options.dryRun) return built;
-    if (options.compress) {
-      progress.step('compressing');
-      await runTool('qemu-img', [
-        'convert',
-        '-c',
-        '-f',
-        'qcow2',
-        '-O',
-        'qcow2',
-        workplace.path('disk'),
-        workplace.path('compressed'),
-      ]);
-    }
-    await workplace.publish(options.compress ? 'compressed' : 'disk');
-    return built;
+    if (options.dryRun) return { ...built, pushed: undefined };
+    if (options.push !== undefined)
+      clients = new ImageClients(resolve(workplace.path('.')), options.access, (text) => progress.step(text));
+    const { name, pushed } = await finishDisk(built, options, workplace, clients, progress);
+    await workplace.publish(name);
+    return { ...built, pushed };
   } catch (error) {
     // Checked first, because a full filesystem is not the fault of the archive whose entry met it.
     const full = whatIsFull(error);
@@ -115,13 +117,13 @@ async function writeDisk(
   options: BuildOptions,
   workplace: Workplace,
   progress: Progress,
-): Promise<Omit<BuiltDisk, 'notes' | 'taken'>> {
+): Promise<Omit<BuiltDisk, 'notes' | 'taken' | 'pushed'>> {
   const { bases, needed } = withoutBases(collection, options.bases);
   const plan = planBlobs(collection, needed, options.blobs, options.filesystem === 'erofs');
   const chosen = plan.shared.size > 0 ? erofsOfSmallBlocks : filesystems[options.filesystem];
   const disk = new BlockWriter(
     options.dryRun ? undefined : workplace.path('disk'),
-    options.format,
+    options.format === 'raw' ? 'raw' : 'qcow2',
     chosen.maxBytes,
     chosen.blockBytes,
   );
@@ -194,6 +196,7 @@ async function writeDisk(
       label,
       manifestDigest,
       sizeBytes,
+      platform: platformOf(collection),
       images: describeImages(collection),
       layers: todo.length,
       readAhead,
@@ -248,6 +251,14 @@ function describeImages(collection: Collection): BuiltImage[] {
     references: names.get(id) ?? [],
     layers: chains.length,
   }));
+}
+
+function platformOf({ images }: Collection): Platform {
+  for (const { config } of images) {
+    const platform = platformOfConfig(config);
+    if (platform !== undefined) return platform;
+  }
+  return machinePlatform();
 }
 
 function noRoom({ output, dryRun }: BuildOptions, found: string, cause: unknown): PreloaderError {

@@ -3,8 +3,9 @@ import { dirname, join, resolve } from 'node:path';
 import { isatty } from 'node:tty';
 import { parseArchiveArgument, type ArchiveArgument } from '../builder/archive/archive-argument.ts';
 import { readBase } from '../builder/base-disk.ts';
-import type { BuildOptions } from '../builder/disk-options.ts';
+import { DISK_FORMATS, type BuildOptions } from '../builder/disk-options.ts';
 import { familiarReference } from '../builder/archive/image-name.ts';
+import { checkRegistryName } from '../builder/container-disk/registry-name.ts';
 import { refuseInputAsOutput, type Input } from '../builder/inputs.ts';
 import { readSourceList } from '../builder/source/source-list.ts';
 import { lockedArgument, readLock, type SourceLock } from '../builder/source/source-lock.ts';
@@ -32,6 +33,7 @@ export interface BuildArguments {
   readonly insecure?: boolean;
   readonly platform?: string;
   readonly compress?: boolean;
+  readonly push?: string;
   readonly base?: readonly string[];
   readonly readAhead?: string;
   readonly blobs?: BuildOptions['blobs'];
@@ -75,6 +77,12 @@ export async function parseOptions(
     refuse("expected '-', standard input, once, found it again");
   }
   const { output, format } = parseOutput(options, refuse);
+  const { push } = options;
+  if (push !== undefined) {
+    attempt('--push', () => checkRegistryName(push));
+    if (format !== 'containerdisk')
+      refuse(`--push: expected --format containerdisk with -o ${output ?? ''}, found ${format}`);
+  }
   const maxLabel = filesystem === 'erofs' ? 15 : 16;
   if (label !== undefined && (!isLabel(label) || label.length > maxLabel)) {
     refuse(
@@ -105,6 +113,7 @@ export async function parseOptions(
       asked: platform !== undefined,
     },
     compress: options.compress === true,
+    push,
     blobs: options.blobs ?? 'keep',
     readAhead: options.readAhead === undefined ? undefined : readList(options.readAhead, refuse),
     bases: await Promise.all((options.base ?? []).map(readBase)),
@@ -114,14 +123,14 @@ export async function parseOptions(
 
 /** Where the disk goes, and in which format. The ending of its name decides if the format is not given. */
 function parseOutput(
-  { output, format, compress, json, dryRun }: BuildArguments,
+  { output, format, compress, json, dryRun, push }: BuildArguments,
   refuse: Refuse,
 ): { readonly output: string | undefined; readonly format: BuildOptions['format'] } {
-  if (output === '' || (output === undefined && dryRun !== true)) {
+  if (output === '' || (output === undefined && dryRun !== true && push === undefined)) {
     return refuse('-o, --output DISK: expected a file, or - for standard output, found none');
   }
-  const named = format ?? formatOf(output ?? '');
-  if (output === TO_STDOUT && (named === 'qcow2' || compress === true)) {
+  const named = format ?? (output === undefined && push !== undefined ? 'containerdisk' : formatOf(output ?? ''));
+  if (output === TO_STDOUT && (named === 'qcow2' || (compress === true && named === 'raw'))) {
     return refuse('-o -: expected the format raw, found qcow2, which needs to seek: name a file');
   }
   if (output === TO_STDOUT && dryRun !== true) {
@@ -131,16 +140,18 @@ function parseOutput(
     if (isStdoutClosed()) return refuse('-o -: expected a file or a pipe as standard output, found it closed');
     if (isatty(STDOUT)) return refuse('-o -: expected a file or a pipe as standard output, found a terminal');
   }
-  if (compress === true && named === 'raw') {
+  if (compress === true && named !== 'qcow2' && named !== 'containerdisk') {
     return refuse(
-      `--compress: expected the format qcow2, found raw${named === format ? '' : `, by the ending of ${output ?? ''}`}`,
+      `--compress: expected the format qcow2, found ${named}${named === format ? '' : `, by the ending of ${output ?? ''}`}`,
     );
   }
   return { output, format: named };
 }
 
 function formatOf(output: string): BuildOptions['format'] {
-  return output === TO_STDOUT || /\.(?:raw|img)$/i.test(output) ? 'raw' : 'qcow2';
+  if (output === TO_STDOUT || /\.(?:raw|img)$/i.test(output)) return 'raw';
+  const ending = /\.(vmdk|vdi|vhdx)$/i.exec(output)?.[1]?.toLowerCase();
+  return DISK_FORMATS.find((format) => format === ending) ?? 'qcow2';
 }
 
 /** Everything that a build reads. */
@@ -180,7 +191,7 @@ function lockAt(path: string, refuse: Refuse): SourceLock {
 }
 
 /** By its whole path, because skopeo runs elsewhere. */
-function authFile(path: string, refuse: Refuse): string {
+export function authFile(path: string, refuse: Refuse): string {
   try {
     accessSync(path, constants.R_OK);
     return resolve(path);

@@ -27,6 +27,8 @@ interface BuildDocument {
   readonly readAhead: { readonly files: number; readonly bytes: number } | null;
   /** Null where dockerd made the disk. */
   readonly blobs: BuiltDisk['blobs'] | null;
+  /** Where a registry has the disk now, by digest; null where it was not pushed. */
+  readonly pushed: string | null;
   readonly dryRun: boolean;
 }
 
@@ -56,6 +58,7 @@ export async function build(archives: readonly string[], options: BuildArguments
       bases: parsed.bases.map(({ label }) => label),
       readAhead: built.readAhead ?? null,
       blobs: built.blobs,
+      pushed: built.pushed ?? null,
     },
     options.json,
   );
@@ -74,6 +77,8 @@ async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refu
     '--platform': options.platform,
     '--read-ahead': options.readAhead,
     '--blobs': options.blobs === 'none' ? undefined : options.blobs,
+    '--push': options.push,
+    '--format': ['qcow2', 'raw'].includes(parsed.format) ? undefined : parsed.format,
     '--dry-run': options.dryRun === true ? '' : undefined,
     'ARCHIVE=NAME:TAG': parsed.archives.find(({ name, image }) => name !== undefined || image !== undefined)?.path,
   };
@@ -101,6 +106,7 @@ async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refu
       bases: [],
       readAhead: null,
       blobs: null,
+      pushed: null,
     },
     options.json,
   );
@@ -130,8 +136,19 @@ function tell(document: BuildDocument, json = false): void {
   stream.write(json ? `${JSON.stringify(document, undefined, 2)}\n` : describe(document));
 }
 
-function describe({ output, dryRun, label, digest, bytes, images, layers, readAhead, blobs }: BuildDocument): string {
-  const where = output === TO_STDOUT ? 'standard output' : (output ?? 'a disk');
+function describe({
+  output,
+  dryRun,
+  label,
+  digest,
+  bytes,
+  images,
+  layers,
+  readAhead,
+  blobs,
+  pushed,
+}: BuildDocument): string {
+  const where = output === TO_STDOUT ? 'standard output' : (output ?? pushed ?? 'a disk');
   const name = dryRun ? `dry run, nothing written: ${where}` : where;
   if (images === null) {
     return `${oneLine(name)}: label ${label}, ${megabytes(bytes)}, made by dockerd, without a manifest\n`;
@@ -142,7 +159,8 @@ function describe({ output, dryRun, label, digest, bytes, images, layers, readAh
   const without =
     leftOut === 0 ? '' : `, ${leftOut} uncompressed without blobs (--filesystem erofs or --blobs tar has them)`;
   const counts = `images ${images.length}, layers ${layers ?? 0}, ${megabytes(bytes)}${without}`;
-  const summary = `${name}: label ${label}, ${counts}, manifest ${digest ?? 'none'}${ahead}`;
+  const place = pushed === null || pushed === where ? '' : `, pushed to ${pushed}`;
+  const summary = `${name}: label ${label}, ${counts}, manifest ${digest ?? 'none'}${ahead}${place}`;
   const list = dryRun
     ? images.map(
         (image) => `  ${image.references.join(', ') || 'no name'}: ${plural(image.layers, 'layer')}, ${image.id}`,

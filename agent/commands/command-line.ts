@@ -8,8 +8,10 @@ import { VERSION } from '../version.ts';
 /** Sets the exit status of a command. */
 export type Finish = (exitStatus: number) => void;
 
-/** Makes a command: its name, what it does, and examples. */
-export type MakeCommand = (name: string, description: string, example: string) => Command;
+/** Makes a command: its name, what it does, examples, and what its exit status means where that differs. */
+export type MakeCommand = (name: string, description: string, example: string, exitStatus?: string) => Command;
+
+const EXIT_STATUS = '0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded';
 
 /** Adds commands of one kind to a command line. The code of a command is loaded only when it is called. */
 export type AddCommands = (make: MakeCommand, finish: Finish) => void;
@@ -23,17 +25,14 @@ export function commandLine(kinds: readonly AddCommands[], finish: Finish): Comm
     .version(`docker-preloader ${VERSION} (disk format ${FORMAT_VERSION})`, '-V, --version')
     .exitOverride()
     .configureOutput(refusing('docker-preloader'));
-  const make: MakeCommand = (name, description, example) =>
+  const make: MakeCommand = (name, description, example, exitStatus = EXIT_STATUS) =>
     program
       .command(name)
       .description(description)
       .allowExcessArguments(false)
       .exitOverride()
       .configureOutput(refusing(`docker-preloader ${name.split(' ')[0] ?? ''}`))
-      .addHelpText(
-        'after',
-        `\nExamples:\n${example}\n\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but degraded`,
-      );
+      .addHelpText('after', `\nExamples:\n${example}\n\nExit status: ${exitStatus}`);
 
   for (const add of kinds) add(make, finish);
   program.hook('preAction', (_, called) => refuseOptionsAsValues(called));

@@ -1,6 +1,8 @@
 import { Option } from 'commander';
 import type { BuildArguments } from './build-options.ts';
+import { DISK_FORMATS } from '../builder/disk-options.ts';
 import type { AddCommands } from './command-line.ts';
+import type { PullArguments } from './pull.ts';
 
 /** What is done with a disk, without a guest. */
 export const addDiskCommands: AddCommands = (make, finish) => {
@@ -11,14 +13,18 @@ export const addDiskCommands: AddCommands = (make, finish) => {
       '  docker-preloader build --file images.list --lock images.lock -o images.qcow2\n' +
       '  docker save app:1 db:2 | docker-preloader build - -o images.qcow2\n' +
       '  docker-preloader build app.tar layout=db:2 -o images.raw --label dpl-images\n' +
-      '  docker-preloader build app.tar -o - | ssh HOST dd of=/dev/vdb bs=1M',
+      '  docker-preloader build app.tar -o - | ssh HOST dd of=/dev/vdb bs=1M\n' +
+      '  docker-preloader build app.tar --compress --push docker://registry.example/disks/app:1',
   )
     .option(
       '-o, --output <disk>',
       'the disk, or - for standard output (raw); an existing file is replaced when the disk is complete',
     )
     .addOption(
-      new Option('--format <format>', 'by default raw for .raw, .img and -, otherwise qcow2').choices(['qcow2', 'raw']),
+      new Option(
+        '--format <format>',
+        'by default by the name: raw for .raw, .img and -, vmdk, vdi and vhdx for these, otherwise qcow2; containerdisk is an OCI archive with /disk/LABEL.qcow2, for KubeVirt and registries',
+      ).choices(DISK_FORMATS),
     )
     .addOption(new Option('--filesystem <filesystem>', 'on the disk').choices(['ext4', 'erofs']).default('ext4'))
     .addOption(
@@ -38,6 +44,12 @@ export const addDiskCommands: AddCommands = (make, finish) => {
     .option('--vm <dir>', "for docker-vm: a folder with the guest's kernel, initrd and root.ext4")
     .option('--size <bytes>', "the filesystem's size, also with K, M, G (default: as needed)")
     .option('--compress', 'compress the qcow2 with qemu-img')
+    .option(
+      '--push <name>',
+      'push it to a registry, as docker://REGISTRY/NAME:TAG, with skopeo; -o may then be left out',
+    )
+    .option('--authfile <file>', "credentials for registries, a file of skopeo login (default: skopeo's own)")
+    .option('--insecure', 'take registries without TLS, and certificates that nobody vouches for')
     .option('--label <label>', "the filesystem's label (default: dpl- and 11 hex digits of the content's digest)")
     .option('--priority <number>', 'if two disks have the same tag, the one with the higher priority gets it', '0')
     .option('--tag <name:tag>', 'a name for the image that has none in its archive')
@@ -46,8 +58,6 @@ export const addDiskCommands: AddCommands = (make, finish) => {
       '--lock <file>',
       'what the sources are held to; without such a file, the digests of what was taken are written into it',
     )
-    .option('--authfile <file>', "credentials for registries, a file of skopeo login (default: skopeo's own)")
-    .option('--insecure', 'take registries without TLS, and certificates that nobody vouches for')
     .option('--platform <os/arch>', "which image of a multi-platform archive to take (default: this machine's)")
     .option(
       '--base <disk>',
@@ -66,6 +76,19 @@ export const addDiskCommands: AddCommands = (make, finish) => {
       finish(
         await (await import('./build.ts')).build(archives, options, (message) => build.error(`error: ${message}`)),
       ),
+    );
+  const pull = make(
+    'pull <name>',
+    'Brings a disk from a registry, byte for byte, that build --push has put there. All digests are verified.',
+    '  docker-preloader pull docker://registry.example/disks/app:1 -o images.qcow2',
+  )
+    .option('-o, --output <disk>', 'the disk, or - for standard output; an existing file is replaced')
+    .option('--authfile <file>', "credentials for registries, a file of skopeo login (default: skopeo's own)")
+    .option('--insecure', 'take registries without TLS, and certificates that nobody vouches for')
+    .option('--json', 'print what was brought as JSON, for programs')
+    .option('--quiet', 'no progress')
+    .action(async (name: string, options: PullArguments) =>
+      finish(await (await import('./pull.ts')).pull(name, options, (message) => pull.error(`error: ${message}`))),
     );
   make(
     'inspect <disk>',

@@ -115,14 +115,18 @@ export const codes = {
     effect: 'failed',
     meaning: '`build`: an archive of images cannot be read, or its content contradicts itself',
   },
-  BUILD_FAILED: { effect: 'failed', meaning: '`build`: the disk could not be made as requested' },
+  BUILD_FAILED: {
+    effect: 'failed',
+    meaning: '`build`, `pull`, `export`: what was asked for could not be made, pushed or brought',
+  },
   TOOL_MISSING: {
     effect: 'failed',
-    meaning: 'a program that `build` or `inspect` needs is not installed, or containerd itself',
+    meaning: 'a program that `build`, `pull` or `inspect` needs is not installed, or containerd itself',
   },
   DISK_INVALID: {
     effect: 'failed',
-    meaning: '`inspect`, `build --base`: the file is not a preload disk, or a damaged one',
+    meaning:
+      '`inspect`, `diff`, `export`, `pull`, `build --base`: it is not a preload disk, or a damaged one, or has not the image',
   },
   NO_SYSTEMD: { effect: 'failed', meaning: '`boot-order`: this system was not booted by systemd' },
   DOCUMENT_INVALID: { effect: 'failed', meaning: '`boot-order FILE`: the file was not written by `boot-order --json`' },

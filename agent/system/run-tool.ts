@@ -16,6 +16,7 @@ const packages = {
   xz: 'xz-utils',
   cp: 'coreutils',
   du: 'coreutils',
+  prlimit: 'util-linux',
   setpriv: 'util-linux',
   skopeo: 'skopeo',
   timeout: 'coreutils',

@@ -309,11 +309,11 @@ describe('build and inspect', () => {
       'sixteen-letters-',
     );
     await refused(
-      /option '--format <format>' argument 'vmdk' is invalid\. Allowed choices are qcow2, raw/,
+      /option '--format <format>' argument 'vhd' is invalid\. Allowed choices are qcow2, raw/,
       2,
       at('small.tar'),
       '--format',
-      'vmdk',
+      'vhd',
     );
   });
 

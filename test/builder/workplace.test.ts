@@ -290,6 +290,7 @@ describe('build and its output', () => {
       images: inspected.images.map(({ id, references, layers }) => ({ id, references, layers: layers.length })),
       layers: 2,
       bases: [],
+      pushed: null,
       readAhead: null,
       blobs: { mode: 'keep', count: 0, bytes: 0, addedBytes: 0, leftOut: 2, smallBlocks: false },
     });

@@ -1,8 +1,13 @@
+import { lstatSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { every } from '../../system/clock.ts';
 import { PreloaderError } from '../../system/errors.ts';
-import { startTool } from '../../system/run-tool.ts';
+import { namesIn } from '../../system/files.ts';
+import { pathOf, startTool } from '../../system/run-tool.ts';
 import type { RunningProgram } from '../../system/child-process.ts';
 import { describeSource, type StoreSource } from '../archive/image-source.ts';
 import { persist, clientFault } from './client-fault.ts';
+import { Stall } from './stall.ts';
 
 /** How registries are talked to. */
 export interface RegistryAccess {
@@ -20,6 +25,15 @@ interface RegistryCopy {
   readonly toAuthFile: string;
 }
 
+interface FetchOptions {
+  readonly maxFileBytes: number;
+  readonly onBytes: (bytes: number) => void;
+  readonly stallMs?: number;
+}
+
+const STALL_MS = 60_000;
+/** How often it is looked how much has come. */
+const LOOK_MS = 500;
 /** For what is small. */
 const INSPECT_TIMEOUT = '5m';
 /** So much of what skopeo tells is kept. */
@@ -97,6 +111,65 @@ export class ImageClients {
     await this.#run('skopeo', ['copy', '--quiet', '--remove-signatures', text, to], name, {});
   }
 
+  /** Puts an archive of the folder into a registry, with the digests that it has. @throws PreloaderError */
+  async push(archive: string, to: string): Promise<void> {
+    const { authFile, insecure } = this.#access;
+    const args = [
+      'copy',
+      '--quiet',
+      '--preserve-digests',
+      ...(authFile === undefined ? [] : [`--dest-authfile=${authFile}`]),
+      ...(insecure ? ['--dest-tls-verify=false'] : []),
+      `oci-archive:${archive}`,
+      to,
+    ];
+    await persist(async () => await this.#run('skopeo', args, to, {}), this.#tell);
+  }
+
+  /**
+   * Brings an image as it is: `manifest.json`, and each blob under its digits.
+   * @param into a folder that is made below the one where skopeo runs
+   * @param options.maxFileBytes no file that skopeo writes may be larger
+   * @param options.onBytes is told how many bytes have come since it was last
+   * @param options.stallMs a registry that sends nothing for so long is asked again
+   * @throws PreloaderError
+   */
+  async fetch(from: string, into: string, { maxFileBytes, onBytes, stallMs = STALL_MS }: FetchOptions): Promise<void> {
+    const { authFile, insecure } = this.#access;
+    const folder = join(this.#folder, into);
+    const args = [
+      'copy',
+      '--quiet',
+      '--preserve-digests',
+      '--remove-signatures',
+      ...(authFile === undefined ? [] : [`--src-authfile=${authFile}`]),
+      ...(insecure ? ['--src-tls-verify=false'] : []),
+      from,
+      `dir:${into}`,
+    ];
+    await persist(async () => {
+      rmSync(folder, { recursive: true, force: true });
+      const stall = new Stall(from, stallMs);
+      let before = 0;
+      const look = (): void => {
+        const now = bytesIn(folder);
+        if (now > before) {
+          stall.postpone();
+          onBytes(now - before);
+        }
+        before = now;
+      };
+      const endLook = every(Math.min(LOOK_MS, stallMs / 4), look);
+      try {
+        await this.#run('skopeo', args, from, { maxFileBytes, signal: stall.signal });
+        look();
+      } finally {
+        endLook();
+        stall.end();
+      }
+    }, this.#tell);
+  }
+
   /** Ends all that runs. */
   stop(): void {
     for (const child of this.#running) child.kill('SIGKILL');
@@ -106,9 +179,17 @@ export class ImageClients {
     tool: 'skopeo' | 'docker',
     args: readonly string[],
     source: string,
-    { limitBytes = MAX_TOLD_BYTES, signal }: { readonly limitBytes?: number; readonly signal?: AbortSignal },
+    {
+      limitBytes = MAX_TOLD_BYTES,
+      maxFileBytes,
+      signal,
+    }: { readonly limitBytes?: number; readonly maxFileBytes?: number; readonly signal?: AbortSignal },
   ): Promise<Buffer> {
-    const child = startTool(tool, args, 'pipe', { folder: this.#folder });
+    const where = { folder: this.#folder };
+    const child =
+      maxFileBytes === undefined
+        ? startTool(tool, args, 'pipe', where)
+        : startTool('prlimit', [`--fsize=${maxFileBytes}`, '--core=0', pathOf(tool), ...args], 'pipe', where);
     this.#running.add(child);
     const end = (): void => void child.kill('SIGKILL');
     signal?.addEventListener('abort', end);
@@ -136,4 +217,12 @@ export class ImageClients {
       this.#running.delete(child);
     }
   }
+}
+
+/** How many bytes the files of a folder have by now; none before it is there. */
+function bytesIn(folder: string): number {
+  return namesIn(folder).reduce(
+    (sum, name) => sum + (lstatSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  );
 }
