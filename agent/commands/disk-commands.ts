@@ -2,6 +2,7 @@ import { Option } from 'commander';
 import type { BuildArguments } from './build-options.ts';
 import { DISK_FORMATS } from '../builder/disk-options.ts';
 import type { AddCommands } from './command-line.ts';
+import type { ExportArguments } from './export.ts';
 import type { PullArguments } from './pull.ts';
 
 /** What is done with a disk, without a guest. */
@@ -89,6 +90,28 @@ export const addDiskCommands: AddCommands = (make, finish) => {
     .option('--quiet', 'no progress')
     .action(async (name: string, options: PullArguments) =>
       finish(await (await import('./pull.ts')).pull(name, options, (message) => pull.error(`error: ${message}`))),
+    );
+  const exporting = make(
+    'export <disk> <image>',
+    'Gives an image of a disk back as an OCI archive, which docker load takes, too, with the digests that went in. IMAGE is a name, an ID, or NAME@sha256:DIGEST.',
+    '  docker-preloader export images.qcow2 app:1 -o app.tar\n' +
+      '  docker-preloader export images.qcow2 app:1 -o - | docker load',
+  )
+    .option('-o, --output <archive>', 'the archive, or - for standard output; an existing file is replaced')
+    .option(
+      '--base <disk>',
+      'a disk with layers that this one leaves out; repeatable',
+      (disk: string, before: readonly string[]) => [...before, disk],
+      [],
+    )
+    .option('--json', 'print what was given back as JSON, for programs')
+    .option('--quiet', 'no progress')
+    .action(async (disk: string, image: string, options: ExportArguments) =>
+      finish(
+        await (
+          await import('./export.ts')
+        ).exportFromDisk(disk, image, options, (message) => exporting.error(`error: ${message}`)),
+      ),
     );
   make(
     'inspect <disk>',

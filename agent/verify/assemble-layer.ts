@@ -27,9 +27,7 @@ export async function* assemble(
   files: FolderContent,
   onLine: (bytes: number) => void = () => undefined,
 ): AsyncGenerator<Buffer> {
-  for await (const line of lines(decompress(eachOf(tarSplit), 'gzip'))) {
-    onLine(line.length);
-    const record = parseJson(line, recordSchema);
+  for await (const record of recordsOf(tarSplit, onLine)) {
     if (record.type === 2) yield Buffer.from(record.payload ?? '', 'base64');
     else if (record.type === 1 && (record.size ?? 0) > 0) {
       const name =
@@ -38,6 +36,30 @@ export async function* assemble(
           : Buffer.from(record.name_raw, 'base64').toString('latin1');
       yield* payloadOf(files, name, record.size ?? 0, record.fragments);
     }
+  }
+}
+
+/** How many bytes the tar has, by its tar-split alone. @param onLine as for `assemble` */
+export async function assembledBytes(
+  tarSplit: Iterable<Buffer>,
+  onLine: (bytes: number) => void = () => undefined,
+): Promise<number> {
+  let bytes = 0;
+  for await (const record of recordsOf(tarSplit, onLine)) {
+    if (record.type === 2) bytes += Buffer.byteLength(record.payload ?? '', 'base64');
+    else if (record.type === 1)
+      bytes += record.fragments?.reduce((sum, [, length]) => sum + length, 0) ?? record.size ?? 0;
+  }
+  return bytes;
+}
+
+async function* recordsOf(
+  tarSplit: Iterable<Buffer>,
+  onLine: (bytes: number) => void,
+): AsyncGenerator<z.infer<typeof recordSchema>> {
+  for await (const line of lines(decompress(eachOf(tarSplit), 'gzip'))) {
+    onLine(line.length);
+    yield parseJson(line, recordSchema);
   }
 }
 

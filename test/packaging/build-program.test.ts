@@ -132,7 +132,7 @@ describe('npm run build', () => {
     const { stdout } = module(['--help']);
     assert.deepEqual(
       [...stdout.matchAll(/^ {2}(\w+) (?:\[|<)/gm)].map(([, name]) => name),
-      ['build', 'pull', 'inspect', 'help'],
+      ['build', 'pull', 'export', 'inspect', 'help'],
     );
     for (const args of [['run'], ['apply'], ['build'], ['build', '--frobnicate', 'a.tar'], []]) {
       const { status, stderr } = module(args);
@@ -148,6 +148,8 @@ describe('npm run build', () => {
     const inspected = module(['inspect', '--deep', 'disk.raw']);
     assert.equal(inspected.status, 0, inspected.stderr);
     assert.match(inspected.stdout, /app:1/);
+    const exported = module(['export', 'disk.raw', 'app:1', '-o', 'back.tar', '--quiet']);
+    assert.equal(exported.status, 0, exported.stderr);
     assert.ok(!readFileSync(path.join(folder.path, 'alone.mjs'), 'latin1').includes('linux_x64/koffi'));
     assert.ok(statSync(path.join(folder.path, 'alone.mjs')).size < 1_000_000);
   });
