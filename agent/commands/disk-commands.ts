@@ -123,4 +123,14 @@ export const addDiskCommands: AddCommands = (make, finish) => {
     .action(async (disk: string, options: { json?: boolean; deep?: boolean }) =>
       finish(await (await import('./inspect.ts')).inspect(disk, options)),
     );
+  make(
+    'diff <disk> <disk>',
+    'Shows which images, tags and layers differ between two disks. The exit status is that of diff(1).',
+    '  docker-preloader diff old.qcow2 new.qcow2\n  docker-preloader diff old.qcow2 new.qcow2 --json | jq .bytes',
+    '0 the same, 1 different, 2 trouble',
+  )
+    .option('--json', 'as JSON, for programs')
+    .action(async (a: string, b: string, options: { json?: boolean }) =>
+      finish(await (await import('./diff.ts')).diff(a, b, options)),
+    );
 };

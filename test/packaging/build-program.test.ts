@@ -132,7 +132,7 @@ describe('npm run build', () => {
     const { stdout } = module(['--help']);
     assert.deepEqual(
       [...stdout.matchAll(/^ {2}(\w+) (?:\[|<)/gm)].map(([, name]) => name),
-      ['build', 'pull', 'export', 'inspect', 'help'],
+      ['build', 'pull', 'export', 'inspect', 'diff', 'help'],
     );
     for (const args of [['run'], ['apply'], ['build'], ['build', '--frobnicate', 'a.tar'], []]) {
       const { status, stderr } = module(args);
@@ -150,6 +150,7 @@ describe('npm run build', () => {
     assert.match(inspected.stdout, /app:1/);
     const exported = module(['export', 'disk.raw', 'app:1', '-o', 'back.tar', '--quiet']);
     assert.equal(exported.status, 0, exported.stderr);
+    assert.equal(module(['diff', 'disk.raw', 'disk.raw']).status, 0);
     assert.ok(!readFileSync(path.join(folder.path, 'alone.mjs'), 'latin1').includes('linux_x64/koffi'));
     assert.ok(statSync(path.join(folder.path, 'alone.mjs')).size < 1_000_000);
   });
