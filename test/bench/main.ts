@@ -11,9 +11,10 @@ import { benchContainerd } from './containerd.ts';
 import { containerdGroups, containerdVersions } from './containerd-cases.ts';
 import { containerdSlopes, containerdTable } from './containerd-report.ts';
 import { benchFirstRun, speedNames } from './first-run.ts';
+import { benchFleet } from './fleet.ts';
 import { imageNames } from './first-run-images.ts';
 
-const HELP = `npm run bench [-- boot|build|containerd|first-run] [options]
+const HELP = `npm run bench [-- boot|build|containerd|first-run|fleet] [options]
 
 Measures side by side, in one run and in turns. Without a name, boot and build.
 
@@ -44,7 +45,13 @@ first-run: the first docker run from a cold disk, with and without reading ahead
   --dockerd STATES some of cold, warm: whether its programs are on such a disk, too (default both)
   --large-size MB  what the large image reads, of this machine's own files (default 300)
 
-  --rounds N       rounds of each (default 7 of boot, 3 of build, 5 of first-run and of containerd)
+fleet: from a registry to a container that has run on each of so many guests, which are dockerds with their own data roots
+  docker pull      on each guest
+  pull, attach     docker-preloader pull once, of a disk of build --compress --push, and the disk attached to all
+  --guests LIST    how many (default 1,4,8)
+  --fleet-size MB  the image's size, from this machine's own files (default 300)
+
+  --rounds N       rounds of each (default 7 of boot, 3 of build and fleet, 5 of first-run and of containerd)
   --json FILE      writes the figures there, too, each single one`;
 
 const { values, positionals } = parseArgs({
@@ -60,6 +67,8 @@ const { values, positionals } = parseArgs({
     dockerd: { type: 'string' },
     'large-size': { type: 'string', default: '300' },
     versions: { type: 'string' },
+    guests: { type: 'string', default: '1,4,8' },
+    'fleet-size': { type: 'string', default: '300' },
     only: { type: 'string' },
     from: { type: 'string' },
     quick: { type: 'boolean', default: false },
@@ -83,14 +92,17 @@ const [images, speeds, dockerds, versions] = [
   someOf(['cold', 'warm'] as const, values.dockerd),
   someOf(containerdVersions, values.versions),
 ];
-const largeMb = Number(values['large-size']);
+const [largeMb, fleetMb] = [Number(values['large-size']), Number(values['fleet-size'])];
+const guests = values.guests.split(',').map(Number);
 const isWrong =
-  names.some((name) => !['boot', 'build', 'containerd', 'first-run'].includes(name)) ||
+  names.some((name) => !['boot', 'build', 'containerd', 'first-run', 'fleet'].includes(name)) ||
   images === undefined ||
   speeds === undefined ||
   dockerds === undefined ||
   versions === undefined ||
   !(largeMb >= 1) ||
+  !(fleetMb >= 1) ||
+  guests.some((count) => !Number.isInteger(count) || count < 1 || count > 64) ||
   (values.only !== undefined && chosen.some((group) => !known.includes(group))) ||
   !(sizeMb >= 1) ||
   !(loadMb >= 1) ||
@@ -100,12 +112,13 @@ const isWrong =
 if (values.help) console.log(HELP);
 else if (isWrong) {
   console.error(
-    `docker-preloader bench: expected 'boot', 'build', 'containerd' or 'first-run' with its options, found '${process.argv.slice(2).join(' ')}'; --help tells more`,
+    `docker-preloader bench: expected 'boot', 'build', 'containerd', 'first-run' or 'fleet' with its options, found '${process.argv.slice(2).join(' ')}'; --help tells more`,
   );
   process.exitCode = 2;
 } else if (
   ((names.includes('boot') && values.from === undefined) ||
     names.includes('first-run') ||
+    names.includes('fleet') ||
     names.includes('containerd')) &&
   process.pid !== 1
 ) {
@@ -178,6 +191,8 @@ async function bench(): Promise<void> {
     if (slopes.length > 0) console.table(slopes);
     result['containerd'] = { table, slopes, samples };
   }
+  if (names.includes('fleet'))
+    result['fleet'] = await benchFleet({ guests, sizeMb: fleetMb, rounds: Number(values.rounds ?? 3) });
   if (names.includes('first-run'))
     result['first run'] = await benchFirstRun({
       images: images ?? [],
