@@ -10,7 +10,7 @@ export const addGuestCommands: AddCommands = (make, finish) => {
   const command: MakeCommand = (name, description, example) =>
     make(name, description, example).option(
       '--config <file>',
-      `configuration file (default: ${DEFAULT_CONFIG_PATH}, all defaults if it does not exist)`,
+      `configuration file, in place of all others (default: ${DEFAULT_CONFIG_PATH} and its kin, see docker-preloader-config(5); all defaults if there is none)`,
     );
 
   command(
@@ -40,6 +40,13 @@ export const addGuestCommands: AddCommands = (make, finish) => {
       APPLY_TIMEOUT_SEC,
     )
     .action(async (options: ApplyOptions) => finish(await (await import('./apply.ts')).applyOnce(options)));
+  command(
+    'config',
+    'Prints the configuration that holds, and where each value comes from.',
+    '  docker-preloader config\n  docker-preloader config --json | jq .labels.value',
+  )
+    .option('--json', 'as JSON, for programs')
+    .action(async (options: { config?: string; json?: boolean }) => (await import('./config.ts')).printConfig(options));
   command(
     'plan',
     'Prints what run would do now, and changes nothing.',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as z from 'zod/mini';
 import { keys } from '../../agent/config/keys.ts';
+import { configOf, type Config } from '../../agent/config/config.ts';
 import { parseConfig } from '../../agent/config/parse-config.ts';
 import { configSchema } from '../../agent/packaging/manual/config-schema.ts';
 import fc from '../support/properties.ts';
@@ -95,19 +96,21 @@ const anything = fc.oneof(
   { weight: 1, arbitrary: config.chain((text) => fc.nat(text.length).map((end) => text.slice(0, end))) },
 );
 
+const parse = (text: string): Config => configOf(parseConfig(text));
+
 describe('the description of the configuration', () => {
   it('takes, makes and says of each value of each key what the same in zod does', () => {
     for (const name of names)
       for (const one of single)
         for (const text of [`{"${name}":${one}}`, `{"${name}":[${one}]}`])
-          assert.deepEqual(outcome(parseConfig, text), outcome(parseInZod, text), text);
+          assert.deepEqual(outcome(parse, text), outcome(parseInZod, text), text);
   });
 
   it('takes, makes and says of whatever is written what the same in zod does', () => {
     const counts = { taken: 0, refused: 0 };
     fc.assert(
       fc.property(anything, (text) => {
-        const ours = outcome(parseConfig, text);
+        const ours = outcome(parse, text);
         assert.deepEqual(ours, outcome(parseInZod, text));
         counts['config' in ours ? 'taken' : 'refused'] += 1;
       }),
@@ -122,13 +125,13 @@ describe('the description of the configuration', () => {
       ['{"readAheadMb":-1e999}', '`readAheadMb`: expected at least 0, found -Infinity'],
       ['{"idleExitSec":1e999}', '`idleExitSec`: expected 0, or a time of 10 to 86400 seconds, found Infinity'],
     ] as const) {
-      assert.deepEqual(outcome(parseConfig, text), { refused: ours });
+      assert.deepEqual(outcome(parse, text), { refused: ours });
       assert.deepEqual(outcome(parseInZod, text), { refused: ours.replace(/expected .*,/, 'expected number,') });
     }
     fc.assert(
       fc.property(fc.constantFrom(...names), fc.constantFrom(...infinite), (name, number) => {
         const says = new RegExp(`^\`${name}\`: expected .*, found -?Infinity$`);
-        assert.match(String(Object.values(outcome(parseConfig, `{"${name}":${number}}`))[0]), says);
+        assert.match(String(Object.values(outcome(parse, `{"${name}":${number}}`))[0]), says);
       }),
     );
   });

@@ -99,7 +99,16 @@ export function configPage(date: Date): string {
       paragraph(`\`${DEFAULT_CONFIG_PATH}\``),
       section('Description'),
       paragraph(
-        'A JSON object. Without the file, all defaults apply. Unknown keys and wrong types are refused by name.',
+        'A JSON object. Without the file, all defaults apply. Unknown keys and wrong types are refused by name. Of each key, the last of these sources that says it counts, and a list takes the place of a list; `docker-preloader config` prints what holds. `--config` takes the place of the files alone. Of one key, a list is written with commas.',
+      ),
+      item('/usr/lib/docker-preloader/config.json', 'Of whoever made the image of the machine.'),
+      item(DEFAULT_CONFIG_PATH, 'Yours.'),
+      item(`${DEFAULT_CONFIG_PATH}.d/*.json`, 'The same, in the order of their names.'),
+      item('Credential docker-preloader.config', 'The same JSON, from outside of the machine (`systemd.exec`(5)).'),
+      item('Credential docker-preloader.KEY', 'The value of one key.'),
+      item(
+        'docker_preloader.KEY=VALUE',
+        "The same on the kernel's command line. It does not count in a container, which sees that of its host.",
       ),
       section('Keys'),
       ...configKeys().map(({ key, type, defaultText, meaning }) =>
@@ -115,7 +124,7 @@ export function configPage(date: Date): string {
         ).split('\n'),
       },
       section('See also'),
-      paragraph('`docker-preloader`(8)'),
+      paragraph('`docker-preloader`(8), `systemd.exec`(5), `kernel-command-line`(7)'),
     ],
   });
 }
