@@ -23,6 +23,15 @@ export interface VirtualDisk {
   readonly pluggable?: boolean;
 }
 
+/** What a machine is told from outside, at one boot. */
+export interface Outside {
+  /** Credentials of its service manager, by name: in the tables of the BIOS, and in QEMU's own device. */
+  readonly smbios?: Readonly<Record<string, string>>;
+  readonly fwCfg?: Readonly<Record<string, string>>;
+  /** Words for the kernel's command line. */
+  readonly commandLine?: readonly string[];
+}
+
 export interface VirtualMachineOptions extends GuestContent {
   readonly suite: DebianSuite;
 }
@@ -30,7 +39,7 @@ export interface VirtualMachineOptions extends GuestContent {
 /** A virtual machine with a kernel, udev and block devices of its own. Its root disk keeps what is written between boots. */
 export interface VirtualMachine extends Guest {
   /** Switches it on with these disks, and waits until commands can be run: early in the boot, before Docker. */
-  boot(disks: readonly VirtualDisk[]): Promise<void>;
+  boot(disks: readonly VirtualDisk[], outside?: Outside): Promise<void>;
   /** Reboots in order, with the same disks. */
   reboot(): Promise<void>;
   poweroff(): Promise<void>;
@@ -84,12 +93,17 @@ export async function makeVirtualMachine(options: VirtualMachineOptions): Promis
   return {
     console,
     run: async (command, timeoutSec = 120) => state().control.run(command, timeoutSec),
-    boot: async (disks) => {
+    boot: async (disks, outside = {}) => {
       if (running !== undefined) throw new Error('Expected a virtual machine that is switched off, it is running');
       const sockets = path.join(folder, `boot-${++starts}`);
       await mkdir(sockets);
       const ports = Array.from({ length: portCount }, (_, index) => `port${index}`);
-      const args = [...machineArgs(sockets, consoleFile), ...bootArgs(root), ...diskArgs(disks, ports, disk)];
+      const args = [
+        ...machineArgs(sockets, consoleFile),
+        ...bootArgs(root, outside.commandLine),
+        ...credentialArgs(outside),
+        ...diskArgs(disks, ports, disk),
+      ];
       running = await startQemu(args, sockets, consoleFile, ports, failure);
       await running.control.ready(bootTimeoutSec);
     },
@@ -173,7 +187,10 @@ function machineArgs(sockets: string, consoleFile: string): readonly string[] {
   ];
 }
 
-function bootArgs(root: { readonly kernel: string; readonly initrd: string }): readonly string[] {
+function bootArgs(
+  root: { readonly kernel: string; readonly initrd: string },
+  words: readonly string[] = [],
+): readonly string[] {
   return [
     '-kernel',
     root.kernel,
@@ -192,8 +209,24 @@ function bootArgs(root: { readonly kernel: string; readonly initrd: string }): r
       'systemd.show_status=auto',
       'systemd.getty_auto=no',
       // What udev would load for an emulated processor, to no use here.
-      'modprobe.blacklist=kvm_amd,kvm_intel,aesni_intel,ghash_clmulni_intel,sha512_ssse3,sha256_ssse3,sha1_ssse3,crct10dif_pclmul,crc32_pclmul,qemu_fw_cfg,serio_raw',
+      'modprobe.blacklist=kvm_amd,kvm_intel,aesni_intel,ghash_clmulni_intel,sha512_ssse3,sha256_ssse3,sha1_ssse3,crct10dif_pclmul,crc32_pclmul,serio_raw',
+      ...words,
     ].join(' '),
+  ];
+}
+
+function credentialArgs({ smbios = {}, fwCfg = {} }: Outside): readonly string[] {
+  // QEMU ends a value at a comma, unless that is there twice.
+  const value = (text: string): string => text.replaceAll(',', ',,');
+  return [
+    ...Object.entries(smbios).flatMap(([name, text]) => [
+      '-smbios',
+      `type=11,value=io.systemd.credential:${name}=${value(text)}`,
+    ]),
+    ...Object.entries(fwCfg).flatMap(([name, text]) => [
+      '-fw_cfg',
+      `name=opt/io.systemd.credentials/${name},string=${value(text)}`,
+    ]),
   ];
 }
 
