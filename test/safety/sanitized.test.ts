@@ -3,9 +3,6 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
-import { engineSource } from '../../agent/packaging/small/engine-source.ts';
-import { bundleScript } from '../../agent/packaging/small/script-bundle.ts';
-import { linkScripts } from '../../agent/packaging/small/small-executable.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { attach } from '../support/loop-device.ts';
@@ -17,8 +14,8 @@ import { writeRandomDisk } from './fuzz/random-disk.ts';
 import { take, type Given } from './fuzz/taking.ts';
 import { makeDiskFile } from './disk-file.ts';
 import { craftTree, hostileDisks } from './hostile-disks.ts';
+import { makeSanitized, sanitizerEnv as env, sanitizerWords } from './sanitized.ts';
 
-const root = path.resolve(import.meta.dirname, '../..');
 const RANDOM_DISKS = torture ? 10_000 : 300;
 /** Of the hostile disks in `npm test`. */
 const SOME = 12;
@@ -27,12 +24,6 @@ const BATCH = 250;
 /** Of JSON, on the small engine. */
 const MAX_LEVELS = 10_000;
 const prefix = `z${process.pid.toString(36)}`;
-/** Ends with the status and the words of a sanitizer where there is anything to be told. What is left at the end is the kernel's. */
-const env = {
-  ASAN_OPTIONS: 'detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=0:exitcode=99',
-  UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1:exitcode=99',
-};
-
 let folder: string;
 
 const at = (name: string): string => path.join(folder, name);
@@ -40,12 +31,8 @@ const at = (name: string): string => path.join(folder, name);
 before(async () => {
   await ensureDebianPackages(['perl', 'e2fsprogs'], { install: true });
   folder = (await tempTree('dpl-sanitized', 'in-memory')).path;
-  const source = await engineSource();
-  for (const [name, entry] of [
-    ['docker-preloader', 'agent/tiny/main.ts'],
-    ['take', 'test/safety/fuzz/probe.ts'],
-  ] as const)
-    await linkScripts(root, (await bundleScript(root, entry, 'quickjs')).scripts, source, at(name), 'sanitized');
+  await makeSanitized('agent/tiny/main.ts', at('docker-preloader'));
+  await makeSanitized('test/safety/fuzz/probe.ts', at('take'));
 });
 after(() => cleanUpAll());
 
@@ -79,7 +66,7 @@ describe('the small engine under AddressSanitizer and UndefinedBehaviorSanitizer
           const args = ['apply', '--config', at('config.json')];
           const { exitCode, all } = await execa(at('docker-preloader'), args, { env, reject: false, all: true });
           assert.ok(exitCode === 0 || exitCode === 3, `run ${round}, exit status ${String(exitCode)}: ${all}`);
-          assert.doesNotMatch(all, /Sanitizer|runtime error/);
+          assert.doesNotMatch(all, sanitizerWords);
         }
       } finally {
         await unmountBelow(at('disks'));
