@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { saidVersion, type SaidVersion } from '../docker/dockerd-version.ts';
 import type { CurrentStatus, DaemonsOwn } from '../status/current.ts';
 import type { StatusDocument } from '../status/schema.ts';
 import { removeIfThere, replaceFile } from '../system/files.ts';
@@ -24,6 +25,8 @@ export interface Lived {
   readonly found: StatusDocument;
   readonly own: DaemonsOwn;
   readonly dockerd: string | undefined;
+  /** What that program has said, where it was asked. */
+  readonly said: SaidVersion | undefined;
 }
 
 /** Only root may see what layers there are. */
@@ -35,7 +38,7 @@ export function handedNow(start: Start, status: StatusDocument, look: Look, curr
     start: { ...start, result: { ...start.result, ...look.before } },
     status,
     isPublished: current.isPublished,
-    lived: { found: current.found, own: current.own, dockerd: dockerdProgram() },
+    lived: { found: current.found, own: current.own, dockerd: dockerdProgram(), said: saidVersion() },
   };
 }
 

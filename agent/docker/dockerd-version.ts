@@ -36,6 +36,13 @@ export function dockerdInPath(): string | undefined {
     .find((file) => existsSync(file));
 }
 
+/** What a program has said, which stays true until another one is installed in its place. */
+export interface SaidVersion {
+  readonly program: string;
+  readonly version: string;
+}
+
+let said: SaidVersion | undefined;
 let known: { readonly program: string; readonly version: Promise<string | null> } | undefined;
 
 /**
@@ -46,14 +53,27 @@ export function versionOf(path: string): Promise<string | null> {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return Promise.resolve(null);
   const program = `${path} ${stats.ino} ${stats.mtimeMs}`;
-  if (known?.program !== program) known = { program, version: askVersion(path) };
+  if (known?.program !== program) known = { program, version: askVersion(path, program) };
   return known.version;
 }
 
-async function askVersion(path: string): Promise<string | null> {
+async function askVersion(path: string, program: string): Promise<string | null> {
   try {
-    return /version (\S+?),/.exec(await commandOutput(path, ['--version'], VERSION_TIMEOUT_MS))?.[1] ?? null;
+    const version = /version (\S+?),/.exec(await commandOutput(path, ['--version'], VERSION_TIMEOUT_MS))?.[1];
+    if (version !== undefined) said = { program, version };
+    return version ?? null;
   } catch {
     return null;
   }
+}
+
+/** For another process, which need not ask again. */
+export function saidVersion(): SaidVersion | undefined {
+  return said;
+}
+
+export function rememberVersion(other: SaidVersion | undefined): void {
+  if (other === undefined) return;
+  said = other;
+  known = { program: other.program, version: Promise.resolve(other.version) };
 }

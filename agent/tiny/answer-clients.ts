@@ -2,6 +2,7 @@ import type { Clients } from '../daemon/clients.ts';
 import { handedNow, textOfStart } from '../daemon/handed-start.ts';
 import type { Look } from '../daemon/look.ts';
 import type { Start } from '../daemon/start.ts';
+import { rememberVersion, type SaidVersion } from '../docker/dockerd-version.ts';
 import type { CurrentStatus } from '../status/current.ts';
 import type { StatusDocument } from '../status/schema.ts';
 import { giveSocketToDocker } from '../status/socket-owner.ts';
@@ -15,7 +16,7 @@ import { TinyBuffer } from './buffer.ts';
 import { startChild, type Child } from './children.ts';
 import { door } from './door.ts';
 import { checked } from './errno.ts';
-import { closeSync, writeSync } from './fs.ts';
+import { closeSync, fstatSync, readSync, writeSync } from './fs.ts';
 import { whenReadable } from './loop.ts';
 import { readFirst } from './read-first.ts';
 import { becomeUpgraded, whenBeyond, wholeProgram } from './whole-runtime.ts';
@@ -64,9 +65,9 @@ export async function answerClients(
         ? Math.min(STAYS_SEC, config.idleExitSec)
         : STAYS_SEC;
     try {
-      child = startBeside(fd, staysSec, textOfStart(handedNow(start, status, look, current)));
-      const exit = await child.ended;
-      child = undefined;
+      const exit = await beside(fd, staysSec, textOfStart(handedNow(start, status, look, current)), (one) => {
+        child = one;
+      });
       expectSuccess(exit);
       hasFailed = false;
     } catch (error) {
@@ -98,8 +99,17 @@ function isSettled(current: CurrentStatus): boolean {
   return current.own.phase.phase === 'watch';
 }
 
-/** @throws Error where it could not be started */
-function startBeside(fd: number, staysSec: number, handed: string): Child {
+/**
+ * Has the other program answer until it leaves.
+ * @param tell gets it when it has begun, and undefined when it has ended
+ * @returns its exit status @throws Error where it could not be started
+ */
+async function beside(
+  fd: number,
+  staysSec: number,
+  handed: string,
+  tell: (child: Child | undefined) => void,
+): Promise<number> {
   becomeUpgraded();
   const program = wholeProgram();
   readFirst(program);
@@ -107,11 +117,25 @@ function startBeside(fd: number, staysSec: number, handed: string): Child {
   try {
     const bytes = TinyBuffer.from(handed);
     for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done);
-    return startChild([program, 'answer', String(fd), String(staysSec)], [file, 1, 2]);
+    const child = startChild([program, 'answer', String(fd), String(staysSec)], [file, 1, 2]);
+    releaseProgram();
+    tell(child);
+    const exit = await child.ended;
+    tell(undefined);
+    if (exit === 0) takeVersion(file, bytes.length);
+    return exit;
   } finally {
     closeSync(file);
-    releaseProgram();
   }
+}
+
+/** It has left what dockerd has said, in the place of what it was handed, if dockerd was asked. */
+function takeVersion(file: number, handedBytes: number): void {
+  const { size } = fstatSync(file);
+  if (size >= handedBytes) return;
+  const bytes = TinyBuffer.alloc(size);
+  readSync(file, bytes, 0, size, 0);
+  rememberVersion(JSON.parse(bytes.toString()) as SaidVersion);
 }
 
 function expectSuccess(exit: number): void {

@@ -214,6 +214,47 @@ describe('after READY', () => {
     assert.equal(await daemon.stop(), 0);
   });
 
+  it('dockerd is asked for its version once, whichever process answers, and again where it is another one', async () => {
+    const { configFile, folder: own, socket } = place();
+    const bin = path.join(own, 'dockerd-bin');
+    mkdirSync(bin);
+    const asked = (): number => (existsSync(`${bin}/asked`) ? readFileSync(`${bin}/asked`, 'utf8').length : 0);
+    const install = (version: string): void => {
+      const text = `#!/bin/sh\nprintf x >>${bin}/asked\necho 'Docker version ${version}, build 1'\n`;
+      writeFileSync(`${bin}/dockerd.new`, text, { mode: 0o755 });
+      renameSync(`${bin}/dockerd.new`, `${bin}/dockerd`);
+    };
+    const versionNow = async (): Promise<unknown> =>
+      (JSON.parse(await askAgent(socket, '/v1/status')) as { readonly versions: { readonly dockerd: unknown } })
+        .versions.dockerd;
+    install('1.2.3');
+    const pathBefore = process.env['PATH'];
+    process.env['PATH'] = `${bin}:${pathBefore}`;
+    try {
+      const daemon = await startDaemon(configFile, own);
+      await delay(1000);
+      const pids = new Set<number>();
+      for (const [version, times] of [
+        ['1.2.3', 1],
+        ['1.2.3', 1],
+        ['1.2.4', 2],
+        ['1.2.4', 2],
+      ] as const) {
+        if (version !== '1.2.3' && asked() === 1) install(version);
+        assert.equal(await versionNow(), version);
+        assert.equal(asked(), times);
+        const [child = 0] = childrenOf(daemon.pid);
+        pids.add(child);
+        process.kill(child, 'SIGHUP');
+        await until('its end', () => childrenOf(daemon.pid).length === 0);
+      }
+      assert.equal(pids.size, 4);
+      assert.equal(await daemon.stop(), 0);
+    } finally {
+      process.env['PATH'] = pathBefore;
+    }
+  });
+
   it('needs no PATH', async () => {
     const { configFile, folder: own, socket } = place();
     const activation = await activationSocket(socket);
