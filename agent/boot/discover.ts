@@ -1,6 +1,6 @@
 import type { Finding } from '../messages/finding.ts';
 import { isGlob, isLabel, labelPattern } from '../config/label.ts';
-import { hasNode, listBlockDevices, type BlockDevice } from '../system/block-devices.ts';
+import { hasNode, isVirtualDrive, listBlockDevices, type BlockDevice } from '../system/block-devices.ts';
 import { messageOf } from '../system/errors.ts';
 import { readSuperblock, type Superblock } from '../disk/superblock.ts';
 import { isUdevRunning, labelByUdev } from '../system/udev.ts';
@@ -149,12 +149,12 @@ function passedOver({ path }: BlockDevice, label: string | undefined, filter: La
 
 /**
  * The label of a removable device, which udev has already read. Without udev, CDs are left alone, because reading one
- * can take the seconds that its drive needs to spin up.
+ * can take the seconds that its drive needs to spin up; that of a virtual machine has nothing that spins.
  */
 function labelOfRemovable({ name, path, deviceNumber }: BlockDevice): string | undefined {
   if (isUdevRunning()) return labelByUdev(deviceNumber);
   try {
-    return /^sr\d+$/.test(name) ? undefined : readSuperblock(path)?.label;
+    return /^sr\d+$/.test(name) && !isVirtualDrive(name) ? undefined : readSuperblock(path)?.label;
   } catch {
     return undefined;
   }

@@ -79,6 +79,15 @@ function isRemovable(entry: string): boolean {
   return readFileSync(`${disk}/removable`, 'utf8').trim() === '1';
 }
 
+/**
+ * Whether a CD-ROM drive is one of a virtual machine, by the vendor that its hypervisor gives it: QEMU's own, VirtualBox,
+ * VMware, Hyper-V.
+ * @param sysfs where sysfs is mounted, for tests
+ */
+export function isVirtualDrive(name: string, sysfs: string = '/sys'): boolean {
+  return /^(QEMU|VBOX|NECVMWar|Msft)\b/.test(readTextIfThere(`${sysfs}/class/block/${name}/device/vendor`) ?? '');
+}
+
 /** Whether the device with this number still exists and has a medium. When a card is pulled out, the drive stays. */
 export function hasMedium(deviceNumber: string): boolean {
   return Number(readTextIfThere(`/sys/dev/block/${deviceNumber}/size`) ?? 0) > 0;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { deviceNumberOf, hasNode, listBlockDevices } from '../../agent/system/block-devices.ts';
+import { deviceNumberOf, hasNode, isVirtualDrive, listBlockDevices } from '../../agent/system/block-devices.ts';
 import { scratch } from '../support/temp-tree.ts';
 
 interface Fake {
@@ -30,6 +30,23 @@ function sysfs(root: string, devices: Readonly<Record<string, Fake>>): string {
 }
 
 describe('the block devices', () => {
+  it('tell the CD-ROM drives of virtual machines from others', (t) => {
+    const root = scratch(t);
+    for (const [name, vendor] of [
+      ['sr0', 'QEMU    '],
+      ['sr1', 'NECVMWar'],
+      ['sr2', 'HL-DT-ST'],
+      ['sr3', 'QEMUlator'],
+    ] as const) {
+      mkdirSync(path.join(root, 'class/block', name, 'device'), { recursive: true });
+      writeFileSync(path.join(root, 'class/block', name, 'device/vendor'), `${vendor}\n`);
+    }
+    assert.deepEqual(
+      ['sr0', 'sr1', 'sr2', 'sr3', 'sr4'].map((name) => isVirtualDrive(name, root)),
+      [true, true, false, false, false],
+    );
+  });
+
   it('are listed with their size, number and holders, in the order of their names', (t) => {
     const devices = listBlockDevices(
       sysfs(scratch(t), {
