@@ -22,7 +22,7 @@ const stages: Readonly<Record<string, Stage>> = {
     about: 'units, by tables and by properties',
     files: [
       'test/*.test.ts',
-      'test/{boot,boot-order,builder,commands,config,containerd,daemon,disk,docker,messages,merge,overlay2}/**/*.test.ts',
+      'test/{attach,boot,boot-order,builder,commands,config,containerd,daemon,disk,docker,messages,merge,overlay2}/**/*.test.ts',
       'test/{packaging,status,streams,support,system,text,tiny,verify}/**/*.test.ts',
     ],
     except: 'test/{builder/{dockerd,engine/docker-engine,layer/corners},containerd/real/*}.test.ts',

@@ -1,4 +1,5 @@
 import { Option } from 'commander';
+import type { AttachArguments } from './attach.ts';
 import type { BuildArguments } from './build-options.ts';
 import { DISK_FORMATS } from '../builder/disk-options.ts';
 import type { AddCommands } from './command-line.ts';
@@ -132,5 +133,26 @@ export const addDiskCommands: AddCommands = (make, finish) => {
     .option('--json', 'as JSON, for programs')
     .action(async (a: string, b: string, options: { json?: boolean }) =>
       finish(await (await import('./diff.ts')).diff(a, b, options)),
+    );
+  const attach = make(
+    'attach <disk...>',
+    'Prints what to type or paste so that a virtual machine has preload disks: read-only, with their labels as serial numbers.',
+    '  docker-preloader attach --for libvirt --required images.qcow2\n' +
+      '  eval "qemu-system-x86_64 -m 2G root.qcow2 $(docker-preloader attach --for qemu a.qcow2 b.qcow2)"\n' +
+      '  docker-preloader attach --for proxmox --first 2 /srv/images.qcow2 | VMID=100 sh',
+  )
+    .addOption(
+      new Option('--for <hypervisor>', 'what runs the machine')
+        .choices(['qemu', 'libvirt', 'proxmox', 'cloud-hypervisor', 'firecracker', 'kubevirt', 'vagrant'])
+        .makeOptionMandatory(),
+    )
+    .option('--required', 'also tell the guest that it requires these disks, by a credential or its command line')
+    .option('--digest', 'the same, and that they have the digests that they have now')
+    .option('--first <number>', 'the first place that is free: 1 is vdb (libvirt) or virtio1 (proxmox); by default 1')
+    .option('--json', 'as JSON, for programs')
+    .action(async (disks: string[], options: AttachArguments) =>
+      finish(
+        await (await import('./attach.ts')).attach(disks, options, (message) => attach.error(`error: ${message}`)),
+      ),
     );
 };

@@ -78,7 +78,7 @@ describe('the command line', { concurrency: 2 }, () => {
       );
       assert.equal(
         /--config <file>/.test(help.join('')),
-        !['build', 'pull', 'export', 'inspect', 'diff'].includes(one.name()),
+        !['build', 'pull', 'export', 'inspect', 'diff', 'attach'].includes(one.name()),
       );
     }
   });

@@ -132,7 +132,7 @@ describe('npm run build', () => {
     const { stdout } = module(['--help']);
     assert.deepEqual(
       [...stdout.matchAll(/^ {2}(\w+) (?:\[|<)/gm)].map(([, name]) => name),
-      ['build', 'pull', 'export', 'inspect', 'diff', 'help'],
+      ['build', 'pull', 'export', 'inspect', 'diff', 'attach', 'help'],
     );
     for (const args of [['run'], ['apply'], ['build'], ['build', '--frobnicate', 'a.tar'], []]) {
       const { status, stderr } = module(args);

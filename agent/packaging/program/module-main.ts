@@ -3,7 +3,7 @@ import { addDiskCommands } from '../../commands/disk-commands.ts';
 import { messageOf } from '../../system/errors.ts';
 import { tellLine } from '../../system/stderr.ts';
 
-/** The side of the build machine alone: makes disks, and looks into them. */
+/** The side of the build machine alone: makes disks, looks into them, and tells hypervisors of them. */
 runCommands([addDiskCommands]).then(
   (exitStatus) => {
     process.exitCode = exitStatus ?? 0;
