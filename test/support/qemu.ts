@@ -30,6 +30,8 @@ export interface Outside {
   readonly fwCfg?: Readonly<Record<string, string>>;
   /** Words for the kernel's command line. */
   readonly commandLine?: readonly string[];
+  /** Arguments for QEMU, as they are. */
+  readonly args?: readonly string[];
 }
 
 export interface VirtualMachineOptions extends GuestContent {
@@ -103,6 +105,7 @@ export async function makeVirtualMachine(options: VirtualMachineOptions): Promis
         ...bootArgs(root, outside.commandLine),
         ...credentialArgs(outside),
         ...diskArgs(disks, ports, disk),
+        ...(outside.args ?? []),
       ];
       running = await startQemu(args, sockets, consoleFile, ports, failure);
       await running.control.ready(bootTimeoutSec);
@@ -187,32 +190,27 @@ function machineArgs(sockets: string, consoleFile: string): readonly string[] {
   ];
 }
 
+/** The words that a guest's kernel gets. */
+export const kernelWords: readonly string[] = [
+  'root=LABEL=guest-root',
+  'rw',
+  'console=ttyS0',
+  'quiet',
+  'panic=-1',
+  'mitigations=off',
+  'apparmor=0',
+  'net.ifnames=0',
+  'systemd.show_status=auto',
+  'systemd.getty_auto=no',
+  // What udev would load for an emulated processor, to no use here.
+  'modprobe.blacklist=kvm_amd,kvm_intel,aesni_intel,ghash_clmulni_intel,sha512_ssse3,sha256_ssse3,sha1_ssse3,crct10dif_pclmul,crc32_pclmul,serio_raw',
+];
+
 function bootArgs(
   root: { readonly kernel: string; readonly initrd: string },
   words: readonly string[] = [],
 ): readonly string[] {
-  return [
-    '-kernel',
-    root.kernel,
-    '-initrd',
-    root.initrd,
-    '-append',
-    [
-      'root=LABEL=guest-root',
-      'rw',
-      'console=ttyS0',
-      'quiet',
-      'panic=-1',
-      'mitigations=off',
-      'apparmor=0',
-      'net.ifnames=0',
-      'systemd.show_status=auto',
-      'systemd.getty_auto=no',
-      // What udev would load for an emulated processor, to no use here.
-      'modprobe.blacklist=kvm_amd,kvm_intel,aesni_intel,ghash_clmulni_intel,sha512_ssse3,sha256_ssse3,sha1_ssse3,crct10dif_pclmul,crc32_pclmul,serio_raw',
-      ...words,
-    ].join(' '),
-  ];
+  return ['-kernel', root.kernel, '-initrd', root.initrd, '-append', [...kernelWords, ...words].join(' ')];
 }
 
 function credentialArgs({ smbios = {}, fwCfg = {} }: Outside): readonly string[] {
