@@ -48,6 +48,8 @@ interface Door {
   sha256Begin(): ArrayBuffer;
   sha256Add(state: ArrayBuffer, content: string | Uint8Array): ArrayBuffer;
   sha256End(state: ArrayBuffer): ArrayBuffer;
+  /** Whether a key has signed a message. */
+  ed25519(key: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
 
   readonly words: readonly string[];
   readonly pid: number;

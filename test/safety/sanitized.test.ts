@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
+import fc from 'fast-check';
+import { isSignedBy } from '../../agent/system/signed-by.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { attach } from '../support/loop-device.ts';
@@ -19,6 +22,7 @@ import { makeSanitized, sanitizerEnv as env, sanitizerWords } from './sanitized.
 const RANDOM_DISKS = torture ? 10_000 : 300;
 /** Of the hostile disks in `npm test`. */
 const SOME = 12;
+const SIGNATURES = torture ? 3000 : 100;
 /** Disks that one process takes. */
 const BATCH = 250;
 /** Of JSON, on the small engine. */
@@ -33,6 +37,7 @@ before(async () => {
   folder = (await tempTree('dpl-sanitized', 'in-memory')).path;
   await makeSanitized('agent/tiny/main.ts', at('docker-preloader'));
   await makeSanitized('test/safety/fuzz/probe.ts', at('take'));
+  await makeSanitized('test/tiny/probe.ts', at('answer'));
 });
 after(() => cleanUpAll());
 
@@ -41,6 +46,36 @@ describe('the small engine under AddressSanitizer and UndefinedBehaviorSanitizer
     const symbols = readFileSync(at('take')).toString('latin1');
     assert.match(symbols, /__asan_report_load/);
     assert.match(symbols, /__ubsan_handle_/);
+  });
+
+  it('checks signatures as Node does', async () => {
+    const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+    const own = publicKey.export({ format: 'der', type: 'spki' }).subarray(-32);
+    const claims = fc.sample(
+      fc.tuple(
+        fc.uint8Array({ minLength: 32, maxLength: 32 }),
+        fc.uint8Array({ maxLength: 300 }),
+        fc.uint8Array({ minLength: 64, maxLength: 64 }),
+      ),
+      { numRuns: SIGNATURES, seed },
+    );
+    const all = claims.flatMap(([key, message, signature]) =>
+      [
+        [key, message, signature],
+        [own, message, signature],
+        [own, message, sign(undefined, message, privateKey)],
+      ].map((parts) => parts.map((part) => Buffer.from(part))),
+    );
+    const input = JSON.stringify(
+      all.map((parts) => {
+        const [by, message, signature] = parts.map((part) => part.toString('latin1'));
+        return { ask: 'signed', by, message, signature };
+      }),
+    );
+    const { stdout } = await execa(at('answer'), { env, input });
+    const expected = all.map(([key = own, message = own, signature = own]) => isSignedBy(key, message, signature));
+    assert.deepEqual(JSON.parse(stdout), expected);
+    assert.equal(expected.filter(Boolean).length, SIGNATURES);
   });
 
   for (const disk of sample(hostileDisks, SOME))

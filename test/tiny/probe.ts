@@ -1,5 +1,6 @@
 import '../../agent/tiny/globals.ts';
 import { TinyBuffer } from '../../agent/tiny/buffer.ts';
+import { isSignedBy } from '../../agent/system/signed-by.ts';
 import * as fs from '../../agent/tiny/fs.ts';
 import * as path from '../../agent/tiny/path.ts';
 import { process } from '../../agent/tiny/process.ts';
@@ -24,6 +25,7 @@ process.stdout.write(
       isPlainPath,
       mayHaveMoreValues,
       parseStrictly,
+      isSignedBy,
     }),
   ),
 );

@@ -17,6 +17,7 @@ export type Question =
   | { readonly ask: 'digest'; readonly text: string }
   | { readonly ask: 'plain path'; readonly text: string }
   | { readonly ask: 'builtins'; readonly of: readonly (readonly [owner: string, names: readonly string[]])[] }
+  | { readonly ask: 'signed'; readonly by: string; readonly message: string; readonly signature: string }
   | { readonly ask: 'files'; readonly folder: string };
 
 type Bytes = Uint8Array & {
@@ -59,6 +60,7 @@ export interface Runtime {
   isPlainPath(path: string): boolean;
   mayHaveMoreValues(text: string, most: number): boolean;
   parseStrictly(text: string): unknown;
+  isSignedBy(key: Bytes, message: Bytes, signature: Bytes): boolean;
 }
 
 interface Stats {
@@ -176,6 +178,14 @@ function answer(question: Question, runtime: Runtime): unknown {
   if (question.ask === 'buffers') return buffersOf(question, runtime);
   if (question.ask === 'plain path') return runtime.isPlainPath(question.text);
   if (question.ask === 'digest') return runtime.isSha256Digest(question.text);
+  if (question.ask === 'signed') {
+    const [key, message, signature] = [question.by, question.message, question.signature].map((text) =>
+      Buffer.from(text, 'latin1'),
+    );
+    return key !== undefined && message !== undefined && signature !== undefined
+      ? runtime.isSignedBy(key, message, signature)
+      : undefined;
+  }
   if (question.ask === 'json') return JSON.stringify(JSON.parse(question.text));
   if (question.ask === 'strict json') return faultIn(() => runtime.parseStrictly(question.text));
   if (question.ask === 'values')

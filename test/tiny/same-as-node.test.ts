@@ -5,6 +5,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { getSystemErrorMap } from 'node:util';
 import fc from 'fast-check';
+import { isSignedBy } from '../../agent/system/signed-by.ts';
 import { systemError } from '../../agent/tiny/errno.ts';
 import { mayHaveMoreValues } from '../../agent/text/more-values.ts';
 import { isPlainPath } from '../../agent/text/plain-path.ts';
@@ -36,6 +37,7 @@ const node: Runtime = {
   isPlainPath,
   mayHaveMoreValues,
   parseStrictly,
+  isSignedBy,
 } as Runtime;
 
 const ofSmall = (questions: readonly Question[], before = ''): Promise<unknown[]> => ask(probe, questions, before);

@@ -5,6 +5,7 @@ export const replaced: Readonly<Record<string, string>> = {
   'text/plain-path.ts': 'tiny/plain-path.ts',
   'text/strict-json.ts': 'tiny/strict-json.ts',
   'text/sha256-digest.ts': 'tiny/sha256-digest.ts',
+  'system/ed25519.ts': 'tiny/ed25519.ts',
   'system/watch-devices.ts': 'tiny/watch-devices.ts',
   'commands/program.ts': 'tiny/program.ts',
   'daemon/run-after-ready.ts': 'tiny/after-ready.ts',

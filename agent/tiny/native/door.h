@@ -22,6 +22,7 @@ void add_folders(JSContext *ctx, JSValueConst door);
 void add_text(JSContext *ctx, JSValueConst door);
 void add_json(JSContext *ctx, JSValueConst door);
 void add_sha256(JSContext *ctx, JSValueConst door);
+void add_ed25519(JSContext *ctx, JSValueConst door);
 void add_process(JSContext *ctx, JSValueConst door, int argc, char **argv);
 void add_children(JSContext *ctx, JSValueConst door);
 void add_events(JSContext *ctx, JSValueConst door);

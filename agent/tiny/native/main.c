@@ -73,6 +73,7 @@ static void add_door(JSContext *ctx, int argc, char **argv) {
   add_text(ctx, door);
   add_json(ctx, door);
   add_sha256(ctx, door);
+  add_ed25519(ctx, door);
   add_process(ctx, door, argc, argv);
   add_children(ctx, door);
   add_events(ctx, door);
