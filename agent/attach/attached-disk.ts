@@ -50,7 +50,7 @@ export async function readAttachedDisks(paths: readonly string[]): Promise<Attac
 async function readAttachedDisk(
   path: string,
 ): Promise<{ readonly disk: AttachedDisk; readonly problems: readonly string[] }> {
-  const { format, filesystem, label, manifest, problems } = await inspectDisk(path, false);
+  const { format, filesystem, label, manifest, problems } = await inspectDisk(path, { deep: false });
   if (format === 'folder' || filesystem === null || label === null)
     throw invalid(path, 'expected a disk, found a folder, which no machine can attach as one');
   if (!isLabel(label))

@@ -162,7 +162,7 @@ function beforeRepeat(filled: Filled, cause: DiskFault | DockerStarted, input: F
   const { label } = cause;
   const faulty = filled.disks.find((disk) => disk.content.label === label);
   if (faulty === undefined) throw cause;
-  const finding = leaveOut(faulty.mounted, cause, { required: config.required, mayUnmount: mayChange });
+  const finding = leaveOut(faulty.mounted, cause, { ...config, mayUnmount: mayChange });
   begin('plan', `planning without disk ${label}`);
   return withFindings({ ...filled, disks: filled.disks.filter((disk) => disk !== faulty) }, finding);
 }

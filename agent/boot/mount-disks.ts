@@ -23,17 +23,22 @@ export interface Mounts {
   readonly findings: readonly Finding[];
 }
 
+type Pinned = readonly string[] | 'signed';
+
 export interface MountOptions {
   /**
    * Whether disks may be unmounted, because nothing runs from them. Then a mount whose device no longer has the label
    * is replaced by one that has.
    */
   readonly mayUnmount: boolean;
-  /** The manifest digests of which a disk with this label must have one, or none if it may have any. */
-  readonly pinned?: (label: string) => readonly string[] | undefined;
   /**
-   * For several devices with a pinned label: the manifest digest of what is mounted at a path, or undefined if it is
-   * not whole.
+   * The manifest digests of which a disk with this label must have one; `signed` if it may have any that is signed; or none
+   * if it may have any.
+   */
+  readonly pinned?: (label: string) => Pinned | undefined;
+  /**
+   * For several devices with such a label: the manifest digest of what is mounted at a path, or undefined if it is not
+   * whole, or not signed.
    */
   readonly pinnedDigest?: ((label: string, path: string) => string | undefined) | undefined;
   /** Called for each disk when it is mounted. */
@@ -59,13 +64,13 @@ export function mountDisks(
     };
     let device = candidates[0]?.device.path ?? '';
     try {
-      const digests = pinned?.(label) ?? [];
+      const digests = pinned?.(label);
       const read = (path: string): string | undefined =>
-        digests.length > 0 && pinnedDigest !== undefined ? pinnedDigest(label, path) : digestOn(path);
+        digests !== undefined && pinnedDigest !== undefined ? pinnedDigest(label, path) : digestOn(path);
       const disk =
         candidates.length === 1
           ? candidates[0]
-          : chooseDuplicate(label, candidates, place, { pinned: digests, read }, findings);
+          : chooseDuplicate(label, candidates, place, { pinned: digests ?? [], read }, findings);
       if (disk === undefined) continue;
       device = disk.device.path;
       const mounted = mountDisk(disk, place, mayUnmount);
@@ -140,13 +145,13 @@ const BUSY_RETRIES = 10;
 const BUSY_RETRY_MS = 20;
 
 interface Digests {
-  readonly pinned: readonly string[];
+  readonly pinned: Pinned;
   /** The digest of what is mounted at a path. */
   readonly read: (path: string) => string | undefined;
 }
 
 /**
- * Chooses one of several devices with the same label. If any has a pinned digest, only those count. The one that is
+ * Chooses one of several devices with the same label. If any has a pinned digest, or is signed, only those count. The one that is
  * already mounted is taken, whatever the others hold, because images run from it. If none is mounted, the first is
  * taken if all manifests say that the content is the same. Otherwise none is, because nobody can know which one was
  * meant.
@@ -160,7 +165,7 @@ function chooseDuplicate(
 ): FoundDisk | undefined {
   const isMounted = ({ device }: FoundDisk): boolean => device.deviceNumber === there?.deviceNumber;
   const digests = new Map(candidates.map((disk) => [disk, isMounted(disk) ? read(path) : digestOf(disk, path, read)]));
-  const right = candidates.filter((disk) => pinned.includes(digests.get(disk) ?? ''));
+  const right = candidates.filter((disk) => isRight(digests.get(disk), pinned));
   const meant = right.length > 0 ? right : candidates;
   const first = meant.find(isMounted) ?? meant[0];
   if (first === undefined) return undefined;
@@ -178,7 +183,9 @@ function chooseDuplicate(
     });
     return undefined;
   }
-  const why = isMounted(first) ? 'which is mounted already, stays in use' : 'which has the pinned digest, is used';
+  const merit =
+    pinned === 'signed' ? 'which a trusted key has signed, is used' : 'which has the pinned digest, is used';
+  const why = isMounted(first) ? 'which is mounted already, stays in use' : merit;
   if (strange.length > 0)
     findings.push({
       code: 'LABEL_DUPLICATE',
@@ -196,6 +203,10 @@ function chooseDuplicate(
       });
   }
   return first;
+}
+
+function isRight(digest: string | undefined, pinned: Pinned): boolean {
+  return digest !== undefined && (pinned === 'signed' || pinned.includes(digest));
 }
 
 /**

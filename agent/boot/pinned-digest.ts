@@ -1,15 +1,24 @@
-import { requiredDigests, type RequiredDisk } from '../config/required.ts';
+import type { Config } from '../config/config.ts';
+import { requiredDigests } from '../config/required.ts';
 import { readPinnedDisk } from '../disk/pinned-reader.ts';
 import { checkTarSplit } from '../disk/read-tar-split.ts';
+import { readSignedDisk } from '../disk/signed-disk.ts';
 
 /**
- * A function that tells the manifest's digest of a disk with a pinned label, or undefined if the disk is not whole. It
- * reads all that the agent would use of the disk.
+ * A function that tells the manifest's digest of a disk whose label is pinned, or which must be signed; undefined if the disk
+ * is not that, or not whole. It reads all that the agent would use of the disk.
  */
-export function pinnedDigestOn(required: readonly RequiredDisk[]): (label: string, path: string) => string | undefined {
+export function pinnedDigestOn({
+  required,
+  trustedKeys,
+}: Pick<Config, 'required' | 'trustedKeys'>): (label: string, path: string) => string | undefined {
   return (label, path) => {
     try {
-      const { layers, manifestDigest } = readPinnedDisk(label, path, requiredDigests(required, label) ?? []);
+      const digests = requiredDigests(required, label);
+      const { layers, manifestDigest } =
+        trustedKeys === undefined
+          ? readPinnedDisk(label, path, digests ?? [])
+          : readSignedDisk(label, path, trustedKeys, digests);
       for (const { tarSplit } of layers.values()) if (tarSplit !== undefined) checkTarSplit({ ...tarSplit, label });
       return manifestDigest;
     } catch {

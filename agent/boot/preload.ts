@@ -8,7 +8,7 @@ import { plural } from '../text/plural.ts';
 import { discover, isSameDisk, labelFilter, type Discovery, type FoundDisk } from './discover.ts';
 import { failureOf, fillStore, leftAlone, type Filled } from './fill-store.ts';
 import { storeIn, type ImageStore } from './image-store.ts';
-import { loadDisk } from './load-disk.ts';
+import { isProven, loadDisk } from './load-disk.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
 import type { NamespacesFilled } from './fill-namespaces.ts';
 import { findMissing } from './missing-disks.ts';
@@ -121,7 +121,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     const toMount = without(discovery, unlinked);
     const mounts = mountDisks(toMount, config.mountRoot, {
       mayUnmount: mayUnmount || options.privateMounts === true,
-      pinned: (label) => requiredDigests(config.required, label),
+      pinned: (label) => requiredDigests(config.required, label) ?? (config.trustedKeys && 'signed'),
       pinnedDigest: await pinnedDigest(toMount, config),
       tell: ({ label, device }) => timings.mounted(label, device.path),
     });
@@ -134,7 +134,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     for (const mounted of mounts.disks) {
       await letOthers();
       const { disk, findings } = await loadDisk(mounted, {
-        required: config.required,
+        ...config,
         before: before.disks,
         mayUnmount,
       });
@@ -183,14 +183,12 @@ export function nothingFound(timings: Timings): Preload {
 }
 
 /**
- * What tells whether a device is whole, by reading all of it. That is needed only if several devices have one pinned
- * label.
+ * What tells whether a device is whole, by reading all of it. That is needed only if several devices have one label that
+ * is pinned, or whose disk must be signed.
  */
-async function pinnedDigest({ disks }: Discovery, { required }: Config): Promise<MountOptions['pinnedDigest']> {
-  const isAsked = [...disks].some(
-    ([label, { length }]) => length > 1 && requiredDigests(required, label) !== undefined,
-  );
-  return isAsked ? (await import('./pinned-digest.ts')).pinnedDigestOn(required) : undefined;
+async function pinnedDigest({ disks }: Discovery, config: Config): Promise<MountOptions['pinnedDigest']> {
+  const isAsked = [...disks].some(([label, { length }]) => length > 1 && isProven(label, config));
+  return isAsked ? (await import('./pinned-digest.ts')).pinnedDigestOn(config) : undefined;
 }
 
 /**

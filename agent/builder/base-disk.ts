@@ -7,7 +7,7 @@ import { inspectDisk } from '../verify/inspect-disk.ts';
  * @throws PreloaderError if `build` did not make it, because then its content has no digest to refer to it by
  */
 export async function readBase(path: string): Promise<BaseDisk> {
-  const { label, manifest, layers, problems } = await inspectDisk(path, false);
+  const { label, manifest, layers, problems } = await inspectDisk(path, { deep: false });
   if (label === null)
     throw new PreloaderError('DISK_INVALID', `${path}: expected a disk with its label, found a folder`);
   if (manifest === null)

@@ -23,6 +23,7 @@ import type { Progress } from '../text/progress.ts';
 import { SourceFetcher } from './source/fetch-sources.ts';
 import { checkLocked, type TakenSource } from './source/source-lock.ts';
 import { readAll, refuseArchiveAsOutput } from './read-archives.ts';
+import { checkSigningKey, signManifest } from './sign-manifest.ts';
 import { Spool } from '../streams/spool.ts';
 import { unpackVerified } from './layer/verified-layer.ts';
 
@@ -35,6 +36,8 @@ interface BuiltImage {
 export interface BuiltDisk {
   readonly label: string;
   readonly manifestDigest: string;
+  /** The fingerprint of the key that has signed it; undefined if none has. */
+  readonly signedBy: string | undefined;
   /** Of the filesystem. */
   readonly sizeBytes: number;
   /** What its images are for; of several platforms that of the first image. */
@@ -79,6 +82,7 @@ const filesystems: Readonly<Record<BuildOptions['filesystem'], Filesystem>> = { 
  */
 export async function buildDisk(options: BuildOptions, progress: Progress): Promise<BuiltDisk> {
   requireTools(options);
+  if (options.sign !== undefined) await checkSigningKey(options.sign);
   let fetcher: SourceFetcher | undefined;
   let clients: ImageClients | undefined;
   const beforeRemoval = (): void => {
@@ -181,12 +185,17 @@ async function writeDisk(
       }
     progress.step('writing the filesystem');
     const blobs = [...shared.values(), ...apart];
-    const { tree, manifestDigest, readAhead } = content.finish(
+    const { tree, manifest, manifestDigest, readAhead } = content.finish(
       options.priority,
       bases,
       diskTargets(plan.targets, tarBytes),
       blobs,
     );
+    // ssh-keygen may ask for a passphrase, where the line of the progress is.
+    if (options.sign !== undefined) progress.end();
+    const signature =
+      options.sign === undefined ? undefined : await signManifest(options.sign, manifest, manifestDigest, workplace);
+    if (signature !== undefined) content.addSignature(signature.text);
     const label = options.label ?? `dpl-${hexOf(manifestDigest).slice(0, 11)}`;
     const uuid = uuidFrom(`${options.filesystem} ${manifestDigest}`);
     const sizeBytes = onDisk(() => filesystem.finish(tree, { label, uuid, sizeBytes: options.sizeBytes }));
@@ -195,6 +204,7 @@ async function writeDisk(
     return {
       label,
       manifestDigest,
+      signedBy: signature?.fingerprint,
       sizeBytes,
       platform: platformOf(collection),
       images: describeImages(collection),

@@ -36,6 +36,8 @@ export interface BuildOptions {
   readonly bases: readonly BaseDisk[];
   /** What to read ahead for the first containers. Files that are not on the disk are left out. */
   readonly readAhead: ReadAheadList | undefined;
+  /** The file of the key that signs the disk, if one does. */
+  readonly sign: string | undefined;
   /** Everything is read and worked out as usual, but no disk is written. */
   readonly dryRun: boolean;
 }

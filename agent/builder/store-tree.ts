@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { blobFile } from '../disk/image-targets.ts';
+import { SIGNATURE_NAME } from '../disk/manifest-signer.ts';
 import { FORMAT_VERSION, MANIFEST_NAME, type Manifest } from '../disk/manifest.ts';
 import {
   piecesWithin,
@@ -117,7 +118,7 @@ export class StoreTree {
 
   /**
    * Adds images, names and the manifest.
-   * @returns the disk's tree, the manifest's digest, and how much of the list to read ahead is on it
+   * @returns the disk's tree, the manifest and its digest, and how much of the list to read ahead is on it
    */
   finish(
     priority: number,
@@ -126,6 +127,7 @@ export class StoreTree {
     blobs: readonly PlacedBlob[],
   ): {
     readonly tree: InodeTree;
+    readonly manifest: Buffer;
     readonly manifestDigest: string;
     readonly readAhead: ReturnType<typeof sizeOfList> | undefined;
   } {
@@ -188,8 +190,24 @@ export class StoreTree {
     };
     const text = `${JSON.stringify(manifest, undefined, 1)}\n`;
     checkManifest(text);
-    this.#tree.link(this.#tree.root, MANIFEST_NAME, this.#write(this.#tree, [Buffer.from(text)], 0o644).inode);
-    return { tree: this.#tree, manifestDigest: sha256(text), readAhead: readAhead && sizeOfList(readAhead) };
+    const bytes = Buffer.from(text);
+    this.#addUnlisted(MANIFEST_NAME, bytes);
+    return {
+      tree: this.#tree,
+      manifest: bytes,
+      manifestDigest: sha256(bytes),
+      readAhead: readAhead && sizeOfList(readAhead),
+    };
+  }
+
+  /** Adds the manifest's signature, which the manifest cannot list. */
+  addSignature(text: string): void {
+    this.#addUnlisted(SIGNATURE_NAME, Buffer.from(text));
+  }
+
+  /** Adds a file to the disk's root that is not in the manifest. */
+  #addUnlisted(name: string, bytes: Buffer): void {
+    this.#tree.link(this.#tree.root, name, this.#write(this.#tree, [bytes], 0o644).inode);
   }
 
   /** Adds a file of metadata to the disk's tree. Missing parents are made with mode 0700. */

@@ -36,6 +36,7 @@ export interface BuildArguments {
   readonly push?: string;
   readonly base?: readonly string[];
   readonly readAhead?: string;
+  readonly sign?: string;
   readonly blobs?: BuildOptions['blobs'];
   readonly quiet?: boolean;
   readonly json?: boolean;
@@ -117,6 +118,7 @@ export async function parseOptions(
     blobs: options.blobs ?? 'keep',
     readAhead: options.readAhead === undefined ? undefined : readList(options.readAhead, refuse),
     bases: await Promise.all((options.base ?? []).map(readBase)),
+    sign: options.sign,
     dryRun: options.dryRun === true,
   };
 }
@@ -157,7 +159,7 @@ function formatOf(output: string): BuildOptions['format'] {
 /** Everything that a build reads. */
 async function inputsOf(
   archives: readonly ArchiveArgument[],
-  { base = [], readAhead, vm, file, lock, authfile }: BuildArguments,
+  { base = [], readAhead, sign, vm, file, lock, authfile }: BuildArguments,
 ): Promise<Input[]> {
   const guest =
     vm === undefined
@@ -170,6 +172,7 @@ async function inputsOf(
     ...(lock === undefined ? [] : [{ role: 'the file of --lock', path: lock }]),
     ...(authfile === undefined ? [] : [{ role: 'the file of --authfile', path: authfile }]),
     ...(readAhead === undefined ? [] : [{ role: 'the list of --read-ahead', path: readAhead }]),
+    ...(sign === undefined ? [] : [{ role: 'the key of --sign', path: sign }]),
     ...guest.map((path) => ({ role: "the guest's file", path })),
   ];
 }

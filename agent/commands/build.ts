@@ -18,6 +18,8 @@ interface BuildDocument {
   readonly label: string;
   /** The digest of the manifest, for `required`. */
   readonly digest: string | null;
+  /** The fingerprint of the key that has signed it. */
+  readonly signedBy: string | null;
   /** The filesystem's size. */
   readonly bytes: number;
   readonly images: BuiltDisk['images'] | null;
@@ -52,6 +54,7 @@ export async function build(archives: readonly string[], options: BuildArguments
       ...about(parsed),
       label: built.label,
       digest: built.manifestDigest,
+      signedBy: built.signedBy ?? null,
       bytes: built.sizeBytes,
       images: built.images,
       layers: built.layers,
@@ -76,6 +79,7 @@ async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refu
     '--tag': options.tag,
     '--platform': options.platform,
     '--read-ahead': options.readAhead,
+    '--sign': options.sign,
     '--blobs': options.blobs === 'none' ? undefined : options.blobs,
     '--push': options.push,
     '--format': ['qcow2', 'raw'].includes(parsed.format) ? undefined : parsed.format,
@@ -100,6 +104,7 @@ async function buildByDocker(parsed: BuildOptions, options: BuildArguments, refu
       ...about(parsed),
       label,
       digest: null,
+      signedBy: null,
       bytes: sizeBytes,
       images: null,
       layers: null,
@@ -141,6 +146,7 @@ function describe({
   dryRun,
   label,
   digest,
+  signedBy,
   bytes,
   images,
   layers,
@@ -160,7 +166,8 @@ function describe({
     leftOut === 0 ? '' : `, ${leftOut} uncompressed without blobs (--filesystem erofs or --blobs tar has them)`;
   const counts = `images ${images.length}, layers ${layers ?? 0}, ${megabytes(bytes)}${without}`;
   const place = pushed === null || pushed === where ? '' : `, pushed to ${pushed}`;
-  const summary = `${name}: label ${label}, ${counts}, manifest ${digest ?? 'none'}${ahead}${place}`;
+  const signer = signedBy === null ? '' : `, signed by ${signedBy}`;
+  const summary = `${name}: label ${label}, ${counts}, manifest ${digest ?? 'none'}${ahead}${signer}${place}`;
   const list = dryRun
     ? images.map(
         (image) => `  ${image.references.join(', ') || 'no name'}: ${plural(image.layers, 'layer')}, ${image.id}`,

@@ -16,7 +16,7 @@ const TROUBLE = 2;
 /** Prints what differs between two disks. @returns the exit status of diff(1): 0 the same, 1 different, 2 trouble */
 export async function diff(a: string, b: string, options: { readonly json?: boolean }): Promise<number> {
   try {
-    const [first, second] = [await inspectDisk(a, false), await inspectDisk(b, false)];
+    const [first, second] = [await inspectDisk(a, { deep: false }), await inspectDisk(b, { deep: false })];
     const difference = compareDisks(first, second);
     const short = terminalOf(process.stdout, environment()).columns !== undefined;
     process.stdout.write(

@@ -2,6 +2,7 @@ import { Option } from 'commander';
 import type { AttachArguments } from './attach.ts';
 import type { BuildArguments } from './build-options.ts';
 import { DISK_FORMATS } from '../builder/disk-options.ts';
+import type { InspectOptions } from './inspect.ts';
 import type { AddCommands } from './command-line.ts';
 import type { ExportArguments } from './export.ts';
 import type { PullArguments } from './pull.ts';
@@ -71,6 +72,10 @@ export const addDiskCommands: AddCommands = (make, finish) => {
       '--read-ahead <list>',
       'a list that record printed; the files in it that are on this disk are read into memory right after boot',
     )
+    .option(
+      '--sign <key>',
+      'sign the disk: a file of an Ed25519 key, as ssh-keygen makes it, or its .pub file if the ssh-agent has the key',
+    )
     .option('--dry-run', 'read everything and print what would be on the disk and its size, but write no disk')
     .option('--json', 'print what was made as JSON, for programs')
     .option('--quiet', 'no progress')
@@ -114,15 +119,24 @@ export const addDiskCommands: AddCommands = (make, finish) => {
         ).exportFromDisk(disk, image, options, (message) => exporting.error(`error: ${message}`)),
       ),
     );
-  make(
+  const inspect = make(
     'inspect <disk>',
     'Shows what is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.',
-    '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]',
+    '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]\n' +
+      '  docker-preloader inspect images.qcow2 --trusted-key ~/.ssh/id_ed25519.pub',
   )
     .option('--json', 'as JSON, for programs')
     .option('--deep', 'also compare every layer with its digest')
-    .action(async (disk: string, options: { json?: boolean; deep?: boolean }) =>
-      finish(await (await import('./inspect.ts')).inspect(disk, options)),
+    .option(
+      '--trusted-key <file>',
+      'a .pub file: the disk must be signed by this key, and its metadata be as it was signed; repeatable: by any of them',
+      (file: string, before: readonly string[]) => [...before, file],
+      [],
+    )
+    .action(async (disk: string, options: InspectOptions) =>
+      finish(
+        await (await import('./inspect.ts')).inspect(disk, options, (message) => inspect.error(`error: ${message}`)),
+      ),
     );
   make(
     'diff <disk> <disk>',

@@ -1,3 +1,8 @@
+import type { Refuse } from './build-options.ts';
+import { parseTrustedKey } from '../config/trusted-key.ts';
+import { SMALL_FILE_BYTES } from '../disk/limits.ts';
+import { messageOf, noSuchFile, shownPath } from '../system/errors.ts';
+import { readUntrusted } from '../system/files.ts';
 import { processMs } from '../system/clock.ts';
 import { environment } from '../system/environment.ts';
 import { inspectDisk, type Inspection } from '../verify/inspect-disk.ts';
@@ -8,16 +13,22 @@ import { plural } from '../text/plural.ts';
 import { tableSection, wrapped, type Cell, type Column } from '../text/table.ts';
 import { terminalOf, type Terminal } from '../text/terminal.ts';
 
+export interface InspectOptions {
+  readonly json?: boolean;
+  readonly deep?: boolean;
+  readonly trustedKey?: readonly string[];
+}
+
 /** Prints what is on a disk. @returns the exit status: 1 if something on it is wrong */
-export async function inspect(
-  disk: string,
-  options: { readonly json?: boolean; readonly deep?: boolean },
-): Promise<number> {
+export async function inspect(disk: string, options: InspectOptions, refuse: Refuse): Promise<number> {
+  const trustedKeys = (options.trustedKey ?? []).map((file) => readKey(file, refuse));
   // Progress for each layer is shown only on a terminal. Elsewhere, the result is enough.
   const progress = makeProgress(stderr, !stderr.isTTY, processMs);
-  const found = await inspectDisk(disk, options.deep === true, (text) => progress.step(text)).finally(() =>
-    progress.end(),
-  );
+  const found = await inspectDisk(disk, {
+    deep: options.deep === true,
+    onStep: (text) => progress.step(text),
+    ...(trustedKeys.length === 0 ? {} : { trustedKeys }),
+  }).finally(() => progress.end());
   process.stdout.write(
     options.json === true
       ? `${JSON.stringify(found, undefined, 2)}\n`
@@ -25,6 +36,22 @@ export async function inspect(
   );
   if (options.json !== true) for (const problem of found.problems) tellLine(`docker-preloader: ${disk}: ${problem}`);
   return found.problems.length === 0 ? 0 : 1;
+}
+
+/** A .pub file has one line. */
+function readKey(file: string, refuse: Refuse): string {
+  try {
+    const line = readUntrusted(file, SMALL_FILE_BYTES)
+      ?.toString('utf8')
+      .replace(/\r?\n$/, '');
+    if (line === undefined) throw new Error(`${shownPath(file)}: expected a .pub file, found ${noSuchFile(file)}`);
+    const key = parseTrustedKey(line);
+    if (key === undefined)
+      throw new Error(`${file}: expected the .pub file of an Ed25519 key: ssh-ed25519 AAAA…, found something else`);
+    return key;
+  } catch (error) {
+    return refuse(`--trusted-key: ${messageOf(error)}`);
+  }
 }
 
 const imageColumns: readonly Column[] = [
@@ -48,6 +75,7 @@ export function inspectionTable(found: Inspection, terminal: Terminal): string {
     manifest === null
       ? 'no manifest: a dockerd filled this disk'
       : `manifest ${manifest.digest}, format ${manifest.formatVersion}, priority ${manifest.priority}, by ${manifest.createdBy}`,
+    ...(found.signature === null ? [] : [`signed by ${found.signature.fingerprint}`]),
     ...(found.readAhead === null
       ? []
       : [`read ahead after boot: ${megabytes(found.readAhead.bytes)} of ${plural(found.readAhead.files, 'file')}`]),

@@ -2,6 +2,7 @@ import { isAbsolute, normalize } from 'node:path';
 import { listOf, made, number, oneOf, optional, such, text, withDefault, within } from './kind.ts';
 import { labelPattern } from './label.ts';
 import { parseRequired } from './required.ts';
+import { parseTrustedKey } from './trusted-key.ts';
 
 /** No system call takes a path with a NUL. */
 const isPath = (said: string): boolean => !said.includes('\0');
@@ -21,6 +22,7 @@ const label = such(
   (said) => labelPattern(said) !== undefined,
 );
 const requiredDisk = made(text, 'a label or glob, perhaps with @sha256:<64 hex digits> behind it', parseRequired);
+const trustedKey = made(text, 'an Ed25519 key as in a .pub file of ssh-keygen: ssh-ed25519 AAAA…', parseTrustedKey);
 // The service manager gives up on a unit that starts more than five times in ten seconds, and on its socket with it.
 const idleExitSec = such(
   number,
@@ -44,6 +46,8 @@ const namespaces = made(listOf(namespace), 'namespaces', (names): readonly strin
 export const keys = {
   labels: withDefault(listOf(label), ['dpl-*']),
   required: withDefault(listOf(requiredDisk), []),
+  /** Without it, nobody need have signed a disk. What is read is in base64. */
+  trustedKeys: optional(such(listOf(trustedKey), 'at least one key', (keys) => keys.length > 0)),
   deviceTimeoutSec: withDefault(within(0, 3600), 10),
   /** The daemon ends when it gets no request for this time. 0 means never. */
   idleExitSec: withDefault(idleExitSec, 0),

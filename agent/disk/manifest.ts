@@ -114,15 +114,15 @@ export function readManifestBytes(files: Pick<FilesystemReader, 'read'>): Buffer
   }
 }
 
-/** Parses a manifest's bytes. @throws PreloaderError FORMAT_NEWER or MANIFEST_INVALID */
-export function parseManifest(bytes: Buffer): FoundManifest {
+/** Parses a manifest's bytes, of that digest. @throws PreloaderError FORMAT_NEWER or MANIFEST_INVALID */
+export function parseManifest(bytes: Buffer, digestOfBytes: string = sha256(bytes)): FoundManifest {
   try {
     const document = parseUntrusted(bytes.toString('utf8'));
     refuseNewerMajor(document, MANIFEST_NAME, FORMAT_VERSION);
     checkShape(document, shape);
     return {
       manifest: { priority: 0, bases: [], ...(document as Omit<Manifest, 'priority' | 'bases'>) },
-      digest: sha256(bytes),
+      digest: digestOfBytes,
     };
   } catch (error) {
     if (error instanceof PreloaderError) throw error;

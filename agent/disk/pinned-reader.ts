@@ -1,37 +1,56 @@
+import { dirname } from 'node:path';
 import { sha256 } from '../docker/ids.ts';
 import { messageOf, PreloaderError } from '../system/errors.ts';
 import { contentFault } from './disk-fault.ts';
 import { parseManifest, readManifestBytes, type Manifest } from './manifest.ts';
 import { readDisk, type DiskContent } from './read-disk.ts';
+import type { FilesystemReader } from './filesystem-reader.ts';
 import { FolderReader } from './folder-reader.ts';
 
 /**
  * Reads a disk whose content is pinned. Its manifest must have one of the digests. Each file that is read must be
  * listed in the manifest, with its digest, and nothing that is listed may be missing. One bad entry makes the whole
  * disk unusable.
+ * @param found its manifest, if that was already read
  * @throws PreloaderError DISK_CONTENT, and as `readDisk`
  */
-export function readPinnedDisk(label: string, root: string, digests: readonly string[]): DiskContent {
+export function readPinnedDisk(
+  label: string,
+  root: string,
+  digests: readonly string[],
+  found: ManifestBytes | undefined = manifestBytes(root),
+): DiskContent {
   // The digest is compared before anything in the manifest counts, even whether it can be parsed.
-  const bytes = readManifestBytes(new FolderReader(root));
-  const digest = bytes === undefined ? undefined : sha256(bytes);
-  if (bytes === undefined || digest === undefined || !digests.includes(digest)) {
+  if (found === undefined || !digests.includes(found.digest)) {
     throw new PreloaderError(
       'DISK_CONTENT',
-      `expected a manifest with digest ${digests.join(' or ')}, found ${digest ?? 'none'}`,
+      `expected a manifest with digest ${digests.join(' or ')}, found ${found?.digest ?? 'none'}`,
     );
   }
-  const found = parseManifest(bytes);
-  const files = new PinnedReader(root, found.manifest);
-  const content = readDisk(label, files, found);
+  const manifest = parseManifest(found.bytes, found.digest);
+  const files = new PinnedReader(root, manifest.manifest);
+  const content = readDisk(label, files, manifest);
   files.check(content);
   return { ...content, pinned: true };
+}
+
+interface ManifestBytes {
+  readonly bytes: Buffer;
+  readonly digest: string;
+}
+
+function manifestBytes(root: string): ManifestBytes | undefined {
+  const bytes = readManifestBytes(new FolderReader(root));
+  return bytes === undefined ? undefined : { bytes, digest: sha256(bytes) };
 }
 
 /** Compares each file of a disk with the manifest. The bytes that are compared are those that are used. */
 class PinnedReader extends FolderReader {
   readonly #manifest: Manifest;
   #fault: string | undefined;
+  /** The folders of listed files. */
+  #folders: ReadonlySet<string> | undefined;
+  #missingFolder: string | undefined;
 
   constructor(root: string, manifest: Manifest) {
     super(root);
@@ -61,7 +80,18 @@ class PinnedReader extends FolderReader {
     for (const { chainId } of this.#manifest.layers)
       if (!layers.has(chainId))
         this.#report(`expected layer ${chainId}, which the manifest lists, found none that can be used`);
+    if (this.#missingFolder !== undefined) this.#report(this.#missingFolder);
     if (this.#fault !== undefined) throw new PreloaderError('DISK_CONTENT', this.#fault);
+  }
+
+  override kindOf(path: string): ReturnType<FilesystemReader['kindOf']> {
+    const kind = super.kindOf(path);
+    if (kind !== 'folder') {
+      this.#folders ??= new Set(Object.keys(this.#manifest.metadata).map(dirname));
+      if (this.#folders.has(path))
+        this.#missingFolder ??= `${path}: expected a folder with files that the manifest lists, found none`;
+    }
+    return kind;
   }
 
   override read(path: string, limitBytes: number): Buffer | undefined {

@@ -54,8 +54,10 @@ export interface DiskContent {
   readonly label: string;
   readonly manifest: Manifest | undefined;
   readonly manifestDigest: string | undefined;
-  /** Whether the disk's content is pinned, so that each file counts only with its digest in the manifest. */
+  /** Whether the disk's content is pinned or signed, so that each file counts only with its digest in the manifest. */
   readonly pinned: boolean;
+  /** The fingerprint of the trusted key that has signed it, where that was asked. */
+  readonly signedBy?: string;
   readonly images: ReadonlyMap<ImageID, DiskImage>;
   readonly layers: ReadonlyMap<ChainID, DiskLayer>;
   readonly references: ReadonlyMap<string, ImageID>;

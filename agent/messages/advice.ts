@@ -37,11 +37,17 @@ export const advice: Readonly<Record<EventName, string>> = {
   REQUIRED_MISSING:
     'The disk is listed in `required`, but no usable disk with that label appeared in time. If it was there and was refused, another message says so. Attach it, then: `systemctl restart docker`. `lsblk -o NAME,LABEL,SIZE` shows what is attached.',
   DISK_CONTENT:
-    'The disk has the right label, but it is not the build that is pinned in `required`, or a file on it differs from its manifest: then it was damaged or tampered with. It was left out as if it were not attached. Attach the right one, or put the digest from the message into `required`. `docker-preloader inspect --deep DEVICE` shows what is on it.',
+    'The disk has the right label, but it is not the build that is pinned in `required`, or a file on it differs from its manifest, which is pinned or signed: then it was damaged or tampered with. It was left out as if it were not attached. Attach the right one, or put the digest from the message into `required`. `docker-preloader inspect --deep DEVICE` shows what is on it.',
+  DISK_UNSIGNED:
+    'This guest takes only disks that one of its `trustedKeys` has signed, and nobody has signed this one. It was left out as if it were not attached. Build it again with `docker-preloader build --sign KEY`. A disk that dockerd has filled cannot be signed.',
+  SIGNATURE_INVALID:
+    'The file docker-preloader.json.sig of the disk is damaged, belongs to another disk, was made by something else than `docker-preloader build --sign`, or the manifest was changed after it was signed. The disk was left out as if it were not attached. `docker-preloader inspect DISK` says the same on the build machine. Build the disk again.',
+  SIGNATURE_UNTRUSTED:
+    'The signature is right, but this guest does not know the key. The message has its fingerprint, which `ssh-keygen -l -f KEY.pub` prints for a key. If it is one of yours, add the line of its .pub file to `trustedKeys` in /etc/docker-preloader/config.json, then: `systemctl restart docker`',
   LABEL_INVALID:
     'The label becomes the name of a folder, so it may contain only letters, digits, dots, dashes and underscores. Build the disk again with `docker-preloader build --label`, or change its label where it was made: `e2label DEVICE NEW`',
   LABEL_DUPLICATE:
-    'There is no way to know which one was meant, so none is used, except one that was mounted before the other appeared, or that has the digest pinned in `required`. Detach one, or give it another label. Two disks with the same manifest are no problem: they count as one.',
+    'There is no way to know which one was meant, so none is used, except one that was mounted before the other appeared, or that has the digest pinned in `required`, or that a trusted key has signed. Detach one, or give it another label. Two disks with the same manifest are no problem: they count as one.',
   DISK_TWICE:
     'Their manifests are the same, so they count as one and nothing is missing. One disk is attached twice, or over two paths. Detach @PRELOADER_DEVICE@ unless it is attached on purpose.',
   DISK_REMOVABLE:

@@ -44,7 +44,19 @@ export const codes = {
   REQUIRED_MISSING: { effect: 'failed', meaning: 'a required disk did not appear in time, or could not be used' },
   DISK_CONTENT: {
     effect: 'failed',
-    meaning: 'the content of a required disk does not match its pinned digest; it was left out',
+    meaning: 'the content of a disk that is pinned or signed is not what was pinned or signed; it was left out',
+  },
+  DISK_UNSIGNED: {
+    effect: 'degraded',
+    meaning: '`trustedKeys` is set, and a disk has no signature; it was left out',
+  },
+  SIGNATURE_INVALID: {
+    effect: 'degraded',
+    meaning: "a disk's signature is not valid, or not that of its manifest; it was left out",
+  },
+  SIGNATURE_UNTRUSTED: {
+    effect: 'degraded',
+    meaning: 'a disk was signed by a key that is not one of the `trustedKeys`; it was left out',
   },
   LABEL_INVALID: { effect: 'degraded', meaning: 'a filesystem label has characters that no preload disk may have' },
   LABEL_DUPLICATE: {

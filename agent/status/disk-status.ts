@@ -54,6 +54,7 @@ function loadedDisk(run: Preload, { mounted, content }: LoadedDisk): DiskStatus 
     layers: content.layers.size,
     layerBytes,
     manifestDigest: content.manifestDigest ?? null,
+    signedBy: content.signedBy ?? null,
     state: isUnused ? 'unused' : isPendingFor(run, content) ? 'pending' : 'in-use',
     adopted: mounted.adopted,
     sharedLayers: countShared(run, { content }),
@@ -101,6 +102,7 @@ const nothing = {
   layers: 0,
   layerBytes: 0,
   manifestDigest: null,
+  signedBy: null,
   adopted: false,
   sharedLayers: 0,
 } as const satisfies Partial<DiskStatus>;

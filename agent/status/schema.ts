@@ -44,6 +44,10 @@ const disk = z.object({
   layers: count('the number of valid layers on it'),
   layerBytes: count('the size of its layers, counted like the size of images'),
   manifestDigest: textOrNull("the digest of the disk's docker-preloader.json, which `required` can pin"),
+  signedBy: z._default(
+    textOrNull('the fingerprint of the trusted key that has signed it, or null if `trustedKeys` is not set'),
+    null,
+  ),
   state: z._default(
     z
       .enum(['in-use', 'pending', 'unused', 'refused', 'lost', 'missing'])

@@ -54,7 +54,7 @@ export function statusTable(status: StatusDocument, terminal: Terminal): string 
   return [
     ...lines(headline(status), stateStyles[status.state]),
     ...lines(facts.join('; ')),
-    ...tableSection(diskColumns, status.disks.map(diskRow), terminal),
+    ...diskSection(status.disks, terminal),
     // One store needs no table.
     ...(status.stores.some(({ store }) => store !== 'overlay2')
       ? tableSection(storeColumns, status.stores.map(storeRow), terminal)
@@ -72,6 +72,16 @@ function headline({ state, summary, findings }: StatusDocument): string {
   if (told === undefined) return summary;
   const rest = summary.slice(`${state}: ${oneLine(told.message)}`.length).replace(/^( \(and \d+ more\))?; /, '');
   return `${state}: ${rest}`;
+}
+
+/** Who has signed the disks is told where somebody had to. */
+function diskSection(disks: readonly DiskStatus[], terminal: Terminal): string[] {
+  const isSigned = disks.some(({ signedBy }) => signedBy !== null);
+  return tableSection(
+    isSigned ? [...diskColumns, { title: 'SIGNED BY', use: 0, least: 16 }] : diskColumns,
+    disks.map((disk) => [...diskRow(disk), ...(isSigned ? [{ text: disk.signedBy ?? '-' }] : [])]),
+    terminal,
+  );
 }
 
 function diskRow(disk: DiskStatus): Cell[] {

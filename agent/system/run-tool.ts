@@ -19,6 +19,7 @@ const packages = {
   prlimit: 'util-linux',
   setpriv: 'util-linux',
   skopeo: 'skopeo',
+  'ssh-keygen': 'openssh-client',
   timeout: 'coreutils',
   unshare: 'util-linux',
 } as const;

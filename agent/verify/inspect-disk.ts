@@ -4,7 +4,8 @@ import { sizeOfList } from '../disk/read-ahead-list.ts';
 import { readWholeDisk, type RecordedLayer, type WholeDisk } from '../disk/read-whole-disk.ts';
 import { metadataPaths, TAR_SPLIT } from '../docker/layer-db.ts';
 import { overlayPaths } from '../docker/layer-folders.ts';
-import { isENOENT, noSuchFile, PreloaderError, reasonOf, shownPath } from '../system/errors.ts';
+import { signerOf } from '../disk/manifest-signer.ts';
+import { isENOENT, messageOf, noSuchFile, PreloaderError, reasonOf, shownPath } from '../system/errors.ts';
 import { plural } from '../text/plural.ts';
 import { filesBelow, type FilesystemReader } from '../disk/filesystem-reader.ts';
 import { blobProblems } from './blob-digests.ts';
@@ -58,6 +59,8 @@ export interface Inspection {
     readonly priority: number;
     readonly bases: Manifest['bases'];
   } | null;
+  /** Who has signed the manifest, whoever trusts that key. Null if nobody has, or if the signature is not valid. */
+  readonly signature: { readonly fingerprint: string; readonly key: string } | null;
   readonly images: readonly InspectedImage[];
   readonly layers: readonly InspectedLayer[];
   /** What is read ahead after READY. Null if the disk has no list of it. */
@@ -71,15 +74,21 @@ export interface Inspection {
   readonly problems: readonly string[];
 }
 
+interface InspectOptions {
+  /** Compares every layer's bytes with its DiffID, blobs with their digests, and all metadata with the manifest. */
+  readonly deep: boolean;
+  /** One of these must have signed the disk; then all metadata is compared, too. In base64. */
+  readonly trustedKeys?: readonly string[];
+  readonly onStep?: (text: string) => void;
+}
+
 /**
  * Reads what is on a disk: a raw image, qcow2 or block device without mounting it, or a folder where it is mounted.
- * @param deep compares every layer's bytes with its DiffID, blobs with their digests, and all metadata with the manifest
  * @throws PreloaderError where it is no preload disk
  */
 export async function inspectDisk(
   path: string,
-  deep: boolean,
-  onStep: (text: string) => void = () => undefined,
+  { deep, trustedKeys, onStep = () => undefined }: InspectOptions,
 ): Promise<Inspection> {
   try {
     const disk = openDisk(path);
@@ -87,8 +96,15 @@ export async function inspectDisk(
     try {
       const whole = readWholeDisk(disk.files);
       const problems = [...whole.problems, ...deviceProblems(disk)];
-      if (deep) problems.push(...(await contentProblems(disk, whole, onStep)));
-      return { ...describeDisk(disk), ...describeContent(whole), deep, problems };
+      const { signature, problems: faults } = signatureOf(disk.files, whole, trustedKeys);
+      problems.push(...faults);
+      const budget = new ReadBudget(disk.storedBytes);
+      if (deep) problems.push(...(await layerProblems(disk, whole, budget, onStep)));
+      const { manifest } = whole.content;
+      if (manifest !== undefined && (deep || trustedKeys !== undefined))
+        problems.push(...metadataProblems(disk.files, manifest, budget));
+      if (deep) problems.push(...(await blobContentProblems(disk, whole, budget, onStep)));
+      return { ...describeDisk(disk), signature, ...describeContent(whole), deep, problems };
     } catch (error) {
       // Something failed because a part of the disk is missing. That it was cut off is the better reason.
       throw cut === undefined ? error : new Error(cut, { cause: error });
@@ -188,25 +204,50 @@ function cutOff({ superblock, sizeBytes }: Pick<OpenDisk, 'superblock' | 'sizeBy
     : undefined;
 }
 
-/** Says which content of a disk does not have the digest that it should have. */
-async function contentProblems(
-  { files, storedBytes }: OpenDisk,
-  { content: { manifest }, layers }: WholeDisk,
+/** Who has signed a disk, and why that is not enough. */
+function signatureOf(
+  files: FilesystemReader,
+  { content: { manifestDigest } }: WholeDisk,
+  trustedKeys: readonly string[] | undefined,
+): { readonly signature: Inspection['signature']; readonly problems: readonly string[] } {
+  try {
+    const signer = manifestDigest === undefined ? undefined : signerOf(files, manifestDigest);
+    const signature = signer ?? null;
+    if (trustedKeys === undefined || (signer !== undefined && trustedKeys.includes(signer.key)))
+      return { signature, problems: [] };
+    const found = signer === undefined ? 'no signature' : `one by ${signer.fingerprint}`;
+    return { signature, problems: [`expected a signature by a key of --trusted-key, found ${found}`] };
+  } catch (error) {
+    return { signature: null, problems: [messageOf(error)] };
+  }
+}
+
+/** Says which layers do not have the content that they should have. */
+async function layerProblems(
+  { files }: OpenDisk,
+  { layers }: WholeDisk,
+  budget: ReadBudget,
   onStep: (text: string) => void,
 ): Promise<string[]> {
-  const budget = new ReadBudget(storedBytes);
   const problems: string[] = [];
   for (const layer of layers) {
     onStep(`layer ${layer.chain}`);
     const problem = await layerContentProblem(files, layer, budget);
     if (problem !== undefined) problems.push(`layer ${layer.chain}: ${problem}`);
   }
-  if (manifest !== undefined) {
-    problems.push(...metadataProblems(files, manifest, budget));
-    if (manifest.blobs !== undefined) onStep(plural(manifest.blobs.length, 'blob'));
-    problems.push(...(await blobProblems(files, manifest, budget)));
-  }
   return problems;
+}
+
+/** Says which blobs do not have the content that they should have. */
+async function blobContentProblems(
+  { files }: OpenDisk,
+  { content: { manifest } }: WholeDisk,
+  budget: ReadBudget,
+  onStep: (text: string) => void,
+): Promise<string[]> {
+  if (manifest?.blobs === undefined) return [];
+  onStep(plural(manifest.blobs.length, 'blob'));
+  return blobProblems(files, manifest, budget);
 }
 
 function layerContentProblem(

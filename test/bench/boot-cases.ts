@@ -17,6 +17,7 @@ export type RivalName =
   | 'agent'
   | 'agent, second boot'
   | 'agent, pinned'
+  | 'agent, signed'
   | 'agent, apply'
   | 'agent, nothing to do'
   | 'whole agent'
@@ -106,9 +107,17 @@ export function bootCases(chosen: readonly string[], isQuick: boolean): BootCase
         ...size,
         group: 'pinned',
         name: `pinned: ${disks} × ${images} × ${layers} layers`,
-        rivals: ['agent', 'agent, pinned'],
+        rivals: ['agent', 'agent, pinned', 'agent, signed'],
       };
     }),
+    {
+      ...one,
+      group: 'pinned',
+      name: 'pinned, cold: 1 disk of 12 layers',
+      isCold: true,
+      readAheadKb: 128,
+      rivals: ['agent, pinned', 'agent, signed'],
+    },
     ...([128, undefined] as const).map((readAheadKb): BootCase => ({
       ...one,
       group: 'cold',

@@ -20,9 +20,11 @@ export async function makeDisk(
     readonly layers: number;
     /** Whether it has the layers' blobs, too. */
     readonly blobs?: boolean;
+    /** The file of the key that signs it. */
+    readonly key?: string;
   },
 ): Promise<string> {
-  const { number, images, layers, blobs = false } = disk;
+  const { number, images, layers, blobs = false, key } = disk;
   const layer = (name: string): ArchiveImage['layers'][number] => [{ name, content: `disk ${number}, ${name}\n` }];
   const archive = path.join(folder, `disk-${number}.tar`);
   writeFileSync(
@@ -48,6 +50,7 @@ export async function makeDisk(
     `${labelPrefix}${number}`,
     '--quiet',
     ...(blobs ? ['--blobs', 'tar'] : []),
+    ...(key === undefined ? [] : ['--sign', key]),
   ]);
   rmSync(archive);
   return file;

@@ -52,6 +52,8 @@ export class Place {
   readonly config: string;
   /** The same, with the content of all disks pinned. */
   readonly pinnedConfig: string;
+  /** The same, with the key that has signed all disks. */
+  readonly signedConfig: string;
 
   constructor(folder: string, stopwatch: string) {
     this.#folder = folder;
@@ -62,6 +64,7 @@ export class Place {
     this.system = path.join(folder, 'system');
     this.config = path.join(folder, 'config.json');
     this.pinnedConfig = path.join(folder, 'pinned.json');
+    this.signedConfig = path.join(folder, 'signed.json');
     for (const dir of ['data', 'run', 'system']) mkdirSync(path.join(folder, dir), { recursive: true });
     writeFileSync(
       this.config,
@@ -77,10 +80,16 @@ export class Place {
 
   /** @param required label and manifest digest of each disk */
   pin(required: readonly string[]): void {
-    writeFileSync(
-      this.pinnedConfig,
-      JSON.stringify({ ...(JSON.parse(readFileSync(this.config, 'utf8')) as object), required }),
-    );
+    this.#writeMore(this.pinnedConfig, { required });
+  }
+
+  /** @param key the line of its .pub file */
+  trust(key: string): void {
+    this.#writeMore(this.signedConfig, { trustedKeys: [key] });
+  }
+
+  #writeMore(file: string, more: object): void {
+    writeFileSync(file, JSON.stringify({ ...(JSON.parse(readFileSync(this.config, 'utf8')) as object), ...more }));
   }
 
   /**

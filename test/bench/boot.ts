@@ -7,6 +7,7 @@ import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { startDockerd, type Dockerd } from '../support/dockerd.ts';
 import { dockerdTree } from '../support/dockerd-version.ts';
 import { attach } from '../support/loop-device.ts';
+import { makeKey, publicLine } from '../support/signing-key.ts';
 import { tempTree, unmountBelow } from '../support/temp-tree.ts';
 import { bootCases, type BootCase, type RivalName } from './boot-cases.ts';
 import { labelPrefix, makeDataRoot, makeDisk, packStore } from './boot-fixtures.ts';
@@ -31,7 +32,7 @@ const LOAD_DATA_ROOT_MB = 6144;
 /** Runs all cases, each round over all of them and each case with its rivals in turns. */
 export async function benchBoot(options: BootOptions): Promise<Sample[]> {
   await ensureDebianPackages(
-    ['e2fsprogs', 'gcc', 'libc6-dev', 'rsync', 'jq', 'zstd', 'lz4', 'diffutils', 'findutils'],
+    ['e2fsprogs', 'gcc', 'libc6-dev', 'rsync', 'jq', 'zstd', 'lz4', 'diffutils', 'findutils', 'openssh-client'],
     { install: true },
   );
   await buildExecutables(root, path.join(root, 'dist'));
@@ -111,7 +112,7 @@ class BootBench {
         await this.#make(`disk ${number} ${images} ${layers}`, async () => {
           const folder = path.join(this.#temp, `disks-${images}-${layers}`);
           mkdirSync(folder, { recursive: true });
-          return makeDisk(this.#executable, folder, { number, images, layers });
+          return makeDisk(this.#executable, folder, { number, images, layers, key: await this.#key() });
         }),
       );
     }
@@ -159,13 +160,20 @@ class BootBench {
       const turn = round % one.rivals.length;
       const order = [...one.rivals.slice(turn), ...one.rivals.slice(0, turn)];
       await this.#needFloorList(one, devices);
-      if (one.rivals.includes('agent, pinned'))
+      if (one.rivals.includes('agent, pinned')) {
         this.#place.pin(await Promise.all(files.map((file) => this.#pinOf(file))));
+        this.#place.trust(publicLine(await this.#key()));
+      }
       for (const rival of order) samples.push(await this.#sample(one, rival, round, devices, system));
     } finally {
       for (const loop of loops) await loop.detach();
     }
     return samples;
+  }
+
+  /** A key that signs the disks. */
+  #key(): Promise<string> {
+    return this.#make('key', () => Promise.resolve(makeKey(path.join(this.#temp, 'key'))));
   }
 
   async #pinOf(disk: string): Promise<string> {
@@ -277,6 +285,7 @@ class BootBench {
         'agent, second boot': run,
         'agent after READY': run,
         'agent, pinned': [agent, 'run', '--config', place.pinnedConfig],
+        'agent, signed': [agent, 'run', '--config', place.signedConfig],
         'agent, apply': [agent, 'apply', '--config', config],
         'agent, nothing to do': [agent, 'apply', '--config', config],
         'whole agent': [whole, 'run', '--config', config],

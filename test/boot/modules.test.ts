@@ -40,7 +40,7 @@ const toReady = [
     'discover fill-store image-store load-disk missing-disks mount-disks preload timings wait which-stores with-containerd',
   ],
   ['commands', 'run'],
-  ['config', 'config keys kind label read-config required'],
+  ['config', 'config keys kind label read-config required trusted-key'],
   ['disk', 'disk-fault folder-reader limits manifest read-disk read-tar-split superblock'],
   ['docker', 'daemon-config ids image-config instance layer-db layer-folders reference-store reference'],
   ['merge', 'merge-references offer'],
@@ -75,5 +75,20 @@ describe('the way to READY', () => {
         (await loadedBy(file)).filter((name) => !toReady.includes(name)),
         [file, 'text/json-members.ts'],
       );
+  });
+
+  it('with trustedKeys loads what checks a signature besides, and no package', async () => {
+    assert.deepEqual(
+      (await loadedBy('disk/signed-disk.ts')).filter((name) => !toReady.includes(name)),
+      [
+        'disk/manifest-signer.ts',
+        'disk/pinned-reader.ts',
+        'disk/signed-disk.ts',
+        'disk/ssh-signature.ts',
+        'system/ed25519.ts',
+        'system/signed-by.ts',
+        'text/base64.ts',
+      ],
+    );
   });
 });

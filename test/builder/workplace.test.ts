@@ -286,6 +286,7 @@ describe('build and its output', () => {
       dryRun: false,
       label: inspected.label,
       digest: inspected.manifest?.digest,
+      signedBy: null,
       bytes: inspected.sizeBytes,
       images: inspected.images.map(({ id, references, layers }) => ({ id, references, layers: layers.length })),
       layers: 2,

@@ -31,6 +31,7 @@ const found: Inspection = {
     priority: 0,
     bases: [],
   },
+  signature: { fingerprint: 'SHA256:abc', key: 'AAAA' },
   images: [
     {
       id: digestOf('d'),
@@ -50,6 +51,7 @@ describe('the tables of `inspect`', () => {
     assert.deepEqual(lines, [
       'label dpl-a, ext4 in qcow2, 2.5 MB',
       `manifest ${digestOf('c')}, format 1.0, priority 0, by docker-preloader \\x1b[31m`,
+      'signed by SHA256:abc',
       '',
       `IMAGE                                    ID${' '.repeat(71)}LAYERS  SIZE HERE`,
       `registry.example.com/team/service:1.2.3  ${digestOf('d')}  2       2.0 MB`,

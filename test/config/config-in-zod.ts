@@ -5,6 +5,7 @@ import { membersOf } from '../../agent/text/json-members.ts';
 import { parseJson } from '../../agent/text/parse-json.ts';
 import { defaultConfig, type Config } from '../../agent/config/config.ts';
 import { parseRequired } from '../../agent/config/required.ts';
+import { parseTrustedKey } from '../../agent/config/trusted-key.ts';
 
 const defaults = defaultConfig();
 const absolutePath = z.string().check(
@@ -34,6 +35,19 @@ const required = z.pipe(
   z.transform((texts: string[]) => texts.flatMap((text) => parseRequired(text) ?? [])),
 );
 
+const trustedKeyText = z
+  .string()
+  .check(
+    z.refine(
+      (text) => parseTrustedKey(text) !== undefined,
+      'an Ed25519 key as in a .pub file of ssh-keygen: ssh-ed25519 AAAA…',
+    ),
+  );
+const trustedKeys = z.pipe(
+  z.array(trustedKeyText).check(z.refine((keys) => keys.length > 0, 'at least one key')),
+  z.transform((texts: string[]) => texts.flatMap((text) => parseTrustedKey(text) ?? [])),
+);
+
 const dockerHost = z.string().check(
   z.refine((text) => /^unix:\/\/\/./.test(text), '`unix://` and an absolute path'),
   z.refine(isPath, 'a path without NUL'),
@@ -61,6 +75,7 @@ const namespace = z
 export const configInZod = z.strictObject({
   labels: z._default(z.array(label), [...defaults.labels]),
   required,
+  trustedKeys: z.optional(trustedKeys),
   deviceTimeoutSec: z._default(z.number().check(z.minimum(0), z.maximum(3600)), defaults.deviceTimeoutSec),
   idleExitSec: z._default(idleExitSec, defaults.idleExitSec),
   dockerConfig: z._default(absolutePath, defaults.dockerConfig),

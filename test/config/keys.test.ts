@@ -19,6 +19,7 @@ function outcome(parse: (text: string) => unknown, text: string): { config: unkn
 }
 
 const digest = `sha256:${'0a'.repeat(32)}`;
+const key = `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI${'aZ09+/'.repeat(7)}A`;
 const names = Object.keys(keys);
 const runs = Number(process.env['DPL_RUNS'] ?? (torture ? 300_000 : 5_000));
 
@@ -30,6 +31,18 @@ const texts = [
   ['/', '//', '///a', '/a', '/a/', '/a//', '/a/../..', '/./a/.', '/a/..b//c/', 'a/b', './a', '/\u0000', '/a\n'],
   ['unix:///a', 'unix:///', 'unix://a', 'unix:////', 'UNIX:///a', 'unix:///\u0000', 'unix:///\n', 'tcp://a'],
   ['user', 'disk', 'User', 'restore', 'respect', 'auto', 'overlay2', 'containerd', 'both', 'null', 'true', '0'],
+  [
+    `${key}`,
+    `${key} a b`,
+    `${key}\t`,
+    `${key}=`,
+    ` ${key}`,
+    `${key}\n`,
+    `${key} a\nb`,
+    key.slice(0, -1),
+    key.slice(12),
+  ],
+  [key.replace('ed25519 AAAA', 'rsa AAAA'), key.replace('NTE5', 'NTE6'), key.toUpperCase(), `from="*" ${key}`],
   ['moby', 'k8s.io', 'a'.repeat(76), 'a'.repeat(77), 'a.', '.', 'a--b', 'a\n', '__proto__', 'constructor'],
 ].flat();
 /** As a number is written, also such as JSON.parse makes others of. */

@@ -129,6 +129,12 @@ describe('a disk whose manifest is pinned', () => {
       /v2metadata-by-diffid\/sha256\/\w{64}: expected content with digest/,
     ],
     [
+      'no registry sources at all',
+      (root: string) =>
+        rmSync(path.dirname(path.join(root, at.metadataByDiffID(must(facts.diffIDs[0])))), { recursive: true }),
+      /v2metadata-by-diffid\/sha256: expected a folder with files that the manifest lists, found none$/,
+    ],
+    [
       'no tar-split',
       (root: string) => rmSync(path.join(root, top, 'tar-split.json.gz')),
       /tar-split\.json\.gz: expected content with digest .*, found no such file$/,

@@ -67,7 +67,7 @@ describe('each event', () => {
   };
 
   before(async () => {
-    await ensureDebianPackages(['socat', 'e2fsprogs', 'systemd'], { install: true });
+    await ensureDebianPackages(['socat', 'e2fsprogs', 'systemd', 'openssh-client'], { install: true });
     tree = await tempTree('dpl-codes');
     const content = path.join(tree.path, 'content');
     loadImages(content, [app]);

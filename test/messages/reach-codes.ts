@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writ
 import path from 'node:path';
 import { checkResult } from '../../agent/overlay2/check-result.ts';
 import { defaultConfig, type Config } from '../../agent/config/config.ts';
+import { parseTrustedKey } from '../../agent/config/trusted-key.ts';
 import { readConfig } from '../../agent/config/read-config.ts';
 import { differences } from '../../agent/verify/differences.ts';
 import { discover, labelFilter } from '../../agent/boot/discover.ts';
@@ -21,7 +22,9 @@ import { notAwaited } from '../../agent/daemon/containerd-unit.ts';
 import { differenceOf } from '../../agent/daemon/docker-service.ts';
 import type { Finding } from '../../agent/messages/finding.ts';
 import { FolderReader } from '../../agent/disk/folder-reader.ts';
+import { SIGNATURE_NAME } from '../../agent/disk/manifest-signer.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
+import { readSignedDisk } from '../../agent/disk/signed-disk.ts';
 import { readDaemonConfig } from '../../agent/docker/daemon-config.ts';
 import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { Store } from '../../agent/overlay2/store/store.ts';
@@ -32,6 +35,7 @@ import { tryLockFile } from '../../agent/system/lock.ts';
 import { aDocument } from '../boot-order/a-document.ts';
 import { diskOf, planOf } from '../containerd/made-up.ts';
 import { FakeGuest } from '../boot/fake-guest.ts';
+import { makeKey, signFile } from '../support/signing-key.ts';
 import { factsOf, loadImages, must, setReference, writeFile, type ImageSpec } from '../boot/fake-store.ts';
 import { foundDisk } from '../status/a-run.ts';
 import { required } from '../support/required.ts';
@@ -96,6 +100,23 @@ function onDisk(ground: Ground, change: (root: string) => void): Promise<Finding
       throw error;
     });
   }
+}
+
+/** Some key, which has signed nothing. */
+const trusted = parseTrustedKey(`ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI${'A'.repeat(43)}`) ?? '';
+
+/** A disk as a plain folder that another key than the trusted one has signed. */
+function onSignedDisk({ folder }: Ground, change: (root: string) => void): Promise<Finding[]> {
+  const root = path.join(folder, 'tree');
+  loadImages(root, [app]);
+  const manifest = path.join(root, 'docker-preloader.json');
+  writeFileSync(
+    manifest,
+    JSON.stringify({ formatVersion: '1.0', createdBy: 'test', images: [], layers: [], metadata: {} }),
+  );
+  signFile(manifest, makeKey(path.join(folder, 'key')));
+  change(root);
+  return thrown(() => readSignedDisk('dpl-a', root, [trusted]));
 }
 
 function found(ground: Ground, device: BlockDevice): readonly Finding[] {
@@ -213,6 +234,10 @@ export const reach: Readonly<Record<Code, Reach>> = {
   DISK_MISSING: (ground) => run(ground, { labels: ['nowhere'] }),
   REQUIRED_MISSING: (ground) => run(ground, { required: required('nowhere') }),
   DISK_CONTENT: (ground) => run(ground, { required: required(`${ground.label}@sha256:${'0'.repeat(64)}`) }),
+  DISK_UNSIGNED: (ground) => run(ground, { trustedKeys: [trusted] }),
+  SIGNATURE_INVALID: (ground) =>
+    onSignedDisk(ground, (root) => writeFileSync(path.join(root, SIGNATURE_NAME), 'no signature')),
+  SIGNATURE_UNTRUSTED: (ground) => onSignedDisk(ground, () => undefined),
   LABEL_INVALID: async (ground) =>
     found(
       ground,
@@ -354,7 +379,7 @@ export const reach: Readonly<Record<Code, Reach>> = {
   DISK_INVALID: ({ folder }) =>
     thrown(async () => {
       writeFileSync(path.join(folder, 'disk'), 'no disk');
-      await inspectDisk(path.join(folder, 'disk'), false);
+      await inspectDisk(path.join(folder, 'disk'), { deep: false });
     }),
   STORE_DIFFERS: (ground) => verified(ground, () => undefined),
   STORE_DAMAGED: (ground) =>

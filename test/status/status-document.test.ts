@@ -216,6 +216,7 @@ describe('the status', () => {
         layers: 2,
         layerBytes: 'baseapp'.length,
         manifestDigest: null,
+        signedBy: null,
         state: 'in-use',
         adopted: false,
         sharedLayers: 0,

@@ -49,6 +49,18 @@ describe('the table of `status`', () => {
     assert.ok(lines.some((line) => line.startsWith('pending: link layer')));
   });
 
+  it('tells who has signed the disks, where that was asked', (t) => {
+    const status = busy(t);
+    const signedBy = `SHA256:${'k'.repeat(43)}`;
+    const disks = status.disks.map((disk, index) => ({ ...disk, signedBy: index === 0 ? signedBy : null }));
+    const lines = statusTable({ ...status, disks }, pipe).split('\n');
+    const line = (start: string): string => lines.find((one) => one.startsWith(start)) ?? '';
+    assert.match(line('DISK '), /MOUNTED ON +SIGNED BY$/);
+    assert.ok(line('dpl-a').endsWith(`  ${signedBy}`));
+    assert.match(line('dpl-x'), / DISK_DIRTY +-$/);
+    assert.doesNotMatch(statusTable(status, pipe), /SIGNED BY/);
+  });
+
   it('is short where there is nothing to tell', (t) => {
     const status = {
       ...busy(t),

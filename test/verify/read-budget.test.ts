@@ -132,7 +132,7 @@ describe('a disk of some 400 kB that claims', () => {
         await execa('umount', [at('mounted')]);
         await letGo(disk);
       }
-      const inspected = await inspectDisk(disk, true).then(
+      const inspected = await inspectDisk(disk, { deep: true }).then(
         ({ problems }) => problems.join('\n'),
         (error: Error) => error.message,
       );
@@ -157,7 +157,7 @@ describe('a disk of some 400 kB that claims', () => {
     );
     await execa('umount', [at('mounted')]);
     assert.ok(found.length > 0);
-    const { problems } = await inspectDisk(disk, false);
+    const { problems } = await inspectDisk(disk, { deep: false });
     for (const message of found) assert.ok(problems.includes(message), `${message}\n${problems.join('\n')}`);
     assert.throws(
       () => checkTarSplitSize(2 ** 30 + 1),

@@ -73,7 +73,7 @@ export async function pullDisk(
       progress,
     );
     const labels = labelsOf(source, workplace, image.config);
-    const inspection = await inspectDisk(workplace.path('disk'), false).catch((error: unknown) => {
+    const inspection = await inspectDisk(workplace.path('disk'), { deep: false }).catch((error: unknown) => {
       throw invalid(source, messageOf(error).replace(`${workplace.path('disk')}: `, ''));
     });
     expectDigest(source, 'a disk', labels[DISK_DIGEST], digest);

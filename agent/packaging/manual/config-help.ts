@@ -13,6 +13,11 @@ export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
     meaning:
       "names or globs of disks without which the result is `failed`; for a glob, one match is enough. `label@sha256:<digest>` pins the content to the digest of the disk's `docker-preloader.json`; if there are several digests, the disk must have one of them. If a label is pinned itself, the pins of globs do not apply to it",
   },
+  trustedKeys: {
+    meaning:
+      'Ed25519 keys, as lines of .pub files (`ssh-ed25519 KEY comment`): only disks that one of them has signed (`build --sign`) are used, and each file that is read of them is compared with its digest',
+    otherwise: 'no disk need be signed',
+  },
   deviceTimeoutSec: {
     meaning: 'the longest wait: for a name until it appears, for a glob until udev has handled all devices',
   },

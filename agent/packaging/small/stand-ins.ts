@@ -33,7 +33,7 @@ export const beyond: readonly string[] = ['containerd/private-containerd.ts', 'd
 
 /**
  * What is only ever imported by `import()`, in groups: nothing of a group is read before the first of it is imported. A boot
- * without containerd reads none of the second one.
+ * without containerd reads none of the second one, and one without `trustedKeys` none of the third.
  */
 export const later: Readonly<Record<string, readonly string[]>> = {
   'after-ready': [
@@ -54,4 +54,5 @@ export const later: Readonly<Record<string, readonly string[]>> = {
     'containerd/containerd-of.ts',
     'containerd/cri-snapshotter.ts',
   ],
+  signed: ['disk/signed-disk.ts', 'boot/pinned-digest.ts'],
 };
