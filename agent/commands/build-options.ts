@@ -179,7 +179,7 @@ async function inputsOf(
 
 /** A source as it may be told: one that has somebody's password in it is not quoted. */
 function shownSource(text: string): string {
-  return text.replace(/^(docker:\/\/)[^/]*@(?=[^/]*\/)/, '$1');
+  return text.replace(/^([A-Za-z-]+:(?:\/\/)?).*@(?!sha256:)/s, '$1');
 }
 
 function lockAt(path: string, refuse: Refuse): SourceLock {

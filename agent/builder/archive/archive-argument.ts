@@ -12,6 +12,8 @@ const STDIN_PATH = '/dev/stdin';
 /** Archives that skopeo knows as well, as it names them. They are read here, without it. */
 const SKOPEO_ARCHIVE = /^(?:oci|oci-archive|docker-archive):(?=.)/;
 
+const OTHER_ADDRESS = /^[a-z][a-z0-9+.-]*:\/\//i;
+
 /**
  * An archive on the command line: `ARCHIVE`, `ARCHIVE:IMAGE`, or a source that skopeo knows, and each of them with
  * `=NAME:TAG` or `=NAME`.
@@ -40,6 +42,9 @@ export function parseArchiveArgument(text: string): ArchiveArgument {
     const name = sourceEnd === -1 ? undefined : parseName(text.slice(sourceEnd + 1));
     return { path: sourceText, source, image: undefined, name };
   }
+  // Not quoted, because there may be a password in it.
+  if (!existsSync(text) && OTHER_ADDRESS.test(text))
+    throw new Error('expected a file, or an image of a registry as in docker://HOST/NAME:TAG, found another address');
   const at = text.lastIndexOf('=');
   const place = placeOf(text.slice(0, at));
   if (at === -1 || existsSync(text) || place === undefined) {

@@ -41,8 +41,8 @@ export function parseImageSource(text: string): ImageSource | undefined {
 }
 
 function registrySource(text: string): RegistrySource {
-  // Not quoted, because errors end up in logs.
-  if (/^[^/]*@[^/]*\//.test(text))
+  // Not quoted, because errors end up in logs. A password may have a slash in it.
+  if (/@(?!sha256:)/.test(text))
     throw new Error(
       'expected a name as in docker://HOST/NAME:TAG, found a user before the host: ' +
         'log in with skopeo login, or name a file of that with --authfile',

@@ -18,7 +18,7 @@ export function checkRegistryName(name: string): void {
 }
 
 /** What stands before the registry's name, and no digest behind the image's. */
-const CREDENTIALS = /^[^/]*\/\/[^/]*@(?!sha256:)/;
+const CREDENTIALS = /@(?!sha256:)/;
 
 /** Its repository, with the registry. */
 export function nameOf(name: string): string {

@@ -56,8 +56,12 @@ const NOISE = [
   /\(heuristic tuning data: [^)]*\): /,
   /, (?:"")?$/,
 ];
-/** What may be secret in an address: who asks, and by which token. */
-const SECRETS = [/(?<=:\/\/)[^/@\s"]+@/g, /\?[^\s"]+/g];
+/** What may be secret in an address: who asks, and by which token. And in what a registry tells of the request that it got. */
+const SECRETS = [
+  /(?<=:\/\/)[^/@\s"]+@/g,
+  /\?[^\s"]+/g,
+  /(?<=\b(?:[Bb]asic|BASIC|[Bb]earer|BEARER)[ :=]+)(?![a-z]+\b(?![+/=.]))[\w+/=.~-]{4,}/g,
+];
 const MAX_LENGTH = 600;
 /** Before each time that it is tried again. */
 const PAUSES_SEC = [1, 2, 4];

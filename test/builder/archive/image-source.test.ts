@@ -50,6 +50,9 @@ describe('a source as skopeo names it', () => {
       'docker://me:secret@host/app:1',
       /^expected a name as in docker:\/\/HOST\/NAME:TAG, found a user before the host(?!.*secret)/,
     ],
+    ['docker://me:secret@host:5000', /found a user before the host(?!.*secret)/],
+    ['docker://me:sec/ret@host/app:1', /found a user before the host(?!.*ret@)/],
+    [`docker://me:sec/ret@host/app@${DIGEST}`, /found a user before the host(?!.*ret@)/],
     ['docker-daemon:', /expected a name/],
   ] as const)
     it(`is refused: ${text}`, () => assert.throws(() => parseImageSource(text), { message }));
@@ -64,6 +67,12 @@ describe('a source as skopeo names it', () => {
 });
 
 describe('an argument of build', () => {
+  for (const text of ['https://me:secret@host/app:1', 'Docker://me:secret@host/app:1=app:2'])
+    it(`is refused, without telling it, where it is another address: ${text}`, () =>
+      assert.throws(() => parseArchiveArgument(text), {
+        message: 'expected a file, or an image of a registry as in docker://HOST/NAME:TAG, found another address',
+      }));
+
   it('is a source or a file, each with a name', (t) => {
     const folder = scratch(t);
     const at = (name: string): string => path.join(folder, name);

@@ -157,6 +157,7 @@ describe('a disk as an image of a registry', () => {
   it('is refused with a password in its name, which is not told, and without a registry', async () => {
     for (const [name, says] of [
       [`docker://${registryUser.name}:${registryUser.password}@x/app:1`, /found somebody before it/],
+      [`docker://${registryUser.name}:/${registryUser.password}@x/app:1`, /found somebody before it/],
       ['oci:somewhere', /expected the name of an image in a registry/],
       ['docker://', /expected the name of an image in a registry/],
     ] as const)

@@ -1,0 +1,20 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { clientFault } from '../../../agent/builder/source/client-fault.ts';
+
+const LOG_IN = 'log in with skopeo login, or name a file of that with --authfile';
+
+describe('what skopeo told when it failed', () => {
+  for (const [told, expected] of [
+    ['denied: bad credentials Basic ZmxlZXQ6dG9wc2VjcmV0', `denied: bad credentials Basic : ${LOG_IN}`],
+    ['denied: Authorization: Bearer eyJhbGciOi.J9-x_y=, go', `denied: Authorization: Bearer , go: ${LOG_IN}`],
+    ['denied: bearer abcdefgh/+= came', `denied: bearer  came: ${LOG_IN}`],
+    ['denied: basic authentication failed', `denied: basic authentication failed: ${LOG_IN}`],
+    ['Get "https://me:secret@host/x?token=secret": EOF', 'Get "https://host/x": EOF: the connection was cut off'],
+  ] as const)
+    it(`has no credentials in it: ${told}`, () =>
+      assert.equal(
+        clientFault('skopeo', 'docker://app:1', `time="x" level=fatal msg=${JSON.stringify(told)}\n`).message,
+        `docker://app:1: skopeo: ${expected}`,
+      ));
+});
