@@ -1,4 +1,5 @@
-import { fstatSync, statSync, type Stats } from 'node:fs';
+import { fstatSync, realpathSync, statSync, type Stats } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { PreloaderError } from '../system/errors.ts';
 import { readTextIfThere } from '../system/files.ts';
 import { identityOf } from './archive/member-archive.ts';
@@ -9,6 +10,8 @@ export interface Input {
   readonly role: string;
   /** `-` is standard input. */
   readonly path: string;
+  /** Whether it is also written, later, where it is not there yet. */
+  readonly isToBeMade?: boolean;
 }
 
 const STDIN = 0;
@@ -26,9 +29,12 @@ export function refuseInputAsOutput(
   { code }: OutputOption = DISK_OUTPUT,
 ): void {
   const target = output === '-' ? identities(fstatSync(STDOUT)) : identitiesOf(output);
-  for (const { role, path } of inputs) {
+  for (const { role, path, isToBeMade = false } of inputs) {
     const source = path === '-' ? identities(fstatSync(STDIN)) : identitiesOf(path);
-    if (source.some((one) => target.includes(one))) {
+    if (
+      source.some((one) => target.includes(one)) ||
+      (isToBeMade && output !== '-' && placeOf(output) === placeOf(path))
+    ) {
       throw isInput(output, path === '-' ? 'standard input' : `${role} ${path}`, code);
     }
   }
@@ -40,6 +46,15 @@ export function isInput(output: string, what: string, code: OutputOption['code']
     `${output === '-' ? 'standard output' : output}: expected an output that is none of the inputs, ` +
       `found ${what}: choose another`,
   );
+}
+
+/** Where a file is that need not be there. */
+function placeOf(path: string): string {
+  try {
+    return join(realpathSync(dirname(path)), basename(path));
+  } catch {
+    return resolve(path);
+  }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, lstatSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { isatty } from 'node:tty';
 import { parseArchiveArgument, type ArchiveArgument } from '../builder/archive/archive-argument.ts';
@@ -16,7 +16,7 @@ import { MAX_READ_AHEAD_BYTES } from '../disk/limits.ts';
 import { parseReadAhead, type ReadAheadList } from '../disk/read-ahead-list.ts';
 import { isStdoutClosed } from '../system/copy-to-stdout.ts';
 import { messageOf, noSuchFile, reasonOf, shownPath } from '../system/errors.ts';
-import { readUntrusted } from '../system/files.ts';
+import { readUntrusted, tempPathOf } from '../system/files.ts';
 
 /** The options of `build` as given on the command line. commander has already checked those with fixed choices. */
 export interface BuildArguments {
@@ -169,7 +169,10 @@ async function inputsOf(
     ...archives.map(({ path }) => ({ role: 'the archive', path })),
     ...base.map((path) => ({ role: 'the base disk', path })),
     ...(file === undefined ? [] : [{ role: 'the list of --file', path: file }]),
-    ...(lock === undefined ? [] : [{ role: 'the file of --lock', path: lock }]),
+    // It is written when the disk is there, by way of a file beside it.
+    ...(lock === undefined
+      ? []
+      : [lock, tempPathOf(lock)].map((path) => ({ role: 'the file of --lock', path, isToBeMade: true }))),
     ...(authfile === undefined ? [] : [{ role: 'the file of --authfile', path: authfile }]),
     ...(readAhead === undefined ? [] : [{ role: 'the list of --read-ahead', path: readAhead }]),
     ...(sign === undefined ? [] : [{ role: 'the key of --sign', path: sign }]),
@@ -185,8 +188,10 @@ function shownSource(text: string): string {
 function lockAt(path: string, refuse: Refuse): SourceLock {
   const lock = readLock(path);
   if (lock.sources !== undefined) return lock;
+  if (path === '' || path.endsWith('/')) return refuse(`--lock: expected the name of a file, found '${path}'`);
   try {
     accessSync(dirname(path), constants.W_OK | constants.X_OK);
+    lstatSync(tempPathOf(path), { throwIfNoEntry: false });
   } catch (error) {
     return refuse(`--lock: nothing can be written in the folder ${dirname(path)}: ${reasonOf(error)}`);
   }

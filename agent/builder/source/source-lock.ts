@@ -1,12 +1,12 @@
 import * as z from 'zod/mini';
-import { messageOf, PreloaderError } from '../../system/errors.ts';
+import { messageOf, PreloaderError, reasonOf } from '../../system/errors.ts';
 import { readUntrusted, replaceFile } from '../../system/files.ts';
 import { parseJson } from '../../text/parse-json.ts';
 import type { ArchiveArgument } from '../archive/archive-argument.ts';
 
 /** What a source was: what its name led to, and which images were taken. */
 export interface TakenSource {
-  /** As it was written, without the name that its image gets. */
+  /** As it was written, without the name that its image gets: the archive, which image of it, or what a registry is asked for. */
   readonly source: string;
   /** Of the manifest or index of a registry. */
   readonly digest: string | undefined;
@@ -35,7 +35,9 @@ export function readLock(path: string): SourceLock {
     const bytes = readUntrusted(path, MAX_LOCK_BYTES);
     if (bytes === undefined) return { path, sources: undefined };
     const { sources } = parseJson(bytes.toString('utf8'), lockSchema);
-    return { path, sources: new Map(sources.map((one) => [one.source, { ...one, digest: one.digest }])) };
+    const bySource = new Map(sources.map((one) => [one.source, { ...one, digest: one.digest }]));
+    if (bySource.size < sources.length) throw new Error('expected each source once, found one of them again');
+    return { path, sources: bySource };
   } catch (error) {
     throw new PreloaderError(
       'BUILD_FAILED',
@@ -45,41 +47,82 @@ export function readLock(path: string): SourceLock {
   }
 }
 
+/** How a lock calls a source. Of an archive of several images, each has a name of its own. */
+export function lockedName({ path, image }: ArchiveArgument): string {
+  return image === undefined ? path : `${path}:${image}`;
+}
+
 /** An argument by which a registry is asked for what the lock has. @throws PreloaderError if it has something else */
 export function lockedArgument(argument: ArchiveArgument, { path, sources }: SourceLock): ArchiveArgument {
   if (sources === undefined) return argument;
-  const locked = sources.get(argument.path);
+  const name = lockedName(argument);
+  const locked = sources.get(name);
   if (locked === undefined)
     throw new PreloaderError(
       'BUILD_FAILED',
-      `${path}: expected the source ${argument.path}, found none: remove the file to lock all sources anew`,
+      `${path}: expected the source ${name}, found none: remove the file to lock all sources anew`,
     );
   const { source } = argument;
-  return source?.kind !== 'registry' || locked.digest === undefined
-    ? argument
-    : { ...argument, source: { ...source, digest: locked.digest } };
+  if (source?.kind !== 'registry') return argument;
+  const { digest: expected } = source;
+  if (locked.digest === undefined || (expected !== undefined && locked.digest !== expected))
+    throw new PreloaderError(
+      'BUILD_FAILED',
+      `${path}: expected ${expected ?? 'a digest'} for ${name}, found ${locked.digest ?? 'none'}: remove the file to lock all sources anew`,
+    );
+  return { ...argument, source: { ...source, digest: locked.digest } };
 }
 
-/** @throws PreloaderError if a source has other images than the lock says */
+/**
+ * @throws PreloaderError if a source is not what the lock says, or, for a lock that is to be made, if it was two things
+ * where it stands twice
+ */
 export function checkLocked(lock: SourceLock | undefined, taken: readonly TakenSource[]): void {
-  if (lock?.sources === undefined) return;
-  for (const { source, images } of taken) {
-    const expected = lock.sources.get(source)?.images ?? [];
-    if (expected.join() !== images.join())
+  if (lock === undefined) return;
+  const seen = new Map<string, TakenSource>();
+  for (const one of taken) {
+    const { source } = one;
+    const expected = lock.sources === undefined ? seen.get(source) : lock.sources.get(source);
+    seen.set(source, one);
+    if (lock.sources === undefined && expected === undefined) continue;
+    const found = describe(one, expected);
+    const wanted = describe(expected, one);
+    if (found !== wanted)
       throw new PreloaderError(
         'BUILD_FAILED',
-        `${source}: expected ${expected.join(', ')}, as in ${lock.path}, found ${images.join(', ')}: remove that file to lock all sources anew`,
+        lock.sources === undefined
+          ? `${source}: expected the same each time that it is taken, found ${wanted}, then ${found}: it has just been changed, build again`
+          : `${source}: expected ${wanted}, as in ${lock.path}, found ${found}: remove that file to lock all sources anew`,
       );
   }
 }
 
-/** Writes down what the sources were, durably. @throws system errors */
+/** In what a source differs from another one: in its images, or else in the digest of a registry. */
+function describe(one: TakenSource | undefined, other: TakenSource | undefined): string {
+  const images = one?.images.join(', ') ?? '';
+  return (images === (other?.images.join(', ') ?? '') ? one?.digest : images) || 'none';
+}
+
+/**
+ * Writes down what the sources were, durably.
+ * @throws PreloaderError if it cannot be written, or if another build has written something else meanwhile
+ */
 export function writeLock({ path }: SourceLock, taken: readonly TakenSource[]): void {
+  const now = readLock(path);
+  if (now.sources !== undefined) return checkLocked(now, taken);
   const sources = [...new Map(taken.map((one) => [one.source, one])).values()].toSorted((a, b) =>
     a.source < b.source ? -1 : 1,
   );
-  replaceFile(path, `${JSON.stringify({ lockVersion: VERSION, sources }, undefined, 2)}\n`, {
-    mode: 0o644,
-    durable: true,
-  });
+  try {
+    replaceFile(path, `${JSON.stringify({ lockVersion: VERSION, sources }, undefined, 2)}\n`, {
+      mode: 0o644,
+      durable: true,
+    });
+  } catch (error) {
+    throw new PreloaderError(
+      'BUILD_FAILED',
+      `${path}: expected a file that can be written, found ${reasonOf(error)}: the disk is made, without a lock`,
+      { cause: error },
+    );
+  }
 }

@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { parseArchiveArgument } from '../../../agent/builder/archive/archive-argument.ts';
 import { readSourceList } from '../../../agent/builder/source/source-list.ts';
-import { checkLocked, lockedArgument, readLock, writeLock } from '../../../agent/builder/source/source-lock.ts';
+import {
+  checkLocked,
+  lockedArgument,
+  lockedName,
+  readLock,
+  writeLock,
+} from '../../../agent/builder/source/source-lock.ts';
+import { agent } from '../../support/agent.ts';
+import { dockerArchive } from '../../support/docker-archive.ts';
 import { scratch } from '../../support/temp-tree.ts';
 
 const DIGEST = `sha256:${'1a'.repeat(32)}`;
@@ -61,9 +69,64 @@ describe('a lock', () => {
       message: `${file}: expected the source docker://new:1, found none: remove the file to lock all sources anew`,
     });
     checkLocked(lock, taken);
+    // The images of one archive are told apart.
+    const [first, second] = ['v1', 'v2'].map((tag) => parseArchiveArgument(`${path.dirname(file)}:${tag}=x:${tag}`));
+    assert.ok(first !== undefined && second !== undefined);
+    assert.deepEqual([lockedName(first), lockedName(second)], [`${path.dirname(file)}:v1`, `${path.dirname(file)}:v2`]);
     assert.throws(() => checkLocked(lock, [{ source: 'a.tar', digest: undefined, images: [DIGEST] }]), {
       message: `a.tar: expected ${ID}, as in ${file}, found ${DIGEST}: remove that file to lock all sources anew`,
     });
+  });
+
+  it('of something else than the digest that was asked for, or of none, is refused', (t) => {
+    const file = path.join(scratch(t), 'lock');
+    const asked = `docker://b:1@${ID}`;
+    writeLock({ path: file, sources: undefined }, [
+      { source: asked, digest: DIGEST, images: [ID] },
+      { source: 'docker://b:1', digest: undefined, images: [ID] },
+    ]);
+    assert.throws(() => lockedArgument(parseArchiveArgument(asked), readLock(file)), {
+      message: `${file}: expected ${ID} for ${asked}, found ${DIGEST}: remove the file to lock all sources anew`,
+    });
+    assert.throws(() => lockedArgument(parseArchiveArgument('docker://b:1'), readLock(file)), {
+      message: `${file}: expected a digest for docker://b:1, found none: remove the file to lock all sources anew`,
+    });
+  });
+
+  it('is not made of a source that was two things, and not over one of another build', (t) => {
+    const file = path.join(scratch(t), 'lock');
+    const lock = readLock(file);
+    const moved = { source: 'docker://b:1', digest: ID, images: [ID] };
+    assert.throws(() => checkLocked(lock, [...taken, moved]), {
+      message: `docker://b:1: expected the same each time that it is taken, found ${DIGEST}, then ${ID}: it has just been changed, build again`,
+    });
+    writeLock(lock, taken);
+    writeLock(lock, taken);
+    const before = readFileSync(file);
+    assert.throws(() => writeLock(lock, [moved]), {
+      message: `docker://b:1: expected ${DIGEST}, as in ${file}, found ${ID}: remove that file to lock all sources anew`,
+    });
+    assert.deepEqual(readFileSync(file), before);
+  });
+
+  it('is never written over the disk, and its name is one that can be written', async (t) => {
+    const folder = scratch(t);
+    const at = (name: string): string => path.join(folder, name);
+    writeFileSync(at('app.tar'), await dockerArchive([{ tags: ['app:1'], layers: [[{ name: 'a' }]] }]));
+    const long = at('x'.repeat(250));
+    for (const [output, lock, line] of [
+      [at('disk'), at('disk'), /expected an output that is none of the inputs, found the file of --lock/],
+      [at('disk'), `${folder}/./disk`, /expected an output that is none of the inputs, found the file of --lock/],
+      [`${at('disk')}.docker-preloader`, at('disk'), /expected an output that is none of the inputs, found the file/],
+      [at('disk'), '', /--lock: expected the name of a file, found ''/],
+      [at('disk'), at('lock/'), /--lock: expected the name of a file, found/],
+      [at('disk'), long, /--lock: nothing can be written in the folder \S+: a name that is too long/],
+    ] as const) {
+      const { exitCode, stderr } = await agent(['build', '--quiet', at('app.tar'), '-o', output, '--lock', lock]);
+      assert.notEqual(exitCode, 0);
+      assert.match(stderr, line);
+      assert.deepEqual(readdirSync(folder), ['app.tar']);
+    }
   });
 
   for (const [what, make] of [
@@ -73,6 +136,11 @@ describe('a lock', () => {
     [
       'with no digest',
       (file: string) => writeFileSync(file, '{"lockVersion":1,"sources":[{"source":"a","images":["x"]}]}'),
+    ],
+    [
+      'of one source twice',
+      (file: string) =>
+        writeFileSync(file, JSON.stringify({ lockVersion: 1, sources: [taken[0], { ...taken[0], images: [] }] })),
     ],
     ['a folder', (file: string) => mkdirSync(file)],
     ['a symlink', (file: string) => symlinkSync('/etc/hostname', file)],
