@@ -29,8 +29,27 @@ const DOCKER_LAYER = /^application\/vnd\.docker\.image\.rootfs\.(?:foreign\.)?di
 
 type Node = Awaited<ReturnType<typeof readNode>>;
 
+/** A manifest or index that may be the right one. */
+interface Candidate {
+  readonly descriptor: Descriptor;
+  readonly rank: number;
+}
+
+/** On the way through indexes that name each other. */
+interface Search {
+  readonly depth: number;
+  /** Whether nothing else stands beside what is looked through. */
+  readonly isOnly: boolean;
+  /** The digests of the indexes that were looked through. */
+  readonly seen: Set<string>;
+  /** The platforms that were found there. */
+  readonly others: (Platform | undefined)[];
+}
+
 interface Found {
   readonly manifest: Manifest;
+  /** How well it suits: 0 is best, infinite where no platform is named. */
+  readonly rank: number;
   /** The indexes that led to the manifest, the outermost first, and the manifest itself. */
   readonly blobs: readonly RegistryManifest[];
 }
@@ -50,8 +69,11 @@ export async function readOciLayout(archive: Archive, choice: PlatformChoice): P
     if (chosen.length === 0) {
       leftOut.push(`${name === '' ? 'an image without name' : name} (${others.map(describe).join(', ')})`);
     }
-    for (const descriptor of chosen) {
-      images.push(await readImage(archive, name, await resolve(archive, descriptor, choice, 0)));
+    for (const one of chosen) {
+      const others: (Platform | undefined)[] = [];
+      const found = await resolve(archive, one, choice, { depth: 0, isOnly: true, seen: new Set(), others });
+      if (found === undefined) throw noPlatform(archive, blobEntry(one.descriptor.digest), choice, others);
+      images.push(await readImage(archive, name, found));
     }
   }
   return { images, leftOut };
@@ -115,10 +137,11 @@ async function choose(
   archive: Archive,
   descriptors: readonly Descriptor[],
   choice: PlatformChoice,
-): Promise<{ readonly chosen: Descriptor[]; readonly others: (Platform | undefined)[] }> {
+  isOnly = true,
+): Promise<{ readonly chosen: readonly Candidate[]; readonly others: readonly (Platform | undefined)[] }> {
   const known = new Map<string, Platform | undefined>();
   // If there is only one, it names no platform, and none was asked for, then there is nothing to choose.
-  const mayReadConfig = choice.asked || descriptors.length > 1;
+  const mayReadConfig = choice.asked || descriptors.length > 1 || !isOnly;
   for (const descriptor of descriptors) {
     if (!known.has(descriptor.digest)) {
       known.set(
@@ -137,29 +160,41 @@ async function choose(
     ({ descriptor, platform }) => platform === undefined && (!choice.asked || isIndex(descriptor)),
   );
   return {
-    chosen: [...chosen, ...open].map(({ descriptor }) => descriptor),
+    chosen: [...chosen, ...open].map(({ descriptor, rank = Infinity }) => ({ descriptor, rank })),
     others: ranked.map(({ platform }) => platform),
   };
 }
 
+/**
+ * The best manifest for the platform that a manifest or index leads to; undefined if there is none. An index in an index
+ * need not name a platform, so each of them is looked through.
+ */
 async function resolve(
   archive: Archive,
-  descriptor: Descriptor,
+  { descriptor, rank }: Candidate,
   choice: PlatformChoice,
-  depth: number,
-): Promise<Found> {
+  { depth, isOnly, seen, others }: Search,
+): Promise<Found | undefined> {
   const { bytes, manifest, index } = await readNode(archive, descriptor);
   const blob = { mediaType: descriptor.mediaType ?? '', digest: descriptor.digest, bytes };
-  if (manifest !== undefined) return { manifest, blobs: [blob] };
+  if (manifest !== undefined) return { manifest, rank, blobs: [blob] };
   const entry = blobEntry(descriptor.digest);
   if (depth === MAX_DEPTH) {
     throw archiveError(archive.name, `entry '${entry}': expected indexes at most ${MAX_DEPTH} deep, found more`);
   }
-  const { chosen, others } = await choose(archive, index ?? [], choice);
-  const [first] = chosen;
-  if (first === undefined) throw noPlatform(archive, entry, choice, others);
-  const found = await resolve(archive, first, choice, depth + 1);
-  return { ...found, blobs: [blob, ...found.blobs] };
+  if (seen.has(descriptor.digest)) return undefined;
+  seen.add(descriptor.digest);
+  const entries = index ?? [];
+  const listed = await choose(archive, entries, choice, isOnly);
+  others.push(...listed.others.filter((_, at) => !entries.slice(at, at + 1).some(isIndex)));
+  const below = { depth: depth + 1, isOnly: isOnly && listed.chosen.length === 1, seen, others };
+  let best: Found | undefined;
+  for (const one of listed.chosen) {
+    if (best !== undefined && (best.rank === 0 || !isIndex(one.descriptor))) continue;
+    const found = await resolve(archive, one, choice, below);
+    if (found !== undefined && (best === undefined || found.rank < best.rank)) best = found;
+  }
+  return best === undefined ? undefined : { ...best, blobs: [blob, ...best.blobs] };
 }
 
 /**

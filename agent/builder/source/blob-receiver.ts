@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writ
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { hexOf } from '../../docker/ids.ts';
+import { plural } from '../../text/plural.ts';
 
 /** Where skopeo copies to. */
 export interface ReceiverAddress {
@@ -173,7 +174,12 @@ export class BlobReceiver {
     const upload = this.#uploads.get(id);
     if (upload === undefined) return false;
     const sizeBytes = this.#expected.blobs.get(digest);
-    if (upload.sizeBytes !== sizeBytes || upload.digest() !== digest) return this.#drop(id);
+    if (upload.sizeBytes !== sizeBytes) {
+      if (sizeBytes !== undefined)
+        this.#refused = `expected a layer of ${plural(sizeBytes, 'byte')}, as in its manifest, found ${upload.sizeBytes}`;
+      return this.#drop(id);
+    }
+    if (upload.digest() !== digest) return this.#drop(id);
     this.#uploads.delete(id);
     upload.publish(this.#path(digest));
     this.#there.set(digest, upload.sizeBytes);

@@ -249,6 +249,51 @@ describe('images of a registry that does what it wants', () => {
     );
   });
 
+  it('are those for the platform, also in an index of indexes that name no platform', async () => {
+    const made = await Promise.all(
+      ['arm64', '386', 'amd64'].map(async (architecture) => {
+        const image = { repository: 'deep', tag: architecture, layers: [[{ name: architecture }]], architecture };
+        const { manifest } = await registry.add({ ...image, mediaTypes: 'oci' });
+        return { manifest, index: registry.addIndex(`deep:index-${architecture}`, [{ digest: manifest }]) };
+      }),
+    );
+    registry.addIndex(
+      'deep:1',
+      made.map(({ index }) => ({ digest: index })),
+    );
+    const [arm, i386, amd] = made.map(({ manifest }) => manifest);
+    for (const [args, manifest] of [
+      [['--platform', 'linux/arm64'], arm],
+      [['--platform', 'linux/386'], i386],
+      [['--platform', 'linux/amd64'], amd],
+      [[], { x64: amd, arm64: arm, ia32: i386 }[String(process.arch)]],
+    ] as const) {
+      const { exitCode, all } = await build(...args, source('deep:1'));
+      assert.equal(exitCode, 0, all);
+      const { stdout } = await agent(['inspect', '--json', at('out/disk.raw')]);
+      assert.ok(stdout.includes(`/deep@${manifest ?? ''}"`), stdout);
+    }
+    const none = await build('--platform', 'linux/s390x', '--quiet', source('deep:1'));
+    assert.match(none.stderr, /expected an image for linux\/s390x, found linux\/arm64, linux\/386, linux\/amd64: /);
+  });
+
+  it('are refused in one line where a layer is smaller than its manifest says', async () => {
+    const { manifest } = await registry.add({ repository: 'short', tag: '1', layers: [large], mediaTypes: 'oci' });
+    const reply = await fetch(`http://${registry.address}/v2/short/manifests/${manifest}`);
+    const said = (await reply.text()).replace(
+      /("layers":.*"size":)(\d+)/,
+      (_, key: string, size: string) => key + size + '0',
+    );
+    registry.addManifest('short:2', Buffer.from(said), OCI_MANIFEST);
+    const { exitCode, stderr } = await build('--quiet', source('short:2'));
+    assert.equal(exitCode, 1);
+    assert.match(
+      stderr,
+      /^docker-preloader: docker:\S+: expected a layer of \d+ bytes, as in its manifest, found \d+$/,
+    );
+    noDisk();
+  });
+
   for (const [mediaTypes, compression] of [
     ['docker', 'none'],
     ['oci', 'none'],
