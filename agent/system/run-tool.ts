@@ -1,5 +1,5 @@
 import { accessSync, constants, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { runProgram, startProgram, type Ran, type RunningProgram } from './child-process.ts';
 import { environment } from './environment.ts';
 import { isENOENT, messageOf, PreloaderError } from './errors.ts';
@@ -54,8 +54,35 @@ export function startTool(
 ): RunningProgram {
   const program = [pathOf(tool), ...args];
   const own = privateMounts ? [pathOf('unshare'), '--mount'] : [];
-  const env = folder === undefined ? undefined : { ...environment(), TMPDIR: folder };
+  const env = folder === undefined ? undefined : { ...environment(), ...absoluteFiles(), TMPDIR: folder };
   return startProgram(pathOf('setpriv'), [...WITH_US, ...own, ...program], output, env, folder);
+}
+
+/** Where skopeo, docker and Go's libraries look for credentials, certificates and settings. */
+const FILE_VARIABLES = [
+  'REGISTRY_AUTH_FILE',
+  'DOCKER_CONFIG',
+  'DOCKER_CERT_PATH',
+  'CONTAINERS_CONF',
+  'CONTAINERS_REGISTRIES_CONF',
+  'CONTAINERS_STORAGE_CONF',
+  'SSL_CERT_FILE',
+  'SSL_CERT_DIR',
+  'XDG_CONFIG_HOME',
+  'XDG_DATA_HOME',
+  'XDG_RUNTIME_DIR',
+  'HOME',
+] as const;
+
+/** The variables that name files, by whole paths, for a program that runs in another folder than we do. */
+function absoluteFiles(): Record<string, string> {
+  const all = environment();
+  return Object.fromEntries(
+    FILE_VARIABLES.flatMap((name) => {
+      const value = all[name] ?? '';
+      return value === '' ? [] : [[name, resolve(value)] as const];
+    }),
+  );
 }
 
 /**
@@ -79,11 +106,11 @@ export function requireTool(tool: Tool): void {
   pathOf(tool);
 }
 
-/** Where the tool is. @throws PreloaderError TOOL_MISSING */
+/** Where the tool is, by its whole path. @throws PreloaderError TOOL_MISSING */
 export function pathOf(tool: Tool): string {
   const path = findProgram(tool);
   if (path === undefined) throw toolMissing(tool);
-  return path;
+  return resolve(path);
 }
 
 /** Where a program is that PATH leads to, or that is given by its path; undefined where there is none. */

@@ -139,6 +139,11 @@ describe("images of Debian's docker-registry", () => {
       /^docker-preloader: [^\n]*: log in with skopeo login, or name a file of that [^\n]*$/,
     );
 
+    // skopeo runs in another folder.
+    const file = path.relative(process.cwd(), at('auth.json'));
+    const relative = await agent(['build', name, '--dry-run'], { ...tools.env, REGISTRY_AUTH_FILE: file });
+    assert.equal(relative.exitCode, 0, relative.all);
+
     const secrets = [PASSWORD, Buffer.from(`${USER}:${PASSWORD}`).toString('base64')];
     const seen = watchArguments();
     const result = await build(name, '--authfile', at('auth.json'));
