@@ -9,7 +9,7 @@ import { delay, wallMs } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import type { FollowOptions, StoreWatch } from './follow-prunes.ts';
-import { nothingThere, type Present } from './present.ts';
+import { nothingThere, unionOf, type Present } from './present.ts';
 import { PruneWatch } from './prune-watch.ts';
 
 const CONNECT_MS = 2000;
@@ -50,11 +50,12 @@ async function watchNamespace(
   const watch = new PruneWatch({
     read: () => present,
     isPruning,
-    restore: async ({ names }) => {
+    restore: async (pruned) => {
       try {
-        await fill(new Set(names.keys()));
+        await fill(new Set(pruned.names.keys()));
         present = await readPresent(containerd);
-        return present;
+        // What is not there may have been pruned again meanwhile, of which dockerd has yet to be asked.
+        return unionOf(pruned, present);
       } catch (error) {
         log('NOT_RESTORED', `what a prune took comes back when containerd is filled next: ${messageOf(error)}`);
         return nothingThere;

@@ -1,18 +1,18 @@
 import type { ImageEvent } from '../docker/api/docker-api.ts';
-import { isNothing, missingOf, unionOf, type Present } from './present.ts';
+import { isNothing, missingOf, nothingThere, unionOf, type Present } from './present.ts';
 
 export interface PruneWatchOptions {
   /** Which of our images and names are there now. */
   read(): Present;
   /** Whether dockerd is pruning images now; undefined if it did not say. */
   isPruning(): Promise<boolean | undefined>;
-  /** Brings back what it can. @returns what is back */
+  /** Brings back what it can. @returns what came back, also where it has gone again meanwhile */
   restore(pruned: Present): Promise<Present>;
   /** Milliseconds since 1970, the clock of dockerd's events. */
   now(): number;
 }
 
-/** What was there at a time when no prune was under way. */
+/** What was there at a time when no prune was under way, with what was on its way back by then. */
 interface Moment {
   readonly present: Present;
   readonly atMs: number;
@@ -34,6 +34,10 @@ export class PruneWatch {
   readonly #options: PruneWatchOptions;
   #moments: readonly Moment[];
   #asking = false;
+  /** What was there when dockerd was asked the question that it has not answered yet. */
+  #asked: Present = nothingThere;
+  /** What is being restored, without what was seen to be back. */
+  #coming: Present = nothingThere;
   #isStale = false;
   #pruningUntilMs = 0;
   /** How many prunes have ended. */
@@ -51,7 +55,8 @@ export class PruneWatch {
    * says why.
    * @param event the events have to come in dockerd's order
    */
-  take({ action, id, timeMs }: ImageEvent): void {
+  take({ action, id, name, timeMs }: ImageEvent): void {
+    if (action === 'tag' || action === 'delete') this.#arrived(action, id, name);
     if (action === 'untag' || action === 'delete') {
       if (this.#knows(id)) this.removed();
     } else if (action === 'prune') {
@@ -90,7 +95,7 @@ export class PruneWatch {
     try {
       while (this.#isStale && this.#options.now() > this.#pruningUntilMs) {
         this.#isStale = false;
-        const present = this.#options.read();
+        this.#asked = unionOf(this.#coming, this.#options.read());
         const prunes = this.#prunes;
         const isPruning = await this.#options.isPruning();
         const atMs = this.#options.now() + CLOCK_MS;
@@ -98,7 +103,8 @@ export class PruneWatch {
         // removal.
         if (isPruning === true && prunes !== this.#prunes) continue;
         if (isPruning === true) this.#pruningUntilMs = atMs + PRUNING_MS;
-        else if (isPruning === false) this.#moments = [...this.#moments, { present, atMs }].slice(-MOMENTS);
+        else if (isPruning === false)
+          this.#moments = [...this.#moments, { present: this.#asked, atMs }].slice(-MOMENTS);
       }
     } finally {
       this.#asking = false;
@@ -116,21 +122,48 @@ export class PruneWatch {
     this.#moments = [...this.#moments.slice(0, -1), { ...last, present: unionOf(last.present, now) }];
   }
 
+  /**
+   * A name that is given has come back, and so has an image that is removed. If it is gone from now on, somebody has
+   * removed it, or the next prune.
+   */
+  #arrived(action: 'tag' | 'delete', id: string, given: string | undefined): void {
+    const { names, images, taken } = this.#coming;
+    if (this.#restoring === 0) return;
+    const isComing = (name: string, image: string): boolean => image !== id || (action === 'tag' && name !== given);
+    this.#coming = {
+      names: new Map([...names].filter(([name, image]) => isComing(name, image))),
+      images: action === 'tag' ? images : new Set([...images].filter((image) => image !== id)),
+      taken,
+    };
+  }
+
   async #settle(prunedMs: number): Promise<void> {
     const before = this.#moments.findLast(({ atMs }) => atMs < prunedMs) ?? this.#moments[0];
     const after = this.#options.read();
     const pruned = before === undefined ? after : missingOf(before.present, after);
-    this.#moments = [{ present: after, atMs: prunedMs }, ...this.#moments.filter(({ atMs }) => atMs >= prunedMs)];
+    const later = this.#moments.filter(({ atMs }) => atMs >= prunedMs);
+    // What this prune took is on its way back from here on, so at each later time it counts as there: the next prune may
+    // come before it is, and dockerd may have been asked before that was known.
+    this.#moments = [{ present: after, atMs: prunedMs }, ...later];
     if (isNothing(pruned)) return;
-    const restored = await this.#options.restore(pruned);
-    // A prune that ended meanwhile may have removed them again.
-    this.#moments = this.#moments.map((moment) =>
-      moment.atMs === prunedMs ? { ...moment, present: unionOf(moment.present, restored) } : moment,
-    );
+    this.#change((present) => unionOf(pruned, present));
+    this.#coming = pruned;
+    try {
+      const lost = missingOf(pruned, await this.#options.restore(pruned));
+      this.#change((present) => missingOf(present, lost));
+    } finally {
+      this.#coming = nothingThere;
+    }
     if (this.#restoring !== 1) return;
     this.#add();
     // The user may also have removed what came back first, and dockerd was not asked about that. Or the next prune may
     // be under way.
     void this.#ask().catch(() => undefined);
+  }
+
+  /** Changes what is known of each time since the last prune. */
+  #change(change: (present: Present) => Present): void {
+    this.#moments = this.#moments.map(({ present, atMs }) => ({ present: change(present), atMs }));
+    this.#asked = change(this.#asked);
   }
 }

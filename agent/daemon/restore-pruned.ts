@@ -6,7 +6,7 @@ import { takeLock } from '../overlay2/store-lock.ts';
 import type { DiskImage } from '../disk/read-disk.ts';
 import type { DockerApi } from '../docker/api/docker-api.ts';
 import type { ImageID } from '../docker/ids.ts';
-import { imageArchive } from '../docker/api/image-archive.ts';
+import { imageArchive, type LayerlessImage } from '../docker/api/image-archive.ts';
 import { tagOf } from '../docker/reference.ts';
 import { Store } from '../overlay2/store/store.ts';
 import { wallMs } from '../system/clock.ts';
@@ -27,7 +27,7 @@ export interface RestoreContext {
 /**
  * Makes dockerd load the images that a prune has removed: their configurations come from the disks, and their layers
  * were kept by our pins. What cannot be loaded comes back when Docker next starts.
- * @returns what is back
+ * @returns what came back. Another prune, which dockerd has yet to report, may have taken some of it again
  */
 export async function restorePruned(pruned: Present, context: RestoreContext): Promise<Present> {
   try {
@@ -66,6 +66,8 @@ function isRemoval({ names }: Present, { config, dataRoot }: RestoreContext): bo
 class Restoration {
   readonly #pruned: Present;
   readonly #context: RestoreContext;
+  /** What came back. It may be gone again: whoever has removed it, it is not for this restoration to bring back. */
+  readonly #came = { images: new Set<ImageID>(), names: new Map<string, ImageID>() };
 
   constructor(pruned: Present, context: RestoreContext) {
     this.#pruned = pruned;
@@ -101,9 +103,12 @@ class Restoration {
     }));
   }
 
+  /** A name that came back and was removed since is in the ledger, as it is after any removal. */
   #settleNames({ next }: Ledger): void {
     const { references } = new Store(this.#context.dataRoot).referenceStore;
-    const back = [...this.#pruned.names].filter(([name, id]) => references.get(name) === id);
+    const back = [...this.#pruned.names].filter(
+      ([name, id]) => (references.get(name) ?? this.#came.names.get(name)) === id,
+    );
     this.#write((ledger) => ({ ...ledger, references: new Map([...ledger.references, ...back]), next }));
   }
 
@@ -127,18 +132,16 @@ class Restoration {
         ...ledger,
         restoring: { sinceMs: wallMs(), images: new Set(lost.map(({ id }) => id)) },
       }));
-    await this.#load(lost);
+    for (const [, id] of names) if (before.images.has(id)) this.#came.images.add(id);
+    const sent = await this.#load(lost);
     const loaded = this.#record(lost);
+    for (const id of [...sent, ...loaded]) this.#came.images.add(id);
     const { given, taken, problem } = await this.#giveNames(names);
-    await heard.until([...loaded], given);
+    await heard.until([...new Set([...sent, ...loaded])], given);
     for (const name of await this.#giveBack(given)) taken.add(name);
+    for (const { name, id } of given) if (!taken.has(name)) this.#came.names.set(name, id);
     this.#disownOthers(loaded);
-    this.#tell(
-      given.map(({ name }) => name).filter((name) => !taken.has(name)),
-      [...loaded],
-      problem,
-    );
-    // Includes what is not there: another prune has removed it meanwhile, which dockerd has yet to report.
+    this.#tell([...loaded], new Map(names), problem);
     return {
       names: new Map(names.filter(([name]) => !taken.has(name))),
       images: new Set([...lost.map(({ id }) => id), ...names.map(([, id]) => id)]),
@@ -165,16 +168,22 @@ class Restoration {
     return ledger;
   }
 
-  async #load(images: readonly DiskImage[]): Promise<void> {
+  /** @returns those that dockerd has taken, which may be gone again */
+  async #load(images: readonly DiskImage[]): Promise<Set<ImageID>> {
     const { docker, dataRoot } = this.#context;
+    const sent = new Set<ImageID>();
+    const load = async (family: readonly LayerlessImage[]): Promise<boolean> => {
+      const isLoaded = (await docker.load(imageArchive(family))) === undefined;
+      if (isLoaded) for (const { id } of family) sent.add(id);
+      return isLoaded;
+    };
     for (const batch of loadsOf(images)) {
-      const problem = await docker.load(imageArchive(batch.flat()));
-      if (problem === undefined || batch.length === 1) continue;
+      if ((await load(batch.flat())) || batch.length === 1) continue;
       // If dockerd refuses one image, the others are loaded all the same.
       const { images: there } = new Store(dataRoot);
-      for (const family of batch.filter((each) => !each.every(({ id }) => there.has(id))))
-        await docker.load(imageArchive(family));
+      for (const family of batch.filter((each) => !each.every(({ id }) => there.has(id)))) await load(family);
     }
+    return sent;
   }
 
   /** This has to be durable before any name is given, because afterwards a name means that the image is the user's. */
@@ -250,18 +259,26 @@ class Restoration {
       }));
   }
 
-  #tell(given: readonly string[], loaded: readonly ImageID[], problem: string | undefined): void {
+  /** Tells what is back and there, and what did not come back. */
+  #tell(loaded: readonly ImageID[], wanted: ReadonlyMap<string, ImageID>, problem: string | undefined): void {
     const { names, images } = this.#pruned;
-    const store = new Store(this.#context.dataRoot);
-    const count = new Set([...loaded, ...given.flatMap((name) => names.get(name) ?? [])]).size;
+    const came = this.#came;
+    const { images: there, referenceStore } = new Store(this.#context.dataRoot);
+    const given = [...came.names].filter(([name, id]) => referenceStore.references.get(name) === id);
+    const count = new Set([...loaded.filter((id) => there.has(id)), ...given.map(([, id]) => id)]).size;
     if (count > 0)
       log(
         'RESTORED',
-        `${plural(count, 'image')} that a prune took ${count === 1 ? 'is' : 'are'} back${given.length === 0 ? '' : `: ${listNames(shortened(given))}`}`,
+        `${plural(count, 'image')} that a prune took ${count === 1 ? 'is' : 'are'} back${given.length === 0 ? '' : `: ${listNames(shortened(given.map(([name]) => name)))}`}`,
         { IMAGES: count },
       );
-    const missing = [...images].filter((id) => !store.images.has(id));
-    const unnamed = [...names.keys()].filter((name) => !store.referenceStore.references.has(name));
+    const missing = [...images].filter((id) => !there.has(id) && !came.images.has(id));
+    // A name is not given to an image that came back and is gone again.
+    const isGone = (name: string): boolean => {
+      const id = wanted.get(name);
+      return came.names.has(name) || (id !== undefined && came.images.has(id) && !there.has(id));
+    };
+    const unnamed = [...names.keys()].filter((name) => !referenceStore.references.has(name) && !isGone(name));
     if (missing.length + unnamed.length > 0) {
       const what =
         missing.length === 0

@@ -16,6 +16,8 @@ class PretendedDocker {
   answer: Promise<void> = Promise.resolve();
   /** Whether what is restored is there at once. */
   restores = true;
+  /** What happens right before. */
+  onRestoring: () => Promise<void> = async () => undefined;
   /** What happens as soon as it is. */
   onRestored: () => Promise<void> = async () => undefined;
 
@@ -32,6 +34,7 @@ class PretendedDocker {
       restore: async (pruned) => {
         const images = [...pruned.images].map(String).toSorted();
         this.restored.push(images);
+        await this.onRestoring();
         if (this.restores) for (const image of images) this.there.add(image);
         await this.onRestored();
         return this.restores ? pruned : { names: new Map(), images: new Set(), taken: new Set() };
@@ -217,5 +220,58 @@ describe('what a prune has taken', () => {
     docker.over();
     await docker.watch.settled;
     assert.deepEqual(docker.restored, [['A'], ['A', 'B']]);
+  });
+
+  /** Prunes A and B, and has something happen as soon as both are back, before the agent knows that. */
+  async function pruneTwice(
+    answers: 'late' | 'in time',
+    between: (docker: PretendedDocker) => Promise<void>,
+  ): Promise<PretendedDocker> {
+    const docker = new PretendedDocker('A', 'B', 'C');
+    let reply = (): void => undefined;
+    if (answers === 'late') docker.answer = new Promise((resolve) => (reply = resolve));
+    // When it answers, the prune is over.
+    docker.isPruning = answers === 'in time';
+    docker.remove('A');
+    if (answers === 'in time') await settle();
+    docker.remove('B');
+    docker.onRestoring = async () => {
+      reply();
+      await settle();
+    };
+    docker.onRestored = async () => {
+      docker.onRestored = async () => undefined;
+      for (const image of ['A', 'B'])
+        docker.watch.take({ action: 'tag', id: image, name: image.toLowerCase(), timeMs: docker.nowMs });
+      await between(docker);
+      docker.isPruning = true;
+      docker.remove('B');
+      if (docker.there.has('A')) docker.remove('A');
+      docker.over();
+    };
+    docker.over();
+    await docker.watch.settled;
+    return docker;
+  }
+
+  it('is all of one that comes as soon as all is back, whenever dockerd answered about the one before', async () => {
+    for (const answers of ['late', 'in time'] as const) {
+      const docker = await pruneTwice(answers, async () => undefined);
+      assert.deepEqual(
+        docker.restored,
+        [
+          ['A', 'B'],
+          ['A', 'B'],
+        ],
+        answers,
+      );
+    }
+  });
+
+  it('is not what `rmi` removed between two of them, as soon as it was back', async () => {
+    for (const answers of ['late', 'in time'] as const) {
+      const docker = await pruneTwice(answers, (each) => each.rmi('A'));
+      assert.deepEqual(docker.restored, [['A', 'B'], ['B']], answers);
+    }
   });
 });

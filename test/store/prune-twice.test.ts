@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { createConnection, createServer } from 'node:net';
+import { createConnection, createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -41,6 +41,39 @@ async function namesOf(dockerd: Dockerd): Promise<string[]> {
     readonly RepoTags: readonly string[] | null;
   }[];
   return images.flatMap(({ RepoTags: tags }) => (tags === null || tags.length === 0 ? ['<none>'] : tags)).toSorted();
+}
+
+/** Whether the agent brings something back now. */
+function isRestoring(site: Site): boolean {
+  return readFileSync(path.join(site.dataRoot, 'docker-preloader/ledger.json'), 'utf8').includes('"next":');
+}
+
+/** Passes on what dockerd is asked and tells, but keeps questions whether it prunes, and events, until they may go. */
+function holding(
+  place: string,
+  socket: string,
+  until: { readonly answer: () => Promise<void>; readonly events: () => Promise<void> },
+): Server {
+  return createServer((client) => {
+    const through = createConnection(socket);
+    let [asked, told] = [Promise.resolve(), Promise.resolve()];
+    let isEvents = false;
+    client.on('data', (bytes: Buffer) => {
+      const request = bytes.toString('latin1');
+      if (request.startsWith('GET /events')) isEvents = true;
+      const may = /^POST \S+prune/.test(request) ? until.answer : (): Promise<void> => Promise.resolve();
+      asked = asked.then(may).then(() => void through.write(bytes));
+    });
+    through.on('data', (bytes: Buffer) => {
+      const may = isEvents ? until.events : (): Promise<void> => Promise.resolve();
+      told = told.then(may).then(() => void client.write(bytes));
+    });
+    for (const [one, other] of [
+      [client, through],
+      [through, client],
+    ] as const)
+      one.on('close', () => other.destroy()).on('error', () => other.destroy());
+  }).listen(place);
 }
 
 describe('dockerd 28.5: what a prune takes, and what happens while it comes back', () => {
@@ -126,6 +159,55 @@ describe('dockerd 28.5: what a prune takes, and what happens while it comes back
       await daemon.follows(dockerd);
     }
   });
+
+  for (const { removed, answered } of [
+    { removed: undefined, answered: 'in time' },
+    { removed: undefined, answered: 'late' },
+    { removed: 'many:7', answered: 'late' },
+  ] as const) {
+    const what = removed === undefined ? 'is back as a whole' : 'is back but for what an `rmi` removed in between';
+    it(`${what} when the next prune comes before the agent knows that it was, and dockerd answers it ${answered}`, async () => {
+      const place = path.join(site.folder, 'held.sock');
+      let [answer, events] = [Promise.resolve(), Promise.resolve()];
+      const server = holding(place, dockerd.socket, { answer: () => answer, events: () => events });
+      try {
+        await daemon.stop();
+        await site.configure({ removedImages: 'respect', dockerHost: `unix://${place}` });
+        daemon = await startDaemon(site);
+        await daemon.follows(dockerd);
+        const [answering, telling] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+        if (answered === 'late') answer = answering.promise;
+        await call(dockerd, 'POST', PRUNE_ALL);
+        await until('the agent is at work', () => isRestoring(site));
+        events = telling.promise;
+        await back(...ALL);
+        answering.resolve();
+        if (removed !== undefined) {
+          await call(dockerd, 'DELETE', `/images/${removed}`);
+          // It is to be heard of, and asked about, before the next prune.
+          telling.resolve();
+          events = Promise.resolve();
+          await delay(300);
+        }
+        await call(dockerd, 'POST', PRUNE_ALL);
+        telling.resolve();
+        events = Promise.resolve();
+        const expected = ALL.filter((name) => name !== removed);
+        await back(...expected);
+        await until('the end of it', () => !isRestoring(site) && daemon.log().includes('are back'));
+        await delay(500);
+        assert.deepEqual(await namesOf(dockerd), expected);
+        assert.doesNotMatch(daemon.log(), /when Docker next starts/);
+        await dockerd.stop();
+        await daemon.stop();
+        await site.apply();
+        dockerd = await site.start();
+        assert.deepEqual(await namesOf(dockerd), expected);
+      } finally {
+        server.close();
+      }
+    });
+  }
 
   it('keeps no name that the user gives to something else in the same moment', async () => {
     await dockerd.cli(
