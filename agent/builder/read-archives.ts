@@ -3,7 +3,7 @@ import { PreloaderError, shownPath } from '../system/errors.ts';
 import { openArchive } from './archive/open-archive.ts';
 import { nameImages, namingAdvice, selectImages, type ArchiveArgument } from './archive/archive-argument.ts';
 import type { SourceFetcher } from './source/fetch-sources.ts';
-import { lockedName, type TakenSource } from './source/source-lock.ts';
+import { archiveFacts, lockedName, type TakenSource } from './source/source-lock.ts';
 import type { BuildOptions } from './disk-options.ts';
 import type { InputImage } from './archive/input-image.ts';
 import { isInput } from './inputs.ts';
@@ -51,7 +51,8 @@ export async function readAll(
     );
     const selected = selectImages(argument, images);
     const ids = [...new Set<string>(selected.map(({ id }) => id))].sort();
-    taken.push({ source: lockedName(argument), digest: here?.digest, images: ids });
+    const archiveHas = source?.kind === 'registry' ? undefined : archiveFacts(selected);
+    taken.push({ source: lockedName(argument), digest: here?.digest, images: ids, archive: archiveHas });
     read.push({ argument, images: nameImages(argument, selected) });
   }
   const images = withTag(

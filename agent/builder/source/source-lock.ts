@@ -3,6 +3,7 @@ import { messageOf, PreloaderError, reasonOf } from '../../system/errors.ts';
 import { readUntrusted, replaceFile } from '../../system/files.ts';
 import { parseJson } from '../../text/parse-json.ts';
 import type { ArchiveArgument } from '../archive/archive-argument.ts';
+import type { InputImage } from '../archive/input-image.ts';
 
 /** What a source was: what its name led to, and which images were taken. */
 export interface TakenSource {
@@ -12,6 +13,15 @@ export interface TakenSource {
   readonly digest: string | undefined;
   /** Their IDs, sorted. */
   readonly images: readonly string[];
+  /** What else an archive decides of the disk; undefined for a registry, of which the digest says all. */
+  readonly archive: ArchiveFacts | undefined;
+}
+
+/** How an archive has its images, sorted. */
+interface ArchiveFacts {
+  readonly names: readonly string[];
+  /** Of a registry's manifests, and of compressed layers. */
+  readonly digests: readonly string[];
 }
 
 /** A file that says what sources have to be. */
@@ -26,7 +36,14 @@ const MAX_LOCK_BYTES = 16 * 1024 * 1024;
 const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'a sha256 digest'));
 const lockSchema = z.object({
   lockVersion: z.literal(VERSION),
-  sources: z.array(z.object({ source: z.string(), digest: z.optional(digest), images: z.array(digest) })),
+  sources: z.array(
+    z.object({
+      source: z.string(),
+      digest: z.optional(digest),
+      images: z.array(digest),
+      archive: z.optional(z.object({ names: z.array(z.string()), digests: z.array(digest) })),
+    }),
+  ),
 });
 
 /** Reads what sources are held to. Without a file, they are not, and one is to be made. @throws PreloaderError */
@@ -35,7 +52,7 @@ export function readLock(path: string): SourceLock {
     const bytes = readUntrusted(path, MAX_LOCK_BYTES);
     if (bytes === undefined) return { path, sources: undefined };
     const { sources } = parseJson(bytes.toString('utf8'), lockSchema);
-    const bySource = new Map(sources.map((one) => [one.source, { ...one, digest: one.digest }]));
+    const bySource = new Map(sources.map((one) => [one.source, { ...one, digest: one.digest, archive: one.archive }]));
     if (bySource.size < sources.length) throw new Error('expected each source once, found one of them again');
     return { path, sources: bySource };
   } catch (error) {
@@ -87,7 +104,7 @@ export function checkLocked(lock: SourceLock | undefined, taken: readonly TakenS
     if (lock.sources === undefined && expected === undefined) continue;
     const found = describe(one, expected);
     const wanted = describe(expected, one);
-    if (found !== wanted)
+    if (found !== '')
       throw new PreloaderError(
         'BUILD_FAILED',
         lock.sources === undefined
@@ -97,10 +114,29 @@ export function checkLocked(lock: SourceLock | undefined, taken: readonly TakenS
   }
 }
 
-/** In what a source differs from another one: in its images, or else in the digest of a registry. */
+/** How an archive has these images. */
+export function archiveFacts(images: readonly InputImage[]): ArchiveFacts {
+  const sorted = (all: readonly string[]): string[] => [...new Set(all)].sort();
+  return {
+    names: sorted(images.flatMap(({ references, bareTags }) => [...references, ...bareTags])),
+    digests: sorted(
+      images.flatMap(({ manifests, sources }) => [
+        ...manifests.map((manifest) => manifest.digest),
+        ...sources.flatMap(({ blobDigest, stored }) => blobDigest ?? stored?.digest ?? []),
+      ]),
+    ),
+  };
+}
+
+/** In what a source differs from another one: its images, its digest, its names, or the digests in it; empty if in none. */
 function describe(one: TakenSource | undefined, other: TakenSource | undefined): string {
-  const images = one?.images.join(', ') ?? '';
-  return (images === (other?.images.join(', ') ?? '') ? one?.digest : images) || 'none';
+  const differs = factsOf(one).findIndex((fact, at) => fact !== factsOf(other)[at]);
+  return differs === -1 ? '' : factsOf(one)[differs] || 'none';
+}
+
+function factsOf(one: TakenSource | undefined): readonly string[] {
+  const { images = [], digest: found = '', archive } = one ?? {};
+  return [images.join(', '), found, archive?.names.join(', ') ?? '', archive?.digests.join(', ') ?? ''];
 }
 
 /**

@@ -46,10 +46,12 @@ describe('a list of sources', () => {
     });
 });
 
+const archive = { names: ['a:1'], digests: [DIGEST] };
+
 describe('a lock', () => {
   const taken = [
-    { source: 'docker://b:1', digest: DIGEST, images: [ID] },
-    { source: 'a.tar', digest: undefined, images: [ID] },
+    { source: 'docker://b:1', digest: DIGEST, images: [ID], archive: undefined },
+    { source: 'a.tar', digest: undefined, images: [ID], archive },
   ];
 
   it('is read as it was written, sorted, and holds registries to digests and archives to images', (t) => {
@@ -73,17 +75,33 @@ describe('a lock', () => {
     const [first, second] = ['v1', 'v2'].map((tag) => parseArchiveArgument(`${path.dirname(file)}:${tag}=x:${tag}`));
     assert.ok(first !== undefined && second !== undefined);
     assert.deepEqual([lockedName(first), lockedName(second)], [`${path.dirname(file)}:v1`, `${path.dirname(file)}:v2`]);
-    assert.throws(() => checkLocked(lock, [{ source: 'a.tar', digest: undefined, images: [DIGEST] }]), {
+    assert.throws(() => checkLocked(lock, [{ source: 'a.tar', digest: undefined, images: [DIGEST], archive }]), {
       message: `a.tar: expected ${ID}, as in ${file}, found ${DIGEST}: remove that file to lock all sources anew`,
     });
+  });
+
+  it('holds an archive also to its names, and to the forms of its layers', (t) => {
+    const file = path.join(scratch(t), 'lock');
+    writeLock(readLock(file), taken);
+    for (const [other, expected, found] of [
+      [{ ...archive, names: ['a:2'] }, 'a:1', 'a:2'],
+      [{ ...archive, digests: [] }, DIGEST, 'none'],
+      [undefined, 'a:1', 'none'],
+    ] as const)
+      assert.throws(
+        () => checkLocked(readLock(file), [{ source: 'a.tar', digest: undefined, images: [ID], archive: other }]),
+        {
+          message: `a.tar: expected ${expected}, as in ${file}, found ${found}: remove that file to lock all sources anew`,
+        },
+      );
   });
 
   it('of something else than the digest that was asked for, or of none, is refused', (t) => {
     const file = path.join(scratch(t), 'lock');
     const asked = `docker://b:1@${ID}`;
     writeLock({ path: file, sources: undefined }, [
-      { source: asked, digest: DIGEST, images: [ID] },
-      { source: 'docker://b:1', digest: undefined, images: [ID] },
+      { source: asked, digest: DIGEST, images: [ID], archive: undefined },
+      { source: 'docker://b:1', digest: undefined, images: [ID], archive },
     ]);
     assert.throws(() => lockedArgument(parseArchiveArgument(asked), readLock(file)), {
       message: `${file}: expected ${ID} for ${asked}, found ${DIGEST}: remove the file to lock all sources anew`,
@@ -96,7 +114,7 @@ describe('a lock', () => {
   it('is not made of a source that was two things, and not over one of another build', (t) => {
     const file = path.join(scratch(t), 'lock');
     const lock = readLock(file);
-    const moved = { source: 'docker://b:1', digest: ID, images: [ID] };
+    const moved = { source: 'docker://b:1', digest: ID, images: [ID], archive: undefined };
     assert.throws(() => checkLocked(lock, [...taken, moved]), {
       message: `docker://b:1: expected the same each time that it is taken, found ${DIGEST}, then ${ID}: it has just been changed, build again`,
     });
