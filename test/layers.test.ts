@@ -46,6 +46,7 @@ const reading = {
     'linkTarget',
     'isDirectory',
     'existingPart',
+    'tempPathOf',
     'readUntrusted',
     'readConfiguration',
     'readToLimit',
@@ -80,6 +81,7 @@ const writesStore = [
 const writesElsewhere = [
   'agent/commands/boot-order.ts',
   'agent/containerd/private-place.ts',
+  'agent/daemon/answer.ts',
   'agent/daemon/handed-start.ts',
   'agent/status/publish.ts',
   'agent/status/server.ts',
