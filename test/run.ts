@@ -61,7 +61,7 @@ const stages: Readonly<Record<string, Stage>> = {
   vm: {
     about: 'a virtual machine with qcow2 disks',
     files: ['test/vm/*.test.ts'],
-    concurrency: 1,
+    concurrency: 2,
     except: 'test/vm/power-loss*',
   },
 };
