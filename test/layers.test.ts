@@ -53,6 +53,7 @@ const reading = {
     'PIECE_BYTES',
     'readPiece',
   ],
+  'agent/system/folder-mount.ts': ['HeldFolder', 'holdFolder', 'xattrLength'],
   'agent/system/lock.ts': ['isFileLocked', 'lockHolder', 'Lock'],
   'agent/system/mount.ts': ['MountPoint', 'readMounts', 'parseMountInfo'],
   'agent/system/users-file.ts': [],
@@ -60,8 +61,11 @@ const reading = {
 
 /** Who may write to dockerd's store, and mount disks or take them away. */
 const writesStore = [
+  'agent/boot/check-source.ts',
+  'agent/boot/folder-sources.ts',
   'agent/boot/load-disk.ts',
   'agent/boot/mount-disks.ts',
+  'agent/boot/mount-source.ts',
   'agent/boot/private-mounts.ts',
   'agent/containerd/apply-namespace.ts',
   'agent/containerd/ledger.ts',
@@ -106,6 +110,7 @@ describe('agent/', () => {
         'clock.ts',
         'datagram.ts',
         'entry-types.ts',
+        'folder-mount.ts',
         'lock.ts',
         'memory.ts',
         'mount.ts',

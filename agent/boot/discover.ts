@@ -7,13 +7,30 @@ import { isUdevRunning, labelByUdev } from '../system/udev.ts';
 import type { Config } from '../config/config.ts';
 
 /** A device with a filesystem whose label is one of ours. */
-export interface FoundDisk {
+interface BlockDisk {
   readonly label: string;
   readonly device: BlockDevice;
   readonly superblock: Superblock;
   /** Place of the label among `labels`: a higher one takes precedence. */
   readonly rank: number;
+  readonly source?: undefined;
 }
+
+/**
+ * A folder with what a disk has, which `sources` names. Its device is made up: the path is that of the folder, or what
+ * `sources` says of a tag, and the size that of the folder's filesystem.
+ */
+export interface SourceDisk extends Omit<BlockDisk, 'superblock' | 'source'> {
+  readonly superblock: Omit<Superblock, 'filesystem'> & { readonly filesystem: string };
+  readonly source: FolderSource;
+}
+
+/** A folder of a filesystem that is mounted, or a tag under which another machine shares one. */
+export type FolderSource =
+  | { readonly kind: 'folder'; readonly root: string }
+  | { readonly kind: 'virtiofs' | '9p'; readonly tag: string };
+
+export type FoundDisk = BlockDisk | SourceDisk;
 
 export interface Discovery {
   /** By label, in its order; more than one device where a label is there twice. */
@@ -21,7 +38,7 @@ export interface Discovery {
   /** Disks with a label of ours that are left out. The findings say why. */
   readonly refused: readonly FoundDisk[];
   readonly findings: readonly Finding[];
-  /** Named and required labels, and required globs, that no device has. */
+  /** Named and required labels, and required globs, that no device has; and sources that are not there. */
   readonly missing: readonly string[];
 }
 
@@ -112,7 +129,7 @@ function examine(
   filter: LabelFilter,
   findings: Finding[],
   present: Set<string>,
-): FoundDisk | undefined {
+): BlockDisk | undefined {
   let superblock: Superblock | undefined;
   try {
     superblock = readSuperblock(device.path);

@@ -34,6 +34,7 @@ export async function loadDisk(mounted: MountedDisk, options: LoadOptions): Prom
     return { disk: { mounted, content: before.content }, findings: before.content.findings };
   try {
     const content = await contentOf(label, path, options);
+    if (mounted.source !== undefined) (await import('./check-source.ts')).checkSource(mounted, content);
     return { disk: { mounted, content }, findings: content.findings };
   } catch (error) {
     return { disk: undefined, findings: [leaveOut(mounted, error, options)] };

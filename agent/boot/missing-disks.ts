@@ -1,5 +1,6 @@
 import type { Finding } from '../messages/finding.ts';
 import { labelPattern } from '../config/label.ts';
+import { oneLine } from '../text/one-line.ts';
 import type { Config } from '../config/config.ts';
 import type { FoundDisk } from './discover.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
@@ -19,13 +20,21 @@ export interface MissingInput {
  * content.
  */
 export function findMissing(
-  { required, deviceTimeoutSec }: Config,
+  { required, sources, deviceTimeoutSec }: Config,
   { missing, disks, candidates, unlike }: MissingInput,
 ): Finding[] {
   const findings: Finding[] = [];
   const patterns = new Set(required.map((entry) => entry.pattern));
   for (const label of missing) {
     if (patterns.has(label)) continue;
+    if (sources.includes(label)) {
+      findings.push({
+        code: 'DISK_MISSING',
+        label: label.slice(label.search(/[^/:]*$/)),
+        message: `source ${oneLine(label)}: expected it within ${deviceTimeoutSec} s, found none; mount or share it, or take it out of \`sources\``,
+      });
+      continue;
+    }
     findings.push({
       code: 'DISK_MISSING',
       label,

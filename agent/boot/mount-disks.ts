@@ -8,15 +8,15 @@ import { pause } from '../system/clock.ts';
 import { isEBUSY, messageOf } from '../system/errors.ts';
 import { ensureFolder, isDirectory, makeFolder } from '../system/files.ts';
 import { mountReadOnly, readMounts, unmount, type MountPoint } from '../system/mount.ts';
-import type { Discovery, FoundDisk } from './discover.ts';
+import type { Discovery, FoundDisk, SourceDisk } from './discover.ts';
 
-export interface MountedDisk extends FoundDisk {
+export type MountedDisk = FoundDisk & {
   readonly path: string;
   /** Whether an earlier run in this boot has mounted it. */
   readonly adopted: boolean;
   /** Whether `unlink` has unmounted it since. */
   readonly isUnlinked?: boolean;
-}
+};
 
 export interface Mounts {
   readonly disks: readonly MountedDisk[];
@@ -41,15 +41,19 @@ export interface MountOptions {
    * whole, or not signed.
    */
   readonly pinnedDigest?: ((label: string, path: string) => string | undefined) | undefined;
+  /** Mounts a folder; undefined where there are no sources. */
+  readonly mountSource?: MountSource | undefined;
   /** Called for each disk when it is mounted. */
   readonly tell?: (disk: MountedDisk) => void;
 }
+
+type MountSource = (disk: SourceDisk, path: string) => void;
 
 /** Mounts each disk in a folder named for its label. What is already mounted there is used if it is the same device. */
 export function mountDisks(
   discovery: Discovery,
   mountRoot: string,
-  { mayUnmount, pinned, pinnedDigest, tell }: MountOptions,
+  { mayUnmount, pinned, pinnedDigest, mountSource, tell }: MountOptions,
 ): Mounts {
   const disks: MountedDisk[] = [];
   const findings: Finding[] = [];
@@ -57,6 +61,10 @@ export function mountDisks(
   // Layers hold files that not every user of the guest may read.
   ensureFolder(mountRoot, 0o700);
   const present = readMounts();
+  const mount = (disk: FoundDisk, path: string): void => {
+    if (disk.source === undefined) mountReadOnly(disk.device.path, path, disk.superblock.filesystem);
+    else mountSource?.(disk, path);
+  };
   for (const [label, candidates] of discovery.disks) {
     const place = {
       path: join(mountRoot, label),
@@ -70,10 +78,10 @@ export function mountDisks(
       const disk =
         candidates.length === 1
           ? candidates[0]
-          : chooseDuplicate(label, candidates, place, { pinned: digests ?? [], read }, findings);
+          : chooseDuplicate(label, candidates, place, { pinned: digests ?? [], read, mount }, findings);
       if (disk === undefined) continue;
       device = disk.device.path;
-      const mounted = mountDisk(disk, place, mayUnmount);
+      const mounted = mountDisk(disk, place, mount, mayUnmount);
       tell?.(mounted);
       disks.push(mounted);
     } catch (error) {
@@ -97,16 +105,35 @@ interface Place {
 class MountBusy extends Error {}
 const isBusy = (error: unknown): boolean => error instanceof MountBusy;
 
-function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean): MountedDisk {
-  const { device, superblock } = disk;
-  if (there?.deviceNumber === device.deviceNumber) return { ...disk, path, adopted: true };
+/** Whether it is this disk that is mounted there. */
+function isAt({ device, source }: FoundDisk, there: MountPoint | undefined): boolean {
+  if (there === undefined) return false;
+  if (source === undefined) return there.deviceNumber === device.deviceNumber;
+  return source.kind === 'folder'
+    ? there.deviceNumber === device.deviceNumber && there.root === source.root
+    : there.filesystem === source.kind && there.source === source.tag;
+}
+
+/** Whether it is mounted as we mount folders, of whatever filesystem. Nobody else is as strict. */
+function isSealed({ options }: MountPoint): boolean {
+  return ['ro', 'nosuid', 'nodev', 'noexec'].every((option) => options.includes(option));
+}
+
+function mountDisk(
+  disk: FoundDisk,
+  { path, there }: Place,
+  mount: (disk: FoundDisk, path: string) => void,
+  mayUnmount: boolean,
+): MountedDisk {
+  const { device } = disk;
+  if (isAt(disk, there)) return { ...disk, path, adopted: true };
   if (there !== undefined) {
     // A filesystem of a kind that no disk has is not ours to unmount.
-    const isDisk = there.filesystem === 'ext4' || there.filesystem === 'erofs';
+    const isDisk = there.filesystem === 'ext4' || there.filesystem === 'erofs' || isSealed(there);
     const cure = isDisk ? 'if the disk was replaced, run: systemctl restart docker' : 'unmount it';
     if (!isDisk || !mayUnmount)
       throw new MountBusy(`expected nothing else mounted on ${path}, found device ${there.deviceNumber}; ${cure}`);
-    if (isMountedOn(path, device.deviceNumber)) return { ...disk, path, adopted: true };
+    if (isMountedOn(path, disk)) return { ...disk, path, adopted: true };
     unmount(path, true);
   }
   // The kernel would follow a symlink, and list the mount under the path that it leads to.
@@ -114,11 +141,11 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
     throw new Error(`${path}: expected a folder, found something else; remove it`);
   for (let retries = BUSY_RETRIES; ; retries -= 1) {
     try {
-      mountReadOnly(device.path, path, superblock.filesystem);
+      mount(disk, path);
       return { ...disk, path, adopted: false };
     } catch (error) {
       if (!isEBUSY(error)) throw error;
-      if (isMountedOn(path, device.deviceNumber)) return { ...disk, path, adopted: true };
+      if (isMountedOn(path, disk)) return { ...disk, path, adopted: true };
       if (retries === 0)
         throw new Error(
           `expected a device that nothing else uses, found one that is held exclusively or mounted writable (EBUSY); look at: lsblk ${device.path}; fuser -v ${device.path}`,
@@ -133,8 +160,11 @@ function mountDisk(disk: FoundDisk, { path, there }: Place, mayUnmount: boolean)
  * Whether the disk is mounted by now. Two runs at once may both have seen that it was not, and the kernel does not
  * mount a filesystem on itself (fs/namespace.c, graft_tree).
  */
-function isMountedOn(path: string, deviceNumber: string): boolean {
-  return readMounts().findLast((mount) => mount.path === path)?.deviceNumber === deviceNumber;
+function isMountedOn(path: string, disk: FoundDisk): boolean {
+  return isAt(
+    disk,
+    readMounts().findLast((mount) => mount.path === path),
+  );
 }
 
 /**
@@ -148,6 +178,7 @@ interface Digests {
   readonly pinned: Pinned;
   /** The digest of what is mounted at a path. */
   readonly read: (path: string) => string | undefined;
+  readonly mount: (disk: FoundDisk, path: string) => void;
 }
 
 /**
@@ -160,11 +191,13 @@ function chooseDuplicate(
   label: string,
   candidates: readonly FoundDisk[],
   { path, there }: Place,
-  { pinned, read }: Digests,
+  { pinned, read, mount }: Digests,
   findings: Finding[],
 ): FoundDisk | undefined {
-  const isMounted = ({ device }: FoundDisk): boolean => device.deviceNumber === there?.deviceNumber;
-  const digests = new Map(candidates.map((disk) => [disk, isMounted(disk) ? read(path) : digestOf(disk, path, read)]));
+  const isMounted = (disk: FoundDisk): boolean => isAt(disk, there);
+  const digests = new Map(
+    candidates.map((disk) => [disk, isMounted(disk) ? read(path) : digestOf(disk, path, { read, mount })]),
+  );
   const right = candidates.filter((disk) => isRight(digests.get(disk), pinned));
   const meant = right.length > 0 ? right : candidates;
   const first = meant.find(isMounted) ?? meant[0];
@@ -213,12 +246,12 @@ function isRight(digest: string | undefined, pinned: Pinned): boolean {
  * The digest of a disk's manifest, or undefined if it has no valid one. The disk is mounted for it where nobody else
  * sees it.
  */
-function digestOf(disk: FoundDisk, place: string, read: Digests['read']): string | undefined {
+function digestOf(disk: FoundDisk, place: string, { read, mount }: Omit<Digests, 'pinned'>): string | undefined {
   // No label begins with a dot. The daemon and docker.service's drop-in may do this at the same time.
   const path = join(dirname(place), `.duplicate-${process.pid}`);
   ensureFolder(path, 0o700);
   try {
-    mountReadOnly(disk.device.path, path, disk.superblock.filesystem);
+    mount(disk, path);
     const fd = openDetached(path);
     try {
       return read(`/proc/self/fd/${fd}/.`);
@@ -255,14 +288,20 @@ function digestOn(path: string): string | undefined {
  */
 export function findHiddenMounts(disks: readonly MountedDisk[]): Finding[] {
   if (disks.length === 0) return [];
+  const own = disks.some(({ source }) => source !== undefined) ? readMounts() : [];
   const seen = new Set(readMounts('1').map((mount) => `${mount.deviceNumber} ${mount.path}`));
   return disks
-    .filter((disk) => !seen.has(`${disk.device.deviceNumber} ${disk.path}`))
+    .filter((disk) => !seen.has(`${numberOf(disk, own)} ${disk.path}`))
     .map((disk) => ({
       code: 'MOUNT_NAMESPACE',
       label: disk.label,
       message: `disk ${disk.label}: expected a mount on ${disk.path} that PID 1 sees, found one in a namespace of our own; remove ProtectSystem=, PrivateTmp= and the like from the unit`,
     }));
+}
+
+/** The number that mountinfo has for a disk's filesystem. That of a tag is not known before it is mounted. */
+function numberOf({ device, path, source }: MountedDisk, own: readonly MountPoint[]): string {
+  return source === undefined ? device.deviceNumber : (own.findLast((one) => one.path === path)?.deviceNumber ?? '');
 }
 
 /**
@@ -272,19 +311,30 @@ export function findHiddenMounts(disks: readonly MountedDisk[]): Finding[] {
  */
 export function findLostDisks(mountRoot: string, options: { readonly mayUnmount: boolean }): Finding[] {
   const findings: Finding[] = [];
-  for (const { path, filesystem, deviceNumber } of readMounts()) {
-    if (dirname(path) !== mountRoot || filesystem === 'tmpfs' || hasMedium(deviceNumber)) continue;
+  for (const mount of readMounts()) {
+    const { path } = mount;
+    if (dirname(path) !== mountRoot || !isLost(mount)) continue;
     if (options.mayUnmount) unmount(path, true);
     else {
       const label = basename(path);
       findings.push({
         code: 'DISK_LOST',
         label,
-        message: `disk ${label}: lost: its device was taken away while it was mounted on ${path}; attach it again, then run: systemctl restart docker`,
+        message: `disk ${label}: lost: its ${mount.root === '/' ? 'device' : 'folder'} was taken away while it was mounted on ${path}; attach it again, then run: systemctl restart docker`,
       });
     }
   }
   return findings;
+}
+
+/**
+ * Whether the device of a mount is gone, or the folder. A folder that was removed has this behind its name
+ * (fs/d_path.c, dentry_path); one of a filesystem without a block device has a number of major 0.
+ */
+function isLost(mount: MountPoint): boolean {
+  if (mount.root.endsWith('//deleted')) return true;
+  if (mount.filesystem === 'tmpfs' || hasMedium(mount.deviceNumber)) return false;
+  return !(mount.deviceNumber.startsWith('0:') && isSealed(mount));
 }
 
 /** All paths on which something is mounted. */

@@ -5,7 +5,7 @@ import { readDaemonConfig } from '../docker/daemon-config.ts';
 import type { Finding } from '../messages/finding.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { plural } from '../text/plural.ts';
-import { discover, isSameDisk, labelFilter, type Discovery, type FoundDisk } from './discover.ts';
+import { isSameDisk, labelFilter, type Discovery, type FoundDisk } from './discover.ts';
 import { failureOf, fillStore, leftAlone, type Filled } from './fill-store.ts';
 import { storeIn, type ImageStore } from './image-store.ts';
 import { isProven, loadDisk } from './load-disk.ts';
@@ -14,7 +14,7 @@ import type { NamespacesFilled } from './fill-namespaces.ts';
 import { findMissing } from './missing-disks.ts';
 import { findHiddenMounts, findLostDisks, mountDisks, mountedPaths, type MountOptions } from './mount-disks.ts';
 import { Timings, type Phase } from './timings.ts';
-import { discoverAwaited } from './wait.ts';
+import { discoverAll, discoverAwaited } from './wait.ts';
 import { chooseStores } from './which-stores.ts';
 import { loadPrivate, mayRun } from './with-containerd.ts';
 
@@ -107,9 +107,10 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
 
     await letOthers();
     begin('discover', 'looking for disks');
+    const where = { ...config, dataRoot };
     const discovery = options.wait
-      ? await discoverAwaited(config, (what) => timings.waited(what))
-      : discover(labelFilter(config));
+      ? await discoverAwaited(where, (what) => timings.waited(what))
+      : await discoverAll(where, labelFilter(config));
     add(discovery.findings, { candidates: [...[...discovery.disks.values()].flat(), ...discovery.refused] });
 
     await letOthers();
@@ -123,6 +124,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
       mayUnmount: mayUnmount || options.privateMounts === true,
       pinned: (label) => requiredDigests(config.required, label) ?? (config.trustedKeys && 'signed'),
       pinnedDigest: await pinnedDigest(toMount, config),
+      mountSource: config.sources.length === 0 ? undefined : (await import('./mount-source.ts')).mountSource,
       tell: ({ label, device }) => timings.mounted(label, device.path),
     });
     add(mounts.findings);

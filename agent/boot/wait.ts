@@ -3,7 +3,7 @@ import { delay, monotonicUsec } from '../system/clock.ts';
 import { notify } from '../system/notify.ts';
 import { isUdevQueueEmpty, isUdevRunning } from '../system/udev.ts';
 import type { Config } from '../config/config.ts';
-import { discover, labelFilter, type Discovery } from './discover.ts';
+import { discover, labelFilter, type Discovery, type LabelFilter } from './discover.ts';
 
 /**
  * How often to look where nothing announces a change. Without udev, that is a loop device that gets a file; with udev,
@@ -28,7 +28,7 @@ export async function discoverAwaited(config: Config, tell: (what: string) => vo
   let changes: DeviceChanges | undefined;
   try {
     for (;;) {
-      const discovery = discover(filter);
+      const discovery = await discoverAll(config, filter);
       const leftMs = (deadlineUsec - monotonicUsec()) / 1000;
       const isQueueEmpty = !filter.hasGlobs || !isUdevRunning() || isUdevQueueEmpty();
       if ((discovery.missing.length === 0 && isQueueEmpty) || leftMs <= 0) return discovery;
@@ -46,6 +46,12 @@ export async function discoverAwaited(config: Config, tell: (what: string) => vo
   } finally {
     changes?.close();
   }
+}
+
+/** The disks that are there now: devices with a label of ours, and the folders of `sources`. */
+export async function discoverAll(config: Config, filter: LabelFilter): Promise<Discovery> {
+  const found = discover(filter);
+  return config.sources.length === 0 ? found : (await import('./folder-sources.ts')).addSources(found, config, filter);
 }
 
 async function emptyQueue(limitMs: number): Promise<void> {

@@ -22,6 +22,7 @@ import { checkManifest, checkRepositories, checkTarSplitSize, isListOfSources } 
 import type { FilesystemWriter } from './filesystem/filesystem.ts';
 import { InodeTree } from './inodes/inode-tree.ts';
 import { ownedByRoot, type Inode } from './inodes/inode.ts';
+import { Samples } from './samples.ts';
 import type { ContentStore, UnpackedLayer } from './layer/unpack-layer.ts';
 
 /** A disk that has layers which the new one leaves out. */
@@ -44,6 +45,7 @@ export class StoreTree {
   readonly #store: ContentStore;
   readonly #filesystem: FilesystemWriter;
   readonly #tree = new InodeTree(ownedByRoot(0o755));
+  readonly #samples = new Samples();
   readonly #metadata: Record<string, string> = {};
   readonly #layers: Manifest['layers'][number][] = [];
   readonly #lowers = new Map<ChainID, string>();
@@ -81,6 +83,7 @@ export class StoreTree {
     const { tree } = unpacked;
     const files = filesOnDisk(tree, this.#wanted?.get(chain) ?? []);
     if (files.length > 0) this.#readAhead.push({ chainId: chain, files });
+    this.#samples.add(tree, `${layer}/diff`);
     const folder = tree.add({ kind: 'folder' }, ownedByRoot(0o710));
     tree.link(folder, 'diff', tree.root);
     if (lower !== undefined) tree.link(folder, 'work', tree.add({ kind: 'folder' }, ownedByRoot(0o700)));
@@ -185,6 +188,7 @@ export class StoreTree {
       })),
       layers: this.#layers,
       blobs: sorted.map(({ digest, sizeBytes }) => ({ digest, sizeBytes })),
+      samples: this.#samples.list(),
       metadata: Object.fromEntries(Object.entries(this.#metadata).sort(([a], [b]) => (a < b ? -1 : 1))),
       bases: [...bases],
     };

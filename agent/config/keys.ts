@@ -1,6 +1,6 @@
-import { isAbsolute, normalize } from 'node:path';
+import { dirname, isAbsolute, normalize } from 'node:path';
 import { listOf, made, number, oneOf, optional, such, text, withDefault, within } from './kind.ts';
-import { labelPattern } from './label.ts';
+import { isGlob, isLabel, labelPattern } from './label.ts';
 import { parseRequired } from './required.ts';
 import { parseTrustedKey } from './trusted-key.ts';
 
@@ -20,6 +20,18 @@ const label = such(
   text,
   'a label of at most 16 letters, digits, dots, dashes and underscores, or a glob of such',
   (said) => labelPattern(said) !== undefined,
+);
+/** A folder, or one that another machine shares, with what a disk has. */
+const source = made(
+  text,
+  'the absolute path of a folder, which may have a glob as its last part, or `virtiofs:` or `9p:` and a tag that can be a label',
+  (said) => {
+    const tag = /^(?:virtiofs|9p):(.*)$/s.exec(said)?.[1];
+    if (tag !== undefined) return isLabel(tag) ? said : undefined;
+    if (!isAbsolute(said) || !isPath(said)) return undefined;
+    const folder = normalize(said).replace(/(.)\/$/, '$1');
+    return folder === '/' || isGlob(dirname(folder)) ? undefined : folder;
+  },
 );
 const requiredDisk = made(text, 'a label or glob, perhaps with @sha256:<64 hex digits> behind it', parseRequired);
 const trustedKey = made(text, 'an Ed25519 key as in a .pub file of ssh-keygen: ssh-ed25519 AAAA…', parseTrustedKey);
@@ -48,6 +60,8 @@ export const keys = {
   required: withDefault(listOf(requiredDisk), []),
   /** Without it, nobody need have signed a disk. What is read is in base64. */
   trustedKeys: optional(such(listOf(trustedKey), 'at least one key', (keys) => keys.length > 0)),
+  /** Folders that are taken as disks are; those of labels take precedence, unless a label of theirs is there, too. */
+  sources: withDefault(listOf(source), []),
   deviceTimeoutSec: withDefault(within(0, 3600), 10),
   /** The daemon ends when it gets no request for this time. 0 means never. */
   idleExitSec: withDefault(idleExitSec, 0),

@@ -202,7 +202,7 @@ async function lookAnew(look: Look, current: CurrentStatus, work?: ContainerdWor
  * store.
  */
 function hasSameDevices(config: Config, { candidates }: Begun): boolean {
-  const before = candidates.map(({ device }) => device.path);
+  const before = candidates.flatMap(({ device, source }) => (source === undefined ? [device.path] : []));
   const { disks, refused } = discover(labelFilter(config));
   const now = [...[...disks.values()].flat(), ...refused].map(({ device }) => device.path);
   return now.length === before.length && now.every((path) => before.includes(path));

@@ -41,10 +41,21 @@ export interface Manifest {
   readonly layers: readonly ManifestLayer[];
   /** Since 1.1: layers as a registry has them, as files `blobs/sha256/<hex>`. Their names are their digests. */
   readonly blobs?: readonly Pick<Descriptor, 'digest' | 'sizeBytes'>[];
+  /** Since 1.1: files of which a copy of the disk in a folder must have what not every filesystem passes on. */
+  readonly samples?: readonly Sample[];
   /** Each metadata file of the disk by its path, with its sha256. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Other disks with layers that this one leaves out. */
   readonly bases: readonly { readonly label: string; readonly manifest: string; readonly layers: readonly string[] }[];
+}
+
+/** A file of a layer: a whiteout, or one with this extended attribute, or this owner. */
+export interface Sample {
+  /** As a latin1 string of its bytes. */
+  readonly path: string;
+  readonly xattr?: string;
+  /** `uid:gid`. */
+  readonly owner?: string;
 }
 
 /** A manifest that an image has in containerd's store, and under which tags. */
@@ -92,6 +103,7 @@ const shape = objectOf({
     objectOf({ chainId: digest, diffId: digest, parent: optional(digest), cacheId: text, sizeBytes: whole }),
   ),
   blobs: optional(listOf(objectOf({ digest, sizeBytes: whole }))),
+  samples: optional(listOf(objectOf({ path: text, xattr: optional(text), owner: optional(text) }))),
   metadata: recordOf(digest),
   bases: optional(listOf(objectOf({ label: text, manifest: digest, layers: listOf(digest) }))),
 });

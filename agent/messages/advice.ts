@@ -62,6 +62,14 @@ export const advice: Readonly<Record<EventName, string>> = {
     'The kernel refused it; `dmesg` shows more. Often the kernel does not support the filesystem (erofs before Linux 5.4), or the disk is damaged. `docker-preloader inspect DEVICE` checks it without mounting.',
   MOUNT_BUSY:
     'Another filesystem is mounted where this disk belongs. `findmnt` shows what it is. If it is the previous disk, which was replaced while Docker was running: `systemctl restart docker`. Otherwise unmount it.',
+  SOURCE_INVALID:
+    "What `sources` names has to be a folder itself, with what a disk has in it: `image/` and `overlay2/`. It may not be in Docker's data root, nor where disks are mounted. A symlink is not followed: name the folder that it leads to.",
+  SOURCE_WRITABLE:
+    'Layers have files that anybody may write, and programs with the rights of root. So the folder has to be on a filesystem that is mounted read-only, or root has to own it and all folders above it, and nobody else may enter it: `chmod 700 FOLDER`',
+  SOURCE_LOSSY:
+    'Containers would see files that the image does not have, or with other owners or rights. Copy the files of the disk with `cp -a` as root. 9p needs `security_model=passthrough`, and does not pass on what layers with replaced folders need; virtiofsd needs `--xattr` and `--modcaps=+sys_admin`. Otherwise attach the disk itself.',
+  SOURCE_UNSUPPORTED:
+    'The kernel decides which filesystems it can mount, and on which an overlay can stand: not on an overlay that stands on one itself. `dmesg` shows more. Copy the folder to another filesystem, or attach the disk itself.',
   DISK_LOST:
     'Its device is gone, but containers may still run from it. Whatever they read from it now fails. Attach the disk again, then: `systemctl restart docker`',
   DISK_LAYOUT:

@@ -76,6 +76,23 @@ export const codes = {
   DISK_TRUNCATED: { effect: 'degraded', meaning: 'the filesystem is larger than its device' },
   MOUNT_FAILED: { effect: 'degraded', meaning: 'the disk could not be mounted' },
   MOUNT_BUSY: { effect: 'degraded', meaning: 'something else is mounted where the disk belongs' },
+  SOURCE_INVALID: {
+    effect: 'degraded',
+    meaning: 'what `sources` names is no folder of its own: a symlink, a file, or a place of the store or of mounts',
+  },
+  SOURCE_WRITABLE: {
+    effect: 'degraded',
+    meaning: 'others than root can change a folder that `sources` names, or what is in it; it was left out',
+  },
+  SOURCE_LOSSY: {
+    effect: 'degraded',
+    meaning:
+      'a folder shows other files than its disk had: whiteouts, extended attributes or owners do not come through',
+  },
+  SOURCE_UNSUPPORTED: {
+    effect: 'degraded',
+    meaning: 'this kernel cannot mount such a folder, or mounts no overlay on it',
+  },
   DISK_LOST: { effect: 'degraded', meaning: 'a disk was pulled out while it was mounted' },
   DISK_LAYOUT: {
     effect: 'degraded',

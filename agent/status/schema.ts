@@ -36,9 +36,9 @@ const problem = z.nullable(
 
 const disk = z.object({
   label: text('the filesystem label; for a missing required disk, its entry in `required`'),
-  device: textOrNull('its device, or null if it is not attached'),
-  filesystem: textOrNull('ext4 or erofs, or null if that is not known'),
-  sizeBytes: z.nullable(count('the size of the device')),
+  device: textOrNull('its device, or what `sources` has found: a folder or a tag; null if it is not attached'),
+  filesystem: textOrNull('ext4 or erofs, of a folder that on which it is, or null if that is not known'),
+  sizeBytes: z.nullable(count('the size of the device, or of the filesystem that a folder is on')),
   mountPoint: textOrNull('where it is mounted, or null if it is not'),
   images: count('the number of valid images on it'),
   layers: count('the number of valid layers on it'),

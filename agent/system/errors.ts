@@ -29,6 +29,7 @@ export const isENOENT = (error: unknown): boolean => hasCode(error, 'ENOENT');
 export const isEXDEV = (error: unknown): boolean => hasCode(error, 'EXDEV');
 export const isEEXIST = (error: unknown): boolean => hasCode(error, 'EEXIST');
 export const isEBUSY = (error: unknown): boolean => hasCode(error, 'EBUSY');
+export const isENODEV = (error: unknown): boolean => hasCode(error, 'ENODEV');
 export const isENOTDIR = (error: unknown): boolean => hasCode(error, 'ENOTDIR');
 export const isECONNREFUSED = (error: unknown): boolean => hasCode(error, 'ECONNREFUSED');
 export const isEWOULDBLOCK = (error: unknown): boolean => hasCode(error, 'EAGAIN');

@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 
 /**
  * System calls that neither Node nor Bun offers: mount(2), umount2(2), flock(2), syncfs(2), unix datagrams, alarm(2),
- * poll(2), posix_fadvise(2), sync_file_range(2), cachestat(2), getdents64(2) and the monotonic clock. They are called through the foreign
+ * poll(2), posix_fadvise(2), sync_file_range(2), cachestat(2), getdents64(2), lgetxattr(2) and the monotonic clock. They are called through the foreign
  * function interface of the runtime: `bun:ffi` in the executable, koffi under Node. A call takes 0.3 ms; spawning
  * mount(8) instead would take 10 ms.
  */
@@ -19,6 +19,7 @@ const signatures = {
   mount: ['pointer', 'pointer', 'pointer', 'unsigned long', 'pointer'],
   umount2: ['pointer', 'int'],
   unshare: ['int'],
+  lgetxattr: ['pointer', 'pointer', 'pointer', 'unsigned long'],
   flock: ['int', 'int'],
   syncfs: ['int'],
   socket: ['int', 'int', 'int'],

@@ -12,6 +12,13 @@ export interface MountPoint {
   readonly deviceNumber: string;
   readonly path: string;
   readonly filesystem: string;
+  readonly id: string;
+  /** The folder of its filesystem that is mounted: `/`, or of a bind mount another. */
+  readonly root: string;
+  /** What it was mounted from: a device, or a tag. */
+  readonly source: string;
+  /** Of this mount, and of its filesystem wherever that is mounted. */
+  readonly options: readonly string[];
 }
 
 /**
@@ -98,10 +105,18 @@ export function parseMountInfo(text: string): MountPoint[] {
   for (const line of text.split('\n')) {
     const fields = line.split(' ');
     const separator = fields.indexOf('-', 6);
-    const [, , deviceNumber, , path] = fields;
-    const filesystem = fields[separator + 1];
-    if (separator === -1 || deviceNumber === undefined || path === undefined || filesystem === undefined) continue;
-    mounts.push({ deviceNumber, path: unescapeOctal(path), filesystem });
+    const [id, , deviceNumber, root, path, options] = fields;
+    const [filesystem, source, superOptions] = fields.slice(separator + 1);
+    if (separator === -1 || path === undefined || filesystem === undefined) continue;
+    mounts.push({
+      deviceNumber: deviceNumber ?? '',
+      path: unescapeOctal(path),
+      filesystem,
+      id: id ?? '',
+      root: unescapeOctal(root ?? ''),
+      source: unescapeOctal(source ?? ''),
+      options: `${options ?? ''},${superOptions ?? ''}`.split(','),
+    });
   }
   return mounts;
 }

@@ -3,7 +3,7 @@
  * the error's number where that fails. One that is called wrongly throws.
  */
 interface Door {
-  /** Fill `into`: dev, ino, mode, size, rdev, mtimeMs, ctimeMs. */
+  /** Fill `into`: dev, ino, mode, size, rdev, mtimeMs, ctimeMs, uid, gid. */
   stat(path: Path, into: Float64Array): number;
   lstat(path: Path, into: Float64Array): number;
   fstat(fd: number, into: Float64Array): number;
@@ -105,7 +105,8 @@ export type SystemCalls = Readonly<
     | 'posix_fadvise'
     | 'sync_file_range'
     | 'chmod'
-    | 'chown',
+    | 'chown'
+    | 'lgetxattr',
     Call
   >
 >;

@@ -23,7 +23,7 @@ const kinds = { folder: 0o040000, file: 0o100000, blockDevice: 0o060000 } as con
 /** Of a folder's entry (getdents64(2), DT_DIR, DT_LNK). */
 const entryTypes = { folder: 4, link: 10 } as const;
 
-const numbers = new Float64Array(7);
+const numbers = new Float64Array(9);
 
 /** What stat(2) has told last, as far as it is asked for. */
 export class Stats {
@@ -34,6 +34,8 @@ export class Stats {
   readonly rdev = numbers[4] ?? 0;
   readonly mtimeMs = numbers[5] ?? 0;
   readonly ctimeMs = numbers[6] ?? 0;
+  readonly uid = numbers[7] ?? 0;
+  readonly gid = numbers[8] ?? 0;
 
   isDirectory(): boolean {
     return (this.mode & TYPE) === kinds.folder;

@@ -48,6 +48,16 @@ const trustedKeys = z.pipe(
   z.transform((texts: string[]) => texts.flatMap((text) => parseTrustedKey(text) ?? [])),
 );
 
+const isFolder = (text: string): boolean =>
+  isAbsolute(text) && isPath(text) && !/[*?].*\/./s.test(normalize(text)) && normalize(text) !== '/';
+const source = z.string().check(
+  z.refine(
+    (text) => (/^(?:virtiofs|9p):/.test(text) ? /^[^:]*:[A-Za-z0-9][\w.-]{0,15}$/.test(text) : isFolder(text)),
+    'the absolute path of a folder, which may have a glob as its last part, or `virtiofs:` or `9p:` and a tag that can be a label',
+  ),
+  z.overwrite((text) => (text.startsWith('/') ? normalize(text).replace(/(.)\/$/, '$1') : text)),
+);
+
 const dockerHost = z.string().check(
   z.refine((text) => /^unix:\/\/\/./.test(text), '`unix://` and an absolute path'),
   z.refine(isPath, 'a path without NUL'),
@@ -76,6 +86,7 @@ export const configInZod = z.strictObject({
   labels: z._default(z.array(label), [...defaults.labels]),
   required,
   trustedKeys: z.optional(trustedKeys),
+  sources: z._default(z.array(source), [...defaults.sources]),
   deviceTimeoutSec: z._default(z.number().check(z.minimum(0), z.maximum(3600)), defaults.deviceTimeoutSec),
   idleExitSec: z._default(idleExitSec, defaults.idleExitSec),
   dockerConfig: z._default(absolutePath, defaults.dockerConfig),

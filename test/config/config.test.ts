@@ -25,6 +25,7 @@ describe('the configuration', () => {
     assert.deepEqual(defaultConfig(), {
       labels: ['dpl-*'],
       required: [],
+      sources: [],
       deviceTimeoutSec: 10,
       idleExitSec: 0,
       dockerConfig: '/etc/docker/daemon.json',
@@ -45,6 +46,7 @@ describe('the configuration', () => {
     const all = {
       labels: ['dpl-*', 'late', '*'],
       required: ['base', `pinned@${digest}`, 'must-*'],
+      sources: ['/srv/disks/*', '/mnt/images', 'virtiofs:images', '9p:images'],
       deviceTimeoutSec: 0.5,
       idleExitSec: 30,
       dockerConfig: '/a/daemon.json',

@@ -85,12 +85,13 @@ describe('where the configuration comes from', () => {
 
   it('reads each kind of value from a text', async () => {
     credential('labels', '');
+    credential('sources', '/srv/disks/*,virtiofs:images');
     credential('required', `base,pinned@sha256:${'a'.repeat(64)}`);
     credential('deviceTimeoutSec', '0.5\n');
     credential('dataRoot', '/srv/docker/');
     credential('conflicts', 'disk');
     const config = await readConfig(undefined, places);
-    assert.deepEqual(config.labels, []);
+    assert.deepEqual([config.labels, config.sources], [[], ['/srv/disks/*', 'virtiofs:images']]);
     assert.deepEqual(
       config.required.map(({ text }) => text),
       ['base', `pinned@sha256:${'a'.repeat(64)}`],

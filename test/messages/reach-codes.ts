@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { checkResult } from '../../agent/overlay2/check-result.ts';
 import { defaultConfig, type Config } from '../../agent/config/config.ts';
@@ -23,6 +23,7 @@ import { differenceOf } from '../../agent/daemon/docker-service.ts';
 import type { Finding } from '../../agent/messages/finding.ts';
 import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { SIGNATURE_NAME } from '../../agent/disk/manifest-signer.ts';
+import type { Sample } from '../../agent/disk/manifest.ts';
 import { readDisk } from '../../agent/disk/read-disk.ts';
 import { readSignedDisk } from '../../agent/disk/signed-disk.ts';
 import { readDaemonConfig } from '../../agent/docker/daemon-config.ts';
@@ -149,6 +150,21 @@ function verified(ground: Ground, story: (guest: FakeGuest) => void): readonly F
     disks: [{ ...foundDisk('dpl-a'), path: guest.diskPath('dpl-a'), adopted: true }],
     cure: 'docker-preloader apply',
   });
+}
+
+/** A folder with what a disk has. */
+function asFolder(
+  ground: Ground,
+  { mode = 0o700, ...manifest }: { readonly mode?: number; readonly samples?: readonly Sample[] },
+): string {
+  const root = path.join(ground.folder, 'folder');
+  loadImages(root, [app]);
+  writeFileSync(
+    path.join(root, 'docker-preloader.json'),
+    JSON.stringify({ formatVersion: '1.1', createdBy: 'test', images: [], layers: [], metadata: {}, ...manifest }),
+  );
+  chmodSync(root, mode);
+  return root;
 }
 
 async function withoutPrograms(action: () => Promise<unknown>): Promise<void> {
@@ -306,6 +322,23 @@ export const reach: Readonly<Record<Code, Reach>> = {
   MOUNT_BUSY: (ground) => {
     mounted(path.join(ground.folder, 'disks', ground.label), 'tmpfs');
     return run(ground);
+  },
+  SOURCE_INVALID: (ground) => {
+    writeFile(path.join(ground.folder, 'file'), '');
+    return run(ground, { sources: [path.join(ground.folder, 'file')] });
+  },
+  SOURCE_WRITABLE: (ground) => run(ground, { sources: [asFolder(ground, { mode: 0o777 })] }),
+  SOURCE_LOSSY: (ground) => run(ground, { sources: [asFolder(ground, { samples: [{ path: 'gone' }] })] }),
+  SOURCE_UNSUPPORTED: (ground) => {
+    const source = asFolder(ground, { samples: [] });
+    // An overlay on an overlay is the most that the kernel makes (fs/overlayfs/super.c, FILESYSTEM_MAX_STACK_DEPTH).
+    const over = (name: string, lower: string): string => {
+      const place = path.join(ground.folder, name);
+      mkdirSync(`${place}.empty`);
+      mounted(place, 'overlay', ['-o', `lowerdir=${lower}:${place}.empty`]);
+      return place;
+    };
+    return run(ground, { sources: [over('twice', over('once', source))] });
   },
   DISK_LOST: (ground) => {
     // A mount without a block device, as one is whose device was taken away.

@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import fc from '../support/properties.ts';
-import { parseMountInfo, readMounts } from '../../agent/system/mount.ts';
+import { parseMountInfo as parse, readMounts } from '../../agent/system/mount.ts';
 
 describe('mountinfo', () => {
+  const parseMountInfo = (text: string): object[] =>
+    parse(text).map(({ deviceNumber, path, filesystem }) => ({ deviceNumber, path, filesystem }));
+
   const line = '36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue';
   for (const { is, text, expected } of [
     { is: 'a line of proc(5)', text: line, expected: [{ deviceNumber: '98:0', path: '/mnt2', filesystem: 'ext3' }] },
@@ -41,6 +44,20 @@ describe('mountinfo', () => {
   ]) {
     it(`with ${is}`, () => assert.deepEqual(parseMountInfo(text), expected));
   }
+
+  it('has the folder that is mounted, from what, and all options', () => {
+    assert.deepEqual(parse(String.raw`36 35 98:0 /a\040b /mnt ro,nosuid shared:1 - 9p the\040tag rw,cache=loose`), [
+      {
+        id: '36',
+        deviceNumber: '98:0',
+        root: '/a b',
+        path: '/mnt',
+        filesystem: '9p',
+        source: 'the tag',
+        options: ['ro', 'nosuid', 'rw', 'cache=loose'],
+      },
+    ]);
+  });
 
   it('of this machine is read whole', () => {
     assert.equal(readMounts().length, readFileSync('/proc/self/mountinfo', 'utf8').trim().split('\n').length);

@@ -18,6 +18,10 @@ export const configHelp: Readonly<Record<keyof Config, KeyHelp>> = {
       'Ed25519 keys, as lines of .pub files (`ssh-ed25519 KEY comment`): only disks that one of them has signed (`build --sign`) are used, and each file that is read of them is compared with its digest',
     otherwise: 'no disk need be signed',
   },
+  sources: {
+    meaning:
+      'folders that are used as disks are: the absolute path of one, `/path/*` for each folder there, `virtiofs:TAG` or `9p:TAG`, which the agent mounts itself. The label is the name of the folder, or the tag. In rising order of precedence, below those of `labels`; one without `*` is waited for',
+  },
   deviceTimeoutSec: {
     meaning: 'the longest wait: for a name until it appears, for a glob until udev has handled all devices',
   },

@@ -31,12 +31,12 @@ static JSValue put_stats(JSContext *ctx, JSValueConst into, int status, const st
   if (status == -1) return result_of(ctx, -1);
   const double numbers[] = {
     (double)stats->st_dev,  (double)stats->st_ino,  stats->st_mode, (double)stats->st_size,
-    (double)stats->st_rdev, milliseconds(stats->st_mtim), milliseconds(stats->st_ctim),
+    (double)stats->st_rdev, milliseconds(stats->st_mtim), milliseconds(stats->st_ctim), stats->st_uid, stats->st_gid,
   };
   return put_numbers(ctx, into, numbers, sizeof numbers / sizeof *numbers) ? JS_NewInt32(ctx, 0) : JS_EXCEPTION;
 }
 
-// stat(path, into), lstat(path, into), fstat(fd, into): [dev, ino, mode, size, rdev, mtimeMs, ctimeMs]
+// stat(path, into), lstat(path, into), fstat(fd, into): [dev, ino, mode, size, rdev, mtimeMs, ctimeMs, uid, gid]
 static DOOR(door_stat) {
   struct stat stats;
   TAKE_PATH(path, argv[0]);

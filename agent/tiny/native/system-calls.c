@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 #include "door.h"
@@ -130,6 +131,16 @@ static DOOR(call_chown) {
   return result_of(ctx, chown(path, (uid_t)number_of(ctx, argv[1]), (gid_t)number_of(ctx, argv[2])));
 }
 
+// lgetxattr(path, name, bytes, size)
+static DOOR(call_lgetxattr) {
+  const char *path, *name;
+  if (!string_of(ctx, &path, argv[0]) || !string_of(ctx, &name, argv[1])) return JS_EXCEPTION;
+  int64_t size = number_of(ctx, argv[3]);
+  uint8_t *into = at_least(ctx, argv[2], (uint64_t)size);
+  if (into == NULL) return JS_EXCEPTION;
+  return result_of(ctx, (int)lgetxattr(path, name, into, (size_t)size));
+}
+
 static const JSCFunctionListEntry functions[] = {
   JS_CFUNC_DEF("mount", 5, call_mount),
   JS_CFUNC_DEF("umount2", 2, call_umount2),
@@ -150,6 +161,7 @@ static const JSCFunctionListEntry functions[] = {
   JS_CFUNC_DEF("sync_file_range", 4, call_sync_file_range),
   JS_CFUNC_DEF("chmod", 2, call_chmod),
   JS_CFUNC_DEF("chown", 3, call_chown),
+  JS_CFUNC_DEF("lgetxattr", 4, call_lgetxattr),
 };
 
 void add_system_calls(JSContext *ctx, JSValueConst door) {
