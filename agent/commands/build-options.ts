@@ -81,6 +81,8 @@ export async function parseOptions(
   const { push } = options;
   if (push !== undefined) {
     attempt('--push', () => checkRegistryName(push));
+    if (push.includes('@'))
+      refuse(`--push: expected a name with a tag or none, found ${push}: the digest is known when the disk is there`);
     if (format !== 'containerdisk')
       refuse(`--push: expected --format containerdisk with -o ${output ?? ''}, found ${format}`);
   }

@@ -16,7 +16,7 @@ import { makeWorkplace, TO_STDOUT, type Workplace } from '../workplace.ts';
 import { ImageClients, type RegistryAccess } from '../source/image-clients.ts';
 import { diskInLayer } from './disk-in-layer.ts';
 import { DISK_DIGEST, DISK_MANIFEST } from './labels.ts';
-import { nameOf } from './registry-name.ts';
+import { askedName, nameOf } from './registry-name.ts';
 
 /** A disk that has been brought from a registry. */
 interface PulledDisk {
@@ -50,7 +50,7 @@ export async function pullDisk(
   try {
     clients = new ImageClients(resolve(workplace.path('.')), access, (text) => progress.step(text));
     progress.step(`asking for ${source}`);
-    const bytes = await clients.inspect('manifest', source, source, MAX_IMAGE_MANIFEST_BYTES);
+    const bytes = await clients.inspect('manifest', askedName(source), source, MAX_IMAGE_MANIFEST_BYTES);
     const from = `docker://${nameOf(source)}@${sha256(bytes)}`;
     const image = imageOf(source, bytes);
     const folder = output === TO_STDOUT ? workplace.path('.') : dirname(output);

@@ -19,8 +19,16 @@ export function checkRegistryName(name: string): void {
 
 /** What stands before the registry's name, and no digest behind the image's. */
 const CREDENTIALS = /@(?!sha256:)/;
+const DIGEST = /@sha256:[0-9a-f]{64}$/;
 
 /** Its repository, with the registry. */
 export function nameOf(name: string): string {
-  return repositoryOf(name.slice(REGISTRY.length));
+  // Both a tag and a digest may be behind it.
+  return repositoryOf(repositoryOf(name.slice(REGISTRY.length)));
+}
+
+/** The name by which skopeo finds it, which takes no tag beside a digest: the digest says it all. */
+export function askedName(name: string): string {
+  const digest = DIGEST.exec(name)?.[0];
+  return digest === undefined ? name : `${REGISTRY}${nameOf(name)}${digest}`;
 }

@@ -186,10 +186,12 @@ export class ImageClients {
     }: { readonly limitBytes?: number; readonly maxFileBytes?: number; readonly signal?: AbortSignal },
   ): Promise<Buffer> {
     const where = { folder: this.#folder };
+    // For large files it uses /var/tmp, whatever TMPDIR is (containers/image, internal/tmpdir).
+    const words = tool === 'skopeo' ? [`--tmpdir=${this.#folder}`, ...args] : args;
     const child =
       maxFileBytes === undefined
-        ? startTool(tool, args, 'pipe', where)
-        : startTool('prlimit', [`--fsize=${maxFileBytes}`, '--core=0', pathOf(tool), ...args], 'pipe', where);
+        ? startTool(tool, words, 'pipe', where)
+        : startTool('prlimit', [`--fsize=${maxFileBytes}`, '--core=0', pathOf(tool), ...words], 'pipe', where);
     this.#running.add(child);
     const end = (): void => void child.kill('SIGKILL');
     signal?.addEventListener('abort', end);

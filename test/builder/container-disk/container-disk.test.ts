@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
-import { agent } from '../../support/agent.ts';
+import { agent, agentCommand } from '../../support/agent.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { ensureDebianPackages } from '../../support/debian-packages.ts';
 import { authFileFor, registryUser, startGuardedRegistry } from '../../support/guarded-registry.ts';
@@ -152,6 +155,63 @@ describe('a disk as an image of a registry', () => {
     }
     const { stdout } = await execa('find', [at('guarded/storage'), '-name', 'never']);
     assert.equal(stdout, '');
+  });
+
+  it('waits for the registry in the folder that is removed, and leaves nothing where it is ended', async () => {
+    let asked = (): void => undefined;
+    const isAsked = new Promise<void>((resolve) => (asked = resolve));
+    const silent = createServer(asked).listen(0, '127.0.0.1');
+    silent.unref();
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    mkdirSync(at('temporary'));
+    const [command, ...first] = agentCommand();
+    const where = `docker://127.0.0.1:${port}/disks/never:1`;
+    const child = spawn(command, [...first, 'build', at('one.tar'), '--push', where, '--insecure'], {
+      stdio: 'ignore',
+      env: { ...process.env, TMPDIR: at('temporary') },
+    });
+    const ended = once(child, 'exit');
+    await isAsked;
+    const [own = ''] = readdirSync(at('temporary'));
+    const there = readdirSync(at(`temporary/${own}`));
+    child.kill('SIGTERM');
+    assert.deepEqual(await ended, [null, 'SIGTERM']);
+    // skopeo unpacks the archive there, and not in /var/tmp.
+    assert.ok(
+      there.some((name) => /^oci\d+$/.test(name)),
+      there.join(),
+    );
+    assert.deepEqual(readdirSync(at('temporary')), []);
+    silent.close();
+  });
+
+  it('is refused by a digest, which nobody knows before', async () => {
+    const { exitCode, stderr } = await agent([
+      'build',
+      at('one.tar'),
+      '--push',
+      `docker://x/app@sha256:${'0'.repeat(64)}`,
+    ]);
+    assert.equal(exitCode, 2);
+    assert.match(stderr, /--push: expected a name with a tag or none, found docker:\/\/x\/app@sha256:0/);
+  });
+
+  it('is pulled by a tag with a digest, as by the digest', async () => {
+    const { pushed } = await told('--push', `docker://${open.address}/disks/tagged:1`, '--insecure');
+    const [repository, digest] = pushed?.split('@') ?? [];
+    const name = `${repository ?? ''}:other@${digest ?? ''}`;
+    const { exitCode, all, stdout } = await agent([
+      'pull',
+      name,
+      '-o',
+      at('out/tagged.qcow2'),
+      '--insecure',
+      '--quiet',
+      '--json',
+    ]);
+    assert.equal(exitCode, 0, all);
+    assert.equal((JSON.parse(stdout) as { from: string }).from, pushed);
   });
 
   it('is refused with a password in its name, which is not told, and without a registry', async () => {
