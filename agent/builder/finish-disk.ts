@@ -63,5 +63,11 @@ export async function finishDisk(
 }
 
 async function convert(workplace: Workplace, from: string, to: string, options: readonly string[]): Promise<void> {
-  await runTool('qemu-img', ['convert', '-f', 'qcow2', ...options, workplace.path(from), workplace.path(to)]);
+  const paths = [from, to].map((name) => asFile(workplace.path(name)));
+  await runTool('qemu-img', ['convert', '-f', 'qcow2', ...options, ...paths]);
+}
+
+/** qemu-img takes what begins as `name:` for a protocol (QEMU, block.c, path_has_protocol), also where that is a folder. */
+function asFile(path: string): string {
+  return path.startsWith('/') ? path : `./${path}`;
 }

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { settleImage } from '../../agent/builder/settle-image.ts';
-import { agent } from '../support/agent.ts';
+import { agent, agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
@@ -90,6 +90,17 @@ describe('formats of qemu-img', () => {
       assert.equal(exitCode, 1);
       assert.match(stderr, /expected the program 'skopeo', found none: install the package skopeo/);
     }
+  });
+
+  it('is made in a folder whose name looks like a protocol of qemu-img', async () => {
+    mkdirSync(at('nbd:x'));
+    const [command, ...first] = agentCommand();
+    for (const args of [
+      ['-o', 'nbd:x/one.vdi'],
+      ['-o', 'nbd:x/one.qcow2', '--compress'],
+    ])
+      await execa(command, [...first, 'build', '--quiet', at('one.tar'), ...args], { cwd: tree.path });
+    assert.deepEqual(readdirSync(at('nbd:x')), ['one.qcow2', 'one.vdi']);
   });
 
   for (const [args, says] of [

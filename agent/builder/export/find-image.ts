@@ -1,6 +1,7 @@
 import type { DiskImage } from '../../disk/read-disk.ts';
 import type { ImageTarget } from '../../disk/image-targets.ts';
 import { isDigest } from '../../docker/ids.ts';
+import { repositoryOf } from '../../docker/reference.ts';
 import { PreloaderError } from '../../system/errors.ts';
 import { plural } from '../../text/plural.ts';
 import { familiarReference } from '../archive/image-name.ts';
@@ -28,7 +29,9 @@ export function findImage(
   disk: Pick<ExportedDisk, 'path' | 'images' | 'references' | 'targets'>,
   name: string,
 ): FoundImage {
-  const found = ID.test(name) ? byID(disk, name) : byName(disk, name);
+  // As dockerd looks for it: a name may look like an ID (moby, daemon/images/image.go, GetImage).
+  const named = byName(disk, name);
+  const found = named.length === 0 && ID.test(name) ? byID(disk, name) : named;
   const [first, ...more] = found;
   if (first !== undefined && more.length === 0) return first;
   const names = [...disk.references.keys()].filter((reference) => !reference.includes('@')).toSorted();
@@ -46,9 +49,11 @@ function byName(
   { images, references, targets }: Pick<ExportedDisk, 'images' | 'references' | 'targets'>,
   name: string,
 ): FoundImage[] {
-  const digest = name.slice(name.indexOf('@') + 1);
-  const isByDigest = name.includes('@') && isDigest(digest);
-  const reference = isByDigest ? name : familiar(name);
+  const at = name.indexOf('@');
+  const digest = name.slice(at + 1);
+  const isByDigest = at !== -1 && isDigest(digest);
+  // A tag beside a digest counts for nothing, as with dockerd.
+  const reference = isByDigest ? `${repositoryOf(familiar(name.slice(0, at)))}@${digest}` : familiar(name);
   const id = references.get(reference);
   const image = id === undefined ? undefined : images.get(id);
   if (image === undefined) return [];

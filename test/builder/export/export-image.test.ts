@@ -151,7 +151,8 @@ describe('export', () => {
   it('finds an image by its ID, by twelve digits of it, and by the digest of its manifest', async () => {
     await build('gzip.tar', 'disk.qcow2');
     const { id, digest } = JSON.parse((await exported('disk.qcow2', 'db:1')).stdout) as Told;
-    for (const name of [id, id.slice(7), id.slice(7, 19), digest, `db@${digest}`]) {
+    const byDigest = [`db@${digest}`, `db:1@${digest}`, `docker.io/library/db@${digest}`];
+    for (const name of [id, id.slice(7), id.slice(7, 19), digest, ...byDigest]) {
       const { exitCode, stdout, all } = await exported('disk.qcow2', name);
       assert.equal(exitCode, 0, all);
       assert.equal((JSON.parse(stdout) as Told).digest, digest);
@@ -161,6 +162,14 @@ describe('export', () => {
       assert.match(stderr, /disk.qcow2: expected the image '.*', found app:1, db:1, registry.example:5000\/app:2/);
       assert.equal(exitCode, 1);
     }
+  });
+
+  it('finds an image whose name looks like an ID', async () => {
+    write('hex.tar', savedArchive([{ tags: ['0123456789ab:latest'], layers: [base] }]));
+    await build('hex.tar', 'hex.qcow2');
+    const { exitCode, stdout, all } = await exported('hex.qcow2', '0123456789ab');
+    assert.equal(exitCode, 0, all);
+    assert.deepEqual((JSON.parse(stdout) as Told).references, ['0123456789ab:latest']);
   });
 
   it('takes layers that a disk leaves out from the one that has them', async () => {
