@@ -1,6 +1,7 @@
 import { environment } from '../system/environment.ts';
 import { messageOf } from '../system/errors.ts';
 import { tellLine } from '../system/stderr.ts';
+import { endWithReader } from '../system/stdout-reader.ts';
 import { megabytes } from '../text/megabytes.ts';
 import { oneLine } from '../text/one-line.ts';
 import { plural } from '../text/plural.ts';
@@ -13,24 +14,27 @@ const SAME = 0;
 const DIFFERENT = 1;
 const TROUBLE = 2;
 
+const METADATA = { deep: false, metadata: true } as const;
+
 /** Prints what differs between two disks. @returns the exit status of diff(1): 0 the same, 1 different, 2 trouble */
 export async function diff(a: string, b: string, options: { readonly json?: boolean }): Promise<number> {
   try {
-    const [first, second] = [await inspectDisk(a, { deep: false }), await inspectDisk(b, { deep: false })];
+    const [first, second] = [await inspectDisk(a, METADATA), await inspectDisk(b, METADATA)];
     const difference = compareDisks(first, second);
+    const problems = [
+      ...first.problems.map((problem) => `${a}: ${problem}`),
+      ...second.problems.map((problem) => `${b}: ${problem}`),
+    ];
+    const exitStatus = problems.length > 0 ? TROUBLE : difference.same ? SAME : DIFFERENT;
+    endWithReader({ gone: exitStatus, failed: TROUBLE });
     const short = terminalOf(process.stdout, environment()).columns !== undefined;
     process.stdout.write(
       options.json === true
         ? `${JSON.stringify({ a: about(a, first), b: about(b, second), ...difference }, undefined, 2)}\n`
         : describe({ path: a, disk: first }, { path: b, disk: second }, difference, short),
     );
-    const problems = [
-      ...first.problems.map((problem) => `${a}: ${problem}`),
-      ...second.problems.map((problem) => `${b}: ${problem}`),
-    ];
     for (const problem of problems) tellLine(`docker-preloader: ${problem}`);
-    if (problems.length > 0) return TROUBLE;
-    return difference.same ? SAME : DIFFERENT;
+    return exitStatus;
   } catch (error) {
     tellLine(`docker-preloader: ${messageOf(error)}`);
     return TROUBLE;

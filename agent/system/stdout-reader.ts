@@ -4,15 +4,22 @@ import { tellLine } from './stderr.ts';
 
 const STDOUT = 1;
 
+interface ExitStatuses {
+  /** The reader has seen enough. */
+  readonly gone: number;
+  /** The output could not be written. */
+  readonly failed: number;
+}
+
 /**
  * Ends quietly when the reader of our output has seen enough, as with `| head`, where a program in C would get SIGPIPE.
- * If the output cannot be written, ends with a line that says so.
+ * If the output cannot be written, ends with a line that says so. Where it is called again, the last call counts.
  */
-export function endWithReader(): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
+export function endWithReader({ gone, failed }: ExitStatuses = { gone: 0, failed: 1 }): void {
+  process.stdout.prependListener('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(gone);
     tellLine(`docker-preloader: standard output could not be written: ${messageOf(error)}`);
-    process.exit(1);
+    process.exit(failed);
   });
 }
 

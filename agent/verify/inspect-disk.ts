@@ -77,6 +77,8 @@ export interface Inspection {
 interface InspectOptions {
   /** Compares every layer's bytes with its DiffID, blobs with their digests, and all metadata with the manifest. */
   readonly deep: boolean;
+  /** Compares all metadata with the manifest, also where it is not deep. */
+  readonly metadata?: boolean;
   /** One of these must have signed the disk; then all metadata is compared, too. In base64. */
   readonly trustedKeys?: readonly string[];
   readonly onStep?: (text: string) => void;
@@ -88,7 +90,7 @@ interface InspectOptions {
  */
 export async function inspectDisk(
   path: string,
-  { deep, trustedKeys, onStep = () => undefined }: InspectOptions,
+  { deep, metadata = deep, trustedKeys, onStep = () => undefined }: InspectOptions,
 ): Promise<Inspection> {
   try {
     const disk = openDisk(path);
@@ -101,7 +103,7 @@ export async function inspectDisk(
       const budget = new ReadBudget(disk.storedBytes);
       if (deep) problems.push(...(await layerProblems(disk, whole, budget, onStep)));
       const { manifest } = whole.content;
-      if (manifest !== undefined && (deep || trustedKeys !== undefined))
+      if (manifest !== undefined && (metadata || trustedKeys !== undefined))
         problems.push(...metadataProblems(disk.files, manifest, budget));
       if (deep) problems.push(...(await blobContentProblems(disk, whole, budget, onStep)));
       return { ...describeDisk(disk), signature, ...describeContent(whole), deep, problems };

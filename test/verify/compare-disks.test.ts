@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { execa } from 'execa';
 import type { DiskDifference } from '../../agent/verify/compare-disks.ts';
-import { agent, type AgentResult } from '../support/agent.ts';
+import { agent, agentCommand, type AgentResult } from '../support/agent.ts';
 import { imageConfig, savedArchive, type ArchiveImage } from '../builder/archive/archives.ts';
 import { makeTar } from '../builder/tar/make-tar.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
@@ -89,6 +90,54 @@ describe('diff', () => {
     const { exitCode, stdout } = await diff('old.qcow2', 'blobs.qcow2');
     assert.equal(exitCode, 1);
     assert.match(stdout, /\n! blobs none -> 2 \(\d+ kB\)\n/);
+  });
+
+  it('does not find disks the same where one has not what its manifest says, with exit status 2', async () => {
+    await build('old.tar', 'whole.raw');
+    await ensureDebianPackages(['e2fsprogs'], { install: true });
+    const bytes = readFileSync(at('whole.raw'));
+    for (const [name, was, is] of [
+      ['tags', '"app:latest"', '"app:newest"'],
+      ['config', '"architecture":"amd64"', '"architecture":"amd65"'],
+    ] as const) {
+      const changed = Buffer.from(bytes.toString('latin1').replaceAll(was, is), 'latin1');
+      // The manifest has the same names in it: it stays.
+      const manifest = await execa('debugfs', ['-R', 'cat docker-preloader.json', at('whole.raw')], {
+        encoding: 'buffer',
+        stripFinalNewline: false,
+      });
+      const start = bytes.indexOf(manifest.stdout.subarray(0, 2000));
+      assert.ok(start > 0);
+      Buffer.from(manifest.stdout).copy(changed, start);
+      assert.ok(!changed.equals(bytes));
+      writeFileSync(at(`${name}.raw`), changed);
+      const { exitCode, stdout, stderr } = await diff('whole.raw', `${name}.raw`);
+      assert.equal(exitCode, 2);
+      assert.match(stderr, /^docker-preloader: \S+\.raw: /);
+      if (name === 'tags') {
+        assert.match(stderr, /image\/overlay2\/repositories\.json: expected content with digest/);
+        assert.match(stdout, /\n- tag app:latest sha256:\w+\n\+ tag app:newest sha256:\w+\n/);
+      }
+      assert.doesNotMatch(stdout, /the same: /);
+    }
+  });
+
+  it('tells its result by the exit status, too, where nobody reads the output to its end', async () => {
+    const [command, ...first] = agentCommand();
+    const ends = async (output: string, ...disks: readonly string[]): Promise<number | undefined> =>
+      (
+        await execa(
+          'bash',
+          ['-c', `"$@" ${output}; exit "\${PIPESTATUS[0]}"`, 'bash', command, ...first, 'diff', ...disks],
+          {
+            reject: false,
+          },
+        )
+      ).exitCode;
+    const [one, other] = [at('old.qcow2'), at('fresh.raw')];
+    const gone = '| { exec 0<&-; sleep 3; }';
+    assert.deepEqual([await ends(gone, one, other), await ends(gone, one, one)], [1, 0]);
+    assert.deepEqual([await ends('> /dev/full', one, other), await ends('> /dev/full', one, one)], [2, 2]);
   });
 
   it('has exit status 2 where one is no disk, or the usage is wrong', async () => {
