@@ -15,8 +15,18 @@ export const forQemu: Attach = (wanted) => {
   return { text: shellLines(words), arguments: words, notes: manyNotes(wanted.disks) };
 };
 
-/** Its arguments, which libvirt passes on, too. */
-export function qemuArguments(disks: readonly AttachedDisk[], required: string | undefined): readonly string[] {
+/** Where a device goes on its bus, as more properties of it. */
+type Place = (index: number) => string;
+
+/**
+ * Its arguments, which libvirt passes on, too.
+ * @param place by default, each device takes the first place that is free when QEMU makes it
+ */
+export function qemuArguments(
+  disks: readonly AttachedDisk[],
+  required: string | undefined,
+  place: Place = () => '',
+): readonly string[] {
   const surplus = disks[TARGETS];
   if (surplus !== undefined)
     throw invalid(
@@ -25,10 +35,10 @@ export function qemuArguments(disks: readonly AttachedDisk[], required: string |
     );
   const isScsi = disks.length > SLOTS;
   return [
-    ...(isScsi ? ['-device', 'virtio-scsi-pci,id=preload'] : []),
+    ...(isScsi ? ['-device', `virtio-scsi-pci,id=preload${place(0)}`] : []),
     ...disks.flatMap((disk, index) => {
       const node = `preload-${disk.label}`;
-      const device = isScsi ? `scsi-hd,bus=preload.0,scsi-id=${index}` : 'virtio-blk-pci';
+      const device = isScsi ? `scsi-hd,bus=preload.0,scsi-id=${index}` : `virtio-blk-pci${place(index)}`;
       return [
         '-blockdev',
         // As JSON, since a comma in a name would end it otherwise.

@@ -59,6 +59,10 @@ describe('attach', () => {
     assert.match(notes.join('\n'), /virtio_scsi and sd_mod/);
     assert.doesNotMatch(made('qemu', manyDisks(16)).text, /scsi/);
     assert.match(made('vagrant', manyDisks(17)).notes.join('\n'), /virtio_scsi and sd_mod/);
+    const places = [...made('vagrant', manyDisks(16)).text.matchAll(/,addr=(0x1[01]\.[0-7]),/g)].map(
+      ([, addr]) => addr,
+    );
+    assert.equal(new Set(places).size, 16);
     for (const [hypervisor, most] of [
       ['qemu', 256],
       ['vagrant', 256],

@@ -18,8 +18,6 @@ import { until } from './until.ts';
 
 /** A virtual machine of libvirt's. */
 export interface LibvirtMachine extends Guest {
-  /** The arguments that libvirt has made for QEMU. */
-  readonly qemuArguments: readonly string[];
   /** Ends it without any order. */
   end(): Promise<void>;
 }
@@ -35,24 +33,17 @@ export async function bootInLibvirt(
   options: VirtualMachineOptions,
   more: { readonly os: string; readonly devices: string; readonly domain: string },
 ): Promise<LibvirtMachine> {
-  await ensureDebianPackages(['qemu-system-x86', 'libvirt-daemon-driver-qemu', 'util-linux'], { install: true });
   const root = await guestRoot(options.suite);
   const { path: folder } = await tempTree('dpl-libvirt');
   const disk = path.join(folder, 'root.ext4');
   await execa('cp', ['--sparse=always', root.disk, disk]);
   await putContent(folder, 'mount -o loop "$1/root.ext4" "$1/root"', options);
-  await mkdir(path.join(folder, 'libvirt/etc'), { recursive: true });
-  await writeFile(path.join(folder, 'libvirt/etc/qemu.conf'), qemuConf);
-  // The users that libvirtd's package makes, which the driver wants to know.
-  await writeFile(path.join(folder, 'passwd'), `${readFileSync('/etc/passwd', 'utf8')}${user}::/:/bin/false\n`);
-  await writeFile(
-    path.join(folder, 'group'),
-    `${readFileSync('/etc/group', 'utf8')}libvirt-qemu:x:64055:\nkvm:x:64056:\n`,
-  );
   const [consoleFile, control] = [path.join(folder, 'console.log'), path.join(folder, 'control')];
   const name = path.basename(folder);
-  await writeFile(
-    path.join(folder, 'domain.xml'),
+  const console = (): string => (existsSync(consoleFile) ? readFileSync(consoleFile, 'utf8') : '');
+  const domain = await startDomain(
+    folder,
+    name,
     `<domain type='${hasKvm() ? 'kvm' : 'qemu'}'>
   <name>${name}</name>
   <memory unit='MiB'>2048</memory>
@@ -85,11 +76,36 @@ export async function bootInLibvirt(
 </domain>
 `,
   );
+  const failure = (message: string): Error =>
+    new Error(`${message}; libvirt says:\n${domain.said()}\nthe console ends:\n${tail(console(), 40)}`);
+  const guest = guestControl(await connectUnix(control), failure);
+  await guest.ready(bootTimeoutSec);
+  return { console, end: domain.end, run: async (command, timeoutSec = 120) => guest.run(command, timeoutSec) };
+}
+
+interface Domain {
+  readonly said: () => string;
+  readonly end: () => Promise<void>;
+}
+
+/** Starts a domain. @param folder for all that libvirt has of it @throws Error with what libvirt says */
+export async function startDomain(folder: string, name: string, xml: string): Promise<Domain> {
+  await ensureDebianPackages(['qemu-system-x86', 'libvirt-daemon-driver-qemu', 'util-linux'], { install: true });
+  await mkdir(path.join(folder, 'libvirt/etc'), { recursive: true });
+  await writeFile(path.join(folder, 'libvirt/etc/qemu.conf'), qemuConf);
+  // The users that libvirtd's package makes, which the driver wants to know.
+  await writeFile(path.join(folder, 'passwd'), `${readFileSync('/etc/passwd', 'utf8')}${user}::/:/bin/false\n`);
+  await writeFile(
+    path.join(folder, 'group'),
+    `${readFileSync('/etc/group', 'utf8')}libvirt-qemu:x:64055:\nkvm:x:64056:\n`,
+  );
+  await writeFile(path.join(folder, 'domain.xml'), xml);
   const output = openSync(path.join(folder, 'libvirt.log'), 'a');
-  const process = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', start, 'sh', folder], {
-    stdio: ['ignore', output, output],
-    detached: true,
-  });
+  const process = spawn(
+    'setpriv',
+    ['--pdeathsig', 'INT', 'unshare', '--mount', '--propagation', 'private', 'sh', '-c', start, 'sh', folder],
+    { stdio: ['ignore', output, output], detached: true },
+  );
   closeSync(output);
   const exited = once(process, 'exit');
   // At this signal, it destroys the domain.
@@ -97,21 +113,14 @@ export async function bootInLibvirt(
     process.kill('SIGINT');
     await exited;
   });
-  const console = (): string => (existsSync(consoleFile) ? readFileSync(consoleFile, 'utf8') : '');
-  const failure = (message: string): Error =>
-    new Error(`${message}; libvirt says:\n${said()}\nthe console ends:\n${tail(console(), 40)}`);
   const said = (): string => readFileSync(path.join(folder, 'libvirt.log'), 'utf8');
   await until(
     'libvirt to start a guest, or to end',
     () => process.exitCode !== null || said().includes('guest running'),
     120_000,
   );
-  if (process.exitCode !== null) throw failure('Expected libvirt to start a guest');
-  const guest = guestControl(await connectUnix(control), failure);
-  await guest.ready(bootTimeoutSec);
-  const pid = readFileSync(path.join(folder, `libvirt/run/qemu/${name}.pid`), 'utf8').trim();
-  const qemuArguments = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-  return { console, qemuArguments, end, run: async (command, timeoutSec = 120) => guest.run(command, timeoutSec) };
+  if (process.exitCode !== null) throw new Error(`Expected libvirt to start ${name}, it says:\n${said()}`);
+  return { said, end };
 }
 
 const user = 'libvirt-qemu:x:64055:64056:';

@@ -15,7 +15,7 @@ import {
   preloadedGuest,
 } from '../support/guest-package.ts';
 import { chosenSuite } from '../support/guest-root.ts';
-import { bootInLibvirt, type LibvirtMachine } from '../support/libvirt.ts';
+import { bootInLibvirt, type LibvirtMachine, startDomain } from '../support/libvirt.ts';
 import { makeVirtualMachine, type VirtualMachine } from '../support/qemu.ts';
 import { tempTree } from '../support/temp-tree.ts';
 
@@ -48,7 +48,8 @@ describe(`disks that are attached to Debian ${suite} as attach prints it`, () =>
 
   before(async () => {
     disks = await guestDisks();
-    content = preloadedGuest();
+    // Thirty disks can take an emulated udev longer than the 10 seconds that a glob is waited for.
+    content = preloadedGuest({ deviceTimeoutSec: 200 });
     const { path: folder } = await tempTree('dpl-attach');
     files = [`a, 'b' "c" & <d> $(e) \`f\`\\.qcow2`, 'g,,h=i {j} #%&amp;.raw'].map((name) => path.join(folder, name));
     await copyFile(disks('dpl-a').qcow2, files[0] ?? '');
@@ -135,5 +136,40 @@ describe(`disks that are attached to Debian ${suite} as attach prints it`, () =>
     assert.equal(await nameInContainer(inQemu, cd.image), cd.image);
     assert.deepEqual(told((await agentStatus(inQemu)).findings), []);
     await inQemu.poweroff();
+  });
+
+  // Without Vagrant: what its template makes of that.
+  it('start with the arguments that Vagrant is told, beside the devices that libvirt has', async () => {
+    for (const [machine, labelsOf] of [
+      ['pc', ['dpl-a', 'dpl-b']],
+      ['q35', manyLabels],
+    ] as const) {
+      const text = await attached(
+        'vagrant',
+        labelsOf.map((label) => disks(label).qcow2),
+      );
+      const words = [...text.matchAll(/qemuargs :value => '((?:[^'\\]|\\.)*)'/g)].map(([, word]) =>
+        (word ?? '').replaceAll(/\\(['\\])/g, '$1'),
+      );
+      const { path: folder } = await tempTree('dpl-vagrant');
+      const domain = await startDomain(
+        folder,
+        path.basename(folder),
+        `<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>${path.basename(folder)}</name>
+  <memory unit='MiB'>64</memory>
+  <os><type arch='x86_64' machine='${machine}'>hvm</type></os>
+  <features><acpi/></features>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <video><model type='cirrus'/></video>
+    <sound model='ich6'/>
+  </devices>
+  <qemu:commandline>${words.map((word) => `<qemu:arg value='${word}'/>`).join('')}</qemu:commandline>
+</domain>
+`,
+      );
+      await domain.end();
+    }
   });
 });
