@@ -53,7 +53,9 @@ const stages: Readonly<Record<string, Stage>> = {
     about: 'faults at each call, power cuts, hostile and damaged disks, a status socket under attack',
     files: [
       'test/safety/*.test.ts',
-      ...(torture ? ['test/vm/power-loss*.test.ts', 'test/builder/engine/docker-engine.test.ts'] : []),
+      ...(torture
+        ? ['test/vm/{attach,configured,power-loss*}.test.ts', 'test/builder/engine/docker-engine.test.ts']
+        : []),
     ],
     concurrency: 2,
   },
