@@ -273,9 +273,9 @@ function platformOf({ images }: Collection): Platform {
 
 function noRoom({ output, dryRun }: BuildOptions, found: string, cause: unknown): PreloaderError {
   const expected =
-    dryRun || output === TO_STDOUT
+    dryRun || output === undefined || output === TO_STDOUT
       ? `${tmpdir()}: expected room for temporary files, found ${found}: name another folder in TMPDIR`
-      : `${output ?? ''}: expected room for the disk beside it, found ${found}`;
+      : `${output}: expected room for the disk beside it, found ${found}`;
   return new PreloaderError('BUILD_FAILED', expected, { cause });
 }
 

@@ -52,7 +52,7 @@ interface NamedDisk {
 
 /** One line for each thing that differs, with the signs of diff(1): `-` only on the first, `+` only on the second. */
 function describe(a: NamedDisk, b: NamedDisk, difference: DiskDifference, short: boolean): string {
-  const { images, tags, layers, bytes, blobs, common, same } = difference;
+  const { images, tags, layers, bytes, blobs, common, same, signedBy } = difference;
   const digest = (text: string): string => (short ? text.replace(/^sha256:/, '').slice(0, 12) : text);
   const lines = [
     ...images.removed.map(({ id, references }) => `- image ${digest(id)} ${references.join(' ')}`),
@@ -68,6 +68,7 @@ function describe(a: NamedDisk, b: NamedDisk, difference: DiskDifference, short:
     ...(blobs.a.bytes === blobs.b.bytes && blobs.a.count === blobs.b.count
       ? []
       : [`! blobs ${blobsOf(blobs.a)} -> ${blobsOf(blobs.b)}`]),
+    ...(signedBy.a === signedBy.b ? [] : [`! signed by ${signedBy.a ?? 'nobody'} -> ${signedBy.b ?? 'nobody'}`]),
   ];
   const heads = same ? [] : [`--- ${headOf(a)}`, `+++ ${headOf(b)}`];
   const rest = !same && lines.length === 0 ? ['images, tags and layers are the same, and the manifests are not'] : [];

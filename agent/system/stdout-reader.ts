@@ -11,15 +11,20 @@ interface ExitStatuses {
   readonly failed: number;
 }
 
+let exits: ExitStatuses | undefined;
+
 /**
  * Ends quietly when the reader of our output has seen enough, as with `| head`, where a program in C would get SIGPIPE.
  * If the output cannot be written, ends with a line that says so. Where it is called again, the last call counts.
  */
-export function endWithReader({ gone, failed }: ExitStatuses = { gone: 0, failed: 1 }): void {
-  process.stdout.prependListener('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(gone);
+export function endWithReader(statuses: ExitStatuses = { gone: 0, failed: 1 }): void {
+  const isFollowed = exits !== undefined;
+  exits = statuses;
+  if (isFollowed) return;
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(exits?.gone);
     tellLine(`docker-preloader: standard output could not be written: ${messageOf(error)}`);
-    process.exit(failed);
+    process.exit(exits?.failed);
   });
 }
 

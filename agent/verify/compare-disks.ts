@@ -2,8 +2,10 @@ import type { Inspection } from './inspect-disk.ts';
 
 /** What two disks have, seen from the first, `a`, to the second, `b`. */
 export interface DiskDifference {
-  /** Whether the disks have the same content, and the same manifest if any. */
+  /** Whether the disks have the same content, and the same manifest and signer if any. */
   readonly same: boolean;
+  /** Fingerprints of the keys that have signed them, null where none has. A guest may trust the one and not the other. */
+  readonly signedBy: { readonly a: string | null; readonly b: string | null };
   readonly images: {
     readonly removed: readonly NamedImage[];
     readonly added: readonly NamedImage[];
@@ -54,13 +56,16 @@ export function compareDisks(a: Inspection, b: Inspection): DiskDifference {
   const moved = tags.common.flatMap(([reference, first, second]) =>
     first === second ? [] : [{ reference, a: first, b: second }],
   );
+  const signedBy = { a: a.signature?.fingerprint ?? null, b: b.signature?.fingerprint ?? null };
   const lists = [images.removed, images.added, changed, tags.removed, tags.added, moved, layers.removed, layers.added];
   return {
     // A manifest alone does not do: the agent takes what is on the disk, whatever the manifest says of it.
     same:
       a.manifest?.digest === b.manifest?.digest &&
+      signedBy.a === signedBy.b &&
       lists.every((list) => list.length === 0) &&
       a.blobs.bytes === b.blobs.bytes,
+    signedBy,
     images: { removed: images.removed.map(named), added: images.added.map(named), changed },
     tags: {
       removed: tags.removed.map(([reference, id]) => ({ reference, id })),

@@ -9,6 +9,7 @@ import { imageConfig, savedArchive, type ArchiveImage } from '../builder/archive
 import { makeTar } from '../builder/tar/make-tar.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
+import { makeKey } from '../support/signing-key.ts';
 import { tempTree, type TempTree } from '../support/temp-tree.ts';
 
 const layer = (name: string): Buffer => makeTar([{ name, content: name.repeat(5000) }]);
@@ -90,6 +91,16 @@ describe('diff', () => {
     const { exitCode, stdout } = await diff('old.qcow2', 'blobs.qcow2');
     assert.equal(exitCode, 1);
     assert.match(stdout, /\n! blobs none -> 2 \(\d+ kB\)\n/);
+  });
+
+  it('tells who has signed them, since a guest may trust only one', async () => {
+    await build('old.tar', 'signed.qcow2', '--sign', makeKey(at('key')));
+    const { exitCode, stdout } = await diff('old.qcow2', 'signed.qcow2');
+    assert.equal(exitCode, 1);
+    assert.match(stdout, /\n! signed by nobody -> SHA256:\S+\n/);
+    const json = await diff('signed.qcow2', 'signed.qcow2', '--json');
+    const found = JSON.parse(json.stdout) as DiskDifference;
+    assert.deepEqual([json.exitCode, found.same, found.signedBy.a === found.signedBy.b], [0, true, true]);
   });
 
   it('does not find disks the same where one has not what its manifest says, with exit status 2', async () => {
