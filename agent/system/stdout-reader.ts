@@ -11,20 +11,22 @@ interface ExitStatuses {
   readonly failed: number;
 }
 
-let exits: ExitStatuses | undefined;
+const usual: ExitStatuses = { gone: 0, failed: 1 };
+let exits = usual;
+let isFollowed = false;
 
 /**
  * Ends quietly when the reader of our output has seen enough, as with `| head`, where a program in C would get SIGPIPE.
  * If the output cannot be written, ends with a line that says so. Where it is called again, the last call counts.
  */
-export function endWithReader(statuses: ExitStatuses = { gone: 0, failed: 1 }): void {
-  const isFollowed = exits !== undefined;
+export function endWithReader(statuses = usual): void {
   exits = statuses;
   if (isFollowed) return;
+  isFollowed = true;
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(exits?.gone);
+    if (error.code === 'EPIPE') process.exit(exits.gone);
     tellLine(`docker-preloader: standard output could not be written: ${messageOf(error)}`);
-    process.exit(exits?.failed);
+    process.exit(exits.failed);
   });
 }
 
