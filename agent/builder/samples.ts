@@ -12,9 +12,11 @@ export class Samples {
   /** Looks through a layer. @param root the path of its files on the disk */
   add(tree: InodeTree, root: string): void {
     this.#look(tree.inode(tree.root), () => root);
+    // Most of hundreds of thousands of files have nothing of the kind.
     for (const folder of tree.folders(tree.root))
       for (const entry of tree.children(folder))
-        this.#look(tree.inode(tree.inodeOf(entry)), () => `${root}/${tree.path(entry)}`);
+        if (!tree.isPlain(tree.inodeOf(entry)))
+          this.#look(tree.inode(tree.inodeOf(entry)), () => `${root}/${tree.path(entry)}`);
   }
 
   list(): Sample[] {

@@ -135,6 +135,19 @@ export class InodeTree {
     return this.#inodes.get(folder, INODE.first) === 0;
   }
 
+  /** Whether it is root's, has no extended attributes and is no device, which is found without making an object of it. */
+  isPlain(inode: number): boolean {
+    const word = (index: number): number => this.#inodes.get(inode, index);
+    const kind = this.kind(inode);
+    return (
+      kind !== 'character' &&
+      kind !== 'block' &&
+      word(INODE.uid) === 0 &&
+      word(INODE.gid) === 0 &&
+      word(INODE.xattrs) === 0
+    );
+  }
+
   /** Everything about an inode, as it is now. */
   inode(inode: number): Inode {
     const word = (index: number): number => this.#inodes.get(inode, index);
