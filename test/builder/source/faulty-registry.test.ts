@@ -410,7 +410,7 @@ function copiesOf(address: string): string[] {
     .flatMap((pid) => {
       try {
         const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-        return line.includes('skopeo copy') && line.includes(address) ? [line] : [];
+        return /skopeo \S* ?copy /.test(line) && line.includes(address) ? [line] : [];
       } catch {
         return [];
       }
