@@ -82,14 +82,12 @@ export class ImageClients {
    * @throws PreloaderError
    */
   async copy(name: string, { from, to, toAuthFile }: RegistryCopy, signal: AbortSignal): Promise<void> {
-    const { authFile, insecure } = this.#access;
     const args = [
       'copy',
       '--quiet',
       '--preserve-digests',
       '--remove-signatures',
-      ...(authFile === undefined ? [] : [`--src-authfile=${authFile}`]),
-      ...(insecure ? ['--src-tls-verify=false'] : []),
+      ...this.#accessTo('src'),
       '--dest-tls-verify=false',
       `--dest-authfile=${toAuthFile}`,
       from,
@@ -111,18 +109,18 @@ export class ImageClients {
     await this.#run('skopeo', ['copy', '--quiet', '--remove-signatures', text, to], name, {});
   }
 
+  /** How a registry is reached, as options of a copy of which it is the one end. */
+  #accessTo(end: 'src' | 'dest'): string[] {
+    const { authFile, insecure } = this.#access;
+    return [
+      ...(authFile === undefined ? [] : [`--${end}-authfile=${authFile}`]),
+      ...(insecure ? [`--${end}-tls-verify=false`] : []),
+    ];
+  }
+
   /** Puts an archive of the folder into a registry, with the digests that it has. @throws PreloaderError */
   async push(archive: string, to: string): Promise<void> {
-    const { authFile, insecure } = this.#access;
-    const args = [
-      'copy',
-      '--quiet',
-      '--preserve-digests',
-      ...(authFile === undefined ? [] : [`--dest-authfile=${authFile}`]),
-      ...(insecure ? ['--dest-tls-verify=false'] : []),
-      `oci-archive:${archive}`,
-      to,
-    ];
+    const args = ['copy', '--quiet', '--preserve-digests', ...this.#accessTo('dest'), `oci-archive:${archive}`, to];
     await persist(async () => await this.#run('skopeo', args, to, {}), this.#tell);
   }
 
@@ -135,15 +133,13 @@ export class ImageClients {
    * @throws PreloaderError
    */
   async fetch(from: string, into: string, { maxFileBytes, onBytes, stallMs = STALL_MS }: FetchOptions): Promise<void> {
-    const { authFile, insecure } = this.#access;
     const folder = join(this.#folder, into);
     const args = [
       'copy',
       '--quiet',
       '--preserve-digests',
       '--remove-signatures',
-      ...(authFile === undefined ? [] : [`--src-authfile=${authFile}`]),
-      ...(insecure ? ['--src-tls-verify=false'] : []),
+      ...this.#accessTo('src'),
       from,
       `dir:${into}`,
     ];
