@@ -19,8 +19,8 @@ export interface RunOptions {
   readonly maxBytes?: number;
   /** The folder that it runs in; by default our own. */
   readonly cwd?: string;
-  /** Variables beside those of our own environment. */
-  readonly env?: Readonly<Record<string, string>>;
+  /** Variables beside those of our own environment; undefined takes one away. */
+  readonly env?: Environment;
 }
 
 /** How a program has ended. */

@@ -4,7 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileS
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { buildSmallExecutable } from '../../agent/packaging/small/small-executable.ts';
-import { engineSource } from '../../agent/packaging/small/engine-source.ts';
+import { agreedEngine } from '../../agent/packaging/small/agreed-engine.ts';
 import { build, built } from '../../agent/packaging/build-program.ts';
 import { fetchDebianPackage } from '../support/debian-packages.ts';
 import { dockerArchive } from '../support/docker-archive.ts';
@@ -112,7 +112,7 @@ describe('npm run build', () => {
     const bytes = readFileSync(file);
     assert.ok(bytes.length < 3_000_000, `${bytes.length} bytes`);
     // What only the parser says.
-    const engine = readFileSync(path.join((await engineSource()).folder, 'quickjs.c'));
+    const engine = readFileSync(path.join((await agreedEngine(root)).folder, 'quickjs.c'));
     for (const text of ['missing formal parameter', 'unparenthesized unary expression', 'invalid assignment left-hand'])
       assert.deepEqual([engine.includes(text), bytes.includes(text)], [true, false], text);
     const read = (...args: readonly string[]): string =>

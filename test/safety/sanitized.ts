@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { engineSource } from '../../agent/packaging/small/engine-source.ts';
+import { agreedEngine } from '../../agent/packaging/small/agreed-engine.ts';
 import { bundleScript } from '../../agent/packaging/small/script-bundle.ts';
 import { linkScripts } from '../../agent/packaging/small/small-executable.ts';
 
@@ -19,5 +19,5 @@ export const sanitizerWords = /Sanitizer|runtime error/;
 export async function makeSanitized(entry: string, output: string): Promise<void> {
   mkdirSync(path.dirname(output), { recursive: true });
   const { scripts } = await bundleScript(root, entry, 'quickjs');
-  await linkScripts(root, scripts, await engineSource(), output, 'sanitized');
+  await linkScripts(root, scripts, await agreedEngine(root), output, 'sanitized');
 }

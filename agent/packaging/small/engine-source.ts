@@ -1,17 +1,19 @@
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { runProgram } from '../../system/child-process.ts';
-import { tellLine } from '../../system/stderr.ts';
+import { environment } from '../../system/environment.ts';
 import { cacheDir, keptFolder } from './cache-folder.ts';
 import { privateApt } from './debian-apt.ts';
 
 const PACKAGE = 'quickjs';
 /** The version that was compared with the other runtime in all tests. */
-const TESTED = '2025.04.26-1';
+export const TESTED_ENGINE = '2025.04.26-1';
+/** The variable that chooses another version. */
+export const ENGINE_VARIABLE = 'DOCKER_PRELOADER_ENGINE';
 /** Where it is looked for, first in the release that has it and stands still. */
 const SUITES = ['trixie', 'forky', 'sid'];
-const PARALLEL_LIMIT_MS = 600_000;
+const FETCH_LIMIT_MS = 600_000;
 
 export interface EngineSource {
   /** Of the package, such as `2025.04.26-1`. */
@@ -23,36 +25,36 @@ export interface EngineSource {
 
 /**
  * The sources of the small engine: those of a Debian package, checked against the index that Debian has signed, and kept.
- * Where the version that was tested is not to be had any more, the next one is taken, which is said, and which --version
- * names.
+ * The first is the version that was tested, or the one that DOCKER_PRELOADER_ENGINE names. Where the tested one is not to be
+ * had any more, the others that Debian has follow.
  * @throws Error where there is none
  */
-export async function engineSource(): Promise<EngineSource> {
-  const kept = keptVersions();
-  const version = kept.includes(TESTED) ? TESTED : await fetchedVersion();
-  const folder = path.join(cacheDir(), keyOf(version));
-  return { version, folder, licence: readFileSync(path.join(folder, 'LICENSE'), 'utf8') };
+export async function* engineSources(tested: string = TESTED_ENGINE): AsyncGenerator<EngineSource> {
+  const chosen = environment()[ENGINE_VARIABLE];
+  const wanted = chosen ?? tested;
+  if (existsSync(folderOf(wanted))) return yield sourceOf(wanted);
+  const found = new Set<string>();
+  const failures: string[] = [];
+  for (const suite of SUITES)
+    for (const name of [`${PACKAGE}=${wanted}`, ...(chosen === undefined ? [PACKAGE] : [])]) {
+      const version = await fetchFrom(suite, name).catch((error: unknown) => void failures.push(String(error)));
+      if (version === undefined || found.has(version)) continue;
+      found.add(version);
+      yield sourceOf(version);
+      if (version === wanted) return;
+    }
+  if (found.size === 0)
+    throw new Error(
+      `Expected the sources of the Debian package ${PACKAGE}${chosen === undefined ? '' : ` ${chosen}`}, found none: ${failures.join('; ')}`,
+    );
 }
 
 const keyOf = (version: string): string => `${PACKAGE}-source-${version}`;
+const folderOf = (version: string): string => path.join(cacheDir(), keyOf(version));
 
-function keptVersions(): string[] {
-  return globSync(keyOf('*'), { cwd: cacheDir() }).map((name) => name.slice(keyOf('').length));
-}
-
-async function fetchedVersion(): Promise<string> {
-  const failures: string[] = [];
-  for (const suite of SUITES)
-    for (const wanted of [`${PACKAGE}=${TESTED}`, PACKAGE]) {
-      const found = await fetchFrom(suite, wanted).catch((error: unknown) => void failures.push(String(error)));
-      if (found === undefined) continue;
-      if (found !== TESTED)
-        tellLine(
-          `build: expected the sources of ${PACKAGE} ${TESTED} from Debian, found ${found}, which are taken: run all tests`,
-        );
-      return found;
-    }
-  throw new Error(`Expected the sources of the Debian package ${PACKAGE}, found none: ${failures.join('; ')}`);
+function sourceOf(version: string): EngineSource {
+  const folder = folderOf(version);
+  return { version, folder, licence: readFileSync(path.join(folder, 'LICENSE'), 'utf8') };
 }
 
 /** @param wanted the package, perhaps with a version @returns the version */
@@ -94,6 +96,6 @@ async function unpack(debs: string, folder: string): Promise<void> {
 }
 
 async function run(program: string, args: readonly string[], cwd: string): Promise<void> {
-  const { failed, stderr, code } = await runProgram(program, args, { timeoutMs: PARALLEL_LIMIT_MS, cwd });
+  const { failed, stderr, code } = await runProgram(program, args, { timeoutMs: FETCH_LIMIT_MS, cwd });
   if (failed) throw new Error(`${program} failed: ${code ?? stderr.trim()}`);
 }

@@ -5,7 +5,8 @@ import { runProgram } from '../../system/child-process.ts';
 import { requireBuildTools } from './build-tools.ts';
 import { bundleScript, type Script } from './script-bundle.ts';
 import { keptFolder } from './cache-folder.ts';
-import { engineSource, type EngineSource } from './engine-source.ts';
+import { agreedEngine } from './agreed-engine.ts';
+import type { EngineSource } from './engine-source.ts';
 
 /** The engine's own sources. They are C of 2017, with warnings. */
 const ENGINE = ['quickjs', 'libregexp', 'libunicode', 'cutils', 'dtoa'];
@@ -53,7 +54,7 @@ const COMPILE_LIMIT_MS = 1_200_000;
  */
 export async function buildSmallExecutable(root: string, output: string, whole: string): Promise<EngineSource> {
   requireBuildTools();
-  const source = await engineSource();
+  const source = await agreedEngine(root);
   const { scripts } = await bundleScript(root, 'agent/tiny/main.ts', `quickjs ${source.version}`, statSync(whole).size);
   await linkScripts(root, scripts, source, output);
   return source;
