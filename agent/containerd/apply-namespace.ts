@@ -146,7 +146,7 @@ class Applier {
     const folder = await this.#prepare(key, parent);
     const path = relative(this.#roots.snapshots, folder);
     if (!/^snapshots\/\d+\/fs$/.test(path))
-      throw new Error(`a layer's folder below ${this.#roots.snapshots}/snapshots expected, found ${folder}`);
+      throw new Error(`expected a layer's folder below ${this.#roots.snapshots}/snapshots, found ${folder}`);
     this.#link(folder, this.#farm.layer(chain));
     try {
       await this.#namespace.commitSnapshot(

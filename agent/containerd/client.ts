@@ -170,7 +170,7 @@ export class Namespace {
     const upper = mount?.options.find((option) => option.startsWith('upperdir='))?.slice('upperdir='.length);
     const folder = mount?.type === 'bind' ? mount.source : upper;
     if (folder === undefined)
-      throw new Error(`a bind or an overlay mount for ${key} expected, found ${mount?.type ?? 'none'}`);
+      throw new Error(`expected a bind or an overlay mount for ${key}, found ${mount?.type ?? 'none'}`);
     return folder;
   }
 
@@ -259,6 +259,6 @@ export class Namespace {
 
 function onlyOf<Value>({ path }: { readonly path: string }, answers: readonly Value[]): Value {
   const [answer] = answers;
-  if (answer === undefined) throw new Error(`${path}: an answer expected, found none`);
+  if (answer === undefined) throw new Error(`${path}: expected an answer, found none`);
   return answer;
 }

@@ -117,7 +117,7 @@ async function connect(address: string, timeoutMs: number): Promise<Containerd> 
       if (!hasStatus(error, 'unavailable') || leftMs <= RETRY_MS)
         throw new PreloaderError(
           'STORE_WRITE',
-          `containerd at ${address}: an answer within ${timeoutMs / 1000} s expected: ${messageOf(error)}; look whether containerd.service runs`,
+          `containerd at ${address}: expected an answer within ${timeoutMs / 1000} s, found none: ${messageOf(error)}; look whether containerd.service runs`,
           { cause: error },
         );
     }

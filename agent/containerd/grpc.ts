@@ -45,7 +45,7 @@ export class GrpcConnection {
         reject(error);
       };
       const cancel = after(timeoutMs, () =>
-        fail(new GrpcError('deadlineExceeded', `${path}: an answer within ${timeoutMs / 1000} s expected, found none`)),
+        fail(new GrpcError('deadlineExceeded', `${path}: expected an answer within ${timeoutMs / 1000} s, found none`)),
       );
       session.once('error', (error) =>
         fail(new GrpcError('unavailable', `${path}: ${messageOf(error)}`, { cause: error })),
@@ -80,7 +80,7 @@ export class GrpcConnection {
       const answer = new Answer(path);
       const cancel = after(timeoutMs, () => {
         answer.fail(
-          new GrpcError('deadlineExceeded', `${path}: an answer within ${timeoutMs / 1000} s expected, found none`),
+          new GrpcError('deadlineExceeded', `${path}: expected an answer within ${timeoutMs / 1000} s, found none`),
         );
         stream.close();
       });
@@ -147,7 +147,7 @@ const MAX_EVENT_BYTES = 1024 * 1024;
 function firstOf(data: Buffer): Buffer | undefined {
   if (data.length < PREFIX_BYTES) return undefined;
   const end = PREFIX_BYTES + data.readUInt32BE(1);
-  if (data[0] !== 0 || end > MAX_EVENT_BYTES) throw new Error('a plain message expected, found another');
+  if (data[0] !== 0 || end > MAX_EVENT_BYTES) throw new Error('expected a plain message, found another');
   return data.length < end ? undefined : data.subarray(PREFIX_BYTES, end);
 }
 
@@ -194,7 +194,7 @@ class Answer {
       this.#status = String(status);
       this.#message = decoded(String(headers['grpc-message'] ?? ''));
     } else if (http !== undefined && String(http) !== '200') {
-      this.fail(new GrpcError('unavailable', `${this.#path}: HTTP status 200 expected, found ${String(http)}`));
+      this.fail(new GrpcError('unavailable', `${this.#path}: expected HTTP status 200, found ${String(http)}`));
     }
   }
 
@@ -203,7 +203,7 @@ class Answer {
     this.#bytes += data.length;
     if (this.#bytes > MAX_ANSWER_BYTES) {
       this.fail(
-        new GrpcError('other', `${this.#path}: an answer of at most ${MAX_ANSWER_BYTES} bytes expected, found more`),
+        new GrpcError('other', `${this.#path}: expected an answer of at most ${MAX_ANSWER_BYTES} bytes, found more`),
       );
       return false;
     }
@@ -215,8 +215,8 @@ class Answer {
   messages(failure: unknown): readonly Buffer[] {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#status === undefined) {
-      const why = failure === undefined ? 'found the end of the connection' : messageOf(failure);
-      throw new GrpcError('unavailable', `${this.#path}: an answer with a status expected, ${why}`);
+      const found = failure === undefined ? 'the end of the connection' : messageOf(failure);
+      throw new GrpcError('unavailable', `${this.#path}: expected an answer with a status, found ${found}`);
     }
     if (this.#status !== '0')
       throw new GrpcError(
@@ -233,7 +233,7 @@ class Answer {
       const length = all.length < offset + PREFIX_BYTES ? Infinity : all.readUInt32BE(offset + 1);
       const end = offset + PREFIX_BYTES + length;
       if (end > all.length || all[offset] !== 0)
-        throw new GrpcError('other', `${this.#path}: whole, uncompressed messages expected, found others`);
+        throw new GrpcError('other', `${this.#path}: expected whole, uncompressed messages, found others`);
       messages.push(all.subarray(offset + PREFIX_BYTES, end));
       offset = end;
     }

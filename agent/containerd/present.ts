@@ -78,7 +78,7 @@ export async function readRoots(containerd: Containerd): Promise<ContainerdRoots
     if (root === undefined || (plugin?.initErr?.message ?? '') !== '')
       throw new PreloaderError(
         'STORE_UNSUPPORTED',
-        `containerd is left alone: its plugin ${type}.${id} with a root expected, found ${whyNot(plugin)}`,
+        `containerd is left alone: expected its plugin ${type}.${id} with a root, found ${whyNot(plugin)}`,
       );
     return root;
   };

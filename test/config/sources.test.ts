@@ -31,7 +31,7 @@ describe('where the configuration comes from', () => {
   const credential = (name: string, content: string): void => put(`credentials/docker-preloader.${name}`, content);
   const refusal = async (): Promise<string> => {
     const error: unknown = await readConfig(undefined, places).then(
-      () => assert.fail('a refusal expected'),
+      () => assert.fail('expected a refusal, found none'),
       (refused: unknown) => refused,
     );
     assert.ok(error instanceof Error && 'code' in error);

@@ -138,6 +138,6 @@ export class FakeNamespace implements Present {
       // What came meanwhile is the user's.
       if (!this.images.has(step.image.name)) this.#put(step.image.name, step.image.target, step.image.labels);
     } else if (step.do === 'delete-image') this.images.delete(step.before.name);
-    else throw new Error(`a step that is pretended expected, found ${step.do}`);
+    else throw new Error(`expected a step that is pretended, found ${step.do}`);
   }
 }

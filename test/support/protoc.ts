@@ -125,7 +125,7 @@ export class Protoc {
   #fileOf(area: string, version: string): string {
     const folder = this.#api.folderOf(area, version);
     const file = readdirSync(path.join(this.#files, folder)).find((name) => name.endsWith('.proto'));
-    if (file === undefined) throw new Error(`${folder}: a .proto file expected, found none`);
+    if (file === undefined) throw new Error(`${folder}: expected a .proto file, found none`);
     return `${folder}/${file}`;
   }
 }

@@ -17,6 +17,8 @@ export interface Source {
   readonly globals: readonly string[];
   /** How files are opened for writing, or by flags that are not written out: then nobody sees that they only read. */
   readonly writeFlags: readonly string[];
+  /** The texts in it: of a template those between its values. */
+  readonly texts: readonly string[];
 }
 
 interface Node {
@@ -36,6 +38,7 @@ export function parseSource(file: string, text: string): Source {
   const takenLater = new Map<unknown, readonly string[] | undefined>();
   const globals: string[] = [];
   const writeFlags: string[] = [];
+  const texts: string[] = [];
   const importOf = (source: unknown, names: readonly string[] | undefined): void => {
     const specifier = literalOf(source);
     if (specifier === undefined)
@@ -83,6 +86,12 @@ export function parseSource(file: string, text: string): Source {
         takenLater.set(lazyImportIn(node['object']), listOf(propertyOf(node)));
         if (WRITING_FLAG.test(propertyOf(node) ?? '')) writeFlags.push(propertyOf(node) ?? '');
         break;
+      case 'Literal':
+        texts.push(...(listOf(literalOf(node)) ?? []));
+        break;
+      case 'TemplateElement':
+        texts.push((node['value'] as { readonly raw: string }).raw);
+        break;
       case 'MetaProperty':
         globals.push(takenOf('import.meta', parent, key));
         break;
@@ -97,7 +106,7 @@ export function parseSource(file: string, text: string): Source {
       for (const child of Array.isArray(value) ? value : [value]) if (isNode(child)) visit(child, node, name);
   };
   visit(program as unknown as Node, undefined, '');
-  return { imports, exports, globals, writeFlags };
+  return { imports, exports, globals, writeFlags, texts };
 }
 
 const isNode = (value: unknown): value is Node => typeof value === 'object' && value !== null && 'type' in value;

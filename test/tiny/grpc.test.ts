@@ -151,7 +151,7 @@ describe('gRPC on the small engine', () => {
       question(path.join(folder, 'none.sock'), call('/echo')),
     ]);
     assert.deepEqual(answers, [
-      [{ status: 'deadlineExceeded', message: '/silent: an answer within 0.2 s expected, found none' }],
+      [{ status: 'deadlineExceeded', message: '/silent: expected an answer within 0.2 s, found none' }],
       [
         { status: 'unavailable', message: '/refused: the stream was reset with error 7' },
         [`5 ${createHash('sha256').update(Buffer.alloc(5)).digest('hex')}`],

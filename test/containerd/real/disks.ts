@@ -99,7 +99,7 @@ const recipes: Readonly<Record<string, (tag: string) => Promise<readonly Archive
 /** Makes a disk, or takes that of an earlier run. @param tag of `pause` */
 export async function madeDisk(name: string, tag = 'pause:1'): Promise<MadeDisk> {
   const images = await recipes[name]?.(tag);
-  if (images === undefined) throw new Error(`a recipe expected, found none for ${name}`);
+  if (images === undefined) throw new Error(`expected a recipe, found none for ${name}`);
   const archive = await dockerArchive(images);
   const key = createHash('sha256').update(archive).digest('hex').slice(0, 12);
   const folder = await cached(`containerd-disk-4-${key}`, async (made) => {

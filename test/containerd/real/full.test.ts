@@ -130,7 +130,7 @@ for (const version of torture ? (['20.10', '26.1', '28.5'] as const) : (['28.5']
         if (!isReached) break;
         await rm(fillerOf(site));
       }
-      assert.ok(full >= (torture ? 20 : 1), `more than ${full} expected`);
+      assert.ok(full >= (torture ? 20 : 1), `expected more, found ${full}`);
       await site.remove();
     });
   });

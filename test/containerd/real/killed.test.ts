@@ -108,7 +108,7 @@ for (const version of torture ? (['28.5', '26.1', '20.10'] as const) : (['28.5']
           assert.equal((await ctr('images', 'ls', '-q')).trim(), 'docker.io/library/mine:1', what);
           if (!wasKilled) break;
         }
-        assert.ok(kills > (torture ? 40 : 2), `more kills than ${kills} expected`);
+        assert.ok(kills > (torture ? 40 : 2), `expected more kills, found ${kills}`);
         await site.remove();
       });
     });

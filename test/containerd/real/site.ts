@@ -97,7 +97,7 @@ export class ContainerdSite {
   /** Takes a disk away, mount and all. */
   async detach(name: string): Promise<void> {
     const disk = this.#disks.get(name);
-    if (disk === undefined) throw new Error(`an attached disk expected, found ${name}`);
+    if (disk === undefined) throw new Error(`expected an attached disk, found ${name}`);
     this.#disks.delete(name);
     await unmountBelow(disk.at.mounted);
   }
