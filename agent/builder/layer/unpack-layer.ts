@@ -1,7 +1,7 @@
 import { messageOf } from '../../system/errors.ts';
 import { plural } from '../../text/plural.ts';
 import type { ByteReader } from '../../streams/byte-reader.ts';
-import { collectGarbage } from '../collect-garbage.ts';
+import { collectGarbage } from '../../system/collect-garbage.ts';
 import { Crc64 } from '../tar/crc64.ts';
 import { layerSize, LayerTree, type Content } from './layer-tree.ts';
 import { printable } from '../../text/printable.ts';
