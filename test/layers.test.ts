@@ -68,9 +68,9 @@ const writesStore = [
   'agent/boot/mount-source.ts',
   'agent/boot/private-mounts.ts',
   'agent/containerd/apply-namespace.ts',
-  'agent/containerd/ledger.ts',
+  'agent/containerd/containerd-ledger.ts',
   'agent/containerd/link-farm.ts',
-  'agent/containerd/private-containerd.ts',
+  'agent/containerd/private/private-containerd.ts',
   'agent/overlay2/apply/apply-steps.ts',
   'agent/overlay2/apply/layer-records.ts',
   'agent/overlay2/store-choice.ts',
@@ -84,7 +84,7 @@ const writesStore = [
  */
 const writesElsewhere = [
   'agent/commands/boot-order.ts',
-  'agent/containerd/private-place.ts',
+  'agent/containerd/private/private-place.ts',
   'agent/daemon/answer.ts',
   'agent/daemon/handed-start.ts',
   'agent/status/publish.ts',

@@ -35,7 +35,7 @@ import {
 } from './boot-document.ts';
 import { readJournal } from './read-journal.ts';
 import { mountUnit } from './mount-unit.ts';
-import { processesNamed } from './processes.ts';
+import { processesNamed } from './named-processes.ts';
 import { startsDocker } from './starters.ts';
 import { askAllUnits, askManager, askUnits, toUnitFacts, usecOf } from './systemd.ts';
 

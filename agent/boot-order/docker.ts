@@ -3,7 +3,7 @@ import * as z from 'zod/mini';
 import { parseJson } from '../text/parse-json.ts';
 import { ask } from './ask.ts';
 import type { BootDocument, UnitFacts } from './boot-document.ts';
-import { processesNamed } from './processes.ts';
+import { processesNamed } from './named-processes.ts';
 
 /** Without permission, docker answers with errors and leaves all of this empty. */
 const answered = z.string().check(z.minLength(1));

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
 import type { ContainerdFill } from '../containerd/fill-containerd.ts';
-import { fillFarm, offerDisk, type OfferedDisk } from '../containerd/offer.ts';
-import type { NamespacePlan } from '../containerd/plan-namespace.ts';
+import { fillFarm, offerDisk, type OfferedDisk } from '../containerd/namespace-offer.ts';
+import type { NamespacePlan } from '../containerd/plan/plan-namespace.ts';
 import type { DiskContent } from '../disk/read-disk.ts';
 import type { Finding } from '../messages/finding.ts';
 import { runtimePath } from '../config/config.ts';

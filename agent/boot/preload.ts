@@ -203,7 +203,7 @@ async function unlinkedDisks(
   { store, dataRoot }: { readonly store: ImageStore; readonly dataRoot: string },
 ): Promise<LoadedDisk[]> {
   if (before.length === 0 || store.hasOurs()) return [];
-  const { hasContainerdLedger } = await import('../containerd/ledger.ts');
+  const { hasContainerdLedger } = await import('../containerd/containerd-ledger.ts');
   if (hasContainerdLedger(dataRoot)) return [];
   const present = mountedPaths();
   return before.flatMap(({ mounted, content }) => {

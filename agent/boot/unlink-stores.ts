@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { hasContainerdLedger } from '../containerd/ledger.ts';
+import { hasContainerdLedger } from '../containerd/containerd-ledger.ts';
 import type { Finding } from '../messages/finding.ts';
 import { readDaemonConfig } from '../docker/daemon-config.ts';
 import { PreloaderError } from '../system/errors.ts';

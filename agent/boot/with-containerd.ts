@@ -28,7 +28,7 @@ export async function loadPrivate(search: ContainerdSearch): Promise<void> {
   // What cannot be found out is told where it is needed.
   const place = await placeOf(search).catch(() => undefined);
   if (place !== undefined && privateRootOf(search, place) !== undefined)
-    await import('../containerd/private-containerd.ts');
+    await import('../containerd/private/private-containerd.ts');
 }
 
 /** The socket of the containerd that has the store, or undefined while none runs. */
@@ -58,7 +58,7 @@ export async function withContainerd<Result>(
   if (place.is === 'there') return work(place.address);
   const root = privateRootOf(search, place);
   if (root === undefined) return work(search.config.containerdAddress);
-  const { withPrivateContainerd } = await import('../containerd/private-containerd.ts');
+  const { withPrivateContainerd } = await import('../containerd/private/private-containerd.ts');
   const runRoot = dirname(search.config.statusSocket);
   return withPrivateContainerd(
     { root, configFile: containerdConfig, program: containerdProgram, runRoot },

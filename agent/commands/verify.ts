@@ -1,8 +1,8 @@
 import { processMs } from '../system/clock.ts';
 import { readConfig } from '../config/read-config.ts';
 import type { Config } from '../config/config.ts';
-import { describeStep } from '../containerd/describe-step.ts';
-import type { NamespacePlan } from '../containerd/plan-namespace.ts';
+import { describeStep } from '../containerd/plan/describe-step.ts';
+import type { NamespacePlan } from '../containerd/plan/plan-namespace.ts';
 import { differences } from '../verify/differences.ts';
 import { preload, type Preload } from '../boot/preload.ts';
 import type { LoadedDisk } from '../boot/loaded-disk.ts';

@@ -5,14 +5,14 @@ import { delay, wallMs } from '../system/clock.ts';
 import { isEEXIST, isENOENT, isENOTDIR, messageOf } from '../system/errors.ts';
 import { linkTarget, replaceLink, syncFolder } from '../system/files.ts';
 import { allDone, AtOnce } from './at-once.ts';
-import type { Namespace } from './client.ts';
-import { hasStatus } from './grpc-error.ts';
+import type { Namespace } from './api/containerd-api.ts';
+import { hasStatus } from './api/grpc-error.ts';
 import type { LinkFarm } from './link-farm.ts';
 import { DISK, PATH } from './own-labels.ts';
-import { LEASE_PREFIX, type ContainerdRoots } from './present.ts';
+import { LEASE_PREFIX, type ContainerdRoots } from './namespace-present.ts';
 import { isSameRecord } from './own-records.ts';
-import type { ImageRecord } from './services.ts';
-import type { RefusedBlobs, Step } from './steps.ts';
+import type { ImageRecord } from './api/services.ts';
+import type { RefusedBlobs, Step } from './plan/namespace-steps.ts';
 
 type StepOf<Do extends Step['do']> = Extract<Step, { readonly do: Do }>;
 

@@ -1,8 +1,8 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { ownContainerdSocket } from '../docker/daemon-config.ts';
-import { Containerd } from './client.ts';
-import { hasStatus } from './grpc-error.ts';
+import { Containerd } from './api/containerd-api.ts';
+import { hasStatus } from './api/grpc-error.ts';
 
 /** Where the system's own containerd has its socket, and dockerd looks for it. */
 const SYSTEM_ADDRESS = '/run/containerd/containerd.sock';

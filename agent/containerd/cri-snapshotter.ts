@@ -1,10 +1,10 @@
 import { basename } from 'node:path';
 import type { Finding } from '../messages/finding.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
-import { SNAPSHOTTER, type Containerd } from './client.ts';
-import { GrpcError } from './grpc-error.ts';
-import { KUBERNETES } from './image-name.ts';
-import type { ContainerdRoots } from './present.ts';
+import { SNAPSHOTTER, type Containerd } from './api/containerd-api.ts';
+import { GrpcError } from './api/grpc-error.ts';
+import { KUBERNETES } from './record-names.ts';
+import type { ContainerdRoots } from './namespace-present.ts';
 
 type Cri = Pick<Containerd, 'criImageFolders'>;
 

@@ -10,23 +10,23 @@ import { isEDQUOT, isENOSPC, isSystemError, messageOf, PreloaderError } from '..
 import { isDirectory } from '../system/files.ts';
 import { plural } from '../text/plural.ts';
 import { applySteps } from './apply-namespace.ts';
-import { Containerd } from './client.ts';
-import { GrpcError, hasStatus } from './grpc-error.ts';
+import { Containerd } from './api/containerd-api.ts';
+import { GrpcError, hasStatus } from './api/grpc-error.ts';
 import {
   emptyNamespaceLedger,
   readContainerdLedger,
   writeContainerdLedger,
   type ContainerdLedger,
   type NamespaceLedger,
-} from './ledger.ts';
-import { KUBERNETES } from './image-name.ts';
+} from './containerd-ledger.ts';
+import { KUBERNETES } from './record-names.ts';
 import { LinkFarm } from './link-farm.ts';
-import { farmLinks, type OfferedDisk } from './offer.ts';
-import { planNamespace, type NamespacePlan, type NamespacePlanInput } from './plan-namespace.ts';
-import { LEASE_PREFIX, readPresent, readRoots, readSnapshots, type ContainerdRoots } from './present.ts';
-import { imagesBeyond, needOf, roomFor } from './room.ts';
+import { farmLinks, type OfferedDisk } from './namespace-offer.ts';
+import { planNamespace, type NamespacePlan, type NamespacePlanInput } from './plan/plan-namespace.ts';
+import { LEASE_PREFIX, readPresent, readRoots, readSnapshots, type ContainerdRoots } from './namespace-present.ts';
+import { imagesBeyond, needOf, roomFor } from './plan/namespace-room.ts';
 import { sharedBlobs } from './shared-blobs.ts';
-import type { RefusedBlobs, Step } from './steps.ts';
+import type { RefusedBlobs, Step } from './plan/namespace-steps.ts';
 
 export interface FillOptions {
   /** Path of containerd's socket. */

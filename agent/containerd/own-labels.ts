@@ -1,7 +1,7 @@
 import { asChainID, type ChainID } from '../docker/ids.ts';
 import { sha256Bytes } from '../system/digest.ts';
-import { danglingName, KUBERNETES, nameWithoutTag } from './image-name.ts';
-import type { ImageRecord } from './services.ts';
+import { danglingName, KUBERNETES, nameWithoutTag } from './record-names.ts';
+import type { ImageRecord } from './api/services.ts';
 
 /** Of an image's record: what tells it from a copy of it. */
 const IMAGE = 'docker-preloader/image';

@@ -1,9 +1,9 @@
 import type { ImageID } from '../docker/ids.ts';
-import { danglingName, KUBERNETES } from './image-name.ts';
-import type { Targets } from './ledger.ts';
+import { danglingName, KUBERNETES } from './record-names.ts';
+import type { Targets } from './containerd-ledger.ts';
 import { isOwnImage } from './own-labels.ts';
-import type { Present } from './present.ts';
-import type { ImageRecord } from './services.ts';
+import type { Present } from './namespace-present.ts';
+import type { ImageRecord } from './api/services.ts';
 
 /**
  * The records that are ours, by name: those that are marked so, and in Kubernetes' namespace those of which a pull has

@@ -5,11 +5,11 @@ import type { Finding } from '../messages/finding.ts';
 import { isENOENT } from '../system/errors.ts';
 import { linkTarget } from '../system/files.ts';
 import { listNames, plural } from '../text/plural.ts';
-import type { Containerd } from './client.ts';
+import type { Containerd } from './api/containerd-api.ts';
 import type { LinkFarm } from './link-farm.ts';
 import { DISK, KEEPS_CONTENT } from './own-labels.ts';
-import type { NamespacePlan } from './plan-namespace.ts';
-import type { ContainerdRoots, PresentContent } from './present.ts';
+import type { NamespacePlan } from './plan/plan-namespace.ts';
+import type { ContainerdRoots, PresentContent } from './namespace-present.ts';
 
 /** What a containerd's content store has of disks, and which of its users would not have it without. */
 export interface SharedBlobs {

@@ -1,6 +1,6 @@
 import { containerdAddress } from '../boot/with-containerd.ts';
 import type { Config } from '../config/config.ts';
-import { Containerd } from '../containerd/client.ts';
+import { Containerd } from '../containerd/api/containerd-api.ts';
 import { delay } from '../system/clock.ts';
 import { releaseProgramSoon } from '../system/memory.ts';
 

@@ -1,6 +1,6 @@
 import { containerdAddress } from '../boot/with-containerd.ts';
 import type { Config } from '../config/config.ts';
-import { Containerd } from '../containerd/client.ts';
+import { Containerd } from '../containerd/api/containerd-api.ts';
 import { isOwnImage } from '../containerd/own-labels.ts';
 import type { DockerApi, ImageEvent } from '../docker/api/docker-api.ts';
 import { MOBY } from '../docker/daemon-config.ts';

@@ -96,7 +96,7 @@ export const messages = {
   REMOVED: { id: '2eca8972ecfc4b8a9f4a7afa86d85e3f', file: 'agent/overlay2/plan/removed-images.ts' },
   KEPT: { id: 'ef85a06b18be4fa0a796e205886aba39', file: 'agent/overlay2/plan/kept-findings.ts' },
   BUILD_CACHE: { id: '654510f4679c406eb2b180c1165f04ec', file: 'agent/overlay2/plan/kept-findings.ts' },
-  LAYERS_UNLINKED: { id: '20579d8b3a2d46889c0ee7b353314bd7', file: 'agent/containerd/unlinked-layers.ts' },
+  LAYERS_UNLINKED: { id: '20579d8b3a2d46889c0ee7b353314bd7', file: 'agent/containerd/plan/unlinked-layers.ts' },
   RESULT_WRONG: { id: '0c64e66164b44159a81b659fe0f0ea06', file: 'agent/overlay2/check-result.ts' },
   ARCHIVE_INVALID: { id: '29d40636256e47f991c4b5be42fadd2c', file: 'agent/builder/archive/archive-error.ts' },
   BUILD_FAILED: { id: '7a2e58a7883d4b15aa99dca9bce66f4a', file: 'agent/builder/build-disk.ts' },

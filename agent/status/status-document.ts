@@ -3,7 +3,7 @@ import { FORMAT_VERSION } from '../disk/manifest.ts';
 import type { Finding } from '../messages/finding.ts';
 import { LEDGER_VERSION } from '../overlay2/store/ledger.ts';
 import type { Preload } from '../boot/preload.ts';
-import { describeStep as describeNamespaceStep } from '../containerd/describe-step.ts';
+import { describeStep as describeNamespaceStep } from '../containerd/plan/describe-step.ts';
 import { describeStep } from '../overlay2/plan/steps.ts';
 import { VERSION } from '../version.ts';
 import { diskStatuses } from './disk-status.ts';

@@ -1,6 +1,6 @@
 import type { Preload } from '../boot/preload.ts';
-import { familiarName } from '../containerd/image-name.ts';
-import type { NamespacePlan } from '../containerd/plan-namespace.ts';
+import { familiarName } from '../containerd/record-names.ts';
+import type { NamespacePlan } from '../containerd/plan/plan-namespace.ts';
 import type { ImageID } from '../docker/ids.ts';
 import { dockerNames } from './docker-names.ts';
 import { hasImage } from './pending.ts';

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { build as buildExecutables, built } from '../../agent/packaging/build-program.ts';
-import { Containerd } from '../../agent/containerd/client.ts';
+import { Containerd } from '../../agent/containerd/api/containerd-api.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { startContainerd, type ContainerdProcess } from '../support/containerd.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';

@@ -3,9 +3,9 @@ import { mkdirSync, readdirSync, readlinkSync, symlinkSync, unlinkSync } from 'n
 import path from 'node:path';
 import { it } from 'node:test';
 import { applySteps } from '../../agent/containerd/apply-namespace.ts';
-import { Namespace, type NewImage } from '../../agent/containerd/client.ts';
-import { GrpcError } from '../../agent/containerd/grpc-error.ts';
-import { methods, type Descriptor, type ImageRecord } from '../../agent/containerd/services.ts';
+import { Namespace, type NewImage } from '../../agent/containerd/api/containerd-api.ts';
+import { GrpcError } from '../../agent/containerd/api/grpc-error.ts';
+import { methods, type Descriptor, type ImageRecord } from '../../agent/containerd/api/services.ts';
 import { scratch } from '../support/temp-tree.ts';
 import { farm } from './made-up.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { kubernetesRefusal } from '../../agent/containerd/cri-snapshotter.ts';
-import { GrpcError } from '../../agent/containerd/grpc-error.ts';
+import { GrpcError } from '../../agent/containerd/api/grpc-error.ts';
 
 const roots = { snapshots: '/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs' };
 const starting = new GrpcError('other', '/runtime.v1.ImageService/ImageFsInfo: server is not initialized yet');

@@ -1,10 +1,15 @@
 import { isOwnImage, KEEPS_SNAPSHOT, PATH } from '../../agent/containerd/own-labels.ts';
-import { emptyNamespaceLedger, type NamespaceLedger } from '../../agent/containerd/ledger.ts';
-import type { OfferedDisk } from '../../agent/containerd/offer.ts';
-import type { NamespacePlan, NamespacePlanInput } from '../../agent/containerd/plan-namespace.ts';
-import { layersFrom, type Present, type PresentContent, type PresentSnapshot } from '../../agent/containerd/present.ts';
-import type { Descriptor, ImageRecord } from '../../agent/containerd/services.ts';
-import type { Step } from '../../agent/containerd/steps.ts';
+import { emptyNamespaceLedger, type NamespaceLedger } from '../../agent/containerd/containerd-ledger.ts';
+import type { OfferedDisk } from '../../agent/containerd/namespace-offer.ts';
+import type { NamespacePlan, NamespacePlanInput } from '../../agent/containerd/plan/plan-namespace.ts';
+import {
+  layersFrom,
+  type Present,
+  type PresentContent,
+  type PresentSnapshot,
+} from '../../agent/containerd/namespace-present.ts';
+import type { Descriptor, ImageRecord } from '../../agent/containerd/api/services.ts';
+import type { Step } from '../../agent/containerd/plan/namespace-steps.ts';
 import { farm, nothing, planOf } from './made-up.ts';
 
 /** A namespace of a containerd that is only pretended: steps are done on maps, and garbage is collected at once. */

@@ -1,8 +1,12 @@
-import type { OfferedDisk } from '../../agent/containerd/offer.ts';
-import { emptyNamespaceLedger } from '../../agent/containerd/ledger.ts';
+import type { OfferedDisk } from '../../agent/containerd/namespace-offer.ts';
+import { emptyNamespaceLedger } from '../../agent/containerd/containerd-ledger.ts';
 import { LinkFarm } from '../../agent/containerd/link-farm.ts';
-import { planNamespace, type NamespacePlan, type NamespacePlanInput } from '../../agent/containerd/plan-namespace.ts';
-import type { Present } from '../../agent/containerd/present.ts';
+import {
+  planNamespace,
+  type NamespacePlan,
+  type NamespacePlanInput,
+} from '../../agent/containerd/plan/plan-namespace.ts';
+import type { Present } from '../../agent/containerd/namespace-present.ts';
 import { readImageTargets } from '../../agent/disk/image-targets.ts';
 import type { DiskContent, DiskImage, DiskLayer } from '../../agent/disk/read-disk.ts';
 import { sha256, type DiffID, type ImageID } from '../../agent/docker/ids.ts';

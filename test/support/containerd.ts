@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
-import { Containerd } from '../../agent/containerd/client.ts';
+import { Containerd } from '../../agent/containerd/api/containerd-api.ts';
 import { cleanUpLater } from './cleanup.ts';
 import { dockerdTree, type DockerdVersion } from './dockerd-version.ts';
 import { killUsersOf } from './processes.ts';

@@ -1,5 +1,5 @@
-import { bytes, field, flag, integer, list, message, text, type Message } from '../../agent/containerd/protobuf.ts';
-import { imageFsInfo, type Method } from '../../agent/containerd/services.ts';
+import { bytes, field, flag, integer, list, message, text, type Message } from '../../agent/containerd/api/protobuf.ts';
+import { imageFsInfo, type Method } from '../../agent/containerd/api/services.ts';
 
 /**
  * What of Kubernetes' Container Runtime Interface is used here, as its api.proto has it (k8s.io/cri-api,

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { GrpcConnection } from '../../agent/containerd/grpc.ts';
-import { hasStatus } from '../../agent/containerd/grpc-error.ts';
-import { decode, encode, type Message } from '../../agent/containerd/protobuf.ts';
-import type { Method } from '../../agent/containerd/services.ts';
+import { GrpcConnection } from '../../agent/containerd/api/grpc.ts';
+import { hasStatus } from '../../agent/containerd/api/grpc-error.ts';
+import { decode, encode, type Message } from '../../agent/containerd/api/protobuf.ts';
+import type { Method } from '../../agent/containerd/api/services.ts';
 import { criMethods, NODE, type ContainerStatus, type CriImage, type SandboxConfig } from './cri-services.ts';
 
 const CALL_TIMEOUT_MS = 60_000;

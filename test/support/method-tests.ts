@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
-import { decode, encode, type Message } from '../../agent/containerd/protobuf.ts';
-import type { Method } from '../../agent/containerd/services.ts';
+import { decode, encode, type Message } from '../../agent/containerd/api/protobuf.ts';
+import type { Method } from '../../agent/containerd/api/services.ts';
 import { Protoc } from './protoc.ts';
 
 /** For each method of a table what it takes and what it gives, with a value for each field. */

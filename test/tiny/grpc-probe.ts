@@ -1,5 +1,5 @@
 import '../../agent/tiny/globals.ts';
-import { GrpcConnection } from '../../agent/containerd/grpc.ts';
+import { GrpcConnection } from '../../agent/containerd/api/grpc.ts';
 import * as fs from '../../agent/tiny/fs.ts';
 import { process } from '../../agent/tiny/process.ts';
 import { grpcAnswers, type GrpcQuestion } from './grpc-questions.ts';

@@ -1,4 +1,4 @@
-import type { GrpcConnection } from '../../agent/containerd/grpc.ts';
+import type { GrpcConnection } from '../../agent/containerd/api/grpc.ts';
 
 /** What is done on one connection, in JSON. */
 export interface GrpcQuestion {

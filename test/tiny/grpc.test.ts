@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import fc from 'fast-check';
-import { GrpcConnection } from '../../agent/containerd/grpc.ts';
+import { GrpcConnection } from '../../agent/containerd/api/grpc.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { seed } from '../support/seed.ts';
 import { tempTree } from '../support/temp-tree.ts';

@@ -1,4 +1,4 @@
-import { programHelp, type CommandHelp, type OptionHelp, type ProgramHelp, type ValueKind } from './command-line.ts';
+import { programHelp, type CommandHelp, type OptionHelp, type ProgramHelp, type ValueKind } from './program-help.ts';
 
 const MADE = 'Made from the command line of docker-preloader: change that instead.';
 

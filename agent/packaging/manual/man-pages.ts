@@ -2,7 +2,7 @@ import { DEFAULT_CONFIG_PATH, type Config } from '../../config/config.ts';
 import { states } from '../../status/state.ts';
 import { codes } from '../../messages/codes.ts';
 import { VERSION } from '../../version.ts';
-import { programHelp, type CommandHelp, type OptionHelp } from './command-line.ts';
+import { programHelp, type CommandHelp, type OptionHelp } from './program-help.ts';
 import { configHelp } from './config-help.ts';
 import { configSchema } from './config-schema.ts';
 import { manPage, type Block } from './roff.ts';

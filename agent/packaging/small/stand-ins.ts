@@ -29,7 +29,11 @@ export const modules: Readonly<Record<string, string>> = {
  * What needs more than the small engine has: programs that it talks to, and a server. Each is imported later, where it is
  * needed, and before anything is changed: there the whole program begins anew, or after READY goes on.
  */
-export const beyond: readonly string[] = ['containerd/private-containerd.ts', 'daemon/answer.ts', 'daemon/resume.ts'];
+export const beyond: readonly string[] = [
+  'containerd/private/private-containerd.ts',
+  'daemon/answer.ts',
+  'daemon/resume.ts',
+];
 
 /**
  * What is only ever imported by `import()`, in groups: nothing of a group is read before the first of it is imported. A boot
@@ -50,7 +54,7 @@ export const later: Readonly<Record<string, readonly string[]>> = {
     'daemon/follow-containerd.ts',
     'boot/fill-namespaces.ts',
     'containerd/fill-containerd.ts',
-    'containerd/ledger.ts',
+    'containerd/containerd-ledger.ts',
     'containerd/containerd-of.ts',
     'containerd/cri-snapshotter.ts',
   ],

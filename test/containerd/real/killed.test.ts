@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import type { FillOptions } from '../../../agent/containerd/fill-containerd.ts';
-import { isFurtherName } from '../../../agent/containerd/image-name.ts';
+import { isFurtherName } from '../../../agent/containerd/record-names.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { torture } from '../../support/size.ts';
 import { madeDisk } from './disks.ts';

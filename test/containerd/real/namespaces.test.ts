@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
-import { Containerd } from '../../../agent/containerd/client.ts';
+import { Containerd } from '../../../agent/containerd/api/containerd-api.ts';
 import type { ContainerdFill } from '../../../agent/containerd/fill-containerd.ts';
-import { fillFarm } from '../../../agent/containerd/offer.ts';
-import { readPresent, readRoots } from '../../../agent/containerd/present.ts';
+import { fillFarm } from '../../../agent/containerd/namespace-offer.ts';
+import { readPresent, readRoots } from '../../../agent/containerd/namespace-present.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { dockerdVersions } from '../../support/dockerd-version.ts';
 import { until } from '../../support/until.ts';

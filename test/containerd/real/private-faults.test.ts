@@ -4,8 +4,11 @@ import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSy
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Containerd } from '../../../agent/containerd/client.ts';
-import { withPrivateContainerd, type PrivateContainerdOptions } from '../../../agent/containerd/private-containerd.ts';
+import { Containerd } from '../../../agent/containerd/api/containerd-api.ts';
+import {
+  withPrivateContainerd,
+  type PrivateContainerdOptions,
+} from '../../../agent/containerd/private/private-containerd.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { sample, torture } from '../../support/size.ts';
 import { PrivateGround, took, versionAt } from './private-ground.ts';

@@ -4,8 +4,11 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { withPrivateContainerd, type PrivateContainerdOptions } from '../../../agent/containerd/private-containerd.ts';
-import { Containerd } from '../../../agent/containerd/client.ts';
+import {
+  withPrivateContainerd,
+  type PrivateContainerdOptions,
+} from '../../../agent/containerd/private/private-containerd.ts';
+import { Containerd } from '../../../agent/containerd/api/containerd-api.ts';
 import { lockHolder } from '../../../agent/system/lock.ts';
 import { dockerdTree, type DockerdVersion } from '../../support/dockerd-version.ts';
 import { killUsersOf } from '../../support/processes.ts';
@@ -57,7 +60,7 @@ export class PrivateGround {
 
   /** A process that has a private containerd until it is ended. @param holdMs undefined: for ever */
   async hold(runtime: Runtime, more: Partial<PrivateContainerdOptions> = {}): Promise<Holder> {
-    const module = path.resolve(import.meta.dirname, '../../../agent/containerd/private-containerd.ts');
+    const module = path.resolve(import.meta.dirname, '../../../agent/containerd/private/private-containerd.ts');
     const code = `const { withPrivateContainerd } = await import(${JSON.stringify(module)});
 setInterval(() => {}, 1000);
 console.log('begins');

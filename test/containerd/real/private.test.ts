@@ -3,9 +3,9 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, statSync, writeFil
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Containerd } from '../../../agent/containerd/client.ts';
+import { Containerd } from '../../../agent/containerd/api/containerd-api.ts';
 import { containerdOf } from '../../../agent/containerd/containerd-of.ts';
-import { readRoots } from '../../../agent/containerd/present.ts';
+import { readRoots } from '../../../agent/containerd/namespace-present.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { startContainerd } from '../../support/containerd.ts';
 import { startDockerd, type Dockerd } from '../../support/dockerd.ts';

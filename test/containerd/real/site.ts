@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { fillContainerd, type ContainerdFill, type FillOptions } from '../../../agent/containerd/fill-containerd.ts';
-import { offerDisk, type OfferedDisk } from '../../../agent/containerd/offer.ts';
+import { offerDisk, type OfferedDisk } from '../../../agent/containerd/namespace-offer.ts';
 import { FolderReader } from '../../../agent/disk/folder-reader.ts';
 import { readDisk } from '../../../agent/disk/read-disk.ts';
 import { startContainerd, type ContainerdProcess } from '../../support/containerd.ts';

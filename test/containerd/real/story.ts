@@ -3,7 +3,7 @@ import { globSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { ContainerdFill, FillOptions } from '../../../agent/containerd/fill-containerd.ts';
-import { fillFarm } from '../../../agent/containerd/offer.ts';
+import { fillFarm } from '../../../agent/containerd/namespace-offer.ts';
 import { GuestStory, type StoryRules } from '../../store/guest-story.ts';
 import type { StoryDisks } from '../../store/story-disks.ts';
 import type { Dockerd } from '../../support/dockerd.ts';

@@ -3,7 +3,7 @@ import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
-import { programHelp } from '../../../agent/packaging/manual/command-line.ts';
+import { programHelp } from '../../../agent/packaging/manual/program-help.ts';
 import { documents } from '../../../agent/packaging/deb/documents.ts';
 
 const help = programHelp();

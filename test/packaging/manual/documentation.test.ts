@@ -4,7 +4,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { execa } from 'execa';
-import { programHelp } from '../../../agent/packaging/manual/command-line.ts';
+import { programHelp } from '../../../agent/packaging/manual/program-help.ts';
 import { documentation } from '../../../agent/packaging/manual/documentation.ts';
 import { configKeys } from '../../../agent/packaging/manual/man-pages.ts';
 import { states } from '../../../agent/status/state.ts';

@@ -1,7 +1,7 @@
-import { KEEPS_CONTENT, KEEPS_SNAPSHOT } from './own-labels.ts';
-import { blobsOf, type OfferedImage } from './offer.ts';
-import type { ContainerdRoots, Present } from './present.ts';
-import type { RefusedBlobs, Step } from './steps.ts';
+import { KEEPS_CONTENT, KEEPS_SNAPSHOT } from '../own-labels.ts';
+import { blobsOf, type OfferedImage } from '../namespace-offer.ts';
+import type { ContainerdRoots, Present } from '../namespace-present.ts';
+import type { RefusedBlobs, Step } from './namespace-steps.ts';
 
 /** What a namespace lacks of the content of images: configurations, manifests, and links to the layers' bytes. */
 export function contentSteps(

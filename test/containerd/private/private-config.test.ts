@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { daemonSettings, noSettings, privateConfig } from '../../agent/containerd/private-config.ts';
+import { daemonSettings, noSettings, privateConfig } from '../../../agent/containerd/private/private-config.ts';
 
 /** As containerd 1.7 and 2.1 write their configuration. */
 const dump = (quote: string): string => {

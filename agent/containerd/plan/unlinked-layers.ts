@@ -1,10 +1,10 @@
-import type { ImageID } from '../docker/ids.ts';
-import type { Finding } from '../messages/finding.ts';
-import { plural } from '../text/plural.ts';
-import { blobsOf, type OfferedImage } from './offer.ts';
-import type { ContainerdRoots } from './present.ts';
-import { oneLine } from '../text/one-line.ts';
-import type { RefusedBlobs } from './steps.ts';
+import type { ImageID } from '../../docker/ids.ts';
+import type { Finding } from '../../messages/finding.ts';
+import { plural } from '../../text/plural.ts';
+import { blobsOf, type OfferedImage } from '../namespace-offer.ts';
+import type { ContainerdRoots } from '../namespace-present.ts';
+import { oneLine } from '../../text/one-line.ts';
+import type { RefusedBlobs } from './namespace-steps.ts';
 
 /** So many are told. */
 const MAX_FINDINGS = 50;

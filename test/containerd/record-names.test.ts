@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { familiarName, furtherNames, nameWithoutTag } from '../../agent/containerd/image-name.ts';
+import { familiarName, furtherNames, nameWithoutTag } from '../../agent/containerd/record-names.ts';
 import { fullName } from '../../agent/docker/reference.ts';
 
 const digest = `sha256:${'1'.repeat(64)}`;

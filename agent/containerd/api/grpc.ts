@@ -6,8 +6,8 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import { createConnection, type Socket } from 'node:net';
-import { after } from '../system/clock.ts';
-import { messageOf } from '../system/errors.ts';
+import { after } from '../../system/clock.ts';
+import { messageOf } from '../../system/errors.ts';
 import { GrpcError, statusOf } from './grpc-error.ts';
 
 /** What one answer may take; the lists of a store with ten thousand images are a tenth of it. */

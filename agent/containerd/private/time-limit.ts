@@ -1,4 +1,4 @@
-import { monotonicUsec } from '../system/clock.ts';
+import { monotonicUsec } from '../../system/clock.ts';
 
 /** The last tenths of the whole time are for its end, at most so much each. */
 const GRACE_MS = 2_000;

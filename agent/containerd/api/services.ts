@@ -2,7 +2,7 @@ import { bytes, field, flag, integer, list, message, text, texts, type Message }
 
 /**
  * What of containerd's API is used here, as its .proto files have it (containerd, api/services and api/types). The names
- * are theirs in camel case; test/containerd/services.test.ts holds the tables to those files.
+ * are theirs in camel case; test/containerd/api/services.test.ts holds the tables to those files.
  */
 const timestamp = { seconds: field(1, integer), nanos: field(2, integer) };
 const mask = { paths: field(1, list(text)) };

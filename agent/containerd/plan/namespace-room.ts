@@ -1,13 +1,13 @@
 import { statSync } from 'node:fs';
-import type { Finding } from '../messages/finding.ts';
-import type { ImageID } from '../docker/ids.ts';
-import { fits, nothing, roomOf, sum, type Room } from '../overlay2/plan/room.ts';
-import { existingPart } from '../system/files.ts';
-import { megabytes } from '../text/megabytes.ts';
-import type { OfferedImage } from './offer.ts';
+import type { Finding } from '../../messages/finding.ts';
+import type { ImageID } from '../../docker/ids.ts';
+import { fits, nothing, roomOf, sum, type Room } from '../../overlay2/plan/room.ts';
+import { existingPart } from '../../system/files.ts';
+import { megabytes } from '../../text/megabytes.ts';
+import type { OfferedImage } from '../namespace-offer.ts';
 import type { NamespacePlan } from './plan-namespace.ts';
-import type { ContainerdRoots } from './present.ts';
-import type { Step } from './steps.ts';
+import type { ContainerdRoots } from '../namespace-present.ts';
+import type { Step } from './namespace-steps.ts';
 
 /** ext4, xfs and btrfs have blocks of this size or smaller; a folder has one, and a symlink to a path of more than 59 bytes. */
 const BLOCK_BYTES = 4096;

@@ -1,11 +1,11 @@
 import { mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { delay } from '../system/clock.ts';
-import { sha256Bytes } from '../system/digest.ts';
-import { messageOf, PreloaderError } from '../system/errors.ts';
-import { ensureFolder, readTextIfThere, writeNewFile } from '../system/files.ts';
-import { tryLockFile, type Lock } from '../system/lock.ts';
-import { realPathOf } from '../system/real-path.ts';
+import { delay } from '../../system/clock.ts';
+import { sha256Bytes } from '../../system/digest.ts';
+import { messageOf, PreloaderError } from '../../system/errors.ts';
+import { ensureFolder, readTextIfThere, writeNewFile } from '../../system/files.ts';
+import { tryLockFile, type Lock } from '../../system/lock.ts';
+import { realPathOf } from '../../system/real-path.ts';
 import type { TimeLimit } from './time-limit.ts';
 
 const POLL_MS = 10;

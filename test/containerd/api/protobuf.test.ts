@@ -11,8 +11,8 @@ import {
   message,
   text,
   texts,
-} from '../../agent/containerd/protobuf.ts';
-import fc from '../support/properties.ts';
+} from '../../../agent/containerd/api/protobuf.ts';
+import fc from '../../support/properties.ts';
 
 const inner = { name: field(1, text), size: field(2, integer) };
 const table = {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { farmLinks, namespaceOffer, type OfferedDisk } from '../../agent/containerd/offer.ts';
+import { farmLinks, namespaceOffer, type OfferedDisk } from '../../agent/containerd/namespace-offer.ts';
 import { sha256 } from '../../agent/docker/ids.ts';
 import { diskOf, farm } from './made-up.ts';
 

@@ -1,6 +1,6 @@
-import { hexOf } from '../docker/ids.ts';
-import { targetOf } from './own-records.ts';
-import type { Step } from './steps.ts';
+import { hexOf } from '../../docker/ids.ts';
+import { targetOf } from '../own-records.ts';
+import type { Step } from './namespace-steps.ts';
 
 /** A change of a namespace, in one line. */
 export function describeStep(namespace: string, step: Step): string {

@@ -7,9 +7,9 @@ import type { ChainID } from '../docker/ids.ts';
 import { asImageID, type ImageID } from '../docker/ids.ts';
 import { fullName, repositoryOf } from '../docker/reference.ts';
 import type { Finding } from '../messages/finding.ts';
-import { danglingName } from './image-name.ts';
+import { danglingName } from './record-names.ts';
 import { LinkFarm } from './link-farm.ts';
-import type { Descriptor } from './services.ts';
+import type { Descriptor } from './api/services.ts';
 
 /** So many faults are told. */
 const MAX_FINDINGS = 50;

@@ -4,8 +4,8 @@ import { writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { agent } from '../support/agent.ts';
-import { scratch } from '../support/temp-tree.ts';
+import { agent } from '../../support/agent.ts';
+import { scratch } from '../../support/temp-tree.ts';
 
 describe("containerd's socket", () => {
   it('keeps no command running where somebody listens, never answers, and never closes', async (t) => {

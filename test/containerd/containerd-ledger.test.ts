@@ -7,7 +7,7 @@ import {
   readContainerdLedger,
   writeContainerdLedger,
   type NamespaceLedger,
-} from '../../agent/containerd/ledger.ts';
+} from '../../agent/containerd/containerd-ledger.ts';
 import type { ImageID } from '../../agent/docker/ids.ts';
 import { scratch } from '../support/temp-tree.ts';
 

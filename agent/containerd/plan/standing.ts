@@ -1,11 +1,11 @@
-import { isDigest, type ChainID } from '../docker/ids.ts';
-import type { Finding } from '../messages/finding.ts';
-import { listNames, plural } from '../text/plural.ts';
-import { isFurtherName } from './image-name.ts';
-import { targetOf } from './own-records.ts';
-import { DISK } from './own-labels.ts';
-import { layersFrom, LEASE_PREFIX, topLayerIn, type Present } from './present.ts';
-import type { ImageRecord } from './services.ts';
+import { isDigest, type ChainID } from '../../docker/ids.ts';
+import type { Finding } from '../../messages/finding.ts';
+import { listNames, plural } from '../../text/plural.ts';
+import { isFurtherName } from '../record-names.ts';
+import { targetOf } from '../own-records.ts';
+import { DISK } from '../own-labels.ts';
+import { layersFrom, LEASE_PREFIX, topLayerIn, type Present } from '../namespace-present.ts';
+import type { ImageRecord } from '../api/services.ts';
 
 /** Who stands on which layer. */
 export interface Standing {

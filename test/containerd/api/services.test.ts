@@ -1,6 +1,6 @@
 import { describe } from 'node:test';
-import { methods } from '../../agent/containerd/services.ts';
-import { methodTests, type Samples } from '../support/method-tests.ts';
+import { methods } from '../../../agent/containerd/api/services.ts';
+import { methodTests, type Samples } from '../../support/method-tests.ts';
 
 const labels = new Map([
   ['a.b/c', 'd ü'],

@@ -1,6 +1,6 @@
 import { MOBY } from '../docker/daemon-config.ts';
 import { fullName, repositoryOf } from '../docker/reference.ts';
-import type { Descriptor } from './services.ts';
+import type { Descriptor } from './api/services.ts';
 
 /** The namespace that Kubernetes' CRI plugin has its images in (containerd, internal/cri/constants). */
 export const KUBERNETES = 'k8s.io';

@@ -1,6 +1,6 @@
-import type { ChainID } from '../docker/ids.ts';
-import type { NewImage } from './client.ts';
-import type { ImageRecord } from './services.ts';
+import type { ChainID } from '../../docker/ids.ts';
+import type { NewImage } from '../api/containerd-api.ts';
+import type { ImageRecord } from '../api/services.ts';
 
 /** One change of a namespace. Each can be done again; in a plan they stand in the order in which they are to be done. */
 export type Step =

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { imagesBeyond, needOf, type ContainerdRoom } from '../../agent/containerd/room.ts';
-import type { NamespacePlan } from '../../agent/containerd/plan-namespace.ts';
-import { fits } from '../../agent/overlay2/plan/room.ts';
-import fc from '../support/properties.ts';
-import { FakeNamespace } from './fake-namespace.ts';
-import { diskOf } from './made-up.ts';
+import { imagesBeyond, needOf, type ContainerdRoom } from '../../../agent/containerd/plan/namespace-room.ts';
+import type { NamespacePlan } from '../../../agent/containerd/plan/plan-namespace.ts';
+import { fits } from '../../../agent/overlay2/plan/room.ts';
+import fc from '../../support/properties.ts';
+import { FakeNamespace } from '../fake-namespace.ts';
+import { diskOf } from '../made-up.ts';
 
 const roomOf = (bytes: number, inodes = 1_000_000): ContainerdRoom => ({ path: '/containerd', bytes, inodes });
 const images = ['one', 'two', 'three'].map((name, index) => ({

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { sha256 } from '../../agent/docker/ids.ts';
-import { emptyNamespaceLedger, type NamespaceLedger } from '../../agent/containerd/ledger.ts';
-import type { OfferedDisk } from '../../agent/containerd/offer.ts';
-import fc from '../support/properties.ts';
-import { FakeNamespace } from './fake-namespace.ts';
-import { diskOf } from './made-up.ts';
+import { sha256 } from '../../../agent/docker/ids.ts';
+import { emptyNamespaceLedger, type NamespaceLedger } from '../../../agent/containerd/containerd-ledger.ts';
+import type { OfferedDisk } from '../../../agent/containerd/namespace-offer.ts';
+import fc from '../../support/properties.ts';
+import { FakeNamespace } from '../fake-namespace.ts';
+import { diskOf } from '../made-up.ts';
 
 const disk = (label: string, ...images: Parameters<typeof diskOf>[1]): OfferedDisk => diskOf(label, images);
 const full = (name: string): string => `docker.io/library/${name}`;

@@ -1,21 +1,32 @@
-import type { References } from '../docker/reference-store.ts';
-import { mergeReferences, type LeftReferences, type ReferenceMerge } from '../merge/merge-references.ts';
-import type { DiskReference } from '../merge/offer.ts';
-import type { Config } from '../config/config.ts';
-import { MOBY } from '../docker/daemon-config.ts';
-import type { ChainID, ImageID } from '../docker/ids.ts';
-import type { Finding } from '../messages/finding.ts';
+import type { References } from '../../docker/reference-store.ts';
+import { mergeReferences, type LeftReferences, type ReferenceMerge } from '../../merge/merge-references.ts';
+import type { DiskReference } from '../../merge/offer.ts';
+import type { Config } from '../../config/config.ts';
+import { MOBY } from '../../docker/daemon-config.ts';
+import type { ChainID, ImageID } from '../../docker/ids.ts';
+import type { Finding } from '../../messages/finding.ts';
 import { contentSteps } from './content-steps.ts';
-import { furtherNames, isFurtherName, KUBERNETES, nameWithoutTag } from './image-name.ts';
-import { isEmptyNamespaceLedger, isSameNamespaceLedger, leftReferences, type NamespaceLedger } from './ledger.ts';
-import type { LinkFarm } from './link-farm.ts';
-import { namespaceOffer, type NamespaceOffer, type OfferedDisk, type OfferedImage, type OfferedName } from './offer.ts';
-import { DISK, displacedLabels, displacedNameOf, givenBackLabels, hasMark, ownImageLabels } from './own-labels.ts';
-import { madeAt, ownRecords, targetOf } from './own-records.ts';
-import { layersFrom, topLayerIn, type ContainerdRoots, type OwnPart, type Present } from './present.ts';
-import type { Descriptor, ImageRecord } from './services.ts';
+import { furtherNames, isFurtherName, KUBERNETES, nameWithoutTag } from '../record-names.ts';
+import {
+  isEmptyNamespaceLedger,
+  isSameNamespaceLedger,
+  leftReferences,
+  type NamespaceLedger,
+} from '../containerd-ledger.ts';
+import type { LinkFarm } from '../link-farm.ts';
+import {
+  namespaceOffer,
+  type NamespaceOffer,
+  type OfferedDisk,
+  type OfferedImage,
+  type OfferedName,
+} from '../namespace-offer.ts';
+import { DISK, displacedLabels, displacedNameOf, givenBackLabels, hasMark, ownImageLabels } from '../own-labels.ts';
+import { madeAt, ownRecords, targetOf } from '../own-records.ts';
+import { layersFrom, topLayerIn, type ContainerdRoots, type OwnPart, type Present } from '../namespace-present.ts';
+import type { Descriptor, ImageRecord } from '../api/services.ts';
 import { findStanding, lostLayers, standingFindings, type Standing } from './standing.ts';
-import type { RefusedBlobs, Step } from './steps.ts';
+import type { RefusedBlobs, Step } from './namespace-steps.ts';
 import { refusedFindings, unlinkedFindings } from './unlinked-layers.ts';
 
 export interface NamespacePlanInput {
