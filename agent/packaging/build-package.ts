@@ -49,7 +49,7 @@ function readPackageJson(root: string): { version: string } {
  * The time of all files in the archives: SOURCE_DATE_EPOCH (reproducible-builds.org), or else the time of the last
  * commit, or else 2000-01-01.
  */
-function sourceDate(root: string): Date {
+export function sourceDate(root: string): Date {
   const epoch = environment()['SOURCE_DATE_EPOCH'] ?? lastCommit(root) ?? '946684800';
   if (!/^\d+$/.test(epoch)) throw new Error(`Expected SOURCE_DATE_EPOCH to be seconds since 1970, got \`${epoch}\``);
   return new Date(Number(epoch) * 1000);

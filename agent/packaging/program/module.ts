@@ -13,6 +13,8 @@ const refuseOlderNode = [
   '}',
 ].join(' ');
 
+const entries = { program: 'agent/main.ts', module: 'agent/packaging/program/module-main.ts' } as const;
+
 /**
  * Bundles what makes disks and looks into them into one file for a build machine's own Node 24 or later, on any
  * architecture: it can be copied on its own.
@@ -22,14 +24,18 @@ const refuseOlderNode = [
 export async function buildModule(root: string, output: string): Promise<void> {
   const {
     outputFiles: [bundled],
-  } = await bundle(root, 'agent/packaging/program/module-main.ts');
+  } = await bundle(root, entries.module);
   if (bundled === undefined) throw new Error('Expected one bundle from esbuild, got none');
   writeWhole(output, bundled.contents, 0o755);
 }
 
-/** Names of the npm packages that the whole program consists of, sorted. @param root the repository */
-export async function bundledPackages(root: string): Promise<string[]> {
-  const { metafile } = await bundle(root, 'agent/main.ts');
+/**
+ * Names of the npm packages that a program consists of, sorted.
+ * @param root the repository
+ * @param of all of the program, or the module alone
+ */
+export async function bundledPackages(root: string, of: keyof typeof entries = 'program'): Promise<string[]> {
+  const { metafile } = await bundle(root, entries[of]);
   const names = Object.keys(metafile.inputs)
     .map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1])
     .filter((name) => name !== undefined);

@@ -48,7 +48,8 @@ describe('the documents', () => {
         const [program = '', ...args] = code.split(/[\s[\]]+/);
         if (program === 'npm') {
           const script = args[0] === 'run' ? args[1] : args[0];
-          assert.ok(script !== undefined && script in scripts, `${name}: ${code}`);
+          // npm's own command, which needs no script.
+          assert.ok(script === 'pack' || (script !== undefined && script in scripts), `${name}: ${code}`);
           typed += 1;
         } else if (path.basename(program) === 'docker-preloader' && args.length > 0) {
           const command = help.commands.find((one) => one.name === args[0]);

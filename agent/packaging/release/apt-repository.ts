@@ -1,0 +1,73 @@
+import { copyFileSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { PreloaderError } from '../../system/errors.ts';
+import { runTool } from './run-tool.ts';
+import { exportKey, sign } from './signature.ts';
+
+/** What apt's users write into their sources: `deb URL stable main`. */
+const SUITE = 'stable';
+const COMPONENT = 'main';
+
+export interface AptRepository {
+  /** Paths of packages. */
+  readonly debs: readonly string[];
+  /** As Debian calls them. */
+  readonly architectures: readonly string[];
+  readonly date: Date;
+  /** The OpenPGP key that signs it. */
+  readonly key: string;
+}
+
+/**
+ * Makes a signed apt repository: a folder that any web server, or file:, hands out. But for the signatures, the same
+ * packages and date give the same bytes.
+ * @param folder is made
+ */
+export async function writeAptRepository(folder: string, repository: AptRepository): Promise<void> {
+  const { debs, architectures, date, key } = repository;
+  const suite = path.join(folder, 'dists', SUITE);
+  mkdirSync(path.join(folder, 'pool'), { recursive: true });
+  for (const deb of debs) copyFileSync(deb, path.join(folder, 'pool', path.basename(deb)));
+  for (const architecture of architectures) {
+    const index = path.join(suite, COMPONENT, `binary-${architecture}`);
+    mkdirSync(index, { recursive: true });
+    const packages = await runTool('apt-ftparchive', ['--arch', architecture, 'packages', 'pool'], folder);
+    writeFileSync(path.join(index, 'Packages'), `${packages}\n`);
+    // No name and no time in gzip's header: the same text gives the same bytes.
+    writeFileSync(path.join(index, 'Packages.gz'), gzipSync(`${packages}\n`, { level: 9 }));
+  }
+  writeFileSync(path.join(suite, 'Release'), await release(suite, architectures, date));
+  await sign(path.join(suite, 'Release'), path.join(suite, 'InRelease'), 'inline', key);
+  await sign(path.join(suite, 'Release'), path.join(suite, 'Release.gpg'), 'detached', key);
+  await exportKey(key, path.join(folder, 'docker-preloader.asc'));
+}
+
+async function release(suite: string, architectures: readonly string[], date: Date): Promise<string> {
+  const fields = {
+    Origin: 'docker-preloader',
+    Label: 'docker-preloader',
+    Suite: SUITE,
+    Codename: SUITE,
+    Architectures: architectures.join(' '),
+    Components: COMPONENT,
+    Description: 'Docker images that are there before dockerd starts',
+  };
+  const options = [
+    ...Object.entries(fields).map(([name, value]) => `APT::FTPArchive::Release::${name}=${value}`),
+    // apt takes neither for a proof any more.
+    'APT::FTPArchive::MD5=false',
+    'APT::FTPArchive::SHA1=false',
+  ];
+  const text = await runTool('apt-ftparchive', [...options.flatMap((option) => ['-o', option]), 'release', '.'], suite);
+  // It knows no other time than now (apt-ftparchive 2.6 to 3.0, writer.cc).
+  return `${text.replace(/^Date: .*$/m, `Date: ${date.toUTCString().replace('GMT', '+0000')}`)}\n`;
+}
+
+/** Packages of earlier releases, which stay in the repository. @param folder holds them @throws PreloaderError BUILD_FAILED where none is there */
+export function earlierPackages(folder: string): readonly string[] {
+  const found = globSync('*.deb', { cwd: folder }).toSorted();
+  if (found.length === 0)
+    throw new PreloaderError('BUILD_FAILED', `expected .deb files of earlier releases in ${folder}, found none`);
+  return found.map((name) => path.join(folder, name));
+}

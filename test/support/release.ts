@@ -1,0 +1,35 @@
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { execa } from 'execa';
+import { assembleRelease } from '../../agent/packaging/release/assemble.ts';
+import { releasePackages } from '../../agent/packaging/release/run-tool.ts';
+import { releaseTargets } from '../../agent/packaging/release.ts';
+import { ensureDebianPackages } from './debian-packages.ts';
+import { earlierPackage } from './earlier-package.ts';
+
+const root = path.resolve(import.meta.dirname, '../..');
+
+/** A key for tests, which gpg has in a folder of its own: GNUPGHOME of this process says so. @param folder is made */
+export async function signingKeyIn(folder: string): Promise<string> {
+  await ensureDebianPackages(releasePackages, { install: true });
+  mkdirSync(folder, { mode: 0o700 });
+  process.env['GNUPGHOME'] = folder;
+  const name = 'docker-preloader tests <tests@docker-preloader.invalid>';
+  await execa('gpg', ['--batch', '--passphrase', '', '--quick-generate-key', name, 'ed25519', 'sign', 'never']);
+  // The agent would stay when the folder is gone.
+  await execa('gpgconf', ['--kill', 'all']);
+  return name;
+}
+
+/** Puts a release together of what `npm run package` has made, with 0.1.0 in its apt repository. @param folder is made */
+export async function releaseIn(folder: string, key: string): Promise<void> {
+  mkdirSync(folder);
+  const earlier = await earlierPackage();
+  await assembleRelease(root, folder, {
+    targets: releaseTargets(root).filter(({ name }) => name === 'amd64'),
+    date: new Date(1_700_000_000_000),
+    key,
+    earlier,
+  });
+  await execa('gpgconf', ['--kill', 'all']);
+}
