@@ -1,5 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { requireTool, runTool } from '../system/run-tool.ts';
+import { megabytes } from '../text/megabytes.ts';
 import type { Progress } from '../text/progress.ts';
 import type { Platform } from './archive/platform.ts';
 import type { BuildOptions } from './disk-options.ts';
@@ -52,13 +53,19 @@ export async function finishDisk(
     return { name: own, pushed: undefined };
   }
   progress.step("writing the disk's image");
-  const { members, digest } = await containerDisk(workplace.path(name), disk);
+  const { members, digest, layerBytes } = await containerDisk(workplace.path(name), disk);
   await writeTarFile(workplace.path('image'), members);
   // skopeo unpacks the image once more.
   rmSync(workplace.path(name));
   if (push === undefined || clients === undefined) return { name: 'image', pushed: undefined };
-  progress.step(`pushing to ${push}`);
-  await clients.push('image', push);
+  await clients.push('image', push, layerBytes, {
+    onBegin: () => {
+      // It is unpacked, and sent.
+      progress.expect(2 * layerBytes);
+      progress.step(`pushing ${megabytes(layerBytes)} to ${push}`);
+    },
+    onBytes: (bytes) => progress.read(bytes),
+  });
   return { name: 'image', pushed: `docker://${nameOf(push)}@${digest}` };
 }
 

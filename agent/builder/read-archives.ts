@@ -34,7 +34,7 @@ export async function readAll(
   const read: { readonly argument: ArchiveArgument; readonly images: readonly InputImage[] }[] = [];
   for (const [index, argument] of options.archives.entries()) {
     const { source } = argument;
-    const here = fetched.get(argument);
+    const here = source === undefined ? undefined : fetched.get(argument.path);
     if (source === undefined)
       progress.step(`reading ${argument.path === '-' ? 'standard input' : shownPath(argument.path)}`);
     const archive = here?.archive ?? (await openArchive(argument.path, () => workplace.path(`archive-${index}`)));

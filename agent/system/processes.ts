@@ -19,6 +19,15 @@ export function commandLine(pid: number): string[] {
   return read(pid, 'cmdline').split('\0');
 }
 
+/**
+ * How many bytes a process of ours has read and written since it began, files, pipes and connections alike (proc_pid_io(5),
+ * rchar and wchar); undefined where it is gone, or where the kernel does not count them.
+ */
+export function bytesMoved(pid: number): { readonly read: number; readonly written: number } | undefined {
+  const [, readBytes, written] = /^rchar: (\d+)\nwchar: (\d+)\n/.exec(read(pid, 'io')) ?? [];
+  return written === undefined ? undefined : { read: Number(readBytes), written: Number(written) };
+}
+
 /** Sends a signal to a process, or with a negative number to all of a group. @returns whether one was there */
 export function signal(pid: number, name: NodeJS.Signals): boolean {
   try {

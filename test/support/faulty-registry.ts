@@ -182,6 +182,7 @@ export class FaultyRegistry {
       });
     else response.writeHead(200, { ...headers, 'content-length': bytes.length });
     const sent = fault?.kind === 'wrong' ? flipped(bytes) : bytes;
+    const start = performance.now();
     const isLayer = mediaType.includes('rootfs') || mediaType.includes('layer');
     const put = async (piece: Buffer): Promise<void> => {
       if (isLayer) this.layerBytes += piece.length;
@@ -199,7 +200,10 @@ export class FaultyRegistry {
         return;
       }
       await put(piece);
-      if (fault?.kind === 'slow') await after((1000 * piece.length) / fault.bytesPerSec);
+      if (fault?.kind === 'slow') {
+        const due = start + (1000 * (at + piece.length - first)) / fault.bytesPerSec;
+        await after(Math.max(due - performance.now(), 0));
+      }
     }
     while (fault?.kind === 'endless' && !request.socket.destroyed) await put(Buffer.alloc(PIECE_BYTES));
     response.end();

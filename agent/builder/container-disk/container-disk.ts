@@ -17,6 +17,7 @@ interface ContainerDisk {
   readonly members: readonly TarMember[];
   /** Of the image's manifest, by which a registry has it. */
   readonly digest: string;
+  readonly layerBytes: number;
 }
 
 /**
@@ -73,7 +74,8 @@ export async function containerDisk(
     [sha256(config), inMemory(config)],
     [target.digest, inMemory(manifest)],
   ]);
-  return { members: ociArchive(blobs, [{ target, references: [] }]), digest: target.digest };
+  const members = ociArchive(blobs, [{ target, references: [] }]);
+  return { members, digest: target.digest, layerBytes: layerContent.sizeBytes };
 }
 
 const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';

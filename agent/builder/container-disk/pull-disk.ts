@@ -55,11 +55,12 @@ export async function pullDisk(
     const image = imageOf(source, bytes);
     const folder = output === TO_STDOUT ? workplace.path('.') : dirname(output);
     refuseWithoutRoom(source, 2 * image.layer.sizeBytes, folder);
-    progress.step(`fetching ${megabytes(image.layer.sizeBytes)}`);
-    // Each byte comes once, and is read once.
-    progress.expect(2 * image.layer.sizeBytes);
-    await clients.fetch(from, 'image', {
-      maxFileBytes: Math.max(image.layer.sizeBytes, LEAST_FILE_BYTES),
+    await clients.fetch(from, 'image', Math.max(image.layer.sizeBytes, LEAST_FILE_BYTES), {
+      onBegin: () => {
+        // Each byte comes once, and is read once.
+        progress.expect(2 * image.layer.sizeBytes);
+        progress.step(`fetching ${megabytes(image.layer.sizeBytes)}`);
+      },
       onBytes: (bytes) => progress.read(bytes),
     });
     progress.step('unpacking');

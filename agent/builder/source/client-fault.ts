@@ -1,8 +1,12 @@
 import { delay } from '../../system/clock.ts';
 import { PreloaderError } from '../../system/errors.ts';
+import { withoutCredentials } from '../../text/without-credentials.ts';
 
 /** A failure that may not come again. */
 export class PassingFault extends PreloaderError {}
+
+/** A registry that is reached and says nothing, for which people have already waited: it is asked once more. */
+export class SilenceFault extends PassingFault {}
 
 interface Meaning {
   /** Of a message of Go's libraries, containers/image or a registry. */
@@ -20,7 +24,7 @@ const MEANINGS: readonly Meaning[] = [
   },
   {
     pattern:
-      /unauthorized|authentication required|denied|invalid username\/password|status(?:code:? | code from registry )40[13]/i,
+      /unauthorized|authentication required|denied|invalid username\/password|status(?:code:? | code from registry )40[13]|\b40[13] \(/i,
     words: 'log in with skopeo login, or name a file of that with --authfile',
   },
   { pattern: /server gave HTTP response to HTTPS client/, words: 'the registry has no TLS: --insecure takes it so' },
@@ -45,6 +49,8 @@ const MEANINGS: readonly Meaning[] = [
     words: 'the connection was cut off',
     passes: true,
   },
+  // The time limit of skopeo's that we set.
+  { pattern: /context deadline exceeded/, words: 'the registry did not answer in time' },
   { pattern: /deadline exceeded|timeout/i, words: 'the registry did not answer in time', passes: true },
   { pattern: /\b50[0234]\b/, words: 'the registry has a fault of its own', passes: true },
 ];
@@ -56,12 +62,8 @@ const NOISE = [
   /\(heuristic tuning data: [^)]*\): /,
   /, (?:"")?$/,
 ];
-/** What may be secret in an address: who asks, and by which token. And in what a registry tells of the request that it got. */
-const SECRETS = [
-  /(?<=:\/\/)[^/@\s"]+@/g,
-  /\?[^\s"]+/g,
-  /(?<=\b(?:[Bb]asic|BASIC|[Bb]earer|BEARER)[ :=]+)(?![a-z]+\b(?![+/=.]))[\w+/=.~-]{4,}/g,
-];
+/** What may be secret in an address: by which token somebody asks. And in what a registry tells of the request that it got. */
+const SECRETS = [/\?[^\s"]+/g, /(?<=\b(?:[Bb]asic|BASIC|[Bb]earer|BEARER)[ :=]+)(?![a-z]+\b(?![+/=.]))[\w+/=.~-]{4,}/g];
 const MAX_LENGTH = 600;
 /** Before each time that it is tried again. */
 const PAUSES_SEC = [1, 2, 4];
@@ -71,7 +73,10 @@ const PAUSES_SEC = [1, 2, 4];
  * @param told its standard error; that of skopeo has entries of logrus
  */
 export function clientFault(tool: string, name: string, told: string): PreloaderError {
-  const message = [...NOISE, ...SECRETS].reduce((text, what) => text.replace(what, ''), lastMessage(told));
+  const message = [...NOISE, ...SECRETS].reduce(
+    (text, what) => text.replace(what, ''),
+    withoutCredentials(lastMessage(told)),
+  );
   const meaning = MEANINGS.find(({ pattern }) => pattern.test(message));
   const text = `${name}: ${tool}: ${message.slice(0, MAX_LENGTH)}${meaning === undefined ? '' : `: ${meaning.words}`}`;
   return new (meaning?.passes === true ? PassingFault : PreloaderError)('BUILD_FAILED', text);
@@ -107,7 +112,8 @@ export async function persist<Value>(
       if (!(error instanceof PassingFault)) throw error;
       failures = gained() > before ? 1 : failures + 1;
       before = gained();
-      const pauseSec = PAUSES_SEC[failures - 1];
+      const pauses = error instanceof SilenceFault ? PAUSES_SEC.slice(0, 1) : PAUSES_SEC;
+      const pauseSec = pauses[failures - 1];
       if (pauseSec === undefined) throw error;
       tell(`trying again in ${pauseSec} s: ${error.message}`);
       await delay(pauseSec * 1000);

@@ -17,9 +17,8 @@ import { readImages } from '../archive/read-images.ts';
 import type { Workplace } from '../workplace.ts';
 import { BlobReceiver, type ReceiverAddress } from './blob-receiver.ts';
 import { RegistryImage } from './registry-image.ts';
-import { ImageClients, type RegistryAccess } from './image-clients.ts';
+import { ImageClients, type RegistryAccess, type TalkLimits } from './image-clients.ts';
 import { persist } from './client-fault.ts';
-import { Stall } from './stall.ts';
 
 /** What decides what is fetched. */
 export interface FetchOptions {
@@ -44,52 +43,48 @@ interface WantedImage {
   readonly layers: readonly Descriptor[];
 }
 
-/** A registry that sends nothing for so long is asked again. */
-const STALL_MS = 60_000;
-
 /** Fetches what the sources name, with skopeo and docker, into the workplace. */
 export class SourceFetcher {
   readonly #options: FetchOptions;
   readonly #workplace: Workplace;
   readonly #progress: Progress;
-  readonly #stallMs: number;
+  readonly #limits: TalkLimits | undefined;
   #clients: ImageClients | undefined;
   #receiver: BlobReceiver | undefined;
 
-  constructor(options: FetchOptions, workplace: Workplace, progress: Progress, stallMs = STALL_MS) {
+  constructor(options: FetchOptions, workplace: Workplace, progress: Progress, limits?: TalkLimits) {
     this.#options = options;
     this.#workplace = workplace;
     this.#progress = progress;
-    this.#stallMs = stallMs;
+    this.#limits = limits;
   }
 
   /**
-   * What each source has, by its argument; nothing for archives. First it is found out what all of them are, then
-   * their layers are fetched, each once.
+   * What each source has, as it was written without a name; nothing for archives. First it is found out what all of them are,
+   * each once, then their layers are fetched, each once.
    * @throws PreloaderError
    */
-  async fetch(): Promise<ReadonlyMap<ArchiveArgument, FetchedSource>> {
-    const fetched = new Map<ArchiveArgument, FetchedSource>();
-    const sources = this.#options.archives.flatMap((argument) =>
-      argument.source === undefined ? [] : [{ argument, source: argument.source }],
+  async fetch(): Promise<ReadonlyMap<string, FetchedSource>> {
+    const fetched = new Map<string, FetchedSource>();
+    const sources = new Map(
+      this.#options.archives.flatMap(({ path, source }) => (source === undefined ? [] : [[path, source] as const])),
     );
-    if (sources.length === 0) return fetched;
-    for (const { source } of sources)
+    if (sources.size === 0) return fetched;
+    for (const source of sources.values())
       requireTool(source.kind === 'store' && source.store === 'docker' ? 'docker' : 'skopeo');
     // The clients run there.
     const folder = resolve(this.#workplace.path('sources'));
     mkdirSync(folder);
-    const clients = (this.#clients = new ImageClients(folder, this.#options.access, (text) =>
-      this.#progress.step(text),
-    ));
-    const wanted = new Map<ArchiveArgument, WantedImage>();
-    for (const [index, { argument, source }] of sources.entries()) {
+    const tell = (text: string): void => this.#progress.step(text);
+    const clients = (this.#clients = new ImageClients(folder, this.#options.access, tell, this.#limits));
+    const wanted = new Map<string, WantedImage>();
+    for (const [index, [path, source]] of [...sources].entries()) {
       this.#progress.step(`asking for ${describeSource(source)}`);
-      if (source.kind === 'registry') wanted.set(argument, await this.#find(source, clients, `${folder}/${index}`));
+      if (source.kind === 'registry') wanted.set(path, await this.#find(source, clients, `${folder}/${index}`));
       else {
         const file = `saved-${index}`;
         await clients.save(source, file);
-        fetched.set(argument, { archive: await openTar(argument.path, `${folder}/${file}`), digest: undefined });
+        fetched.set(path, { archive: await openTar(path, `${folder}/${file}`), digest: undefined });
       }
     }
     if (wanted.size === 0) return fetched;
@@ -98,10 +93,10 @@ export class SourceFetcher {
     const all = new Map([...wanted.values()].flatMap(({ layers }) => layers.map(sizeByDigest)));
     const rest = (): number => [...all].reduce((sum, [digest, size]) => sum + (receiver.hasBlob(digest) ? 0 : size), 0);
     this.#progress.expect(rest());
-    for (const [argument, one] of wanted) {
+    for (const [path, one] of wanted) {
       await this.#fetchLayers(one, clients, receiver, address, rest);
       const blobs = one.layers.map(({ digest }) => [digest, receiver.blob(digest)] as const);
-      fetched.set(argument, { archive: one.image.withLayers(new Map(blobs)), digest: one.image.digest });
+      fetched.set(path, { archive: one.image.withLayers(new Map(blobs)), digest: one.image.digest });
     }
     this.stop();
     return fetched;
@@ -142,23 +137,17 @@ export class SourceFetcher {
       isAgain = true;
       if (missing.length > 0)
         this.#progress.step(`fetching ${plural(missing.length, 'layer')} of ${image.name}, ${megabytes(bytes)}`);
-      const stall = new Stall(image.name, this.#stallMs);
       receiver.expect({
         blobs: new Map(missing.map(sizeByDigest)),
-        onBytes: (count) => {
-          stall.postpone();
-          this.#progress.read(count);
-        },
+        onBytes: (count) => this.#progress.read(count),
       });
       try {
         const copying = { from: image.imageAt(manifest), to: `docker://${address}/build:latest`, toAuthFile: authFile };
-        await clients.copy(image.name, copying, stall.signal);
+        await clients.copy(image.name, copying);
       } catch (error) {
         if (receiver.fault !== undefined) throw receiver.fault;
         if (receiver.refused === undefined) throw error;
         throw new PreloaderError('BUILD_FAILED', `${image.name}: ${receiver.refused}`, { cause: error });
-      } finally {
-        stall.end();
       }
       const [lacking] = todo();
       if (lacking !== undefined)

@@ -1,13 +1,11 @@
-import { lstatSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { every } from '../../system/clock.ts';
 import { PreloaderError } from '../../system/errors.ts';
-import { namesIn } from '../../system/files.ts';
 import { pathOf, startTool } from '../../system/run-tool.ts';
 import type { RunningProgram } from '../../system/child-process.ts';
 import { describeSource, type StoreSource } from '../archive/image-source.ts';
 import { persist, clientFault } from './client-fault.ts';
-import { Stall } from './stall.ts';
+import { watchSilence, type Patience, type Talk } from './silence.ts';
 
 /** How registries are talked to. */
 export interface RegistryAccess {
@@ -25,17 +23,34 @@ interface RegistryCopy {
   readonly toAuthFile: string;
 }
 
-interface FetchOptions {
-  readonly maxFileBytes: number;
-  readonly onBytes: (bytes: number) => void;
-  readonly stallMs?: number;
+interface RunLimits {
+  /** Of what it prints. */
+  readonly limitBytes?: number;
+  /** Of each file that it writes. */
+  readonly maxFileBytes?: number;
 }
 
-const STALL_MS = 60_000;
-/** How often it is looked how much has come. */
-const LOOK_MS = 500;
-/** For what is small. */
+/** How far a copy has come. */
+interface CopyProgress {
+  /** Is called when it begins, and when it begins anew. */
+  readonly onBegin: () => void;
+  readonly onBytes: (bytes: number) => void;
+}
+
+/** How long registries may be silent, in milliseconds. */
+export interface TalkLimits {
+  /** Until one is asked again. */
+  readonly silenceMs: number;
+  /** For what one does with a disk when it has all of it, such as to copy it to where it belongs. */
+  readonly takenMs: number;
+}
+
+/** Where a registry answers 429, skopeo waits for up to a minute (containers/image, docker_client.go). */
+const TALK_LIMITS: TalkLimits = { silenceMs: 70_000, takenMs: 5 * 60_000 };
+/** For what is small, however often skopeo waits. */
 const INSPECT_TIMEOUT = '5m';
+/** skopeo has no other place for signatures of an image whose manifest stays as it is. */
+const AS_IT_IS = ['copy', '--quiet', '--preserve-digests', '--remove-signatures'] as const;
 /** So much of what skopeo tells is kept. */
 const MAX_TOLD_BYTES = 64 * 1024;
 
@@ -44,16 +59,18 @@ export class ImageClients {
   readonly #folder: string;
   readonly #access: RegistryAccess;
   readonly #tell: (text: string) => void;
+  readonly #limits: TalkLimits;
   readonly #running = new Set<RunningProgram>();
 
   /**
    * @param folder where it runs, and makes its temporary files
-   * @param tell gets what is tried again
+   * @param tell gets what is tried again, and what is waited for
    */
-  constructor(folder: string, access: RegistryAccess, tell: (text: string) => void) {
+  constructor(folder: string, access: RegistryAccess, tell: (text: string) => void, limits = TALK_LIMITS) {
     this.#folder = folder;
     this.#tell = tell;
     this.#access = access;
+    this.#limits = limits;
   }
 
   /**
@@ -72,28 +89,24 @@ export class ImageClients {
       ...(insecure ? ['--tls-verify=false'] : []),
       image,
     ];
-    return await persist(async () => await this.#run('skopeo', args, name, { limitBytes }), this.#tell);
+    return await persist(async () => await this.#talk(args, name, { limitBytes }), this.#tell);
   }
 
   /**
    * Copies an image from one registry to another as it is.
    * @param name what the image is called in messages
-   * @param signal ends it
    * @throws PreloaderError
    */
-  async copy(name: string, { from, to, toAuthFile }: RegistryCopy, signal: AbortSignal): Promise<void> {
+  async copy(name: string, { from, to, toAuthFile }: RegistryCopy): Promise<void> {
     const args = [
-      'copy',
-      '--quiet',
-      '--preserve-digests',
-      '--remove-signatures',
+      ...AS_IT_IS,
       ...this.#accessTo('src'),
       '--dest-tls-verify=false',
       `--dest-authfile=${toAuthFile}`,
       from,
       to,
     ];
-    await this.#run('skopeo', args, name, { signal });
+    await this.#talk(args, name);
   }
 
   /**
@@ -104,9 +117,9 @@ export class ImageClients {
   async save(source: StoreSource, file: string): Promise<void> {
     const { store, text, reference } = source;
     const name = describeSource(source);
-    if (store === 'docker') return void (await this.#run('docker', ['save', '--output', file, text], name, {}));
+    if (store === 'docker') return void (await this.#run('docker', ['save', '--output', file, text], name));
     const to = `docker-archive:${file}${reference === undefined ? '' : `:${reference}`}`;
-    await this.#run('skopeo', ['copy', '--quiet', '--remove-signatures', text, to], name, {});
+    await this.#run('skopeo', ['copy', '--quiet', '--remove-signatures', text, to], name);
   }
 
   /** How a registry is reached, as options of a copy of which it is the one end. */
@@ -118,51 +131,35 @@ export class ImageClients {
     ];
   }
 
-  /** Puts an archive of the folder into a registry, with the digests that it has. @throws PreloaderError */
-  async push(archive: string, to: string): Promise<void> {
+  /**
+   * Puts an archive of the folder into a registry, with the digests that it has.
+   * @param layerBytes of its layers: so much is written to unpack it, and once more to the registry
+   * @throws PreloaderError
+   */
+  async push(archive: string, to: string, layerBytes: number, { onBegin, onBytes }: CopyProgress): Promise<void> {
     const args = ['copy', '--quiet', '--preserve-digests', ...this.#accessTo('dest'), `oci-archive:${archive}`, to];
-    await persist(async () => await this.#run('skopeo', args, to, {}), this.#tell);
+    const patience = (written: number): Patience =>
+      written < 2 * layerBytes
+        ? { limitMs: this.#limits.silenceMs, isAskedAgain: true }
+        : { limitMs: this.#limits.takenMs, isAskedAgain: false };
+    await persist(async () => {
+      onBegin();
+      await this.#talk(args, to, { patience, onWritten: onBytes });
+    }, this.#tell);
   }
 
   /**
-   * Brings an image as it is: `manifest.json`, and each blob under its digits.
+   * Brings an image as it is: `manifest.json`, and each blob under its digests.
    * @param into a folder that is made below the one where skopeo runs
-   * @param options.maxFileBytes no file that skopeo writes may be larger
-   * @param options.onBytes is told how many bytes have come since it was last
-   * @param options.stallMs a registry that sends nothing for so long is asked again
+   * @param maxFileBytes no file that skopeo writes may be larger
    * @throws PreloaderError
    */
-  async fetch(from: string, into: string, { maxFileBytes, onBytes, stallMs = STALL_MS }: FetchOptions): Promise<void> {
-    const folder = join(this.#folder, into);
-    const args = [
-      'copy',
-      '--quiet',
-      '--preserve-digests',
-      '--remove-signatures',
-      ...this.#accessTo('src'),
-      from,
-      `dir:${into}`,
-    ];
+  async fetch(from: string, into: string, maxFileBytes: number, { onBegin, onBytes }: CopyProgress): Promise<void> {
+    const args = [...AS_IT_IS, ...this.#accessTo('src'), from, `dir:${into}`];
     await persist(async () => {
-      rmSync(folder, { recursive: true, force: true });
-      const stall = new Stall(from, stallMs);
-      let before = 0;
-      const look = (): void => {
-        const now = bytesIn(folder);
-        if (now > before) {
-          stall.postpone();
-          onBytes(now - before);
-        }
-        before = now;
-      };
-      const endLook = every(Math.min(LOOK_MS, stallMs / 4), look);
-      try {
-        await this.#run('skopeo', args, from, { maxFileBytes, signal: stall.signal });
-        look();
-      } finally {
-        endLook();
-        stall.end();
-      }
+      rmSync(join(this.#folder, into), { recursive: true, force: true });
+      onBegin();
+      await this.#talk(args, from, { maxFileBytes, onWritten: onBytes });
     }, this.#tell);
   }
 
@@ -171,15 +168,25 @@ export class ImageClients {
     for (const child of this.#running) child.kill('SIGKILL');
   }
 
+  /** Runs skopeo for as long as a registry goes on. */
+  async #talk(
+    args: readonly string[],
+    name: string,
+    {
+      patience = () => ({ limitMs: this.#limits.silenceMs, isAskedAgain: true }),
+      onWritten,
+      ...limits
+    }: RunLimits & Partial<Pick<Talk, 'patience' | 'onWritten'>> = {},
+  ): Promise<Buffer> {
+    return await this.#run('skopeo', args, name, limits, { name, patience, onWritten });
+  }
+
   async #run(
     tool: 'skopeo' | 'docker',
     args: readonly string[],
     source: string,
-    {
-      limitBytes = MAX_TOLD_BYTES,
-      maxFileBytes,
-      signal,
-    }: { readonly limitBytes?: number; readonly maxFileBytes?: number; readonly signal?: AbortSignal },
+    { limitBytes = MAX_TOLD_BYTES, maxFileBytes }: RunLimits = {},
+    talk?: Talk,
   ): Promise<Buffer> {
     const where = { folder: this.#folder };
     // For large files it uses /var/tmp, whatever TMPDIR is (containers/image, internal/tmpdir).
@@ -190,7 +197,14 @@ export class ImageClients {
         : startTool('prlimit', [`--fsize=${maxFileBytes}`, '--core=0', pathOf(tool), ...words], 'pipe', where);
     this.#running.add(child);
     const end = (): void => void child.kill('SIGKILL');
-    signal?.addEventListener('abort', end);
+    let fault: PreloaderError | undefined;
+    const endWatch =
+      talk === undefined || child.pid === undefined
+        ? undefined
+        : watchSilence(child.pid, talk, this.#tell, (found) => {
+            fault = found;
+            end();
+          });
     try {
       const printed: Buffer[] = [];
       let printedBytes = 0;
@@ -207,20 +221,12 @@ export class ImageClients {
       });
       if (printedBytes > limitBytes)
         throw new PreloaderError('BUILD_FAILED', `${source}: expected at most ${limitBytes} bytes, found more`);
-      signal?.throwIfAborted();
+      if (fault !== undefined) throw fault;
       if (exitCode !== 0) throw clientFault(tool, source, told);
       return Buffer.concat(printed);
     } finally {
-      signal?.removeEventListener('abort', end);
+      endWatch?.();
       this.#running.delete(child);
     }
   }
-}
-
-/** How many bytes the files of a folder have by now; none before it is there. */
-function bytesIn(folder: string): number {
-  return namesIn(folder).reduce(
-    (sum, name) => sum + (lstatSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0),
-    0,
-  );
 }
