@@ -5,6 +5,7 @@ import { environment } from './environment.ts';
 import { messages, priorityOf, type EventName, type Priority } from '../messages/events.ts';
 import { tellLine } from './stderr.ts';
 import { oneLine } from '../text/one-line.ts';
+import { withoutCredentials } from '../text/without-credentials.ts';
 
 /** syslog(3) levels. */
 const levels: Record<Priority, number> = { error: 3, warning: 4, notice: 5, info: 6 };
@@ -30,7 +31,7 @@ export function log(
   fields: Fields = {},
   priority: Priority = priorityOf(name),
 ): void {
-  const line = oneLine(message);
+  const line = oneLine(withoutCredentials(message));
   const journal = isJournal();
   if (journal && sendEntry(name, line, fields, priority)) return;
   tellLine(journal ? `<${levels[priority]}>${line}` : line);

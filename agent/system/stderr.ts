@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import { oneLine } from '../text/one-line.ts';
+import { withoutCredentials } from '../text/without-credentials.ts';
 import { pause } from './clock.ts';
 import { environment } from './environment.ts';
 import { isEWOULDBLOCK } from './errors.ts';
@@ -51,7 +52,7 @@ export const stderr: Stderr = {
   },
 };
 
-/** Writes one line to standard error, without characters that a terminal would obey. */
+/** Writes one line to standard error, without characters that a terminal would obey, and without passwords. */
 export function tellLine(text: string): void {
-  stderr.write(`${oneLine(text)}\n`);
+  stderr.write(`${oneLine(withoutCredentials(text))}\n`);
 }

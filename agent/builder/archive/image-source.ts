@@ -68,6 +68,8 @@ function daemonSource(text: string): StoreSource {
 /** `containers-storage:[STORE]NAME`, or `@ID` behind the store, or behind a name. */
 function storageSource(text: string): StoreSource {
   const name = text.replace(/^containers-storage:(?:\[[^\]]*\])?/, '');
+  // Not quoted, because there may be a password in it.
+  if (name.startsWith('//')) throw new Error('expected a name as in containers-storage:NAME:TAG, found an address');
   const isId = /@|^[0-9a-f]{64}$/.test(name);
   return { kind: 'store', store: 'containers', text, reference: isId ? undefined : familiarReference(name) };
 }

@@ -10,7 +10,7 @@ import { execa } from 'execa';
 import { agent, agentCommand } from '../../support/agent.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { ensureDebianPackages } from '../../support/debian-packages.ts';
-import { authFileFor, registryUser, startGuardedRegistry } from '../../support/guarded-registry.ts';
+import { authFileFor, startGuardedRegistry } from '../../support/guarded-registry.ts';
 import { startRegistry, type Registry } from '../../support/registry.ts';
 import { tempTree, type TempTree } from '../../support/temp-tree.ts';
 import { savedArchive, type ArchiveImage } from '../archive/archives.ts';
@@ -214,43 +214,15 @@ describe('a disk as an image of a registry', () => {
     assert.equal((JSON.parse(stdout) as { from: string }).from, pushed);
   });
 
-  it('is refused with a password in its name, which is not told, and without a registry', async () => {
-    for (const [name, says] of [
-      [`docker://${registryUser.name}:${registryUser.password}@x/app:1`, /found somebody before it/],
-      [`docker://${registryUser.name}:/${registryUser.password}@x/app:1`, /found somebody before it/],
-      ['oci:somewhere', /expected the name of an image in a registry/],
-      ['docker://', /expected the name of an image in a registry/],
-    ] as const)
+  it('is refused without a registry', async () => {
+    for (const name of ['oci:somewhere', 'docker://'])
       for (const args of [
         ['build', at('one.tar'), '--push', name],
         ['pull', name, '-o', at('out/no.qcow2')],
       ]) {
         const { exitCode, stderr } = await agent(args);
         assert.equal(exitCode, 2);
-        assert.match(stderr, says);
-        assert.ok(!stderr.includes(registryUser.password));
+        assert.match(stderr, /expected the name of an image in a registry/);
       }
-  });
-
-  it('nobody sees credentials among the arguments of what runs', async () => {
-    const where = `docker://${guarded.address}/disks/seen:1`;
-    const seen: string[] = [];
-    const look = setInterval(() => {
-      for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
-        try {
-          const line = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
-          if (line.includes(guarded.address)) seen.push(line);
-        } catch {
-          // It has ended.
-        }
-    }, 5);
-    await told('--push', where, '--insecure', '--authfile', at('auth.json'));
-    clearInterval(look);
-    assert.ok(seen.some((line) => /skopeo\0/.test(line)));
-    const secrets = [
-      registryUser.password,
-      Buffer.from(`${registryUser.name}:${registryUser.password}`).toString('base64'),
-    ];
-    for (const line of seen) for (const secret of secrets) assert.ok(!line.includes(secret));
   });
 });

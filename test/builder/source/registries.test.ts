@@ -3,20 +3,17 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { execa } from 'execa';
 import type { Inspection } from '../../../agent/verify/inspect-disk.ts';
 import { agent, type AgentResult } from '../../support/agent.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { dockerArchive } from '../../support/docker-archive.ts';
 import { digestOf } from '../../support/faulty-registry.ts';
+import { startGuardedRegistry } from '../../support/guarded-registry.ts';
 import { startRegistry, type Registry } from '../../support/registry.ts';
 import { imageTools, newerSkopeo, type ImageTools } from '../../support/image-tools.ts';
 import { tempTree, type TempTree } from '../../support/temp-tree.ts';
 
-const USER = 'somebody';
-const PASSWORD = 'not-to-be-seen-7a1c';
-/** Of the password: perl -e 'print crypt(PASSWORD, q($2b$05$abcdefghijklmnopqrstuu))' */
-const BCRYPT = '$2b$05$abcdefghijklmnopqrstuuO8XAabk/33flU0o7l4LzXZcoEjK0Kwu';
+const user = { name: 'somebody', password: 'not-to-be-seen-7a1c' };
 
 describe("images of Debian's docker-registry", () => {
   let tree: TempTree;
@@ -51,19 +48,8 @@ describe("images of Debian's docker-registry", () => {
         { tags: ['app:1'], layers: [[{ name: 'a', content: randomBytes(4_000_000) }], [{ name: 'b', content: 'b' }]] },
       ]),
     );
-    await execa('openssl', [
-      ...'req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=registry -addext subjectAltName=IP:127.0.0.1'.split(' '),
-      '-keyout',
-      at('key.pem'),
-      '-out',
-      at('certificate.pem'),
-    ]);
-    writeFileSync(at('htpasswd'), `${USER}:${BCRYPT}\n`);
     plain = await startRegistry(at('plain'));
-    secret = await startRegistry(at('secret'), {
-      tls: { certificate: at('certificate.pem'), key: at('key.pem') },
-      htpasswd: at('htpasswd'),
-    });
+    secret = await startGuardedRegistry(at('secret'), user);
     await push('docker-archive:app.tar', 'team/app:1');
     await push('docker-archive:app.tar', 'team/app:oci', '--format', 'oci');
   });
@@ -115,10 +101,10 @@ describe("images of Debian's docker-registry", () => {
     assert.match(stderr, /^docker-preloader: [^\n]*: the registry has no TLS: --insecure takes it so$/);
   });
 
-  it('come over TLS with a password, which nobody sees', async () => {
+  it('come over TLS with a password', async () => {
     const name = `docker://${secret.address}/team/app:1`;
-    const login = ['login', '--tls-verify=false', '--authfile', at('auth.json'), '--username', USER];
-    await tools.run('skopeo', [...login, '--password-stdin', secret.address], PASSWORD);
+    const login = ['login', '--tls-verify=false', '--authfile', at('auth.json'), '--username', user.name];
+    await tools.run('skopeo', [...login, '--password-stdin', secret.address], user.password);
     await tools.run('skopeo', [
       'copy',
       '--dest-tls-verify=false',
@@ -131,7 +117,7 @@ describe("images of Debian's docker-registry", () => {
     assert.match(unknown.stderr, /x509: .*: put the certificate into \/etc\/containers\/certs\.d\/HOST\/ca\.crt/);
     const trusted = path.join(tools.env.HOME, '.config/containers/certs.d', secret.address);
     mkdirSync(trusted, { recursive: true });
-    writeFileSync(path.join(trusted, 'ca.crt'), readFileSync(at('certificate.pem')));
+    writeFileSync(path.join(trusted, 'ca.crt'), readFileSync(at('secret/certificate.pem')));
     const stranger = await build('--quiet', name);
     assert.equal(stranger.exitCode, 1);
     assert.match(
@@ -144,31 +130,10 @@ describe("images of Debian's docker-registry", () => {
     const relative = await agent(['build', name, '--dry-run'], { ...tools.env, REGISTRY_AUTH_FILE: file });
     assert.equal(relative.exitCode, 0, relative.all);
 
-    const secrets = [PASSWORD, Buffer.from(`${USER}:${PASSWORD}`).toString('base64')];
-    const seen = watchArguments();
     const result = await build(name, '--authfile', at('auth.json'));
-    const lines = seen();
     assert.equal(result.exitCode, 0, result.all);
-    assert.ok(
-      lines.some((line) => line.includes('skopeo') && line.includes('--src-authfile')),
-      lines.join('\n'),
-    );
-    for (const one of secrets) {
-      assert.ok(!result.all.includes(one));
-      assert.deepEqual(
-        lines.filter((line) => line.includes(one)),
-        [],
-      );
-    }
     assert.deepEqual(readdirSync(at('out')), ['disk.qcow2']);
     rmSync(at('out/disk.qcow2'));
-  });
-
-  it('that have a password before the host are refused without telling it', async () => {
-    const { exitCode, all } = await build(`docker://${USER}:${PASSWORD}@${secret.address}/team/app:1`);
-    assert.equal(exitCode, 2);
-    assert.match(all, /found a user before the host: log in with skopeo login/);
-    assert.ok(!all.includes(PASSWORD));
   });
 
   it('that buildah and podman pushed, and layouts of umoci, are taken', async () => {
@@ -240,21 +205,3 @@ describe("images of Debian's docker-registry", () => {
     assert.deepEqual(readdirSync(at('out')), []);
   });
 });
-
-/** Looks at the arguments of all processes again and again. @returns ends that, and gives what was seen */
-function watchArguments(): () => readonly string[] {
-  const seen = new Set<string>();
-  const timer = setInterval(() => {
-    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-      try {
-        seen.add(readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '));
-      } catch {
-        // It has ended.
-      }
-    }
-  }, 5);
-  return () => {
-    clearInterval(timer);
-    return [...seen];
-  };
-}
