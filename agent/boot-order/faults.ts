@@ -57,7 +57,7 @@ function installation(document: BootDocument): Fault[] {
     faults.push({
       code: 'NOT_INSTALLED',
       message: `expected ${AGENT}, found none`,
-      mend: 'dpkg -i docker-preloader_*_amd64.deb && systemctl enable docker-preloader',
+      mend: 'dpkg -i docker-preloader_*.deb && systemctl enable docker-preloader',
     });
   if (agent.loadState === 'masked') {
     const enabled = isWanted(docker) ? 'is enabled but masked' : 'is masked';

@@ -1,11 +1,9 @@
-import { closeSync, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { cString, systemCall } from './libc.ts';
 import { unmount } from './mount.ts';
 
 /** open(2): holds a place in the tree without reading from it. */
 const O_PATH = 0x20_0000;
-const O_DIRECTORY = 0x1_0000;
-const O_NOFOLLOW = 0x2_0000;
 
 const MS_RDONLY = 1;
 const MS_NOSUID = 2;
@@ -31,7 +29,7 @@ export interface HeldFolder {
  * @throws system errors, ENOTDIR for a symlink and whatever else is no folder
  */
 export function holdFolder<Result>(path: string, action: (folder: HeldFolder) => Result): Result {
-  const fd = openSync(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  const fd = openSync(path, O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
     const place = `/proc/self/fd/${fd}`;
     const mountId = /^mnt_id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '';

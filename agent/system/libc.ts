@@ -34,6 +34,7 @@ const signatures = {
   /** For calls with four arguments for which libc has no function. */
   syscall: ['unsigned long', 'int', 'pointer', 'pointer', 'int'],
   clock_gettime: ['int', 'pointer'],
+  getpagesize: [],
 } as const satisfies Record<string, readonly Type[]>;
 
 let loaded: Libc | undefined;

@@ -9,6 +9,8 @@ interface Door {
   fstat(fd: number, into: Float64Array): number;
   /** Fills `into`: type, bsize, blocks, bfree, bavail, files, ffree. */
   statfs(path: Path, into: Float64Array): number;
+  readonly O_DIRECTORY: number;
+  readonly O_NOFOLLOW: number;
   open(path: Path, flags: number, mode: number): number;
   close(fd: number): number;
   /** @param position -1: where the file is */

@@ -3,7 +3,7 @@ import { door } from './door.ts';
 import { checked, systemError } from './errno.ts';
 import { dirname } from './path.ts';
 
-/** node:fs on Linux, as far as the boot path uses it. */
+/** node:fs on Linux, as far as the boot path uses it. Two of them are other numbers on arm64. */
 export const constants = {
   O_RDONLY: 0,
   O_WRONLY: 1,
@@ -12,8 +12,8 @@ export const constants = {
   O_EXCL: 0o200,
   O_TRUNC: 0o1000,
   O_NONBLOCK: 0o4000,
-  O_DIRECTORY: 0o200000,
-  O_NOFOLLOW: 0o400000,
+  O_DIRECTORY: door.O_DIRECTORY,
+  O_NOFOLLOW: door.O_NOFOLLOW,
 } as const;
 
 type Path = string | TinyBuffer;

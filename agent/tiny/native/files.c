@@ -214,6 +214,7 @@ static const JSCFunctionListEntry functions[] = {
   JS_CFUNC_DEF("fsync", 1, door_fsync),       JS_CFUNC_DEF("fchmod", 2, door_fchmod),     JS_CFUNC_DEF("futimes", 3, door_futimes),
   JS_CFUNC_DEF("exists", 1, door_exists),     JS_CFUNC_DEF("unlink", 1, door_unlink),     JS_CFUNC_DEF("rename", 2, door_rename),
   JS_CFUNC_DEF("symlink", 2, door_symlink),   JS_CFUNC_DEF("readlink", 1, door_readlink), JS_CFUNC_DEF("realpath", 1, door_realpath),
+  JS_PROP_INT32_DEF("O_DIRECTORY", O_DIRECTORY, JS_PROP_C_W_E), JS_PROP_INT32_DEF("O_NOFOLLOW", O_NOFOLLOW, JS_PROP_C_W_E),
 };
 
 void add_files(JSContext *ctx, JSValueConst door) {
