@@ -1,6 +1,7 @@
 import { globSync } from 'node:fs';
 import { execa } from 'execa';
-import { buildPackages } from '../agent/packaging/small/build-tools.ts';
+import { architectureOf } from '../agent/packaging/architecture.ts';
+import { buildPackages, crossPackages } from '../agent/packaging/small/build-tools.ts';
 import { ensureDebianPackages } from './support/debian-packages.ts';
 import { torture } from './support/size.ts';
 
@@ -13,6 +14,8 @@ interface Stage {
   readonly files: readonly string[];
   /** Of these, what another stage has. */
   readonly except?: string;
+  /** What the package is built for before, besides this machine. */
+  readonly architecture?: string;
   /** Test files at once: two cores are two dockerds at most, and one machine emulated. */
   readonly concurrency: number;
 }
@@ -59,6 +62,13 @@ const stages: Readonly<Record<string, Stage>> = {
     ],
     concurrency: 2,
   },
+  arm64: {
+    about: 'the package for arm64, which is built here and emulated',
+    files: ['test/arm64/*.test.ts'],
+    architecture: 'arm64',
+    concurrency: 2,
+    ...(torture ? {} : { except: 'test/arm64/reproducible.test.ts' }),
+  },
   guest: { about: 'real systemd in containers', files: ['test/guest/*.test.ts'], concurrency: 1 },
   vm: {
     about: 'a virtual machine with qcow2 disks',
@@ -96,11 +106,18 @@ for (const name of chosen.length > 0 ? chosen : Object.keys(stages)) {
   const files = stage.files
     .flatMap((pattern) => globSync(pattern, { cwd: root, exclude: stage.except === undefined ? [] : [stage.except] }))
     .toSorted();
+  if (stage.architecture !== undefined) await packageFor(stage.architecture);
   if (files.length === 0) throw new Error(`${name}: expected test files, found none`);
   await node('--test', '--test-reporter=spec', `--test-concurrency=${stage.concurrency}`, ...files);
   took.push(`${name} ${Math.round((performance.now() - start) / 1000)} s`);
 }
 console.log(`\nall stages passed: ${took.join(', ')}`);
+
+/** Makes the package for another architecture. @param name Debian's */
+async function packageFor(name: string): Promise<void> {
+  await ensureDebianPackages(crossPackages(architectureOf(name)), { install: true });
+  await node('agent/packaging/build-package.ts', '--arch', name);
+}
 
 /** Runs a script under this Node; a failure ends the run with its exit status. */
 async function node(...args: readonly string[]): Promise<void> {

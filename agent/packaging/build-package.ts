@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import * as z from 'zod/mini';
+import { chosenArchitecture, distFolder, ownArchitecture } from './architecture.ts';
 import { commandOutputSync } from '../system/child-process.ts';
 import { environment } from '../system/environment.ts';
 import { tarGz } from './deb/archives.ts';
@@ -18,10 +19,12 @@ import { writeWhole } from './program/write-whole.ts';
  * `npm run package`: builds, then makes `docker-preloader_VERSION_amd64.deb` and a `.tar.gz` of the same tree.
  * The same sources and the same SOURCE_DATE_EPOCH give the same bytes.
  * @param root the repository
+ * @param architecture what the package is for, by default this machine's
  * @returns the paths of both archives, in `dist`
  */
-export async function makePackages(root: string): Promise<string[]> {
-  const contents = await build(root, path.join(root, 'dist'));
+export async function makePackages(root: string, architecture = ownArchitecture()): Promise<string[]> {
+  const dist = distFolder(architecture);
+  const contents = await build(root, path.join(root, dist), architecture);
   const { version } = readPackageJson(root);
   const mtime = sourceDate(root);
   const notice = {
@@ -29,14 +32,14 @@ export async function makePackages(root: string): Promise<string[]> {
     mode: 0o644,
     content: Buffer.from(copyright(root, contents)),
   };
-  const files = [...readTree(root, packagedFiles), ...documents(root), ...documentation(mtime), notice];
+  const files = [...readTree(root, packagedFiles(dist)), ...documents(root), ...documentation(mtime), notice];
   const scripts = readTree(root, [
     { from: 'agent/packaging/deb/debian/{postinst,prerm,postrm}', to: './', mode: 0o755 },
   ]).map((script) => ({ ...script, path: path.basename(script.path) }));
   const data = await tarGz(files, mtime);
-  const base = path.join(root, 'dist', `docker-preloader_${version}_amd64`);
+  const base = path.join(root, 'dist', `docker-preloader_${version}_${architecture.name}`);
   writeWhole(`${base}.tar.gz`, data);
-  writeWhole(`${base}.deb`, await deb({ version, files, data, scripts, mtime }));
+  writeWhole(`${base}.deb`, await deb({ version, architecture: architecture.name, files, data, scripts, mtime }));
   return [`${base}.deb`, `${base}.tar.gz`];
 }
 
@@ -65,7 +68,7 @@ function lastCommit(root: string): string | undefined {
 
 if (import.meta.main) {
   const root = path.resolve(import.meta.dirname, '../..');
-  for (const file of await buildOrTell(() => makePackages(root))) {
+  for (const file of await buildOrTell(() => makePackages(root, chosenArchitecture(process.argv.slice(2))))) {
     console.log(`${path.relative(root, file)}: ${(statSync(file).size / 1e6).toFixed(1)} MB`);
   }
 }

@@ -1,5 +1,6 @@
 import { mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { chosenArchitecture, distFolder, ownArchitecture } from './architecture.ts';
 import { buildExecutable } from './program/executable.ts';
 import { buildModule, bundledPackages } from './program/module.ts';
 import { buildOrTell, requireBuildTools } from './small/build-tools.ts';
@@ -27,24 +28,29 @@ export interface Contents {
  * `npm run build`: makes all of these.
  * @param root the repository
  * @param output the folder that gets them; made if it is missing
+ * @param architecture what the executables are for; the module is for all
  * @throws PreloaderError TOOL_MISSING before anything is made
  */
-export async function build(root: string, output: string): Promise<Contents> {
-  requireBuildTools();
+export async function build(root: string, output: string, architecture = ownArchitecture()): Promise<Contents> {
+  requireBuildTools(architecture);
   const at = (name: keyof typeof built): string => path.join(output, built[name]);
   for (const folder of Object.values(built).map((file) => path.dirname(path.join(output, file))))
     mkdirSync(folder, { recursive: true });
   await buildModule(root, at('module'));
-  buildExecutable(root, at('whole'));
-  const { licence } = await buildSmallExecutable(root, at('small'), at('whole'));
+  await buildExecutable(root, at('whole'), architecture);
+  const { licence } = await buildSmallExecutable(root, at('small'), at('whole'), architecture);
   return { bundledPackages: await bundledPackages(root), engineLicence: licence };
 }
 
 if (import.meta.main) {
   const root = path.resolve(import.meta.dirname, '../..');
-  await buildOrTell(() => build(root, path.join(root, 'dist')));
+  const output = await buildOrTell(async () => {
+    const architecture = chosenArchitecture(process.argv.slice(2));
+    await build(root, path.join(root, distFolder(architecture)), architecture);
+    return distFolder(architecture);
+  });
   for (const name of Object.values(built)) {
-    const { size } = statSync(path.join(root, 'dist', name));
-    console.log(`dist/${name}: ${(size / 1e6).toFixed(1)} MB`);
+    const { size } = statSync(path.join(root, output, name));
+    console.log(`${output}/${name}: ${(size / 1e6).toFixed(1)} MB`);
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { closeSync, cpSync, existsSync, globSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, globSync, openSync, readFileSync, readSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { built } from '../../agent/packaging/build-program.ts';
@@ -9,6 +9,7 @@ import { makePackages } from '../../agent/packaging/build-package.ts';
 import { packagedFiles } from '../../agent/packaging/deb/packaged-files.ts';
 import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { type TempTree, tempTree } from '../support/temp-tree.ts';
+import { copyOf } from './repository-copy.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
 
@@ -50,7 +51,7 @@ describe('npm run package', () => {
   it('holds every file of the table, owned by root, with one time, in order', () => {
     const lines = run('dpkg-deb', '--contents', debFile).trimEnd().split('\n');
     const names = lines.map((line) => line.split(/\s+/)[5] ?? '');
-    for (const { to, from } of packagedFiles) {
+    for (const { to, from } of packagedFiles('dist')) {
       const name = to.endsWith('/') ? to + path.basename(from) : to;
       assert.ok(names.includes(`./${name}`), `${name} is missing`);
     }
@@ -154,22 +155,6 @@ describe('npm run package', () => {
     assert.deepEqual((await makePackages(copy.path)).map(sha256), [debFile, tarball].map(sha256));
   });
 });
-
-/** A copy of what the package is made of: it neither sees later changes nor touches the repository's own `dist`. */
-async function copyOf(repository: string): Promise<TempTree> {
-  const copy = await tempTree();
-  for (const name of ['agent', 'units', 'package.json', 'LICENSE', 'README.md'].filter((name) =>
-    existsSync(path.join(repository, name)),
-  )) {
-    cpSync(path.join(repository, name), path.join(copy.path, name), { recursive: true });
-  }
-  for (const name of globSync('test/**/{README.md,boot-time.svg}', { cwd: repository }))
-    cpSync(path.join(repository, name), path.join(copy.path, name));
-  // No symlink: bundlers name modules by their real path.
-  mkdirSync(path.join(copy.path, 'node_modules'));
-  run('mount', '--bind', path.join(root, 'node_modules'), path.join(copy.path, 'node_modules'));
-  return copy;
-}
 
 function sha256(file: string): string {
   return createHash('sha256').update(readFileSync(file)).digest('hex');

@@ -18,6 +18,6 @@ export const sanitizerWords = /Sanitizer|runtime error/;
 /** Makes an executable of the small engine and both sanitizers. @param entry relative to the repository */
 export async function makeSanitized(entry: string, output: string): Promise<void> {
   mkdirSync(path.dirname(output), { recursive: true });
-  const { scripts } = await bundleScript(root, entry, 'quickjs');
-  await linkScripts(root, scripts, await agreedEngine(root), output, 'sanitized');
+  const { scripts } = await bundleScript(root, entry, { engine: 'quickjs' });
+  await linkScripts(root, scripts, await agreedEngine(root), output, { flavour: 'sanitized' });
 }

@@ -69,15 +69,20 @@ export async function missingPackages(names: readonly string[]): Promise<readonl
 /**
  * Unpacks binary packages of a suite, other than this machine's perhaps, into one folder of the cache, without
  * installing them. Dependencies are not followed: name what is needed.
+ * @param architecture as Debian calls it
  * @returns the folder; a package's /usr/bin is its `usr/bin`
  */
-export async function fetchDebianPackage(suite: DebianSuite, names: readonly string[]): Promise<string> {
+export async function fetchDebianPackage(
+  suite: DebianSuite,
+  names: readonly string[],
+  architecture = 'amd64',
+): Promise<string> {
   const sorted = [...names].sort();
   const key = createHash('sha256').update(sorted.join(' ')).digest('hex').slice(0, 10);
-  return cached(`debian-${suite}-${key}`, async (tree) => {
+  return cached(`debian-${architecture === 'amd64' ? '' : `${architecture}-`}${suite}-${key}`, async (tree) => {
     const apt = `${tree}.apt`;
     try {
-      const options = await privateApt(suite, apt);
+      const options = await privateApt(suite, apt, 'deb', architecture);
       await aptGet([...options, 'update']);
       await aptGet([...options, 'download', ...sorted], path.join(apt, 'debs'));
       for (const deb of await readdir(path.join(apt, 'debs'))) {

@@ -15,7 +15,7 @@ const root = path.resolve(import.meta.dirname, '../..');
  * there for their types.
  */
 async function writeSources(folder: string): Promise<void> {
-  const { files } = await bundleScript(root, 'agent/tiny/main.ts', 'quickjs');
+  const { files } = await bundleScript(root, 'agent/tiny/main.ts', { engine: 'quickjs' });
   const write = (file: string, text: string): void => {
     mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
     writeFileSync(path.join(folder, file), text);
@@ -87,7 +87,7 @@ describe('the boot path', () => {
     const refused = new Set([...said.matchAll(/missing\.ts\((\d+),/g)].map(([, line]) => Number(line)));
     // What the compiler knows all the same is not in what is run.
     const known = missing.filter((_, index) => !refused.has(index + 1));
-    const { scripts } = await bundleScript(root, 'agent/tiny/main.ts', 'quickjs');
+    const { scripts } = await bundleScript(root, 'agent/tiny/main.ts', { engine: 'quickjs' });
     const text = scripts.map((script) => Buffer.from(script.text).toString()).join('\n');
     assert.deepEqual(
       known.filter((name) => text.includes(spelled(name))),

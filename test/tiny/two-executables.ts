@@ -22,23 +22,37 @@ export interface Outcome {
 
 type Step = () => void | Promise<void>;
 
+/** Two that are to do the same. */
+interface Programs {
+  readonly expected: string;
+  readonly found: string;
+}
+
 /** A place in which `apply` is run by one of the two executables, and then by the other. */
 export class TwoExecutables {
   readonly #folder: string;
   readonly #user: readonly ImageSpec[];
-  /** Alone, so that it cannot become the whole one. */
-  readonly #small: string;
+  readonly #programs: Programs;
 
-  private constructor(folder: string, user: readonly ImageSpec[]) {
+  private constructor(folder: string, user: readonly ImageSpec[], programs?: Programs) {
     this.#folder = folder;
     this.#user = user;
-    this.#small = this.at('docker-preloader');
-    copyFileSync(path.join(root, 'dist', built.small), this.#small);
+    this.#programs = programs ?? this.#wholeAndSmall();
   }
 
-  /** @param user what is in the store before */
-  static async in(name: string, user: readonly ImageSpec[]): Promise<TwoExecutables> {
-    return new TwoExecutables((await tempTree(name, 'in-memory')).path, user);
+  /**
+   * @param user what is in the store before
+   * @param programs by default the whole executable and the small one
+   */
+  static async in(name: string, user: readonly ImageSpec[], programs?: Programs): Promise<TwoExecutables> {
+    return new TwoExecutables((await tempTree(name, 'in-memory')).path, user, programs);
+  }
+
+  /** The small one is alone, so that it cannot become the whole one. */
+  #wholeAndSmall(): Programs {
+    const found = this.at('docker-preloader');
+    copyFileSync(path.join(root, 'dist', built.small), found);
+    return { expected: path.join(root, 'dist', built.whole), found };
   }
 
   at(name: string): string {
@@ -63,15 +77,15 @@ export class TwoExecutables {
 
   /** Both executables do the same in the same steps. */
   async agree(steps: readonly Step[]): Promise<Outcome[]> {
-    const whole = await this.#livesOf(path.join(root, 'dist', built.whole), steps);
-    const small = await this.#livesOf(this.#small, steps);
-    assert.equal(small.length, steps.length);
-    for (const [index, expected] of whole.entries()) {
-      const found = small[index] ?? assert.fail();
-      assert.deepEqual(differences(expected.store, found.store), [], `run ${index + 1}`);
-      assert.deepEqual(found, expected, `run ${index + 1}`);
+    const expected = await this.#livesOf(this.#programs.expected, steps);
+    const found = await this.#livesOf(this.#programs.found, steps);
+    assert.equal(found.length, steps.length);
+    for (const [index, one] of expected.entries()) {
+      const other = found[index] ?? assert.fail();
+      assert.deepEqual(differences(one.store, other.store), [], `run ${index + 1}`);
+      assert.deepEqual(other, one, `run ${index + 1}`);
     }
-    return small;
+    return found;
   }
 
   /** While the disks are attached. Their files are removed then. */

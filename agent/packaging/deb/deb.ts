@@ -4,6 +4,8 @@ import type { TreeFile } from './read-files.ts';
 
 export interface DebOptions {
   readonly version: string;
+  /** As Debian calls it. */
+  readonly architecture: string;
   /** What the package installs. */
   readonly files: readonly TreeFile[];
   /** The same files as a gzipped tar. */
@@ -41,11 +43,11 @@ export async function deb(options: DebOptions): Promise<Buffer> {
  * only recommended, because it comes under several names, or without a package. `docker-preloader build` uses the
  * suggested packages.
  */
-function controlFile({ version, files }: DebOptions): string {
+function controlFile({ version, architecture, files }: DebOptions): string {
   const sizeKiB = files.reduce((sum, { content }) => sum + Math.ceil(content.length / 1024), 0);
   return `Package: docker-preloader
 Version: ${version.replace('-', '~')}
-Architecture: amd64
+Architecture: ${architecture}
 Maintainer: The docker-preloader authors <maintainers@docker-preloader.invalid>
 Installed-Size: ${sizeKiB}
 Depends: libc6 (>= 2.17)

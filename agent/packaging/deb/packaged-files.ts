@@ -1,3 +1,5 @@
+import { built } from '../build-program.ts';
+
 /** Files of the repository that go into the package. */
 export interface PackagedFile {
   /** A path or glob relative to the repository. */
@@ -10,10 +12,18 @@ export interface PackagedFile {
 /**
  * The files in the .deb and the tarball, besides those of documents.ts and documentation.ts and
  * `usr/share/doc/docker-preloader/copyright`.
+ * @param dist where the executables are, relative to the repository
  */
-export const packagedFiles: readonly PackagedFile[] = [
-  { from: 'dist/bin/docker-preloader', to: 'usr/bin/', mode: 0o755 },
-  { from: 'dist/lib/docker-preloader/docker-preloader', to: 'usr/lib/docker-preloader/', mode: 0o755 },
+export function packagedFiles(dist: string): readonly PackagedFile[] {
+  return [
+    { from: `${dist}/${built.small}`, to: 'usr/bin/', mode: 0o755 },
+    { from: `${dist}/${built.whole}`, to: 'usr/lib/docker-preloader/', mode: 0o755 },
+    ...alike,
+  ];
+}
+
+/** What is the same for each architecture. */
+const alike: readonly PackagedFile[] = [
   { from: 'units/docker-preloader.service', to: 'usr/lib/systemd/system/' },
   { from: 'units/docker-preloader.socket', to: 'usr/lib/systemd/system/' },
   { from: 'units/docker-preloader-containerd.service', to: 'usr/lib/systemd/system/' },

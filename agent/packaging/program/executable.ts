@@ -2,11 +2,10 @@ import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { commandOutputSync } from '../../system/child-process.ts';
 import { environment } from '../../system/environment.ts';
+import { type Architecture, ownArchitecture } from '../architecture.ts';
+import { bunOf } from './bun.ts';
 import { writeSealedRuntime } from './sealed-runtime.ts';
 import { makeStrippable } from './strippable.ts';
-
-/** The Bun that also runs on processors without AVX2, which QEMU's default CPU model does not have. */
-const bunPath = 'node_modules/@oven/bun-linux-x64-baseline/bin/bun';
 
 /**
  * Why each flag (start of a stand-in with our dependencies, mean of 40 runs on 2 cores): `--splitting` loads lazy
@@ -33,22 +32,32 @@ const flags = [
 ];
 
 /**
- * Compiles agent/main.ts and Bun into one executable for x86-64 Linux with glibc 2.17 or later. The same sources give
- * the same bytes, in any folder. The file is replaced as a whole, even while an older one is running.
+ * Compiles agent/main.ts and Bun into one executable for Linux with glibc 2.17 or later. The same sources give the same
+ * bytes, in any folder. The file is replaced as a whole, even while an older one is running.
  * @param root the repository
  * @param output the executable's path
+ * @throws an Error where Bun for the architecture cannot be had
  */
-export function buildExecutable(root: string, output: string): void {
+export async function buildExecutable(root: string, output: string, architecture: Architecture): Promise<void> {
+  const compiler = await bunOf(root, ownArchitecture());
+  const original = await bunOf(root, architecture);
   const temporary = mkdtempSync(path.join(path.dirname(output), '.build-'));
   try {
     const runtime = path.join(temporary, 'bun');
-    writeSealedRuntime(path.join(root, bunPath), runtime);
+    writeSealedRuntime(original, runtime);
     const executable = path.join(temporary, path.basename(output));
     // The name of the entry point and the working directory get into the result. As relative paths, they are the same
-    // everywhere.
+    // everywhere. The target is what `process.arch` becomes.
     commandOutputSync(
-      path.join(root, bunPath),
-      ['build', ...flags, `--compile-executable-path=${runtime}`, `--outfile=${executable}`, './agent/main.ts'],
+      compiler,
+      [
+        'build',
+        ...flags,
+        `--target=${architecture.bunTarget}`,
+        `--compile-executable-path=${runtime}`,
+        `--outfile=${executable}`,
+        './agent/main.ts',
+      ],
       {
         cwd: root,
         env: { PATH: environment()['PATH'], HOME: temporary },

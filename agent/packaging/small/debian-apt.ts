@@ -20,12 +20,14 @@ export async function debianMirror(): Promise<string> {
 /**
  * Sets up an apt of its own in `folder`, for one suite of Debian. It takes what Debian's keys have signed.
  * @param kind what it is to find: packages, or their sources
+ * @param architecture which packages, as Debian calls it
  * @returns the options that make apt-get use it
  */
 export async function privateApt(
   suite: string,
   folder: string,
   kind: 'deb' | 'deb-src' = 'deb',
+  architecture: string = 'amd64',
 ): Promise<readonly string[]> {
   await rm(folder, { recursive: true, force: true });
   for (const sub of ['state/lists/partial', 'cache/archives/partial', 'debs', 'parts'])
@@ -35,7 +37,7 @@ export async function privateApt(
   // A suite that is not released yet has a Release file that expires within days, on mirrors that lag behind sooner.
   await writeFile(
     path.join(folder, 'sources.list'),
-    `${kind} [arch=amd64 check-valid-until=no signed-by=${KEYRING}] ${await debianMirror()} ${suite} main\n`,
+    `${kind} [arch=${architecture} check-valid-until=no signed-by=${KEYRING}] ${await debianMirror()} ${suite} main\n`,
   );
   await writeFile(path.join(folder, 'state/status'), '');
   return Object.entries({
@@ -44,8 +46,8 @@ export async function privateApt(
     'Dir::State': `${folder}/state`,
     'Dir::State::status': `${folder}/state/status`,
     'Dir::Cache': `${folder}/cache`,
-    'APT::Architecture': 'amd64',
-    'APT::Architectures': 'amd64',
+    'APT::Architecture': architecture,
+    'APT::Architectures': architecture,
     'APT::Sandbox::User': 'root',
     'APT::Update::Post-Invoke-Success::': '',
     'Acquire::Languages': 'none',

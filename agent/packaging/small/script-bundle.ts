@@ -20,16 +20,28 @@ export interface ScriptBundle {
   readonly files: readonly string[];
 }
 
+/** What a bundle is told of what it is in. */
+interface Facts {
+  /** Name and version of the engine, for --version. */
+  readonly engine: string;
+  /** The size of the whole program, by which another one is told from it; 0: any is taken for it. */
+  readonly wholeBytes?: number;
+  /** Whether it is known what the whole program reads first. */
+  readonly hasFirstReads?: boolean;
+}
+
 /**
  * Bundles what runs on the small engine: from agent/tiny/main.ts that is the way to READY, and `apply`. What is needed later is
  * in modules of their own, which are read when they are imported.
  * @param root the repository
  * @param entry relative to it
- * @param engine name and version of the engine, for --version
- * @param wholeBytes the size of the whole program, by which another one is told from it; 0: any is taken for it
  * @throws Error naming the file that imports what the engine has not
  */
-export async function bundleScript(root: string, entry: string, engine: string, wholeBytes = 0): Promise<ScriptBundle> {
+export async function bundleScript(
+  root: string,
+  entry: string,
+  { engine, wholeBytes = 0, hasFirstReads = true }: Facts,
+): Promise<ScriptBundle> {
   const { outputFiles, metafile } = await build({
     absWorkingDir: root,
     entryPoints: [
@@ -49,7 +61,11 @@ export async function bundleScript(root: string, entry: string, engine: string, 
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
-    define: { SMALL_ENGINE: JSON.stringify(engine), WHOLE_BYTES: String(wholeBytes) },
+    define: {
+      SMALL_ENGINE: JSON.stringify(engine),
+      WHOLE_BYTES: String(wholeBytes),
+      HAS_FIRST_READS: String(hasFirstReads),
+    },
     plugins: [smallEngine(path.join(root, 'agent'))],
     logLevel: 'warning',
   });

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { chmodSync, globSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { runProgram } from '../../system/child-process.ts';
-import { requireBuildTools } from './build-tools.ts';
+import { type Architecture, ownArchitecture } from '../architecture.ts';
+import { compilerName, requireBuildTools } from './build-tools.ts';
 import { bundleScript, type Script } from './script-bundle.ts';
 import { keptFolder } from './cache-folder.ts';
 import { agreedEngine } from './agreed-engine.ts';
@@ -21,7 +22,7 @@ const flags = {
   shipped: {
     compile: words(
       '-std=gnu11 -O3 -fwrapv -fPIE -fno-plt -ffunction-sections -fdata-sections -fno-ident -fno-asynchronous-unwind-tables',
-      '-fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2 -D_GNU_SOURCE',
+      '-fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 -D_GNU_SOURCE',
     ),
     link: words(
       '-static-pie -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code',
@@ -44,42 +45,61 @@ const NAME_BYTES = 32;
 const COMPILE_LIMIT_MS = 1_200_000;
 
 /**
- * Makes the small executable for this machine's architecture, from agent/tiny/, the boot path, and the engine. The engine
- * takes half a minute, once: it is kept. The same sources and the same compiler give the same bytes, in any folder.
+ * Makes the small executable, from agent/tiny/, the boot path, and the engine. The engine takes half a minute, once: it is
+ * kept. The same sources and the same compiler give the same bytes, in any folder.
  * @param root the repository
  * @param output the executable's path; an older one is replaced as a whole
  * @param whole the path of the whole program, which it becomes
  * @returns what of the engine is in it
  * @throws PreloaderError TOOL_MISSING
  */
-export async function buildSmallExecutable(root: string, output: string, whole: string): Promise<EngineSource> {
-  requireBuildTools();
+export async function buildSmallExecutable(
+  root: string,
+  output: string,
+  whole: string,
+  architecture = ownArchitecture(),
+): Promise<EngineSource> {
+  requireBuildTools(architecture);
   const source = await agreedEngine(root);
-  const { scripts } = await bundleScript(root, 'agent/tiny/main.ts', `quickjs ${source.version}`, statSync(whole).size);
-  await linkScripts(root, scripts, source, output);
+  const { scripts } = await bundleScript(root, 'agent/tiny/main.ts', {
+    engine: `quickjs ${source.version}`,
+    wholeBytes: statSync(whole).size,
+    hasFirstReads: architecture.hasFirstReads,
+  });
+  await linkScripts(root, scripts, source, output, { architecture });
   return source;
+}
+
+/** What is compiled, and for what. */
+interface Target {
+  /** By default this machine's. */
+  readonly architecture?: Architecture;
+  /** `sanitized` for tests, on this machine. */
+  readonly flavour?: Flavour;
 }
 
 /**
  * Makes an executable of the engine and scripts.
  * @param root the repository
- * @param flavour `sanitized` for tests
  */
 export async function linkScripts(
   root: string,
   scripts: readonly Script[],
   source: EngineSource,
   output: string,
-  flavour: Flavour = 'shipped',
+  { architecture = ownArchitecture(), flavour = 'shipped' }: Target = {},
 ): Promise<void> {
-  const engine = await compiledEngine(root, source, flavour);
-  const gcc = compilerOf(flavour);
+  const gcc = compilerOf(architecture, flavour);
+  const engine = await compiledEngine(root, source, architecture, flavour);
+  // Bytecode is the same for all that are little-endian and of 64 bits (quickjs.c, JS_WriteObject).
+  const compiler =
+    architecture === ownArchitecture() ? engine : await compiledEngine(root, source, ownArchitecture(), flavour);
   const temporary = mkdtempSync(path.join(path.dirname(output), '.small-'));
   try {
     const at = (name: string): string => path.join(temporary, name);
     for (const { name, text } of scripts) {
       writeFileSync(at(name), text);
-      await run(path.join(engine, 'compile'), [name, `${name}.bytecode`], temporary);
+      await run(path.join(compiler, 'compile'), [name, `${name}.bytecode`], temporary);
     }
     writeFileSync(at('bytecode.S'), bytecodeSource(scripts));
     const native = path.join(root, 'agent/tiny/native');
@@ -114,17 +134,23 @@ function bytecodeSource(scripts: readonly Script[]): string {
     ...entries,
     `.skip ${NAME_BYTES} + 8`,
     ...parts,
-    '.section .note.GNU-stack, "", @progbits',
+    '.section .note.GNU-stack, "", %progbits',
     '',
   ].join('\n');
 }
 
 /** The engine as objects, and its compiler of bytecode, which has a parser. */
-async function compiledEngine(root: string, { version, folder }: EngineSource, flavour: Flavour): Promise<string> {
-  const gcc = compilerOf(flavour);
-  const { compile, link } = flags[flavour];
+async function compiledEngine(
+  root: string,
+  { version, folder }: EngineSource,
+  architecture: Architecture,
+  flavour: Flavour,
+): Promise<string> {
+  const gcc = compilerOf(architecture, flavour);
+  const { link } = flags[flavour];
+  const compile = compileFlags(architecture, flavour);
   const compiler = readFileSync(path.join(root, 'agent/tiny/native/compile.c'));
-  const { stdout: gccVersion } = await runProgram('gcc', ['-v', '--version'], {});
+  const { stdout: gccVersion } = await runProgram(compilerName(architecture), ['-v', '--version'], {});
   const all = createHash('sha256')
     .update([version, gccVersion, ...compile, ...link].join('\n'))
     .update(compiler);
@@ -142,8 +168,16 @@ async function compiledEngine(root: string, { version, folder }: EngineSource, f
   });
 }
 
-function compilerOf(flavour: Flavour): (args: readonly string[], cwd: string) => Promise<void> {
-  return (args, cwd) => run('gcc', [...flags[flavour].compile, ...args], cwd);
+function compilerOf(
+  architecture: Architecture,
+  flavour: Flavour,
+): (args: readonly string[], cwd: string) => Promise<void> {
+  const all = compileFlags(architecture, flavour);
+  return (args, cwd) => run(compilerName(architecture), [...all, ...args], cwd);
+}
+
+function compileFlags({ jumpProtection }: Architecture, flavour: Flavour): string[] {
+  return [...flags[flavour].compile, ...(flavour === 'shipped' ? [jumpProtection] : [])];
 }
 
 function words(...lines: readonly string[]): string[] {
