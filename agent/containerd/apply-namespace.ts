@@ -16,15 +16,19 @@ import type { RefusedBlobs, Step } from './plan/namespace-steps.ts';
 
 type StepOf<Do extends Step['do']> = Extract<Step, { readonly do: Do }>;
 
-/** containerd syncs its databases at each change; some of that it does at once. */
+/** containerd syncs its databases at each change, and does some of that work at once. */
 const CALLS_AT_ONCE = 16;
-/** One layer waits for another, and all changes for each other: more of these would be in front of each layer. */
+/**
+ * A layer waits for the one below it, and each change for the one before it. More of these would hold up the layers.
+ */
 const CONTENT_AT_ONCE = 2;
-/** All that were begun at once and have failed have removed the folder by then: later it is another's. */
+/**
+ * By then, all snapshots that were begun at once and have failed have removed the folder. Later it may be another's.
+ */
 const LEFTOVER_MS = 200;
-/** A run takes seconds; what one that was killed has begun is collected after this. */
+/** A run takes seconds. After this time, containerd collects what a killed run has begun. */
 const LEASE_MS = 3600_000;
-/** How often a blob is linked again that is collected before it is known. */
+/** How often a blob is linked again if containerd collects it before it knows of it. */
 const LINK_ATTEMPTS = 10;
 
 /** Steps that make what nothing refers to yet. */
@@ -45,10 +49,11 @@ export interface ApplyOptions {
 }
 
 /**
- * Carries out a plan's steps in a namespace: the only place that changes it. It and containerd may be killed between any
- * two calls: each step can be done again, and under a lease nothing of it is collected before an image refers to it.
- * @returns blobs that containerd refused, by digest, with what it said: the rest is done all the same
- * @throws GrpcError, system errors: of the first other step that fails
+ * Carries out a plan's steps in a namespace. Nothing else changes one. This program and containerd may be killed
+ * between any two calls, because each step can be done again. A lease keeps what is made from being collected before an
+ * image refers to it.
+ * @returns blobs that containerd refused, by digest, with what it said. The rest is done all the same
+ * @throws GrpcError, system errors of the first other step that fails
  */
 export async function applySteps(
   namespace: Namespace,
@@ -109,7 +114,7 @@ class Applier {
     for (const { id } of of('delete-lease')) if (id !== this.#lease) await this.#deleteLease(id);
   }
 
-  /** One of this name is of a killed run that had our number. */
+  /** If there is a lease of this name, a killed run has left it, which had our process ID. */
   async #takeLease(): Promise<void> {
     const expires = new Date(wallMs() + LEASE_MS);
     try {
@@ -158,16 +163,16 @@ class Applier {
         ]),
       );
     } catch (error) {
-      // A pull has been faster: then it is the user's.
+      // A pull has been faster, so the layer is the user's.
       if (!hasStatus(error, 'alreadyExists')) throw error;
       await this.#namespace.removeSnapshot(key);
     }
   }
 
   /**
-   * Once more where the name or the folder is there already. A containerd that is killed while it begins a snapshot leaves its
-   * folder, and gives its number to the next one. That one fails, and then containerd removes the folder (containerd,
-   * plugins/snapshots/overlay, createSnapshot).
+   * Tries once more if the name or the folder is there already. A containerd that is killed while it begins a snapshot
+   * leaves the snapshot's folder, and later gives its number to the next snapshot. That one fails, and then containerd
+   * removes the folder (containerd, plugins/snapshots/overlay, createSnapshot).
    */
   async #prepare(key: string, parent: ChainID | undefined): Promise<string> {
     try {
@@ -180,7 +185,7 @@ class Applier {
     }
   }
 
-  /** A snapshot that was collected since the plan was made has no folder any more: the next plan is without it. */
+  /** A snapshot that was collected since the plan was made has no folder any more. The next plan does not have it. */
   #mendLink(path: string, target: string): void {
     try {
       this.#link(path, target);
@@ -201,23 +206,23 @@ class Applier {
   }
 
   /**
-   * After a power cut, what an image needs is there: all is synced before the image is made. A link that is lost before that
-   * is mended by the next run. The first folder has the filesystem write what is new in all; one by one, between containerd's
-   * own, each would wait for that.
+   * Everything is synced before the image is made, so that after a power cut an image has all that it needs. The next
+   * run mends a link that was lost before. Syncing the first folder makes the filesystem write what is new in all of
+   * them. If each folder was synced by itself, between containerd's own changes, each would wait for that.
    */
   #syncLinks(): void {
     for (const folder of this.#unsynced) {
       try {
         syncFolder(folder);
       } catch (error) {
-        // A snapshot that was collected meanwhile.
+        // The snapshot was collected meanwhile.
         if (!isENOENT(error)) throw error;
       }
     }
     this.#unsynced.clear();
   }
 
-  /** A blob that is in the store already, of another namespace, stays as it is. */
+  /** A blob that another namespace already has in the store stays as it is. */
   #linkBlobs(steps: readonly StepOf<'link-blob'>[]): void {
     if (steps.length === 0) return;
     const folder = join(this.#roots.content, 'blobs/sha256');
@@ -241,8 +246,8 @@ class Applier {
   }
 
   /**
-   * containerd's collection removes a file that it does not know yet: then once more. While the user prunes, or loads much, that
-   * happens again and again.
+   * containerd's collection removes a file that containerd does not know yet. Then this tries once more. While the user
+   * prunes, or loads many images, that happens again and again.
    */
   async #registerBlob(step: StepOf<'link-blob'>): Promise<void> {
     const { digest } = step;
@@ -255,7 +260,7 @@ class Applier {
         await this.#namespace.abortWrite(digest);
         this.#linkBlob(digest);
         if (attempt === 1 || (isCollected && attempt < LINK_ATTEMPTS)) continue;
-        // Another disk, or another namespace, has a file of another size under this digest.
+        // Another disk or another namespace has a file of another size under this digest.
         if (isCollected || !hasStatus(error, 'failedPrecondition', 'outOfRange', 'invalid')) throw error;
         this.refused.set(digest, messageOf(error));
         return;
@@ -284,7 +289,7 @@ class Applier {
     );
   }
 
-  /** One that came meanwhile is the user's. */
+  /** An image that came meanwhile is the user's. */
   async #createImage({ image }: StepOf<'create-image'>): Promise<void> {
     await ignoring('alreadyExists', () => this.#namespace.createImage(image));
   }
@@ -294,14 +299,14 @@ class Applier {
       await ignoring('alreadyExists', () => this.#namespace.createImage(image));
   }
 
-  /** The last one waits until what nothing refers to any more is gone, too. */
+  /** The last deletion also waits until all that nothing refers to any more is gone. */
   async #deleteImages(steps: readonly StepOf<'delete-image'>[]): Promise<void> {
     for (const [index, { before }] of steps.entries()) await this.#deleteAsItWas(before, index === steps.length - 1);
   }
 
   /**
-   * Deletes a record that is as the plan has it. Layers take their time, and what the user has given the name since then is
-   * his: the next plan is with that. @returns whether it is gone
+   * Deletes a record if it is still as the plan has it. Making layers takes time, and the user may have given the name
+   * to something else meanwhile. That is the user's, and the next plan has it. @returns whether the record is gone
    */
   async #deleteAsItWas(before: ImageRecord, sync: boolean): Promise<boolean> {
     const { name, target } = before;

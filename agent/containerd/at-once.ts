@@ -1,4 +1,4 @@
-/** Runs tasks, so many at once; all that were begun have ended when it returns. */
+/** Runs tasks, but only so many at once. */
 export class AtOnce {
   readonly #limit: number;
   readonly #waiting: (() => void)[] = [];
@@ -22,7 +22,7 @@ export class AtOnce {
   }
 }
 
-/** Waits for all, also where one fails. @throws what the first of them threw */
+/** Waits for all tasks, even if one fails. @throws what the first one that failed threw */
 export async function allDone(tasks: readonly Promise<unknown>[]): Promise<void> {
   const results = await Promise.allSettled(tasks);
   for (const result of results) if (result.status === 'rejected') throw result.reason;

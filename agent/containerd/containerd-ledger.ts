@@ -14,16 +14,19 @@ const VERSION = '1.0';
 /** Image names to what they named. */
 export type Targets = ReadonlyMap<string, ImageID>;
 
-/** What we left in a namespace. Whose a record is it does not say, but what the user has removed. */
+/** What we left in a namespace, and what the user has removed of it. A record's labels say whether it is ours. */
 export interface NamespaceLedger {
   readonly references: Targets;
-  /** There while changes are under way: what will be, beside what was. */
+  /** While changes are under way: what will be there, beside what was there. */
   readonly next: Targets | undefined;
   /** Names that the user removed, under `removedImages: respect`. */
   readonly removed: Targets;
   /** The user's image under a name that a disk has taken, under `conflicts: disk`. */
   readonly displaced: Targets;
-  /** When we made the records of names, but for those that are about to change: a newer one is the user's, whatever its labels. */
+  /**
+   * When we made the records of names, except of those that are about to change. A newer record is the user's, whatever
+   * its labels say.
+   */
   readonly made: ReadonlyMap<string, string>;
 }
 
@@ -71,7 +74,10 @@ interface LedgerDocument {
   >;
 }
 
-/** A containerd whose root was made anew is another one: nothing was removed from it. */
+/**
+ * There is a file for each containerd. One whose root was made anew counts as another one, from which nothing was
+ * removed.
+ */
 function pathOf(dataRoot: string, uuid: string): string {
   return join(ledgerFolder(dataRoot), `containerd-${uuid}.json`);
 }
@@ -81,7 +87,7 @@ export function hasContainerdLedger(dataRoot: string): boolean {
   return namesIn(ledgerFolder(dataRoot)).some((name) => /^containerd-.*\.json$/.test(name));
 }
 
-/** Reads the ledger of a containerd. One that is lost or damaged is taken as empty. @throws PreloaderError LEDGER_NEWER */
+/** Reads the ledger of a containerd. A lost or damaged one counts as empty. @throws PreloaderError LEDGER_NEWER */
 export function readContainerdLedger(dataRoot: string, uuid: string): ContainerdLedgerState {
   const path = pathOf(dataRoot, uuid);
   try {
@@ -115,7 +121,7 @@ export function readContainerdLedger(dataRoot: string, uuid: string): Containerd
   }
 }
 
-/** Replaces the ledger, durably; where there is nothing to note, it goes. @throws system errors */
+/** Replaces the ledger durably, or removes it if there is nothing to note. @throws system errors */
 export function writeContainerdLedger(dataRoot: string, uuid: string, ledger: ContainerdLedger): void {
   const path = pathOf(dataRoot, uuid);
   clearFolder(path);
@@ -128,7 +134,7 @@ export function writeContainerdLedger(dataRoot: string, uuid: string, ledger: Co
   replaceFile(path, serialise(noted), { mode: 0o600, durable: true });
 }
 
-/** Whether there is nothing to note, or it was lost. */
+/** Whether there is nothing to note, or the ledger was lost. */
 export function isEmptyNamespaceLedger({ references, next, removed, displaced, made }: NamespaceLedger): boolean {
   return references.size + (next?.size ?? 0) + removed.size + displaced.size + made.size === 0;
 }
@@ -161,7 +167,10 @@ export function isSameNamespaceLedger(left: NamespaceLedger, right: NamespaceLed
   return JSON.stringify(plain(left)) === JSON.stringify(plain(right));
 }
 
-/** What the merge of names is told, which is the same for both stores; what a killed run left is settled by `now`. */
+/**
+ * The ledger as the merge of names takes it, which is the same for both stores. The names that are there now tell how
+ * far a killed run came.
+ */
 export function leftReferences({ next, ...left }: NamespaceLedger, now: Targets): LeftReferences {
   return settleReferences({ ...left, next: next === undefined ? undefined : { references: next } }, now);
 }

@@ -6,7 +6,7 @@ import { hasStatus } from './api/grpc-error.ts';
 
 /** Where the system's own containerd has its socket, and dockerd looks for it. */
 const SYSTEM_ADDRESS = '/run/containerd/containerd.sock';
-/** Whoever listens answers at once. */
+/** A containerd that listens answers at once. */
 const ANSWER_MS = 1_000;
 
 export interface ContainerdQuestion {
@@ -30,19 +30,19 @@ export type ContainerdPlace =
   | { readonly is: 'not-there-yet'; readonly address: string };
 
 /**
- * Finds the containerd that images are to be put into. This is for the time after containerd.service was started, because
- * only then no socket means that dockerd will start a containerd of its own.
+ * Finds the containerd that images are to be put into. It is to be called after containerd.service was started. Before
+ * that, a missing socket does not mean that dockerd will start a containerd of its own.
  *
- * dockerd takes the one that it is told. Otherwise it takes the system's if there is a file of its socket, whether or not
- * somebody listens. Otherwise it starts one (moby, cmd/dockerd/daemon.go, systemContainerdRunning, and daemon_unix.go,
- * initContainerd; from 29 on in daemon/command). That one has its root in `<data-root>/containerd/daemon` and its socket in
- * `<exec-root>/containerd/containerd.sock` (moby, libcontainerd/supervisor/remote_daemon.go, Start). Its configuration says
- * nothing of what it stores, so its snapshots are in `<root>/io.containerd.snapshotter.v1.overlayfs`. All that is so in
- * 20.10, 26.1, 28.5 and 29.7.
+ * dockerd takes the one that it is told. Otherwise it takes the system's if there is a file of its socket, whether or
+ * not somebody listens. Otherwise it starts one (moby, cmd/dockerd/daemon.go, systemContainerdRunning, and
+ * daemon_unix.go, initContainerd; from 29 on in daemon/command). That one has its root in
+ * `<data-root>/containerd/daemon` and its socket in `<exec-root>/containerd/containerd.sock` (moby,
+ * libcontainerd/supervisor/remote_daemon.go, Start). Its configuration says nothing about its store, so its snapshots
+ * are in `<root>/io.containerd.snapshotter.v1.overlayfs`. All this holds for 20.10, 26.1, 28.5 and 29.7.
  */
 export async function containerdOf(question: ContainerdQuestion): Promise<ContainerdPlace> {
   const { dockerdContainerdOption: told, dataRoot, execRoot, systemAddress = SYSTEM_ADDRESS } = question;
-  // Ours is the system's by default, and then means dockerd's.
+  // Our default is the system's address. It then means the containerd that dockerd uses.
   const isDockerds = question.address === systemAddress;
   const isTold = told !== undefined && told !== '';
   const address = isDockerds && isTold ? told : question.address;
@@ -53,12 +53,12 @@ export async function containerdOf(question: ContainerdQuestion): Promise<Contai
   return { is: 'managed', root: join(dataRoot, 'containerd/daemon') };
 }
 
-/** dockerd looks in this way, so a link counts, wherever it leads. */
+/** dockerd looks in this way, so a symlink counts wherever it leads. */
 function isThere(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** Whether somebody listens, even if he is too busy to answer. */
+/** Whether somebody listens, even if too busy to answer. */
 async function isAnswered(address: string): Promise<boolean> {
   try {
     (await Containerd.open(address, ANSWER_MS)).close();

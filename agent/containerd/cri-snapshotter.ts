@@ -8,16 +8,16 @@ import type { ContainerdRoots } from './namespace-present.ts';
 
 type Cri = Pick<Containerd, 'criImageFolders'>;
 
-/** The plugin answers later than containerd does: it first finds out what runs. */
+/** The plugin answers later than containerd, because it first finds out what runs. */
 const START_MS = 3000;
 const RETRY_MS = 20;
 
 /**
- * Says why the namespace of Kubernetes is left alone: where its images are in another snapshotter than the one that is
- * served. A disk's image would be listed there all the same, so that kubelet does not pull it. It could not run, or it would
- * be unpacked from the disk.
- * @param configured what the plugin is configured with, where this containerd stands in for another and has no such plugin
- * @returns undefined where it is served, or where nobody says
+ * Says why Kubernetes' namespace is left alone. That is so if its images are in another snapshotter than the one that
+ * is served. A disk's image would be listed there all the same, and so kubelet would not pull it. But it could not run,
+ * or it would be unpacked from the disk.
+ * @param configured what the plugin is configured with, if this containerd stands in for another and has no such plugin
+ * @returns undefined if the namespace is served, or if nothing says which snapshotter it has
  */
 export async function kubernetesRefusal(
   containerd: Cri,
@@ -41,7 +41,7 @@ async function imageFolders(containerd: Cri): Promise<readonly string[]> {
       return await containerd.criImageFolders();
     } catch (error) {
       if (!(error instanceof GrpcError)) throw error;
-      // Said by the plugin while it starts. Where there is none, the method is unknown.
+      // The plugin says so while it starts. Without the plugin, the method is unknown.
       if (!error.message.includes('not initialized') || monotonicUsec() > deadline) return [];
     }
   }

@@ -38,20 +38,20 @@ export interface FillOptions {
   readonly farmRoot: string;
   readonly disks: readonly OfferedDisk[];
   readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
-  /** What CRI is configured with, where a containerd without CRI stands in for another. */
+  /** The snapshotter that CRI is configured with, if a containerd without CRI stands in for another. */
   readonly criSnapshotter?: string | undefined;
-  /** For containerd to answer after its start. */
+  /** How long containerd may take to answer after its start. */
   readonly connectTimeoutMs: number;
-  /** Names in Docker's namespace that a prune has taken: they do not count as removed. */
+  /** Names in Docker's namespace that a prune has taken. They do not count as removed. */
   readonly pruned?: ReadonlySet<string>;
-  /** `plan`: change nothing. `unlink`: take everything out, and forget it; without disks. */
+  /** `plan` changes nothing. `unlink` takes everything out and forgets it. It gets no disks. */
   readonly mode: 'apply' | 'plan' | 'unlink';
 }
 
 /** What was found and done in a containerd. */
 export interface ContainerdFill {
   readonly version: string;
-  /** Of each namespace what there was to do, as it was found. */
+  /** For each namespace what there was to do when it was first looked at. */
   readonly plans: readonly NamespacePlan[];
   /** How many links of the farm were to be changed. */
   readonly farmChanges: number;
@@ -59,16 +59,19 @@ export interface ContainerdFill {
   readonly findings: readonly Finding[];
 }
 
-/** While the user works in the store, or a collection, a plan may be outdated when it is carried out; then once more, after a longer time each. */
+/**
+ * A plan may be outdated when it is carried out, because the user or a collection is changing the store. Then another
+ * one is made, after a longer wait each time.
+ */
 const MAX_PASSES = 6;
 const RETRY_MS = 20;
 
-/** What is so, and what is told of it once all is done: a plan does not know yet who will let go of a layer. */
+/** Findings that are told only when all is done. A plan does not know yet who will let go of a layer. */
 const OF_A_STATE: ReadonlySet<Finding['code']> = new Set(['KEPT', 'BUILD_CACHE', 'LAYERS_UNLINKED']);
 
 /**
- * Makes the disks' images part of a containerd's store, through its API: connect, read, plan, apply, check. It may run at
- * any time, also under a dockerd that runs: what it adds is there at once.
+ * Makes the disks' images part of a containerd's store, through its API: connect, read, plan, apply, check. It may run
+ * at any time, even while dockerd runs. What it adds is there at once.
  * @throws PreloaderError STORE_UNSUPPORTED, LEDGER_NEWER, LOCKED, STORE_FULL, STORE_WRITE
  */
 export async function fillContainerd(options: FillOptions): Promise<ContainerdFill> {
@@ -96,7 +99,7 @@ export async function fillContainerd(options: FillOptions): Promise<ContainerdFi
   }
 }
 
-/** What has stopped a fill, in words. containerd hands on what the kernel has told it as text. */
+/** The error for what has stopped a fill. containerd passes on the kernel's error as text. */
 function fillError(error: unknown, address: string): PreloaderError {
   const said = `containerd at ${address}: ${messageOf(error)}: what was there before is still there`;
   return isENOSPC(error) ||
@@ -178,7 +181,10 @@ class Fill {
     }
   }
 
-  /** What was removed a moment ago is there until it is collected, and nobody stands on it. @returns whether anything was kept */
+  /**
+   * Waits for a collection and plans again, because what was removed a moment ago stays until it is collected, and
+   * nobody stands on it. @returns whether anything was kept
+   */
   async #collectKept(): Promise<boolean> {
     const { plans, findings } = this;
     const [first] = plans;
@@ -190,7 +196,7 @@ class Fill {
     return true;
   }
 
-  /** Tells of the user's content that has its bytes on disks alone. @returns its links of the farm */
+  /** Adds findings for the user's content whose bytes are only on disks. @returns its links in the farm */
   async #tellShared(offered: ReadonlyMap<string, string>): Promise<ReadonlySet<string>> {
     const { links, findings } = await sharedBlobs(this.#containerd, this.#roots, {
       farm: this.#farm,
@@ -202,7 +208,7 @@ class Fill {
     return links;
   }
 
-  /** Layers that the user stands on have their files there, in whatever namespace that is. @returns links of the farm */
+  /** Layers that are still there, in any namespace, have their files on disks. @returns their links in the farm */
   async #layersInUse(): Promise<ReadonlySet<string>> {
     const links = new Set<string>();
     for (const name of await this.#containerd.namespaces())
@@ -211,7 +217,7 @@ class Fill {
     return links;
   }
 
-  /** Until nothing is to be done any more: that is the check, too. */
+  /** Plans and applies until nothing is left to be done. That is the check, too. */
   async #passes(): Promise<void> {
     let first: readonly NamespacePlan[] | undefined;
     let failure: unknown;
@@ -255,7 +261,7 @@ class Fill {
       const isOurs = namespaces.includes(name);
       const present = await readPresent(this.#containerd.namespace(name), this.#roots);
       const input: NamespacePlanInput = {
-        // A namespace that is no longer configured is one without disks.
+        // A namespace that is no longer configured is treated as one without disks.
         disks: isOurs ? disks : [],
         present,
         ledger: withoutNames(ledger.get(name) ?? emptyNamespaceLedger, name === MOBY ? pruned : undefined),
@@ -282,7 +288,10 @@ class Fill {
     return ledger;
   }
 
-  /** A plan that fits. What a first pass has left out, later ones leave out, too. @param before steps of other namespaces */
+  /**
+   * Makes a plan that fits into the room that there is. What the first pass leaves out, later ones leave out, too.
+   * @param before steps of other namespaces
+   */
   #withRoom(input: NamespacePlanInput, before: readonly Step[]): NamespacePlan {
     const { namespace } = input.present;
     const known = this.#beyond.get(namespace);
@@ -304,7 +313,7 @@ class Fill {
     );
   }
 
-  /** The ledger of what is there now. */
+  /** Writes the ledger of what is there now, or says what is still to be done. */
   #settle(left: readonly NamespacePlan[], failure: unknown): void {
     if (left.length > 0) {
       const why = failure === undefined ? '' : `: ${messageOf(failure)}`;
@@ -335,7 +344,7 @@ function isOutdated(error: unknown): boolean {
   return hasStatus(error, 'notFound', 'alreadyExists', 'failedPrecondition', 'outOfRange');
 }
 
-/** What two namespaces say alike is said once. */
+/** The findings without repetitions: two namespaces may have the same one. */
 function unique(findings: readonly Finding[]): Finding[] {
   const seen = new Set<string>();
   return findings.filter(({ message }) => !seen.has(message) && seen.add(message));

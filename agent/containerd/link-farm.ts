@@ -3,8 +3,8 @@ import { hexOf } from '../docker/ids.ts';
 import { ensureFolder, linkTarget, namesIn, removeIfThere, replaceLink } from '../system/files.ts';
 
 /**
- * Links to the layers and blobs of the attached disks, by digest. containerd's store points here and nowhere else: where a
- * disk is mounted at another place, or another disk has the layer, only these links change.
+ * Links to the layers and blobs of the attached disks, by digest. containerd's store points here and nowhere else. If a
+ * disk is mounted at another place, or if another disk has the layer, only these links change.
  */
 export class LinkFarm {
   readonly #root: string;
@@ -29,13 +29,13 @@ export class LinkFarm {
   }
 
   /**
-   * Makes the farm have these links and no others; each is replaced in one step.
+   * Makes the farm have these links and no others. Each is replaced in one step.
    * @param links path of the link, as `layer` and `blob` give it, to what it leads to
    * @returns how many were made, changed or removed
    * @throws system errors
    */
   fill(links: ReadonlyMap<string, string>): number {
-    // Nobody but root has to get to a disk by this way.
+    // Only root has to get to a disk in this way.
     if (links.size > 0) for (const folder of ['layers', 'blobs']) ensureFolder(join(this.#root, folder), 0o700);
     const differing = this.#differing(links);
     for (const [path, target] of differing) replaceLink(path, target);

@@ -11,14 +11,14 @@ import { danglingName } from './record-names.ts';
 import { LinkFarm } from './link-farm.ts';
 import type { Descriptor } from './api/services.ts';
 
-/** So many faults are told. */
+/** This many faults are told. */
 const MAX_FINDINGS = 50;
 
 /** A disk's content with its place among the disks. */
 export interface OfferedDisk extends RankedDisk {
-  /** What its images are in containerd's store; those of a disk of format 1.0 are made. */
+  /** What its images are in containerd's store. For a disk of format 1.0, manifests are made. */
   readonly targets: readonly ImageTarget[];
-  /** What of them was left out. */
+  /** Says what was left out of them. */
   readonly faults: readonly Finding[];
 }
 
@@ -52,15 +52,15 @@ export interface NamespaceOffer {
   readonly findings: readonly Finding[];
 }
 
-/** What of the disks is not asked for. */
+/** What is not wanted from the disks. */
 export interface OfferLimits {
-  /** Whether the user has a layer: then that is used as it is. */
+  /** Whether the user has a layer, which is then used as it is. */
   readonly isUsers: (chain: ChainID) => boolean;
   /** Images that there is no room for. */
   readonly beyond: ReadonlyMap<ImageID, unknown>;
 }
 
-/** Puts the disks together, as for dockerd's own store, and names images as containerd does. */
+/** Puts together what the disks offer, as for dockerd's own store, and names images as containerd does. */
 export function namespaceOffer(
   disks: readonly OfferedDisk[],
   namespace: string,
@@ -81,10 +81,12 @@ export function namespaceOffer(
   const names = new Map<string, OfferedName>();
   for (const [reference, { image: id, label }] of references) {
     const image = images.get(id);
-    // A digest names a manifest or an index: an image may have several, and one that is made is another than the registry's.
+    // A digest names a manifest or an index. An image may have several, and one that was made differs from the
+    // registry's.
     const found = image === undefined ? undefined : targets.of(image, reference, label);
     if (image === undefined || found === undefined) continue;
-    // A tag's record tells the digest, too (moby, daemon/containerd/image_list.go); one of its own has what is pulled by digest alone.
+    // The record of a tag also tells the digest (moby, daemon/containerd/image_list.go). Only an image that was pulled
+    // by digest alone has a record for that.
     if (reference.includes('@') && targets.repositoriesOf(found.target).has(repositoryOf(reference))) continue;
     names.set(fullName(reference), { image: offeredImage(image, found), label });
   }
@@ -104,7 +106,9 @@ export function namespaceOffer(
   };
 }
 
-/** An image without those blobs for which another disk has a file of another size: containerd has one file a digest. */
+/**
+ * An image without the blobs of which another disk has a file of another size. containerd has one file for each digest.
+ */
 function withoutOthers(
   label: string,
   target: ImageTarget,
@@ -132,7 +136,7 @@ interface TargetOfDisk {
   readonly target: ImageTarget;
 }
 
-/** What one disk has as an image's manifests: of format 1.0 it has none, and one is made. */
+/** What one disk has as an image's manifests. A disk of format 1.0 has none, so one is made. */
 interface TargetsOfDisk {
   readonly label: string;
   readonly first: ImageTarget;
@@ -140,7 +144,7 @@ interface TargetsOfDisk {
   readonly byDigest: ReadonlyMap<string, ImageTarget>;
 }
 
-/** The disks' targets. One that a disk has is better than one that was made for it. */
+/** The disks' targets. A manifest that a disk has is better than one that was made for it. */
 class Targets {
   readonly #byImage = new Map<string, TargetsOfDisk[]>();
   readonly #repositories = new Map<ImageTarget, ReadonlySet<string>>();
@@ -201,7 +205,7 @@ interface Blob {
   readonly path: string;
 }
 
-/** The bytes of an image's layers; none where its disk has not all of them. */
+/** The blobs of an image's layers, or none if its disk lacks any of them. */
 export function blobsOf({ layers }: ImageTarget): readonly Blob[] {
   const blobs = layers.flatMap(({ descriptor: { digest, sizeBytes }, blobPath }) =>
     blobPath === undefined ? [] : [{ digest, sizeBytes, path: blobPath }],
@@ -218,7 +222,7 @@ export function farmLinks(farm: LinkFarm, disks: readonly OfferedDisk[]): Readon
   return links;
 }
 
-/** The file that each blob is, of the disk that a layer would be of, too. */
+/** The file for each blob. It is on the disk that would also be chosen for a layer. */
 function blobsOn(disks: readonly OfferedDisk[]): ReadonlyMap<string, Blob> {
   const blobs = new Map<string, Blob>();
   for (const isPinned of [false, true])
@@ -227,7 +231,9 @@ function blobsOn(disks: readonly OfferedDisk[]): ReadonlyMap<string, Blob> {
   return blobs;
 }
 
-/** Fills the link farm alone: before containerd starts, so that what is in its store already leads somewhere. */
+/**
+ * Fills only the link farm, before containerd starts, so that the links that are already in its store lead somewhere.
+ */
 export function fillFarm(farmRoot: string, disks: readonly OfferedDisk[]): number {
   const farm = new LinkFarm(farmRoot);
   return farm.fill(farmLinks(farm, disks));

@@ -18,8 +18,9 @@ export interface ContainerdRoots {
 }
 
 /**
- * What is where a link of ours belongs: a link, nothing or an empty folder, the blob itself, which a pull has written in
- * place of a link that led nowhere, or something else that nobody but us would replace.
+ * What is in the place of a link of ours. `link`: a link. `free`: nothing, or an empty folder. `whole`: the blob
+ * itself, which a pull has written in place of a link that led nowhere. `taken`: something else, which we do not
+ * replace.
  */
 type LinkPlace = { readonly is: 'link'; readonly target: string } | { readonly is: 'free' | 'whole' | 'taken' };
 
@@ -40,7 +41,7 @@ export interface PresentSnapshot {
 
 export interface PresentContent {
   readonly labels: ReadonlyMap<string, string>;
-  /** Undefined where it is whole, of whomever. */
+  /** Undefined if its bytes are in the store, whoever has put them there. */
   readonly own: OwnPart | undefined;
 }
 
@@ -61,9 +62,9 @@ export interface Present {
 export const LEASE_PREFIX = 'docker-preloader-';
 
 /**
- * Of an index what it lists, of a manifest its configuration (containerd, core/images/handlers.go, ChildGCLabels), which of
- * what a dockerd has committed or built has a number as the layers have (moby, daemon/containerd/image_commit.go,
- * writeContentsForImage).
+ * The labels that lead to what an index lists, or to a manifest's configuration (containerd, core/images/handlers.go,
+ * ChildGCLabels). If dockerd has committed or built the image, the configuration has a number, as the layers have
+ * (moby, daemon/containerd/image_commit.go, writeContentsForImage).
  */
 const IMAGE_PART = /^containerd\.io\/gc\.ref\.content\.(?:m\.\d+|config|\d+)$/;
 const SNAPSHOT_LINK = /^snapshots\/\d+\/fs$/;
@@ -136,8 +137,9 @@ export async function readSnapshots(
 }
 
 /**
- * Between the list and the look at a link, containerd may have collected what it leads to: first it forgets it, then it removes
- * the link (containerd, core/metadata/db.go, GarbageCollect). So what has no link is listed once more.
+ * Leaves out what was collected meanwhile. containerd may collect something after it was listed and before its link is
+ * looked at. It first forgets it, and then removes the link (containerd, core/metadata/db.go, GarbageCollect). So all
+ * is listed once more if anything has no link.
  */
 async function withoutCollected<Part extends { readonly own: OwnPart | undefined }>(
   parts: ReadonlyMap<string, Part>,
@@ -170,7 +172,7 @@ function placeOf(path: string, sizeBytes: number | undefined): LinkPlace {
   return { is: isFree ? 'free' : 'taken' };
 }
 
-/** The layers that a layer stands on, nearest first, and itself in front. */
+/** A layer, and the layers that it stands on, nearest first. */
 export function layersFrom({ snapshots }: Pick<Present, 'snapshots'>, name: string): ChainID[] {
   const chains: ChainID[] = [];
   for (
@@ -182,7 +184,10 @@ export function layersFrom({ snapshots }: Pick<Present, 'snapshots'>, name: stri
   return chains;
 }
 
-/** The ChainID of an image's uppermost layer: a record of ours tells it, of another its configuration, where it is unpacked. */
+/**
+ * The ChainID of an image's uppermost layer. A record of ours tells it. For another one, its configuration does if the
+ * image is unpacked.
+ */
 export function topLayerIn({ content }: Pick<Present, 'content'>, record: ImageRecord): ChainID | undefined {
   const keptBy = (digest: string, depth: number): ChainID | undefined => {
     const labels = content.get(digest)?.labels ?? new Map<string, string>();

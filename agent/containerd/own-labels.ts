@@ -3,18 +3,18 @@ import { sha256Bytes } from '../system/digest.ts';
 import { danglingName, KUBERNETES, nameWithoutTag } from './record-names.ts';
 import type { ImageRecord } from './api/services.ts';
 
-/** Of an image's record: what tells it from a copy of it. */
+/** On an image's record: what tells it from a copy. */
 const IMAGE = 'docker-preloader/image';
-/** Of an image's record: the digest that it names, and the ChainID of that image's uppermost layer. */
+/** On an image's record: the digest that it names, and the ChainID of that image's uppermost layer. */
 const LAYER = 'docker-preloader/layer';
-/** Of a record that keeps a user's image while a disk has its name: that name. */
+/** On a record that keeps a user's image while a disk has its name: that name. */
 const DISPLACED = 'docker-preloader/displaced';
-/** Of an image's record, or a snapshot: the label of the disk that it is from. */
+/** On an image's record, a snapshot or a blob: the label of the disk that it is from. */
 export const DISK = 'docker-preloader/disk';
-/** Of a snapshot or a blob: where its link is, below the root of snapshots or of content. */
+/** On a snapshot or a blob: where its link is, below the root of snapshots or of content. */
 export const PATH = 'docker-preloader/path';
 
-/** What a config's or a manifest's label is called that keeps what it names (containerd, core/metadata/gc.go). */
+/** The names of labels on a configuration or manifest that keep what they name (containerd, core/metadata/gc.go). */
 export const KEEPS_SNAPSHOT = 'containerd.io/gc.ref.snapshot.overlayfs';
 export const KEEPS_CONTENT = 'containerd.io/gc.ref.content';
 
@@ -32,7 +32,7 @@ export function ownImageLabels(namespace: string, { name, digest, disk, top }: O
     [IMAGE, markOf(name, digest)],
     [DISK, disk],
     ...(top === undefined ? [] : ([[LAYER, `${digest} ${top}`]] as const)),
-    // As CRI has what it pulled; what is pinned, kubelet's collection of images leaves alone.
+    // CRI gives the first of these to what it pulls. kubelet's collection of images leaves alone what is pinned.
     ...(namespace === KUBERNETES
       ? ([
           ['io.cri-containerd.image', 'managed'],
@@ -43,10 +43,11 @@ export function ownImageLabels(namespace: string, { name, digest, disk, top }: O
 }
 
 /**
- * Whether a record is ours, and as we left it. `docker tag` copies labels to the new name, and `docker load` leaves them
- * where it puts another image under the name: so the label holds for one name and one image. And `docker load` of the same
- * image leaves it, too, and changes the record's time alone: then the user means it. (Where CRI is, that plugin itself
- * changes records.) What lost its last tag to another image, dockerd keeps under a name of its own, labels and all.
+ * Whether a record is ours, and as we left it. `docker tag` copies labels to the new name, and `docker load` leaves
+ * them in place when it puts another image under the name. So the label holds for one name and one image. When the user
+ * loads the same image again, the label stays, too, and only the record's time changes. Then the record is the user's.
+ * (In Kubernetes' namespace the CRI plugin itself changes records.) If an image of ours loses its last tag to another
+ * image, dockerd keeps it under a name of its own, with all labels.
  */
 export function isOwnImage(namespace: string, record: ImageRecord): boolean {
   const { name, target, labels, createdAt, updatedAt } = record;
@@ -71,13 +72,16 @@ function markOf(name: string, digest: string): string {
   return sha256Bytes(`${name} ${digest}`).toString('hex').slice(0, 16);
 }
 
-/** The ChainID of the uppermost layer, of a record that is ours or names an image of ours. */
+/** The ChainID of the uppermost layer, if the record is ours or names an image of ours. */
 export function topLayerOf({ labels, target }: ImageRecord): ChainID | undefined {
   const [digest, top] = labels.get(LAYER)?.split(' ') ?? [];
   return digest === target?.digest ? asChainID(top) : undefined;
 }
 
-/** The name that waits for an image of the user's, of a record that we have kept it in: `docker tag` copies the label to others. */
+/**
+ * The name that an image of the user's waits for, if this is the record in which we have kept that image. `docker tag`
+ * copies the label to other records.
+ */
 export function displacedNameOf(namespace: string, { name, labels, target }: ImageRecord): string | undefined {
   const waiting = labels.get(DISPLACED);
   return waiting !== undefined && name === nameWithoutTag(namespace, waiting, target?.digest ?? '')
@@ -85,12 +89,12 @@ export function displacedNameOf(namespace: string, { name, labels, target }: Ima
     : undefined;
 }
 
-/** The user's labels, for a record that keeps his image. */
+/** The user's labels, for a record that keeps the user's image. */
 export function displacedLabels({ name, labels }: ImageRecord): ReadonlyMap<string, string> {
   return new Map([...labels, [DISPLACED, name]]);
 }
 
-/** The user's labels again; of a record of ours that has kept his image, what is none of ours. */
+/** The labels of a record that has kept the user's image, without ours. */
 export function givenBackLabels({ labels }: ImageRecord): ReadonlyMap<string, string> {
   return new Map([...labels].filter(([name]) => !name.startsWith('docker-preloader/')));
 }

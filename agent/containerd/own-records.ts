@@ -6,14 +6,16 @@ import type { Present } from './namespace-present.ts';
 import type { ImageRecord } from './api/services.ts';
 
 /**
- * The records that are ours, by name: those that are marked so, and in Kubernetes' namespace those of which a pull has
- * taken the mark. Under the policy `Always` kubelet pulls an image at each start of a container, and containerd writes the
- * record that was asked for anew (containerd, client/pull.go, createNewImage), though nothing is copied: the layers are
- * links as before. Were it the user's from then on, it would be listed when its disk is gone, so that no kubelet pulled it.
+ * The records that are ours, by name. They have our mark. In Kubernetes' namespace, so are those from which a pull has
+ * taken the mark. Under the policy `Always`, kubelet pulls an image at each start of a container. containerd then
+ * writes the record that was asked for anew (containerd, client/pull.go, createNewImage), although nothing is copied
+ * and the layers are links as before. If the record was the user's from then on, it would still be listed when its disk
+ * is gone, and kubelet would not pull the image.
  *
- * Where the user moves or removes a tag, and gives it to the disk's image again, `docker tag` copies the mark with all labels,
- * from another tag that it was copied to. The time alone tells such a record.
- * @param left what we left there, by the ledger @param made when, as `madeAt` has it
+ * The user may move or remove a tag, and later give it to the disk's image again. Then `docker tag` copies our mark
+ * with all labels, from another tag to which it was copied before. Only the time tells such a record from ours.
+ * @param left what we left there, by the ledger
+ * @param made when we made it, as `madeAt` has it
  */
 export function ownRecords(
   { namespace, images }: Present,
@@ -29,18 +31,20 @@ export function ownRecords(
   return new Map([...unmarked, ...marked].map((record) => [record.name, record]));
 }
 
-/** dockerd copies labels to the name of what has lost its last tag, too. */
+/**
+ * Whether the user has made a record since. dockerd also copies labels to the name that it gives an image without tags.
+ */
 function isNewer(record: ImageRecord, made: ReadonlyMap<string, string>): boolean {
   const before = made.get(record.name);
   return before !== undefined && madeAt(record) > before && record.name !== danglingName(targetOf(record));
 }
 
-/** When a record was made; later ones sort later. */
+/** When a record was made, as a text. Later times sort later. */
 export function madeAt({ createdAt }: ImageRecord): string {
   return `${String(createdAt?.seconds ?? 0).padStart(12, '0')}.${String(createdAt?.nanos ?? 0).padStart(9, '0')}`;
 }
 
-/** Whether a record is as it was: nobody has made it anew, or written it again. */
+/** Whether a record is as it was, so that nobody has made it anew or written it again. */
 export function isSameRecord(now: ImageRecord, before: ImageRecord): boolean {
   return targetOf(now) === targetOf(before) && timesOf(now) === timesOf(before);
 }
@@ -49,7 +53,7 @@ function timesOf({ createdAt, updatedAt }: ImageRecord): string {
   return [createdAt, updatedAt].map((time) => `${time?.seconds}.${time?.nanos}`).join(' ');
 }
 
-/** What a record names: dockerd calls an image by that, where it has its images in containerd. */
+/** What a record names. dockerd calls an image by that if it has its images in containerd. */
 export function targetOf({ target }: ImageRecord): ImageID {
   return (target?.digest ?? '') as ImageID;
 }

@@ -5,15 +5,15 @@ import type { Descriptor } from './api/services.ts';
 /** The namespace that Kubernetes' CRI plugin has its images in (containerd, internal/cri/constants). */
 export const KUBERNETES = 'k8s.io';
 
-/** The familiar name, as Docker shows it, of the whole name of an image (distribution/reference, normalize.go, familiarizeName). */
+/** The name that Docker shows for an image's full name (distribution/reference, normalize.go, familiarizeName). */
 export function familiarName(full: string): string {
   const short = full.replace(/^docker\.io\/(?:library\/(?!.*\/))?/, '');
   return fullName(short) === full ? short : full;
 }
 
 /**
- * The name under which an image stays that has lost its own: in Docker's namespace as dockerd itself names one (moby,
- * daemon/containerd/image_delete.go, ensureDanglingImage), elsewhere by its digest.
+ * The name under which an image stays that has lost its own. In Docker's namespace it is the one that dockerd itself
+ * gives (moby, daemon/containerd/image_delete.go, ensureDanglingImage). Elsewhere it has the image's digest.
  */
 export function nameWithoutTag(namespace: string, name: string, digest: string): string {
   return namespace === MOBY ? danglingName(digest) : `${repositoryOf(name)}@${digest}`;
@@ -24,8 +24,9 @@ export function danglingName(digest: string): string {
 }
 
 /**
- * Further names that an image has besides the one that a disk calls it by, a tag or a digest: the CRI plugin looks images up by their digest and by their
- * configuration, and makes such records itself where it pulls (containerd, internal/cri/server/images/image_pull.go).
+ * The names that an image has besides the tag or digest by which a disk calls it. The CRI plugin looks images up by
+ * their digest and by their configuration. When it pulls an image, it makes such records itself (containerd,
+ * internal/cri/server/images/image_pull.go).
  */
 export function furtherNames(namespace: string, name: string, target: Descriptor, configDigest: string): string[] {
   if (namespace !== KUBERNETES || name === configDigest) return [];

@@ -11,7 +11,7 @@ import { DISK, KEEPS_CONTENT } from './own-labels.ts';
 import type { NamespacePlan } from './plan/plan-namespace.ts';
 import type { ContainerdRoots, PresentContent } from './namespace-present.ts';
 
-/** What a containerd's content store has of disks, and which of its users would not have it without. */
+/** What in a containerd's content store is from disks, and is needed by something of the user's. */
 export interface SharedBlobs {
   /** Of the farm's links, those that something of the user's needs. */
   readonly links: ReadonlySet<string>;
@@ -22,7 +22,7 @@ interface SharedBlobsInput {
   readonly farm: LinkFarm;
   /** Paths of the farm's links that the disks give. */
   readonly offered: Pick<ReadonlySet<string>, 'has'>;
-  /** Of the namespaces that we fill: what only names of ours refer to there is not the user's. */
+  /** The plans of the namespaces that we fill. What only names of ours refer to there is not the user's. */
   readonly plans: ReadonlyMap<string, Pick<NamespacePlan, 'own' | 'onLostLayers'>>;
   /** Nothing of ours is to stay. */
   readonly forget: boolean;
@@ -31,9 +31,9 @@ interface SharedBlobsInput {
 const NAME = /^[0-9a-f]{64}$/;
 
 /**
- * Finds what of the user's stands on blobs that no disk is to give any more. containerd has one file of a blob for all
- * namespaces: who pulls or imports what is there already, in whichever of them, gets no bytes of his own, and no label of
- * ours tells of it (containerd, core/metadata/content.go, createAndCopy).
+ * Finds what of the user's stands on blobs that no disk gives any more. containerd has one file of a blob for all
+ * namespaces. Whoever pulls or imports what is already there, in any namespace, gets no bytes of their own, and no
+ * label of ours says so (containerd, core/metadata/content.go, createAndCopy).
  * @throws GrpcError, system errors
  */
 export async function sharedBlobs(
@@ -57,7 +57,7 @@ export async function sharedBlobs(
       return { name, content: new Map(content.map((one) => [one.digest, one])), images };
     }),
   );
-  // Content that a pull has found there has no label of ours in its own namespace.
+  // Content that a pull has found there has no label of ours in the pull's namespace.
   const ofDisks = new Map(
     namespaces.flatMap(({ content }) =>
       [...content].flatMap(([digest, { labels }]) => {
@@ -101,7 +101,7 @@ function linksIn(folder: string): string[] {
   }
 }
 
-/** The disk that has a blob: its label is the name of the folder that it is mounted on. */
+/** The label of the disk that has a blob. It is the name of the folder on which the disk is mounted. */
 function labelOf(farm: LinkFarm, digest: string): string | undefined {
   const path = linkTarget(farm.blob(digest));
   return path === undefined ? undefined : basename(dirname(dirname(dirname(path))));
@@ -130,7 +130,7 @@ function findingOf({
   return { code: 'KEPT', ...(label === undefined ? {} : { label }), message };
 }
 
-/** The content that a manifest or an index keeps, itself among it. */
+/** The content that a manifest or an index keeps, including itself. */
 function keptBy(digest: string, content: ReadonlyMap<string, Pick<PresentContent, 'labels'>>): ReadonlySet<string> {
   const kept = new Set([digest]);
   for (const one of kept)

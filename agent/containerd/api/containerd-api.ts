@@ -13,7 +13,9 @@ import {
   type Snapshot,
 } from './services.ts';
 
-/** What one call may take: a commit waits for the disk, and a deletion for containerd's garbage collection. */
+/**
+ * How long one call may take. A commit waits for the disk, and a deletion may wait for containerd's garbage collection.
+ */
 const CALL_TIMEOUT_MS = 60_000;
 
 /** The snapshotter that is served. */
@@ -28,12 +30,12 @@ export interface NewImage {
 export interface ContentWrite {
   readonly digest: string;
   readonly sizeBytes: number;
-  /** Undefined where containerd's store has the bytes under that digest already. */
+  /** Undefined if containerd's store already has the bytes under that digest. */
   readonly content: Buffer | undefined;
   readonly labels: ReadonlyMap<string, string>;
 }
 
-/** containerd's API on one connection. Each method throws GrpcError. */
+/** containerd's API over one connection. Each method throws GrpcError. */
 export class Containerd {
   readonly #connection: GrpcConnection;
 
@@ -58,7 +60,7 @@ export class Containerd {
     return (await this.#one(methods.plugins, {})).plugins;
   }
 
-  /** What a containerd's root is known by; it stays when the daemon is another. */
+  /** The ID of a containerd's root. It stays the same when another daemon runs on that root. */
   async uuid(): Promise<string> {
     return (await this.#one(methods.server, {})).uuid;
   }
@@ -67,7 +69,7 @@ export class Containerd {
     return (await this.#one(methods.listNamespaces, {})).namespaces.map(({ name }) => name);
   }
 
-  /** Folders of the snapshotters that Kubernetes' CRI has its images in. @throws GrpcError unimplemented: without CRI */
+  /** The folders of the snapshotters in which CRI has its images. @throws GrpcError unimplemented if there is no CRI */
   async criImageFolders(): Promise<readonly string[]> {
     const { imageFilesystems } = await this.#one(imageFsInfo, {});
     return imageFilesystems.map(({ fsId }) => fsId?.mountpoint ?? '');
@@ -75,7 +77,8 @@ export class Containerd {
 
   /**
    * Follows what happens to images, in all namespaces.
-   * @param take gets the namespace and the topic, such as `/images/delete` (containerd, core/metadata/images.go)
+   * @param take gets the namespace and the topic of each event, such as `/images/delete` (containerd,
+   * core/metadata/images.go)
    * @returns a promise that resolves when the connection ends
    */
   followImages(take: (namespace: string, topic: string) => void): Promise<void> {
@@ -117,7 +120,7 @@ type Call = <Request extends object, Response extends object>(
   headers: Readonly<Record<string, string>>,
 ) => Promise<Message<Response>[]>;
 
-/** One namespace of a containerd: it has images, snapshots, content and leases of its own. */
+/** One namespace of a containerd, which has images, snapshots, content and leases of its own. */
 export class Namespace {
   readonly name: string;
   readonly #call: Call;
@@ -132,7 +135,7 @@ export class Namespace {
     return (await this.#one(methods.listImages, {})).images;
   }
 
-  /** @returns undefined where there is none of this name */
+  /** @returns undefined if there is none of this name */
   async image(name: string): Promise<ImageRecord | undefined> {
     try {
       return (await this.#one(methods.getImage, { name })).image;
@@ -147,8 +150,8 @@ export class Namespace {
   }
 
   /**
-   * Deletes an image's record where it names this target still, as far as this containerd compares that.
-   * @param sync wait until what nothing refers to any more is gone, too
+   * Deletes an image's record. A containerd that compares targets does so only if the record still has this one.
+   * @param sync whether to wait until all that nothing refers to any more is gone, too
    */
   async deleteImage(name: string, target: Descriptor, sync: boolean): Promise<void> {
     await this.#one(methods.deleteImage, { name, target, sync });
@@ -159,7 +162,7 @@ export class Namespace {
     return answers.flatMap(({ info }) => info);
   }
 
-  /** @returns the folder that is to hold the layer's files */
+  /** Begins a snapshot. @returns the folder that is to have the layer's files */
   async prepareSnapshot(key: string, parent: string | undefined): Promise<string> {
     const { mounts } = await this.#one(methods.prepareSnapshot, {
       snapshotter: SNAPSHOTTER,
@@ -186,7 +189,7 @@ export class Namespace {
     return (await this.#all(methods.listContent, {})).flatMap(({ info }) => info);
   }
 
-  /** Sets labels beside those that content has. */
+  /** Adds labels to those that content has. */
   async labelContent(digest: string, labels: ReadonlyMap<string, string>): Promise<void> {
     await this.#one(methods.updateContent, {
       info: { digest, size: 0, labels },
@@ -195,8 +198,9 @@ export class Namespace {
   }
 
   /**
-   * Writes content whole, in one message. Without its bytes it is made known to this namespace, where the store has them:
-   * an offset of 0 would have containerd empty and copy it (containerd, plugins/services/content/contentserver, Write).
+   * Writes content whole, in one message. Without its bytes, it makes content that the store has known to this
+   * namespace. The offset is then the size. With an offset of 0, containerd would empty the content and copy it
+   * (containerd, plugins/services/content/contentserver, Write).
    */
   async writeContent({ digest, sizeBytes, content, labels }: ContentWrite): Promise<void> {
     await this.#one(methods.writeContent, {
@@ -209,7 +213,7 @@ export class Namespace {
     });
   }
 
-  /** Gives up a write that was begun, where there is one. */
+  /** Gives up a write that was begun, if there is one. */
   async abortWrite(digest: string): Promise<void> {
     try {
       await this.#one(methods.abortWrite, { ref: `docker-preloader-${digest}` });
@@ -222,13 +226,16 @@ export class Namespace {
     return (await this.#one(methods.listLeases, {})).leases.map(({ id }) => id);
   }
 
-  /** Makes a lease: what is made from now on is not collected before it is gone. */
+  /** Makes a lease. What is made from now on is not collected as long as the lease is there. */
   async takeLease(id: string, expires: Date): Promise<void> {
     await this.#one(methods.createLease, { id, labels: new Map([['containerd.io/gc.expire', expires.toISOString()]]) });
     this.#lease = id;
   }
 
-  /** Waits until containerd has collected what nobody needs, in all namespaces. @param id of a lease for that */
+  /**
+   * Waits until containerd has collected what nobody needs, in all namespaces.
+   * @param id of a lease that is made for this
+   */
   async collect(id: string): Promise<void> {
     await this.#one(methods.createLease, { id, labels: new Map() });
     await this.#one(methods.deleteLease, { id, sync: true });

@@ -1,4 +1,4 @@
-/** The status codes of gRPC that something is to be done about (grpc/doc/statuscodes.md); all others are `other`. */
+/** The status codes of gRPC that make a difference here (grpc/doc/statuscodes.md). All others are `other`. */
 const statuses: Readonly<Record<string, GrpcStatus>> = {
   '1': 'cancelled',
   '3': 'invalid',

@@ -10,9 +10,9 @@ import { after } from '../../system/clock.ts';
 import { messageOf } from '../../system/errors.ts';
 import { GrpcError, statusOf } from './grpc-error.ts';
 
-/** What one answer may take; the lists of a store with ten thousand images are a tenth of it. */
+/** How large one answer may be. The lists of a store with ten thousand images are a tenth of this. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
-/** Before each message: whether it is compressed, and its length (grpc/doc/PROTOCOL-HTTP2.md). */
+/** What stands before each message: whether it is compressed, and its length (grpc/doc/PROTOCOL-HTTP2.md). */
 const PREFIX_BYTES = 5;
 
 export interface CallOptions {
@@ -21,7 +21,7 @@ export interface CallOptions {
   readonly timeoutMs: number;
 }
 
-/** gRPC over one connection to a unix socket. It is never made anew: after the first failure all calls fail. */
+/** gRPC over one connection to a unix socket, which is never made again. After its first failure, all calls fail. */
 export class GrpcConnection {
   readonly #session: ClientHttp2Session;
   readonly #socket: Socket;
@@ -58,14 +58,14 @@ export class GrpcConnection {
     });
   }
 
-  /** At once: the session by itself would wait for the other side, which may never answer. */
+  /** Closes the socket, too, because the session would wait for the other side, which may never answer. */
   close(): void {
     this.#session.destroy();
     this.#socket.destroy();
   }
 
   /**
-   * One call: sends a message, and returns all that are answered.
+   * Makes a call: sends a message, and returns all messages of the answer.
    * @param path `/package.Service/Method`
    * @throws GrpcError
    */
@@ -98,14 +98,14 @@ export class GrpcConnection {
           reject(error as Error);
         }
       });
-      // At once: the end of what is sent would be a frame of its own, and another write.
+      // Both at once, because the end alone would be another frame, and another write.
       stream.end(framed(message));
     });
   }
 
   /**
-   * One call whose answers come for as long as the connection lives.
-   * @param take gets each of them; what it throws ends the call
+   * Makes a call whose answers come as long as the connection lasts.
+   * @param take gets each of them. If it throws, the call ends
    * @returns a promise that resolves when the call has ended, however that was
    */
   follow(path: string, message: Buffer, take: (answer: Buffer) => void): Promise<void> {
@@ -140,10 +140,10 @@ export class GrpcConnection {
   }
 }
 
-/** What one event may take. */
+/** How large one event may be. */
 const MAX_EVENT_BYTES = 1024 * 1024;
 
-/** The first message that is there whole. @throws Error where it is none that we would take */
+/** The first message, or undefined if it is not complete yet. @throws Error if it is compressed or too large */
 function firstOf(data: Buffer): Buffer | undefined {
   if (data.length < PREFIX_BYTES) return undefined;
   const end = PREFIX_BYTES + data.readUInt32BE(1);
@@ -168,7 +168,7 @@ function framed(message: Buffer): Buffer {
   return Buffer.concat([prefix, message]);
 }
 
-/** What comes back of one call. */
+/** The answer to one call. */
 class Answer {
   readonly #path: string;
   readonly #parts: Buffer[] = [];
@@ -181,12 +181,12 @@ class Answer {
     this.#path = path;
   }
 
-  /** The first failure is the one that is told. */
+  /** Of several failures, the first one is told. */
   fail(error: GrpcError): void {
     this.#failure ??= error;
   }
 
-  /** An answer without messages has its status among its first headers. */
+  /** Takes the status. In an answer without messages, it is among the first headers. */
   takeHeaders(headers: IncomingHttpHeaders): void {
     const status = headers['grpc-status'];
     const http = headers[':status'];
@@ -211,7 +211,7 @@ class Answer {
     return true;
   }
 
-  /** @param failure why the connection has ended, where it has @throws GrpcError */
+  /** @param failure why the connection has ended, if it has @throws GrpcError */
   messages(failure: unknown): readonly Buffer[] {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#status === undefined) {

@@ -1,10 +1,10 @@
-/** How a field's value is laid out (protobuf.dev, "Encoding"). */
+/** How a field's value is encoded (protobuf.dev, "Encoding"). */
 const VARINT = 0;
 const FIXED64 = 1;
 const LENGTH = 2;
 const FIXED32 = 5;
 
-/** A varint takes at most this much. */
+/** The most that a varint takes. */
 const MAX_VARINT_BYTES = 10;
 
 /** Writes fields one after the other. */
@@ -12,7 +12,7 @@ export class WireWriter {
   #buffer = Buffer.allocUnsafe(256);
   #length = 0;
 
-  /** @throws Error where a number does not hold the integer exactly */
+  /** @throws Error if the value is not an integer that a number holds exactly */
   integer(number: number, value: number): void {
     if (!Number.isSafeInteger(value)) throw new Error(`expected a whole number, found ${value}`);
     this.#need(2 * MAX_VARINT_BYTES);
@@ -42,12 +42,12 @@ export class WireWriter {
 
   #varint(value: number): void {
     let rest = value;
-    // Not by bits, of which a number has 32.
+    // No bitwise operators, because they work on 32 bits.
     for (; rest > 0x7f; rest = Math.floor(rest / 128)) this.#buffer[this.#length++] = (rest % 128) | 0x80;
     this.#buffer[this.#length++] = rest;
   }
 
-  /** As the unsigned integer of 64 bits that it is in two's complement. */
+  /** Writes it in two's complement, as an unsigned integer of 64 bits. */
   #negative(value: number): void {
     let rest = BigInt.asUintN(64, BigInt(value));
     for (; rest > 0x7fn; rest >>= 7n) this.#buffer[this.#length++] = Number(rest & 0x7fn) | 0x80;
@@ -55,7 +55,7 @@ export class WireWriter {
   }
 }
 
-/** Reads fields one after the other; each method throws Error where the bytes end early or are of another kind. */
+/** Reads fields one after the other. Each method throws Error if the bytes end early or are of another kind. */
 export class WireReader {
   readonly #encoded: Buffer;
   #offset = 0;
@@ -104,7 +104,7 @@ export class WireReader {
     return this.#take(this.#small());
   }
 
-  /** Passes over a value. */
+  /** Skips a value. */
   skip(wireType: number): void {
     if (wireType === VARINT) while (this.#byte() >= 0x80);
     else if (wireType === LENGTH) this.#take(this.#small());

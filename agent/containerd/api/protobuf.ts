@@ -1,16 +1,16 @@
 import { WireReader, WireWriter } from './protobuf-wire.ts';
 
 /**
- * Protocol Buffers by tables: a message is a table of its fields, and the same table encodes, decodes and gives the
- * TypeScript type. It knows what containerd's API has (proto3: text, bytes, integers, flags, messages, lists and maps of
- * text) and passes over fields that it does not know.
+ * Protocol Buffers by tables. A message is a table of its fields, and the same table encodes it, decodes it and gives
+ * its TypeScript type. It can do what containerd's API needs of proto3: text, bytes, integers, flags, messages, lists,
+ * and maps of text. Fields that are not in the table are skipped.
  */
 interface Kind<Value> {
-  /** What a field has that is not there. */
+  /** The value of a field that is not there. */
   readonly absent: Value;
   readonly isAbsent: (value: Value) => boolean;
   readonly write: (writer: WireWriter, number: number, value: Value) => void;
-  /** @param before what the field has from what came before in the same message */
+  /** @param before the value so far, from what came before in the same message */
   readonly read: (reader: WireReader, wireType: number, before: Value) => Value;
 }
 
@@ -19,7 +19,7 @@ interface Field<Value> {
   readonly kind: Kind<Value>;
 }
 
-/** The value of a message with these fields, as it is decoded: each is there. */
+/** A decoded message with these fields. Each of them is there. */
 export type Message<Table> = {
   readonly [Name in keyof Table]: Table[Name] extends { readonly kind: Kind<infer Value> } ? Value : never;
 };
@@ -76,7 +76,7 @@ export function list<Value>(kind: Kind<Value>): Kind<readonly NonNullable<Value>
     read: (reader, wireType, before) => {
       const value = kind.read(reader, wireType, kind.absent);
       if (value === undefined || value === null) return before;
-      // Copied at each element, a list of thousands would take its square.
+      // It is not copied for each element, because that would take quadratic time for a list of thousands.
       const values = before.length === 0 ? [] : (before as NonNullable<Value>[]);
       values.push(value);
       return values;
@@ -84,7 +84,7 @@ export function list<Value>(kind: Kind<Value>): Kind<readonly NonNullable<Value>
   };
 }
 
-/** Of an entry of a map: the fields of its key and its value. */
+/** The fields of an entry of a map: its key and its value. */
 const KEY = 1;
 const VALUE = 2;
 
@@ -117,13 +117,13 @@ export const texts: Kind<ReadonlyMap<string, string>> = {
 interface Fields {
   readonly list: readonly (readonly [name: string, field: Field<unknown>])[];
   readonly byNumber: ReadonlyMap<number, readonly [name: string, kind: Kind<unknown>]>;
-  /** A message without any. */
+  /** A message without any fields. */
   readonly absent: Readonly<Record<string, unknown>>;
 }
 
 const known = new WeakMap<object, Fields>();
 
-/** What a table says, which is looked at thousands of times in a list. */
+/** What a table says. It is kept, because it is looked at thousands of times for a list. */
 function fieldsOf(table: object): Fields {
   let fields = known.get(table);
   if (fields === undefined) {
@@ -138,7 +138,7 @@ function fieldsOf(table: object): Fields {
   return fields;
 }
 
-/** Encodes a message; fields that are left out or empty take no bytes. */
+/** Encodes a message. Fields that are left out or empty take no bytes. */
 export function encode<Table extends object>(table: Table, value: Partial<Message<Table>>): Buffer {
   const writer = new WireWriter();
   for (const [name, { number, kind }] of fieldsOf(table).list) {
@@ -148,7 +148,7 @@ export function encode<Table extends object>(table: Table, value: Partial<Messag
   return writer.finish();
 }
 
-/** Decodes a message. @throws Error where the bytes are none */
+/** Decodes a message. @throws Error if the bytes are no message */
 export function decode<Table extends object>(table: Table, encoded: Buffer): Message<Table> {
   const { byNumber, absent } = fieldsOf(table);
   const value = { ...absent };

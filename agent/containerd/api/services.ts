@@ -1,8 +1,8 @@
 import { bytes, field, flag, integer, list, message, text, texts, type Message } from './protobuf.ts';
 
 /**
- * What of containerd's API is used here, as its .proto files have it (containerd, api/services and api/types). The names
- * are theirs in camel case; test/containerd/api/services.test.ts holds the tables to those files.
+ * The part of containerd's API that is used here, as its .proto files have it (containerd, api/services and api/types).
+ * The names are theirs in camel case. test/containerd/api/services.test.ts compares the tables with those files.
  */
 const timestamp = { seconds: field(1, integer), nanos: field(2, integer) };
 const mask = { paths: field(1, list(text)) };
@@ -14,7 +14,7 @@ const descriptor = {
   size: field(3, integer),
   annotations: field(5, texts),
 };
-/** Names content: of an image its manifest or index. */
+/** Names content. For an image, that is its manifest or index. */
 export type Descriptor = Message<typeof descriptor>;
 
 const image = {
@@ -40,7 +40,7 @@ const snapshot = {
   labels: field(6, texts),
 };
 export type Snapshot = Message<typeof snapshot>;
-/** `kind` of a snapshot that nothing is written to any more. */
+/** The `kind` of a snapshot to which nothing is written any more. */
 export const COMMITTED = 3;
 
 const contentInfo = { digest: field(1, text), size: field(2, integer), labels: field(5, texts) };
@@ -58,10 +58,10 @@ export type Plugin = Message<typeof plugin>;
 
 const snapshotKey = { snapshotter: field(1, text), key: field(2, text) };
 
-/** `action` of a write that ends it. */
+/** The `action` of a write that completes it. */
 export const COMMIT = 2;
 
-/** A method of a service: what it takes, and what each message of its answer is. */
+/** A method of a service, with its request and the messages of its answer. */
 export interface Method<Request extends object, Response extends object> {
   readonly path: string;
   readonly request: Request;
@@ -100,7 +100,7 @@ export const methods = {
     { image: field(1, message(image)) },
     { image: field(1, message(image)) },
   ),
-  /** `target`: only where it is the record's still; containerd before 2.0 passes over it. */
+  /** With `target`, only a record that still has it is deleted. containerd before 2.0 ignores it. */
   deleteImage: method(
     'images.v1.Images/Delete',
     { name: field(1, text), sync: field(2, flag), target: field(3, message(descriptor)) },
@@ -166,7 +166,7 @@ export const methods = {
 
 const filesystem = { fsId: field(2, message({ mountpoint: field(1, text) })) };
 
-/** Of Kubernetes' CRI, which containerd serves on the same socket (k8s.io/cri-api, pkg/apis/runtime/v1/api.proto). */
+/** A method of CRI, which containerd serves on the same socket (k8s.io/cri-api, pkg/apis/runtime/v1/api.proto). */
 export const imageFsInfo = {
   path: '/runtime.v1.ImageService/ImageFsInfo',
   request: nothing,

@@ -3,7 +3,10 @@ import { blobsOf, type OfferedImage } from '../namespace-offer.ts';
 import type { ContainerdRoots, Present } from '../namespace-present.ts';
 import type { RefusedBlobs, Step } from './namespace-steps.ts';
 
-/** What a namespace lacks of the content of images: configurations, manifests, and links to the layers' bytes. */
+/**
+ * The steps for what a namespace lacks of the content of images: configurations, manifests, and links to the layers'
+ * bytes.
+ */
 export function contentSteps(
   images: Iterable<OfferedImage>,
   {
@@ -33,7 +36,7 @@ export function contentSteps(
           steps.set(digest, { do: 'link-blob', digest, sizeBytes, disk });
     const top = image.chains.at(-1);
     write(image.id, image.config, new Map(top === undefined ? [] : [[KEEPS_SNAPSHOT, top]]));
-    // Each index keeps the one below, the last one what is in the image.
+    // Each index keeps the one below it. The manifest, which is last, keeps what is in the image.
     const kept = [
       [`${KEEPS_CONTENT}.config`, image.id],
       ...parts.layers.map(({ descriptor: { digest } }, index) => [`${KEEPS_CONTENT}.l.${index}`, digest] as const),

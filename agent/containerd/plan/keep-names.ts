@@ -53,7 +53,10 @@ export function keepNames(
   };
 }
 
-/** If an image of the user's that waits for its name is one that a disk has, too, the disk's name stays without the disk. */
+/**
+ * If an image of the user's that waits for its name is one that a disk has, too, the disk's name stays without the
+ * disk.
+ */
 function waitingNames(
   changes: ReadonlyMap<string, ImageID | undefined>,
   ours: KnownNames['ours'],
@@ -69,8 +72,8 @@ function waitingNames(
 
 /**
  * An image that containers stand on keeps a name. With its last one its configuration would go, and with that what
- * Docker knows of the container's image. If the name goes to another image, this one gets the name of an image without a
- * tag.
+ * Docker knows of the container's image. If the name goes to another image, this one gets the name of an image without
+ * a tag.
  */
 function heldNames(
   changes: ReadonlyMap<string, ImageID | undefined>,

@@ -41,8 +41,8 @@ export function knownNames(present: Present, ledger: NamespaceLedger): KnownName
 }
 
 /**
- * When what is ours was made. While the user has a copy of our labels, the time is also kept for names that are the user's
- * now, or nobody's, because the user may give such a copy to them.
+ * When what is ours was made. While the user has a copy of our labels, the time is also kept for names that are the
+ * user's now, or nobody's, because the user may give such a copy to them.
  */
 function madeOf(
   { namespace, images }: Present,

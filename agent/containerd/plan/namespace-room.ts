@@ -9,11 +9,16 @@ import type { NamespacePlan } from './plan-namespace.ts';
 import type { ContainerdRoots } from '../namespace-present.ts';
 import type { Step } from './namespace-steps.ts';
 
-/** ext4, xfs and btrfs have blocks of this size or smaller; a folder has one, and a symlink to a path of more than 59 bytes. */
+/**
+ * ext4, xfs and btrfs have blocks of this size or smaller. A folder takes one, and so does a symlink to a path of more
+ * than 59 bytes.
+ */
 const BLOCK_BYTES = 4096;
 /** For an inode and its name in a folder. */
 const ENTRY_BYTES = 512;
-/** containerd's databases grow by whole pages: 10.4 kB for a layer and its blob, measured with an image of 125 layers. */
+/**
+ * containerd's databases grow by whole pages. A layer and its blob took 10.4 kB, measured with an image of 125 layers.
+ */
 const RECORD_BYTES = 2 * BLOCK_BYTES;
 
 /** What is left on the filesystem that a containerd keeps its images on. */
@@ -21,7 +26,9 @@ export interface ContainerdRoom extends Room {
   readonly path: string;
 }
 
-/** How much may be written so that containerd and what it runs still work: the smaller one of its filesystems decides. */
+/**
+ * How much may be written so that containerd and what it runs still work. The smaller one of its filesystems decides.
+ */
 export function roomFor({ content, snapshots }: Pick<ContainerdRoots, 'content' | 'snapshots'>): ContainerdRoom {
   const [first, second] = [content, snapshots].map((path) => ({ path, ...roomOf(existingPart(path)) })) as [
     ContainerdRoom,
@@ -61,9 +68,9 @@ export function needOf(steps: readonly Step[]): Room {
 }
 
 /**
- * The images that are left out so that the rest has room, each with the finding that says so: of those that are not there
- * yet the smallest come first. Nothing is left out that is there.
- * @param plan without any left out
+ * The images that are left out so that the rest has room, each with the finding that says so. Images that are there are
+ * never left out. Of the others, the smallest get room first.
+ * @param plan one in which nothing was left out
  */
 export function imagesBeyond(
   { namespace, steps, wanted, images }: NamespacePlan,
@@ -96,7 +103,7 @@ export function imagesBeyond(
   return beyond;
 }
 
-/** What an image has in common with others, or alone. */
+/** The part of an image that a step makes. Images may have it in common. Undefined if it is no such step. */
 function partOf(step: Step): string | undefined {
   if (step.do === 'make-layer') return step.chain;
   return step.do === 'link-blob' || step.do === 'write-content' ? step.digest : undefined;

@@ -2,7 +2,7 @@ import type { ChainID } from '../../docker/ids.ts';
 import type { NewImage } from '../api/containerd-api.ts';
 import type { ImageRecord } from '../api/services.ts';
 
-/** One change of a namespace. Each can be done again; in a plan they stand in the order in which they are to be done. */
+/** One change of a namespace. Each can be done again. A plan has them in the order in which they are to be done. */
 export type Step =
   /** A layer: a snapshot whose folder is a link to the farm. */
   | { readonly do: 'make-layer'; readonly chain: ChainID; readonly parent: ChainID | undefined; readonly disk: string }
@@ -21,7 +21,7 @@ export type Step =
   | { readonly do: 'create-image'; readonly image: NewImage }
   | { readonly do: 'replace-image'; readonly before: ImageRecord; readonly image: NewImage }
   | { readonly do: 'delete-image'; readonly before: ImageRecord }
-  /** Of a run that was killed. */
+  /** The lease of a run that was killed. */
   | { readonly do: 'delete-lease'; readonly id: string };
 
 /** Blobs that containerd did not take, by digest, with what it said. */

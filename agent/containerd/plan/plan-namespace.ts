@@ -23,37 +23,37 @@ export interface NamespacePlanInput {
   readonly config: Pick<Config, 'conflicts' | 'removedImages'>;
   readonly farm: LinkFarm;
   readonly roots: ContainerdRoots;
-  /** Nothing of ours is to be remembered: the program goes. */
+  /** Whether nothing is to be remembered, because the program goes. */
   readonly forget?: boolean;
   /** Blobs that containerd has not taken in this run. */
   readonly refused?: RefusedBlobs;
-  /** Images of the disks that there is no room for, with what says so. */
+  /** Images of the disks for which there is no room, with the finding for each. */
   readonly beyond?: ReadonlyMap<ImageID, Finding>;
 }
 
 export interface NamespacePlan {
   readonly namespace: string;
-  /** In the order in which they are to be done; none where the namespace is as it should be. */
+  /** In the order in which they are to be done. Empty if the namespace is as it should be. */
   readonly steps: readonly Step[];
   readonly findings: readonly Finding[];
-  /** The ledger while the steps are done, and when all are. */
+  /** The ledger while the steps are being done, and when all are done. */
   readonly before: NamespaceLedger;
   readonly after: NamespaceLedger;
-  /** Whether the ledger is to be written although there are no steps. */
+  /** Whether the ledger is to be written even if there are no steps. */
   readonly isLedgerStale: boolean;
   /** Names that are ours afterwards, with the digest of their manifest or index. */
   readonly own: ReadonlyMap<string, ImageID>;
   /** Images of the disks that the namespace has before the steps and after them, with their names there. */
   readonly images: Readonly<Record<'before' | 'after', ReadonlyMap<ImageID, readonly string[]>>>;
-  /** Names that we left there, that are gone, and that the steps bring back, with the label of their disk. */
+  /** Names that we left there, that are gone, and that the steps bring back, each with the label of its disk. */
   readonly missing: ReadonlyMap<string, string>;
-  /** Names whose image stands on layers of ours that no disk has: the findings tell of these. */
+  /** Names whose image stands on layers of ours that no disk has. The findings tell of these. */
   readonly onLostLayers: ReadonlySet<string>;
-  /** Where links of ours belong, and something else is that we do not replace. */
+  /** Paths where a link of ours belongs, and where something else is that we do not replace. */
   readonly taken: readonly string[];
   /** Images of the disks that are ours afterwards, by the digest of their manifest or index. */
   readonly wanted: ReadonlyMap<string, OfferedImage>;
-  /** Layers of these images that the user has: nothing is made for them. */
+  /** Layers of these images that the user has himself, so that nothing is made for them. */
   readonly sharedWithUser: ReadonlySet<ChainID>;
 }
 
@@ -108,7 +108,8 @@ export function planNamespace(input: NamespacePlanInput): NamespacePlan {
     made: known.made,
   };
   const before: NamespaceLedger = {
-    // If this run is killed, and the user then removes what is the user's now, that must not count as a removal of ours.
+    // If this run is killed, and the user then removes what is the user's now, that must not count as a removal of
+    // ours.
     references: new Map(
       [...left.references].filter(
         ([name, digest]) => !now.has(name) || (now.get(name) === digest && untouched.has(digest)),

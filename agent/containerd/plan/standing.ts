@@ -7,13 +7,13 @@ import { DISK } from '../own-labels.ts';
 import { layersFrom, LEASE_PREFIX, topLayerIn, type Present } from '../namespace-present.ts';
 import type { ImageRecord } from '../api/services.ts';
 
-/** Who stands on which layer. */
+/** What of the user's stands on which snapshot. */
 export interface Standing {
-  /** By the layer that is the uppermost of their image, containers. */
+  /** Containers, by the uppermost layer of their image. */
   readonly containers: ReadonlyMap<string, readonly string[]>;
-  /** By a snapshot, who stands on it, in words: everything that is not ours, but for images. */
+  /** What stands on a snapshot, in words, by that snapshot: everything that is not ours, except images. */
   readonly others: ReadonlyMap<string, readonly string[]>;
-  /** By a snapshot, layers of the user's on it. */
+  /** Layers of the user's on a snapshot, by that snapshot. */
   readonly layers: ReadonlyMap<string, readonly string[]>;
 }
 
@@ -30,7 +30,7 @@ export function findStanding(present: Present): Standing {
     else list.push(name);
   };
   for (const [name, { parent, own, isCommitted }] of present.snapshots) {
-    // What a killed run has begun and not ended is nobody's.
+    // What a killed run has begun and not ended counts as nobody's.
     if (own !== undefined || parent === '' || name.startsWith(LEASE_PREFIX)) continue;
     const layer = layerIn(name);
     if (layer !== undefined) add(layers, parent, layer);
@@ -40,17 +40,20 @@ export function findStanding(present: Present): Standing {
       const top = layersFrom(present, parent).find(isDigest);
       if (top !== undefined) add(containers, top, name);
     }
-    // dockerd has a committed one below a container's own, which an image may be left standing on.
+    // What is left is committed: dockerd has such a snapshot below each container's own.
   }
   return { containers, others, layers };
 }
 
-/** An image's layer is called by its ChainID, and while it is unpacked by that after a name of its own. */
+/**
+ * The layer of an image whose snapshot this is. It is named by its ChainID. While it is unpacked, another name stands
+ * before that.
+ */
 function layerIn(name: string): string | undefined {
   return /^(?:extract-\S+ )?(sha256:[0-9a-f]{64})$/.exec(name)?.[1];
 }
 
-/** BuildKit's have names of 25 letters and digits (moby/buildkit, identity/randomid.go). */
+/** BuildKit's snapshots have names of 25 letters and digits (moby/buildkit, identity/randomid.go). */
 function isBuildCache(name: string): boolean {
   return /^[0-9a-z]{25}(-.*)?$/.test(name);
 }
@@ -69,12 +72,12 @@ interface StandingInput {
   /** Records that stay. */
   readonly remaining: readonly ImageRecord[];
   readonly kept: ReadonlyMap<string, ImageRecord>;
-  /** Whether nothing is about to change, so that what is there has a reason to be. */
+  /** Whether nothing is about to change, so that whatever is there is held by something. */
   readonly isSettled: boolean;
   readonly forget: boolean;
 }
 
-/** Names layers of ours that stay without a disk, and who stands on them. */
+/** Findings for layers of ours that stay without a disk, with what stands on them. */
 export function standingFindings(input: StandingInput): Finding[] {
   const { present, standing, remaining, isSettled, forget } = input;
   const lost = new Map([...input.lostLayers].map((chain) => [chain, new Set<string>()] as const));

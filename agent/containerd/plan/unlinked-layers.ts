@@ -6,15 +6,15 @@ import type { ContainerdRoots } from '../namespace-present.ts';
 import { oneLine } from '../../text/one-line.ts';
 import type { RefusedBlobs } from './namespace-steps.ts';
 
-/** So many are told. */
+/** This many are told. */
 const MAX_FINDINGS = 50;
 
-/** Names the disks whose images Docker gets without the bytes of their layers. */
+/** Findings for the disks whose images Docker gets without the bytes of their layers. */
 export function unlinkedFindings(
   images: Iterable<OfferedImage>,
   { sharesContent }: Pick<ContainerdRoots, 'sharesContent'>,
 ): Finding[] {
-  // An image with manifests of its own under two tags is one.
+  // An image that has a manifest of its own under each of two tags counts once.
   const byLabel = new Map<string, Set<ImageID>>();
   for (const { disk, image, parts } of images) {
     const isWhole = parts.layers.length === 0 || (sharesContent && blobsOf(parts).length > 0);
@@ -30,7 +30,7 @@ export function unlinkedFindings(
   }));
 }
 
-/** Names the blobs that containerd refused, where an image needs them. */
+/** Findings for the blobs that containerd refused and that an image needs. */
 export function refusedFindings(images: Iterable<OfferedImage>, refused: RefusedBlobs): Finding[] {
   const told = new Map<string, Finding>();
   for (const { disk, parts } of refused.size === 0 ? [] : images)

@@ -79,8 +79,8 @@ export interface DaemonSettings {
 export const noSettings: DaemonSettings = { tables: '', disabled: [], criSnapshotter: undefined };
 
 /**
- * The configuration of a containerd that only serves its store, on one socket: no CRI, no tasks, no TCP, no metrics. It is
- * in version 2 of the format, as dockerd writes it, too, because each containerd since 1.3 reads that.
+ * The configuration of a containerd that only serves its store, on one socket: no CRI, no tasks, no TCP, no metrics. It
+ * is in version 2 of the format, as dockerd writes it, too, because each containerd since 1.3 reads that.
  */
 export function privateConfig(
   { root, state, socket }: PrivatePaths,
@@ -110,9 +110,9 @@ function quoted(text: string): string {
 /**
  * What of a daemon's configuration its store depends on.
  *
- * It is not taken by `imports`, because containerd merges a file over the one that imports it (containerd, LoadConfig and
- * mergeConfig). A socket, a TCP address or a list of plugins in there would win over ours, and so would that of a file
- * which it imports itself.
+ * It is not taken by `imports`, because containerd merges a file over the one that imports it (containerd, LoadConfig
+ * and mergeConfig). A socket, a TCP address or a list of plugins in there would win over ours, and so would that of a
+ * file which it imports itself.
  * @param dump what `containerd config dump` prints: all files, merged, and with the names of plugins in full
  */
 export function daemonSettings(dump: string): DaemonSettings {

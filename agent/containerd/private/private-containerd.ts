@@ -41,29 +41,32 @@ export interface PrivateContainerdOptions {
 const TIMEOUT_MS = 30_000;
 const RUN_ROOT = '/run/docker-preloader';
 const POLL_MS = 5;
-/** While a signal ends this process. Its connections are not closed any more, so it does not wait long. */
+/** How long containerd may take to end when a signal ends this process. Our connections are then not closed in time. */
 const SIGNAL_GRACE_MS = 200;
-/** After it was killed. Only one that waits for a device in the kernel takes so long. */
+/**
+ * How long it may take to be gone after it was killed. Only one that waits in the kernel for a device takes so long.
+ */
 const GONE_MS = 2_000;
-/** For work to see that its containerd is gone. */
+/** How long `work` may take to see that its containerd is gone. */
 const SETTLE_MS = 500;
-/** A dump has some ten thousand. */
+/** A dump has some ten thousand bytes. */
 const MAX_DUMP_BYTES = 1024 * 1024;
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 
 /**
- * Lets `work` have a containerd on a root while the containerd that the root belongs to does not run. It has a socket, a
- * state and a configuration of its own, and serves nothing but the store. It is gone afterwards, and when the time is over
- * at the latest. That holds if `work` fails or hangs, and if this process hangs or is ended by whatever signal.
+ * Lets `work` have a containerd on a root while the containerd that the root belongs to does not run. It has a socket,
+ * a state and a configuration of its own, and serves nothing but the store. It is gone afterwards, and when the time is
+ * over at the latest. That holds if `work` fails or hangs, and if this process hangs or is ended by whatever signal.
  *
- * There are never two on one root. containerd holds a lock on its metadata as long as it runs, so one that runs is found
- * before ours is started. If another one takes the lock in that moment, ours ends. By then it has unmounted what it takes
- * for left behind (containerd, cmd/containerd/command/main.go, CleanupTempMounts), so it has mounts of its own.
- * @param work gets the path of the socket, and what the daemon's own configuration says. It closes what it opens, because
- * containerd waits for its clients at its end
- * @throws PreloaderError TOOL_MISSING; LOCKED if another one runs there; STORE_WRITE if it does not start, or if the time
- * is over; what `work` throws
+ * There are never two on one root. containerd holds a lock on its metadata as long as it runs, so one that runs is
+ * found before ours is started. If another one takes the lock in that moment, ours ends. By then it has unmounted what
+ * it takes for left behind (containerd, cmd/containerd/command/main.go, CleanupTempMounts), so it has mounts of its
+ * own.
+ * @param work gets the path of the socket, and what the daemon's own configuration says. It closes what it opens,
+ * because containerd waits for its clients at its end
+ * @throws PreloaderError TOOL_MISSING; LOCKED if another one runs there; STORE_WRITE if it does not start, or if the
+ * time is over; what `work` throws
  */
 export async function withPrivateContainerd<Result>(
   options: PrivateContainerdOptions,
@@ -117,7 +120,7 @@ class PrivateContainerd {
     const onSignal = (name: NodeJS.Signals): void => {
       this.#endNow();
       for (const one of SIGNALS) process.off(one, onSignal);
-      // Ends as the signal would have ended it, so that the caller sees it.
+      // This process then ends by the signal, so that its caller sees that.
       process.kill(process.pid, name);
     };
     for (const name of SIGNALS) process.on(name, onSignal);
@@ -167,7 +170,7 @@ class PrivateContainerd {
     this.#isReady = true;
     this.#holder = lockHolder(this.#database);
     const ended = containerd.ended.then(() => Promise.reject(this.#endedEarly(containerd)));
-    // After work it ends as it should.
+    // When the work is done, it is meant to end.
     ended.catch(() => undefined);
     return Promise.race([work(place.socket, settings), ended]);
   }
@@ -263,7 +266,7 @@ class PrivateContainerd {
     for (const end = monotonicUsec() + GONE_MS * 1000; this.#hasLock() && monotonicUsec() < end;) await delay(POLL_MS);
     place.remove();
     if (isGone) return;
-    // It is not waited for any more.
+    // This process does not wait for it any more.
     running.process.unref();
     throw new PreloaderError(
       'STORE_WRITE',

@@ -9,7 +9,7 @@ import { realPathOf } from '../../system/real-path.ts';
 import type { TimeLimit } from './time-limit.ts';
 
 const POLL_MS = 10;
-/** sockaddr_un has room for 107 bytes, and containerd makes another socket, with `.ttrpc` behind the name. */
+/** sockaddr_un has room for 107 bytes. containerd makes another socket, whose name ends with `.ttrpc`. */
 const MAX_SOCKET_BYTES = 101;
 
 /** The folder of a private containerd. There is one for each root. Whoever has its lock has it alone. */
@@ -67,7 +67,7 @@ export class PrivatePlace {
     writeNewFile(this.config, text, 0o600);
   }
 
-  /** @returns a descriptor, for who appends to it */
+  /** @returns a descriptor with which to append to the log */
   openLog(): number {
     return openSync(this.#log, 'a', 0o600);
   }
@@ -76,7 +76,7 @@ export class PrivatePlace {
     return readTextIfThere(this.#log) ?? '';
   }
 
-  /** The folder goes; the lock's file stays, for who waits for it. */
+  /** Removes the folder. The lock's file stays, because another agent may be waiting for the lock. */
   remove(): void {
     try {
       rmSync(this.#folder, { recursive: true, force: true });

@@ -1,15 +1,15 @@
 import { monotonicUsec } from '../../system/clock.ts';
 
-/** The last tenths of the whole time are for its end, at most so much each. */
+/** Two tenths of the whole time are kept for its end, but at most these two times. */
 const GRACE_MS = 2_000;
 const KILL_MS = 1_000;
 
-/** A time in which something is to have been started, used, and ended. */
+/** A time within which something has to be started, used and ended. */
 export class TimeLimit {
   readonly seconds: number;
-  /** For an end that is asked for. */
+  /** For an end that we ask for. */
   readonly graceMs: number;
-  /** For one that leaves no choice. */
+  /** For one that we force. */
   readonly #killMs: number;
   readonly #deadlineUsec: number;
 
@@ -23,12 +23,12 @@ export class TimeLimit {
     this.#deadlineUsec = monotonicUsec() + timeoutMs * 1000;
   }
 
-  /** At least 1, as 0 would stand for no limit. */
+  /** What is left of the time. At least 1, because 0 would mean that there is no limit. */
   get leftMs(): number {
     return Math.max((this.#deadlineUsec - monotonicUsec()) / 1000, 1);
   }
 
-  /** Until it has to be ended; at least 1. */
+  /** What is left until it has to be ended. At least 1. */
   get leftForUseMs(): number {
     return Math.max(this.leftMs - this.graceMs - this.#killMs, 1);
   }
