@@ -291,6 +291,11 @@ describe(`the system extension of a release, in a guest of Debian ${suite}`, () 
       /Defined-By: docker-preloader/,
     );
 
+    // Without its unit, the agent does not start before Docker, and that is told.
+    await ok(guest, 'systemctl disable docker-preloader-sysext');
+    await guest.reboot();
+    await fails(guest, 'docker-preloader boot-order --check');
+
     // Without it, the guest is as before, and Docker starts.
     await ok(guest, 'systemctl stop docker.socket docker.service docker-preloader.socket docker-preloader.service');
     await ok(guest, 'docker-preloader unlink && rm /var/lib/extensions/docker-preloader.raw');

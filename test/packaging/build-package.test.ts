@@ -145,6 +145,7 @@ describe('npm run package', () => {
       'QuickJS',
       'Fabrice Bellard',
       'GNU C Library',
+      'libgcc',
     ])
       assert.ok(text.includes(name), `${name} is missing`);
   });

@@ -33,6 +33,11 @@ const libraryLicence = `/usr/bin/docker-preloader contains parts of the GNU C Li
 =============================================================
 They are under the GNU Lesser General Public License version 2.1 or later (/usr/share/common-licenses/LGPL-2.1). The program
 is linked with another version of the library by building it, from the sources of this package, where that is installed.
+
+/usr/bin/docker-preloader contains parts of libgcc
+==================================================
+They are under the GNU General Public License version 3 or later (/usr/share/common-licenses/GPL-3), with the GCC Runtime
+Library Exception 3.1, by which that does not extend to the program.
 `;
 
 const runtimeLicence = `/usr/lib/docker-preloader/docker-preloader contains Bun
