@@ -8,6 +8,8 @@ export interface Architecture {
   readonly name: string;
   /** As Node calls it (`process.arch`). */
   readonly nodeName: string;
+  /** As systemd calls it (os-release(5), ARCHITECTURE). */
+  readonly systemdName: string;
   /** What the names of GNU's tools for it begin with, where another architecture builds. */
   readonly gnuName: string;
   /** The npm package that has Bun for it. */
@@ -26,10 +28,12 @@ export interface Architecture {
   readonly hasFirstReads: boolean;
 }
 
-const architectures: readonly Architecture[] = [
+/** All that packages are made for. */
+export const architectures: readonly Architecture[] = [
   {
     name: 'amd64',
     nodeName: 'x64',
+    systemdName: 'x86-64',
     gnuName: 'x86_64-linux-gnu',
     // It also runs on processors without AVX2, which QEMU's default CPU model does not have.
     bunPackage: '@oven/bun-linux-x64-baseline',
@@ -43,6 +47,7 @@ const architectures: readonly Architecture[] = [
   {
     name: 'arm64',
     nodeName: 'arm64',
+    systemdName: 'arm64',
     gnuName: 'aarch64-linux-gnu',
     bunPackage: '@oven/bun-linux-aarch64',
     bunIntegrity: 'sha512-4BXmsSKnjOrlGWqZV4x/oWa7AVoR+B6lCXddMzOAXBIm3t50eslg9wb66gmtW1AamEQ1l1CDvmmruysEhqOWMg==',

@@ -3,24 +3,13 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { PreloaderError } from '../system/errors.ts';
 import { tellLine } from '../system/stderr.ts';
+import { architectures } from './architecture.ts';
 import { makePackages, sourceDate } from './build-package.ts';
-import { assembleRelease, type ReleaseOptions, type Target } from './release/assemble.ts';
+import { assembleRelease, type ReleaseOptions } from './release/assemble.ts';
 import { earlierPackages } from './release/apt-repository.ts';
 import { requireReleaseTools } from './release/run-tool.ts';
 import { requireKey } from './release/signature.ts';
-
-/** What a release is made for. @param root the repository */
-export function releaseTargets(root: string): readonly Target[] {
-  return [
-    {
-      name: 'amd64',
-      systemdName: 'x86-64',
-      bunPackage: '@oven/bun-linux-x64-baseline',
-      compiler: 'gcc',
-      dist: path.join(root, 'dist'),
-    },
-  ];
-}
+import { requireBuildTools } from './small/build-tools.ts';
 
 /**
  * `npm run release`: makes the packages, and of them all that a release is, in `dist/release`. The same sources and the
@@ -29,12 +18,11 @@ export function releaseTargets(root: string): readonly Target[] {
  * @returns the folder, which is replaced as a whole
  */
 async function makeRelease(root: string, options: Pick<ReleaseOptions, 'key' | 'earlier'>): Promise<string> {
-  const targets = releaseTargets(root);
-  for (const _ of targets) await makePackages(root);
+  for (const architecture of architectures) await makePackages(root, architecture);
   mkdirSync(path.join(root, 'dist'), { recursive: true });
   const folder = mkdtempSync(path.join(root, 'dist/.release-'));
   try {
-    await assembleRelease(root, folder, { ...options, targets, date: sourceDate(root) });
+    await assembleRelease(root, folder, { ...options, architectures, date: sourceDate(root) });
     const release = path.join(root, 'dist/release');
     rmSync(release, { recursive: true, force: true });
     chmodSync(folder, 0o755);
@@ -62,6 +50,7 @@ if (import.meta.main) {
   try {
     const { key, earlier } = chosenOptions(process.argv.slice(2));
     requireReleaseTools();
+    for (const architecture of architectures) requireBuildTools(architecture);
     // What a long build is not to end with.
     const signer = await requireKey(key);
     if (earlier !== undefined) earlierPackages(earlier);

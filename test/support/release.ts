@@ -1,9 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
+import { architectureOf } from '../../agent/packaging/architecture.ts';
 import { assembleRelease } from '../../agent/packaging/release/assemble.ts';
 import { releasePackages } from '../../agent/packaging/release/run-tool.ts';
-import { releaseTargets } from '../../agent/packaging/release.ts';
 import { ensureDebianPackages } from './debian-packages.ts';
 import { earlierPackage } from './earlier-package.ts';
 
@@ -21,15 +21,14 @@ export async function signingKeyIn(folder: string): Promise<string> {
   return name;
 }
 
-/** Puts a release together of what `npm run package` has made, with 0.1.0 in its apt repository. @param folder is made */
-export async function releaseIn(folder: string, key: string): Promise<void> {
+/**
+ * Puts a release together of what `npm run package` has made, with 0.1.0 in its apt repository.
+ * @param folder is made
+ * @param names of architectures
+ */
+export async function releaseIn(folder: string, key: string, names: readonly string[]): Promise<void> {
   mkdirSync(folder);
-  const earlier = await earlierPackage();
-  await assembleRelease(root, folder, {
-    targets: releaseTargets(root).filter(({ name }) => name === 'amd64'),
-    date: new Date(1_700_000_000_000),
-    key,
-    earlier,
-  });
+  const [architectures, date] = [names.map(architectureOf), new Date(1_700_000_000_000)];
+  await assembleRelease(root, folder, { architectures, date, key, earlier: await earlierPackage() });
   await execa('gpgconf', ['--kill', 'all']);
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, globSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { VERSION } from '../../version.ts';
+import { type Architecture, distFolder } from '../architecture.ts';
 import { built } from '../build-program.ts';
 import { earlierPackages, writeAptRepository } from './apt-repository.ts';
 import { partsOfModule, partsOfSmall, partsOfWhole } from './contents.ts';
@@ -10,22 +11,9 @@ import { type Program, sbom } from './sbom.ts';
 import { sign } from './signature.ts';
 import { writeSystemExtension } from './system-extension.ts';
 
-/** What a release is made for. */
-export interface Target {
-  /** As Debian calls it. */
-  readonly name: string;
-  /** As systemd calls it. */
-  readonly systemdName: string;
-  /** The npm package of the Bun that the whole executable is. */
-  readonly bunPackage: string;
-  /** The C compiler of the small one. */
-  readonly compiler: string;
-  /** Where `npm run package` has put the executables. */
-  readonly dist: string;
-}
-
 export interface ReleaseOptions {
-  readonly targets: readonly Target[];
+  /** What it is made for. */
+  readonly architectures: readonly Architecture[];
   /** The time of all files. */
   readonly date: Date;
   /** The OpenPGP key that signs it. */
@@ -35,7 +23,7 @@ export interface ReleaseOptions {
 }
 
 /**
- * Puts a release together of what `npm run package` has made for each target. The same packages and date give the same
+ * Puts a release together of what `npm run package` has made for each architecture. The same packages and date give the same
  * bytes, but for the signatures.
  * @param root the repository
  * @param folder is there, and empty
@@ -43,31 +31,32 @@ export interface ReleaseOptions {
 export async function assembleRelease(
   root: string,
   folder: string,
-  { targets, date, key, earlier }: ReleaseOptions,
+  { architectures, date, key, earlier }: ReleaseOptions,
 ): Promise<void> {
   const at = (name: string): string => path.join(folder, name);
   const before = earlier === undefined ? [] : earlierPackages(earlier);
   const programs: Program[] = [];
   const debs: string[] = [];
-  for (const target of targets) {
-    const base = `docker-preloader_${VERSION}_${target.name}`;
+  for (const architecture of architectures) {
+    const base = `docker-preloader_${VERSION}_${architecture.name}`;
     for (const file of [`${base}.deb`, `${base}.tar.gz`]) copyFileSync(path.join(root, 'dist', file), at(file));
     debs.push(at(`${base}.deb`));
-    await writeSystemExtension(at(`${base}.tar.gz`), target.systemdName, date, at(`${base}.sysext.raw`));
-    const [small, whole] = [built.small, built.whole].map((file) => readFileSync(path.join(target.dist, file))) as [
+    await writeSystemExtension(at(`${base}.tar.gz`), architecture.systemdName, date, at(`${base}.sysext.raw`));
+    const dist = path.join(root, distFolder(architecture));
+    const [small, whole] = [built.small, built.whole].map((file) => readFileSync(path.join(dist, file))) as [
       Buffer,
       Buffer,
     ];
     programs.push(
       {
-        name: `usr/bin/docker-preloader (${target.name})`,
+        name: `usr/bin/docker-preloader (${architecture.name})`,
         content: small,
-        parts: partsOfSmall(root, small, target),
+        parts: partsOfSmall(root, small, architecture),
       },
       {
-        name: `usr/lib/docker-preloader/docker-preloader (${target.name})`,
+        name: `usr/lib/docker-preloader/docker-preloader (${architecture.name})`,
         content: whole,
-        parts: await partsOfWhole(root, target),
+        parts: await partsOfWhole(root, architecture),
       },
     );
   }
@@ -81,7 +70,7 @@ export async function assembleRelease(
   mkdirSync(at('apt'));
   await writeAptRepository(at('apt'), {
     debs: [...debs, ...before],
-    architectures: targets.map(({ name }) => name),
+    architectures: architectures.map(({ name }) => name),
     date,
     key,
   });

@@ -2,7 +2,10 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import * as z from 'zod/mini';
 import { commandOutputSync } from '../../system/child-process.ts';
+import { type Architecture, ownArchitecture } from '../architecture.ts';
+import { bunOf } from '../program/bun.ts';
 import { bundledPackages } from '../program/module.ts';
+import { compilerName } from '../small/build-tools.ts';
 import type { Part } from './sbom.ts';
 
 const BUN_LICENCES = 'https://bun.com/docs/project/license';
@@ -10,22 +13,15 @@ const BUN_LICENCES = 'https://bun.com/docs/project/license';
 /** What Bun tells versions of (`process.versions`) without having it: what it is compatible with, or compiled by. */
 const notInBun = new Set(['bun', 'node', 'v8', 'modules', 'napi', 'uv', 'openssl', 'unicode', 'zig', 'typescript']);
 
-/** For what an executable was built, and with what. */
-export interface Toolchain {
-  /** The npm package of the Bun that it is. */
-  readonly bunPackage: string;
-  /** The C compiler. */
-  readonly compiler: string;
-}
-
 /**
  * What the small executable holds: the engine, and what the compiler links statically.
  * @param executable its content, which names the version of its engine
  * @throws Error where it does not
  */
-export function partsOfSmall(root: string, executable: Buffer, { compiler }: Toolchain): readonly Part[] {
+export function partsOfSmall(root: string, executable: Buffer, architecture: Architecture): readonly Part[] {
   const version = /\(disk format [^()]*, quickjs ([\w.+~-]+)\)/.exec(executable.toString('latin1'))?.[1];
   if (version === undefined) throw new Error('Expected the small executable to name its engine, found no such text');
+  const compiler = compilerName(architecture);
   return [
     { name: 'quickjs', version, purl: debianUrl('quickjs', version, 'source'), licence: 'MIT' },
     linkedLibrary(root, compiler, 'libc.a', 'glibc', 'LGPL-2.1-or-later'),
@@ -34,9 +30,10 @@ export function partsOfSmall(root: string, executable: Buffer, { compiler }: Too
 }
 
 /** What the whole executable holds: Bun with all that is in it, and npm packages. */
-export async function partsOfWhole(root: string, { bunPackage }: Toolchain): Promise<readonly Part[]> {
-  const { version } = describedIn(root, ownBun);
-  const parts = Object.entries(versionsInBun(root))
+export async function partsOfWhole(root: string, { bunPackage }: Architecture): Promise<readonly Part[]> {
+  const versions = await versionsInBun(root);
+  const { bun: version = '' } = versions;
+  const parts = Object.entries(versions)
     .filter(([name]) => !notInBun.has(name))
     .map(([name, its]) => ({
       name,
@@ -67,11 +64,9 @@ async function packagesOf(root: string, of: 'program' | 'module'): Promise<reado
   });
 }
 
-/** The Bun that runs here. All of one version are of the same sources. */
-const ownBun = '@oven/bun-linux-x64-baseline';
-
-function versionsInBun(root: string): Readonly<Record<string, string>> {
-  const bun = path.join(root, 'node_modules', ownBun, 'bin/bun');
+/** What the Bun of this machine tells. Those for others are of the same sources. */
+async function versionsInBun(root: string): Promise<Readonly<Record<string, string>>> {
+  const bun = await bunOf(root, ownArchitecture());
   const told: unknown = JSON.parse(commandOutputSync(bun, ['-p', 'JSON.stringify(process.versions)'], { cwd: '/' }));
   return z.record(z.string(), z.string()).parse(told);
 }

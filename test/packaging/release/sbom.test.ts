@@ -4,10 +4,10 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { Spec, Validation } from '@cyclonedx/cyclonedx-library';
+import { distFolder, ownArchitecture } from '../../../agent/packaging/architecture.ts';
 import { built } from '../../../agent/packaging/build-program.ts';
 import { partsOfModule, partsOfSmall, partsOfWhole } from '../../../agent/packaging/release/contents.ts';
 import { type Part, sbom } from '../../../agent/packaging/release/sbom.ts';
-import { releaseTargets } from '../../../agent/packaging/release.ts';
 
 const root = path.resolve(import.meta.dirname, '../../..');
 const date = new Date('2026-01-02T03:04:05Z');
@@ -65,11 +65,11 @@ describe('the bill of materials', () => {
   });
 
   it('names what is in the executables, with the versions that are in them', async () => {
-    const [target] = releaseTargets(root);
-    assert.ok(target !== undefined);
-    const executable = (name: 'small' | 'whole'): Buffer => readFileSync(path.join(target.dist, built[name]));
-    const small = partsOfSmall(root, executable('small'), target);
-    const whole = await partsOfWhole(root, target);
+    const architecture = ownArchitecture();
+    const dist = path.join(root, distFolder(architecture));
+    const executable = (name: 'small' | 'whole'): Buffer => readFileSync(path.join(dist, built[name]));
+    const small = partsOfSmall(root, executable('small'), architecture);
+    const whole = await partsOfWhole(root, architecture);
     const module = await partsOfModule(root);
     const names = (parts: readonly Part[]): string[] => parts.map(({ name }) => name).toSorted();
     assert.deepEqual(names(small), ['glibc', 'libgcc', 'quickjs']);
@@ -82,7 +82,7 @@ describe('the bill of materials', () => {
 
     const version = (parts: readonly Part[], name: string): string =>
       parts.find((each) => each.name === name)?.version ?? '';
-    const told = execFileSync(path.join(target.dist, built.small), ['--version'], { encoding: 'utf8' });
+    const told = execFileSync(path.join(dist, built.small), ['--version'], { encoding: 'utf8' });
     assert.ok(told.endsWith(`, quickjs ${version(small, 'quickjs')})\n`), told);
     assert.ok(executable('whole').includes(bun.version), bun.version);
     assert.ok(executable('whole').includes(version(bun.parts, 'sqlite')), version(bun.parts, 'sqlite'));
