@@ -62,10 +62,12 @@ const reading = {
 /** Who may write to dockerd's store, and mount disks or take them away. */
 const writesStore = [
   'agent/boot/check-source.ts',
+  'agent/boot/choose-duplicate.ts',
   'agent/boot/folder-sources.ts',
   'agent/boot/load-disk.ts',
   'agent/boot/mount-disks.ts',
   'agent/boot/mount-source.ts',
+  'agent/boot/present-mounts.ts',
   'agent/boot/private-mounts.ts',
   'agent/containerd/apply-namespace.ts',
   'agent/containerd/containerd-ledger.ts',

@@ -8,7 +8,7 @@ import { findProgram } from '../system/run-tool.ts';
 import type { Config } from '../config/config.ts';
 import { farmOf } from './fill-namespaces.ts';
 import { storeIn } from './image-store.ts';
-import { unmountDisks } from './mount-disks.ts';
+import { unmountDisks } from './present-mounts.ts';
 import { chooseStores } from './which-stores.ts';
 import { mayRun, withContainerd, type ContainerdSearch } from './with-containerd.ts';
 

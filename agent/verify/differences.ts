@@ -11,7 +11,8 @@ import { plural } from '../text/plural.ts';
 import { resultProblems } from '../overlay2/check-result.ts';
 import { isCopyOf } from '../overlay2/store/copy-tar-split.ts';
 import { ledgerFolder } from '../overlay2/store/ledger.ts';
-import { findHiddenMounts, type MountedDisk } from '../boot/mount-disks.ts';
+import type { MountedDisk } from '../boot/mount-disks.ts';
+import { findHiddenMounts } from '../boot/present-mounts.ts';
 import type { Plan } from '../overlay2/plan/make-plan.ts';
 import type { Step } from '../overlay2/plan/steps.ts';
 

@@ -35,10 +35,8 @@ async function loadedBy(file: string): Promise<string[]> {
 
 /** Each costs every boot. What is needed only after READY, or only with a configuration file, is imported when it is needed. */
 const toReady = [
-  [
-    'boot',
-    'discover fill-store image-store load-disk missing-disks mount-disks preload timings wait which-stores with-containerd',
-  ],
+  ['boot', 'choose-duplicate discover fill-store image-store load-disk missing-disks mount-disks mount-place preload'],
+  ['boot', 'present-mounts timings wait which-stores with-containerd'],
   ['commands', 'run'],
   ['config', 'config keys kind label read-config required trusted-key'],
   ['disk', 'disk-fault folder-reader limits manifest read-disk read-tar-split superblock'],
