@@ -68,14 +68,18 @@ const newerLibraries = {
 const commonLibraries =
   'libassuan9 libgpg-error0 libsqlite3-0 libc6 libdevmapper1.02.1 libselinux1 libudev1 libpcre2-8-0 libcap2 zlib1g';
 
+/** skopeo of a later Debian, with the libraries that it is linked with. @returns where it is unpacked */
+export function skopeoTree(suite: keyof typeof newerLibraries): Promise<string> {
+  return fetchDebianPackage(suite, ['skopeo', ...commonLibraries.split(' '), ...newerLibraries[suite]]);
+}
+
 /**
  * skopeo of a later Debian, with the C library of that.
  * @param folder gets a folder for PATH
  * @returns that folder
  */
 export async function newerSkopeo(folder: string, suite: keyof typeof newerLibraries): Promise<string> {
-  const packages = ['skopeo', ...commonLibraries.split(' '), ...newerLibraries[suite]];
-  const tree = await fetchDebianPackage(suite, packages);
+  const tree = await skopeoTree(suite);
   const bin = path.join(folder, `bin-${suite}`);
   mkdirSync(bin);
   const lib = path.join(tree, 'usr/lib/x86_64-linux-gnu');
