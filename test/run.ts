@@ -57,7 +57,7 @@ const stages: Readonly<Record<string, Stage>> = {
     files: [
       'test/safety/*.test.ts',
       ...(torture
-        ? ['test/vm/{attach,configured,power-loss*}.test.ts', 'test/builder/engine/docker-engine.test.ts']
+        ? ['test/vm/{attach,configured,fleet,power-loss*}.test.ts', 'test/builder/engine/docker-engine.test.ts']
         : []),
     ],
     concurrency: 2,

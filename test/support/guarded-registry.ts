@@ -33,7 +33,7 @@ export async function startGuardedRegistry(
 }
 
 /** As htpasswd(1) writes it, with bcrypt of libc. Nobody sees the password among the arguments of a process. */
-async function htpasswd({ name, password }: RegistryUser): Promise<string> {
+export async function htpasswd({ name, password }: RegistryUser): Promise<string> {
   const script = 'print crypt(<STDIN>, q($2b$05$abcdefghijklmnopqrstuu))';
   return `${name}:${(await execa('perl', ['-e', script], { input: password })).stdout}\n`;
 }

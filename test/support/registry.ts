@@ -22,7 +22,7 @@ export interface RegistryOptions {
 }
 
 /** Debian's docker-registry. */
-async function registryProgram(): Promise<string> {
+export async function registryProgram(): Promise<string> {
   return path.join(await fetchDebianPackage('bookworm', ['docker-registry']), 'usr/bin/docker-registry');
 }
 
