@@ -20,8 +20,34 @@ export interface Share {
   readonly by: { readonly '9p': 'passthrough' | 'mapped-xattr' | 'none' } | { readonly virtiofs: readonly string[] };
 }
 
+/** What a machine is like, by Debian's name of its architecture. */
+const machines = {
+  amd64: {
+    qemu: 'qemu-system-x86_64',
+    package: 'qemu-system-x86',
+    machine: 'q35',
+    processor: 'max',
+    console: 'ttyS0',
+    hasOurProcessor: true,
+  },
+  arm64: {
+    qemu: 'qemu-system-aarch64',
+    package: 'qemu-system-arm',
+    machine: 'virt',
+    // Signatures of pointers as ARM has specified them would take most of the time.
+    processor: 'max,pauth-impdef=on',
+    console: 'ttyAMA0',
+    hasOurProcessor: false,
+  },
+} as const;
+
 export interface SmallMachineOptions {
   readonly suite: DebianSuite;
+  readonly architecture?: keyof typeof machines;
+  /** Which kernel of Debian's, by what its package is called behind `linux-image-`: the architecture, by default. */
+  readonly kernel?: string;
+  /** Files of this machine that are its disks, in a raw format, and are not written to. */
+  readonly disks?: readonly string[];
   /** Files of this machine by their place in the virtual one. */
   readonly files: Readonly<Record<string, string>>;
   readonly shares: readonly Share[];
@@ -31,6 +57,9 @@ export interface SmallMachineOptions {
 
 /** The modules that are loaded, with those that they need. */
 const MODULES = ['virtio_pci', 'virtiofs', '9pnet_virtio', '9p', 'overlay'];
+/** ext4 and erofs ask for the checksum by its name. */
+const DISK_MODULES = ['crc32c_generic', 'virtio_blk', 'ext4', 'erofs'];
+const MEMORY_MB = 1024;
 const TIMEOUT_SEC = 300;
 const BEGIN = '--- begin';
 const END = '--- end';
@@ -41,23 +70,30 @@ const END = '--- end';
  * @returns what the script has printed
  * @throws Error with the end of the console where it did not come to its end
  */
-export async function runInSmallMachine({ suite, files, shares, script }: SmallMachineOptions): Promise<string> {
-  await ensureDebianPackages(['qemu-system-x86', 'cpio'], { install: true });
+export async function runInSmallMachine(options: SmallMachineOptions): Promise<string> {
+  const { suite, architecture = 'amd64', files, shares, disks = [], script } = options;
+  const kind = machines[architecture];
+  await ensureDebianPackages([kind.package, 'cpio'], { install: true });
   const { path: folder } = await tempTree('dpl-small-vm');
-  const kernel = await wholeKernel(suite);
-  await makeInitrd(folder, kernel, files, script);
+  const modules = [...MODULES, ...(disks.length > 0 ? DISK_MODULES : [])];
+  const kernel = await wholeKernel(suite, architecture, options.kernel ?? architecture, modules);
+  await makeInitrd(folder, kernel, architecture, files, script);
   const console = path.join(folder, 'console');
   const args = [
-    hasKvm() ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=multi', '-cpu', 'max'],
+    kind.hasOurProcessor && hasKvm()
+      ? ['-accel', 'kvm', '-cpu', 'host']
+      : ['-accel', 'tcg,thread=multi', '-cpu', kind.processor],
     // virtiofsd is given all of the machine's memory.
-    ['-M', 'q35,memory-backend=memory', '-m', '1024', '-object', 'memory-backend-memfd,id=memory,size=1024M,share=on'],
+    ['-M', `${kind.machine},memory-backend=memory`, '-m', String(MEMORY_MB)],
+    ['-object', `memory-backend-memfd,id=memory,size=${MEMORY_MB}M,share=on`],
     ['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-serial', `file:${console}`],
     ['-kernel', kernel.image, '-initrd', path.join(folder, 'initrd')],
-    ['-append', 'console=ttyS0 quiet panic=-1 mitigations=off'],
+    ['-append', `console=${kind.console} quiet panic=-1 mitigations=off`],
+    ...disks.map((file) => ['-drive', `file=${file},if=virtio,format=raw,readonly=on`]),
     ...(await Promise.all(shares.map(async (share, index) => shareArgs(share, path.join(folder, `share-${index}`))))),
   ].flat();
   const output = openSync(`${console}.qemu`, 'a');
-  const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...args], {
+  const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', kind.qemu, ...args], {
     stdio: ['ignore', output, output],
   });
   closeSync(output);
@@ -86,13 +122,18 @@ interface Kernel {
 }
 
 /** Debian's kernel with all modules: that for clouds has no 9p. */
-async function wholeKernel(suite: DebianSuite): Promise<Kernel> {
-  const folder = await cached(`kernel-${suite}-1`, async (tree) => {
-    const options = await privateApt(suite, `${tree}.apt`);
+async function wholeKernel(
+  suite: DebianSuite,
+  architecture: string,
+  flavour: string,
+  wanted: readonly string[],
+): Promise<Kernel> {
+  const folder = await cached(`kernel-${suite}-${flavour === 'amd64' ? '' : `${flavour}-`}1`, async (tree) => {
+    const options = await privateApt(suite, `${tree}.apt`, 'deb', architecture);
     await execa('apt-get', [...options, 'update']);
-    const { stdout } = await execa('apt-cache', [...options, 'depends', 'linux-image-amd64']);
+    const { stdout } = await execa('apt-cache', [...options, 'depends', `linux-image-${flavour}`]);
     const name = /Depends: (linux-image-\S+)/.exec(stdout)?.[1] ?? '';
-    await cp(await fetchDebianPackage(suite, [name]), tree, { recursive: true });
+    await cp(await fetchDebianPackage(suite, [name], architecture), tree, { recursive: true });
     await execa('rm', ['-rf', `${tree}.apt`]);
   });
   const below = existsSync(path.join(folder, 'usr/lib/modules')) ? 'usr/lib/modules' : 'lib/modules';
@@ -110,7 +151,7 @@ async function wholeKernel(suite: DebianSuite): Promise<Kernel> {
     for (const needed of depends.split(',')) await add(needed);
     if (!order.includes(file)) order.push(file);
   };
-  for (const name of MODULES) await add(name);
+  for (const name of wanted) await add(name);
   return { image: path.join(folder, 'boot', `vmlinuz-${version}`), modules: order };
 }
 
@@ -129,6 +170,7 @@ async function unpacked(file: string): Promise<Buffer> {
 async function makeInitrd(
   folder: string,
   { modules }: Kernel,
+  architecture: string,
   files: SmallMachineOptions['files'],
   script: string,
 ): Promise<void> {
@@ -136,7 +178,7 @@ async function makeInitrd(
   for (const name of ['bin', 'proc', 'sys', 'dev', 'run', 'var', 'modules', 'tmp'])
     await mkdir(path.join(root, name), { recursive: true });
   await cp(
-    path.join(await fetchDebianPackage('bookworm', ['busybox-static']), 'bin/busybox'),
+    path.join(await fetchDebianPackage('bookworm', ['busybox-static'], architecture), 'bin/busybox'),
     path.join(root, 'bin/busybox'),
   );
   for (const [place, file] of Object.entries(files)) {
