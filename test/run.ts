@@ -67,7 +67,7 @@ const stages: Readonly<Record<string, Stage>> = {
     files: ['test/arm64/*.test.ts'],
     architecture: 'arm64',
     concurrency: 2,
-    ...(torture ? {} : { except: 'test/arm64/reproducible.test.ts' }),
+    ...(torture ? {} : { except: 'test/arm64/{boot,reproducible,same-as-node}.test.ts' }),
   },
   guest: { about: 'real systemd in containers', files: ['test/guest/*.test.ts'], concurrency: 1 },
   vm: {
