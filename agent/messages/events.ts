@@ -102,7 +102,7 @@ export const messages = {
   BUILD_FAILED: { id: '7a2e58a7883d4b15aa99dca9bce66f4a', file: 'agent/builder/build-disk.ts' },
   TOOL_MISSING: { id: 'ff171d968bba49048341836a8d93c904', file: 'agent/system/run-tool.ts' },
   DISK_INVALID: { id: '8cf81e9bafe3469fbc4a12efe462d2b6', file: 'agent/verify/inspect-disk.ts' },
-  CONTENT_WRONG: { id: '6db6bb68845c4bd1bc1d93c7eee0d703', file: 'agent/commands/verify.ts' },
+  CONTENT_WRONG: { id: '6db6bb68845c4bd1bc1d93c7eee0d703', file: 'agent/verify/compare-contents.ts' },
   STORE_DIFFERS: { id: '22116cc0b2c1408ab23e1457676b586e', file: 'agent/verify/differences.ts' },
   STORE_DAMAGED: { id: '6daf12bc79e44ceb8b2c27b7cd8cd8e5', file: 'agent/verify/differences.ts' },
   NO_SYSTEMD: { id: 'a9b9d9de34b441dcbeaf881e020a6d22', file: 'agent/boot-order/systemd.ts' },

@@ -18,7 +18,7 @@ import { readImages } from '../../agent/builder/archive/read-images.ts';
 import { runTool } from '../../agent/system/run-tool.ts';
 import { bootOrder } from '../../agent/commands/boot-order.ts';
 import { readAheadListOf } from '../../agent/commands/record.ts';
-import { metadataFaults } from '../../agent/commands/verify.ts';
+import { metadataFaults } from '../../agent/verify/compare-contents.ts';
 import { notAwaited } from '../../agent/daemon/containerd-unit.ts';
 import { differenceOf } from '../../agent/daemon/docker-service.ts';
 import type { Finding } from '../../agent/messages/finding.ts';
