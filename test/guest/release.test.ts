@@ -281,6 +281,8 @@ describe(`the system extension of a release, in a guest of Debian ${suite}`, () 
       },
       setup: 'systemctl enable systemd-sysext docker-preloader-sysext\n',
     });
+    const verify = 'systemd-analyze --man=no verify docker-preloader-sysext.service';
+    assert.deepEqual(await guest.run(verify), { code: 0, stdout: '', stderr: '' });
     assert.match(await ok(guest, 'systemd-sysext status'), /^\/usr +docker-preloader /m);
     assert.equal(await ok(guest, 'systemctl --failed --no-legend; docker-preloader boot-order --check'), '');
     assert.equal((await agentStatus(guest)).state, 'ok');
