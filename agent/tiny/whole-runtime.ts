@@ -1,5 +1,5 @@
 import { basename, dirname, join } from './path.ts';
-import { readlinkSync, statSync } from './fs.ts';
+import { readFileSync, readlinkSync, statSync } from './fs.ts';
 import { become } from './process.ts';
 import { readFirst } from './read-first.ts';
 
@@ -8,6 +8,12 @@ const PLACE = '../lib/docker-preloader/docker-preloader';
 
 /** How many bytes it has, from the build. 0: it is not known. */
 declare const WHOLE_BYTES: number;
+
+/**
+ * Behind its name: a file that tells how many bytes it has where a packager has changed it, by strip(1) or patchelf(1).
+ * Who has not been told could not know a changed one from a part.
+ */
+const CHANGED = '.bytes';
 
 const EXECUTABLE = 0o111;
 const NONE = 'none that can be started';
@@ -26,9 +32,19 @@ function faultOf(program: string): string | undefined {
   try {
     const stats = statSync(program);
     if (!stats.isFile() || (stats.mode & EXECUTABLE) === 0) return NONE;
-    return WHOLE_BYTES === 0 || stats.size === WHOLE_BYTES ? undefined : 'a part of it, or that of another version';
+    return WHOLE_BYTES === 0 || stats.size === WHOLE_BYTES || isChanged(program, stats.size)
+      ? undefined
+      : 'a part of it, or that of another version';
   } catch {
     return NONE;
+  }
+}
+
+function isChanged(program: string, size: number): boolean {
+  try {
+    return readFileSync(program + CHANGED, 'utf8').trim() === String(size);
+  } catch {
+    return false;
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { buildSmallExecutable } from '../../agent/packaging/small/small-executable.ts';
@@ -225,8 +225,13 @@ describe('npm run build', () => {
         .join(', then ')
         .replaceAll('x86_64-linux-gnu-', '')
         .replace(import.meta.filename, 'FILE')}`, () => {
-        const file = path.join(folder.path, 'packaged');
-        copyFileSync(path.join(folder.path, 'dist', built.whole), file);
+        const [small, file] = (['small', 'whole'] as const).map((name) => {
+          const copy = path.join(folder.path, 'packaged', built[name]);
+          mkdirSync(path.dirname(copy), { recursive: true });
+          copyFileSync(path.join(folder.path, 'dist', built[name]), copy);
+          return copy;
+        }) as [string, string];
+        rmSync(`${file}.bytes`, { force: true });
         for (const command of commands) {
           const [tool = '', ...args] = command.split(' ');
           execFileSync(path.join(tools, 'usr/bin', tool), [...args, file], {
@@ -237,6 +242,17 @@ describe('npm run build', () => {
         assert.notDeepEqual(readFileSync(file), readFileSync(path.join(folder.path, 'dist', built.whole)));
         assert.equal(start(file, ['--version'], {}).stdout, programs[1]?.run(['--version']).stdout);
         assert.equal(start(file, ['inspect', '/dev/null'], {}).status, 1);
+        // The small one takes it once it is told.
+        const { size } = statSync(file);
+        for (const [told, found] of [
+          [size + 1, /found a part of it, or that of another version/],
+          [size, /^docker-preloader: \/dev\/null: /],
+        ] as const) {
+          writeFileSync(`${file}.bytes`, `${told}\n`);
+          const { status, stderr } = start(small, ['inspect', '/dev/null'], {});
+          assert.equal(status, 1);
+          assert.match(stderr, found);
+        }
       });
     }
   });
