@@ -57,7 +57,7 @@ const stages: Readonly<Record<string, Stage>> = {
     files: [
       'test/safety/*.test.ts',
       ...(torture
-        ? ['test/vm/{attach,configured,fleet,power-loss*}.test.ts', 'test/builder/engine/docker-engine.test.ts']
+        ? ['test/vm/{attach,configured,fleet,nixos,power-loss*}.test.ts', 'test/builder/engine/docker-engine.test.ts']
         : []),
     ],
     concurrency: 2,
@@ -68,6 +68,11 @@ const stages: Readonly<Record<string, Stage>> = {
     architecture: 'arm64',
     concurrency: 2,
     ...(torture ? {} : { except: 'test/arm64/{boot,reproducible,same-as-node}.test.ts' }),
+  },
+  nixos: {
+    about: "the module for NixOS, evaluated and built by Debian's Nix",
+    files: ['test/nixos/*.test.ts'],
+    concurrency: 2,
   },
   guest: { about: 'real systemd in containers', files: ['test/guest/*.test.ts'], concurrency: 1 },
   vm: {

@@ -72,21 +72,44 @@ export async function missingPackages(names: readonly string[]): Promise<readonl
  * @param architecture as Debian calls it
  * @returns the folder; a package's /usr/bin is its `usr/bin`
  */
-export async function fetchDebianPackage(
+export function fetchDebianPackage(
   suite: DebianSuite,
   names: readonly string[],
   architecture = 'amd64',
 ): Promise<string> {
+  const foreign = architecture === 'amd64' ? '' : `${architecture}-`;
+  return fetched(`${foreign}${suite}`, suite, names, architecture, (options, folder) =>
+    aptGet([...options, 'download', ...names], folder),
+  );
+}
+
+/** The same, with all that they depend on, down to the C library. */
+export function fetchWithDependencies(suite: DebianSuite, names: readonly string[]): Promise<string> {
+  const here = ['--yes', '--no-install-recommends', '--download-only'];
+  return fetched(`all-${suite}`, suite, names, 'amd64', (options, folder) =>
+    aptGet([...options, '-o', `Dir::Cache::Archives=${folder}`, 'install', ...here, ...names]),
+  );
+}
+
+async function fetched(
+  kind: string,
+  suite: DebianSuite,
+  names: readonly string[],
+  architecture: string,
+  download: (aptOptions: readonly string[], folder: string) => Promise<void>,
+): Promise<string> {
   const sorted = [...names].sort();
   const key = createHash('sha256').update(sorted.join(' ')).digest('hex').slice(0, 10);
-  return cached(`debian-${architecture === 'amd64' ? '' : `${architecture}-`}${suite}-${key}`, async (tree) => {
+  return cached(`debian-${kind}-${key}`, async (tree) => {
     const apt = `${tree}.apt`;
     try {
       const options = await privateApt(suite, apt, 'deb', architecture);
       await aptGet([...options, 'update']);
-      await aptGet([...options, 'download', ...sorted], path.join(apt, 'debs'));
-      for (const deb of await readdir(path.join(apt, 'debs'))) {
-        await execa('dpkg-deb', ['--extract', path.join(apt, 'debs', deb), tree]);
+      const folder = path.join(apt, 'debs');
+      await mkdir(path.join(folder, 'partial'));
+      await download(options, folder);
+      for (const deb of await readdir(folder)) {
+        if (deb.endsWith('.deb')) await execa('dpkg-deb', ['--extract', path.join(folder, deb), tree]);
       }
     } catch (error) {
       throw new Error(`Expected to get ${sorted.join(', ')} of Debian ${suite} with apt-get`, { cause: error });

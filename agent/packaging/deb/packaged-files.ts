@@ -37,6 +37,10 @@ const alike: readonly PackagedFile[] = [
   },
   { from: 'agent/packaging/deb/debian/lintian-overrides', to: 'usr/share/lintian/overrides/docker-preloader' },
   { from: 'units/docker-preloader.catalog', to: 'usr/lib/systemd/catalog/' },
+  // For NixOS, which takes the rest of the package from where it finds these.
+  { from: 'units/nixos/flake.nix', to: 'usr/share/docker-preloader/nixos/' },
+  { from: 'units/nixos/module.nix', to: 'usr/share/docker-preloader/nixos/' },
+  { from: 'units/nixos/package.nix', to: 'usr/share/docker-preloader/nixos/' },
   { from: 'agent/status/schemas/status.schema.json', to: 'usr/share/docker-preloader/schemas/' },
   { from: 'agent/status/schemas/plan.schema.json', to: 'usr/share/docker-preloader/schemas/' },
 ];
