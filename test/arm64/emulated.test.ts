@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
@@ -157,6 +157,24 @@ describe('the program for arm64, under QEMU', () => {
     const [run] = await two.agree([() => two.writeConfig([], { sources: [two.at('shared')] })]);
     assert.equal(run?.exitCode, 0, run?.said.join('\n'));
     assert.match(run.said.join('\n'), /^ok: 1 disk, 1 image, 2 layers/m);
+  });
+
+  // On arm64, the flag of open(2) for that is another number.
+  it('follows no symlink on a disk', async () => {
+    for (const [name, expected, found] of [
+      ['small', own.small, small],
+      ['whole', own.whole, whole],
+    ] as const) {
+      const two = await TwoExecutables.in('dpl-arm64', [], { expected, found });
+      loadImages(two.at('shared'), [{ layers: ['base'], references: ['linked:1'] }], 'shared');
+      chmodSync(two.at('shared'), 0o700);
+      const names = two.at('shared/image/overlay2/repositories.json');
+      renameSync(names, `${names}.other`);
+      symlinkSync(`${path.basename(names)}.other`, names);
+      const [run] = await two.agree([() => two.writeConfig([], { sources: [two.at('shared')] })]);
+      assert.equal(run?.exitCode, 3, name);
+      assert.match(run.said.join('\n'), /expected a regular file, found a symlink/, name);
+    }
   });
 
   it('makes a disk of images for its own platform, or for what is chosen', async () => {
