@@ -7,8 +7,8 @@ import { listenFd } from '../system/listen-fds.ts';
 import { becomeUpgraded, becomeWhole } from './whole-runtime.ts';
 
 /**
- * agent/daemon/run-after-ready.ts on the small engine. Without a socket of the service manager there is none that both
- * programs could answer on: there the whole program goes on at once.
+ * agent/daemon/run-after-ready.ts on the small engine. Without a socket of the service manager, there is none on which
+ * both programs could answer, so the whole program goes on at once.
  */
 export async function serve(start: Start, status: StatusDocument, written: string | undefined): Promise<void> {
   if (listenFd() === undefined) goOnAsWhole({ start, status, isPublished: written !== undefined });
@@ -22,7 +22,7 @@ export function goOnAsWhole(handed: HandedStart): never {
   try {
     handStart(path, handed);
   } catch {
-    // Where nothing can be written below /run, it begins anew, and finds all done.
+    // If nothing can be written below /run, it begins anew, and finds that all is done.
     becomeWhole();
   }
   becomeWhole(['resume', path]);

@@ -21,16 +21,18 @@ import { whenReadable } from './loop.ts';
 import { readFirst } from './read-first.ts';
 import { becomeUpgraded, whenBeyond, wholeProgram } from './whole-runtime.ts';
 
-/** For so long the one that answers stays after the last client: others that ask every minute do not start it anew. */
+/**
+ * How long the one that answers stays after the last client. So a client that asks every minute does not start it anew.
+ */
 const STAYS_SEC = 60;
 const SIGHUP = 1;
-/** After it has failed, clients wait so long for the next one. */
+/** How long clients wait for the next one after it has failed. */
 const AGAIN_MS = 1000;
 
 /**
- * agent/daemon/answer-clients.ts on the small engine: a client makes it start the whole program beside it, which answers on
- * the same socket, and leaves when nobody has asked for a while. This process stays what it is meanwhile, so that nothing
- * that it follows is lost.
+ * agent/daemon/answer-clients.ts on the small engine. A client makes it start the whole program beside it, which
+ * answers on the same socket, and leaves when nobody has asked for a while. This process stays what it is meanwhile, so
+ * it loses nothing of what it follows.
  * @throws system errors
  */
 export async function answerClients(
@@ -45,12 +47,13 @@ export async function answerClients(
   let child: Child | undefined;
   whenBeyond(() => {
     const handed = handedNow(start, status, look, current);
-    // The other program would neither know of it nor wait for it.
+    // The program that this process becomes would neither know of the child nor wait for it.
     child?.kill();
-    // What was not finished is done anew.
+    // What was not finished is done again.
     return goOnAsWhole(isSettled(current) ? handed : { ...handed, lived: undefined });
   });
-  // One that was started before knows of it only where it could be published, and as long as nobody removes that.
+  // The child reads new results only from status.json, which may not have been written, or may be removed. So it
+  // leaves.
   current.whenFound(() => void (child !== undefined && door.kill(child.pid, SIGHUP)));
   let isAsked = false;
   let hasFailed = false;
@@ -58,7 +61,7 @@ export async function answerClients(
   const answer = async (): Promise<void> => {
     isAsked = true;
     came();
-    // Before, it would tell of a phase that is over.
+    // Before all is settled, the child would later tell of a phase that is over, so it does not stay.
     const staysSec = !isSettled(current)
       ? 0
       : config.idleExitSec > 0
@@ -129,7 +132,7 @@ async function beside(
   }
 }
 
-/** It has left what dockerd has said, in the place of what it was handed, if dockerd was asked. */
+/** Takes what dockerd has said. If the child has asked dockerd, it has left that in the place of what it was handed. */
 function takeVersion(file: number, handedBytes: number): void {
   const { size } = fstatSync(file);
   if (size >= handedBytes) return;
@@ -139,7 +142,7 @@ function takeVersion(file: number, handedBytes: number): void {
 }
 
 function expectSuccess(exit: number): void {
-  // It was told to leave before it had begun.
+  // SIGHUP: it was told to leave before it listened for that.
   if (exit === 0 || exit === 128 + SIGHUP) return;
   throw new Error(`expected that the one that answers ends with 0, found ${exit}`);
 }

@@ -10,7 +10,7 @@ const SIGTERM = 15;
 const EAGAIN = 11;
 const MAX_BYTES = 1024 * 1024;
 const MAX_ERROR_BYTES = 4096;
-/** Of a program that could not be started. */
+/** The exit status of a program that could not be started. */
 const NOT_STARTED = 127;
 
 /** agent/system/child-process.ts, as far as the small engine starts programs. @throws Error */

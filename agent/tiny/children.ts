@@ -8,7 +8,7 @@ const RUNNING = -1;
 
 export interface Child {
   readonly pid: number;
-  /** Its exit status, or 128 and the signal that has ended it. 127 where it could not be started. */
+  /** Its exit status, or 128 plus the signal that has ended it. 127 if it could not be started. */
   readonly ended: Promise<number>;
   /** Kills it, and waits until it is gone. */
   kill(): void;
@@ -16,7 +16,7 @@ export interface Child {
 
 const running = new Map<number, (status: number) => void>();
 
-/** For each stream of a program the descriptor that it gets; less than 0: nothing. */
+/** For each stream of a program the descriptor that it gets. Less than 0 means none. */
 export type Streams = readonly [input: number, output: number, errors: number];
 
 /** Starts a program that ends with us. @throws an error as node:fs has it */

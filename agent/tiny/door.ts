@@ -1,6 +1,6 @@
 /**
- * The door to the operating system, which `native/` has. A function that makes a call of the system returns the negative of
- * the error's number where that fails. One that is called wrongly throws.
+ * The door to the operating system, which `native/` has. A function that makes a call of the system returns the
+ * negative of the error's number where that fails. One that is called wrongly throws.
  */
 interface Door {
   /** Fill `into`: dev, ino, mode, size, rdev, mtimeMs, ctimeMs, uid, gid. */

@@ -1,5 +1,5 @@
-// What the boot path takes for granted, and what the small engine has of it. tsc looks at this in the place of Node's own
-// declarations (test/tiny/engine-types.test.ts), so that what the engine has not does not compile.
+// What the boot path takes for granted, and what the small engine has of it. tsc looks at this in the place of Node's
+// own declarations (test/tiny/engine-types.test.ts), so that what the engine has not does not compile.
 import type { TinyAbortController } from './abort.ts';
 import type { TinyBuffer } from './buffer.ts';
 import type { TinyTextDecoder } from './text-decoder.ts';

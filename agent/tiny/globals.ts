@@ -5,7 +5,9 @@ import { cancel, schedule } from './loop.ts';
 import { process } from './process.ts';
 import { TinyTextDecoder } from './text-decoder.ts';
 
-/** What sources take for granted: that of Node, and what of the engine's own is otherwise. Loaded before all else. */
+/**
+ * The globals that sources take for granted: those of Node, and those that the engine has in another way. Loaded first.
+ */
 Object.assign(globalThis, {
   Buffer: TinyBuffer,
   process,
@@ -21,6 +23,6 @@ Object.assign(globalThis, {
 // The engine's own takes what is no JSON.
 JSON.parse = (text: string): unknown => door.parseJson(text);
 
-// Where the stack ends, the engine throws an error of its own kind.
+// At the end of the stack, the engine throws an error of its own kind.
 const { InternalError } = globalThis as unknown as { readonly InternalError: ErrorConstructor };
 Object.setPrototypeOf(InternalError.prototype, RangeError.prototype);

@@ -1,26 +1,26 @@
 import { TinyBuffer } from './buffer.ts';
 
 /**
- * Header fields in HTTP/2 (RFC 7541), without the table that both sides would make up as they go: whoever has been told so
- * (SETTINGS_HEADER_TABLE_SIZE 0) refers to nothing there.
+ * Header fields in HTTP/2 (RFC 7541), without the table that both sides would make up as they go: whoever has been told
+ * so (SETTINGS_HEADER_TABLE_SIZE 0) refers to nothing there.
  */
 
-/** Of the fields that are known by a number, gRPC's answers have one that counts: `:status`, with these values. */
+/** Of the fields that have a number, only `:status` matters in gRPC's answers. Its values have these numbers. */
 const STATUS = { first: 8, values: ['200', '204', '206', '304', '400', '404', '500'] } as const;
 const STATIC_FIELDS = 61;
 
-/** How a field begins, and of how many bits the number beside that is (6.1 to 6.3). */
+/** How the kinds of fields begin, and how many bits of the first byte belong to the number (6.1 to 6.3). */
 const INDEXED = { mask: 0x80, is: 0x80, bits: 7 };
 const RESIZE = { mask: 0xe0, is: 0x20, bits: 5 };
 const ADDED = { mask: 0xc0, is: 0x40, bits: 6 };
 const LITERAL_BITS = 4;
 const NEVER_INDEXED = 0x10;
-/** Of a text: it is in Huffman's code. */
+/** In the first byte of a text: it is in Huffman's code. */
 const HUFFMAN = 0x80;
 const TEXT_BITS = 7;
 const MAX_INTEGER_FACTOR = 2 ** 21;
 
-/** The fields, none of them for any table. */
+/** Encodes fields. None of them is to be put into a table. */
 export function encodeFields(fields: readonly (readonly [name: string, value: string])[]): TinyBuffer {
   return TinyBuffer.concat(
     fields.flatMap(([name, value]) => [TinyBuffer.from([NEVER_INDEXED]), ...encodeText(name), ...encodeText(value)]),
@@ -41,7 +41,10 @@ function encodeInteger(value: number, bits: number): TinyBuffer {
   return TinyBuffer.from([...bytes, left]);
 }
 
-/** @returns the fields by their names, but for those that are known by a number, of which only `:status` is there @throws Error */
+/**
+ * @returns the fields by their names, but for those that are known by a number, of which only `:status` is there
+ * @throws Error
+ */
 export function decodeFields(block: TinyBuffer): Record<string, string> {
   const reader = new BlockReader(block);
   const fields: Record<string, string> = {};

@@ -11,7 +11,7 @@ export const GOAWAY = 7;
 export const WINDOW_UPDATE = 8;
 export const CONTINUATION = 9;
 
-/** Flags of frames. That of an answer to SETTINGS and PING is that of a stream's end. */
+/** Flags of frames. The one for an answer to SETTINGS and PING is the same as that for a stream's end. */
 export const END_STREAM = 1;
 export const ACK = 1;
 export const END_HEADERS = 4;
@@ -19,7 +19,7 @@ const PADDED = 8;
 const PRIORITY = 0x20;
 const PRIORITY_BYTES = 5;
 
-/** What a frame may have where nobody has allowed more. */
+/** The most that a frame may have if nobody has allowed more. */
 export const MAX_PAYLOAD_BYTES = 16_384;
 const HEAD_BYTES = 9;
 const LARGEST_WINDOW = 2 ** 31 - 1;
@@ -43,11 +43,11 @@ export function uint32(value: number): TinyBuffer {
   return bytes;
 }
 
-/** Puts frames together of what comes. */
+/** Puts frames together from the bytes that come. */
 export class FrameReader {
   #left = TinyBuffer.alloc(0);
 
-  /** @throws Error where a frame is larger than may be */
+  /** @throws Error if a frame is too large */
   *take(data: TinyBuffer): Iterable<Frame> {
     this.#left = this.#left.length === 0 ? data : TinyBuffer.concat([this.#left, data]);
     while (this.#left.length >= HEAD_BYTES) {
@@ -68,12 +68,12 @@ export class FrameReader {
   }
 }
 
-/** A number of 31 bits; the first bit says nothing. */
+/** A number of 31 bits. The first bit has no meaning. */
 function numberIn(bytes: TinyBuffer, at: number): number {
   return bytes.readUInt32BE(at) & 0x7f_ff_ff_ff;
 }
 
-/** What is in a frame besides what fills it up, and besides the priority of its stream. @throws Error */
+/** The content of a frame, without padding and without the priority of its stream. @throws Error */
 export function contentOf({ flags, payload, type }: Frame): TinyBuffer {
   const isPadded = (flags & PADDED) !== 0;
   const begin = (isPadded ? 1 : 0) + (type === HEADERS && (flags & PRIORITY) !== 0 ? PRIORITY_BYTES : 0);
@@ -95,7 +95,7 @@ export function encodeSettings(settings: readonly (readonly [number: number, val
   return TinyBuffer.concat(settings.flatMap(([number, value]) => [TinyBuffer.from([0, number]), uint32(value)]));
 }
 
-/** The number that is all of a WINDOW_UPDATE. @throws Error */
+/** The increment of a WINDOW_UPDATE. @throws Error */
 export function increaseIn({ payload }: Frame): number {
   expectSize(payload, 4, 'WINDOW_UPDATE');
   const increase = numberIn(payload, 0);
@@ -103,13 +103,13 @@ export function increaseIn({ payload }: Frame): number {
   return increase;
 }
 
-/** Code of the error of a RST_STREAM. @throws Error */
+/** The error code of a RST_STREAM. @throws Error */
 export function errorIn({ payload }: Frame): number {
   expectSize(payload, 4, 'RST_STREAM');
   return payload.readUInt32BE(0);
 }
 
-/** @throws Error where the sum is more than a window can be */
+/** @throws Error if the sum is more than a window can be */
 export function widened(window: number, by: number): number {
   if (window + by > LARGEST_WINDOW)
     throw new Error(`expected a window of at most ${LARGEST_WINDOW} bytes, found ${window + by}`);

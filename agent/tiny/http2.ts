@@ -35,13 +35,13 @@ const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const HEADER_TABLE_SIZE = 1;
 const ENABLE_PUSH = 2;
 const INITIAL_WINDOW_SIZE = 4;
-/** Windows as they are before anybody has said otherwise. */
+/** The size of windows before anybody has set another one. */
 const FIRST_WINDOW = 65_535;
-/** How much may come before we have taken it, on a stream and on the connection. */
+/** How much may come before we have read it, on a stream and on the connection. */
 const WINDOW_BYTES = 1024 * 1024;
-/** What the header fields of one answer may take. */
+/** How large the header fields of one answer may be. */
 const MAX_FIELDS_BYTES = 64 * 1024;
-/** How many replies may wait for one who asks on and on, and reads nothing. */
+/** How many replies may wait for a peer that asks again and again, and reads nothing. */
 const MAX_REPLIES = 1000;
 const NO_ERROR = 0;
 const CANCEL = 8;
@@ -63,7 +63,7 @@ interface StreamEvents {
   close: undefined;
 }
 
-/** node:http2, as far as gRPC is called by it: one connection, whose other side is known to speak it. */
+/** node:http2, as far as gRPC needs it: one connection, whose other side is known to speak HTTP/2. */
 export function connect(
   _authority: 'http://localhost',
   { createConnection }: { readonly createConnection: () => Socket },
@@ -92,19 +92,19 @@ export class ClientHttp2Stream extends Emitter<StreamEvents> {
   }
 }
 
-/** A stream, and where it is. */
+/** A stream and its state. */
 interface Open {
   readonly stream: ClientHttp2Stream;
   hasResponse: boolean;
-  /** What is still to be sent; undefined where all is, and before there is any. */
+  /** What is still to be sent. Undefined if all was sent, or if there is nothing yet. */
   unsent: TinyBuffer | undefined;
-  /** How much the other side takes. */
+  /** How much the other side still takes. */
   window: number;
-  /** How much has come since it was told that more may come. */
+  /** How much has come since the other side was told that more may come. */
   taken: number;
 }
 
-/** Header fields of which more is to come, in frames that nothing else may come between. */
+/** Header fields of which more is to come. No other frame may come between. */
 interface Fields {
   readonly stream: number;
   readonly isLast: boolean;
@@ -119,7 +119,7 @@ export class ClientHttp2Session extends Emitter<SessionEvents> {
   #window = FIRST_WINDOW;
   #streamWindow = FIRST_WINDOW;
   #taken = 0;
-  /** That nobody has read yet. */
+  /** What nobody has read yet. */
   #replies = 0;
   #fields: Fields | undefined;
   #isGreeted = false;
@@ -141,7 +141,7 @@ export class ClientHttp2Session extends Emitter<SessionEvents> {
     this.#write(WINDOW_UPDATE, 0, 0, uint32(WINDOW_BYTES - FIRST_WINDOW));
   }
 
-  /** @throws Error where it is over */
+  /** @throws Error if the connection is over */
   request(headers: OutgoingHttpHeaders): ClientHttp2Stream {
     if (this.#isOver) throw new Error('expected an open connection, found one that is over');
     const id = (this.#lastStream += 2);
@@ -155,7 +155,7 @@ export class ClientHttp2Session extends Emitter<SessionEvents> {
     return stream;
   }
 
-  /** Ends it at once, with all streams, and tells so. */
+  /** Ends the connection at once, with all its streams, and tells listeners so. */
   destroy(error?: Error): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -212,7 +212,7 @@ export class ClientHttp2Session extends Emitter<SessionEvents> {
     else open.taken = this.#allowMore(frame.stream, open.taken + bytes);
   }
 
-  /** Tells now and then how much was taken. @returns how much is not told */
+  /** Tells the other side now and then how much was read. @returns how much it was not told yet */
   #allowMore(stream: number, taken: number): number {
     if (taken < WINDOW_BYTES / 2) return taken;
     this.#write(WINDOW_UPDATE, 0, stream, uint32(taken));
@@ -227,7 +227,7 @@ export class ClientHttp2Session extends Emitter<SessionEvents> {
   #takeFields(frame: Frame, before: readonly TinyBuffer[]): void {
     const { stream } = frame;
     const parts = [...before, frame.type === CONTINUATION ? frame.payload : contentOf(frame)];
-    // Each frame counts, also one that has nothing.
+    // Each frame counts, even an empty one.
     const bytes = parts.reduce((sum, { length }) => sum + Math.max(length, 1024), 0);
     if (bytes > MAX_FIELDS_BYTES)
       throw new Error(`expected at most ${MAX_FIELDS_BYTES} bytes of header fields, found more`);
@@ -283,7 +283,7 @@ export class ClientHttp2Session extends Emitter<SessionEvents> {
     this.#sendAll();
   }
 
-  /** Whoever asks anew asks another. */
+  /** GOAWAY ends the connection. Whoever calls again opens another one. */
   #takeEnd(payload: TinyBuffer): void {
     const code = payload.length < 8 ? NO_ERROR : payload.readUInt32BE(4);
     this.destroy(code === NO_ERROR ? undefined : new Error(`the connection was ended with error ${code}`));

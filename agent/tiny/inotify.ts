@@ -10,7 +10,9 @@ const CHANGES = 0x2 | 0x4 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x800;
 /** struct inotify_event: watch, mask, cookie, size of the name. */
 const HEAD_BYTES = 16;
 
-/** What has changed in a folder: the name, or undefined for the folder itself, and for all where too much has changed. */
+/**
+ * What has changed in a folder: a name, or undefined for the folder itself, or for anything if too much has changed.
+ */
 export interface FolderChange {
   readonly folder: string;
   readonly name: string | undefined;
@@ -23,7 +25,7 @@ export class Inotify {
   readonly #folders = new Map<number, string>();
   #isOpen = true;
 
-  /** @param take gets what has changed; undefined where that cannot be told any more @throws system errors */
+  /** @param take gets what has changed, or undefined if that cannot be told any more @throws system errors */
   constructor(take: (changes: readonly FolderChange[] | undefined) => void) {
     this.#fd = systemCall('inotify_init1', IN_NONBLOCK | IN_CLOEXEC);
     this.#stop = whenReadable(this.#fd, () => take(this.#read()));

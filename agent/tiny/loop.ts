@@ -4,7 +4,7 @@ import { door } from './door.ts';
 interface Timer {
   readonly act: () => void;
   readonly atUsec: number;
-  /** It is done again after so long. */
+  /** After how long it is done again. */
   readonly everyMs: number | undefined;
 }
 
@@ -12,7 +12,7 @@ const timers = new Map<number, Timer>();
 const readers = new Map<number, () => void>();
 const signals = new Map<number, () => void>();
 let last = 0;
-/** How many were read since something was done that its time had come for. */
+/** How many descriptors were read since timers were last looked at. */
 let reads = 0;
 
 /** @returns what `cancel` takes */
@@ -26,7 +26,7 @@ export function schedule(act: () => void, milliseconds: number, again: boolean):
   return last;
 }
 
-/** Calls `act` as soon as what is ready by then has been done. */
+/** Calls `act` as soon as all that is ready now has been done. */
 export function soon(act: () => void): void {
   last += 1;
   timers.set(last, { act, atUsec: 0, everyMs: undefined });
@@ -53,7 +53,7 @@ export function obeySignals(): void {
   for (const number of door.signals()) signals.get(number)?.();
 }
 
-/** Does what is next, and waits for it. @returns whether anything was left to be done */
+/** Waits for what is next, and does it. @returns whether anything was left to be done */
 function turn(): boolean {
   const next = nextTimer();
   if (next === undefined && readers.size === 0) return false;
@@ -62,7 +62,7 @@ function turn(): boolean {
   obeySignals();
   if (fd !== -1) {
     read(fd);
-    // Whoever sends on and on keeps no time from coming: by then, each other one has had its turn.
+    // Timers are looked at once each descriptor has had its turn, however much comes.
     reads += 1;
     if (reads < readers.size) return true;
   }
@@ -71,7 +71,7 @@ function turn(): boolean {
   return true;
 }
 
-/** Next time, the others come first. */
+/** Next time, the other descriptors come first. */
 function read(fd: number): void {
   const act = readers.get(fd);
   if (act === undefined) return;

@@ -1,10 +1,10 @@
 import { delay } from '../system/clock.ts';
 import { door } from './door.ts';
 
-/** By then, everything that is needed for waiting is there. */
+/** By then, everything that is needed for waiting is loaded. */
 const RELEASE_AFTER_MS = 500;
 
-/** agent/system/memory.ts: the program is small, so what is released is what it has made. */
+/** agent/system/memory.ts. The program itself is small, so memory that it does not use is released instead. */
 export function releaseProgram(): void {
   door.giveBack();
 }

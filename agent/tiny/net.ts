@@ -12,7 +12,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const SUN_PATH_MAX = 108;
 const EAGAIN = 11;
 const PIECE_BYTES = 64 * 1024;
-/** How soon it is tried again where the other one reads slowly. */
+/** How soon writing is tried again if the other side reads slowly. */
 const WRITE_AGAIN_MS = 5;
 
 interface Events {
@@ -22,7 +22,10 @@ interface Events {
   connect: undefined;
 }
 
-/** node:net, as far as dockerd and containerd are talked to. @returns a connection that tells on its next turn whether it stands */
+/**
+ * node:net, as far as it is needed to talk to dockerd and containerd.
+ * @returns a connection, which tells on its next turn whether it was made
+ */
 export function createConnection(path: string): Socket {
   return new Socket(path);
 }
@@ -46,7 +49,7 @@ export class Socket extends Emitter<Events> {
     });
   }
 
-  /** Whether something waits until the other one has read. */
+  /** Whether something waits until the other side has read. */
   get writableNeedDrain(): boolean {
     return this.#toWrite.length > 0;
   }
@@ -56,7 +59,7 @@ export class Socket extends Emitter<Events> {
     this.#flush();
   }
 
-  /** Ends it at once, and tells so on the next turn. */
+  /** Ends the connection at once, and tells listeners so on the next turn. */
   destroy(error?: Error): void {
     if (this.#isOver) return;
     this.#isOver = true;

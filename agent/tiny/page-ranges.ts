@@ -1,12 +1,12 @@
-/** Pages of a file, one behind the other. */
+/** Successive pages of a file. */
 export interface PageRange {
   readonly first: number;
   readonly count: number;
 }
 
 /**
- * Reads what is in first-reads.ts: of each range, how many pages lie between it and the one before, and its own number,
- * both to the base of 36. The last one has no number: it goes to the file's end.
+ * Parses what is in first-reads.ts. For each range, that is the number of pages between it and the one before, and how
+ * many pages it has, both in base 36. The last one has no length, because it goes to the file's end.
  * @param end number of pages in the file
  */
 export function rangesOf(text: string, end: number): PageRange[] {

@@ -14,7 +14,10 @@ export function normalize(path: string): string {
   return rest === '' ? `.${end}` : `${rest}${end}`;
 }
 
-/** The names of a path without `.` and empty ones; `..` takes one away. @param above whether it may lead above its beginning */
+/**
+ * The names of a path, without `.` and empty ones. `..` removes the one before.
+ * @param above whether it may lead above its beginning
+ */
 function resolvedNames(path: string, above: boolean): string[] {
   const names: string[] = [];
   for (const name of path.split('/')) {
@@ -32,7 +35,7 @@ export function join(...parts: readonly string[]): string {
   return path === '' ? '.' : normalize(path);
 }
 
-/** Without the current folder, which nothing here resolves against. */
+/** Without the current folder, because nothing here is resolved against that. */
 export function resolve(...parts: readonly string[]): string {
   const from = parts.findLastIndex(isAbsolute);
   if (from === -1) throw new Error(`expected an absolute path, found ${parts.join(', ')}`);
@@ -53,7 +56,7 @@ export function basename(path: string): string {
   return whole.slice(whole.lastIndexOf('/') + 1);
 }
 
-/** Where the slashes at the end of a path begin. @param least is left of it in any case */
+/** Where the slashes at the end of a path begin. @param least so much of the path is left in any case */
 function withoutSlashes(path: string, least: number): number {
   let end = path.length;
   while (end > least && path[end - 1] === '/') end -= 1;

@@ -1,6 +1,6 @@
 import { door } from './door.ts';
 
-/** agent/text/plain-path.ts: here, a pattern would take some thousand instructions for each path. */
+/** agent/text/plain-path.ts. On this engine, a pattern would take some thousand instructions for each path. */
 export function isPlainPath(path: string): boolean {
   return door.isPlainPath(path);
 }

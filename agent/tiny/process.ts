@@ -6,7 +6,7 @@ import { obeySignals, whenSignalled } from './loop.ts';
 const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
 const EAGAIN = 11;
 
-/** node:crypto's hash. */
+/** The hash of node:crypto. */
 class Sha256 {
   #state = door.sha256Begin();
 
@@ -25,7 +25,7 @@ const modules = {
   'node:tty': { isatty: (fd: number): boolean => door.isatty(fd) },
 } as const;
 
-/** Standard output. Whoever listens is told of an error. */
+/** Standard output. Listeners are told of an error. */
 class Output {
   #listener: ((error: Error) => void) | undefined;
   readonly #fd: number;
@@ -74,7 +74,7 @@ function environment(): Record<string, string | undefined> {
 
 /** Node's `process`, as far as the boot path uses it. */
 export const process = {
-  /** As in Node: the program, the script, and what both are given. */
+  /** As in Node: the program, the script, and the arguments. */
   argv: [...door.words.slice(0, 1), ...door.words],
   pid: door.pid,
   exitCode: undefined as number | undefined,
@@ -91,7 +91,8 @@ export const process = {
 
 /**
  * Becomes another program, with this environment and these descriptors.
- * @param words undefined: those that this process was given @throws an error as node:fs has it
+ * @param words its command line. Undefined means that of this process
+ * @throws an error as node:fs has it
  */
 export function become(path: string, words: readonly string[] | undefined): never {
   const EINTR = 4;

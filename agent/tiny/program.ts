@@ -6,7 +6,7 @@ import { goBeyond } from './whole-runtime.ts';
 /** Name and version of the engine, from the build. */
 declare const SMALL_ENGINE: string;
 
-/** agent/commands/program.ts on the small engine: all but the version is the whole program's. */
+/** agent/commands/program.ts on the small engine. All but the version is left to the whole program. */
 export async function runCommandLine(): Promise<number> {
   const [first, ...more] = process.argv.slice(2);
   if (more.length > 0 || (first !== '--version' && first !== '-V')) return goBeyond();

@@ -10,8 +10,9 @@ const CALL_PAGES = 32;
 declare const HAS_FIRST_READS: boolean;
 
 /**
- * Has the kernel read what the whole program touches, and does not wait for it. By itself, the kernel would read what lies
- * around each page that is missed, one after the other: most of 116 MB, with as much read ahead as Linux 6.17 does.
+ * Has the kernel read what the whole program touches, and does not wait for it. By itself, the kernel would read what
+ * lies around each page that is missed, one after the other: most of 116 MB, with as much read ahead as Linux 6.17
+ * does.
  * @param program its path. Where that cannot be read, nothing is done: who starts it tells of that.
  */
 export function readFirst(program: string): void {

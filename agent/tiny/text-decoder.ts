@@ -1,6 +1,6 @@
 import { TinyBuffer } from './buffer.ts';
 
-/** TextDecoder of UTF-8 that comes in pieces. */
+/** TextDecoder, for UTF-8 that comes in pieces. */
 export class TinyTextDecoder {
   #rest: Uint8Array = new TinyBuffer(0);
 

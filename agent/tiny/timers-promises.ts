@@ -1,6 +1,6 @@
 import { soon } from './loop.ts';
 
-/** node:timers/promises. What is ready by then is done before it resolves. */
+/** node:timers/promises. All that is ready is done before the promise resolves. */
 export function setImmediate(): Promise<void> {
   return new Promise(soon);
 }

@@ -2,12 +2,14 @@ import { existsSync } from './fs.ts';
 import type { DeviceChanges } from '../system/device-changes.ts';
 import { Inotify, type FolderChange } from './inotify.ts';
 
-/** udev's label links, whose folder may come only with the first, or the device nodes where there are none. */
+/** udev's links by label, whose folder may come only with the first link. Without udev, the device nodes. */
 const LINKS = ['/dev/disk', '/dev/disk/by-label'];
 
-/** agent/system/watch-devices.ts by inotify alone. The watch stands when this returns, unless the kernel has no more. */
+/**
+ * agent/system/watch-devices.ts by inotify alone. The watch stands when this returns, unless the kernel has no more.
+ */
 export async function watchDevices(): Promise<DeviceChanges> {
-  // What has come since the last look, and before we watch, was seen by nobody.
+  // Nobody has seen what has come since the last look and before the watch stood.
   let changed = true;
   let wake: () => void = () => undefined;
   const watch = new DeviceWatch(existsSync('/dev/disk') ? LINKS : ['/dev'], () => {
@@ -40,7 +42,7 @@ class DeviceWatch {
       this.#watch = new Inotify((changes) => this.#take(changes));
       this.#add();
     } catch {
-      // Whoever waits looks more often where no watch stands.
+      // Without a watch, whoever waits looks more often.
       this.close();
     }
   }
@@ -58,7 +60,7 @@ class DeviceWatch {
     for (const folder of this.#folders) if (existsSync(folder)) this.#watch?.add(folder);
   }
 
-  /** What it was does not matter: everything is looked at. */
+  /** What has changed does not matter, because everything is looked at. */
   #take(changes: readonly FolderChange[] | undefined): void {
     try {
       if (changes === undefined) this.close();

@@ -27,7 +27,7 @@ export function followFolder(folder: string, act: () => void): void {
 function watchFolders(folders: readonly string[]): FolderWatch {
   let resolve: () => void = () => undefined;
   const changed = new Promise<void>((wake) => (resolve = wake));
-  /** For each folder that is watched the only names that matter; undefined if all do. */
+  /** For each watched folder the only names that matter, or undefined if all do. */
   const awaited = new Map<string, ReadonlySet<string> | undefined>();
   const watch = new Inotify((changes) => {
     const matters =

@@ -72,8 +72,8 @@ export function becomeWhole(args?: readonly string[]): never {
 }
 
 /**
- * Where the package has been upgraded since we were started, what is installed begins anew as this process: the rest of this
- * program is no longer there, and what takes its place need not know what we would tell it.
+ * Where the package has been upgraded since we were started, what is installed begins anew as this process: the rest of
+ * this program is no longer there, and what takes its place need not know what we would tell it.
  */
 export function becomeUpgraded(): void {
   const own = ownFile();

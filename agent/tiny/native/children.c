@@ -10,26 +10,26 @@
 #include "door.h"
 #include "memory.h"
 
-// What a child begins with; less than 0 is nothing.
+// The streams that a child begins with. Less than 0 means none.
 static bool take_stream(int fd, int stream) {
   if (fd < 0) fd = open("/dev/null", O_RDWR | O_CLOEXEC);
   return fd == stream ? fcntl(fd, F_SETFD, 0) == 0 : dup2(fd, stream) == stream;
 }
 
-// It ends with us, even where we are killed.
+// It ends with us, even if we are killed.
 static _Noreturn void become_child(pid_t parent, char **words, int in, int out, int err) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   restore_signals();
   // Only what the main process tells the service manager counts.
   unsetenv("NOTIFY_SOCKET");
   if (getppid() != parent || !take_stream(in, 0) || !take_stream(out, 1) || !take_stream(err, 2)) _exit(127);
-  // A file that is no program is none of a shell either.
+  // If a file is no program, no shell is to run it either.
   if (strchr(words[0], '/') != NULL) execv(words[0], words);
   else execvp(words[0], words);
   _exit(127);
 }
 
-// start(words, in, out, err): the number of its process
+// start(words, in, out, err): its process ID
 static DOOR(start) {
   char **words = words_of(ctx, argv[0]);
   if (words == NULL) return JS_EXCEPTION;
@@ -41,7 +41,7 @@ static DOOR(start) {
   return result;
 }
 
-// ended(process): its status, 128 and the signal that has ended it, or -1 while it runs
+// ended(process): its status, or 128 plus the signal that has ended it, or -1 while it runs
 static DOOR(ended) {
   int status;
   pid_t found = waitpid((pid_t)number_of(ctx, argv[0]), &status, WNOHANG);
@@ -53,24 +53,24 @@ static DOOR(ended) {
 // kill(process, signal)
 static DOOR(door_kill) { return result_of(ctx, kill((pid_t)number_of(ctx, argv[0]), (int)number_of(ctx, argv[1]))); }
 
-// pipe(): where it is read, and where it is written
+// pipe(): the descriptor to read from, and the one to write to
 static DOOR(door_pipe) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == -1) return result_of(ctx, -1);
-  // A program expects that it can write.
+  // A program expects that writing to it waits.
   fcntl(ends[1], F_SETFL, 0);
   JSValue list = JS_NewArray(ctx);
   for (uint32_t at = 0; at < 2; at++) JS_DefinePropertyValueUint32(ctx, list, at, JS_NewInt32(ctx, ends[at]), JS_PROP_C_W_E);
   return list;
 }
 
-// memoryFile(): a file of no folder
+// memoryFile(): a file in no folder
 static DOOR(memory_file) { return result_of(ctx, memfd_create("docker-preloader", MFD_CLOEXEC)); }
 
-// Of what is made after READY, garbage is looked for.
+// After READY, garbage is collected.
 enum { GC_BYTES = 1 << 20 };
 
-// giveBack(): memory that is not used, to the kernel
+// giveBack(): gives memory that is not used back to the kernel
 static DOOR(give_back) {
   JS_RunGC(JS_GetRuntime(ctx));
   JS_SetGCThreshold(JS_GetRuntime(ctx), GC_BYTES);

@@ -1,6 +1,6 @@
-// What the parts of the door have in common. The door is all of the operating system that the small engine has:
-// functions of one object, `door`. One that fails because a call fails returns the negative of errno, of which
-// agent/tiny/errno.ts makes an error; one that is called wrongly throws.
+// What the parts of the door have in common. The door is all that the small engine has of the operating system: functions of
+// one object, `door`. A function whose system call fails returns the negative of errno, from which agent/tiny/errno.ts makes an
+// error. A function that is called in a wrong way throws.
 #ifndef DOOR_H
 #define DOOR_H
 #ifndef _GNU_SOURCE
@@ -32,7 +32,7 @@ void add_system_calls(JSContext *ctx, JSValueConst door);
 JSValue text_of_utf8(JSContext *ctx, const uint8_t *bytes, size_t size);
 JSValue text_of_latin1(JSContext *ctx, const uint8_t *bytes, size_t size);
 
-// The UTF-8 of a text, with a zero byte behind it; to be freed by JS_FreeCString. NULL: an exception is thrown.
+// The UTF-8 of a text, with a zero byte at its end. To be freed by JS_FreeCString. NULL: an exception is thrown.
 const char *utf8_of_text(JSContext *ctx, size_t *size, JSValueConst text);
 
 // The bytes of a Uint8Array, as long as it lives. NULL: an exception is thrown.
@@ -63,7 +63,7 @@ JSValue buffer_of(JSContext *ctx, uint8_t *bytes, size_t size);
 // The signals that have come and were not told yet, each a bit.
 uint64_t take_signals(void);
 
-// Gives signals back to the kernel's own ways, as another program expects them. False: one has come, and is to be obeyed first.
+// Restores how signals are handled, as another program expects it. False: one has come, and is to be obeyed first.
 bool leave_signals(void);
 
 // Takes them as before, where there is no other program.
@@ -76,7 +76,7 @@ void restore_signals(void);
 char **words_of(JSContext *ctx, JSValueConst list);
 void free_words(JSContext *ctx, char **words);
 
-// The function that is called whenever nothing else is to be done. It returns false when nothing will ever be to be done.
+// The function that is called whenever nothing else is to be done. It returns false when nothing is left to wait for.
 JSValue turn_of(void);
 
 #endif

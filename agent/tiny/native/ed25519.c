@@ -1,6 +1,6 @@
-// Ed25519 (RFC 8032, 5.1), to verify alone: nothing here is secret, so nothing here hides how long it takes. What is no number
-// below the order is refused, as is an R that is not written as it is written, and the equation is the one without the
-// cofactor: so do OpenSSL and BoringSSL (curve25519.c), with which test/tiny/ed25519.test.ts compares it.
+// Ed25519 (RFC 8032, 5.1), only to verify. Nothing here is secret, so nothing hides how long it takes. An S that is not below
+// the order is refused, and so is an R that is not encoded in the one right way. The equation is the one without the cofactor.
+// OpenSSL and BoringSSL do the same (curve25519.c), and test/tiny/ed25519.test.ts compares it with them.
 #include <string.h>
 #include "door.h"
 #include "sha512.h"
@@ -10,7 +10,7 @@ __extension__ typedef unsigned __int128 wide;
 
 static const uint64_t LIMB = ((uint64_t)1 << LIMB_BITS) - 1;
 
-// A number modulo p = 2^255 - 19, in limbs of 51 bits, which may be larger by less than 2^16.
+// A number modulo p = 2^255 - 19, in limbs of 51 bits. A limb may exceed that by less than 2^16.
 typedef struct {
   uint64_t limb[LIMBS];
 } number;
@@ -25,7 +25,7 @@ static const number D = {{0x34dca135978a3, 0x1a8283b156ebd, 0x5e7a26001c029, 0x7
 static const number TWICE_D = {{0x69b9426b2f159, 0x35050762add7a, 0x3cf44c0038052, 0x6738cc7407977, 0x2406d9dc56dff}};
 static const number ROOT_OF_MINUS_ONE = {{0x61b274a0ea0b0, 0x0d5a5fc8f189d, 0x7ef5e9cbd0c60, 0x78595a6804c9e, 0x2b8324804fc1d}};
 
-// The base point, and the order of what it makes, as RFC 8032 writes numbers, the least byte first.
+// The base point, and the order of the group that it generates, with the least byte first, as RFC 8032 writes numbers.
 static const uint8_t BASE[32] = {
   0x58, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
   0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
@@ -40,7 +40,7 @@ static const number ONE = {{1}};
 
 static inline int bit_of(const uint8_t *bytes, int at) { return bytes[at / 8] >> (at % 8) & 1; }
 
-// What is above a limb goes to the next, and from the last, 19 times, to the first.
+// What exceeds a limb is carried to the next one, and from the last one, 19 times, to the first.
 static number carried(wide sums[LIMBS]) {
   number result;
   for (int at = 0; at < LIMBS - 1; at++) {
@@ -55,7 +55,7 @@ static number carried(wide sums[LIMBS]) {
   return result;
 }
 
-// The same, of limbs that are a few times too large.
+// The same, for limbs that are several times too large.
 static number settled(number a) {
   for (int at = 0; at < LIMBS - 1; at++) {
     a.limb[at + 1] += a.limb[at] >> LIMB_BITS;
@@ -71,7 +71,7 @@ static number sum(number a, number b) {
   return settled(a);
 }
 
-// a + 2p - b, so that no limb is less than nothing.
+// a + 2p - b, so that no limb becomes negative.
 static number difference(number a, number b) {
   for (int at = 0; at < LIMBS; at++) a.limb[at] += 2 * (LIMB - (at == 0 ? 18 : 0)) - b.limb[at];
   return settled(a);
@@ -103,14 +103,14 @@ static number power(number base, uint8_t first, uint8_t last) {
 // To the power of p - 2.
 static number inverse(number a) { return power(a, 0xeb, 0x7f); }
 
-// Of the 255 lower bits.
+// From the 255 lower bits.
 static number number_of_bytes(const uint8_t bytes[32]) {
   number result = ZERO;
   for (int at = 0; at < 255; at++) result.limb[at / LIMB_BITS] |= (uint64_t)bit_of(bytes, at) << (at % LIMB_BITS);
   return result;
 }
 
-// The one less than p. 19 are added to see whether it is p or more.
+// The value below p. 19 is added to see whether it is p or more.
 static void bytes_of_number(uint8_t bytes[32], number a) {
   uint64_t over = 19;
   for (int at = 0; at < LIMBS; at++) over = (a.limb[at] + over) >> LIMB_BITS;
@@ -139,7 +139,7 @@ static bool is_odd(number a) {
   return bytes[0] & 1;
 }
 
-// RFC 8032, 5.1.4: for any two points, also for the same one twice.
+// RFC 8032, 5.1.4: for any two points, even for the same one twice.
 static point added(point a, point b) {
   number one = product(difference(a.y, a.x), difference(b.y, b.x)), two = product(sum(a.y, a.x), sum(b.y, b.x));
   number t = product(product(a.t, b.t), TWICE_D), z = product(a.z, sum(b.z, b.z));
@@ -147,7 +147,7 @@ static point added(point a, point b) {
   return (point){product(e, f), product(g, h), product(f, g), product(e, h)};
 }
 
-// RFC 8032, 5.1.3: x^2 = (y^2 - 1) / (d y^2 + 1), by one power. False: there is no such point.
+// RFC 8032, 5.1.3: x^2 = (y^2 - 1) / (d y^2 + 1), by one power. Returns false if there is no such point.
 static bool point_of_bytes(point *result, const uint8_t bytes[32]) {
   number y = number_of_bytes(bytes), square = product(y, y);
   number u = difference(square, ONE), v = sum(product(D, square), ONE);
@@ -186,7 +186,7 @@ static bool is_below_order(const uint8_t bytes[32]) {
   return false;
 }
 
-// What a number of 512 bits leaves, bit by bit: what there is is doubled, and is less than twice the order.
+// The remainder of a number of 512 bits, bit by bit. The remainder so far is doubled, so that it is below twice the order.
 static void reduce(uint8_t rest[32], const uint8_t digest[SHA512_BYTES]) {
   memset(rest, 0, 32);
   for (int bit = 511; bit >= 0; bit--) {

@@ -1,4 +1,4 @@
-// What is waited for: time, descriptors, signals.
+// Waiting for a time, for descriptors and for signals.
 #include <poll.h>
 #include <signal.h>
 #include <time.h>
@@ -6,7 +6,7 @@
 
 enum { MAX_FDS = 256 };
 
-// Signals that are taken are blocked, and come only while we wait: so none comes between a look and the wait.
+// Signals that are taken are blocked, and come only while we wait. So none comes between a look and the wait.
 static volatile sig_atomic_t come[NSIG];
 static sigset_t taken, before;
 static JSValue turn;
@@ -22,7 +22,7 @@ static DOOR(take_signal) {
   return result_of(ctx, sigprocmask(SIG_BLOCK, &taken, NULL));
 }
 
-// Those that wait to be let in count as come.
+// Pending signals count as those that have come.
 static void collect(void) {
   const struct timespec now = {.tv_sec = 0};
   int number;
@@ -39,7 +39,7 @@ uint64_t take_signals(void) {
   return found;
 }
 
-// signals(): the numbers of those that have come since it was asked last
+// signals(): the numbers of those that have come since the last call
 static DOOR(signals) {
   uint64_t found = take_signals();
   JSValue list = JS_NewArray(ctx);
@@ -64,7 +64,7 @@ void restore_signals(void) {
   sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-// A reader that has gone shows as EPIPE, and a file that may not grow as EFBIG.
+// A reader that has gone is seen by EPIPE, and a file that may not grow by EFBIG.
 static void ignore_signals(void) {
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
@@ -84,7 +84,7 @@ bool leave_signals(void) {
   return true;
 }
 
-// wait(fds, microseconds): which one can be read, -1 for none; less than 0 is without end
+// wait(fds, microseconds): which one can be read, or -1. Less than 0 microseconds means without end.
 static DOOR(wait_for) {
   struct pollfd fds[MAX_FDS];
   JSValue length = JS_GetPropertyStr(ctx, argv[0], "length");

@@ -142,7 +142,7 @@ static JSValue complain(JSContext *ctx, const struct scan *scan, const char *tex
   if (scan->depth == MAX_DEPTH && scan->expected[0] == 0)
     return JS_ThrowRangeError(ctx, "expected JSON of at most %d levels, found more", MAX_DEPTH);
   int found = peek(scan);
-  // Half of a surrogate pair, which has no UTF-8: what stands for it elsewhere is told.
+  // Half of a surrogate pair has no UTF-8. The character that stands for it elsewhere is told.
   if (found == 0xed && scan->end - scan->at > 1 && scan->at[1] >= 0xa0) found = 0xef;
   int64_t at = scan->at - (const uint8_t *)text + 1;
   if (found == -1) return JS_ThrowSyntaxError(ctx, "expected JSON, found its end where %s was expected", scan->expected);

@@ -9,9 +9,9 @@
 
 enum {
   NAME_BYTES = 32,
-  // What the engine may take for all that disks and stores have: 5,000 images take 67 MB.
+  // The memory that the engine may take for all that disks and stores have. 5,000 images take 67 MB.
   MEMORY_BYTES = 1 << 30,
-  // Nothing of a boot's garbage is worth looking for.
+  // Up to READY, garbage is not worth collecting.
   GC_BYTES = 64 << 20,
   // Of the stack, for C.
   STACK_RESERVE_BYTES = 256 << 10,
@@ -20,16 +20,17 @@ enum {
   UNFINISHED = 13,
 };
 
-// What is begun with.
+// The module to begin with.
 static const char FIRST[] = "first.js";
 
-// Of the bytecode, which module is where in it; behind the last is one without a name.
+// Where each module is in the bytecode. The last entry has no name.
 extern const struct {
   char name[NAME_BYTES];
   uint32_t at, size;
 } bytecode[];
 
-// A descriptor that is missing would become that of a file, and what is told would go there. Another program finds it missing.
+// If a standard descriptor is missing, a file would get its number, and messages would go there. So it is filled. Another program
+// finds it missing again.
 static void open_standard_streams(void) {
   for (int fd = 0; fd <= 2; fd++)
     if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", (fd == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC) != fd) _exit(70);
@@ -47,7 +48,7 @@ static JSContext *new_context(JSRuntime *rt) {
   if (ctx == NULL) return NULL;
   JS_AddIntrinsicBaseObjects(ctx);
   JS_AddIntrinsicDate(ctx);
-  // Of patterns, not of programs.
+  // This compiles patterns, not programs.
   JS_AddIntrinsicRegExpCompiler(ctx);
   JS_AddIntrinsicRegExp(ctx);
   JS_AddIntrinsicJSON(ctx);
@@ -57,7 +58,7 @@ static JSContext *new_context(JSRuntime *rt) {
   return ctx;
 }
 
-// load(name): a promise of all that a module exports, as import() has it, which would need to know in which file it stands
+// load(name): a promise of all that a module exports. import() gives the same, but would need to know in which file it is.
 static DOOR(load) {
   const char *name = JS_ToCString(ctx, argv[0]);
   JSValue all = name == NULL ? JS_EXCEPTION : JS_LoadModule(ctx, FIRST, name);
@@ -96,7 +97,7 @@ static int tell(JSContext *ctx) {
   return 1;
 }
 
-// One step of what is to be done. Returns 1 where more is, 0 where nothing is, -1 where an exception was thrown.
+// Does one step. Returns 1 if more is to be done, 0 if nothing is, and -1 if an exception was thrown.
 static int step(JSContext *ctx) {
   JSContext *which;
   for (int left = 1; left != 0;)
@@ -111,7 +112,7 @@ static int exit_status(JSContext *ctx) {
   return JS_IsNumber(status) ? (int)number_of(ctx, status) : UNFINISHED;
 }
 
-// Reads a module where it is imported first. There are modules, and no scripts: of a script, each function would look for each
+// Reads a module when it is first imported. They are modules and not scripts, because a function of a script would look up each
 // variable of its scope in a list.
 static JSModuleDef *load_module(JSContext *ctx, const char *name, __attribute__((unused)) void *opaque) {
   size_t found = 0;

@@ -1,5 +1,5 @@
-// The engine's memory. It takes and gives back small blocks all the time: with malloc(3), that was a fifth of all
-// instructions up to READY. Here each slab has blocks of one size, and which slab a block is of, its address tells.
+// The engine's memory. It takes and gives back small blocks all the time. With malloc(3), that was a fifth of all instructions
+// up to READY. Here, each slab has blocks of one size, and a block's address tells its slab.
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +13,9 @@ enum {
   // Larger blocks are malloc's.
   LARGEST = 512,
   SLABS = 1 << 16,
-  // So many slabs become usable at once.
+  // How many slabs become usable at once.
   STEP = 64,
-  // What the engine counts for a block beside its size.
+  // What the engine counts for a block in addition to its size.
   OVERHEAD = 8,
 };
 
@@ -23,22 +23,22 @@ struct block {
   struct block *next;
 };
 
-// At the beginning of its bytes.
+// The head of a slab, at the beginning of its bytes.
 struct slab {
-  // What was given back, and how far the rest was never given out.
+  // The blocks that were given back, and where those begin that were never given out.
   struct block *free;
   uint32_t fresh, live, block_bytes;
-  // In the list of those of its size that have room.
+  // Its neighbours in the list of the slabs of its size that have room.
   struct slab *before, *after;
 };
 enum { HEAD_BYTES = (sizeof(struct slab) + UNIT - 1) / UNIT * UNIT };
 
 static struct {
-  // Of all slabs, of which the kernel gives only what is used; NULL where it gives none.
+  // All slabs. The kernel gives memory only for what is used. NULL if it gives none.
   uint8_t *start;
   uint32_t usable, used, empty_count;
   struct slab *with_room[LARGEST / UNIT + 1];
-  // Slabs that have nothing, by their numbers.
+  // The numbers of empty slabs.
   uint16_t empty[SLABS];
 } memory;
 
@@ -83,7 +83,7 @@ static struct slab *new_slab(uint32_t block_bytes) {
   return slab;
 }
 
-// How many units a block of so many bytes takes.
+// How many units a block of this many bytes takes.
 static uint32_t units_of(size_t size) { return size == 0 ? 1 : (uint32_t)((size + UNIT - 1) / UNIT); }
 
 static inline void *take_small(uint32_t units) {
@@ -168,7 +168,7 @@ static void *engine_realloc(JSMallocState *state, void *block, size_t size) {
   return stays_large ? resize_large(state, block, before, size) : move_block(state, block, before, size);
 }
 
-// Under AddressSanitizer, which looks after each block of malloc's, all are malloc's.
+// Under AddressSanitizer all blocks are malloc's, because it watches each of these.
 JSRuntime *new_runtime(void) {
   static const JSMallocFunctions functions = {engine_malloc, engine_free, engine_realloc, size_of};
 #ifndef __SANITIZE_ADDRESS__

@@ -7,7 +7,7 @@
 
 extern char **environ;
 
-// The command line, to the byte: what is text of it is not all that it may be.
+// The command line, to the byte, because it need not be valid text.
 static char **given;
 
 static JSValue texts_of(JSContext *ctx, char **texts, int count) {
@@ -24,7 +24,7 @@ static DOOR(environment) {
   return texts_of(ctx, environ, count);
 }
 
-// umask(mask): the one before
+// umask(mask): the mask before
 static DOOR(door_umask) { return JS_NewInt32(ctx, (int32_t)umask((mode_t)number_of(ctx, argv[0]))); }
 
 // exit(status)
@@ -70,8 +70,8 @@ static JSValue become(JSContext *ctx, const char *path, char **words) {
   return failed;
 }
 
-// exec(path, words): becomes another program; without words it is given what we were.
-// Returns an error number, or where a signal has come: then that is to be obeyed.
+// exec(path, words): becomes another program. Without words, that gets our own command line. Returns an error number. EINTR
+// means that a signal has come, which is to be obeyed first.
 static DOOR(door_exec) {
   TAKE_PATH(path, argv[0]);
   if (JS_IsUndefined(argv[1])) {

@@ -71,7 +71,7 @@ static void finish(struct sha256 *state, uint8_t digest[DIGEST]) {
   for (int at = 0; at < DIGEST; at++) digest[at] = (uint8_t)(state->hash[at / 4] >> (24 - 8 * (at % 4)));
 }
 
-// The state lives in an ArrayBuffer, which may lie anywhere: it is copied.
+// The state is in an ArrayBuffer, which may have any alignment, so it is copied.
 static bool state_of(JSContext *ctx, struct sha256 *state, JSValueConst value) {
   size_t size;
   const uint8_t *bytes = JS_GetArrayBuffer(ctx, &size, value);

@@ -1,11 +1,11 @@
-// Text and bytes: as Node turns one into the other, which the engine itself does otherwise where they are not valid.
+// Text and bytes, converted as Node does it. The engine itself does it in another way if they are not valid.
 #include <stdlib.h>
 #include <string.h>
 #include "door.h"
 
 static const uint8_t REPLACEMENT[] = {0xef, 0xbf, 0xbd};
 
-// How many bytes follow the first of a character; -1 for one that begins none.
+// How many bytes follow the first one of a character, or -1 if it begins none.
 static int following(uint8_t first) {
   if (first < 0x80) return 0;
   if (first < 0xc2 || first > 0xf4) return -1;
@@ -26,7 +26,7 @@ static size_t belonging(const uint8_t *bytes, size_t size) {
   return found;
 }
 
-// The length of the character that begins here; 0 where none does, and `broken` is how much of one there is.
+// The length of the character that begins here. If there is no valid one, 0, and `broken` is the length of what is there of it.
 static size_t character_at(const uint8_t *bytes, size_t size, size_t *broken) {
   int count = following(bytes[0]);
   size_t found = count > 0 ? belonging(bytes, size) : 0;
@@ -34,7 +34,7 @@ static size_t character_at(const uint8_t *bytes, size_t size, size_t *broken) {
   return count == (int)found ? 1 + found : 0;
 }
 
-// Where the first byte is that is not valid, or the end.
+// Where the first invalid byte is, or the end.
 static size_t valid_until(const uint8_t *bytes, size_t size) {
   size_t at = 0;
   while (at < size) {
@@ -45,7 +45,7 @@ static size_t valid_until(const uint8_t *bytes, size_t size) {
   return size;
 }
 
-// Copies, with U+FFFD for each part that is not valid (WHATWG Encoding, "maximal subpart"). Returns the size.
+// Copies bytes, with U+FFFD for each invalid part (WHATWG Encoding, "maximal subpart"). Returns the size.
 static size_t repair(uint8_t *to, const uint8_t *bytes, size_t size) {
   size_t length = 0;
   for (size_t at = 0; at < size;) {
@@ -90,7 +90,7 @@ JSValue text_of_latin1(JSContext *ctx, const uint8_t *bytes, size_t size) {
   return text;
 }
 
-// Half of a surrogate pair becomes U+FFFD, which takes as many bytes. The engine gives texts that have any as a copy.
+// Half of a surrogate pair becomes U+FFFD, which has as many bytes. The engine gives a copy of texts that have one.
 static void replace_surrogates(uint8_t *bytes, size_t size) {
   for (size_t at = 0; at + 2 < size; at++)
     if (bytes[at] == 0xed && bytes[at + 1] >= 0xa0) memcpy(bytes + at, REPLACEMENT, sizeof REPLACEMENT);
