@@ -8,7 +8,7 @@ import { familiarReference } from '../builder/archive/image-name.ts';
 import { checkRegistryName } from '../builder/container-disk/registry-name.ts';
 import { refuseInputAsOutput, type Input } from '../builder/inputs.ts';
 import { readSourceList } from '../builder/source/source-list.ts';
-import { lockedArgument, readLock, type SourceLock } from '../builder/source/source-lock.ts';
+import { lockedArgument, lockTempPath, readLock, type SourceLock } from '../builder/source/source-lock.ts';
 import { TO_STDOUT } from '../builder/workplace.ts';
 import { machinePlatform, parsePlatform } from '../builder/archive/platform.ts';
 import { isLabel } from '../config/label.ts';
@@ -193,7 +193,7 @@ function lockAt(path: string, refuse: Refuse): SourceLock {
   if (path === '' || path.endsWith('/')) return refuse(`--lock: expected the name of a file, found '${path}'`);
   try {
     accessSync(dirname(path), constants.W_OK | constants.X_OK);
-    lstatSync(tempPathOf(path), { throwIfNoEntry: false });
+    lstatSync(lockTempPath(path), { throwIfNoEntry: false });
   } catch (error) {
     return refuse(`--lock: nothing can be written in the folder ${dirname(path)}: ${reasonOf(error)}`);
   }

@@ -54,7 +54,7 @@ export async function startRegistry(
   const said: string[] = [];
   for await (const line of createInterface({ input: child.stderr })) {
     said.push(line);
-    const address = /listening on (127\.[\d.]+:\d+)/.exec(line)?.[1];
+    const address = /listening on ((?:127\.[\d.]+|\[::1\]):\d+)/.exec(line)?.[1];
     if (address !== undefined) {
       child.stderr.resume();
       return { address, stop };

@@ -11,6 +11,8 @@ export class SilenceFault extends PassingFault {}
 interface Meaning {
   /** Of a message of Go's libraries, containers/image or a registry. */
   readonly pattern: RegExp;
+  /** Of the image's name, where it is not the same for all. */
+  readonly name?: RegExp;
   /** What it means to people, and what to do. */
   readonly words: string;
   /** Whether it helps to try again. containers/image itself does, where a registry answers 429. */
@@ -31,6 +33,15 @@ const MEANINGS: readonly Meaning[] = [
   {
     pattern: /x509|certificate/,
     words: 'put the certificate into /etc/containers/certs.d/HOST/ca.crt, or take any with --insecure',
+  },
+  {
+    pattern: /invalid reference format/,
+    name: /^docker:\/\/\[/,
+    words: 'skopeo takes no addresses of IPv6, but names that lead to them, as /etc/hosts has them',
+  },
+  {
+    pattern: /no space left on device|disk quota exceeded/,
+    words: 'make room beside the output, or in TMPDIR if there is none',
   },
   { pattern: /policy\.json: no such file/, words: 'the package golang-github-containers-common has it' },
   {
@@ -77,7 +88,7 @@ export function clientFault(tool: string, name: string, told: string): Preloader
     (text, what) => text.replace(what, ''),
     withoutCredentials(lastMessage(told)),
   );
-  const meaning = MEANINGS.find(({ pattern }) => pattern.test(message));
+  const meaning = MEANINGS.find((one) => one.pattern.test(message) && (one.name?.test(name) ?? true));
   const text = `${name}: ${tool}: ${message.slice(0, MAX_LENGTH)}${meaning === undefined ? '' : `: ${meaning.words}`}`;
   return new (meaning?.passes === true ? PassingFault : PreloaderError)('BUILD_FAILED', text);
 }

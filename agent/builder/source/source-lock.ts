@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { messageOf, PreloaderError, reasonOf } from '../../system/errors.ts';
-import { readUntrusted, replaceFile } from '../../system/files.ts';
+import { readUntrusted, replaceFile, tempPathOf } from '../../system/files.ts';
 import { parseJson } from '../../text/parse-json.ts';
 import type { ArchiveArgument } from '../archive/archive-argument.ts';
 import type { InputImage } from '../archive/input-image.ts';
@@ -139,6 +139,11 @@ function factsOf(one: TakenSource | undefined): readonly string[] {
   return [images.join(', '), found, archive?.names.join(', ') ?? '', archive?.digests.join(', ') ?? ''];
 }
 
+/** What becomes the lock. Another build may be making the same one. */
+export function lockTempPath(path: string): string {
+  return `${tempPathOf(path)}-${process.pid}`;
+}
+
 /**
  * Writes down what the sources were, durably.
  * @throws PreloaderError if it cannot be written, or if another build has written something else meanwhile
@@ -153,6 +158,7 @@ export function writeLock({ path }: SourceLock, taken: readonly TakenSource[]): 
     replaceFile(path, `${JSON.stringify({ lockVersion: VERSION, sources }, undefined, 2)}\n`, {
       mode: 0o644,
       durable: true,
+      tempPath: lockTempPath(path),
     });
   } catch (error) {
     throw new PreloaderError(

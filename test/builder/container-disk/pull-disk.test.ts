@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import path from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
@@ -12,6 +12,7 @@ import { agent, agentCommand } from '../../support/agent.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { ensureDebianPackages } from '../../support/debian-packages.ts';
 import { tempTree, type TempTree } from '../../support/temp-tree.ts';
+import { until } from '../../support/until.ts';
 import { savedArchive, type ArchiveImage } from '../archive/archives.ts';
 import { makeTar, type MadeEntry } from '../tar/make-tar.ts';
 import { sha256, startLyingRegistry, type Lies, type LyingRegistry } from './lying-registry.ts';
@@ -294,7 +295,29 @@ describe('pull, of a registry that nobody vouches for', () => {
     assert.deepEqual(readdirSync(at('small')), []);
   });
 
-  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  it('has nothing left where the room is gone while it comes, and says so', async () => {
+    mkdirSync(at('filled'));
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', at('filled')]);
+    const layer = makeTar([{ ...file, content: disk }]);
+    registry.lies = answered(imageOf({ layer }), layer, (response) => {
+      response.writeHead(200, { 'content-length': layer.length });
+      response.write(layer.subarray(0, 100_000));
+      // Somebody else takes all that is left.
+      void execa('dd', ['if=/dev/zero', `of=${at('filled/other')}`, 'bs=4k'], { reject: false }).then(() =>
+        response.end(layer.subarray(100_000)),
+      );
+    });
+    const args = ['pull', '--quiet', '--insecure', source(), '-o', at('filled/disk.qcow2')];
+    const { exitCode, stderr } = await agent(args);
+    assert.equal(exitCode, 1);
+    assert.match(
+      stderr,
+      /^docker-preloader: docker:\S+: skopeo: .*: no space left on device: make room beside the output[^\n]*$/,
+    );
+    assert.deepEqual(readdirSync(at('filled')), ['other']);
+  });
+
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGKILL'] as const)
     it(`leaves nothing where ${signal} ends it, no program either`, async () => {
       const layer = makeTar([{ ...file, content: disk }]);
       let asked = (): void => undefined;
@@ -311,9 +334,14 @@ describe('pull, of a registry that nobody vouches for', () => {
       await isAsked;
       child.kill(signal);
       assert.deepEqual(await ended, [null, signal]);
-      assert.deepEqual(readdirSync(at('out')), ['disk.qcow2']);
+      // Nobody is there any more to remove the folder, as the README says.
+      const left = readdirSync(at('out')).filter((name) => name !== 'disk.qcow2');
+      assert.equal(left.length, signal === 'SIGKILL' ? 1 : 0, left.join(' '));
+      for (const name of left) rmSync(at(`out/${name}`), { recursive: true });
       assert.equal(readFileSync(at('out/disk.qcow2'), 'utf8'), 'as it was');
-      const { stdout } = await execa('ps', ['-eo', 'args']);
-      assert.ok(!stdout.includes(`${registry.address}/x`), stdout);
+      const isGone = async (): Promise<boolean> =>
+        !(await execa('ps', ['-eo', 'args'])).stdout.includes(`${registry.address}/x`);
+      if (signal === 'SIGKILL') await until('skopeo to be gone', isGone);
+      else assert.ok(await isGone());
     });
 });

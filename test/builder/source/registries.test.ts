@@ -3,8 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { execa } from 'execa';
 import type { Inspection } from '../../../agent/verify/inspect-disk.ts';
-import { agent, type AgentResult } from '../../support/agent.ts';
+import { agent, agentCommand, type AgentResult } from '../../support/agent.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { dockerArchive } from '../../support/docker-archive.ts';
 import { digestOf } from '../../support/faulty-registry.ts';
@@ -20,6 +21,8 @@ describe("images of Debian's docker-registry", () => {
   let tools: ImageTools;
   let plain: Registry;
   let secret: Registry;
+  const newer = new Map<string, string>();
+  const skopeoOf = (suite: string): string => newer.get(suite) ?? assert.fail();
   const at = (name: string): string => path.join(tree.path, name);
   const build = (...args: readonly string[]): Promise<AgentResult> =>
     agent(['build', '-o', at('out/disk.qcow2'), ...args], tools.env);
@@ -48,6 +51,7 @@ describe("images of Debian's docker-registry", () => {
         { tags: ['app:1'], layers: [[{ name: 'a', content: randomBytes(4_000_000) }], [{ name: 'b', content: 'b' }]] },
       ]),
     );
+    for (const suite of ['trixie', 'forky'] as const) newer.set(suite, await newerSkopeo(tree.path, suite));
     plain = await startRegistry(at('plain'));
     secret = await startGuardedRegistry(at('secret'), user);
     await push('docker-archive:app.tar', 'team/app:1');
@@ -74,10 +78,35 @@ describe("images of Debian's docker-registry", () => {
     }
   });
 
+  for (const suite of ['bookworm', 'trixie', 'forky'] as const)
+    it(`come from an address of IPv6 by a name that leads there, since the skopeo of ${suite} takes none`, async () => {
+      const six = await startRegistry(at(`v6-${suite}`), { listen: '[::1]:0' });
+      const port = six.address.slice(six.address.lastIndexOf(':') + 1);
+      writeFileSync(at('hosts'), `${readFileSync('/etc/hosts', 'utf8')}::1 six.example\n`);
+      const PATH = suite === 'bookworm' ? tools.env.PATH : `${skopeoOf(suite)}:${tools.env.PATH}`;
+      const env = { ...tools.env, PATH };
+      const hosts = 'mount --bind "$1" /etc/hosts && shift && exec "$@"';
+      const there = async (...args: readonly string[]): Promise<void> => {
+        const within = ['--mount', '--propagation', 'private', 'sh', '-ec', hosts, 'sh', at('hosts'), ...args];
+        await execa('unshare', within, { env, cwd: tree.path });
+      };
+      const name = `docker://six.example:${port}/app:1`;
+      await there('skopeo', 'copy', '--quiet', '--dest-tls-verify=false', 'docker-archive:app.tar', name);
+      await there(...agentCommand(), 'build', '--quiet', '--insecure', name, '-o', at('out/disk.qcow2'));
+      rmSync(at('out/disk.qcow2'));
+      const number = await agent(
+        ['build', '--insecure', `docker://${six.address}/app:1`, '-o', at('out/no.qcow2')],
+        env,
+      );
+      assert.equal(number.exitCode, 1);
+      assert.match(number.stderr, /: skopeo: invalid reference format: skopeo takes no addresses of IPv6, but names /);
+      await six.stop();
+    });
+
   for (const suite of ['trixie', 'forky'] as const)
     it(`are the same by the skopeo of ${suite}`, async () => {
       const older = await built('--insecure', `docker://${plain.address}/team/app:1`);
-      const PATH = `${await newerSkopeo(tree.path, suite)}:${tools.env.PATH}`;
+      const PATH = `${skopeoOf(suite)}:${tools.env.PATH}`;
       const args = ['build', '--insecure', `docker://${plain.address}/team/app:1`, '-o', at('out/disk.qcow2')];
       const { exitCode, all } = await agent(args, { ...tools.env, PATH });
       assert.equal(exitCode, 0, all);

@@ -31,6 +31,16 @@ describe('a list of sources', () => {
     assert.deepEqual(readSourceList(list), ['docker://app:1', 'docker://db:2=db:2', odd, '-']);
   });
 
+  it('may have the marks of Windows and tabs, and ten thousand lines that say the same', (t) => {
+    const list = path.join(scratch(t), 'list');
+    writeFileSync(list, `\uFEFF# ours\r\n\tdocker://app:1\t#\tthe app\r\n \t \r\n${'docker://app:1\n'.repeat(10_000)}`);
+    const sources = readSourceList(list);
+    assert.equal(sources.length, 10_001);
+    assert.deepEqual([...new Set(sources)], ['docker://app:1']);
+    writeFileSync(list, '\uFEFFdocker://app:1');
+    assert.deepEqual(readSourceList(list), ['docker://app:1']);
+  });
+
   for (const [what, make, message] of [
     ['is not there', () => undefined, /list: expected a list of sources, found no such file$/],
     ['is empty', (file: string) => writeFileSync(file, ''), /expected at least one source, one a line, found none$/],
@@ -145,6 +155,18 @@ describe('a lock', () => {
       assert.match(stderr, line);
       assert.deepEqual(readdirSync(folder), ['app.tar']);
     }
+  });
+
+  it('and a disk are whole where several builds of the same make them at once, and nothing else is left', async (t) => {
+    const folder = scratch(t);
+    const at = (name: string): string => path.join(folder, name);
+    writeFileSync(at('app.tar'), await dockerArchive([{ tags: ['app:1'], layers: [[{ name: 'a' }]] }]));
+    const args = ['build', '--quiet', at('app.tar'), '-o', at('disk.qcow2'), '--lock', at('lock')];
+    for (const { exitCode, all } of await Promise.all([agent(args), agent(args), agent(args)]))
+      assert.equal(exitCode, 0, all);
+    assert.equal(readLock(at('lock')).sources?.size, 1);
+    assert.equal((await agent(['inspect', '--deep', at('disk.qcow2')])).exitCode, 0);
+    assert.deepEqual(readdirSync(folder).toSorted(), ['app.tar', 'disk.qcow2', 'lock']);
   });
 
   for (const [what, make] of [
