@@ -10,7 +10,7 @@ import { unmount } from '../system/mount.ts';
 import { printable } from '../text/printable.ts';
 import type { MountedDisk } from './mount-disks.ts';
 
-/** Filesystems that show all that was copied to them. What others do with it depends on who shares them, and how. */
+/** Filesystems that keep all that was copied to them. What others keep depends on who shares them, and how. */
 const WHOLE: ReadonlySet<string> = new Set(['ext4', 'erofs', 'xfs', 'btrfs', 'f2fs', 'squashfs', 'tmpfs']);
 /** `build` lists one file of each kind. */
 const MAX_SAMPLES = 64;
@@ -60,17 +60,17 @@ function faultOf(files: FolderReader, { path, xattr, owner }: Sample): string | 
     : 'expected a whiteout, which is a character device 0:0, found another file';
 }
 
-/** Mounts an overlay on the folder for a moment. It is the kernel that knows on what it can (fs/overlayfs/super.c). */
+/** Mounts an overlay on the folder for a moment, because only the kernel knows where it can (fs/overlayfs/super.c). */
 function checkLowers(path: string): void {
   const place = join(dirname(path), `.lower-${process.pid}`);
   ensureFolder(place, 0o700);
   const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    // In the options, a path would have to be without colons and commas.
+    // By descriptor, because the options of a mount cannot have a path with colons or commas.
     mountLowers(place, `/proc/self/fd/${fd}/overlay2`, `/proc/self/fd/${fd}/image`);
     unmount(place, true);
   } catch (error) {
-    // Where there is no overlay at all, that is not the folder's fault.
+    // If the kernel has no overlay at all, that is not the folder's fault.
     if (!isENODEV(error))
       throw new PreloaderError(
         'SOURCE_UNSUPPORTED',

@@ -19,10 +19,10 @@ interface Digests {
 }
 
 /**
- * Chooses one of several devices with the same label. If any has a pinned digest, or is signed, only those count. The one that is
- * already mounted is taken, whatever the others hold, because images run from it. If none is mounted, the first is
- * taken if all manifests say that the content is the same. Otherwise none is, because nobody can know which one was
- * meant.
+ * Chooses one of several devices with the same label. If any has a pinned digest, or is signed, only those count. The
+ * one that is already mounted is taken, whatever the others hold, because images run from it. If none is mounted, the
+ * first is taken if all manifests say that the content is the same. Otherwise none is, because nobody can know which
+ * one was meant.
  */
 export function chooseDuplicate(
   label: string,

@@ -14,13 +14,14 @@ import type { Discovery, FolderSource, FoundDisk, LabelFilter, SourceDisk } from
 
 type SourceConfig = Pick<Config, 'sources' | 'mountRoot' | 'dataRoot'>;
 
-/** Of the folders that a glob matches, so many are looked at. */
+/** This many of the folders that a glob matches are looked at. */
 const MAX_MATCHES = 256;
 
 /**
- * Adds the folders of `sources` to the disks that were found. Each is a disk whose label is the folder's name, or the tag.
- * A label that `labels` or `required` matches has its place there; the others rank below all of those, in their order.
- * @param config `dataRoot`: the one that is to be filled, which is no source
+ * Adds the folders of `sources` to the disks that were found. Each is a disk whose label is the folder's name, or the
+ * tag. A label that `labels` or `required` matches has its place there. The others rank below all of those, in their
+ * order.
+ * @param config its `dataRoot` is the one that is to be filled, which is no source
  */
 export function addSources(discovery: Discovery, config: SourceConfig, filter: LabelFilter): Discovery {
   const search = new SourceSearch(config, filter);
@@ -33,7 +34,7 @@ export function addSources(discovery: Discovery, config: SourceConfig, filter: L
     return present.some((label) => pattern?.test(label));
   };
   const missing = discovery.missing.filter((entry) => !isPresent(entry));
-  // A device that cannot be read may be a disk that is missed. It is no folder.
+  // A device that cannot be read matters only if a disk is missed, because it may be that disk. It cannot be a folder.
   const findings = discovery.findings.filter(({ code }) => code !== 'DEVICE_UNREADABLE' || missing.length > 0);
   return {
     disks: new Map([...disks].toSorted(([a], [b]) => (a < b ? -1 : 1))),
@@ -54,7 +55,7 @@ class Refused extends Error {
 }
 
 class SourceSearch {
-  /** By the folder's path without symlinks, or by the tag: what is named twice is one. */
+  /** By the folder's place on its filesystem, or by the tag, so that what is named twice counts once. */
   readonly found = new Map<string, SourceDisk>();
   readonly refused: SourceDisk[] = [];
   readonly findings: Finding[] = [];
@@ -82,7 +83,7 @@ class SourceSearch {
     }
   }
 
-  /** The names that a glob matches, but for hidden ones, and what ext4 itself has in its root. */
+  /** The names that a glob matches, except hidden ones and what ext4 itself has in its root. */
   #matches(text: string): string[] {
     const pattern = globPattern(basename(text));
     try {
@@ -95,7 +96,7 @@ class SourceSearch {
     }
   }
 
-  /** @param isMatch a glob has matched it: then there may be other files beside it, and none is missing */
+  /** @param isMatch whether a glob has matched it. Then other files are ignored, and nothing is missing */
   #take(path: string, label: string, rank: number, find: () => [string, Found], isMatch = false): void {
     const place = this.#filter.rank(label);
     const made = (superblock: Partial<SourceDisk['superblock']>, rest: Pick<SourceDisk, 'source'>): SourceDisk => ({
@@ -170,7 +171,7 @@ class SourceSearch {
     });
   }
 
-  /** The store is made of what sources have, and disks are mounted below the mount root: neither is a source itself. */
+  /** Refuses the data root and the mount root, and what is around or below them, because the agent works there. */
   #refuseOurs({ path }: HeldFolder): void {
     const own = [this.#config.mountRoot, this.#config.dataRoot].flatMap((one) =>
       one === undefined ? [] : realPathOf(one),
@@ -180,7 +181,7 @@ class SourceSearch {
       throw new Refused('SOURCE_INVALID', `expected a folder apart from ${near}, found one in, above or below it`);
   }
 
-  /** What is shared under a tag is mounted for a moment: only that tells on every kernel whether it is there. */
+  /** Mounts what is shared under a tag for a moment. Only that tells on every kernel whether it is there. */
   #tagged(kind: 'virtiofs' | '9p', tag: string): [string, Found] {
     const { mountRoot } = this.#config;
     const isThere = this.#mounts.findLast(({ path }) => path === join(mountRoot, tag));
@@ -216,7 +217,7 @@ type Found = Pick<SourceDisk, 'source'> &
 /** It is not there, or not yet. */
 class Missing extends Error {}
 
-/** A file, which may lie beside what a glob matches. */
+/** It is no folder. Such a file may lie beside the folders that a glob matches. */
 class NoFolder extends Refused {
   constructor() {
     super('SOURCE_INVALID', 'expected a folder, found something else');
@@ -229,7 +230,10 @@ function rootOf({ root, path }: MountPoint, folder: HeldFolder): string {
   return below === '' || below === '/' ? root : `${root === '/' ? '' : root}${below}`;
 }
 
-/** @throws Refused where others than root may replace the folder, or enter it: in layers there is what anybody may write */
+/**
+ * Refuses a folder that others than root may replace or enter. Layers have files that anybody may write.
+ * @throws Refused
+ */
 function refuseWritable(folder: HeldFolder): void {
   let canEnter = true;
   for (let path = folder.path; ; path = dirname(path)) {

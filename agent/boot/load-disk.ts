@@ -9,7 +9,7 @@ import { isSameDisk } from './discover.ts';
 import type { LoadedDisk } from './loaded-disk.ts';
 import type { MountedDisk } from './mount-disks.ts';
 
-/** Whose word is needed for what is on a disk. */
+/** What a disk's content has to be proven by. */
 type Trust = Pick<Config, 'required' | 'trustedKeys'>;
 
 export interface LoadOptions extends Trust {
@@ -26,7 +26,10 @@ export interface LoadResult {
   readonly findings: readonly Finding[];
 }
 
-/** Reads what is on a mounted disk. If its content is pinned or signed, each file that is read is compared with its digest. */
+/**
+ * Reads what is on a mounted disk. If its content is pinned or signed, each file that is read is compared with its
+ * digest.
+ */
 export async function loadDisk(mounted: MountedDisk, options: LoadOptions): Promise<LoadResult> {
   const { label, path, adopted } = mounted;
   const before = options.before.find((disk) => isSameDisk(disk.mounted, mounted) && disk.mounted.path === path);
@@ -50,12 +53,15 @@ async function contentOf(label: string, path: string, { required, trustedKeys }:
     : (await import('../disk/pinned-reader.ts')).readPinnedDisk(label, path, digests);
 }
 
-/** Whether not every content is taken of a disk with this label. */
+/** Whether a disk with this label must have certain content, or be signed. */
 export function isProven(label: string, { required, trustedKeys }: Trust): boolean {
   return trustedKeys !== undefined || requiredDigests(required, label) !== undefined;
 }
 
-/** Leaves a disk out, and unmounts it if its content is pinned, or was to be signed. @returns the finding that says so */
+/**
+ * Leaves a disk out, and unmounts it if its content is pinned, or was to be signed.
+ * @returns the finding that says so
+ */
 export function leaveOut(
   { label, device, path, adopted }: MountedDisk,
   error: unknown,

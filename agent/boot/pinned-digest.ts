@@ -5,8 +5,8 @@ import { checkTarSplit } from '../disk/read-tar-split.ts';
 import { readSignedDisk } from '../disk/signed-disk.ts';
 
 /**
- * A function that tells the manifest's digest of a disk whose label is pinned, or which must be signed; undefined if the disk
- * is not that, or not whole. It reads all that the agent would use of the disk.
+ * A function that gives the digest of a disk's manifest, if the disk has the pinned content or is signed, and is whole.
+ * Otherwise it gives undefined. It reads all that the agent would use of the disk.
  */
 export function pinnedDigestOn({
   required,

@@ -4,7 +4,7 @@ import type { Config } from '../config/config.ts';
 import type { ContainerdPlace } from '../containerd/containerd-of.ts';
 import { ownContainerdSocket, readDaemonConfig, type DaemonConfig } from '../docker/daemon-config.ts';
 
-/** Where it is looked for which containerd has the store. */
+/** What tells which containerd has the store. */
 export interface ContainerdSearch {
   readonly config: Config;
   readonly daemon: Pick<DaemonConfig, 'containerd' | 'execRoot'>;
@@ -14,18 +14,18 @@ export interface ContainerdSearch {
 /** Where packages and administrators have units. */
 const UNIT_FOLDERS = ['/etc', '/run', '/usr/local/lib', '/usr/lib', '/lib'];
 
-/** Whether there is any socket that a containerd may listen on. Costs next to nothing. */
+/** Whether there is any socket on which a containerd may listen. This costs next to nothing. */
 export function mayRun({ config, daemon }: ContainerdSearch): boolean {
   const own = ownContainerdSocket(daemon.execRoot);
   return [config.containerdAddress, daemon.containerd ?? '', own].some((path) => existsSync(path));
 }
 
 /**
- * Loads what starts a private containerd, where one is needed. A runtime that cannot do that leaves it to another one, which
- * begins anew: so this comes before anything is changed.
+ * Loads what starts a private containerd, if one is needed. A runtime that cannot do that leaves it to another one,
+ * which begins anew. So this comes before anything is changed.
  */
 export async function loadPrivate(search: ContainerdSearch): Promise<void> {
-  // What cannot be found out is told where it is needed.
+  // A failure is told later, where the containerd is needed.
   const place = await placeOf(search).catch(() => undefined);
   if (place !== undefined && privateRootOf(search, place) !== undefined)
     await import('../containerd/private/private-containerd.ts');
@@ -44,8 +44,8 @@ export async function containerdAddress(config: Config, dataRoot: string): Promi
 }
 
 /**
- * Has something done with the containerd that has the store. Where that is one that dockerd or Kubernetes starts only later, a
- * private one serves on its root meanwhile.
+ * Does some work with the containerd that has the store. If dockerd or Kubernetes starts that only later, a private one
+ * serves on its root meanwhile.
  * @param work gets the socket, and of a private one what CRI is configured with
  * @throws PreloaderError; what `work` throws
  */
@@ -83,7 +83,7 @@ async function placeOf({ config, daemon, dataRoot }: ContainerdSearch): Promise<
   });
 }
 
-/** In the order in which systemd looks; one that is masked, a link to /dev/null or an empty file, is none. */
+/** Looks in systemd's order. A masked unit, which is a link to /dev/null or an empty file, counts as none. */
 function hasContainerdUnit(): boolean {
   const unit = UNIT_FOLDERS.map((folder) => join(folder, 'systemd/system/containerd.service')).find((path) =>
     existsSync(path),

@@ -9,15 +9,16 @@ import type { Clients } from './clients.ts';
 import { exitWhenIdle } from './idle.ts';
 import { Look } from './look.ts';
 
-/** Whoever made the daemon start us may have gone meanwhile. */
+/** How long to wait for the client for which the daemon has started us. It may have gone meanwhile. */
 const FIRST_CLIENT_MS = 5000;
-/** Standard input, which is a file. */
+/** Standard input, which is a file with what the daemon has handed us. */
 const HANDED_FD = 0;
-/** The same from its beginning on. */
+/** The path by which it is read from its beginning. */
 const HANDED = '/proc/self/fd/0';
 
 /**
- * Answers clients beside the daemon, which has started it for them and goes on by itself, until nobody has asked for a while.
+ * Answers clients beside the daemon, until nobody has asked for a while. The daemon has started this process for that,
+ * and goes on by itself.
  * @param fd the socket that the service manager listens on
  * @throws system errors
  */
@@ -35,7 +36,10 @@ export async function answer(fd: number, idleSec: number): Promise<void> {
   await clients.over;
 }
 
-/** What dockerd has said is left in the place of what we were given: to ask it reads all of its program, and the next one need not. */
+/**
+ * Leaves what dockerd has said in the place of what we were given, so that the next one need not run dockerd, which is
+ * slow.
+ */
 function leaveVersion(): void {
   const said = saidVersion();
   if (said === undefined) return;

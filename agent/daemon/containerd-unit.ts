@@ -4,8 +4,8 @@ import type { Finding } from '../messages/finding.ts';
 import { isSystemUnit, showUnit, valueOf } from '../system/systemctl.ts';
 
 /**
- * Checks that whoever uses containerd without Docker waits for its images. Docker's own namespace needs no unit, because
- * docker.service's drop-in fills that.
+ * Checks that whoever uses containerd without Docker waits for its images. Docker's own namespace needs no unit,
+ * because docker.service's drop-in fills that.
  */
 export async function compareWithContainerdUnit(namespaces: readonly string[]): Promise<Finding | undefined> {
   const others = namespaces.filter((name) => name !== MOBY);
@@ -26,7 +26,7 @@ async function firstInstalled(units: readonly string[]): Promise<string | undefi
   return undefined;
 }
 
-/** What is told where the unit is not enabled. @param user which starts a containerd of its own, if there is one */
+/** The finding if the unit is not enabled. @param user a unit that starts a containerd of its own, if there is one */
 export function notAwaited(namespaces: readonly string[], user: string | undefined): Finding {
   return {
     code: 'CONTAINERD_NOT_AWAITED',

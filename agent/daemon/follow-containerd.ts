@@ -7,21 +7,21 @@ import { releaseProgramSoon } from '../system/memory.ts';
 /** How soon a new containerd is followed. */
 const LOOK_MS = 1000;
 const CONNECT_MS = 2000;
-/** After its start, whoever fills it before Docker does so. Then what is left to do is done here. */
+/** How long after its start the units that fill it before Docker may take. What is left then is done here. */
 const SETTLE_MS = 2000;
 /** The least time from one look to the next, however much changes. */
 const BETWEEN_MS = 1500;
 
 export interface ContainerdLooks {
-  /** A containerd has come: it is filled, as at each start. */
+  /** A containerd has come, and is to be filled as at each start. */
   began(): Promise<void>;
   /** Something has changed in a namespace. */
   changed(): Promise<void>;
 }
 
 /**
- * Follows each containerd that runs at the configured address: one that starts after us is filled, as Kubernetes' own may, and
- * what changes in it is told. It never waits for containerd, which does not need us.
+ * Follows each containerd that runs at the configured address. One that starts after us, as Kubernetes' own may, is
+ * filled, and what changes in it is told. Nothing waits for containerd, and containerd does not need us.
  */
 export async function followContainerd(
   { config, dataRoot }: { readonly config: Config; readonly dataRoot: string },

@@ -11,11 +11,11 @@ import type { Start } from './start.ts';
 /** What one process gives to the one that goes on after READY. */
 export interface HandedStart {
   readonly start: Start;
-  /** That of the run. */
+  /** The status of the run. */
   readonly status: StatusDocument;
   /** Whether the status is in its file. */
   readonly isPublished: boolean;
-  /** Undefined where all after READY is still to be done. */
+  /** Undefined if all that comes after READY is still to be done. */
   readonly lived?: Lived | undefined;
 }
 
@@ -25,14 +25,14 @@ export interface Lived {
   readonly found: StatusDocument;
   readonly own: DaemonsOwn;
   readonly dockerd: string | undefined;
-  /** What that program has said, where it was asked. */
+  /** What that program has said, if it was asked. */
   readonly said: SaidVersion | undefined;
 }
 
 /** Only root may see what layers there are. */
 const PRIVATE_FILE = 0o600;
 
-/** What is to be handed, as it is now. */
+/** What is to be handed over, as it is now. */
 export function handedNow(start: Start, status: StatusDocument, look: Look, current: CurrentStatus): HandedStart {
   return {
     start: { ...start, result: { ...start.result, ...look.before } },
@@ -66,7 +66,7 @@ export function readStart(path: string): HandedStart {
   return parseTagged(readFileSync(path, 'utf8')) as HandedStart;
 }
 
-/** Takes it, once. @throws system errors */
+/** Reads it and removes it, so that nobody else takes it. @throws system errors */
 export function takeStart(path: string): HandedStart {
   const handed = readStart(path);
   removeIfThere(path);

@@ -17,8 +17,8 @@ const CONNECT_MS = 2000;
 const POLL_MS = 100;
 
 /**
- * What prunes take out of Docker's namespace of containerd is put back there, with what the disks have.
- * @param fill fills the namespaces. The names do not count as removed
+ * Puts what prunes take out of Docker's namespace of containerd back there, from the disks.
+ * @param fill fills the namespaces. The names that it gets do not count as removed
  */
 export function namespacePrunes(
   place: { readonly config: Config; readonly dataRoot: string },
@@ -54,7 +54,7 @@ async function watchNamespace(
       try {
         await fill(new Set(pruned.names.keys()));
         present = await readPresent(containerd);
-        // What is not there may have been pruned again meanwhile, of which dockerd has yet to be asked.
+        // What is not there may have been pruned again meanwhile, and dockerd was not asked about that yet.
         return unionOf(pruned, present);
       } catch (error) {
         log('NOT_RESTORED', `what a prune took comes back when containerd is filled next: ${messageOf(error)}`);
@@ -73,15 +73,15 @@ async function watchNamespace(
       })
       .catch(() => undefined);
   };
-  // Of its images in containerd, dockerd does not tell that a prune is over (moby, daemon/containerd/image_prune.go).
+  // dockerd does not report the end of a prune of images in containerd (moby, daemon/containerd/image_prune.go).
   const untilPruned = async (): Promise<void> => {
     do await delay(POLL_MS);
     while ((await docker.isPruning()) === true);
     take({ action: 'prune', id: '', timeMs: wallMs() });
   };
   /**
-   * dockerd tells of a removal when containerd has collected what the image had, and of the last one when a prune is about to
-   * be over. containerd tells of it before: so dockerd is asked at once, and the namespace is read meanwhile.
+   * dockerd reports a removal only when containerd has collected what the image had, and the last one when a prune is
+   * about to end. containerd reports it earlier. So dockerd is asked at once, and the namespace is read meanwhile.
    */
   const takeRemoval = (): void => {
     const asked = ending === undefined ? docker.isPruning() : undefined;
@@ -90,12 +90,12 @@ async function watchNamespace(
         present = await readPresent(containerd);
         answer = asked;
         watch.removed();
-        // Where it was not asked for by now, what it says is too old.
+        // If the answer was not used by now, it is too old.
         answer = undefined;
       })
       .catch(() => undefined);
   };
-  // Of what comes from a disk while dockerd runs, dockerd tells nothing.
+  // dockerd reports nothing that comes from a disk while it runs, but containerd does.
   void containerd.followImages((namespace, topic) => {
     if (namespace !== MOBY) return;
     if (topic === '/images/delete') takeRemoval();

@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import { isENOENT } from '../system/errors.ts';
 import { readPiece } from '../system/files.ts';
 
-/** Where packages have dockerd: Docker's and Microsoft's, Debian's and Ubuntu's. */
+/**
+ * Where packages have dockerd. The first is that of Docker's and Microsoft's, the second that of Debian's and Ubuntu's.
+ */
 const PROGRAMS = ['usr/bin/dockerd', 'usr/sbin/dockerd'];
-/** Docker's package, Debian's and Ubuntu's, Microsoft's. */
+/** The names of Docker's package, of Debian's and Ubuntu's, and of Microsoft's. */
 const PACKAGES = ['docker-ce', 'docker.io', 'moby-engine'];
 const DATABASE = 'var/lib/dpkg/status';
 /** Where somebody may have told systemd to start another program. */
@@ -15,8 +17,8 @@ const OVERRIDES = ['etc', 'run', 'usr/local/lib'].flatMap((folder) => [
 ]);
 
 /**
- * The version of the dockerd that will start here, as Debian's package database has it: to run dockerd only to ask it would
- * take longer than all that we do. Undefined where that does not tell: then the program is to be asked.
+ * The version of the dockerd that will start here, as Debian's package database has it. Running dockerd to ask it would
+ * take longer than all that we do. Undefined if the database does not tell, so that the program has to be asked.
  * @param root of the system, for tests
  */
 export function packagedVersion(root = '/'): string | undefined {
@@ -82,9 +84,9 @@ function placesIn(fd: number, piece: Buffer): Iterable<number> {
 }
 
 /**
- * Of `5:29.0.1-1~debian.13~trixie` that is 29.0.1, of `26.1.5+dfsg1-9+b4` 26.1.5.
- * Little becomes text.
- * @param rest of the database, which begins with the entry
+ * The version in an entry: 29.0.1 in `5:29.0.1-1~debian.13~trixie`, and 26.1.5 in `26.1.5+dfsg1-9+b4`. Only the entry
+ * is turned into text, and not all that follows.
+ * @param rest the database from the entry on
  */
 function versionIn(rest: Buffer): string | undefined {
   const end = rest.indexOf('\n\n');

@@ -51,8 +51,8 @@ export function tagOf(reference: string): string | undefined {
 }
 
 /**
- * The whole name of an image, as containerd's records and `distribution/` have it, of the familiar one that Docker shows: `app:1` is
- * `docker.io/library/app:1` (distribution/reference, normalize.go, splitDockerDomain).
+ * The full name of an image, as containerd's records and `distribution/` have it, from the familiar one that Docker
+ * shows. `app:1` is `docker.io/library/app:1` (distribution/reference, normalize.go, splitDockerDomain).
  */
 export function fullName(familiar: string): string {
   const slash = familiar.indexOf('/');

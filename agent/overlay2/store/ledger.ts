@@ -123,8 +123,8 @@ function ledgerPath(dataRoot: string): string {
 }
 
 /**
- * The repositories.json that a run is about to put in place. It is written before the ledger tells what will be there, and moved
- * from here: so who finds both after a kill knows that no name was given.
+ * The path of the repositories.json that a run is about to put in place. It is written before the ledger says what will
+ * be there, and is moved from here. So if both are found after a kill, no name was given.
  */
 export function preparedNames(dataRoot: string): string {
   return join(ledgerFolder(dataRoot), 'repositories.json');
@@ -189,8 +189,9 @@ export function readLedger(dataRoot: string): LedgerState {
 }
 
 /**
- * The ledger of a run that was killed when its names were prepared and not put in place: it has given none and taken none. A
- * name that is there all the same the user has given himself, and what he has removed since waits for nothing.
+ * The ledger of a run that was killed when its names were prepared and not yet put in place. The run has given no names
+ * and taken none. A name that is there all the same was given by the user. A name that the user has removed since is
+ * not given back.
  */
 function withoutNewNames<Known extends Pick<Ledger, 'references' | 'next' | 'displaced'>>(ledger: Known): Known {
   const { references, next, displaced } = ledger;
@@ -240,7 +241,8 @@ function toMap<Key extends string, Value extends string>(record: Readonly<Record
 /**
  * Replaces the ledger durably. With `content`, the old one may come back after a power cut. That is enough for a ledger
  * that only says that all is done, because the next run then asks the store how far this one came.
- * @param before what is to be done before it is in place: its wait for the disk is then the same
+ * @param before what is to be done before the ledger is in place. Both are then waited for together, if both are
+ * durable
  * @throws system errors, and what `before` throws
  */
 export function writeLedger(
