@@ -81,8 +81,8 @@ const writesStore = [
   'agent/overlay2/store/ledger.ts',
 ];
 /**
- * Who else may write in a guest: the status and its socket, what a private containerd has below /run, what a process after
- * READY leaves to the next, and what `boot-order` is told to write.
+ * Who else may write in a guest: the status and its socket, what a private containerd has below /run, what a process
+ * after READY leaves to the next, and what `boot-order` is told to write.
  */
 const writesElsewhere = [
   'agent/commands/boot-order.ts',

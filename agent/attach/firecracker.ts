@@ -6,7 +6,9 @@ import { distinct } from './distinct.ts';
 
 /** With --enable-pci, a bus has 32 slots, of which the bridge and the root disk take one each. */
 const PLACES = 30;
-/** Without it, each device takes one of 19 interrupts (firecracker, src/vmm/src/arch/x86_64/layout.rs, GSI_LEGACY_NUM). */
+/**
+ * Without it, each device takes one of 19 interrupts (firecracker, src/vmm/src/arch/x86_64/layout.rs, GSI_LEGACY_NUM).
+ */
 const INTERRUPTS = 16;
 /** The same file, CMDLINE_MAX_SIZE: of the whole command line. */
 const COMMAND_LINE_BYTES = 2048;

@@ -6,8 +6,8 @@ import { distinct } from './distinct.ts';
 import { plainJson } from './quoting.ts';
 
 /**
- * For the YAML of a VirtualMachine of KubeVirt. A container disk takes a qcow2 as it is, is pulled to each node once, and no
- * machine can write to it. Its tag is of the disk's digest, so that another disk is never taken for it.
+ * For the YAML of a VirtualMachine of KubeVirt. A container disk takes a qcow2 as it is, is pulled to each node once,
+ * and no machine can write to it. Its tag is of the disk's digest, so that another disk is never taken for it.
  */
 export const forKubevirt: Attach = ({ disks, required }) => {
   const names = distinct(

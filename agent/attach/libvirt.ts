@@ -4,8 +4,8 @@ import { credentialString } from './credentials.ts';
 import { xmlText } from './quoting.ts';
 
 /**
- * For the XML of a libvirt domain: what to put into the elements of these names. `shareable` is not about writing, since the
- * disk is read-only, but tells lock managers that others have it, too.
+ * For the XML of a libvirt domain: what to put into the elements of these names. `shareable` is not about writing,
+ * since the disk is read-only, but tells lock managers that others have it, too.
  */
 export const forLibvirt: Attach = ({ disks, required, first }) => {
   const lines = [

@@ -4,15 +4,16 @@ import { manyNotes, qemuArguments } from './qemu.ts';
 import { rubyText } from './quoting.ts';
 
 /**
- * QEMU makes these devices before those of libvirt, which come as JSON and have places, the first ones of the bus (QEMU,
- * softmmu/vl.c, qemu_create_cli_devices). From slot 16 on nothing is, neither of libvirt's nor of the machines pc and q35.
+ * QEMU makes these devices before those of libvirt, which come as JSON and have places, the first ones of the bus
+ * (QEMU, softmmu/vl.c, qemu_create_cli_devices). From slot 16 on nothing is, neither of libvirt's nor of the machines
+ * pc and q35.
  */
 const place = (index: number): string =>
   `,multifunction=on,addr=0x${(16 + (index >> 3)).toString(16)}.${(index & 7).toString()}`;
 
 /**
- * For a Vagrantfile with vagrant-libvirt. Its own `storage :file` cannot be read-only (templates/domain.xml.erb), so that
- * these are arguments for QEMU.
+ * For a Vagrantfile with vagrant-libvirt. Its own `storage :file` cannot be read-only (templates/domain.xml.erb), so
+ * that these are arguments for QEMU.
  */
 export const forVagrant: Attach = ({ disks, required }) => {
   const lines = [

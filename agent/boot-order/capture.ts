@@ -58,8 +58,8 @@ const statusRecord = z.object({
   stores: z._default(z.array(z.object({ store: z.string(), namespace: z.nullable(z.string()) })), []),
 });
 /**
- * Units that are there only if something wants them. Asking for them by name would load them, and with them an order that
- * nothing keeps.
+ * Units that are there only if something wants them. Asking for them by name would load them, and with them an order
+ * that nothing keeps.
  */
 const IF_LOADED: readonly string[] = [FILLER, BEFORE_CONTAINERD, KUBELET, ...WITH_OWN_CONTAINERD];
 

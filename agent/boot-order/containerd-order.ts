@@ -16,7 +16,10 @@ import { duration } from './format.ts';
 import { writeFile } from './shell.ts';
 import { isForeign, RELOAD, restoreUnit, unmask } from './unit-file.ts';
 
-/** Namespaces of containerd that are filled for others than dockerd. Its own is filled by docker.service's drop-in, and needs no unit. */
+/**
+ * Namespaces of containerd that are filled for others than dockerd. Its own is filled by docker.service's drop-in, and
+ * needs no unit.
+ */
 function namespacesOfOthers({ filled }: BootDocument): readonly string[] {
   return (filled?.stores ?? []).flatMap(({ store, namespace }) =>
     store === 'containerd' && namespace !== null && namespace !== MOBY ? [namespace] : [],

@@ -28,8 +28,8 @@ export interface MountOptions {
    */
   readonly mayUnmount: boolean;
   /**
-   * The manifest digests of which a disk with this label must have one; `signed` if it may have any that is signed; or none
-   * if it may have any.
+   * The manifest digests of which a disk with this label must have one; `signed` if it may have any that is signed; or
+   * none if it may have any.
    */
   readonly pinned?: (label: string) => Pinned | undefined;
   /**

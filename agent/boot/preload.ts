@@ -25,8 +25,8 @@ export interface PreloadOptions {
   /** `never`: only plan. `stopped`: change the store unless dockerd runs on it. */
   readonly change: 'never' | 'stopped';
   /**
-   * What of containerd's store may be changed. containerd may run, and so may Docker. `farm`: only what its links lead to,
-   * if it does not run yet. By default nothing if `change` is `never`, and otherwise all of it.
+   * What of containerd's store may be changed. containerd may run, and so may Docker. `farm`: only what its links lead
+   * to, if it does not run yet. By default nothing if `change` is `never`, and otherwise all of it.
    */
   readonly changeContainerd?: 'never' | 'farm' | 'all';
   /** Names in containerd's namespaces that a prune has taken: they do not count as removed. */
@@ -186,8 +186,8 @@ export function nothingFound(timings: Timings): Preload {
 }
 
 /**
- * What tells whether a device is whole, by reading all of it. That is needed only if several devices have one label that
- * is pinned, or whose disk must be signed.
+ * What tells whether a device is whole, by reading all of it. That is needed only if several devices have one label
+ * that is pinned, or whose disk must be signed.
  */
 async function pinnedDigest({ disks }: Discovery, config: Config): Promise<MountOptions['pinnedDigest']> {
   const isAsked = [...disks].some(([label, { length }]) => length > 1 && isProven(label, config));

@@ -26,9 +26,9 @@ const GRAPH_DRIVERS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Chooses the stores to fill. Under `auto` it follows dockerd: what it is told, what it has been on in this data root, and
- * what it takes by itself (moby, daemon/image_store_choice.go, determineImageStoreChoice; daemon/daemon.go before 29).
- * Making `overlay2/` on a fresh data root would change that, so nothing may be made before this is known.
+ * Chooses the stores to fill. Under `auto` it follows dockerd: what it is told, what it has been on in this data root,
+ * and what it takes by itself (moby, daemon/image_store_choice.go, determineImageStoreChoice; daemon/daemon.go before
+ * 29). Making `overlay2/` on a fresh data root would change that, so nothing may be made before this is known.
  * @param version which dockerd will start, or null; asked only where that decides
  */
 export async function chooseStores(

@@ -28,7 +28,9 @@ export interface BuildOptions {
   readonly tag: string | undefined;
   readonly choice: PlatformChoice;
   readonly compress: boolean;
-  /** Where a registry is to have the disk, as `docker://…`; undefined for nowhere. Its format is then `containerdisk`. */
+  /**
+   * Where a registry is to have the disk, as `docker://…`; undefined for nowhere. Its format is then `containerdisk`.
+   */
   readonly push: string | undefined;
   /** Which layers are also there as the blobs that containerd's store has. */
   readonly blobs: BlobMode;

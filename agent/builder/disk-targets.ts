@@ -12,8 +12,8 @@ export interface DiskTargets {
 }
 
 /**
- * Makes the manifests that no archive has, once the sizes of all tars are known. What would be more bytes than the agent
- * holds of one disk is left out: such an image gets a manifest when it is put into a store.
+ * Makes the manifests that no archive has, once the sizes of all tars are known. What would be more bytes than the
+ * agent holds of one disk is left out: such an image gets a manifest when it is put into a store.
  * @param tarBytes the sizes of layers' tars; an image of which one is not known gets no manifest
  */
 export function diskTargets(planned: readonly PlannedTarget[], tarBytes: ReadonlyMap<DiffID, number>): DiskTargets {

@@ -74,7 +74,9 @@ async function convert(workplace: Workplace, from: string, to: string, options: 
   await runTool('qemu-img', ['convert', '-f', 'qcow2', ...options, ...paths]);
 }
 
-/** qemu-img takes what begins as `name:` for a protocol (QEMU, block.c, path_has_protocol), also where that is a folder. */
+/**
+ * qemu-img takes what begins as `name:` for a protocol (QEMU, block.c, path_has_protocol), also where that is a folder.
+ */
 function asFile(path: string): string {
   return path.startsWith('/') ? path : `./${path}`;
 }

@@ -5,8 +5,8 @@ import { hexOf } from '../docker/ids.ts';
 export type DrawnFormat = 'vmdk' | 'vdi' | 'vhdx';
 
 /**
- * Replaces what qemu-img has drawn at random in an image by what the disk's digest gives, so that the same disk gives the
- * same bytes. Only what tells images apart is drawn; nothing of what the disk has in it.
+ * Replaces what qemu-img has drawn at random in an image by what the disk's digest gives, so that the same disk gives
+ * the same bytes. Only what tells images apart is drawn; nothing of what the disk has in it.
  * @param digest of the disk's manifest
  * @throws Error if the image is laid out in another way than is known
  */

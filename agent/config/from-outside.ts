@@ -20,8 +20,8 @@ export function saidByCredential(name: string, bytes: Buffer): Said {
 }
 
 /**
- * What the kernel's command line says for us: `docker_preloader.KEY=VALUE`, perhaps with quotes, and with dashes or underscores,
- * as systemd takes its own. Of a key that is there twice the last one counts. @throws Error naming the key
+ * What the kernel's command line says for us: `docker_preloader.KEY=VALUE`, perhaps with quotes, and with dashes or
+ * underscores, as systemd takes its own. Of a key that is there twice the last one counts. @throws Error naming the key
  */
 export function saidOnCommandLine(line: string): Said {
   let said: Said = {};

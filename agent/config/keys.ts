@@ -52,8 +52,8 @@ const namespace = such(
 const namespaces = made(listOf(namespace), 'namespaces', (names): readonly string[] => [...new Set(names)]);
 
 /**
- * Each key of our configuration: what may be said for it, and what applies without it. The type, the defaults, the check
- * with its messages, the JSON schema, and with it the manual, come from here.
+ * Each key of our configuration: what may be said for it, and what applies without it. The type, the defaults, the
+ * check with its messages, the JSON schema, and with it the manual, come from here.
  */
 export const keys = {
   labels: withDefault(listOf(label), ['dpl-*']),

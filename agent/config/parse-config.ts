@@ -23,8 +23,8 @@ export function parseConfig(text: string): Said {
 }
 
 /**
- * Parses what is said for one key where there is no room for JSON: a text as it is, a number in decimal digits, a list with
- * commas between its entries. @returns what it says, which is checked @throws Error naming the key
+ * Parses what is said for one key where there is no room for JSON: a text as it is, a number in decimal digits, a list
+ * with commas between its entries. @returns what it says, which is checked @throws Error naming the key
  */
 export function parseKey(key: string, text: string): Said {
   const kind = Object.hasOwn(keys, key) ? keys[key as keyof typeof keys] : undefined;

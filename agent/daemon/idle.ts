@@ -2,8 +2,8 @@ import { after } from '../system/clock.ts';
 import type { Clients } from './clients.ts';
 
 /**
- * Ends the process successfully when nobody has asked for this long. Whoever listens on the socket keeps it, so the next
- * client starts it again, even one that connects while it is ending.
+ * Ends the process successfully when nobody has asked for this long. Whoever listens on the socket keeps it, so the
+ * next client starts it again, even one that connects while it is ending.
  * @param work what has to be finished first
  * @param tell is called just before
  * @returns what makes it end as soon as nobody asks

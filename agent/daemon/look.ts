@@ -33,8 +33,8 @@ export interface ContainerdWork {
 }
 
 /**
- * Looks again at the devices and the store without changing dockerd's own store, and publishes what is new. New disks are
- * mounted; the changes that they bring are pending until Docker's next start.
+ * Looks again at the devices and the store without changing dockerd's own store, and publishes what is new. New disks
+ * are mounted; the changes that they bring are pending until Docker's next start.
  */
 export class Look {
   readonly #config: Config;

@@ -142,8 +142,8 @@ export class PruneWatch {
     const after = this.#options.read();
     const pruned = before === undefined ? after : missingOf(before.present, after);
     const later = this.#moments.filter(({ atMs }) => atMs >= prunedMs);
-    // What this prune took is on its way back from here on, so at each later time it counts as there: the next prune may
-    // come before it is, and dockerd may have been asked before that was known.
+    // What this prune took is on its way back from here on, so at each later time it counts as there: the next prune
+    // may come before it is, and dockerd may have been asked before that was known.
     this.#moments = [{ present: after, atMs: prunedMs }, ...later];
     if (isNothing(pruned)) return;
     this.#change((present) => unionOf(pruned, present));

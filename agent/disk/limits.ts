@@ -7,7 +7,9 @@
 export const SMALL_FILE_BYTES = 4096;
 export const MAX_REPOSITORIES_BYTES = 8 * 1024 * 1024;
 export const MAX_SOURCES_BYTES = 1024 * 1024;
-/** 10,000 images with a layer of their own each take 28 MB. A parsed manifest takes up to seven times as much memory. */
+/**
+ * 10,000 images with a layer of their own each take 28 MB. A parsed manifest takes up to seven times as much memory.
+ */
 export const MAX_MANIFEST_BYTES = 32 * 1024 * 1024;
 /** A layer's tar-split is copied into the data root. */
 export const MAX_TAR_SPLIT_BYTES = 1024 * 1024 * 1024;
@@ -24,7 +26,10 @@ export const MAX_READ_AHEAD_BYTES = 4 * 1024 * 1024;
 export const MAX_READ_AHEAD_FILES = 40_000;
 /** For a folder that is read without mounting the disk. */
 export const MAX_FOLDER_BYTES = 256 * 1024 * 1024;
-/** Of one manifest or index of an image. Registries take 4 MiB (distribution, handlers/manifests.go, maxManifestBodySize). */
+/**
+ * Of one manifest or index of an image. Registries take 4 MiB (distribution, handlers/manifests.go,
+ * maxManifestBodySize).
+ */
 export const MAX_IMAGE_MANIFEST_BYTES = 4 * 1024 * 1024;
 /** How many indexes may lead to the manifest of an image. */
 export const MAX_INDEX_DEPTH = 4;

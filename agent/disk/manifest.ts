@@ -61,7 +61,9 @@ export interface Sample {
 /** A manifest that an image has in containerd's store, and under which tags. */
 export interface ManifestTarget {
   readonly references: readonly string[];
-  /** The indexes that lead to the image's manifest, the outermost first, and that manifest: `manifests/sha256/<hex>`. */
+  /**
+   * The indexes that lead to the image's manifest, the outermost first, and that manifest: `manifests/sha256/<hex>`.
+   */
   readonly path: readonly Descriptor[];
 }
 

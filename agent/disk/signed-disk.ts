@@ -7,7 +7,8 @@ import { readPinnedDisk } from './pinned-reader.ts';
 import type { DiskContent } from './read-disk.ts';
 
 /**
- * Reads a disk whose manifest one of the keys must have signed. What the manifest says is then held as for a pinned disk.
+ * Reads a disk whose manifest one of the keys must have signed. What the manifest says is then held as for a pinned
+ * disk.
  * @param trustedKeys in base64
  * @param digests if the disk is pinned as well
  * @throws PreloaderError DISK_UNSIGNED, SIGNATURE_INVALID, SIGNATURE_UNTRUSTED, and as `readPinnedDisk`

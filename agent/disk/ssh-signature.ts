@@ -14,7 +14,8 @@ export interface SshSignature {
 }
 
 /**
- * Parses a signature (OpenSSH, PROTOCOL.sshsig). It must be the one signature of the file, and nothing else may be in it.
+ * Parses a signature (OpenSSH, PROTOCOL.sshsig). It must be the one signature of the file, and nothing else may be in
+ * it.
  * @param namespace what it was made for
  * @throws Error with what was expected and found
  */
@@ -54,7 +55,10 @@ function refuseOther(what: string, expected: string, found: Buffer | undefined):
   if (text !== expected) throw new Error(`expected ${what} '${expected}', found '${text.slice(0, 80)}'`);
 }
 
-/** Strings as SSH writes them, each behind its length in four bytes (RFC 4251, section 5). @throws Error where they are cut off */
+/**
+ * Strings as SSH writes them, each behind its length in four bytes (RFC 4251, section 5).
+ * @throws Error where they are cut off
+ */
 function stringsOf(bytes: Buffer): Buffer[] {
   const strings: Buffer[] = [];
   for (let at = 0; at < bytes.length;) {

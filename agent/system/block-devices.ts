@@ -41,8 +41,8 @@ export function listBlockDevices(sysfs: string = '/sys', procfs: string = '/proc
 }
 
 /**
- * The loop devices that have content. A machine may have a hundred that have none, and sysfs tells the size of each in a
- * file of its own, while this is one for all (block/genhd.c, show_partition; what it hides is of no loop device).
+ * The loop devices that have content. A machine may have a hundred that have none, and sysfs tells the size of each in
+ * a file of its own, while this is one for all (block/genhd.c, show_partition; what it hides is of no loop device).
  * @returns undefined where the kernel does not tell
  */
 function loopsInUse(procfs: string): ReadonlySet<string> | undefined {
@@ -71,8 +71,8 @@ function readDevice(entry: string, name: string): BlockDevice | undefined {
 }
 
 /**
- * Whether it is removable. For a partition, its disk says so, whose folder is the one above: that of the device, to which
- * the entry is a link.
+ * Whether it is removable. For a partition, its disk says so, whose folder is the one above: that of the device, to
+ * which the entry is a link.
  */
 function isRemovable(entry: string): boolean {
   const disk = existsSync(`${entry}/partition`) ? `${entry}/..` : entry;
@@ -80,8 +80,8 @@ function isRemovable(entry: string): boolean {
 }
 
 /**
- * Whether a CD-ROM drive is one of a virtual machine, by the vendor that its hypervisor gives it: QEMU's own, VirtualBox,
- * VMware, Hyper-V.
+ * Whether a CD-ROM drive is one of a virtual machine, by the vendor that its hypervisor gives it: QEMU's own,
+ * VirtualBox, VMware, Hyper-V.
  * @param sysfs where sysfs is mounted, for tests
  */
 export function isVirtualDrive(name: string, sysfs: string = '/sys'): boolean {

@@ -6,9 +6,9 @@ import { pathOf, WITH_US } from './run-tool.ts';
 const POLL_MS = 2;
 
 /**
- * Starts timeout(1), which starts the program. The kernel kills each of them when its parent ends. If the parent has ended
- * before that was asked of the kernel, the process has another parent by now, and goes no further. The parent of the
- * program is timeout. With that of BusyBox it is our process.
+ * Starts timeout(1), which starts the program. The kernel kills each of them when its parent ends. If the parent has
+ * ended before that was asked of the kernel, the process has another parent by now, and goes no further. The parent of
+ * the program is timeout. With that of BusyBox it is our process.
  */
 const SCRIPT = `test "$PPID" = "$1" || exit 1
 agent=$1 limit=$2 setpriv=$3 timeout=$4
@@ -27,9 +27,9 @@ export interface BriefOptions {
 }
 
 /**
- * A program of our own that runs for a short time. It does not outlive us, even if we are killed. It does not outlive that
- * time either, even if we hang, because timeout(1) sees to it. It sees what others mount meanwhile, and nobody sees what
- * it mounts. This needs root.
+ * A program of our own that runs for a short time. It does not outlive us, even if we are killed. It does not outlive
+ * that time either, even if we hang, because timeout(1) sees to it. It sees what others mount meanwhile, and nobody
+ * sees what it mounts. This needs root.
  */
 export class BriefProgram {
   readonly process: RunningProgram;

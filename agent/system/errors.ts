@@ -61,8 +61,8 @@ const reasons: Readonly<Record<string, string>> = {
 };
 
 /**
- * What node:fs and node:net make of a failed call: `CODE: text, call 'path'`, and `call CODE path`. A message that would be
- * longer than the runtime has them ends within the path.
+ * What node:fs and node:net make of a failed call: `CODE: text, call 'path'`, and `call CODE path`. A message that
+ * would be longer than the runtime has them ends within the path.
  */
 const RAW = /^(?:(E[A-Z0-9]+): ([^,]*), \w+(?: '.*)?|\w+ (E[A-Z0-9]+) .*)$/s;
 

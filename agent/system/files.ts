@@ -206,7 +206,8 @@ export function replaceFile(
 }
 
 /**
- * Writes a file whole, durably, that `moveInPlace` is to move where it belongs. As long as it is here, that was not done.
+ * Writes a file whole, durably, that `moveInPlace` is to move where it belongs. As long as it is here, that was not
+ * done.
  * @throws system errors
  */
 export function prepareFile(path: string, content: string, mode: number): void {
@@ -214,8 +215,8 @@ export function prepareFile(path: string, content: string, mode: number): void {
 }
 
 /**
- * Puts the content of a prepared file where it belongs, durably: by moving it, or on another filesystem by a copy, beside
- * which it stays.
+ * Puts the content of a prepared file where it belongs, durably: by moving it, or on another filesystem by a copy,
+ * beside which it stays.
  * @throws system errors; the prepared file is then still there
  */
 export function moveInPlace(prepared: string, path: string, mode: number): void {

@@ -40,8 +40,8 @@ export function holdFolder<Result>(path: string, action: (folder: HeldFolder) =>
 }
 
 /**
- * Mounts a folder in a second place, read-only, without what is mounted below it. Nothing on it can act as a device, gain
- * privileges or be executed from there.
+ * Mounts a folder in a second place, read-only, without what is mounted below it. Nothing on it can act as a device,
+ * gain privileges or be executed from there.
  * @throws system errors of mount(2); nothing is then mounted
  */
 export function bindReadOnly({ place }: HeldFolder, path: string): void {
@@ -56,10 +56,11 @@ export function bindReadOnly({ place }: HeldFolder, path: string): void {
 }
 
 /**
- * Mounts what another machine shares under a tag, read-only, under the same restrictions. What 9p shares does not change,
- * so that the kernel may keep all that it has read; and its protocol for Linux is the only one that has device files.
- * @throws a system error of mount(2): EINVAL (virtiofs) or ENOENT (9p) where there is no such tag, ENODEV where the kernel
- * has no such filesystem
+ * Mounts what another machine shares under a tag, read-only, under the same restrictions. What 9p shares does not
+ * change, so that the kernel may keep all that it has read; and its protocol for Linux is the only one that has device
+ * files.
+ * @throws a system error of mount(2): EINVAL (virtiofs) or ENOENT (9p) where there is no such tag, ENODEV where the
+ * kernel has no such filesystem
  */
 export function mountTag(kind: 'virtiofs' | '9p', tag: string, path: string): void {
   const data = kind === '9p' ? cString('trans=virtio,version=9p2000.L,cache=loose,msize=512000') : null;
@@ -81,9 +82,13 @@ export function mountLowers(path: string, upper: string, lower: string): void {
   );
 }
 
-/** How long the value of an extended attribute is. @throws a system error of lgetxattr(2), ENODATA where there is none */
+/**
+ * How long the value of an extended attribute is.
+ * @throws a system error of lgetxattr(2), ENODATA where there is none
+ */
 export function xattrLength(path: Uint8Array, name: string): number {
   const bytes = Buffer.concat([path, Buffer.alloc(1)]);
-  // Without room for a value, the call only tells how long it is (lgetxattr(2)); the library wants some place all the same.
+  // Without room for a value, the call only tells how long it is (lgetxattr(2)); the library wants some place all the
+  // same.
   return systemCall('lgetxattr', bytes, cString(name), Buffer.alloc(1), 0);
 }

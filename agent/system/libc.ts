@@ -3,9 +3,9 @@ import { constants } from 'node:os';
 
 /**
  * System calls that neither Node nor Bun offers: mount(2), umount2(2), flock(2), syncfs(2), unix datagrams, alarm(2),
- * poll(2), posix_fadvise(2), sync_file_range(2), cachestat(2), getdents64(2), lgetxattr(2) and the monotonic clock. They are called through the foreign
- * function interface of the runtime: `bun:ffi` in the executable, koffi under Node. A call takes 0.3 ms; spawning
- * mount(8) instead would take 10 ms.
+ * poll(2), posix_fadvise(2), sync_file_range(2), cachestat(2), getdents64(2), lgetxattr(2) and the monotonic clock.
+ * They are called through the foreign function interface of the runtime: `bun:ffi` in the executable, koffi under Node.
+ * A call takes 0.3 ms; spawning mount(8) instead would take 10 ms.
  */
 interface Libc {
   call(name: keyof typeof signatures, ...args: readonly Argument[]): number;

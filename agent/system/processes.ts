@@ -20,8 +20,8 @@ export function commandLine(pid: number): string[] {
 }
 
 /**
- * How many bytes a process of ours has read and written since it began, files, pipes and connections alike (proc_pid_io(5),
- * rchar and wchar); undefined where it is gone, or where the kernel does not count them.
+ * How many bytes a process of ours has read and written since it began, files, pipes and connections alike
+ * (proc_pid_io(5), rchar and wchar); undefined where it is gone, or where the kernel does not count them.
  */
 export function bytesMoved(pid: number): { readonly read: number; readonly written: number } | undefined {
   const [, readBytes, written] = /^rchar: (\d+)\nwchar: (\d+)\n/.exec(read(pid, 'io')) ?? [];

@@ -16,8 +16,9 @@ const SMALL = [
 const TOO_LARGE = /^(?:e[def]|f.)(?:ff){30}7f$/;
 
 /**
- * Whether a key has signed a message (Ed25519, RFC 8032). A key or an R of a small order is refused, and a key that is not
- * written as it is written: with such a key each message is signed. So does OpenSSL since 3.5, and BoringSSL does not.
+ * Whether a key has signed a message (Ed25519, RFC 8032). A key or an R of a small order is refused, and a key that is
+ * not written as it is written: with such a key each message is signed. So does OpenSSL since 3.5, and BoringSSL does
+ * not.
  */
 export function isSignedBy(key: Buffer, message: Buffer, signature: Buffer): boolean {
   return (

@@ -1,8 +1,8 @@
 const STARTS = ['[', '{', ','];
 
 /**
- * Whether JSON may have more values than so many: it has at most as many as of these signs, which the runtime looks for by
- * itself. Where it does that sign by sign, this is another file.
+ * Whether JSON may have more than this many values. It has at most as many as it has of these signs, which the runtime
+ * finds fast. The small engine is slow at that, and has another file for it.
  */
 export function mayHaveMoreValues(text: string, most: number): boolean {
   let count = 0;

@@ -1,9 +1,12 @@
-/** As many levels as Go's encoding/json takes, and so dockerd and containerd (src/encoding/json/scanner.go, maxNestingDepth). */
+/**
+ * As many levels as Go's encoding/json takes, and so do dockerd and containerd (src/encoding/json/scanner.go,
+ * maxNestingDepth).
+ */
 const MAX_LEVELS = 10_000;
 
 /**
- * Parses JSON. Each engine has words of its own for what is none, and takes as many levels as it can. So what is refused, and
- * how that is told, is the same in both executables by this, and by agent/tiny/native/json.c.
+ * Parses JSON. Each engine has words of its own for what is no JSON, and takes as many levels as it can. This, and
+ * agent/tiny/native/json.c, make both executables refuse the same texts in the same words.
  * @throws SyntaxError for what RFC 8259 has not @throws RangeError for more levels than dockerd takes
  */
 export function parseStrictly(text: string): unknown {

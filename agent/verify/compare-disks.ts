@@ -4,7 +4,9 @@ import type { Inspection } from './inspect-disk.ts';
 export interface DiskDifference {
   /** Whether the disks have the same content, and the same manifest and signer if any. */
   readonly same: boolean;
-  /** Fingerprints of the keys that have signed them, null where none has. A guest may trust the one and not the other. */
+  /**
+   * Fingerprints of the keys that have signed them, null where none has. A guest may trust the one and not the other.
+   */
   readonly signedBy: { readonly a: string | null; readonly b: string | null };
   readonly images: {
     readonly removed: readonly NamedImage[];

@@ -4,8 +4,8 @@ import { architectureOf } from '../../agent/packaging/architecture.ts';
 import { fetchDebianPackage } from '../support/debian-packages.ts';
 
 /**
- * Makes a command of an executable for arm64, which QEMU runs on this machine's kernel. It is not installed, since that would
- * have the kernel start each executable for arm64 so.
+ * Makes a command of an executable for arm64, which QEMU runs on this machine's kernel. It is not installed, since that
+ * would have the kernel start each executable for arm64 so.
  * @param file the executable, which then takes this machine's files for its own, but for the libraries
  * @param command the path of the command
  * @returns it

@@ -22,11 +22,11 @@ function conforms(found: Readonly<Record<string, unknown>>, fields: Fields, need
 }
 
 /**
- * What is printed for hypervisors that no test runs has the fields that they publish. They are named here as they are in:
- * Cloud Hypervisor 53, vmm/src/api/openapi/cloud-hypervisor.yaml and vmm/src/config.rs; Firecracker of August 2026,
+ * What is printed for hypervisors that no test runs has the fields that they publish. They are named here as they are
+ * in: Cloud Hypervisor 53, vmm/src/api/openapi/cloud-hypervisor.yaml and vmm/src/config.rs; Firecracker of August 2026,
  * src/firecracker/swagger/firecracker.yaml; KubeVirt 1.9, api, core/v1/schema.go; Proxmox's qemu-server of August 2026,
- * PVE/QemuServer/Drive.pm and QemuServer.pm, which qm.conf(5) is made of; vagrant-libvirt 0.12, docs/configuration.markdown,
- * lib/vagrant-libvirt/config.rb and templates/domain.xml.erb.
+ * PVE/QemuServer/Drive.pm and QemuServer.pm, which qm.conf(5) is made of; vagrant-libvirt 0.12,
+ * docs/configuration.markdown, lib/vagrant-libvirt/config.rb and templates/domain.xml.erb.
  */
 describe('what attach prints has the fields that are published', () => {
   it('by Cloud Hypervisor', () => {

@@ -4,9 +4,9 @@ import { createConnection } from 'node:net';
 import type { RecordedCall } from './recorded-calls.ts';
 
 /**
- * Makes recorded calls again, with the same bytes, each as soon as those are answered that had been answered before it was
- * sent; and nothing else. usage: bare-client SOCKET CALLS RESULT. RESULT gets the milliseconds from the connection to the
- * last answer.
+ * Makes recorded calls again, with the same bytes, each as soon as those are answered that had been answered before it
+ * was sent; and nothing else. usage: bare-client SOCKET CALLS RESULT. RESULT gets the milliseconds from the connection
+ * to the last answer.
  */
 const [socket = '', file = '', result = ''] = process.argv.slice(2);
 const calls = (JSON.parse(readFileSync(file, 'utf8')) as readonly RecordedCall[]).map((call) => ({

@@ -17,7 +17,9 @@ const WIDTH = 860;
 const LEFT = 150;
 const ROW = 34;
 
-/** One bar a rival of the base case, the agent's cut into its phases, as SVG; undefined where there is nothing to draw. */
+/**
+ * One bar a rival of the base case, the agent's cut into its phases, as SVG; undefined where there is nothing to draw.
+ */
 export function bootChart(samples: readonly Sample[]): string | undefined {
   const base = samples.filter((sample) => sample.group === 'base');
   const phases = agentPhases(samples);

@@ -4,7 +4,10 @@ import path from 'node:path';
 import { execa } from 'execa';
 import { dockerArchive, type ArchiveImage } from '../support/docker-archive.ts';
 
-/** Labels of at most 16 bytes that nothing else on this machine has: not by the process id, which is 1 in a namespace of its own. */
+/**
+ * Labels of at most 16 bytes that nothing else on this machine has: not by the process id, which is 1 in a namespace of
+ * its own.
+ */
 export const labelPrefix = `b${randomBytes(4).toString('hex')}-`;
 
 /**
@@ -58,7 +61,10 @@ export async function makeDisk(
 
 const LAYERS_AN_IMAGE = 20;
 
-/** Makes an empty ext4 for a data root, with so many layers of the user's in `docker/` as dockerd would have written them. */
+/**
+ * Makes an empty ext4 for a data root, with so many layers of the user's in `docker/` as dockerd would have written
+ * them.
+ */
 export async function makeDataRoot(
   folder: string,
   { userLayers, sizeMb }: { readonly userLayers: number; readonly sizeMb: number },

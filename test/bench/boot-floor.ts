@@ -10,8 +10,8 @@ export interface FloorDisk {
 
 /**
  * Writes the list of calls by which the C program makes the data root that the agent made, each in the agent's way: the
- * ledger first, with the names beside it, and last, when those are put in place, all durably; other files by a rename, a
- * layer's record in a folder beside.
+ * ledger first, with the names beside it, and last, when those are put in place, all durably; other files by a rename,
+ * a layer's record in a folder beside.
  */
 export function writeFloorList(dataRoot: string, disks: readonly FloorDisk[], list: string): void {
   const words: string[] = [];

@@ -93,8 +93,8 @@ export class Place {
   }
 
   /**
-   * Gives it a copy of a data root's filesystem, and of a system disk where there is one. Without the former, its data root
-   * is a new folder on the machine's own filesystem, where what syncs does not also wait for a loop device.
+   * Gives it a copy of a data root's filesystem, and of a system disk where there is one. Without the former, its data
+   * root is a new folder on the machine's own filesystem, where what syncs does not also wait for a loop device.
    */
   async boot(dataRoot: string | undefined, systemDevice?: string): Promise<void> {
     const parent = path.dirname(this.data);
@@ -119,9 +119,9 @@ export class Place {
   }
 
   /**
-   * Runs a program under the stopwatch as systemd starts it: the agent's `run` with its socket, and each with nothing in its
-   * environment but what is given and where programs are. What a shell has of Node's variables would slow some runtimes
-   * down and others not.
+   * Runs a program under the stopwatch as systemd starts it: the agent's `run` with its socket, and each with nothing
+   * in its environment but what is given and where programs are. What a shell has of Node's variables would slow some
+   * runtimes down and others not.
    * @throws Error where it fails
    */
   async time(

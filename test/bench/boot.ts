@@ -213,7 +213,10 @@ class BootBench {
     return path.join(this.#temp, `floor-${one.disks}-${one.images}-${one.layers}${one.isCold ? '-cold' : ''}`);
   }
 
-  /** Lists what the agent does, and checks that the C program then makes the same. Devices may change from round to round. */
+  /**
+   * Lists what the agent does, and checks that the C program then makes the same. Devices may change from round to
+   * round.
+   */
   async #needFloorList(one: BootCase, devices: readonly string[]): Promise<void> {
     if (!one.rivals.includes('floor in C')) return;
     const place = this.#place;

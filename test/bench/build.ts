@@ -43,7 +43,10 @@ interface Measured {
   readonly diskMb: number;
 }
 
-/** Runs the rivals in turns and prints a table of medians, spreads and ratios to `build`. @returns it, with each single figure */
+/**
+ * Runs the rivals in turns and prints a table of medians, spreads and ratios to `build`.
+ * @returns it, with each single figure
+ */
 export async function benchBuild(options: BenchOptions): Promise<unknown> {
   await ensureDebianPackages(['e2fsprogs', 'qemu-utils'], { install: true });
   await buildExecutable(root, path.join(root, 'dist'));
@@ -215,7 +218,11 @@ function summary(
   };
 }
 
-/** An archive of `docker save` of this machine's own files under /usr, in layers of about one size, in the order of their names. @param below tars of layers below these */
+/**
+ * An archive of `docker save` of this machine's own files under /usr, in layers of about one size, in the order of
+ * their names.
+ * @param below tars of layers below these
+ */
 export async function makeImage(
   folder: string,
   sizeMb: number,

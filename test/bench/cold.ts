@@ -47,7 +47,8 @@ export async function throttledGroup(devices: readonly string[]): Promise<string
 
 /**
  * Attaches a file as a loop device without the page cache below it: once unmounted, it is cold again.
- * @param readAheadKb how far the kernel reads ahead of it; otherwise as far as it does by itself, which depends on its version
+ * @param readAheadKb how far the kernel reads ahead of it; otherwise as far as it does by itself, which depends on its
+ * version
  */
 export async function attachCold(file: string, readAheadKb?: number): Promise<LoopDevice> {
   const { stdout: device } = await execa('losetup', ['--find', '--show', '--read-only', '--direct-io=on', file]);
@@ -59,8 +60,9 @@ export async function attachCold(file: string, readAheadKb?: number): Promise<Lo
 }
 
 /**
- * An ext4 with the given files, by their places in `bin/`, and the libraries that they load, so that they can be cold without anything else on the
- * machine being so: `bin/` and `lib/`, for PATH and LD_LIBRARY_PATH. The dynamic loader itself stays the machine's.
+ * An ext4 with the given files, by their places in `bin/`, and the libraries that they load, so that they can be cold
+ * without anything else on the machine being so: `bin/` and `lib/`, for PATH and LD_LIBRARY_PATH. The dynamic loader
+ * itself stays the machine's.
  */
 export async function makeSystemDisk(folder: string, programs: Readonly<Record<string, string>>): Promise<string> {
   const tree = path.join(folder, 'system');

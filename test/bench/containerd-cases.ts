@@ -20,7 +20,8 @@ export type ContainerdVersion = Exclude<DockerdVersion, '20.10'>;
 
 /**
  * `agent`: `apply --only containerd` where nothing is mounted yet; `agent after run`: where the daemon has mounted the
- * disks before, as at a boot: if cold, containerd starts at READY and is filled as soon as it answers; the second boot and `agent again`: with nothing to do.
+ * disks before, as at a boot: if cold, containerd starts at READY and is filled as soon as it answers; the second boot
+ * and `agent again`: with nothing to do.
  */
 export type ContainerdRival =
   | 'agent'

@@ -20,8 +20,9 @@ export interface LargeImage {
 }
 
 /**
- * Makes an image of 12 layers and some 6,000 files, and the disk, with the layers' blobs; or takes those of an earlier run.
- * What `docker save` writes is not compressed, which is what `docker load` and `ctr images import` are fastest with.
+ * Makes an image of 12 layers and some 6,000 files, and the disk, with the layers' blobs; or takes those of an earlier
+ * run. What `docker save` writes is not compressed, which is what `docker load` and `ctr images import` are fastest
+ * with.
  */
 export async function largeImage(executable: string, sizeMb: number): Promise<LargeImage> {
   const recipe = JSON.stringify([sizeMb, LARGE, FORMAT_VERSION, layerOf.toString(), bytesOf.toString()]);

@@ -25,8 +25,8 @@ export const commands: Readonly<Record<ImageName, readonly string[]>> = {
 };
 
 /**
- * Makes an archive: busybox; Debian with Python, and a program in it that imports what a web service imports; busybox that
- * reads so many MB of this machine's own files, in 12 layers.
+ * Makes an archive: busybox; Debian with Python, and a program in it that imports what a web service imports; busybox
+ * that reads so many MB of this machine's own files, in 12 layers.
  */
 export async function imageArchive(name: ImageName, folder: string, largeMb: number): Promise<string> {
   const archive = path.join(folder, 'image.tar');

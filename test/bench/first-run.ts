@@ -56,7 +56,10 @@ const SECTOR_BYTES = 512;
 const RECORDING = -1;
 const LIMIT_MB = 512;
 
-/** The first `docker run` of an image on a cold disk, with and without reading ahead. Prints a table and returns it, with each single figure. */
+/**
+ * The first `docker run` of an image on a cold disk, with and without reading ahead. Prints a table and returns it,
+ * with each single figure.
+ */
 export async function benchFirstRun(options: FirstRunOptions): Promise<unknown> {
   await ensureDebianPackages(['e2fsprogs', 'gcc', 'libc6-dev'], { install: true });
   await buildExecutables(root, path.join(root, 'dist'));

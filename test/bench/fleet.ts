@@ -45,8 +45,8 @@ const IMAGE = 'bench:1';
 const root = path.resolve(import.meta.dirname, '../..');
 
 /**
- * Brings an image to fleets of guests, which are dockerds with a data root of their own each: by `docker pull` on each of
- * them, and by one `docker-preloader pull` and the disk attached to all.
+ * Brings an image to fleets of guests, which are dockerds with a data root of their own each: by `docker pull` on each
+ * of them, and by one `docker-preloader pull` and the disk attached to all.
  * @throws Error if the disk takes more bytes than it may
  */
 export async function benchFleet({ guests, sizeMb, rounds }: FleetOptions): Promise<Record<string, unknown>> {
@@ -156,7 +156,10 @@ class FleetBench {
     return { way, guests: count, seconds: took, onceSeconds, fetchedBytes, diskBytes };
   }
 
-  /** A virtual machine has the qcow2 itself; here it has to be a block device, which costs time that a fleet does not need. */
+  /**
+   * A virtual machine has the qcow2 itself; here it has to be a block device, which costs time that a fleet does not
+   * need.
+   */
   async #attachPulled(disk: string): Promise<() => Promise<void>> {
     const name = `docker://${this.#address}/disks/bench:1`;
     const { exitCode, all } = await agent(['pull', '--quiet', name, '-o', disk, '--insecure']);

@@ -122,8 +122,8 @@ else if (isWrong) {
     names.includes('containerd')) &&
   process.pid !== 1
 ) {
-  // With mounts and processes of its own, of which it is the first: what else runs here neither holds its mounts nor sees them.
-  // Not private: what others unmount must go here, too.
+  // With mounts and processes of its own, of which it is the first: what else runs here neither holds its mounts nor
+  // sees them. Not private: what others unmount must go here, too.
   const { exitCode } = await execa(
     'unshare',
     [

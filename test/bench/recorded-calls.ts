@@ -16,7 +16,10 @@ export interface RecordedCall {
   readonly body: string;
   /** `grpc-status` of the answer. */
   readonly status: string;
-  /** Of the calls before it, by number, those that had been answered when it was sent, and not yet when the one before it was. */
+  /**
+   * Of the calls before it, by number, those that had been answered when it was sent, and not yet when the one before
+   * it was.
+   */
   readonly after: readonly number[];
 }
 

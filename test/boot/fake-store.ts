@@ -17,8 +17,8 @@ import { metadataPaths } from '../../agent/docker/layer-db.ts';
 import { repositoryOf } from '../../agent/docker/reference.ts';
 
 /**
- * Data roots as plain folders, written as dockerd writes them (moby, layer/filestore.go, image/fs.go, overlay2): a disk is
- * one, and so is the user's store. What dockerd itself makes of a store is the store tests' matter.
+ * Data roots as plain folders, written as dockerd writes them (moby, layer/filestore.go, image/fs.go, overlay2): a disk
+ * is one, and so is the user's store. What dockerd itself makes of a store is the store tests' matter.
  */
 export interface ImageSpec {
   /** What is in each layer, base first; the same words are the same layer. */
@@ -241,8 +241,8 @@ export function references(dataRoot: string): Map<string, string> {
 }
 
 /**
- * What dockerd would stumble over in an image: its configuration, each layer's record, and each layer's files through its
- * link and its `lower`. None means that it runs.
+ * What dockerd would stumble over in an image: its configuration, each layer's record, and each layer's files through
+ * its link and its `lower`. None means that it runs.
  */
 export function imageProblems(dataRoot: string, spec: ImageSpec): string[] {
   const { id, config, diffIDs, chains } = factsOf(spec);

@@ -33,7 +33,10 @@ async function loadedBy(file: string): Promise<string[]> {
   return [...new Set(names)].toSorted();
 }
 
-/** Each costs every boot. What is needed only after READY, or only with a configuration file, is imported when it is needed. */
+/**
+ * Each costs every boot. What is needed only after READY, or only with a configuration file, is imported when it is
+ * needed.
+ */
 const toReady = [
   ['boot', 'choose-duplicate discover fill-store image-store load-disk missing-disks mount-disks mount-place preload'],
   ['boot', 'present-mounts timings wait which-stores with-containerd'],

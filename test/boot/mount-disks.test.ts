@@ -54,7 +54,10 @@ describe('devices with one label', () => {
   });
 
   const app = (text: string): ImageSpec => ({ layers: [text], references: ['app:1'] });
-  /** A disk's file. @param priority makes manifests that differ; without one there is none, as on a disk that dockerd has filled */
+  /**
+   * A disk's file.
+   * @param priority makes manifests that differ; without one there is none, as on a disk that dockerd has filled
+   */
   const makeFile = async (name: string, image: ImageSpec, priority?: number): Promise<string> => {
     const root = path.join(folder, `${name}.d`);
     loadImages(root, [image]);

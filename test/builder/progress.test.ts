@@ -12,7 +12,9 @@ import { buildByShell } from './build-by-shell.ts';
 import { savedArchive } from './archive/archives.ts';
 import { makeTar } from './tar/make-tar.ts';
 
-/** Obeyed by a terminal: a colour, a title, the start of the line, and what is not even a control character in UTF-8. */
+/**
+ * Obeyed by a terminal: a colour, a title, the start of the line, and what is not even a control character in UTF-8.
+ */
 const ODD = 'a\u001b[31mb\u001b]0;title\u0007c\rd\u009b31me\u202ef.tar';
 
 describe('the progress of a build', () => {

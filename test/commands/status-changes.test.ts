@@ -78,7 +78,10 @@ describe('`status --watch`', () => {
   it('prints until the daemon is at its last phase', () =>
     printedOnce('the last phase', ({ phase }) => phase === 'watch'));
 
-  /** A watch of a status that answers with what it is made of, by the number of the request. @param before the command that runs it */
+  /**
+   * A watch of a status that answers with what it is made of, by the number of the request.
+   * @param before the command that runs it
+   */
   const watchOf = async (
     t: TestContext,
     name: string,

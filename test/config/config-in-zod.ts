@@ -79,8 +79,8 @@ const namespace = z
   );
 
 /**
- * The configuration described once more, in zod: a judge of what `agent/config/keys.ts` takes, makes of it and says. A key
- * that is added there is added here, too.
+ * The configuration described once more, in zod: a judge of what `agent/config/keys.ts` takes, makes of it and says. A
+ * key that is added there is added here, too.
  */
 export const configInZod = z.strictObject({
   labels: z._default(z.array(label), [...defaults.labels]),

@@ -54,7 +54,9 @@ export class FakeNamespace implements Present {
     if (record?.target !== undefined) this.#put(to, record.target, record.labels, this.images.get(to));
   }
 
-  /** CRI's pull of an image that is as it was: the record that was asked for is written anew, others are there already. */
+  /**
+   * CRI's pull of an image that is as it was: the record that was asked for is written anew, others are there already.
+   */
   pull(name: string): void {
     const record = this.images.get(name);
     if (record?.target !== undefined)

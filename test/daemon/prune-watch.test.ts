@@ -4,7 +4,10 @@ import type { Present } from '../../agent/daemon/present.ts';
 import { PruneWatch } from '../../agent/daemon/prune-watch.ts';
 import type { ImageID } from '../../agent/docker/ids.ts';
 
-/** A dockerd as far as it shows in its files, its events and its answers. Images have a name each: that of theirs in lower case. */
+/**
+ * A dockerd as far as it shows in its files, its events and its answers. Images have a name each: that of theirs in
+ * lower case.
+ */
 class PretendedDocker {
   nowMs = 1000;
   readonly there: Set<string>;

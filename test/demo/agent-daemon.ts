@@ -29,7 +29,8 @@ export interface AgentDaemon {
 }
 
 /**
- * Starts `docker-preloader run` as a service manager does, on the data root of the Docker in `folder`, and waits for READY=1.
+ * Starts `docker-preloader run` as a service manager does, on the data root of the Docker in `folder`, and waits for
+ * READY=1.
  * @param labels globs of the disks to take
  * @throws Error with what it logged, where it ends before
  */

@@ -10,7 +10,10 @@ import { ensureDebianPackages } from '../support/debian-packages.ts';
 import { mountsBelow, type TempTree, tempTree } from '../support/temp-tree.ts';
 import { hostPackages } from './preparation.ts';
 
-/** What the rest of the tests do not have: that `npm start` itself succeeds, and that it leaves nothing, also after Ctrl-C. */
+/**
+ * What the rest of the tests do not have: that `npm start` itself succeeds, and that it leaves nothing, also after
+ * Ctrl-C.
+ */
 describe('the demo', () => {
   let tree: TempTree;
 

@@ -17,7 +17,10 @@ const SUITE = 'trixie';
 const BOOT_TIMEOUT_SEC = 300;
 const LOAD_TIMEOUT_SEC = 600;
 
-/** The demo in a virtual machine, with the package installed and the disks as qcow2. @param folder where everything is put */
+/**
+ * The demo in a virtual machine, with the package installed and the disks as qcow2.
+ * @param folder where everything is put
+ */
 export async function demoInVirtualMachine(folder: string): Promise<void> {
   heading('Two images with a common base layer');
   await unpackDocker();

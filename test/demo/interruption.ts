@@ -22,8 +22,8 @@ const SIGNAL_MS = 200;
  * Does `work` in a private folder, and leaves nothing behind: no process, mount, loop device or file, whether it
  * succeeds, fails, or is ended by Ctrl-C, SIGTERM or SIGHUP. After a signal this never returns: the process ends by it.
  *
- * Everything temporary is put below that folder, TMPDIR included, so that what was made while the rest was already being
- * undone is found there in the end.
+ * Everything temporary is put below that folder, TMPDIR included, so that what was made while the rest was already
+ * being undone is found there in the end.
  * @throws what `work` throws, after the cleaning
  */
 export async function leavingNothing(work: (folder: string) => Promise<void>): Promise<void> {
@@ -42,7 +42,8 @@ export async function leavingNothing(work: (folder: string) => Promise<void>): P
     },
     () => existsSync(folder),
   );
-  // After cleanUpLater, whose own handlers replace those that are there. They clean up, and end the process by the signal.
+  // After cleanUpLater, whose own handlers replace those that are there. They clean up, and end the process by the
+  // signal.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
   process.env['TMPDIR'] = folder;
   try {
@@ -82,8 +83,9 @@ async function sweep(folder: string): Promise<void> {
 }
 
 /**
- * Removes what the shims of killed containers leave outside of dockerd's folders: containerd puts their sockets into one
- * folder of the system, and their addresses into a file of each container (containerd, runtime/v2/shim, SocketAddress).
+ * Removes what the shims of killed containers leave outside of dockerd's folders: containerd puts their sockets into
+ * one folder of the system, and their addresses into a file of each container (containerd, runtime/v2/shim,
+ * SocketAddress).
  */
 async function removeShimSockets(folder: string): Promise<void> {
   const { stdout: addresses } = await execa('find', [

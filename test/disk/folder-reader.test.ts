@@ -6,7 +6,9 @@ import { describe, it, type TestContext } from 'node:test';
 import { FolderReader } from '../../agent/disk/folder-reader.ts';
 import { scratch } from '../support/temp-tree.ts';
 
-/** A disk with a file, an empty file, and symlinks within it and out of it; beside it a file that is none of its own. */
+/**
+ * A disk with a file, an empty file, and symlinks within it and out of it; beside it a file that is none of its own.
+ */
 function disk(t: TestContext): FolderReader {
   const folder = scratch(t);
   const root = path.join(folder, 'disk');

@@ -25,8 +25,8 @@ describe('an agent that hangs', () => {
     const { images } = JSON.parse((await agent(['inspect', '--json', disk.raw])).stdout) as {
       images: readonly { id: string }[];
     };
-    // What the image's configuration is written to first. To open a fifo that nobody reads from never ends, like a write to a
-    // device that does not answer.
+    // What the image's configuration is written to first. To open a fifo that nobody reads from never ends, like a
+    // write to a device that does not answer.
     const fifo = `${IMAGES}/${images[0]?.id.slice('sha256:'.length)}.docker-preloader`;
     const guest = await bootContainer({
       suite: chosenSuite('trixie'),
@@ -49,7 +49,8 @@ describe('an agent that hangs', () => {
     const apply = (await unitProperties(guest, 'docker.service', ['ExecStartPre']))['ExecStartPre'] ?? '';
     assert.match(apply, /docker-preloader apply.* code=killed ; status=14/, 'ended by SIGALRM');
 
-    // By systemd's clock: from the agent's first start to dockerd's, less what a machine that is busy adds to all of it.
+    // By systemd's clock: from the agent's first start to dockerd's, less what a machine that is busy adds to all of
+    // it.
     const started = Number(
       (await ok(guest, 'journalctl --boot --output=json _PID=1 UNIT=docker-preloader.service'))
         .split('\n')

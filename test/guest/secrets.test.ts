@@ -21,7 +21,9 @@ const patterns = [user.password, basicAuth(user), basicAuth(stranger)].map((one)
 /** Not the test's own files, of /root. */
 const places = '/etc /run /tmp /usr/local /var /root/out';
 
-/** Who builds and pulls in services has what they say in the journal, with the arguments of the processes that say it. */
+/**
+ * Who builds and pulls in services has what they say in the journal, with the arguments of the processes that say it.
+ */
 describe('the password of a registry, where a service builds and pulls', () => {
   let guest: Container;
   before(async () => {

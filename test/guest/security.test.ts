@@ -60,7 +60,9 @@ describe('the hardening of the units', () => {
   }
 });
 
-/** Whether the unit's comments name a directive, or the capabilities, families or groups of system calls that it keeps. */
+/**
+ * Whether the unit's comments name a directive, or the capabilities, families or groups of system calls that it keeps.
+ */
 function hasReason(name: string, unit: string): boolean {
   const comments = unit
     .split('\n')

@@ -57,7 +57,8 @@ export function checkStore(guest: Guest, before: Before): void {
 }
 
 /**
- * After a whole run: what is there of disks is offered by one, or something stands on it; the status and `verify` say so.
+ * After a whole run: what is there of disks is offered by one, or something stands on it; the status and `verify` say
+ * so.
  * @param isOwnStatus whether nobody but that run writes the status
  */
 export async function checkRun(
@@ -159,7 +160,10 @@ export async function checkListed(guest: Guest): Promise<void> {
   }
 }
 
-/** All that has its layers works: each image shows its file, each container its own; one image is run, one container started, one image saved. */
+/**
+ * All that has its layers works: each image shows its file, each container its own; one image is run, one container
+ * started, one image saved.
+ */
 export async function checkWorks(guest: Guest, dice: Dice): Promise<void> {
   const able = new Set([...guest.store.images().keys()].filter((image) => guest.canRun(image)));
   const known = [...new Set([...guest.model.names.values(), ...guest.model.images])].filter(
@@ -216,7 +220,10 @@ async function archived(guest: Guest, container: string, file: string): Promise<
   return tar.subarray(512).toString('latin1').split('\n')[0] ?? '';
 }
 
-/** Starts a container: what it has printed last. dockerd waits two seconds for what it prints (moby, daemon/monitor.go), and may lose it on a busy machine. */
+/**
+ * Starts a container: what it has printed last. dockerd waits two seconds for what it prints (moby, daemon/monitor.go),
+ * and may lose it on a busy machine.
+ */
 async function ran(guest: Guest, container: string): Promise<string> {
   for (let tries = 1; ; tries += 1) {
     const before = (await output(guest, container)).length;
@@ -230,7 +237,10 @@ async function ran(guest: Guest, container: string): Promise<string> {
   }
 }
 
-/** The lines that a container has printed; each is framed with its stream and length (moby, api/types/container/attach.go). */
+/**
+ * The lines that a container has printed; each is framed with its stream and length (moby,
+ * api/types/container/attach.go).
+ */
 async function output(guest: Guest, container: string): Promise<string[]> {
   let log = await guest.tell('GET', `/containers/${container}/logs?stdout=1&stderr=1`);
   const frames: string[] = [];

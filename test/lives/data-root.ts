@@ -82,14 +82,18 @@ export class DataRoot {
     );
   }
 
-  /** The top layers that containers stand on. Of a container that was half made when dockerd was killed, a record without a container is left. */
+  /**
+   * The top layers that containers stand on. Of a container that was half made when dockerd was killed, a record
+   * without a container is left.
+   */
   containerParents(): string[] {
     return this.#containers().flatMap((folder) => text(path.join(folder, 'parent')) ?? []);
   }
 
   /**
-   * Layers that dockerd has made and that no image and no container has, with those below: what is left where it was killed as it
-   * loaded an image, or while a container was half made on one. It removes a layer only together with an image.
+   * Layers that dockerd has made and that no image and no container has, with those below: what is left where it was
+   * killed as it loaded an image, or while a container was half made on one. It removes a layer only together with an
+   * image.
    */
   leftOver(): Set<string> {
     const layers = this.layers();
@@ -105,8 +109,8 @@ export class DataRoot {
   }
 
   /**
-   * Layers that folders of BuildKit's stand on. When its cache is empty, 20.10 may still have one that it has lost sight of, as it
-   * was killed in a build.
+   * Layers that folders of BuildKit's stand on. When its cache is empty, 20.10 may still have one that it has lost
+   * sight of, as it was killed in a build.
    */
   underBuildKit(): Set<string> {
     const layers = this.layers();
@@ -141,7 +145,10 @@ export class DataRoot {
       .map((name) => path.join(folder, name));
   }
 
-  /** Folders of overlay2 that the `lower` of one which dockerd knows names: a layer's, a container's, or one of BuildKit's. */
+  /**
+   * Folders of overlay2 that the `lower` of one which dockerd knows names: a layer's, a container's, or one of
+   * BuildKit's.
+   */
   lowersOfDockerd(): Set<string> {
     const layers = [...this.layers().values()]
       .filter(({ linkTo }) => linkTo === undefined)

@@ -159,7 +159,8 @@ export class Guest {
   async unmount(): Promise<void> {
     await unmountBelow(this.site.dataRoot);
     await unmountBelow(this.site.mountRoot);
-    // What lies in /run on a machine goes with the power: a containerd that was killed would trip over what it left there.
+    // What lies in /run on a machine goes with the power: a containerd that was killed would trip over what it left
+    // there.
     const run = path.join(this.site.folder, 'run/exec');
     await unmountBelow(run);
     await rm(run, { recursive: true, force: true });
@@ -202,7 +203,10 @@ export class Guest {
     return { same: names.filter(isSame), other: names.filter((name) => !isSame(name)) };
   }
 
-  /** Those that are to be in use, in rising precedence. Of two with one label and other content neither is, unless one is mounted. */
+  /**
+   * Those that are to be in use, in rising precedence. Of two with one label and other content neither is, unless one
+   * is mounted.
+   */
   attached(): AttachedDisk[] {
     const { other } = this.twins();
     const mounted = mountsBelow(this.site.mountRoot);

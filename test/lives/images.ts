@@ -17,7 +17,10 @@ export interface LifeImage {
 
 const digestOf = (bytes: Uint8Array | string): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
-/** The layers' names in a store: of the first its digest, of each other that of the name below and its own (moby, layer/layer.go). */
+/**
+ * The layers' names in a store: of the first its digest, of each other that of the name below and its own (moby,
+ * layer/layer.go).
+ */
 export function chainsOf(diffIDs: readonly string[]): string[] {
   const chains: string[] = [];
   for (const diffID of diffIDs) {

@@ -28,7 +28,10 @@ export interface Did {
   readonly takes?: (name: string) => boolean;
   /** Whether images without a name may be gone. */
   readonly removes?: boolean;
-  /** Whether what a disk has comes back: at once, or at Docker's next start; where dockerd is killed meanwhile, nobody can tell. */
+  /**
+   * Whether what a disk has comes back: at once, or at Docker's next start; where dockerd is killed meanwhile, nobody
+   * can tell.
+   */
   readonly comesBack?: boolean | 'perhaps';
   /** Images that he has loaded, pulled or made: these are his, whoever brought them before, and so are their names. */
   readonly wrote?: readonly string[];
@@ -87,7 +90,10 @@ export class Model {
     return [...this.names].filter(([name]) => !this.#users.has(name));
   }
 
-  /** What of images must be there: the user's own, and those that a name of his is on, or waits for, unless he has removed them. */
+  /**
+   * What of images must be there: the user's own, and those that a name of his is on, or waits for, unless he has
+   * removed them.
+   */
   get needed(): ReadonlySet<string> {
     return new Set([
       ...this.images,
@@ -208,7 +214,10 @@ export class Model {
     this.#take(outcome, store);
   }
 
-  /** The agent was killed. Names change in one step: they are as before, or as they are to be. @returns whether they have changed */
+  /**
+   * The agent was killed. Names change in one step: they are as before, or as they are to be.
+   * @returns whether they have changed
+   */
   settleKilled(outcome: Outcome, store: DataRoot): boolean {
     const now = store.names();
     const isNew = isSame(now, outcome.names) || (outcome.either.size > 0 && !isSame(now, this.names));
@@ -227,7 +236,8 @@ export class Model {
         this.#removals.get(name) === outcome.removals.get(name);
       if (isSettled) continue;
       if (now.has(name)) this.#half.add(name);
-      // Removed by the user before: whether that is remembered, nobody can see. Else it is the run that removed it, or had yet to add it.
+      // Removed by the user before: whether that is remembered, nobody can see. Else it is the run that removed it, or
+      // had yet to add it.
       else if (!this.names.has(name) && this.#left.has(name)) this.#unsure.add(name);
     }
     // Whether the ledger still has what waits for an image that is gone, nobody can see.
@@ -273,7 +283,10 @@ function give(out: Outcome, name: string, image: string, waiting: string | undef
   if (waiting !== undefined) out.waiting.set(name, waiting);
 }
 
-/** What the disks claim together: of two that claim a name, the later has it. An image of which a layer is nowhere claims nothing. */
+/**
+ * What the disks claim together: of two that claim a name, the later has it. An image of which a layer is nowhere
+ * claims nothing.
+ */
 function claimsOf(
   disks: readonly AttachedDisk[],
   store: DataRoot,

@@ -149,7 +149,8 @@ describe('each event', () => {
       JSON.stringify({ events: sent, status: statusDocument(run, 1) }),
     );
     const expected = sent.length + afterReady.length;
-    // journald's socket has one name only: the test has a /run of its own, and JSON comes from a journal's reader, not from us.
+    // journald's socket has one name only: the test has a /run of its own, and JSON comes from a journal's reader, not
+    // from us.
     const shell = `set -e
       mount -t tmpfs tmpfs /run
       mkdir -p /run/systemd/journal "$1/work"

@@ -10,7 +10,10 @@ import { differences, readTree, type Tree } from '../support/tree.ts';
 
 /** How many points of a scenario are tried in `npm test`, by fault; with DPL_TORTURE=1 it is every one. */
 const POINTS = { KILL: 16, EIO: 4, ENOSPC: 4 } as const satisfies Record<Fault, number>;
-/** On how many of these dockerd is started: on every one that a kill has left, and on some after an error, in the full size. */
+/**
+ * On how many of these dockerd is started: on every one that a kill has left, and on some after an error, in the full
+ * size.
+ */
 const DOCKERDS = {
   KILL: torture ? Number.POSITIVE_INFINITY : 2,
   EIO: torture ? 20 : 0,

@@ -39,7 +39,8 @@ function damage(file: string, next: (limit: number) => number): string {
     truncateSync(file, left - (left % 512));
     return `cut to ${left - (left % 512)}`;
   }
-  // The magic number and the label stay, so that the disk is tried at all; groups and inode tables lie in the first 256 KiB.
+  // The magic number and the label stay, so that the disk is tried at all; groups and inode tables lie in the first 256
+  // KiB.
   const [start, end, what] =
     kind === 1
       ? [1024, 2048, 'superblock']

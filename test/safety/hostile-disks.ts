@@ -19,7 +19,9 @@ export interface Craft {
   /** The disk's root, before it becomes a filesystem. */
   readonly root: string;
   readonly paths: MetadataPaths;
-  /** The image that the fault is in, of two layers; the other one on the disk must stay usable where `spares` says so. */
+  /**
+   * The image that the fault is in, of two layers; the other one on the disk must stay usable where `spares` says so.
+   */
   readonly bad: ImageFacts;
   /** overlay2/<id> of a layer of it. */
   readonly overlay: (layer: number) => string;

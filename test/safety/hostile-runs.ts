@@ -9,7 +9,10 @@ const SECONDS = 10;
 export class HostileRuns {
   readonly #runs: { readonly what: string; readonly result: Measured }[] = [];
 
-  /** Runs `apply`, and checks what holds whatever the disks are. @param config the agent's configuration, in a folder for this */
+  /**
+   * Runs `apply`, and checks what holds whatever the disks are.
+   * @param config the agent's configuration, in a folder for this
+   */
   async apply(what: string, config: string): Promise<Measured> {
     const result = await measured(['apply', '--config', config], path.join(path.dirname(config), 'time'));
     this.#runs.push({ what, result });

@@ -77,7 +77,8 @@ export async function recordCalls(config: string, folder: string, log: string): 
     const paths = [...text.matchAll(/["<](\/[^">]*)[">]/g)]
       .map((match) => match[1] ?? '')
       .filter((one) => one === folder || one.startsWith(`${folder}/`));
-    // The last counts: that of the new name, or of the file that is written to; of a rename strace looks at the old name alone.
+    // The last counts: that of the new name, or of the file that is written to; of a rename strace looks at the old
+    // name alone.
     const path = name.startsWith('rename') ? paths[0] : paths.at(-1);
     if (path === undefined || (name.startsWith('open') && !/O_CREAT|O_TRUNC/.test(text))) continue;
     const index = lines

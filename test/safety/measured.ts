@@ -12,7 +12,10 @@ export interface Measured {
   readonly seconds: number;
 }
 
-/** Runs a command of the agent and measures what it took (GNU time: ru_maxrss of wait4(2)). @param log where time writes to */
+/**
+ * Runs a command of the agent and measures what it took (GNU time: ru_maxrss of wait4(2)).
+ * @param log where time writes to
+ */
 export async function measured(
   args: readonly string[],
   log: string,

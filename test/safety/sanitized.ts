@@ -6,7 +6,10 @@ import { linkScripts } from '../../agent/packaging/small/small-executable.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
 
-/** Ends with the status and the words of a sanitizer where there is anything to be told. What is left at the end is the kernel's. */
+/**
+ * Ends with the status and the words of a sanitizer where there is anything to be told. What is left at the end is the
+ * kernel's.
+ */
 export const sanitizerEnv = {
   ASAN_OPTIONS: 'detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=0:exitcode=99',
   UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1:exitcode=99',

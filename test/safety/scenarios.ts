@@ -75,7 +75,8 @@ export class Bench {
     const { device } = this.#attached.loop;
     await this.#attached.loop.detach();
     this.#attached = undefined;
-    // Whoever looks at all devices just now, or has a copy of our mounts in a namespace of his own, keeps it for a while.
+    // Whoever looks at all devices just now, or has a copy of our mounts in a namespace of his own, keeps it for a
+    // while.
     const isInUse = (): boolean =>
       existsSync(`/sys/block/${path.basename(device)}/loop/backing_file`) &&
       readFileSync(`/sys/block/${path.basename(device)}/loop/backing_file`, 'utf8').startsWith(this.folder);
@@ -154,7 +155,10 @@ async function fresh(bench: Bench, content: Content): Promise<string> {
   return settle(bench, dockerd, 'prepared-first');
 }
 
-/** A store with a disk in it that the user works on: an image built on a preloaded one, a tag, a container with a volume. */
+/**
+ * A store with a disk in it that the user works on: an image built on a preloaded one, a tag, a container with a
+ * volume.
+ */
 async function inUse(bench: Bench, content: Content): Promise<string> {
   await rm(bench.dataRoot, { recursive: true });
   await bench.attach(content.disk);

@@ -39,7 +39,10 @@ export interface RunOptions {
   readonly user?: readonly ImageSpec[];
 }
 
-/** A run on a real plan: by default it found one disk with one image. What is in `change` takes the place of what it came to. */
+/**
+ * A run on a real plan: by default it found one disk with one image. What is in `change` takes the place of what it
+ * came to.
+ */
 export function aRun(
   t: Pick<TestContext, 'after'>,
   change: Partial<Preload> = {},

@@ -3,7 +3,10 @@ import type { Dockerd } from '../support/dockerd.ts';
 import { mountNew } from '../support/filesystem.ts';
 import type { Site } from './site.ts';
 
-/** Makes a filesystem for a site's data root, and mounts it there. @returns what does so again, for it goes when a dockerd ends */
+/**
+ * Makes a filesystem for a site's data root, and mounts it there.
+ * @returns what does so again, for it goes when a dockerd ends
+ */
 export function mountOn(
   { dataRoot, folder }: Pick<Site, 'dataRoot' | 'folder'>,
   mkfs: readonly [string, ...string[]],

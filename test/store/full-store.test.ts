@@ -37,7 +37,10 @@ describe('a data root with little room', () => {
   });
   after(cleanUpAll);
 
-  /** Attaches a disk with images whose tar-splits are holes, and one that is as it should be. @param sizeBytes what each claims */
+  /**
+   * Attaches a disk with images whose tar-splits are holes, and one that is as it should be.
+   * @param sizeBytes what each claims
+   */
   async function attachHoles(place: Place, name: string, images: number, sizeBytes: number): Promise<void> {
     const root = path.join(tree.path, name);
     const specs = Array.from({ length: images }, (_, index): ImageSpec => ({

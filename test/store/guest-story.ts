@@ -114,7 +114,10 @@ export abstract class GuestStory {
     return [...this.things.images.keys()].filter((name) => !name.includes('@'));
   }
 
-  /** All of the user's things are there, and those work whose layers are attached. @param except references that are no longer his */
+  /**
+   * All of the user's things are there, and those work whose layers are attached.
+   * @param except references that are no longer his
+   */
   checkThings(attached: Attached, except: readonly string[] = []): Promise<void> {
     return checkUserThings(this.dockerd, this.things, attached, except, () => this.listed());
   }

@@ -24,7 +24,10 @@ export interface Site {
    * @param name what the label is made of and `detach` knows it by; the file's name where absent
    */
   attach(disk: string, name?: string): Promise<LoopDevice>;
-  /** Takes a disk away, mount and all, as when a VM is started without it. @param disk the file or the name that it was attached by */
+  /**
+   * Takes a disk away, mount and all, as when a VM is started without it.
+   * @param disk the file or the name that it was attached by
+   */
   detach(disk: string): Promise<void>;
   /** The label that a disk gets by its name here; `*` makes a glob for all of this site's. */
   labelOf(name: string): string;

@@ -19,7 +19,10 @@ import { tempTree } from '../support/temp-tree.ts';
 import { archiveOf, image } from './said-images.ts';
 import { makeSite } from './site.ts';
 
-/** Held up between its plan and its first write, as where the guest's storage hangs: who starts Docker by hand does not wait for it. */
+/**
+ * Held up between its plan and its first write, as where the guest's storage hangs: who starts Docker by hand does not
+ * wait for it.
+ */
 describe('a run during which dockerd is started', () => {
   let users: Uint8Array;
   const disks: string[] = [];

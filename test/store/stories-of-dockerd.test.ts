@@ -160,7 +160,10 @@ for (const version of torture ? dockerdVersions : (['28.5'] as const)) {
     });
     after(cleanUpAll);
 
-    /** A step on an image that its cache may have, and a new one that copies from it; with DPL_TORTURE=1, new steps on it, too. */
+    /**
+     * A step on an image that its cache may have, and a new one that copies from it; with DPL_TORTURE=1, new steps on
+     * it, too.
+     */
     const build = async (image: string, file: string, content: string): Promise<void> => {
       number += 1;
       const steps: readonly [string, string][] = [

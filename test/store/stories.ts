@@ -7,7 +7,10 @@ import { events } from './story-events.ts';
 import { Story } from './story.ts';
 import { storyDisks } from './story-disks.ts';
 
-/** Each event on a dockerd: on the newest all, on others those that depend on how dockerd stores things; all with DPL_TORTURE=1. */
+/**
+ * Each event on a dockerd: on the newest all, on others those that depend on how dockerd stores things; all with
+ * DPL_TORTURE=1.
+ */
 export function storiesOn(version: DockerdVersion): void {
   describe(`dockerd ${version}: all that the user has made is there, and works where its layers are attached`, () => {
     let story: Story;

@@ -73,7 +73,10 @@ export class Story extends GuestStory {
     return boot;
   }
 
-  /** dockerd alone goes and comes back, with the agent between, as by `systemctl restart docker`. @returns what the agent said */
+  /**
+   * dockerd alone goes and comes back, with the agent between, as by `systemctl restart docker`.
+   * @returns what the agent said
+   */
   async restart(...expected: readonly number[]): Promise<Boot> {
     await this.dockerd.leave();
     const boot = await this.#apply(expected);

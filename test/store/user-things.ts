@@ -32,7 +32,10 @@ export const nothing: Attached = new Set();
 
 const say = 'cat /own /volume/file 2>/dev/null; if [ ! -f /own ]; then echo own > /own; echo kept > /volume/file; fi';
 
-/** Does to a running dockerd, on a store with the first disk, all that a user may do. @param folder where a registry may keep its files */
+/**
+ * Does to a running dockerd, on a store with the first disk, all that a user may do.
+ * @param folder where a registry may keep its files
+ */
 export async function makeUserThings(dockerd: Dockerd, { archives }: StoryDisks, folder: string): Promise<UserThings> {
   const run = (...args: readonly string[]): Promise<string> => dockerd.cli(args);
   const references = new Map<string, Pick<UserImage, 'shows' | 'standsOn'>>();
@@ -102,8 +105,8 @@ function idOf(dockerd: Dockerd, reference: string): Promise<string> {
 }
 
 /**
- * All of the user's things are there, and those work whose layers are attached; after `docker volume prune`, too, which would
- * take the volumes of containers that dockerd has forgotten.
+ * All of the user's things are there, and those work whose layers are attached; after `docker volume prune`, too, which
+ * would take the volumes of containers that dockerd has forgotten.
  * @param except references that are no longer his
  * @param listed gives the names of all images, with white space between them
  */
@@ -158,7 +161,10 @@ export function listedByDocker(dockerd: Dockerd): Promise<string> {
   return dockerd.cli(['images', '--no-trunc', '--digests', '--format', format]);
 }
 
-/** A file of an image through the overlay that dockerd mounts for a container: without the half second that starting it takes. */
+/**
+ * A file of an image through the overlay that dockerd mounts for a container: without the half second that starting it
+ * takes.
+ */
 export async function fileIn(dockerd: Dockerd, reference: string, file: string): Promise<string> {
   const container = await dockerd.cli(['create', '--network', 'none', reference, 'true']);
   try {

@@ -94,7 +94,8 @@ describe('a data root whose filesystem does not tell the types of entries', () =
     const made = await fixtures();
     const site = await makeSite('28.5');
     await site.attach(made.first);
-    // dockerd would hide what is mounted there, were the data root not on a shared mount as with systemd (moby, setupDaemonRootPropagation).
+    // dockerd would hide what is mounted there, were the data root not on a shared mount as with systemd (moby,
+    // setupDaemonRootPropagation).
     await execa('mount', ['--bind', site.dataRoot, site.dataRoot]);
     await execa('mount', ['--make-shared', site.dataRoot]);
     const overlay = path.join(site.dataRoot, 'overlay2');

@@ -13,8 +13,9 @@ export interface AgentResult {
 const root = path.resolve(import.meta.dirname, '../..');
 
 /**
- * The command line of the agent under test: the small executable that `npm run build` makes, which becomes the other one where it must.
- * `DOCKER_PRELOADER_UNDER_TEST` names another one, an installed one for example. Where it is missing, its source runs instead, but not in CI: there the executable itself has to be tested.
+ * The command line of the agent under test: the small executable that `npm run build` makes, which becomes the other
+ * one where it must. `DOCKER_PRELOADER_UNDER_TEST` names another one, an installed one for example. Where it is
+ * missing, its source runs instead, but not in CI: there the executable itself has to be tested.
  */
 export function agentCommand(): readonly [string, ...string[]] {
   const built = process.env['DOCKER_PRELOADER_UNDER_TEST'] ?? path.join(root, 'dist/bin/docker-preloader');

@@ -59,7 +59,10 @@ export async function chromium(): Promise<Chromium> {
   };
 }
 
-/** Decodes what chromium writes: eight bits a channel, three or four channels, not interlaced (PNG, third edition, 9.2 filter types). */
+/**
+ * Decodes what chromium writes: eight bits a channel, three or four channels, not interlaced (PNG, third edition, 9.2
+ * filter types).
+ */
 function decodePng(png: Buffer): Picture {
   const [width, height] = [png.readUInt32BE(16), png.readUInt32BE(20)];
   const channels = png[25] === 6 ? 4 : png[25] === 2 ? 3 : 0;

@@ -35,7 +35,8 @@ export function cleanUpLater(
  */
 export async function cleanUpAll(): Promise<void> {
   const errors: unknown[] = [];
-  // The newest also of what is registered meanwhile, by a test that has not noticed yet that it is over: it may stand on what is older.
+  // The newest also of what is registered meanwhile, by a test that has not noticed yet that it is over: it may stand
+  // on what is older.
   for (let entry = next(); entry !== undefined; entry = next()) {
     const { what } = entry;
     await run(entry).catch((error: unknown) => errors.push(new Error(`could not clean up ${what}`, { cause: error })));

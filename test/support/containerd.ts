@@ -40,8 +40,8 @@ interface ContainerdOptions {
 const PLUGINS_OF_CRI = ['io.containerd.grpc.v1.cri', 'io.containerd.cri.v1.images', 'io.containerd.cri.v1.runtime'];
 
 /**
- * What keeps the CRI plugin off this machine: its networks, the socket for plugins of its own, and scores that only root
- * of the whole machine may set. A registry gets another address by `registries/NAME/hosts.toml`.
+ * What keeps the CRI plugin off this machine: its networks, the socket for plugins of its own, and scores that only
+ * root of the whole machine may set. A registry gets another address by `registries/NAME/hosts.toml`.
  */
 const criConfig = (folder: string): string => `
 [plugins."io.containerd.grpc.v1.cri"]

@@ -3,7 +3,8 @@ import { imageFsInfo, type Method } from '../../agent/containerd/api/services.ts
 
 /**
  * What of Kubernetes' Container Runtime Interface is used here, as its api.proto has it (k8s.io/cri-api,
- * pkg/apis/runtime/v1). The names are its own in camel case; test/support/cri-services.test.ts holds the tables to that file.
+ * pkg/apis/runtime/v1). The names are its own in camel case; test/support/cri-services.test.ts holds the tables to that
+ * file.
  */
 const nothing = {};
 

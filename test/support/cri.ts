@@ -95,7 +95,11 @@ export class Cri {
     return status;
   }
 
-  /** Runs a command in a container that runs. @returns stdout, without the last line's end @throws Error where it fails */
+  /**
+   * Runs a command in a container that runs.
+   * @returns stdout, without the last line's end
+   * @throws Error where it fails
+   */
   async exec(containerId: string, ...cmd: readonly string[]): Promise<string> {
     const { stdout, stderr, exitCode } = await this.#call(criMethods.execSync, { containerId, cmd, timeout: 20 });
     if (exitCode !== 0)

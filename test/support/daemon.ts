@@ -20,7 +20,10 @@ export interface Daemon {
 
 let daemons = 0;
 
-/** Starts it as its unit and its socket do, and waits for READY. @param folder where its log and its service manager's socket may be */
+/**
+ * Starts it as its unit and its socket do, and waits for READY.
+ * @param folder where its log and its service manager's socket may be
+ */
 export async function startDaemon(configFile: string, folder: string): Promise<Daemon> {
   const socket = await notifySocket(path.join(folder, `notify-${daemons++}.sock`));
   const { statusSocket } = JSON.parse(readFileSync(configFile, 'utf8')) as { readonly statusSocket: string };
@@ -38,8 +41,8 @@ export async function startDaemon(configFile: string, folder: string): Promise<D
 }
 
 /**
- * Starts it, and waits for nothing. It is handed its configuration open: where a test is interrupted, the file may be gone
- * before it is read, and the agent would serve that on the machine's own /run/docker-preloader.
+ * Starts it, and waits for nothing. It is handed its configuration open: where a test is interrupted, the file may be
+ * gone before it is read, and the agent would serve that on the machine's own /run/docker-preloader.
  * @param env besides that of the tests
  * @param listening the socket that it is activated with
  * @throws system errors, ENOENT where the file is gone already

@@ -5,7 +5,10 @@ interface Answer {
   readonly body: Buffer;
 }
 
-/** One request to a dockerd's API over its socket: a tenth of what starting the CLI costs. @throws where the connection breaks off */
+/**
+ * One request to a dockerd's API over its socket: a tenth of what starting the CLI costs.
+ * @throws where the connection breaks off
+ */
 export function ask(socketPath: string, method: string, path: string, body?: unknown): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const isTar = body instanceof Uint8Array;
@@ -28,7 +31,10 @@ export const PRUNE_ALL = `/images/prune?filters=${encodeURIComponent('{"dangling
 /** An answer that says no. */
 export class Refused extends Error {}
 
-/** The same, of which only success is expected; `docker load` and others tell of failures in a stream that began well. @throws Refused */
+/**
+ * The same, of which only success is expected; `docker load` and others tell of failures in a stream that began well.
+ * @throws Refused
+ */
 export async function tell(socketPath: string, method: string, path: string, body?: unknown): Promise<Buffer> {
   const answer = await ask(socketPath, method, path, body);
   const text = (): string => answer.body.subarray(-2000).toString();

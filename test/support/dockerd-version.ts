@@ -54,7 +54,8 @@ const sources: Readonly<Record<DockerdVersion, Source>> = {
 export async function dockerdTree(version: DockerdVersion): Promise<DockerdTree> {
   const source = sources[version];
   const packages = await fetchDebianPackage(source.suite, source.packages);
-  // The interpreter is an absolute path in runc, so a cache that was moved gets another key. The number is this file's layout.
+  // The interpreter is an absolute path in runc, so a cache that was moved gets another key. The number is this file's
+  // layout.
   const place = createHash('sha256').update(packages).digest('hex').slice(0, 8);
   const key = `dockerd-${version}-2-${place}`;
   const tree = await cached(key, (folder) => arrange(folder, path.join(cacheDir(), key), packages, version));

@@ -40,7 +40,10 @@ export interface Dockerd {
   cli(args: readonly string[], input?: string | Uint8Array, options?: CliOptions): Promise<string>;
   /** SIGTERM, waits for the end, clears what is left mounted. Throws with the log when it does not end well. */
   stop(): Promise<void>;
-  /** SIGTERM and its end, and nothing is cleared: with `live-restore`, its containers run on for the next one in this folder. */
+  /**
+   * SIGTERM and its end, and nothing is cleared: with `live-restore`, its containers run on for the next one in this
+   * folder.
+   */
   leave(): Promise<void>;
   /** SIGKILL, as in a crash; its containers are killed too, what is left mounted is cleared. */
   kill(): Promise<void>;

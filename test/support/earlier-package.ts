@@ -6,7 +6,9 @@ import { execa } from 'execa';
 import { cached } from './cache.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
-/** The sources of 0.1.0, of the commit whose time its changelog has. They are here because a clone may be a shallow one. */
+/**
+ * The sources of 0.1.0, of the commit whose time its changelog has. They are here because a clone may be a shallow one.
+ */
 const sources = path.join(import.meta.dirname, 'docker-preloader-0.1.0.tar.xz');
 
 /**

@@ -11,7 +11,10 @@ export interface RegistryUser {
 /** Who may use a guarded registry. */
 const registryUser: RegistryUser = { name: 'fleet', password: 'fleet-password' };
 
-/** A registry that has TLS, with a certificate that nobody vouches for, which is in `certificate.pem` of its folder. @param options.name of its host, where it has one */
+/**
+ * A registry that has TLS, with a certificate that nobody vouches for, which is in `certificate.pem` of its folder.
+ * @param options.name of its host, where it has one
+ */
 export async function startGuardedRegistry(
   folder: string,
   user = registryUser,

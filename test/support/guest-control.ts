@@ -27,8 +27,8 @@ done
 `;
 
 /**
- * Starts as soon as the port is there and is not stopped by a shutdown's jobs, so that a test can look into a boot
- * that waits for something and into a shutdown. KillMode=process: a service started by a command is not its child anyway.
+ * Starts as soon as the port is there and is not stopped by a shutdown's jobs, so that a test can look into a boot that
+ * waits for something and into a shutdown. KillMode=process: a service started by a command is not its child anyway.
  */
 export const controlUnit = `[Unit]
 Description=Runs commands for the test on the host

@@ -100,7 +100,8 @@ const files: Readonly<Record<string, string>> = {
   'etc/hostname': 'guest\n',
   // A fixed id: with an empty one each boot would be another machine to journalctl, and `-b -1` would find nothing.
   'etc/machine-id': '6f3a0c52d4e84f0b9a1d7c35e2b84f61\n',
-  // The first boot is not a first boot to systemd: what it would do then is no test of ours and takes seconds under TCG.
+  // The first boot is not a first boot to systemd: what it would do then is no test of ours and takes seconds under
+  // TCG.
   'etc/.updated': '',
   'var/.updated': '',
   'etc/systemd/journald.conf.d/guest.conf': '[Journal]\nStorage=persistent\nRateLimitIntervalSec=0\n',
@@ -135,7 +136,10 @@ const masked = [
   'systemd-update-utmp.service',
 ];
 
-/** initramfs-tools with these modules alone: a third of the size, which counts when the kernel that unpacks it is emulated. */
+/**
+ * initramfs-tools with these modules alone: a third of the size, which counts when the kernel that unpacks it is
+ * emulated.
+ */
 const initrdModules = ['virtio_pci', 'virtio_blk', 'ext4'];
 
 async function debootstrap(suite: DebianSuite, tree: string): Promise<void> {

@@ -6,7 +6,10 @@ import { registryProgram } from './registry.ts';
 
 const folder = '/opt/skopeo';
 
-/** skopeo and docker-registry for a guest without a network. skopeo brings its own loader, so the guest may be of another suite. */
+/**
+ * skopeo and docker-registry for a guest without a network. skopeo brings its own loader, so the guest may be of
+ * another suite.
+ */
 export async function guestSkopeo(): Promise<Required<GuestContent>> {
   const tree = await skopeoTree('trixie');
   const libraries = globSync('usr/lib/x86_64-linux-gnu/*.so*', { cwd: tree });

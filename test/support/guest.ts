@@ -11,7 +11,9 @@ export interface Finished {
 export interface GuestContent {
   /** Files by their path in the guest: a text, or a file of this machine to copy. Folders are made as needed. */
   readonly files?: Readonly<Record<string, string | { readonly copyOf: string }>>;
-  /** Shell commands that run as root in the guest's tree, without a running system: to install packages, for example. */
+  /**
+   * Shell commands that run as root in the guest's tree, without a running system: to install packages, for example.
+   */
   readonly setup?: string;
 }
 

@@ -25,8 +25,8 @@ export interface LibvirtMachine extends Guest {
 const bootTimeoutSec = 300;
 
 /**
- * Boots a guest by the real libvirt, with what its domain has beside the root disk. There is no libvirtd: virt-qemu-run has
- * libvirt's driver within itself, below a root of its own.
+ * Boots a guest by the real libvirt, with what its domain has beside the root disk. There is no libvirtd: virt-qemu-run
+ * has libvirt's driver within itself, below a root of its own.
  */
 export async function bootInLibvirt(options: VirtualMachineOptions, more: DomainParts): Promise<LibvirtMachine> {
   const { path: folder } = await tempTree('dpl-libvirt');

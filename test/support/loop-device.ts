@@ -26,8 +26,8 @@ export async function attach(file: string, options: { readonly copy: boolean } =
 }
 
 /**
- * Detaches without waiting: a device of no size is no disk, for as long as another mount namespace may hold it. Some, as
- * those of other tests' containers, do for minutes.
+ * Detaches without waiting: a device of no size is no disk, for as long as another mount namespace may hold it. Some,
+ * as those of other tests' containers, do for minutes.
  */
 async function discard(device: string, file: string): Promise<void> {
   await truncate(file, 0);

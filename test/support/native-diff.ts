@@ -30,7 +30,10 @@ export async function withoutNativeDiff<T>(work: () => Promise<T>): Promise<T> {
   });
 }
 
-/** Runs `work`, the start of a dockerd, while nobody has the kernel parameter switched but a `withoutNativeDiff` around it. */
+/**
+ * Runs `work`, the start of a dockerd, while nobody has the kernel parameter switched but a `withoutNativeDiff` around
+ * it.
+ */
 export async function withNativeDiff<T>(work: () => Promise<T>): Promise<T> {
   return switchedHere ? work() : withFileLock(await lockFile(), work, 'shared');
 }

@@ -61,7 +61,8 @@ export interface MachineOptions {
 const LIBRARIES = 'ld-linux-x86-64.so.2 libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 libgcc_s.so.1 libstdc++.so.6';
 
 /**
- * Nix, and beside it what stands for nixpkgs: a shell with its tools, patchelf and glibc, all of the Debian that the guest has.
+ * Nix, and beside it what stands for nixpkgs: a shell with its tools, patchelf and glibc, all of the Debian that the
+ * guest has.
  * @param images archives of these names, each of an image NAME:1 with its name in /name
  */
 export async function nixosPlace(suite: DebianSuite, images: readonly string[]): Promise<NixosPlace> {

@@ -8,7 +8,10 @@ export interface NotifySocket {
   readonly path: string;
   /** All that has come so far, one behind the other. */
   received(): string;
-  /** Resolves once a datagram with this assignment, `READY=1`, has come, with the time of performance.now() in milliseconds. */
+  /**
+   * Resolves once a datagram with this assignment, `READY=1`, has come, with the time of performance.now() in
+   * milliseconds.
+   */
   waitFor(assignment: string): Promise<number>;
   close(): Promise<void>;
 }
@@ -16,7 +19,10 @@ export interface NotifySocket {
 /** Far more than any of our agents takes to say something. */
 const LIMIT_SEC = 120;
 
-/** A service manager's notification socket (sd_notify(3)). socat receives, since Node has no datagram sockets of that kind. */
+/**
+ * A service manager's notification socket (sd_notify(3)). socat receives, since Node has no datagram sockets of that
+ * kind.
+ */
 export async function notifySocket(path: string): Promise<NotifySocket> {
   await ensureDebianPackages(['socat'], { install: true });
   const socat = execa('socat', ['-u', `UNIX-RECV:${path}`, 'STDOUT'], {

@@ -151,7 +151,8 @@ function startNspawn(folder: string, mountRoot: string, devices: readonly string
   const child = spawn(
     'setpriv',
     [
-      // Should the tests be killed outright, systemd-nspawn shuts the guest down; killed itself, it would leave it running.
+      // Should the tests be killed outright, systemd-nspawn shuts the guest down; killed itself, it would leave it
+      // running.
       '--pdeathsig',
       'TERM',
       'unshare',

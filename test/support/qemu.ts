@@ -19,7 +19,10 @@ export interface VirtualDisk {
   readonly id: string;
   /** A qcow2 file, attached read-only. */
   readonly file: string;
-  /** It can be unplugged: behind a PCI Express port of its own, of which there are eight. Disks plugged later always are. */
+  /**
+   * It can be unplugged: behind a PCI Express port of its own, of which there are eight. Disks plugged later always
+   * are.
+   */
   readonly pluggable?: boolean;
 }
 
@@ -38,7 +41,10 @@ export interface VirtualMachineOptions extends GuestContent {
   readonly suite: DebianSuite;
 }
 
-/** A virtual machine with a kernel, udev and block devices of its own. Its root disk keeps what is written between boots. */
+/**
+ * A virtual machine with a kernel, udev and block devices of its own. Its root disk keeps what is written between
+ * boots.
+ */
 export interface VirtualMachine extends Guest {
   /** Switches it on with these disks, and waits until commands can be run: early in the boot, before Docker. */
   boot(disks: readonly VirtualDisk[], outside?: Outside): Promise<void>;
@@ -66,7 +72,9 @@ export async function toQcow2(raw: string, qcow2: string): Promise<void> {
   await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, qcow2]);
 }
 
-/** Some thirty times what a boot takes under KVM and ten times what it takes emulated on an idle machine of two cores. */
+/**
+ * Some thirty times what a boot takes under KVM and ten times what it takes emulated on an idle machine of two cores.
+ */
 const bootTimeoutSec = 300;
 
 /**

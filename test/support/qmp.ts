@@ -62,7 +62,9 @@ export async function connectQmp(socketFile: string): Promise<Qmp> {
   return qmp;
 }
 
-/** Connects to a unix socket, waiting up to 10 s for the other side to make it. The connection does not keep Node alive. */
+/**
+ * Connects to a unix socket, waiting up to 10 s for the other side to make it. The connection does not keep Node alive.
+ */
 export async function connectUnix(file: string): Promise<Socket> {
   for (let tries = 0; ; tries++) {
     const socket = connect(file);

@@ -65,8 +65,8 @@ const BEGIN = '--- begin';
 const END = '--- end';
 
 /**
- * Runs a script in a virtual machine that has a kernel of Debian, with all filesystems, and else only what it is given: it
- * is up within seconds where a whole Debian takes a minute.
+ * Runs a script in a virtual machine that has a kernel of Debian, with all filesystems, and else only what it is given:
+ * it is up within seconds where a whole Debian takes a minute.
  * @returns what the script has printed
  * @throws Error with the end of the console where it did not come to its end
  */

@@ -167,7 +167,10 @@ function isRequire(callee: unknown): boolean {
   return callee.type === 'MemberExpression' && propertyOf(callee) === 'getBuiltinModule';
 }
 
-/** The names by which files are opened: node:fs has the first two of them, the last is what node:fs/promises's is called. */
+/**
+ * The names by which files are opened: node:fs has the first two of them, the last is what node:fs/promises's is
+ * called.
+ */
 const OPEN = /^(open|openSync|openFile)$/;
 const WRITING_FLAG = /^O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)$/;
 
@@ -201,7 +204,9 @@ function isHandedOn(identifier: Node, parent: Node | undefined, key: string): bo
   return nameOf(identifier) === 'openSync' && !(parent?.type === 'CallExpression' && key === 'callee');
 }
 
-/** Whether a name stands for a value: no key of an object, no property of another value, and no name of a type's member. */
+/**
+ * Whether a name stands for a value: no key of an object, no property of another value, and no name of a type's member.
+ */
 function isValue(parent: Node | undefined, key: string): boolean {
   const isPlainKey = key === 'key' && parent?.['computed'] !== true && parent?.['shorthand'] !== true;
   const isProperty = key === 'property' && parent?.type === 'MemberExpression' && parent['computed'] !== true;

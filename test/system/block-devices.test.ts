@@ -13,7 +13,9 @@ interface Fake {
   readonly partitionOf?: string;
 }
 
-/** sysfs as the kernel lays it out: /sys/class/block/<name> links to the device's folder, a partition's in its disk's. */
+/**
+ * sysfs as the kernel lays it out: /sys/class/block/<name> links to the device's folder, a partition's in its disk's.
+ */
 function sysfs(root: string, devices: Readonly<Record<string, Fake>>): string {
   mkdirSync(path.join(root, 'class/block'), { recursive: true });
   for (const [name, fake] of Object.entries(devices)) {

@@ -74,7 +74,10 @@ const flipped = (bytes: Buffer, bit: number): Buffer => {
   return copy;
 };
 
-/** Points of an order of 8 or less, as they are written, and as they may be written besides: with p more, and with a sign of 0. */
+/**
+ * Points of an order of 8 or less, as they are written, and as they may be written besides: with p more, and with a
+ * sign of 0.
+ */
 const small = [
   ...[0n, 1n, PRIME - 1n, PRIME, PRIME + 1n].map((y) => littleEndian(y)),
   hex('26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05'),

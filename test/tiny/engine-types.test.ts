@@ -11,8 +11,8 @@ import { ask, makeProbe } from './probing.ts';
 const root = path.resolve(import.meta.dirname, '../..');
 
 /**
- * All sources, of which those that the small engine runs are checked: with its own files in the place of others. The rest are
- * there for their types.
+ * All sources, of which those that the small engine runs are checked: with its own files in the place of others. The
+ * rest are there for their types.
  */
 async function writeSources(folder: string): Promise<void> {
   const { files } = await bundleScript(root, 'agent/tiny/main.ts', { engine: 'quickjs' });

@@ -32,7 +32,10 @@ function ofTheRun(status: Record<string, unknown>): unknown {
   return { ...rest, versions: { ...(versions as object), dockerd: undefined } };
 }
 
-/** Runs it where no service manager listens, until it is the whole program. @param prepare gets the folder of the status */
+/**
+ * Runs it where no service manager listens, until it is the whole program.
+ * @param prepare gets the folder of the status
+ */
 async function becomesWhole(prepare: (statusFolder: string) => void) {
   runs += 1;
   const own = path.join(folder, String(runs));

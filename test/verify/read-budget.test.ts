@@ -140,7 +140,10 @@ describe('a disk of some 400 kB that claims', () => {
     });
   }
 
-  /** A mount namespace that somebody has made meanwhile holds the disk, too: it is written out when the last one lets go. */
+  /**
+   * A mount namespace that somebody has made meanwhile holds the disk, too: it is written out when the last one lets
+   * go.
+   */
   async function letGo(disk: string): Promise<void> {
     for (let tries = 0; (await execa('losetup', ['--associated', disk])).stdout !== '' && tries < 500; tries += 1)
       await delay(20);

@@ -29,7 +29,10 @@ export class CutMachine {
     );
   }
 
-  /** Has the agent run over and over, and waits for its first start. @param words what it does, in turn: see `agentLoop` */
+  /**
+   * Has the agent run over and over, and waits for its first start.
+   * @param words what it does, in turn: see `agentLoop`
+   */
   async startAgents(words: readonly string[]): Promise<void> {
     await ok(this.vm, `setsid sh /usr/local/lib/power-loss-agent ${words.join(' ')} > /dev/null 2>&1 &`);
     await this.#heard('starting run 1,', 60);

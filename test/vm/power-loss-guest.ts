@@ -5,7 +5,9 @@ import { preloadedGuest } from '../support/guest-package.ts';
 import { copyWithLabel } from '../support/loop-device.ts';
 import { toQcow2, type VirtualDisk } from '../support/qemu.ts';
 
-/** What the agent is told to make of the store: the two disks have a tag in common, and each one that the other has not. */
+/**
+ * What the agent is told to make of the store: the two disks have a tag in common, and each one that the other has not.
+ */
 export const changes = {
   old: { labels: ['dpl-old'] },
   new: { labels: ['dpl-new'] },
@@ -72,9 +74,9 @@ while (defined recv($in, my $text, 4096, 0)) { syswrite($out, "power-loss: $1\\n
 `;
 
 /**
- * Runs the agent over and over. Arguments: changes, or \`unlink\`; with \`+sync\` as at the first start of a boot, when what
- * derives from a disk is synced at the end, otherwise as at a later start. \`unlink\` exits with 3, as it leaves what the user
- * stands on.
+ * Runs the agent over and over. Arguments: changes, or \`unlink\`; with \`+sync\` as at the first start of a boot, when
+ * what derives from a disk is synced at the end, otherwise as at a later start. \`unlink\` exits with 3, as it leaves
+ * what the user stands on.
  */
 const agentLoop = `#!/bin/sh
 perl /usr/local/lib/power-loss-phases &
@@ -90,7 +92,10 @@ while :; do for word in "$@"; do
 done; done
 `;
 
-/** What goes on in Docker until the power is cut: tags come and go, containers run, another writes and syncs all the time. */
+/**
+ * What goes on in Docker until the power is cut: tags come and go, containers run, another writes and syncs all the
+ * time.
+ */
 const dockerLoop = `#!/bin/sh
 count=0
 while :; do
@@ -125,7 +130,10 @@ TimeoutStartSec=infinity
 ExecStart=/bin/sh -c 'while [ ! -e /run/looked ]; do sleep 0.1; done'
 `;
 
-/** What a guest needs to run the agent without systemd, over and over. @param configs the agent's, by the name of a change */
+/**
+ * What a guest needs to run the agent without systemd, over and over.
+ * @param configs the agent's, by the name of a change
+ */
 export function agentOnlyContent(configs: Readonly<Record<string, object>>): Required<GuestContent> {
   return {
     files: {
@@ -144,7 +152,9 @@ export function agentOnlyContent(configs: Readonly<Record<string, object>>): Req
   };
 }
 
-/** A guest whose store can be looked at before the agent runs, and that can run the agent without systemd and Docker. */
+/**
+ * A guest whose store can be looked at before the agent runs, and that can run the agent without systemd and Docker.
+ */
 export async function powerLossGuest(): Promise<GuestContent> {
   const { files, setup } = agentOnlyContent(changes);
   return preloadedGuest(changes.old, {

@@ -31,7 +31,9 @@ export class PowerLossMachine extends CutMachine {
     return new PowerLossMachine(await makeVirtualMachine({ suite, ...(await powerLossGuest()) }), store, disks);
   }
 
-  /** Boots, to systemd or only so far that the agent can be run, and looks at the store before anything has touched it. */
+  /**
+   * Boots, to systemd or only so far that the agent can be run, and looks at the store before anything has touched it.
+   */
   async boot(kind: 'whole' | 'agentOnly'): Promise<void> {
     await this.bootWith(this.#disks[kind]);
     await this.look();

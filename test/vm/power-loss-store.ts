@@ -17,7 +17,10 @@ export function lastingPartOf(store: string, references: readonly string[], volu
   return { ...whole, entries };
 }
 
-/** What the agent makes of a store: its layers, the records of all layers and images, and the tags, those apart that come and go. */
+/**
+ * What the agent makes of a store: its layers, the records of all layers and images, and the tags, those apart that
+ * come and go.
+ */
 export function agentsPartOf(store: string, isPassing: (reference: string) => boolean): Tree {
   const tree = readTree(store, 'digest');
   const isLinked = (cacheId: string): boolean => tree.get(`overlay2/${cacheId}/diff`)?.startsWith('link ') === true;
@@ -41,7 +44,10 @@ export function agentsPartOf(store: string, isPassing: (reference: string) => bo
   return part;
 }
 
-/** How a power cut has left the agent's work: how far its ledger says it was, and how many of its files came to be empty. */
+/**
+ * How a power cut has left the agent's work: how far its ledger says it was, and how many of its files came to be
+ * empty.
+ */
 export function remains(store: string): string {
   const { state, ledger } = readLedger(store);
   const ledgerState =

@@ -17,7 +17,9 @@ import { agentsPartOf, lastingPartOf, remains } from './power-loss-store.ts';
 const next = random(seed);
 const pick = <const T>(list: readonly [T, ...T[]]): T => list[next(list.length)] ?? list[0];
 
-/** What goes on when the power is cut: the agent alone, over and over; the boot to Docker; or Docker with containers. */
+/**
+ * What goes on when the power is cut: the agent alone, over and over; the boot to Docker; or Docker with containers.
+ */
 type Kind = 'agent' | 'start' | 'docker';
 const rounds = shuffled(
   Array.from({ length: Number(process.env['DPL_RUNS'] ?? 25) }, (_, index): Kind =>
@@ -25,8 +27,8 @@ const rounds = shuffled(
   ),
 );
 /**
- * The cut comes at a random moment within so many runs of the agent, starts of Docker, or runs of a container, as long as
- * they took on this machine just now.
+ * The cut comes at a random moment within so many runs of the agent, starts of Docker, or runs of a container, as long
+ * as they took on this machine just now.
  */
 const WITHIN: Readonly<Record<Kind, number>> = { agent: 8, start: 1, docker: 5 };
 const changeNames = Object.keys(changes) as [Change, ...Change[]];

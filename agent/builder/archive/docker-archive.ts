@@ -87,8 +87,8 @@ interface Tag {
 }
 
 /**
- * The images with their tags, one for each manifest that tags lead to. A tag without manifests has the first ones of its
- * image. Of several names that lead to one manifest by different indexes, containerd lists one in manifest.json
+ * The images with their tags, one for each manifest that tags lead to. A tag without manifests has the first ones of
+ * its image. Of several names that lead to one manifest by different indexes, containerd lists one in manifest.json
  * (core/images/archive/exporter.go); the index of the layout has them all.
  */
 function byManifests(read: readonly ReadImage[]): InputImage[] {

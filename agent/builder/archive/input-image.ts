@@ -71,8 +71,8 @@ export interface NamedManifests {
 }
 
 /**
- * The registry's manifests of an image. One image may have several: names lead to indexes of their own with one manifest
- * in them, or to manifests with the same layers in another compression.
+ * The registry's manifests of an image. One image may have several: names lead to indexes of their own with one
+ * manifest in them, or to manifests with the same layers in another compression.
  * @param layers entries of the image's layers: where manifests have just these, they are the ones
  */
 export type ManifestsOf = (imageId: string, layers: readonly string[]) => readonly NamedManifests[];

@@ -166,8 +166,8 @@ async function choose(
 }
 
 /**
- * The best manifest for the platform that a manifest or index leads to; undefined if there is none. An index in an index
- * need not name a platform, so each of them is looked through.
+ * The best manifest for the platform that a manifest or index leads to; undefined if there is none. An index in an
+ * index need not name a platform, so each of them is looked through.
  */
 async function resolve(
   archive: Archive,

@@ -9,7 +9,10 @@ import { contentOf, ociArchive } from '../oci-archive.ts';
 import { inMemory, tarBytes, writeTar, type TarContent, type TarMember } from '../tar/write-tar.ts';
 import { DISK_DIGEST, DISK_LABEL, DISK_MANIFEST } from './labels.ts';
 
-/** KubeVirt runs QEMU as this user, who has to be able to read the disk (user-guide, disks_and_volumes.md, containerDisk). */
+/**
+ * KubeVirt runs QEMU as this user, who has to be able to read the disk (user-guide, disks_and_volumes.md,
+ * containerDisk).
+ */
 const QEMU_USER = 107;
 
 interface ContainerDisk {
@@ -21,8 +24,8 @@ interface ContainerDisk {
 }
 
 /**
- * The image in which KubeVirt takes a disk: one layer with nothing but the disk in /disk. The layer is no larger than the
- * disk, and is not compressed: the disk itself may be. The same disk gives the same bytes.
+ * The image in which KubeVirt takes a disk: one layer with nothing but the disk in /disk. The layer is no larger than
+ * the disk, and is not compressed: the disk itself may be. The same disk gives the same bytes.
  * @param path of the qcow2
  * @param disk.manifestDigest of its docker-preloader.json
  */

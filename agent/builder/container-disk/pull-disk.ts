@@ -32,8 +32,8 @@ interface PulledDisk {
 const LEAST_FILE_BYTES = MAX_IMAGE_MANIFEST_BYTES;
 
 /**
- * Brings a disk from a registry, byte for byte. Nothing that the registry says is trusted: its bytes have the digests by
- * which they are asked for, the disk the one that its image names, and it is a disk that docker-preloader built.
+ * Brings a disk from a registry, byte for byte. Nothing that the registry says is trusted: its bytes have the digests
+ * by which they are asked for, the disk the one that its image names, and it is a disk that docker-preloader built.
  * @param source `docker://registry/name:tag`, or by digest
  * @param output a file, or `-`
  * @throws PreloaderError

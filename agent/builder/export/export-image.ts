@@ -33,10 +33,10 @@ interface GivenBack {
 }
 
 /**
- * Gives an image of a disk back as an OCI archive, which `docker load` takes, too: with the manifest and the layers that
- * went in, digest for digest. Layers that the disk has as blobs are taken as they are; those that came uncompressed are
- * put together from their files, as dockerd does. Where a compressed layer was not kept, its bytes are lost, and with them
- * the manifest's digest: the image is then given with uncompressed layers, and keeps its ID.
+ * Gives an image of a disk back as an OCI archive, which `docker load` takes, too: with the manifest and the layers
+ * that went in, digest for digest. Layers that the disk has as blobs are taken as they are; those that came
+ * uncompressed are put together from their files, as dockerd does. Where a compressed layer was not kept, its bytes are
+ * lost, and with them the manifest's digest: the image is then given with uncompressed layers, and keeps its ID.
  * @param bases disks with layers that the disk leaves out
  * @throws PreloaderError
  */

@@ -21,8 +21,8 @@ const TOLD_NAMES = 10;
 const ID = /^(?:sha256:)?[0-9a-f]{12,64}$/;
 
 /**
- * Finds an image by its name, by the digest of its manifest (`app@sha256:…`), or by its ID or the first twelve digits of
- * that. By name, it keeps that name alone.
+ * Finds an image by its name, by the digest of its manifest (`app@sha256:…`), or by its ID or the first twelve digits
+ * of that. By name, it keeps that name alone.
  * @throws PreloaderError if there is none, or several
  */
 export function findImage(

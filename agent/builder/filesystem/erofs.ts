@@ -45,9 +45,8 @@ export const erofs: Filesystem = {
 
 /**
  * The same with blocks as small as those of a tar, so that the files of a tar can be files of the filesystem where they
- * lie. Linux 6.4 and later mount it (fs/erofs/super.c, erofs_read_superblock; d3c4bdcc756e), and 6.1 since the autumn of
- * 2024 (38c561839041 of its stable branch), on devices whose sectors
- * are not larger.
+ * lie. Linux 6.4 and later mount it (fs/erofs/super.c, erofs_read_superblock; d3c4bdcc756e), and 6.1 since the autumn
+ * of 2024 (38c561839041 of its stable branch), on devices whose sectors are not larger.
  */
 export const erofsOfSmallBlocks: Filesystem = {
   ...erofs,

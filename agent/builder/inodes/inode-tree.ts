@@ -135,7 +135,9 @@ export class InodeTree {
     return this.#inodes.get(folder, INODE.first) === 0;
   }
 
-  /** Whether it is root's, has no extended attributes and is no device, which is found without making an object of it. */
+  /**
+   * Whether it is root's, has no extended attributes and is no device, which is found without making an object of it.
+   */
   isPlain(inode: number): boolean {
     const word = (index: number): number => this.#inodes.get(inode, index);
     const kind = this.kind(inode);

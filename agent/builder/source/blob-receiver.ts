@@ -24,8 +24,8 @@ export interface Expected {
 /**
  * A registry on the loopback interface, to which skopeo copies. So an image comes with the manifest and the layers that
  * its registry has, unchanged, and what this one says to have already is not fetched: skopeo's folders and layouts get
- * everything, or another manifest. Each blob is checked against its digest and its size as it comes. Whoever does not have
- * the file with the password gets nothing and leaves nothing.
+ * everything, or another manifest. Each blob is checked against its digest and its size as it comes. Whoever does not
+ * have the file with the password gets nothing and leaves nothing.
  */
 export class BlobReceiver {
   readonly #folder: string;

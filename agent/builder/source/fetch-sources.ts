@@ -60,8 +60,8 @@ export class SourceFetcher {
   }
 
   /**
-   * What each source has, as it was written without a name; nothing for archives. First it is found out what all of them are,
-   * each once, then their layers are fetched, each once.
+   * What each source has, as it was written without a name; nothing for archives. First it is found out what all of
+   * them are, each once, then their layers are fetched, each once.
    * @throws PreloaderError
    */
   async fetch(): Promise<ReadonlyMap<string, FetchedSource>> {
@@ -156,7 +156,8 @@ export class SourceFetcher {
           `${image.name}: expected the layer ${lacking.digest}, found that its manifest sends elsewhere for it`,
         );
     };
-    // Also without any layer, because a copy is what skopeo's policy has to allow. What has come is not lost when it fails.
+    // Also without any layer, because a copy is what skopeo's policy has to allow. What has come is not lost when it
+    // fails.
     await persist(
       copy,
       (text) => this.#progress.step(text),

@@ -54,7 +54,10 @@ const AS_IT_IS = ['copy', '--quiet', '--preserve-digests', '--remove-signatures'
 /** So much of what skopeo tells is kept. */
 const MAX_TOLD_BYTES = 64 * 1024;
 
-/** The processes of skopeo and docker that a build starts. None of them outlives it, and credentials are never among their arguments. */
+/**
+ * The processes of skopeo and docker that a build starts. None of them outlives it, and credentials are never among
+ * their arguments.
+ */
 export class ImageClients {
   readonly #folder: string;
   readonly #access: RegistryAccess;
@@ -110,8 +113,8 @@ export class ImageClients {
   }
 
   /**
-   * Makes an archive as of `docker save` in the folder. A Docker is asked by its own client, which knows how to reach it,
-   * and talks to each version: skopeo of Debian 12 does not talk to Docker 25 or later.
+   * Makes an archive as of `docker save` in the folder. A Docker is asked by its own client, which knows how to reach
+   * it, and talks to each version: skopeo of Debian 12 does not talk to Docker 25 or later.
    * @throws PreloaderError
    */
   async save(source: StoreSource, file: string): Promise<void> {

@@ -17,8 +17,8 @@ const MAX_FETCHED = 40;
 const OCI = 'application/vnd.oci.image';
 
 /**
- * An image of a registry as an OCI layout. Manifests and configurations are fetched when they are read. Layers are there
- * once they were given.
+ * An image of a registry as an OCI layout. Manifests and configurations are fetched when they are read. Layers are
+ * there once they were given.
  */
 export class RegistryImage implements Archive {
   readonly name: string;

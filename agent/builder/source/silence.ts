@@ -27,8 +27,8 @@ const LEAST_BYTES = 100;
 const TOLD = 3;
 
 /**
- * Watches a client until neither the registry nor it has sent anything for too long, by the bytes that it reads and writes. Where
- * the kernel does not count them, it is never too long.
+ * Watches a client until neither the registry nor it has sent anything for too long, by the bytes that it reads and
+ * writes. Where the kernel does not count them, it is never too long.
  * @param tell gets that it is silent, and that it goes on
  * @param onEnd is called once with what is wrong then
  * @returns what ends the watch

@@ -50,7 +50,10 @@ export type Step =
       readonly do: 'write-ledger';
       readonly ledger: Ledger;
       readonly final: boolean;
-      /** What `write-references` is to write. It is prepared first, so that whoever finds it knows that the names are not given yet. */
+      /**
+       * What `write-references` is to write. It is prepared first, so that whoever finds it knows that the names are
+       * not given yet.
+       */
       readonly names?: string | undefined;
     }
   | { readonly do: 'remove-ledger' };

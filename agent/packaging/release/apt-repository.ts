@@ -64,7 +64,11 @@ async function release(suite: string, architectures: readonly string[], date: Da
   return `${text.replace(/^Date: .*$/m, `Date: ${date.toUTCString().replace('GMT', '+0000')}`)}\n`;
 }
 
-/** Packages of earlier releases, which stay in the repository. @param folder holds them @throws PreloaderError BUILD_FAILED where none is there */
+/**
+ * Packages of earlier releases, which stay in the repository.
+ * @param folder holds them
+ * @throws PreloaderError BUILD_FAILED where none is there
+ */
 export function earlierPackages(folder: string): readonly string[] {
   const found = globSync('*.deb', { cwd: folder }).toSorted();
   if (found.length === 0)

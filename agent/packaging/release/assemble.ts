@@ -23,8 +23,8 @@ export interface ReleaseOptions {
 }
 
 /**
- * Puts a release together of what `npm run package` has made for each architecture. The same packages and date give the same
- * bytes, but for the signatures.
+ * Puts a release together of what `npm run package` has made for each architecture. The same packages and date give the
+ * same bytes, but for the signatures.
  * @param root the repository
  * @param folder is there, and empty
  */

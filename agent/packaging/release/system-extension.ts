@@ -7,8 +7,8 @@ const NAME = 'docker-preloader';
 
 /**
  * Makes a system extension of the package, for guests with an immutable `/usr`: a squashfs that systemd-sysext merges.
- * Whoever merges it wants it, so Docker wants the agent, which the package leaves to `systemctl enable`. The same tarball
- * and date give the same bytes.
+ * Whoever merges it wants it, so Docker wants the agent, which the package leaves to `systemctl enable`. The same
+ * tarball and date give the same bytes.
  * @param tarball the tree of the package
  * @param architecture as systemd calls it (os-release(5)), such as `x86-64`
  * @param output the image's path

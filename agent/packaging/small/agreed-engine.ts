@@ -2,14 +2,17 @@ import { runProgram } from '../../system/child-process.ts';
 import { tellLine } from '../../system/stderr.ts';
 import { ENGINE_VARIABLE, engineSources, TESTED_ENGINE, type EngineSource } from './engine-source.ts';
 
-/** What asks the engine and Node the same questions, relative to the repository. It takes the engine that the variable names. */
+/**
+ * What asks the engine and Node the same questions, relative to the repository. It takes the engine that the variable
+ * names.
+ */
 const AGREEMENT_TESTS = ['same-as-node', 'engine-types', 'ed25519', 'grpc'].map((name) => `test/tiny/${name}.test.ts`);
 const LIMIT_MS = 1_200_000;
 const TOLD_FAILURES = 3;
 
 /**
- * The engine that the small executable is made of: the version that was tested, and where it is not to be had any more, the
- * next one that answers as Node does. What is taken in its place is told, and --version names it.
+ * The engine that the small executable is made of: the version that was tested, and where it is not to be had any more,
+ * the next one that answers as Node does. What is taken in its place is told, and --version names it.
  * @param root the repository
  * @param sources in the order in which they are tried
  * @throws Error where none agrees
@@ -42,7 +45,8 @@ async function failedTests(root: string, version: string): Promise<readonly stri
   const { failed, stdout, stderr, timedOut } = await runProgram(
     process.execPath,
     ['--test', '--test-reporter=tap', ...AGREEMENT_TESTS],
-    // A test that builds is itself run by Node's runner, which says so, and of which this one would take itself for a part.
+    // A test that builds is itself run by Node's runner, which says so, and of which this one would take itself for a
+    // part.
     { cwd: root, timeoutMs: LIMIT_MS, env: { [ENGINE_VARIABLE]: version, NODE_TEST_CONTEXT: undefined } },
   );
   if (!failed) return [];

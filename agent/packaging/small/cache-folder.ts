@@ -4,7 +4,9 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { environment } from '../../system/environment.ts';
 
-/** Where is kept what is expensive to make: by the tests (dockerds, guest roots, disks), and by the build (the engine). */
+/**
+ * Where is kept what is expensive to make: by the tests (dockerds, guest roots, disks), and by the build (the engine).
+ */
 export function cacheDir(): string {
   const { DOCKER_PRELOADER_CACHE: own, XDG_CACHE_HOME: all } = environment();
   return own ?? path.join(all ?? path.join(homedir(), '.cache'), 'docker-preloader');

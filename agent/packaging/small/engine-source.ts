@@ -24,9 +24,9 @@ export interface EngineSource {
 }
 
 /**
- * The sources of the small engine: those of a Debian package, checked against the index that Debian has signed, and kept.
- * The first is the version that was tested, or the one that DOCKER_PRELOADER_ENGINE names. Where the tested one is not to be
- * had any more, the others that Debian has follow.
+ * The sources of the small engine: those of a Debian package, checked against the index that Debian has signed, and
+ * kept. The first is the version that was tested, or the one that DOCKER_PRELOADER_ENGINE names. Where the tested one
+ * is not to be had any more, the others that Debian has follow.
  * @throws Error where there is none
  */
 export async function* engineSources(tested: string = TESTED_ENGINE): AsyncGenerator<EngineSource> {

@@ -31,8 +31,8 @@ interface Facts {
 }
 
 /**
- * Bundles what runs on the small engine: from agent/tiny/main.ts that is the way to READY, and `apply`. What is needed later is
- * in modules of their own, which are read when they are imported.
+ * Bundles what runs on the small engine: from agent/tiny/main.ts that is the way to READY, and `apply`. What is needed
+ * later is in modules of their own, which are read when they are imported.
  * @param root the repository
  * @param entry relative to it
  * @throws Error naming the file that imports what the engine has not
@@ -143,8 +143,8 @@ function smallEngine(agent: string): Plugin {
 const LATER = 'later';
 
 /**
- * The text of a file, of which each `import()` leads to the module that has the other file. That is its own one unless it is
- * read later, and then it is all there. What is beyond the engine becomes another program there.
+ * The text of a file, of which each `import()` leads to the module that has the other file. That is its own one unless
+ * it is read later, and then it is all there. What is beyond the engine becomes another program there.
  */
 function withImports(agent: string, from: string): string {
   const heads = new Set<string>();

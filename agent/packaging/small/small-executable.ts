@@ -13,10 +13,10 @@ import type { EngineSource } from './engine-source.ts';
 const ENGINE = ['quickjs', 'libregexp', 'libunicode', 'cutils', 'dtoa'];
 
 /**
- * How all of it is compiled. What is not called is left out by the linker, so each function has a section of its own: so the
- * parser of JavaScript goes. It lies anywhere in memory (static-pie), and what it had to fix there is read-only then (relro).
- * Signed numbers that overflow wrap, which the engine relies on.
- * `sanitized`: with AddressSanitizer and UndefinedBehaviorSanitizer, which end the process at the first fault.
+ * How all of it is compiled. What is not called is left out by the linker, so each function has a section of its own:
+ * so the parser of JavaScript goes. It lies anywhere in memory (static-pie), and what it had to fix there is read-only
+ * then (relro). Signed numbers that overflow wrap, which the engine relies on. `sanitized`: with AddressSanitizer and
+ * UndefinedBehaviorSanitizer, which end the process at the first fault.
  */
 const flags = {
   shipped: {
@@ -45,8 +45,8 @@ const NAME_BYTES = 32;
 const COMPILE_LIMIT_MS = 1_200_000;
 
 /**
- * Makes the small executable, from agent/tiny/, the boot path, and the engine. The engine takes half a minute, once: it is
- * kept. The same sources and the same compiler give the same bytes, in any folder.
+ * Makes the small executable, from agent/tiny/, the boot path, and the engine. The engine takes half a minute, once: it
+ * is kept. The same sources and the same compiler give the same bytes, in any folder.
  * @param root the repository
  * @param output the executable's path; an older one is replaced as a whole
  * @param whole the path of the whole program, which it becomes

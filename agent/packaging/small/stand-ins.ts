@@ -26,8 +26,8 @@ export const modules: Readonly<Record<string, string>> = {
 };
 
 /**
- * What needs more than the small engine has: programs that it talks to, and a server. Each is imported later, where it is
- * needed, and before anything is changed: there the whole program begins anew, or after READY goes on.
+ * What needs more than the small engine has: programs that it talks to, and a server. Each is imported later, where it
+ * is needed, and before anything is changed: there the whole program begins anew, or after READY goes on.
  */
 export const beyond: readonly string[] = [
   'containerd/private/private-containerd.ts',
@@ -36,8 +36,8 @@ export const beyond: readonly string[] = [
 ];
 
 /**
- * What is only ever imported by `import()`, in groups: nothing of a group is read before the first of it is imported. A boot
- * without containerd reads none of the second one, and one without `trustedKeys` none of the third.
+ * What is only ever imported by `import()`, in groups: nothing of a group is read before the first of it is imported. A
+ * boot without containerd reads none of the second one, and one without `trustedKeys` none of the third.
  */
 export const later: Readonly<Record<string, readonly string[]>> = {
   'after-ready': [

@@ -31,7 +31,8 @@ describe('archives of other shapes', () => {
     return JSON.parse(inspected.stdout) as Inspection;
   }
 
-  // nixpkgs, pkgs/build-support/docker/stream_layered_image.py: times of 1 s, folders first, owners 0, no `repositories`.
+  // nixpkgs, pkgs/build-support/docker/stream_layered_image.py: times of 1 s, folders first, owners 0, no
+  // `repositories`.
   const storePath = '0c2ymz8d7wzhjcn4rqaqv2y8v6ipp9gq-hello-2.12.1';
   const nixLayer = makeTar([
     { name: '/nix', type: '5', mode: 0o755, mtimeSec: 1 },
@@ -161,7 +162,8 @@ describe('archives of other shapes', () => {
       'none',
     );
     const { stdout: erofs } = await execa('dump.erofs', ['-s', path.join(tree.path, 'features-erofs.tar.disk')]);
-    // Linux 5.4 refuses an erofs with any incompatible feature but zero padding of compressed data (EROFS_ALL_FEATURE_INCOMPAT).
+    // Linux 5.4 refuses an erofs with any incompatible feature but zero padding of compressed data
+    // (EROFS_ALL_FEATURE_INCOMPAT).
     const found =
       /^Filesystem features:\s*(.*)$/m
         .exec(erofs)?.[1]

@@ -26,7 +26,8 @@ for (const version of torture ? (['26.1', '28.5'] as const) : (['28.5'] as const
 
       for (const [round, isContainerd] of [false, true, false, true].entries()) {
         if (round === 2) {
-          // A disk goes, and comes again only when Docker is on the other store: each has let go of its images meanwhile.
+          // A disk goes, and comes again only when Docker is on the other store: each has let go of its images
+          // meanwhile.
           await site.detach('b');
           await switchTo(site, containerd, isContainerd);
           const { all } = await site.apply(3);

@@ -8,8 +8,8 @@ import { dockerArchive, layerTar, type ArchiveImage, type LayerEntry } from '../
 import { busyboxRoot, lowerFiles, manyLayers } from '../../support/images.ts';
 
 /**
- * How the layers' bytes are on a disk: gzip, as a registry has them; the same below an index of several platforms; tars, as
- * `docker save` writes them; on erofs, where they share the files' data; none.
+ * How the layers' bytes are on a disk: gzip, as a registry has them; the same below an index of several platforms;
+ * tars, as `docker save` writes them; on erofs, where they share the files' data; none.
  */
 export type Form = 'gzip' | 'index' | 'tar' | 'erofs' | 'none';
 
@@ -122,7 +122,10 @@ export async function madeDisk(name: string, tag = 'pause:1'): Promise<MadeDisk>
   };
 }
 
-/** The images as a registry has them. @param options.indexed each below an index, with another platform and an attestation */
+/**
+ * The images as a registry has them.
+ * @param options.indexed each below an index, with another platform and an attestation
+ */
 async function gzipLayout(
   images: readonly ArchiveImage[],
   { indexed = false }: { readonly indexed?: boolean } = {},
@@ -143,7 +146,9 @@ interface Listed {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-/** As BuildKit pushes images: what a name leads to lists the image, one for another machine, and what attests the first. */
+/**
+ * As BuildKit pushes images: what a name leads to lists the image, one for another machine, and what attests the first.
+ */
 function withIndexes(layout: ReadonlyMap<string, Buffer>): Map<string, Buffer> {
   const files = new Map(layout);
   const blob = (document: object, mediaType: string): Listed => {

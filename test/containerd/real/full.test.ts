@@ -61,7 +61,8 @@ for (const version of torture ? (['20.10', '26.1', '28.5'] as const) : (['28.5']
         [160_000, ['base:1', 'side:1']],
       ] as const) {
         await rm(fillerOf(site), { force: true });
-        // What an import or a container has left over is collected now: later, it would free room that is counted already.
+        // What an import or a container has left over is collected now: later, it would free room that is counted
+        // already.
         await ctr(site, 'images', 'tag', 'docker.io/library/mine:1', 'other:1');
         await ctr(site, 'images', 'rm', '--sync', 'other:1');
         leave(site, bytes);

@@ -4,9 +4,10 @@ import { syncBuiltinESMExports } from 'node:module';
 import type { DiskAt } from './site.ts';
 
 /**
- * A run of the agent that is killed at its n-th call: `killed-fill.ts N OPTIONS`. A call to containerd counts twice, when
- * it is made and when it is answered, and each one that changes a file once. It ends with 0 where it has fewer. With a third
- * argument it is not killed: all room of a file's filesystem goes into that, or a process of a number is killed.
+ * A run of the agent that is killed at its n-th call: `killed-fill.ts N OPTIONS`. A call to containerd counts twice,
+ * when it is made and when it is answered, and each one that changes a file once. It ends with 0 where it has fewer.
+ * With a third argument it is not killed: all room of a file's filesystem goes into that, or a process of a number is
+ * killed.
  */
 const [at, options, other] = process.argv.slice(2);
 const { openSync, writeSync, closeSync } = fs;

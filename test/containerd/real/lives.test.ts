@@ -45,8 +45,8 @@ describe(
 type Settings = FillOptions['config'];
 
 /**
- * A life of a store: what a user does, disks that come and go, runs and containerds that are killed. What is his is known by
- * what he has done, and by nothing that the agent writes.
+ * A life of a store: what a user does, disks that come and go, runs and containerds that are killed. What is his is
+ * known by what he has done, and by nothing that the agent writes.
  */
 class Life {
   readonly told: string[] = [];

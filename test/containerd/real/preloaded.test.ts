@@ -24,8 +24,8 @@ const tried = torture
 const ofDisks = ['TAG_CONFLICT'];
 
 /**
- * What Docker does, where its images are in containerd, with those of three disks. One store serves all of it, in the order
- * below, as in test/store/preloaded-store.ts.
+ * What Docker does, where its images are in containerd, with those of three disks. One store serves all of it, in the
+ * order below, as in test/store/preloaded-store.ts.
  */
 for (const { version, form } of tried)
   describe(`dockerd ${version} with its images in containerd, on disks with ${form}`, () => {

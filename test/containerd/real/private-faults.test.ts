@@ -15,7 +15,10 @@ import { PrivateGround, took, versionAt } from './private-ground.ts';
 
 const make = (): Promise<PrivateGround> => PrivateGround.make('28.5');
 
-/** Listens at containerd's socket. Told to end, it does not. @param protocol `net`: it says nothing; `http2`: it answers no call */
+/**
+ * Listens at containerd's socket. Told to end, it does not.
+ * @param protocol `net`: it says nothing; `http2`: it answers no call
+ */
 function listener({ folder }: PrivateGround, protocol: 'net' | 'http2'): string {
   const file = path.join(folder, 'listener.mjs');
   writeFileSync(

@@ -48,7 +48,11 @@ export class ContainerdSite {
     this.#remove = remove;
   }
 
-  /** @param more TOML of containerd's configuration @param options.cri whether it serves Kubernetes, too @param options.before done before it starts */
+  /**
+   * @param more TOML of containerd's configuration
+   * @param options.cri whether it serves Kubernetes, too
+   * @param options.before done before it starts
+   */
   static async make(
     version: DockerdVersion,
     more = '',
@@ -81,7 +85,11 @@ export class ContainerdSite {
     await this.attachFile(made[form], name, { place });
   }
 
-  /** Attaches a disk of a file. @param name of the disk, as it may be detached by @param options.rank above others by default */
+  /**
+   * Attaches a disk of a file.
+   * @param name of the disk, as it may be detached by
+   * @param options.rank above others by default
+   */
   async attachFile(
     file: string,
     name: string,
@@ -119,14 +127,18 @@ export class ContainerdSite {
   }
 
   /**
-   * The same, and at its n-th call all room that is left goes into a file. @returns what it says, nothing where it ends well
+   * The same, and at its n-th call all room that is left goes into a file. @returns what it says, nothing where it ends
+   * well
    */
   async fullFill(fullAt: number, filler: string): Promise<string> {
     const { failed, all } = await this.#disturbedFill(fullAt, {}, filler);
     return failed ? all : '';
   }
 
-  /** The same, and at its n-th call containerd is killed. @returns whether it was, and what the run says where it fails */
+  /**
+   * The same, and at its n-th call containerd is killed.
+   * @returns whether it was, and what the run says where it fails
+   */
   async abandonedFill(
     killAt: number,
     more: Partial<FillOptions> = {},

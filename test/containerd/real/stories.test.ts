@@ -28,8 +28,8 @@ const namesWhatIsKept = ({ findings }: ContainerdFill, ...names: readonly string
   for (const name of ['disk dpl-main', ...names]) assert.ok(message.includes(name), `expected ${name} in: ${message}`);
 };
 /**
- * References of the disk that the user has not touched are gone, but for those of the image that his container is made of,
- * and no `<none>` is listed.
+ * References of the disk that the user has not touched are gone, but for those of the image that his container is made
+ * of, and no `<none>` is listed.
  */
 const hasOnlyTheUsers = async (story: ContainerdStory): Promise<void> => {
   assert.deepEqual(

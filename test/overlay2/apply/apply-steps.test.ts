@@ -25,7 +25,9 @@ import {
 } from '../../boot/fake-store.ts';
 import { readTree } from '../../support/tree.ts';
 
-/** What happens to the guest: the first part is done, then `change`, and the boot after that is the one that is killed. */
+/**
+ * What happens to the guest: the first part is done, then `change`, and the boot after that is the one that is killed.
+ */
 interface Story {
   readonly name: string;
   readonly before: (guest: FakeGuest) => void;

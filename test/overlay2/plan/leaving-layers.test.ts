@@ -123,7 +123,8 @@ describe('what the user stands on', () => {
     for (const chain of factsOf(app).chains)
       assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', ownLayerNames(chain).cacheId)));
     assert.ok(existsSync(path.join(guest.dataRoot, 'overlay2', emptyLayer.cacheId)));
-    // What is left is a folder that no record of dockerd's has, as a dockerd leaves it that was killed while it loaded an image.
+    // What is left is a folder that no record of dockerd's has, as a dockerd leaves it that was killed while it loaded
+    // an image.
     rmSync(cacheFolder, { recursive: true });
     assert.ok(existsSync(folder));
     assert.deepEqual(codesOf(guest.boot()), []);

@@ -21,7 +21,10 @@ import {
 
 const { id } = factsOf(app);
 
-/** A guest whose dockerd has pruned an image of the disk, and loaded it again without names. @returns the guest, and the time of its configuration */
+/**
+ * A guest whose dockerd has pruned an image of the disk, and loaded it again without names.
+ * @returns the guest, and the time of its configuration
+ */
 function restored(t: TestContext): { readonly guest: FakeGuest; readonly time: number } {
   const guest = new FakeGuest(path.join(scratch(t), 'guest'));
   withUser(guest);

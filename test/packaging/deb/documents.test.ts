@@ -161,7 +161,10 @@ describe('the changelog', () => {
   });
 });
 
-/** The relative links of a text in Markdown, in each of its forms, outside of its fences: the link, the path, the anchor. */
+/**
+ * The relative links of a text in Markdown, in each of its forms, outside of its fences: the link, the path, the
+ * anchor.
+ */
 function linksOf(text: string): (readonly [link: string, target: string, anchor: string | undefined])[] {
   return [...withoutFences(text).matchAll(/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)|(?:href|src)="([^"]+)"/gm)]
     .map(([, link, defined, html]) => link ?? defined ?? html ?? '')

@@ -26,8 +26,8 @@ export interface Place {
 }
 
 /**
- * Writes a disk with some images, some of them in a manifest, of which some things are not as they should be. The same seed and
- * number give the same disk.
+ * Writes a disk with some images, some of them in a manifest, of which some things are not as they should be. The same
+ * seed and number give the same disk.
  */
 export function writeRandomDisk({ root, start }: Place, seed: number, number: number): void {
   const dice = new Dice(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(number + 1, 0x85ebca6b));

@@ -33,8 +33,8 @@ const device: BlockDevice = {
 const superblock: Superblock = { filesystem: 'ext4', label: LABEL, uuid: '', sizeBytes: 0, dirty: false };
 
 /**
- * Takes a disk as a boot does, from its superblock to the store, on either runtime: once as it is, and where it has a manifest
- * once more as a pinned one.
+ * Takes a disk as a boot does, from its superblock to the store, on either runtime: once as it is, and where it has a
+ * manifest once more as a pinned one.
  * @returns all that was read, planned and said, for JSON
  */
 export async function take({ root, start, dataRoot, leaves }: Given): Promise<unknown> {
