@@ -195,20 +195,16 @@ describe('two containerds on one root', () => {
 
   it('are never there at once: the real one, started meanwhile, waits, and has it by the deadline', async () => {
     const ground = await make();
-    let isOurs = true;
-    const never = ground
-      .private(() => new Promise<never>(() => undefined), { timeoutMs: 3_000 })
-      .finally(() => {
-        isOurs = false;
-      });
+    const never = ground.private(() => new Promise<never>(() => undefined), { timeoutMs: 3_000 });
     const refused = assert.rejects(never, { code: 'STORE_WRITE', message: /was not filled within 3 s/ });
     await until('the private one', () => ground.holder !== undefined);
     const start = performance.now();
     const own = await startContainerd('28.5', ground.folder);
     assert.ok(performance.now() - start < 4_000);
-    assert.equal(isOurs, false);
+    // The kernel gives the lock to one. What ours leaves behind goes a moment later, while the real one runs.
     assert.equal(ground.holder, String(own.pid));
     await refused;
+    assert.ok(performance.now() - start < 4_000);
     await own.end();
     ground.assertGone();
     await ground.remove();
