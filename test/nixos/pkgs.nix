@@ -70,11 +70,11 @@ let
     streamedImage =
       name:
       run "stream-${name}" { archive = place + "/images/${name}.tar"; } ''
-        printf '#!%s\nexec cat %s\n' "$(command -v sh)" "$archive" > "$out"
+        printf '#!%s/sh\nexec cat %s\n' "$PATH" "$archive" > "$out"
         chmod +x "$out"
       ''
       // {
-        imageName = name;
+        imageName = "registry.example/${name}";
         isExe = true;
       };
     pause = pkgs.image "pause";

@@ -16,7 +16,7 @@ describe('package and disk for NixOS, built by Nix in its sandbox', () => {
   const preloader = (value: string, module = path.join(release, 'share/docker-preloader/nixos/module.nix')): string =>
     place.expression(
       [
-        'virtualisation.docker.enable = true; virtualisation.dockerPreloader.images = with pkgs; [ (image "one") (image "two") ];',
+        'virtualisation.docker.enable = true; virtualisation.dockerPreloader.images = with pkgs; [ (image "one") (streamedImage "two") ];',
       ],
       `machine.config.virtualisation.dockerPreloader.${value}`,
       { module },

@@ -56,11 +56,11 @@ let
     ]
     || cfg.kubernetes;
 
-  # Images of `streamLayeredImage` are programs that print one.
+  # Images of `streamLayeredImage` are programs that print one. What is built cannot be called as they may.
   archiveOf =
     image:
     if image.isExe or false then
-      pkgs.runCommand "${image.imageName or "image"}.tar" { inherit image; } ''"$image" > "$out"''
+      pkgs.runCommand "${baseNameOf (image.imageName or "image")}.tar" { inherit image; } ''"$image" > "$out"''
     else
       image;
   # An image that is named twice is the same one, and in whatever order they are named, the disk is.
