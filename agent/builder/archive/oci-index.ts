@@ -9,7 +9,8 @@ import { archiveError } from './archive-error.ts';
 import { platformOfConfig, type Platform } from './platform.ts';
 
 export const OCI_INDEX = 'index.json';
-const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
+/** For a manifest or an index that comes with an image. Disks take only smaller ones, which is checked later. */
+export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 /** How deep indexes may be nested. */
 export const MAX_DEPTH = 4;
 

@@ -8,10 +8,9 @@ import type { Archive } from '../archive/archive.ts';
 import { archiveError } from '../archive/archive-error.ts';
 import { describeSource, type RegistrySource } from '../archive/image-source.ts';
 import { MemberArchive, type Member } from '../archive/member-archive.ts';
-import { blobEntry, OCI_INDEX } from '../archive/oci-index.ts';
+import { blobEntry, MAX_MANIFEST_BYTES, OCI_INDEX } from '../archive/oci-index.ts';
 import type { ImageClients } from './image-clients.ts';
 
-const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 /** An index whose entries name no platform has each of them fetched. */
 const MAX_FETCHED = 40;
 const OCI = 'application/vnd.oci.image';

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import type { Finding } from '../../messages/finding.ts';
 import type { ImageID } from '../../docker/ids.ts';
-import { fits, nothing, roomOf, sum, type Room } from '../../overlay2/plan/room.ts';
+import { BLOCK_BYTES, ENTRY_BYTES, fits, nothing, roomOf, sum, type Room } from '../../overlay2/plan/room.ts';
 import { existingPart } from '../../system/files.ts';
 import { megabytes } from '../../text/megabytes.ts';
 import type { OfferedImage } from '../namespace-offer.ts';
@@ -9,13 +9,6 @@ import type { NamespacePlan } from './plan-namespace.ts';
 import type { ContainerdRoots } from '../namespace-present.ts';
 import type { Step } from './namespace-steps.ts';
 
-/**
- * ext4, xfs and btrfs have blocks of this size or smaller. A folder takes one, and so does a symlink to a path of more
- * than 59 bytes.
- */
-const BLOCK_BYTES = 4096;
-/** For an inode and its name in a folder. */
-const ENTRY_BYTES = 512;
 /**
  * containerd's databases grow by whole pages. A layer and its blob took 10.4 kB, measured with an image of 125 layers.
  */
@@ -40,6 +33,7 @@ export function roomFor({ content, snapshots }: Pick<ContainerdRoots, 'content' 
 
 /** What a step writes, rounded up. */
 function needOfStep(step: Step): Room {
+  // A folder takes a block, and so does a symlink to a path of more than 59 bytes.
   const entries = (count: number, bytes = 0): Room => ({
     bytes: count * (BLOCK_BYTES + ENTRY_BYTES) + bytes + RECORD_BYTES,
     inodes: count,

@@ -13,9 +13,9 @@ export interface Room {
 }
 
 /** ext4, xfs and btrfs have blocks of this size or smaller. */
-const BLOCK_BYTES = 4096;
+export const BLOCK_BYTES = 4096;
 /** For an inode and its name in a folder. */
-const ENTRY_BYTES = 512;
+export const ENTRY_BYTES = 512;
 /** For an entry in the ledger, or in its part that says what will be: two digests, or a name and a digest. */
 const LEDGER_ENTRY_BYTES = 256;
 /**
