@@ -42,6 +42,7 @@ export const forKubevirt: Attach = ({ disks, required }) => {
     text: `${lines.join('\n')}\n`,
     notes: [
       'REGISTRY stands for your own, as envsubst puts it there; the comments say how the images are made',
+      ...renamed(disks),
       ...(required === undefined
         ? []
         : [
@@ -56,8 +57,26 @@ function imageComment(disk: AttachedDisk, name: string): readonly string[] {
   return [
     `# ${image(disk, name)}:`,
     '#   FROM scratch',
-    `#   COPY --chown=107:107 ${plainJson([basename(disk.path), pathInImage(disk)])}`,
+    `#   COPY --chown=107:107 ${plainJson([copied(disk), pathInImage(disk)])}`,
   ];
+}
+
+/**
+ * The name of the file that COPY takes. There, also in JSON, a name is a pattern with variables, quotes and escapes, and not each
+ * builder reads all of them alike (docs.docker.com, Dockerfile reference, COPY): one with such gets another name.
+ */
+function copied(disk: AttachedDisk): string {
+  const name = basename(disk.path);
+  return /^\w[\w.+@=-]*$/.test(name) ? name : basename(pathInImage(disk));
+}
+
+function renamed(disks: readonly AttachedDisk[]): string[] {
+  return disks
+    .filter((disk) => copied(disk) !== basename(disk.path))
+    .map(
+      (disk) =>
+        `${disk.path}: in a Dockerfile, its name would mean others: give it a hard link ${copied(disk)}, as the comment has it`,
+    );
 }
 
 const pathInImage = ({ label, format }: AttachedDisk): string => `/disk/${label}.${format === 'raw' ? 'img' : 'qcow2'}`;

@@ -39,5 +39,7 @@ function drive({ path, format, label }: AttachedDisk, place: number): string {
       path,
       'expected a path without commas and control characters for Proxmox, found one with them: make a link to it',
     );
-  return `${path},format=${format},ro=1,serial=${label},backup=0,replicate=0`;
+  // What has `=` in it would be taken for a key and its value (pve-common, PVE/JSONSchema.pm, parse_property_string).
+  const file = path.includes('=') ? `file=${path}` : path;
+  return `${file},format=${format},ro=1,serial=${label},backup=0,replicate=0`;
 }

@@ -127,6 +127,34 @@ describe('attach', () => {
     );
   });
 
+  it('has a name for COPY that is no pattern and has no variables in it, and says what to call the file', () => {
+    const comment = (name: string): [copied: string | undefined, notes: string] => {
+      const { text, notes } = made('kubevirt', [aDisk('dpl-a', { path: `/srv/${name}` })]);
+      return [/COPY --chown=107:107 (\[.*\])$/m.exec(text)?.[1], notes.join('\n')];
+    };
+    assert.deepEqual(comment('a_1.0=x.qcow2')[0], '["a_1.0=x.qcow2","/disk/dpl-a.qcow2"]');
+    assert.doesNotMatch(comment('a_1.0=x.qcow2')[1], /hard link/);
+    for (const name of ['a[1].qcow2', 'a*', 'a b', '$HOME', "it's", 'a\\b', 'a\nb', '\u00e4', '-a', ' a', '"a"']) {
+      const [copied, notes] = comment(name);
+      assert.equal(copied, '["dpl-a.qcow2","/disk/dpl-a.qcow2"]', name);
+      assert.match(notes, /would mean others: give it a hard link dpl-a\.qcow2, as the comment has it/);
+    }
+  });
+
+  it('tells Proxmox of a name with an equals sign as one, which it would take for a key otherwise', () => {
+    const withName = (name: string): string => made('proxmox', [aDisk('dpl-a', { path: `/srv/${name}` })]).text;
+    assert.match(withName('a=b.qcow2'), /^qm set "\$VMID" --virtio1 file=\/srv\/a=b\.qcow2,format=qcow2,/);
+    assert.match(withName('a b=c'), /--virtio1 'file=\/srv\/a b=c,format=qcow2,.*'$/m);
+    // The first `=` of each part ends a key (pve-common, PVE/JSONSchema.pm, parse_property_string).
+    for (const name of ['a', 'a=b', '=', 'a b'])
+      for (const part of withName(name)
+        .split(' --virtio1 ')[1]
+        ?.trim()
+        .replace(/^'(.*)'$/, '$1')
+        .split(',') ?? [])
+        assert.match(part, /^(?:(?:file|format|ro|serial|backup|replicate)=.+|[^=]+)$/);
+  });
+
   it('refuses names that a hypervisor cannot be told, and says what to do', () => {
     const withName = (name: string): (typeof a)[] => [aDisk('dpl-a', { path: `/srv/${name}` })];
     for (const [hypervisor, name, says] of [
