@@ -29,5 +29,6 @@ export async function printConfig(options: { readonly config?: string; readonly 
 /** A value as it is written in a configuration file. Without one, other configurations decide. */
 function written(config: Config, key: keyof Config): unknown {
   if (key === 'required') return config.required.map(({ text }) => text);
+  if (key === 'trustedKeys') return config.trustedKeys?.map((read) => `ssh-ed25519 ${read}`) ?? null;
   return config[key] ?? null;
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { linkTarget } from '../system/files.ts';
-import { parseConfig, parseKey, type Said } from './parse-config.ts';
+import { parseConfig, parseKey, textOf, type Said } from './parse-config.ts';
 
 /** In the initial namespace of processes, and in no other (Linux, include/linux/proc_ns.h, PROC_PID_INIT_INO). */
 const INITIAL_NAMESPACE = 'pid:[4026531836]';
@@ -15,7 +15,7 @@ export interface ContainerMarks {
 
 /** What a credential says. @param name without `docker-preloader.` @throws Error naming the key */
 export function saidByCredential(name: string, bytes: Buffer): Said {
-  const text = bytes.toString('utf8').trim();
+  const text = textOf(bytes).trim();
   return name === 'config' ? parseConfig(text) : parseKey(name, text);
 }
 
@@ -28,6 +28,9 @@ export function saidOnCommandLine(line: string): Said {
   for (const [word] of line.matchAll(/(?:[^\s"]|"[^"]*(?:"|$))+/g)) {
     const [, name] = /^docker[-_]preloader\.(.*)$/s.exec(word.replaceAll('"', '')) ?? [];
     if (name === undefined) continue;
+    // The kernel passes bytes on; those that are not UTF-8 have become this character.
+    if (name.includes('\uFFFD'))
+      throw new Error(`\`${name.split('=')[0] ?? ''}\`: expected UTF-8, found bytes that are none`);
     const equals = name.indexOf('=');
     if (equals === -1) throw new Error(`\`${name}\`: expected docker_preloader.${name}=VALUE, found no value`);
     said = { ...said, ...parseKey(name.slice(0, equals), name.slice(equals + 1)) };

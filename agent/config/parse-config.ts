@@ -8,6 +8,16 @@ import { keys } from './keys.ts';
 /** What is said for some of the keys. */
 export type Said = Readonly<Record<string, unknown>>;
 
+/**
+ * The text of what was read, without a byte order mark.
+ * @throws Error where it is not UTF-8: a path in it would become another one
+ */
+export function textOf(bytes: Buffer): string {
+  const text = bytes.toString('utf8');
+  if (!Buffer.from(text, 'utf8').equals(bytes)) throw new Error('expected UTF-8, found bytes that are none');
+  return text.replace(/^\uFEFF/, '');
+}
+
 /** Parses the text of a configuration file. @returns what it says, which is checked @throws Error naming the key */
 export function parseConfig(text: string): Said {
   const said = parseText(text);

@@ -63,8 +63,8 @@ export async function readLayers(path?: string, from: Places = places): Promise<
     if (bytes === undefined && path !== undefined && path !== from.file)
       throw configInvalid(`${shownPath(path)}: expected a configuration file, found none`);
     if (bytes === undefined) continue;
-    const { parseConfig } = await import('./parse-config.ts');
-    const said = tried(file, () => parseConfig(bytes.toString('utf8').replace(/^\uFEFF/, '')));
+    const { parseConfig, textOf } = await import('./parse-config.ts');
+    const said = tried(file, () => parseConfig(textOf(bytes)));
     layers.push({ source: file, said });
   }
   return [...layers, ...(await fromCredentials(from)), ...(await fromCommandLine(from))];

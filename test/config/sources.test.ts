@@ -170,6 +170,25 @@ describe('where the configuration comes from', () => {
     }
   });
 
+  it('is refused where a source is not in UTF-8, which would make another path of one', async () => {
+    const latin = '{"dockerConfig": "/etc/d\u00e9j\u00e0"}';
+    for (const [name, content] of [
+      ['config.json', latin],
+      ['config.json.d/x.json', latin],
+      ['credentials/docker-preloader.config', latin],
+      ['credentials/docker-preloader.dataRoot', '/srv/d\u00e9j\u00e0'],
+      ['cmdline', 'quiet docker_preloader.dataRoot=/srv/\u00e9'],
+    ] as const) {
+      writeFileSync(path.join(folder, name), content, 'utf8');
+      await readConfig(undefined, places);
+      writeFileSync(path.join(folder, name), content, 'latin1');
+      assert.match(await refusal(), /^[^:]*: (`dataRoot`: )?expected UTF-8, found bytes that are none$/, name);
+      rmSync(path.join(folder, name));
+    }
+    writeFileSync(path.join(folder, 'credentials/docker-preloader.config'), '\uFEFF{"labels": ["a"]}');
+    assert.deepEqual((await readConfig(undefined, places)).labels, ['a']);
+  });
+
   it('is refused where a source is no file that can be read', async () => {
     mkdirSync(path.join(folder, 'credentials/docker-preloader.config'));
     assert.match(await refusal(), /^credentials\/docker-preloader\.config: expected a regular file, found a folder$/);
