@@ -38,21 +38,7 @@ const standIns = new Map([
 
 /** The files of system/ that write for others, each with what it has that only reads. */
 const reading = {
-  'agent/system/files.ts': [
-    'readTextIfThere',
-    'readIfThere',
-    'namesIn',
-    'foldersIn',
-    'linkTarget',
-    'isDirectory',
-    'existingPart',
-    'tempPathOf',
-    'readUntrusted',
-    'readConfiguration',
-    'readToLimit',
-    'PIECE_BYTES',
-    'readPiece',
-  ],
+  'agent/system/write-files.ts': ['tempPathOf'],
   'agent/system/folder-mount.ts': ['HeldFolder', 'holdFolder', 'xattrLength'],
   'agent/system/lock.ts': ['isFileLocked', 'lockHolder', 'Lock'],
   'agent/system/mount.ts': ['MountPoint', 'readMounts', 'parseMountInfo'],
@@ -146,10 +132,10 @@ describe('agent/', () => {
   it('has files written for others in system/ by three files, beside the standard streams', () =>
     assert.deepEqual([...writers(agent, {}).keys()].filter((file) => file.startsWith('agent/system/')).toSorted(), [
       'agent/system/copy-to-stdout.ts',
-      'agent/system/files.ts',
       'agent/system/lock.ts',
       'agent/system/stderr.ts',
       'agent/system/users-file.ts',
+      'agent/system/write-files.ts',
     ]));
 });
 
@@ -335,16 +321,16 @@ describe('the door', () => {
 });
 
 describe('who writes', () => {
-  const system = { 'agent/system/files.ts': ['readTextIfThere'] };
+  const system = { 'agent/system/write-files.ts': ['tempPathOf'] };
   for (const [text, names] of [
     ["import { mkdirSync, readFileSync } from 'node:fs';", ['mkdirSync']],
     ["import { rm as remove } from 'fs/promises';", ['rm']],
     ["import fs from 'node:fs';", ['node:fs']],
-    ["import { readTextIfThere, replaceFile } from '../system/files.ts';", ['replaceFile']],
-    ["const { replaceFile } = await import('../system/files.ts');", ['replaceFile']],
-    ["(await import('../system/files.ts')).replaceFile(path);", ['replaceFile']],
-    ["const files = await import('../system/files.ts');", ['../system/files.ts']],
-    ["import('../system/files.ts').then(write);", ['../system/files.ts']],
+    ["import { tempPathOf, replaceFile } from '../system/write-files.ts';", ['replaceFile']],
+    ["const { replaceFile } = await import('../system/write-files.ts');", ['replaceFile']],
+    ["(await import('../system/write-files.ts')).replaceFile(path);", ['replaceFile']],
+    ["const files = await import('../system/write-files.ts');", ['../system/write-files.ts']],
+    ["import('../system/write-files.ts').then(write);", ['../system/write-files.ts']],
     ['openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW);', ['O_WRONLY']],
     ["const file = await open(path, 'r+');", ['r+']],
     ['openSync(path, flags);', ['openSync by flags that are not written out']],
@@ -357,7 +343,7 @@ describe('who writes', () => {
     ["import { openSync, lstatSync } from 'node:fs'; openSync(path, 'r'); openSync(path, constants.O_RDONLY);", []],
     ["import { open as openFile } from 'node:fs/promises'; openFile(path, constants.O_RDONLY | O_PATH);", []],
     ['Connection.open(path, timeoutMs);', []],
-    ["import { readTextIfThere } from '../system/files.ts';", []],
+    ["import { tempPathOf } from '../system/write-files.ts';", []],
   ] as const) {
     it(`is seen: ${text}`, () =>
       assert.deepEqual(writers(parsed({ 'agent/boot/a.ts': text }), system).get('agent/boot/a.ts') ?? [], names));

@@ -9,7 +9,7 @@ import { BOOT_RECORD, hasBeenReady } from '../status/boot-times.ts';
 import { STATUS_FILE } from '../status/publish.ts';
 import { monotonicUsec, wallMs } from '../system/clock.ts';
 import { isEACCES, messageOf } from '../system/errors.ts';
-import { readTextIfThere } from '../system/files.ts';
+import { readTextIfThere } from '../system/read-files.ts';
 import { parseJson } from '../text/parse-json.ts';
 import { realPathOf } from '../system/real-path.ts';
 import { valueOf, type Properties } from '../system/systemctl.ts';

@@ -1,6 +1,6 @@
 import { unitOfProcess } from '../system/cgroup.ts';
 import { monotonicUsec } from '../system/clock.ts';
-import { namesIn, readTextIfThere } from '../system/files.ts';
+import { namesIn, readTextIfThere } from '../system/read-files.ts';
 
 /** A process as /proc shows it. */
 export interface Process {

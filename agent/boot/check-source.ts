@@ -4,7 +4,7 @@ import { FolderReader } from '../disk/folder-reader.ts';
 import type { Sample } from '../disk/manifest.ts';
 import type { DiskContent } from '../disk/read-disk.ts';
 import { isENODEV, messageOf, PreloaderError } from '../system/errors.ts';
-import { ensureFolder } from '../system/files.ts';
+import { ensureFolder } from '../system/write-files.ts';
 import { mountLowers, xattrLength } from '../system/folder-mount.ts';
 import { unmount } from '../system/mount.ts';
 import { printable } from '../text/printable.ts';

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { FolderReader } from '../disk/folder-reader.ts';
 import { readManifest } from '../disk/manifest.ts';
 import type { Finding } from '../messages/finding.ts';
-import { ensureFolder } from '../system/files.ts';
+import { ensureFolder } from '../system/write-files.ts';
 import { unmount } from '../system/mount.ts';
 import type { FoundDisk } from './discover.ts';
 import { isAt, type Place } from './mount-place.ts';

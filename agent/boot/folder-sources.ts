@@ -5,7 +5,7 @@ import { isGlob, isLabel, labelPattern } from '../config/label.ts';
 import type { Code } from '../messages/codes.ts';
 import type { Finding } from '../messages/finding.ts';
 import { isENODEV, isENOENT, isENOTDIR, messageOf, reasonOf } from '../system/errors.ts';
-import { ensureFolder } from '../system/files.ts';
+import { ensureFolder } from '../system/write-files.ts';
 import { holdFolder, mountTag, type HeldFolder } from '../system/folder-mount.ts';
 import { readMounts, unmount, type MountPoint } from '../system/mount.ts';
 import { realPathOf } from '../system/real-path.ts';

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, mkdirSync, openSync, rmdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { PreloaderError } from '../system/errors.ts';
-import { ensureFolder } from '../system/files.ts';
+import { ensureFolder } from '../system/write-files.ts';
 import { enterPrivateMountNamespace, mountAgain, mountTmpfs, readMounts, unmount } from '../system/mount.ts';
 
 /** open(2): holds a place in the tree without reading from it. Reading would fail if the device is gone. */

@@ -1,7 +1,7 @@
 import { fstatSync, realpathSync, statSync, type Stats } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { PreloaderError } from '../system/errors.ts';
-import { readTextIfThere } from '../system/files.ts';
+import { readTextIfThere } from '../system/read-files.ts';
 import { identityOf } from './archive/member-archive.ts';
 import { DISK_OUTPUT, type OutputOption } from './output.ts';
 

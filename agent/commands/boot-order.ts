@@ -9,7 +9,7 @@ import { refuseOutput, type OutputOption } from '../builder/output.ts';
 import { TO_STDOUT } from '../builder/workplace.ts';
 import { environment } from '../system/environment.ts';
 import { messageOf, PreloaderError, reasonOf, shownPath } from '../system/errors.ts';
-import { readToLimit } from '../system/files.ts';
+import { readToLimit } from '../system/read-files.ts';
 import { tellLine } from '../system/stderr.ts';
 import { replaceUsersFile } from '../system/users-file.ts';
 import { terminalOf } from '../text/terminal.ts';

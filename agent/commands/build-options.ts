@@ -16,7 +16,8 @@ import { MAX_READ_AHEAD_BYTES } from '../disk/limits.ts';
 import { parseReadAhead, type ReadAheadList } from '../disk/read-ahead-list.ts';
 import { isStdoutClosed } from '../system/copy-to-stdout.ts';
 import { messageOf, noSuchFile, reasonOf, shownPath } from '../system/errors.ts';
-import { readUntrusted, tempPathOf } from '../system/files.ts';
+import { readUntrusted } from '../system/read-files.ts';
+import { tempPathOf } from '../system/write-files.ts';
 
 /** The options of `build` as given on the command line. commander has already checked those with fixed choices. */
 export interface BuildArguments {

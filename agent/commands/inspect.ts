@@ -2,7 +2,7 @@ import type { Refuse } from './build-options.ts';
 import { parseTrustedKey } from '../config/trusted-key.ts';
 import { SMALL_FILE_BYTES } from '../disk/limits.ts';
 import { messageOf, noSuchFile, shownPath } from '../system/errors.ts';
-import { readUntrusted } from '../system/files.ts';
+import { readUntrusted } from '../system/read-files.ts';
 import { processMs } from '../system/clock.ts';
 import { environment } from '../system/environment.ts';
 import { inspectDisk, type Inspection } from '../verify/inspect-disk.ts';

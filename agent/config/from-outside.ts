@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { linkTarget } from '../system/files.ts';
+import { linkTarget } from '../system/read-files.ts';
 import { parseConfig, parseKey, textOf, type Said } from './parse-config.ts';
 
 /** In the initial namespace of processes, and in no other (Linux, include/linux/proc_ns.h, PROC_PID_INIT_INO). */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { isEACCES, messageAt, shownPath } from '../system/errors.ts';
-import { namesIn, readConfiguration, readTextIfThere } from '../system/files.ts';
+import { namesIn, readConfiguration, readTextIfThere } from '../system/read-files.ts';
 import { realPathOf } from '../system/real-path.ts';
 import { configInvalid, configOf, DEFAULT_CONFIG_PATH, defaultConfig, type Config } from './config.ts';
 import type { ContainerMarks } from './from-outside.ts';

@@ -4,7 +4,8 @@ import { refuseNewerMajor } from '../disk/manifest.ts';
 import type { ImageID } from '../docker/ids.ts';
 import type { LeftReferences } from '../merge/merge-references.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { ensureFolder, namesIn, readTextIfThere, removeIfThere, replaceFile } from '../system/files.ts';
+import { namesIn, readTextIfThere } from '../system/read-files.ts';
+import { ensureFolder, removeIfThere, replaceFile } from '../system/write-files.ts';
 import { checkShape, objectOf, optional, recordOf, sha256Digest, text } from '../text/shape.ts';
 import { parseStrictly } from '../text/strict-json.ts';
 

@@ -7,7 +7,7 @@ import type { Config } from '../config/config.ts';
 import type { Finding } from '../messages/finding.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { isEDQUOT, isENOSPC, isSystemError, messageOf, PreloaderError } from '../system/errors.ts';
-import { isDirectory } from '../system/files.ts';
+import { isDirectory } from '../system/read-files.ts';
 import { plural } from '../text/plural.ts';
 import { applySteps } from './apply-namespace.ts';
 import { Containerd } from './api/containerd-api.ts';

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { hexOf } from '../docker/ids.ts';
-import { ensureFolder, linkTarget, namesIn, removeIfThere, replaceLink } from '../system/files.ts';
+import { linkTarget, namesIn } from '../system/read-files.ts';
+import { ensureFolder, removeIfThere, replaceLink } from '../system/write-files.ts';
 
 /**
  * Links to the layers and blobs of the attached disks, by digest. containerd's store points here and nowhere else. If a

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { asChainID, type ChainID } from '../docker/ids.ts';
 import { MAX_INDEX_DEPTH } from '../disk/limits.ts';
 import { PreloaderError } from '../system/errors.ts';
-import { isDirectory, linkTarget, namesIn } from '../system/files.ts';
+import { isDirectory, linkTarget, namesIn } from '../system/read-files.ts';
 import { SNAPSHOTTER, type Containerd, type Namespace } from './api/containerd-api.ts';
 import { KEEPS_SNAPSHOT, PATH, topLayerOf } from './own-labels.ts';
 import { COMMITTED, type ImageRecord, type Plugin } from './api/services.ts';

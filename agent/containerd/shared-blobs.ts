@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { hexOf } from '../docker/ids.ts';
 import type { Finding } from '../messages/finding.ts';
 import { isENOENT } from '../system/errors.ts';
-import { linkTarget } from '../system/files.ts';
+import { linkTarget } from '../system/read-files.ts';
 import { listNames, plural } from '../text/plural.ts';
 import type { Containerd } from './api/containerd-api.ts';
 import type { LinkFarm } from './link-farm.ts';

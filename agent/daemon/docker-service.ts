@@ -11,7 +11,7 @@ import {
 } from '../docker/service.ts';
 import { commandOutput } from '../system/child-process.ts';
 import { isENOENT, messageOf } from '../system/errors.ts';
-import { readTextIfThere } from '../system/files.ts';
+import { readTextIfThere } from '../system/read-files.ts';
 import { log } from '../system/journal.ts';
 import { realPathOf } from '../system/real-path.ts';
 import { isSystemUnit, showUnit, SYSTEMCTL_TIMEOUT_MS, valueOf } from '../system/systemctl.ts';

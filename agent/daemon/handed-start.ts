@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { saidVersion, type SaidVersion } from '../docker/dockerd-version.ts';
 import type { CurrentStatus, DaemonsOwn } from '../status/current.ts';
 import type { StatusDocument } from '../status/schema.ts';
-import { removeIfThere, replaceFile } from '../system/files.ts';
+import { removeIfThere, replaceFile } from '../system/write-files.ts';
 import { parseTagged, taggedJson } from '../text/tagged-json.ts';
 import { dockerdProgram } from './docker-service.ts';
 import type { Look } from './look.ts';

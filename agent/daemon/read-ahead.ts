@@ -7,7 +7,7 @@ import { FolderReader } from '../disk/folder-reader.ts';
 import { sha256, type ChainID } from '../docker/ids.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { isENAMETOOLONG, isENOENT, isENOTDIR, messageOf } from '../system/errors.ts';
-import { readTextIfThere } from '../system/files.ts';
+import { readTextIfThere } from '../system/read-files.ts';
 import { log } from '../system/journal.ts';
 import { megabytes } from '../text/megabytes.ts';
 import { PAGE_BYTES, willNeed } from '../system/will-need.ts';

@@ -11,7 +11,7 @@ import {
   type Stats,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { readUntrusted } from '../system/files.ts';
+import { readUntrusted } from '../system/read-files.ts';
 import { isPlainPath } from '../text/plain-path.ts';
 import { plural } from '../text/plural.ts';
 import type { FilesystemReader } from './filesystem-reader.ts';

@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { newSha256 } from '../system/digest.ts';
 import { messageOf } from '../system/errors.ts';
-import { PIECE_BYTES, readPiece } from '../system/files.ts';
+import { PIECE_BYTES, readPiece } from '../system/read-files.ts';
 import { contentFault, DiskFault } from './disk-fault.ts';
 import type { TarSplit } from './read-disk.ts';
 

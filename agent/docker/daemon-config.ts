@@ -1,6 +1,6 @@
 import { isAbsolute, join } from 'node:path';
 import { messageAt, PreloaderError } from '../system/errors.ts';
-import { readConfiguration } from '../system/files.ts';
+import { readConfiguration } from '../system/read-files.ts';
 
 /** The part of dockerd's own configuration that decides which store it uses. */
 export interface DaemonConfig {

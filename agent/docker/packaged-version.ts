@@ -1,7 +1,7 @@
 import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { isENOENT } from '../system/errors.ts';
-import { readPiece } from '../system/files.ts';
+import { readPiece } from '../system/read-files.ts';
 
 /**
  * Where packages have dockerd. The first is that of Docker's and Microsoft's, the second that of Debian's and Ubuntu's.

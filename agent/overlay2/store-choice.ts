@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { hasEntryTypes } from '../system/entry-types.ts';
 import { messageOf } from '../system/errors.ts';
-import { ensureFolder, existingPart, namesIn } from '../system/files.ts';
+import { existingPart, namesIn } from '../system/read-files.ts';
+import { ensureFolder } from '../system/write-files.ts';
 import { mountOverlay, unmount } from '../system/mount.ts';
 import type { DaemonConfig } from '../docker/daemon-config.ts';
 

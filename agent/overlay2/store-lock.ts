@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { delay, monotonicUsec } from '../system/clock.ts';
 import { isENOSPC, messageOf, PreloaderError } from '../system/errors.ts';
-import { ensureFolder } from '../system/files.ts';
+import { ensureFolder } from '../system/write-files.ts';
 import { tryLockFile, type Lock } from '../system/lock.ts';
 import { notifyStatus } from '../system/notify.ts';
 import { ledgerFolder } from './store/ledger.ts';

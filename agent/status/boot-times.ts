@@ -1,6 +1,6 @@
 import { runtimePath, type Config } from '../config/config.ts';
 import { bootId } from '../system/boot-id.ts';
-import { readTextIfThere } from '../system/files.ts';
+import { readTextIfThere } from '../system/read-files.ts';
 import type { StatusDocument } from './schema.ts';
 
 /**

@@ -4,7 +4,7 @@ import { createServer as createSocketServer, type Server as SocketServer, type S
 import { dirname } from 'node:path';
 import { after } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
-import { ensureFolder } from '../system/files.ts';
+import { ensureFolder } from '../system/write-files.ts';
 import { realPathOf } from '../system/real-path.ts';
 import { giveSocketToDocker } from './socket-owner.ts';
 

@@ -1,5 +1,5 @@
 import { chmodSync, chownSync } from 'node:fs';
-import { readTextIfThere } from '../system/files.ts';
+import { readTextIfThere } from '../system/read-files.ts';
 
 const SOCKET_MODE = 0o660;
 

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { readTextIfThere } from './files.ts';
+import { readTextIfThere } from './read-files.ts';
 
 /** A block device with content, as sysfs shows it. */
 export interface BlockDevice {

@@ -1,4 +1,4 @@
-import { readTextIfThere } from './files.ts';
+import { readTextIfThere } from './read-files.ts';
 
 /**
  * Identifies this boot: the kernel's boot_id, and the start time of PID 1 (proc_pid_stat(5), field 22), because a

@@ -1,4 +1,4 @@
-import { readTextIfThere } from './files.ts';
+import { readTextIfThere } from './read-files.ts';
 
 /**
  * The service or scope that a process belongs to, by its control group (cgroups(7), /proc/PID/cgroup); empty if there

@@ -3,7 +3,7 @@ import { constants, fstatSync, write } from 'node:fs';
 import { promisify } from 'node:util';
 import { delay } from './clock.ts';
 import { isENOSPC, isEPIPE, isEWOULDBLOCK, PreloaderError } from './errors.ts';
-import { readTextIfThere } from './files.ts';
+import { readTextIfThere } from './read-files.ts';
 
 const STDOUT = 1;
 /** Device 1:3 (Linux, admin-guide/devices.txt). */

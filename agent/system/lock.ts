@@ -1,7 +1,7 @@
 import { closeSync, constants, lstatSync, openSync, type Stats } from 'node:fs';
 import { deviceNumberOf } from './block-devices.ts';
 import { isENOENT, isENOTDIR, isEWOULDBLOCK } from './errors.ts';
-import { readTextIfThere } from './files.ts';
+import { readTextIfThere } from './read-files.ts';
 import { systemCall } from './libc.ts';
 
 const LOCK_EX = 2;

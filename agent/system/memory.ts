@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { delay } from './clock.ts';
-import { readTextIfThere } from './files.ts';
+import { readTextIfThere } from './read-files.ts';
 import { systemCall } from './libc.ts';
 
 const MADV_DONTNEED = 4;

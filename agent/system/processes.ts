@@ -1,4 +1,4 @@
-import { namesIn, readTextIfThere } from './files.ts';
+import { namesIn, readTextIfThere } from './read-files.ts';
 
 /** Whether a process runs: neither gone nor a zombie that waits for its parent to read its exit status. */
 export function isAlive(pid: number): boolean {

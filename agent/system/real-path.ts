@@ -1,7 +1,7 @@
 import { realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { isENOENT } from './errors.ts';
-import { linkTarget } from './files.ts';
+import { linkTarget } from './read-files.ts';
 
 /**
  * A path without symlinks, as the kernel writes mount points (mountinfo). It also works if the path, or what a symlink

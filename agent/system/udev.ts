@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readTextIfThere } from './files.ts';
+import { readTextIfThere } from './read-files.ts';
 
 /** Where systemd-udevd listens. It exists as long as udevd runs. */
 const CONTROL = '/run/udev/control';

@@ -1,6 +1,6 @@
 import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { writeNewFile } from './files.ts';
+import { writeNewFile } from './write-files.ts';
 
 /**
  * Replaces a file of the user's, whole or not at all. What is temporary has a folder of its own beside it, with a name

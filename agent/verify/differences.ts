@@ -6,7 +6,7 @@ import { TAR_SPLIT } from '../docker/layer-db.ts';
 import { linkTargetOf, ownCacheId, pinName } from '../docker/layer-folders.ts';
 import type { Store } from '../overlay2/store/store.ts';
 import { messageOf } from '../system/errors.ts';
-import { readTextIfThere } from '../system/files.ts';
+import { readTextIfThere } from '../system/read-files.ts';
 import { plural } from '../text/plural.ts';
 import { resultProblems } from '../overlay2/check-result.ts';
 import { isCopyOf } from '../overlay2/store/copy-tar-split.ts';

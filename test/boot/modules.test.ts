@@ -54,8 +54,8 @@ const toReady = [
   ['overlay2', 'store-choice store-lock'],
   ['overlay2/store', 'copy-tar-split ledger store stored-layers stored-mounts'],
   ['status', 'boot-times pending state summary'],
-  ['system', 'block-devices boot-id clock datagram digest entry-types environment errors files libc listen-fds lock'],
-  ['system', 'mount notify poll real-path start-writing udev'],
+  ['system', 'block-devices boot-id clock datagram digest entry-types environment errors libc listen-fds lock'],
+  ['system', 'mount notify poll read-files real-path start-writing udev write-files'],
   [
     'text',
     'is-record more-values one-line parse-json parse-untrusted plain-path plural sha256-digest shape strict-json',

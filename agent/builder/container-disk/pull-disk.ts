@@ -6,7 +6,7 @@ import { isImageManifest, parseImageManifest, type Descriptor } from '../../dock
 import { MAX_IMAGE_MANIFEST_BYTES } from '../../disk/limits.ts';
 import { isEDQUOT, isENOSPC, messageOf, PreloaderError } from '../../system/errors.ts';
 import { requireTool } from '../../system/run-tool.ts';
-import { readUntrusted } from '../../system/files.ts';
+import { readUntrusted } from '../../system/read-files.ts';
 import type { Progress } from '../../text/progress.ts';
 import { isRecord } from '../../text/is-record.ts';
 import { megabytes } from '../../text/megabytes.ts';

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { hexOf, sha256 } from '../../docker/ids.ts';
 import { PreloaderError } from '../../system/errors.ts';
-import { namesIn } from '../../system/files.ts';
+import { namesIn } from '../../system/read-files.ts';
 import type { BuildOptions } from '../disk-options.ts';
 import { makeWorkplace, type Workplace } from '../workplace.ts';
 import { PrivateDockerd } from './private-dockerd.ts';

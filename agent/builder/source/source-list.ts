@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { noSuchFile, PreloaderError, shownPath } from '../../system/errors.ts';
-import { readConfiguration } from '../../system/files.ts';
+import { readConfiguration } from '../../system/read-files.ts';
 
 /**
  * The sources in a list: one a line, written as on the command line. Lines that begin with `#` are comments, and so is

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import { messageOf, PreloaderError, reasonOf } from '../../system/errors.ts';
-import { readUntrusted, replaceFile, tempPathOf } from '../../system/files.ts';
+import { readUntrusted } from '../../system/read-files.ts';
+import { replaceFile, tempPathOf } from '../../system/write-files.ts';
 import { parseJson } from '../../text/parse-json.ts';
 import type { ArchiveArgument } from '../archive/archive-argument.ts';
 import type { InputImage } from '../archive/input-image.ts';

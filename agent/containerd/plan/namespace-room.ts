@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import type { Finding } from '../../messages/finding.ts';
 import type { ImageID } from '../../docker/ids.ts';
 import { BLOCK_BYTES, ENTRY_BYTES, fits, nothing, roomOf, sum, type Room } from '../../overlay2/plan/room.ts';
-import { existingPart } from '../../system/files.ts';
+import { existingPart } from '../../system/read-files.ts';
 import { megabytes } from '../../text/megabytes.ts';
 import type { OfferedImage } from '../namespace-offer.ts';
 import type { NamespacePlan } from './plan-namespace.ts';

@@ -4,7 +4,7 @@ import { BriefProgram } from '../../system/brief-program.ts';
 import { after, atMost, delay, monotonicUsec } from '../../system/clock.ts';
 import { environment } from '../../system/environment.ts';
 import { messageOf, PreloaderError } from '../../system/errors.ts';
-import { ensureFolder } from '../../system/files.ts';
+import { ensureFolder } from '../../system/write-files.ts';
 import { lockHolder } from '../../system/lock.ts';
 import { commandLine, signal } from '../../system/processes.ts';
 import { realPathOf } from '../../system/real-path.ts';

@@ -6,19 +6,17 @@ import { emptyLayer, isCacheId, linkTargetOf, overlayPaths, type OwnLayerNames }
 import type { ImageID } from '../../docker/ids.ts';
 import { OWN_IMAGE_SEC } from '../../docker/image-config.ts';
 import { DockerStarted, isDockerRunning, lastStarted } from '../../docker/instance.ts';
+import { isDirectory, readIfThere, readTextIfThere } from '../../system/read-files.ts';
 import {
   ensureFolder,
-  isDirectory,
   makeFolder,
   moveInPlace,
   prepareFile,
-  readIfThere,
-  readTextIfThere,
   removeIfThere,
   replaceFile,
   replaceLink,
   writeNewFile,
-} from '../../system/files.ts';
+} from '../../system/write-files.ts';
 import { readMounts, unmount, type MountPoint } from '../../system/mount.ts';
 import { LayerRecords } from './layer-records.ts';
 import { preparedNames, removeLedger, writeLedger } from '../store/ledger.ts';

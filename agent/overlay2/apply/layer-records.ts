@@ -4,15 +4,8 @@ import { TAR_SPLIT, type MetadataPaths } from '../../docker/layer-db.ts';
 import { FILE, FOLDER, PRIVATE_FOLDER } from './modes.ts';
 import { ownLayerNames } from '../../docker/layer-folders.ts';
 import { isENOTDIR } from '../../system/errors.ts';
-import {
-  moveTemp,
-  namesIn,
-  readTextIfThere,
-  removeIfThere,
-  replaceFile,
-  withoutTemp,
-  writeNewFile,
-} from '../../system/files.ts';
+import { namesIn, readTextIfThere } from '../../system/read-files.ts';
+import { moveTemp, removeIfThere, replaceFile, withoutTemp, writeNewFile } from '../../system/write-files.ts';
 import { copyTarSplit, isCopyOf } from '../store/copy-tar-split.ts';
 import type { Step } from '../plan/steps.ts';
 

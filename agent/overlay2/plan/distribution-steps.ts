@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { DiskLayer } from '../../disk/read-disk.ts';
 import { asDiffID, isDigest, type ChainID, type DiffID } from '../../docker/ids.ts';
-import { readTextIfThere } from '../../system/files.ts';
+import { readTextIfThere } from '../../system/read-files.ts';
 import { isRecord } from '../../text/is-record.ts';
 import type { Ledger } from '../store/ledger.ts';
 import type { Store } from '../store/store.ts';

@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs';
 import type { DiskImage } from '../../disk/read-disk.ts';
 import type { ImageID } from '../../docker/ids.ts';
 import type { Store } from '../store/store.ts';
-import { readIfThere } from '../../system/files.ts';
+import { readIfThere } from '../../system/read-files.ts';
 import type { Step } from './steps.ts';
 
 interface ImageStepOptions {

@@ -1,6 +1,6 @@
 import { statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { existingPart } from '../../system/files.ts';
+import { existingPart } from '../../system/read-files.ts';
 import type { Ledger } from '../store/ledger.ts';
 import type { Step } from './steps.ts';
 

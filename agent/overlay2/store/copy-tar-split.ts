@@ -1,7 +1,8 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { readTarSplit, type LabelledTarSplit } from '../../disk/read-tar-split.ts';
 import { newSha256 } from '../../system/digest.ts';
-import { PIECE_BYTES, readPiece, writeAll } from '../../system/files.ts';
+import { PIECE_BYTES, readPiece } from '../../system/read-files.ts';
+import { writeAll } from '../../system/write-files.ts';
 
 /**
  * Copies a layer's tar-split from its disk to a new file, or over an existing one. If the disk is pinned, the digest is

@@ -5,14 +5,8 @@ import type { ChainID, ImageID } from '../../docker/ids.ts';
 import type { References } from '../../docker/reference-store.ts';
 import type { LeftReferences } from '../../merge/merge-references.ts';
 import { PreloaderError } from '../../system/errors.ts';
-import {
-  ensureFolder,
-  isDirectory,
-  readTextIfThere,
-  removeIfThere,
-  replaceFile,
-  tempPathOf,
-} from '../../system/files.ts';
+import { isDirectory, readTextIfThere } from '../../system/read-files.ts';
+import { ensureFolder, removeIfThere, replaceFile, tempPathOf } from '../../system/write-files.ts';
 import {
   checkShape,
   flag,

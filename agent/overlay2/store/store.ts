@@ -4,7 +4,7 @@ import { OWN_IMAGE_SEC, parseImageConfig, readLayers, type ImageConfig } from '.
 import { metadataPaths, type MetadataPaths } from '../../docker/layer-db.ts';
 import { emptyReferenceStore, parseReferenceStore, type ReferenceStore } from '../../docker/reference-store.ts';
 import { messageAt, PreloaderError } from '../../system/errors.ts';
-import { namesIn, readIfThere, readTextIfThere } from '../../system/files.ts';
+import { namesIn, readIfThere, readTextIfThere } from '../../system/read-files.ts';
 import { StoredLayers } from './stored-layers.ts';
 import { StoredMounts } from './stored-mounts.ts';
 

@@ -11,7 +11,7 @@ import {
   ownLayerNames,
   type OwnLayerNames,
 } from '../../docker/layer-folders.ts';
-import { foldersIn, isDirectory, linkTarget, namesIn, readTextIfThere } from '../../system/files.ts';
+import { foldersIn, isDirectory, linkTarget, namesIn, readTextIfThere } from '../../system/read-files.ts';
 import type { StoredMounts } from './stored-mounts.ts';
 
 /** A layer of ours as it is in the store now. Each part may be missing or damaged. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { asChainID, type ChainID } from '../../docker/ids.ts';
 import type { MetadataPaths } from '../../docker/layer-db.ts';
 import { pinName } from '../../docker/layer-folders.ts';
-import { namesIn, readTextIfThere } from '../../system/files.ts';
+import { namesIn, readTextIfThere } from '../../system/read-files.ts';
 import { isRecord } from '../../text/is-record.ts';
 import { parseStrictly } from '../../text/strict-json.ts';
 

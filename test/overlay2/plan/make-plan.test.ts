@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { overlayPaths, ownLayerNames } from '../../../agent/docker/layer-folders.ts';
 import { metadataPaths } from '../../../agent/docker/layer-db.ts';
-import { linkTarget } from '../../../agent/system/files.ts';
+import { linkTarget } from '../../../agent/system/read-files.ts';
 import { scratch } from '../../support/temp-tree.ts';
 import { FakeGuest, messageOfCode } from '../../boot/fake-guest.ts';
 import { factsOf, imageProblems, loadImages, must, references, type ImageSpec } from '../../boot/fake-store.ts';
