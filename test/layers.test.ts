@@ -119,6 +119,15 @@ describe('agent/', () => {
   it('exports no value that no other file imports, at once or later', () =>
     assert.deepEqual(unusedExports(new Map([...agent, ...tests]), standIns), []));
 
+  it('has no two files of one name, but those that stand for another, and those that are called as a command is', () => {
+    const files = [...agent.keys()].filter((file) => !/^agent\/(tiny|commands)\//.test(file));
+    const byName = Map.groupBy(files, (file) => path.posix.basename(file));
+    assert.deepEqual(
+      [...byName.values()].filter(({ length }) => length > 1),
+      [],
+    );
+  });
+
   it('is written in .ts files, which are those that the rules look at', () =>
     assert.deepEqual(globSync('agent/**/*.{mts,cts,tsx,js,mjs,cjs,jsx}', { cwd: root }), []));
 

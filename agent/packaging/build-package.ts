@@ -11,7 +11,7 @@ import { deb } from './deb/deb.ts';
 import { documents } from './deb/documents.ts';
 import { documentation } from './manual/documentation.ts';
 import { packagedFiles } from './deb/packaged-files.ts';
-import { readTree } from './deb/read-files.ts';
+import { readTree } from './deb/folder-content.ts';
 import { buildOrTell } from './small/build-tools.ts';
 import { writeWhole } from './program/write-whole.ts';
 

@@ -7,7 +7,7 @@ import { architectures } from './architecture.ts';
 import { makePackages, sourceDate } from './build-package.ts';
 import { assembleRelease, type ReleaseOptions } from './release/assemble.ts';
 import { earlierPackages } from './release/apt-repository.ts';
-import { requireReleaseTools } from './release/run-tool.ts';
+import { requireReleaseTools } from './release/release-tool.ts';
 import { requireKey } from './release/signature.ts';
 import { requireBuildTools } from './small/build-tools.ts';
 

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { execa } from 'execa';
 import { architectureOf } from '../../agent/packaging/architecture.ts';
 import { assembleRelease } from '../../agent/packaging/release/assemble.ts';
-import { releasePackages } from '../../agent/packaging/release/run-tool.ts';
+import { releasePackages } from '../../agent/packaging/release/release-tool.ts';
 import { ensureDebianPackages } from './debian-packages.ts';
 import { earlierPackage } from './earlier-package.ts';
 

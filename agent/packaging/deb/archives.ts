@@ -1,7 +1,7 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { packTar } from 'modern-tar';
-import type { TreeFile } from './read-files.ts';
+import type { TreeFile } from './folder-content.ts';
 
 /**
  * A gzipped tar of the files and the folders above them. They are sorted, all owned by root and all with the same time,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { ar, tarGz } from './archives.ts';
-import type { TreeFile } from './read-files.ts';
+import type { TreeFile } from './folder-content.ts';
 
 export interface DebOptions {
   readonly version: string;

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { TreeFile } from './read-files.ts';
+import type { TreeFile } from './folder-content.ts';
 
 const INSTALLED = 'usr/share/doc/docker-preloader';
 const CHANGELOG = 'agent/packaging/deb/debian/changelog';

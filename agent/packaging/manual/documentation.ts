@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import { bashCompletion, fishCompletion, zshCompletion } from './completions.ts';
 import { commandPage, configPage } from './man-pages.ts';
-import type { TreeFile } from '../deb/read-files.ts';
+import type { TreeFile } from '../deb/folder-content.ts';
 
 /**
  * Man pages and shell completions. They are made together with the package, so that they match the `--help` and the

@@ -2,7 +2,7 @@ import { copyFileSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { PreloaderError } from '../../system/errors.ts';
-import { runTool } from './run-tool.ts';
+import { runTool } from './release-tool.ts';
 import { exportKey, sign } from './signature.ts';
 
 /** What apt's users write into their sources: `deb URL stable main`. */

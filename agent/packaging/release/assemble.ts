@@ -6,7 +6,7 @@ import { type Architecture, distFolder } from '../architecture.ts';
 import { built } from '../build-program.ts';
 import { earlierPackages, writeAptRepository } from './apt-repository.ts';
 import { partsOfModule, partsOfSmall, partsOfWhole } from './contents.ts';
-import { runTool } from './run-tool.ts';
+import { runTool } from './release-tool.ts';
 import { type Program, sbom } from './sbom.ts';
 import { sign } from './signature.ts';
 import { writeSystemExtension } from './system-extension.ts';

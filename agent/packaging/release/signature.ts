@@ -1,5 +1,5 @@
 import { PreloaderError } from '../../system/errors.ts';
-import { runTool } from './run-tool.ts';
+import { runTool } from './release-tool.ts';
 
 const GPG = ['--batch', '--no-tty', '--yes'];
 

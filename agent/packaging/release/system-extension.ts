@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { runTool } from './run-tool.ts';
+import { runTool } from './release-tool.ts';
 
 /** What the extension is called. Its file in the guest has to be `NAME.raw` (systemd-sysext(8)). */
 const NAME = 'docker-preloader';
