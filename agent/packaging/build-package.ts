@@ -2,8 +2,6 @@ import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import * as z from 'zod/mini';
 import { chosenArchitecture, distFolder, ownArchitecture } from './architecture.ts';
-import { commandOutputSync } from '../system/child-process.ts';
-import { environment } from '../system/environment.ts';
 import { tarGz } from './deb/archives.ts';
 import { build } from './build-program.ts';
 import { copyright } from './deb/copyright.ts';
@@ -12,6 +10,7 @@ import { documents } from './deb/documents.ts';
 import { documentation } from './manual/documentation.ts';
 import { packagedFiles } from './deb/packaged-files.ts';
 import { readTree } from './deb/folder-content.ts';
+import { sourceDate } from './source-date.ts';
 import { buildOrTell } from './small/build-tools.ts';
 import { writeWhole } from './program/write-whole.ts';
 
@@ -24,9 +23,9 @@ import { writeWhole } from './program/write-whole.ts';
  */
 export async function makePackages(root: string, architecture = ownArchitecture()): Promise<string[]> {
   const dist = distFolder(architecture);
+  const mtime = sourceDate(root);
   const contents = await build(root, path.join(root, dist), architecture);
   const { version } = readPackageJson(root);
-  const mtime = sourceDate(root);
   const notice = {
     path: 'usr/share/doc/docker-preloader/copyright',
     mode: 0o644,
@@ -46,24 +45,6 @@ export async function makePackages(root: string, architecture = ownArchitecture(
 function readPackageJson(root: string): { version: string } {
   const parsed: unknown = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
   return z.object({ version: z.string() }).parse(parsed);
-}
-
-/**
- * The time of all files in the archives: SOURCE_DATE_EPOCH (reproducible-builds.org), or else the time of the last
- * commit, or else 2000-01-01.
- */
-export function sourceDate(root: string): Date {
-  const epoch = environment()['SOURCE_DATE_EPOCH'] ?? lastCommit(root) ?? '946684800';
-  if (!/^\d+$/.test(epoch)) throw new Error(`Expected SOURCE_DATE_EPOCH to be seconds since 1970, got \`${epoch}\``);
-  return new Date(Number(epoch) * 1000);
-}
-
-function lastCommit(root: string): string | undefined {
-  try {
-    return commandOutputSync('git', ['log', '-1', '--format=%ct'], { cwd: root }).trim();
-  } catch {
-    return undefined; // no git, or an unpacked source archive
-  }
 }
 
 if (import.meta.main) {

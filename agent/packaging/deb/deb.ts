@@ -38,6 +38,11 @@ export async function deb(options: DebOptions): Promise<Buffer> {
   );
 }
 
+/** A version of package.json as dpkg compares them: 1.0.0~rc.1 comes before 1.0.0. */
+export function debianVersion(version: string): string {
+  return version.replace('-', '~');
+}
+
 /**
  * deb-control(5). glibc 2.17 is the newest version of any symbol that the executable uses (`objdump -T`). Docker is
  * only recommended, because it comes under several names, or without a package. `docker-preloader build` uses the
@@ -46,7 +51,7 @@ export async function deb(options: DebOptions): Promise<Buffer> {
 function controlFile({ version, architecture, files }: DebOptions): string {
   const sizeKiB = files.reduce((sum, { content }) => sum + Math.ceil(content.length / 1024), 0);
   return `Package: docker-preloader
-Version: ${version.replace('-', '~')}
+Version: ${debianVersion(version)}
 Architecture: ${architecture}
 Maintainer: The docker-preloader authors <maintainers@docker-preloader.invalid>
 Installed-Size: ${sizeKiB}

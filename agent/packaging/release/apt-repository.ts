@@ -1,7 +1,7 @@
-import { copyFileSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { PreloaderError } from '../../system/errors.ts';
+import { type ReleasedPackage, withoutCopies } from './released-package.ts';
 import { runTool } from './release-tool.ts';
 import { exportKey, sign } from './signature.ts';
 
@@ -10,8 +10,7 @@ const SUITE = 'stable';
 const COMPONENT = 'main';
 
 export interface AptRepository {
-  /** Paths of packages. */
-  readonly debs: readonly string[];
+  readonly packages: readonly ReleasedPackage[];
   /** As Debian calls them. */
   readonly architectures: readonly string[];
   readonly date: Date;
@@ -23,19 +22,21 @@ export interface AptRepository {
  * Makes a signed apt repository: a folder that any web server, or file:, hands out. But for the signatures, the same
  * packages and date give the same bytes.
  * @param folder is made
+ * @throws PreloaderError BUILD_FAILED, also where two packages differ that apt takes for one
  */
 export async function writeAptRepository(folder: string, repository: AptRepository): Promise<void> {
-  const { debs, architectures, date, key } = repository;
+  const { packages, architectures, date, key } = repository;
   const suite = path.join(folder, 'dists', SUITE);
   mkdirSync(path.join(folder, 'pool'), { recursive: true });
-  for (const deb of debs) copyFileSync(deb, path.join(folder, 'pool', path.basename(deb)));
+  // apt-ftparchive takes a package's architecture from its name.
+  for (const { file, name } of withoutCopies(packages)) copyFileSync(file, path.join(folder, 'pool', name));
   for (const architecture of architectures) {
     const index = path.join(suite, COMPONENT, `binary-${architecture}`);
     mkdirSync(index, { recursive: true });
-    const packages = await runTool('apt-ftparchive', ['--arch', architecture, 'packages', 'pool'], folder);
-    writeFileSync(path.join(index, 'Packages'), `${packages}\n`);
+    const listed = await runTool('apt-ftparchive', ['--arch', architecture, 'packages', 'pool'], folder);
+    writeFileSync(path.join(index, 'Packages'), `${listed}\n`);
     // No name and no time in gzip's header: the same text gives the same bytes.
-    writeFileSync(path.join(index, 'Packages.gz'), gzipSync(`${packages}\n`, { level: 9 }));
+    writeFileSync(path.join(index, 'Packages.gz'), gzipSync(`${listed}\n`, { level: 9 }));
   }
   writeFileSync(path.join(suite, 'Release'), await release(suite, architectures, date));
   await sign(path.join(suite, 'Release'), path.join(suite, 'InRelease'), 'inline', key);
@@ -62,16 +63,4 @@ async function release(suite: string, architectures: readonly string[], date: Da
   const text = await runTool('apt-ftparchive', [...options.flatMap((option) => ['-o', option]), 'release', '.'], suite);
   // It knows no other time than now (apt-ftparchive 2.6 to 3.0, writer.cc).
   return `${text.replace(/^Date: .*$/m, `Date: ${date.toUTCString().replace('GMT', '+0000')}`)}\n`;
-}
-
-/**
- * Packages of earlier releases, which stay in the repository.
- * @param folder holds them
- * @throws PreloaderError BUILD_FAILED where none is there
- */
-export function earlierPackages(folder: string): readonly string[] {
-  const found = globSync('*.deb', { cwd: folder }).toSorted();
-  if (found.length === 0)
-    throw new PreloaderError('BUILD_FAILED', `expected .deb files of earlier releases in ${folder}, found none`);
-  return found.map((name) => path.join(folder, name));
 }

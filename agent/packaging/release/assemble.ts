@@ -4,8 +4,9 @@ import path from 'node:path';
 import { VERSION } from '../../version.ts';
 import { type Architecture, distFolder } from '../architecture.ts';
 import { built } from '../build-program.ts';
-import { earlierPackages, writeAptRepository } from './apt-repository.ts';
+import { writeAptRepository } from './apt-repository.ts';
 import { partsOfModule, partsOfSmall, partsOfWhole } from './contents.ts';
+import { earlierPackages, type ReleasedPackage, releasedPackage } from './released-package.ts';
 import { runTool } from './release-tool.ts';
 import { type Program, sbom } from './sbom.ts';
 import { sign } from './signature.ts';
@@ -34,13 +35,13 @@ export async function assembleRelease(
   { architectures, date, key, earlier }: ReleaseOptions,
 ): Promise<void> {
   const at = (name: string): string => path.join(folder, name);
-  const before = earlier === undefined ? [] : earlierPackages(earlier);
+  const before = earlier === undefined ? [] : await earlierPackages(earlier);
   const programs: Program[] = [];
-  const debs: string[] = [];
+  const packages: ReleasedPackage[] = [];
   for (const architecture of architectures) {
     const base = `docker-preloader_${VERSION}_${architecture.name}`;
     for (const file of [`${base}.deb`, `${base}.tar.gz`]) copyFileSync(path.join(root, 'dist', file), at(file));
-    debs.push(at(`${base}.deb`));
+    packages.push(await releasedPackage(at(`${base}.deb`)));
     await writeSystemExtension(at(`${base}.tar.gz`), architecture.systemdName, date, at(`${base}.sysext.raw`));
     const dist = path.join(root, distFolder(architecture));
     const [small, whole] = [built.small, built.whole].map((file) => readFileSync(path.join(dist, file))) as [
@@ -69,7 +70,7 @@ export async function assembleRelease(
   await sign(at('SHA256SUMS'), at('SHA256SUMS.asc'), 'detached', key);
   mkdirSync(at('apt'));
   await writeAptRepository(at('apt'), {
-    debs: [...debs, ...before],
+    packages: [...packages, ...before],
     architectures: architectures.map(({ name }) => name),
     date,
     key,

@@ -5,6 +5,7 @@ import { findProgram } from '../../system/run-tool.ts';
 /** What a release calls besides what the build calls, with the Debian package that has it. */
 const tools = {
   'apt-ftparchive': 'apt-utils',
+  'dpkg-deb': 'dpkg',
   gpg: 'gnupg',
   mksquashfs: 'squashfs-tools',
   npm: 'npm',
@@ -29,7 +30,7 @@ export function requireReleaseTools(): void {
 /**
  * Runs a program to its end. @param cwd the folder that it runs in
  * @returns its output
- * @throws Error with what it said
+ * @throws PreloaderError BUILD_FAILED with what it said
  */
 export async function runTool(program: string, args: readonly string[], cwd = '/'): Promise<string> {
   const { failed, stdout, stderr, code } = await runProgram(program, args, {
@@ -37,6 +38,6 @@ export async function runTool(program: string, args: readonly string[], cwd = '/
     timeoutMs: LIMIT_MS,
     env: { LC_ALL: 'C' },
   });
-  if (failed) throw new Error(`${program} ${args.join(' ')}: ${code ?? stderr.trim()}`);
+  if (failed) throw new PreloaderError('BUILD_FAILED', `${program} ${args.join(' ')}: ${code ?? stderr.trim()}`);
   return stdout;
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { type Architecture, ownArchitecture } from '../architecture.ts';
-import { PreloaderError } from '../../system/errors.ts';
+import { messageOf, PreloaderError } from '../../system/errors.ts';
 import { findProgram } from '../../system/run-tool.ts';
 import { tellLine } from '../../system/stderr.ts';
 
@@ -53,13 +53,21 @@ export function compilerName(architecture: Architecture): string {
   return architecture === ownArchitecture() ? 'gcc' : `${architecture.gnuName}-gcc`;
 }
 
-/** Builds something. What is missing for it is told in one line, and ends the process; a fault is thrown. */
+/**
+ * Whether an error is told in one line: what is missing, and what a disk, a tool or a network does not do. What is left
+ * is a fault of ours, of which the stack tells where it is.
+ */
+export function isTold(error: unknown): error is Error {
+  return error instanceof PreloaderError || (error instanceof Error && error.name === 'Error');
+}
+
+/** Builds something. What it lacks is told in one line, and ends the process; a fault is thrown. */
 export async function buildOrTell<Result>(make: () => Promise<Result>): Promise<Result> {
   try {
     return await make();
   } catch (error) {
-    if (!(error instanceof PreloaderError)) throw error;
-    tellLine(`build: ${error.message}`);
+    if (!isTold(error)) throw error;
+    tellLine(`build: ${messageOf(error)}`);
     process.exit(1);
   }
 }
