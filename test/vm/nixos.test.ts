@@ -101,12 +101,12 @@ describe(`a machine that is configured by the NixOS module, as far as Debian ${s
       await ok(vm, "ctr --namespace k8s.io images list --quiet | grep ':1$' | sort"),
       ['one', 'pause', 'two'].map((name) => `docker.io/library/${name}:1`).join('\n'),
     );
-    assert.equal(
-      await ok(vm, 'ctr --namespace k8s.io run --rm docker.io/library/pause:1 pause cat /name', 240),
-      'pause:1',
-    );
-    // Takes many seconds where machines are emulated.
+    // These take many seconds where machines are emulated.
     if (torture) {
+      assert.equal(
+        await ok(vm, 'ctr --namespace k8s.io run --rm docker.io/library/pause:1 pause cat /name', 240),
+        'pause:1',
+      );
       const { faults } = JSON.parse(await ok(vm, 'docker-preloader boot-order --json', 240)) as { faults: unknown };
       assert.deepEqual(faults, []);
     }
