@@ -14,7 +14,7 @@ export interface AttachedDisk {
   readonly filesystem: string;
   /** Also its serial number, by which the guest names the device: at most 16 of the 20 bytes that there are. */
   readonly label: string;
-  /** Of its manifest; null where dockerd filled it. */
+  /** The digest of its manifest. Null if dockerd filled the disk. */
   readonly digest: string | null;
   /** Disks that have layers of this one. */
   readonly bases: readonly { readonly label: string; readonly manifest: string }[];

@@ -30,18 +30,18 @@ export interface NamespacesInput {
 export interface NamespacesFilled {
   readonly address: string;
   readonly namespaces: readonly string[];
-  /** `waiting`: containerd does not run yet; `failed`: the findings say why. */
+  /** `waiting`: containerd does not run yet. `failed`: the findings say why. */
   readonly state: 'filled' | 'planned' | 'waiting' | 'failed';
-  /** Of containerd; undefined where it did not answer. */
+  /** containerd's version. Undefined if it did not answer. */
   readonly version: string | undefined;
-  /** Of each namespace what there was to do. */
+  /** What there was to do in each namespace. */
   readonly plans: readonly NamespacePlan[];
-  /** How many links to the disks were to be changed, to which those in its store lead. */
+  /** How many of the links were to be changed by which its store leads to the disks. */
   readonly farmChanges: number;
   readonly findings: readonly Finding[];
 }
 
-/** Before Docker, containerd is given this time to answer; where nothing waits, less. */
+/** How long containerd may take to answer before Docker starts. A mere look gives it less. */
 const CONNECT_MS = 5000;
 const LOOK_MS = 1000;
 
@@ -108,12 +108,12 @@ export async function fillNamespaces(
   }
 }
 
-/** Where links of containerd's store lead: below /run, since a disk is mounted anew at each boot. */
+/** Where the links in containerd's store lead. It is below /run, because a disk is mounted anew at each boot. */
 export function farmOf(config: Config): string {
   return runtimePath(config, 'containerd');
 }
 
-/** What was removed of ours, and comes back. */
+/** Findings for names of ours that were removed and come back. */
 function removedFindings({ namespace, missing }: NamespacePlan): Finding[] {
   return [...Map.groupBy(missing, ([, label]) => label)].map(([label, names]) => ({
     code: 'REMOVED',
@@ -128,7 +128,7 @@ function hasSteps({ plans }: ContainerdFill): boolean {
 
 const known = new WeakMap<DiskContent, OfferedDisk>();
 
-/** A disk that was not read again has no other manifests. */
+/** What a disk offers. It is kept, because a disk that was not read again has the same manifests. */
 function offeredDisk({ content, mounted }: LoadedDisk): OfferedDisk {
   let offered = known.get(content);
   if (offered === undefined) known.set(content, (offered = offerDisk({ content, rank: mounted.rank }, mounted.path)));

@@ -31,7 +31,7 @@ export interface PreloadOptions {
   readonly changeContainerd?: 'never' | 'farm' | 'all';
   /** Names in containerd's namespaces that a prune has taken: they do not count as removed. */
   readonly pruned?: ReadonlySet<string>;
-  /** Of the stores that are to be filled, this one alone is changed. The other is only looked at. */
+  /** The only store that is changed, of those that are to be filled. The other is only looked at. */
   readonly only?: 'overlay2' | 'containerd' | undefined;
   /** Whether to tell the service manager nothing, because this is a look on behalf of a client. */
   readonly quiet?: boolean;
@@ -73,7 +73,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     timings.begin(phase);
     if (options.quiet !== true) notifyStatus(status);
   };
-  // Who follows something meanwhile does not wait for all of it.
+  // In a look on behalf of a client, whatever else this process follows gets its turn in between.
   const letOthers = (): Promise<void> | undefined => (options.quiet === true ? setImmediate() : undefined);
   let run = nothingFound(timings);
   const add = (findings: readonly Finding[], more: Partial<Preload> = {}): void => {

@@ -5,7 +5,7 @@ import { hasContainerdStore, hasOverlay2, otherDriver } from '../overlay2/store-
 /** Which stores get what is on the disks. */
 export interface ChosenStores {
   readonly overlay2: boolean;
-  /** Of containerd; none where its store is not filled. */
+  /** The namespaces of containerd to fill. None if its store is not filled. */
   readonly namespaces: readonly string[];
   /** Why dockerd's namespace of containerd is not among them, although dockerd would have its images there. */
   readonly leftAlone: string | undefined;

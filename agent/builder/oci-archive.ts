@@ -7,7 +7,7 @@ import { inMemory, writeTar, type TarContent, type TarMember } from './tar/write
 
 /** An image of an archive. */
 interface NamedImage {
-  /** Of its manifest, or of an index. */
+  /** The descriptor of its manifest, or of an index. */
   readonly target: Descriptor;
   /** `app:1`; none for an image without a name. */
   readonly references: readonly string[];

@@ -11,7 +11,7 @@ import type { ApartBlob } from './archive/copy-blob.ts';
 import type { LayerSource, RegistryManifest } from './archive/input-image.ts';
 import { namesByImage, type CollectedLayer, type Collection } from './collect.ts';
 
-/** Of no bytes: the agent takes no blob without any. */
+/** The digest of no bytes. The agent takes no empty blob. */
 const NO_BYTES = sha256('');
 
 /**

@@ -16,7 +16,7 @@ export interface ApplyOptions {
   readonly config?: string;
   /** Exit status 0 instead of 3 for a degraded result, so that docker.service's drop-in still starts Docker. */
   readonly degradedOk?: boolean;
-  /** Of the stores that are to be filled, this one alone. */
+  /** The only store to fill, of those that are to be filled. */
   readonly only?: 'overlay2' | 'containerd';
   /**
    * How many seconds after the wait for devices it gives up. docker.service has no time limit for its ExecStartPre=.

@@ -7,7 +7,7 @@ export interface DirectCommand {
   readonly config?: string;
   readonly degradedOk: boolean;
   readonly only?: 'overlay2' | 'containerd';
-  /** Of `apply`, in seconds. */
+  /** The limit of `apply`, in seconds. */
   readonly timeout: number;
 }
 

@@ -48,7 +48,7 @@ const namespace = such(
   (said) => /^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$/.test(said) && said.length <= 76,
 );
 
-/** One that is there twice would be told of twice. */
+/** Each name counts once. Otherwise it would be reported twice. */
 const namespaces = made(listOf(namespace), 'namespaces', (names): readonly string[] => [...new Set(names)]);
 
 /**
@@ -90,6 +90,6 @@ export const keys = {
   containerdRoot: optional(path),
   containerdConfig: optional(path),
   containerdProgram: optional(path),
-  /** Of containerd, that get the images. */
+  /** The namespaces of containerd that get the images. */
   namespaces: withDefault(namespaces, ['moby']),
 };

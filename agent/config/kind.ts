@@ -85,7 +85,10 @@ export function listOf<Value>({ schema, read }: Kind<Value>): Kind<readonly Valu
   };
 }
 
-/** Of a kind, those of which something is made. @param what what the others are not */
+/**
+ * A kind whose values something is made of.
+ * @param what in words, what a value must be so that something can be made of it
+ */
 export function made<Said, Value>(
   { schema, read }: Kind<Said>,
   what: string,
@@ -94,7 +97,10 @@ export function made<Said, Value>(
   return { schema, read: (said, key) => make(read(said, key)) ?? expected(key, what, said) };
 }
 
-/** Of a kind, those for which it holds. @param what what the others are not */
+/**
+ * A kind with only those values for which it holds.
+ * @param what in words, what these are
+ */
 export function such<Value>(kind: Kind<Value>, what: string, holds: (value: Value) => boolean): Kind<Value> {
   return made(kind, what, (value) => (holds(value) ? value : undefined));
 }

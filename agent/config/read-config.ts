@@ -8,12 +8,15 @@ import type { Said } from './parse-config.ts';
 
 /** Where a configuration comes from, in rising precedence. */
 export interface Places {
-  /** Of whoever made the image of the machine. */
+  /** The file of whoever made the machine's image. */
   readonly vendor: string;
   readonly file: string;
   /** A folder of files, each for some of the keys. */
   readonly folder: string;
-  /** Of the service manager's own, which it has from outside of the machine (systemd.exec(5), "System Credentials"). */
+  /**
+   * The folder of credentials that the service manager gets from outside of the machine (systemd.exec(5), "System
+   * Credentials").
+   */
   readonly credentials: string;
   readonly commandLine: string;
   readonly container: ContainerMarks;

@@ -10,7 +10,7 @@ const SYSTEM_ADDRESS = '/run/containerd/containerd.sock';
 const ANSWER_MS = 1_000;
 
 export interface ContainerdQuestion {
-  /** Of the socket, as we are configured. */
+  /** The path of the socket in our own configuration. */
   readonly address: string;
   /** The path that dockerd is told: `--containerd`, or `containerd` in its configuration file. */
   readonly dockerdContainerdOption: string | undefined;

@@ -10,7 +10,7 @@ import { COMMITTED, type ImageRecord, type Plugin } from './api/services.ts';
 
 /** Where a containerd keeps what. */
 export interface ContainerdRoots {
-  /** Of the snapshotter. */
+  /** The snapshotter's root. */
   readonly snapshots: string;
   readonly content: string;
   /** Whether content that is in the store can be made known to a namespace without its bytes. */
@@ -26,7 +26,7 @@ type LinkPlace = { readonly is: 'link'; readonly target: string } | { readonly i
 
 /** A snapshot or a blob that we have put there. */
 export interface OwnPart {
-  /** Of its link. */
+  /** Where its link is. */
   readonly path: string;
   readonly place: LinkPlace;
 }

@@ -13,7 +13,7 @@ import type { ContainerdRoots, PresentContent } from './namespace-present.ts';
 
 /** What in a containerd's content store is from disks, and is needed by something of the user's. */
 export interface SharedBlobs {
-  /** Of the farm's links, those that something of the user's needs. */
+  /** The farm's links that something of the user's needs. */
   readonly links: ReadonlySet<string>;
   readonly findings: readonly Finding[];
 }

@@ -47,7 +47,7 @@ export interface ImageTarget {
 
 type TargetFiles = Pick<FilesystemReader, 'read' | 'sizeOf' | 'pathOf' | 'capacity'>;
 
-/** So many faults of one disk are told. */
+/** This many faults of one disk are told. */
 const MAX_FINDINGS = 50;
 
 /**

@@ -27,7 +27,7 @@ export const MAX_READ_AHEAD_FILES = 40_000;
 /** For a folder that is read without mounting the disk. */
 export const MAX_FOLDER_BYTES = 256 * 1024 * 1024;
 /**
- * Of one manifest or index of an image. Registries take 4 MiB (distribution, handlers/manifests.go,
+ * For one manifest or index of an image. Registries take 4 MiB (distribution, handlers/manifests.go,
  * maxManifestBodySize).
  */
 export const MAX_IMAGE_MANIFEST_BYTES = 4 * 1024 * 1024;

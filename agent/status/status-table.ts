@@ -74,7 +74,7 @@ function headline({ state, summary, findings }: StatusDocument): string {
   return `${state}: ${rest}`;
 }
 
-/** Who has signed the disks is told where somebody had to. */
+/** The disks. A column says who has signed them, if any had to be signed. */
 function diskSection(disks: readonly DiskStatus[], terminal: Terminal): string[] {
   const isSigned = disks.some(({ signedBy }) => signedBy !== null);
   return tableSection(

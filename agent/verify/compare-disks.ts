@@ -21,7 +21,7 @@ export interface DiskDifference {
     readonly moved: readonly { readonly reference: string; readonly a: string; readonly b: string }[];
   };
   readonly layers: { readonly removed: readonly ComparedLayer[]; readonly added: readonly ComparedLayer[] };
-  /** Of layers, as they are on the disks. */
+  /** The size of layers, as they are on the disks. */
   readonly bytes: { readonly common: number; readonly removed: number; readonly added: number };
   readonly blobs: { readonly a: Inspection['blobs']; readonly b: Inspection['blobs'] };
   readonly common: { readonly images: number; readonly layers: number };

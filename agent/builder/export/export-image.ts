@@ -13,7 +13,7 @@ export interface ExportedImage {
   /** The digest of its configuration, which is always what went in. */
   readonly id: string;
   readonly references: readonly string[];
-  /** Of its manifest, or of the index that leads to it. */
+  /** The digest of its manifest, or of the index that leads to it. */
   readonly digest: string;
   /** The digest that went in and cannot be given back; undefined where it is. */
   readonly lost: string | undefined;

@@ -15,7 +15,7 @@ export interface FoundImage {
   readonly references: readonly string[];
 }
 
-/** So many names are told where one is not found. */
+/** How many names are told if one is not found. */
 const TOLD_NAMES = 10;
 /** As `docker images` shows it. */
 const ID = /^(?:sha256:)?[0-9a-f]{12,64}$/;

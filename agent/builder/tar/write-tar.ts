@@ -2,7 +2,7 @@ import { BLOCK_BYTES } from './tar-header.ts';
 
 /** A file or folder of a tar that we make. */
 export interface TarMember {
-  /** Of at most 100 bytes. */
+  /** At most 100 bytes. */
   readonly name: string;
   readonly mode: number;
   /** The user and the group. */

@@ -70,7 +70,7 @@ export interface PrivatePaths {
 export interface DaemonSettings {
   /** Tables of the plugins that keep the store. */
   readonly tables: string;
-  /** Of these plugins, those that it does not have. */
+  /** Those of these plugins that it does not have. */
   readonly disabled: readonly string[];
   /** What Kubernetes has its images in; undefined where nothing says so. */
   readonly criSnapshotter: string | undefined;
