@@ -67,7 +67,7 @@ function whyNot({ usernsRemap, storageDriver, containerdStore }: DaemonConfig): 
     storageDriver !== 'overlayfs' &&
     (containerdStore === true || !GRAPH_DRIVERS.has(storageDriver))
   )
-    return `the snapshotter is '${storageDriver}' (\`storage-driver\`), expected overlayfs`;
+    return `expected the snapshotter 'overlayfs' (\`storage-driver\`), found '${storageDriver}'`;
   return undefined;
 }
 

@@ -47,7 +47,7 @@ export async function unsupportedStore(
   if (config.containerdStore === true && !isBoth)
     return 'the containerd image store is in use (features.containerd-snapshotter)';
   if (config.storageDriver !== undefined && config.storageDriver !== 'overlay2')
-    return `the storage driver is '${config.storageDriver}', expected overlay2`;
+    return `expected the storage driver 'overlay2', found '${config.storageDriver}'`;
   if (hasOverlay2(dataRoot)) return undefined;
   if (config.storageDriver === undefined) {
     const kept = await keptDriver(dataRoot, dockerdVersion);

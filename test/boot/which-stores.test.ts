@@ -87,7 +87,7 @@ const cases: readonly Case[] = [
     daemon: { containerdStore: true, storageDriver: 'native' },
     overlay2: false,
     namespaces: [],
-    leftAlone: /snapshotter is 'native'/,
+    leftAlone: /expected the snapshotter 'overlayfs' .*, found 'native'/,
   },
   {
     is: 'userns-remap',

@@ -192,7 +192,10 @@ describe('the command line', { concurrency: 2 }, () => {
     });
     const { status, stdout, stderr } = await run('apply', '--config', config);
     assert.equal(status, 3, stderr);
-    assert.match(stdout, /^degraded: .*docker is left alone: the storage driver is 'vfs', expected overlay2; 0 disks/);
+    assert.match(
+      stdout,
+      /^degraded: .*docker is left alone: expected the storage driver 'overlay2', found 'vfs'; 0 disks/,
+    );
     assert.equal((await run('apply', '--degraded-ok', '--config', config)).status, 0);
   });
 

@@ -7,7 +7,7 @@ import { parseSource } from '../support/source.ts';
 const root = path.resolve(import.meta.dirname, '../..');
 
 /** Where a text says `X expected, found Y`: the other way round it begins with what the reader can check. */
-const TURNED_AROUND = /(?<!\b(?:is|are|was|were) )\bexpected(?:[,;:]|$)/m;
+const TURNED_AROUND = /(?<!\b(?:is|are|was|were) )\bexpected(?:[,;:]|$)|, expected /m;
 
 const turnedAround = (file: string, text: string): string[] =>
   parseSource(file, text)
@@ -28,6 +28,7 @@ describe('messages', () => {
     ['throw new Error(`${path}: a folder expected, found ${what}`);', true],
     ['throw new Error(`${path}: an answer expected: ${what}`);', true],
     ["throw new Error('a folder expected');", true],
+    ["throw new Error('it is a file, expected a folder');", true],
     ['throw new Error(`expected a folder, found ${what}`);', false],
     ['throw new Error(`expected ${what}`);', false],
     ["throw new Error('expected JSON, found its end where a value was expected');", false],

@@ -32,7 +32,7 @@ describe('the store of a data root', () => {
     {
       is: 'with another driver chosen',
       config: { storageDriver: 'vfs' },
-      says: /^the storage driver is 'vfs', expected overlay2$/,
+      says: /^expected the storage driver 'overlay2', found 'vfs'$/,
     },
     {
       is: 'with another driver chosen and overlay2 filled',

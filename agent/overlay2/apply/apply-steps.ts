@@ -22,7 +22,7 @@ import { LayerRecords } from './layer-records.ts';
 import { preparedNames, removeLedger, writeLedger } from '../store/ledger.ts';
 import type { Step } from '../plan/steps.ts';
 
-/** Steps that a running dockerd takes as well. What they replace, they replace by the same. */
+/** Steps that do no harm while dockerd runs. What they replace has the same content afterwards. */
 const adds: ReadonlySet<Step['do']> = new Set([
   'write-ledger',
   'make-empty-layer',
