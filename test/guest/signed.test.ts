@@ -69,7 +69,7 @@ describe('a guest with trustedKeys', () => {
     const said = await journal();
     for (const code of ['DISK_UNSIGNED', 'SIGNATURE_UNTRUSTED'])
       assert.match(said, new RegExp(`^PRELOADER_CODE=${code}$`, 'm'));
-    assert.equal(await ok(guest, "systemctl --failed --no-legend 'docker*'"), '');
+    assert.equal(await ok(guest, "systemctl list-units --failed --no-legend 'docker*'"), '');
   });
 
   for (const [what, value] of [
