@@ -1,16 +1,29 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { architectureOf } from '../../agent/packaging/architecture.ts';
 import { crossPackages } from '../../agent/packaging/small/build-tools.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
-import { ensureDebianPackages } from '../support/debian-packages.ts';
+import { ensureDebianPackages, fetchDebianPackage } from '../support/debian-packages.ts';
 import { makeDisk } from '../support/disk.ts';
 import { dockerArchive } from '../support/docker-archive.ts';
 import { runInSmallMachine } from '../support/small-machine.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { arm64 } from './arm64-package.ts';
+
+/** Of Debian 13: dockerd 26.1, and what it is linked to. */
+const DOCKER_PACKAGES = [
+  'docker.io',
+  'docker-cli',
+  'containerd',
+  'runc',
+  'libc6',
+  'libcap2',
+  'libseccomp2',
+  'libsystemd0',
+];
+const DOCKER_PROGRAMS = ['sbin/dockerd', 'bin/docker', 'bin/containerd', 'bin/containerd-shim-runc-v2', 'sbin/runc'];
 
 const LIBRARIES = ['libc.so.6', 'libm.so.6', 'libpthread.so.0', 'libdl.so.2'];
 const LOADER = 'ld-linux-aarch64.so.1';
@@ -97,4 +110,60 @@ describe('a virtual machine for arm64', () => {
       found(/^again 0 ok: 2 disks, 2 images, 3 layers, nothing to change/m);
       for (const name of ['one:1', 'two:1', 'made:1']) found(new RegExp(`\\b${name}\\b`));
     });
+
+  it('has a dockerd run what is on a disk', async () => {
+    const at = (name: string): string => path.join(folder, `docker-${name}`);
+    const busybox = await fetchDebianPackage('bookworm', ['busybox-static'], 'arm64');
+    const sh = { name: 'bin/sh', content: readFileSync(path.join(busybox, 'bin/busybox')), mode: 0o755 };
+    const archive = await dockerArchive([
+      {
+        tags: ['app:1'],
+        layers: [[{ name: 'bin' }, sh], [{ name: 'name', content: 'of the disk' }]],
+        architecture: 'arm64',
+      },
+    ]);
+    writeFileSync(at('config.json'), JSON.stringify({ labels: ['vm-docker'], deviceTimeoutSec: 20 }));
+    const packages = await fetchDebianPackage('trixie', DOCKER_PACKAGES, 'arm64');
+    const libraries = path.join(packages, 'usr/lib/aarch64-linux-gnu');
+    const printed = await runInSmallMachine({
+      suite: 'trixie',
+      architecture: 'arm64',
+      files: {
+        '/usr/bin/docker-preloader': arm64.small,
+        '/usr/lib/docker-preloader/docker-preloader': arm64.whole,
+        ...Object.fromEntries(
+          DOCKER_PROGRAMS.map((name) => [`/usr/bin/${path.basename(name)}`, path.join(packages, 'usr', name)]),
+        ),
+        [`/lib/${LOADER}`]: realpathSync(path.join(libraries, LOADER)),
+        ...Object.fromEntries(
+          [...LIBRARIES, 'libcap.so.2', 'libseccomp.so.2', 'libsystemd.so.0'].map((name) => [
+            `/lib/aarch64-linux-gnu/${name}`,
+            realpathSync(path.join(libraries, name)),
+          ]),
+        ),
+        '/config.json': at('config.json'),
+      },
+      shares: [],
+      disks: [await makeDisk(at('disk.raw'), archive, '--label', 'vm-docker')],
+      // Its root is in memory, from which nothing can be pivoted: runc is to do without.
+      script: `
+        export PATH=/bin:/usr/bin DOCKER_RAMDISK=true
+        mount -t cgroup2 none /sys/fs/cgroup
+        docker-preloader apply --config /config.json; echo "applied $?"
+        dockerd --bridge none --iptables=false --ip6tables=false --userland-proxy=false > /run/dockerd.log 2>&1 &
+        for each in $(seq 200); do [ -S /var/run/docker.sock ] && break; sleep 0.4; done
+        docker images --format '{{.Repository}}:{{.Tag}}'
+        docker run --rm --network none app:1 sh -c 'read line < /name; echo "$line"; echo mine > /mine'; echo "ran $?"
+        docker run --name mine --network none app:1 sh -c 'echo mine > /mine'; docker commit mine kept:1; echo "committed $?"
+        docker-preloader verify --deep --config /config.json; echo "verified $?"
+        docker info --format '{{.Architecture}} {{.Driver}} {{.ServerVersion}}'
+        tail -3 /run/dockerd.log
+      `,
+    });
+    const found = (pattern: RegExp): void => assert.match(printed, pattern);
+    found(/^aarch64 overlay2 26\.1/m);
+    found(/^app:1$/m);
+    found(/^of the disk$/m);
+    for (const what of ['applied', 'ran', 'committed', 'verified']) found(new RegExp(`^${what} 0$`, 'm'));
+  });
 });

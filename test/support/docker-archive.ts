@@ -16,6 +16,8 @@ export interface ArchiveImage {
   readonly layers: readonly (readonly LayerEntry[])[];
   readonly command?: readonly string[];
   readonly labels?: Readonly<Record<string, string>>;
+  /** amd64 where absent. */
+  readonly architecture?: string;
 }
 
 /**
@@ -37,7 +39,7 @@ export async function dockerArchive(images: readonly ArchiveImage[]): Promise<Ui
     }
     const config = Buffer.from(
       JSON.stringify({
-        architecture: 'amd64',
+        architecture: image.architecture ?? 'amd64',
         os: 'linux',
         created: '2020-01-02T03:04:05Z',
         config: { Cmd: image.command ?? ['sh'], Env: ['PATH=/bin'], Labels: image.labels ?? {} },
