@@ -246,6 +246,16 @@ describe(`the apt repository of a release, in a guest of Debian ${suite}`, () =>
     await fails(guest, 'apt-get -y remove docker-preloader');
     assert.equal(await installed(), `${VERSION} installed`);
     await ok(guest, 'systemctl stop docker.socket docker.service');
+    // Copied when that was installed, and left there by the upgrade: without the program, Docker would not start.
+    await ok(
+      guest,
+      `mkdir -p /etc/systemd/system/docker.service.d
+      dpkg-deb --fsys-tarfile /srv/apt/pool/docker-preloader_0.1.0_amd64.deb |
+        tar -xO ./usr/share/docker-preloader/docker.service.d-strict.conf \
+        > /etc/systemd/system/docker.service.d/50-docker-preloader.conf
+      ! cmp -s /etc/systemd/system/docker.service.d/50-docker-preloader.conf \
+        /usr/share/docker-preloader/docker.service.d-strict.conf`,
+    );
     await apt('remove docker-preloader');
     await ok(guest, 'systemctl start docker');
     await until(guest, 'docker info');

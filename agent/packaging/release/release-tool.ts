@@ -38,6 +38,12 @@ export async function runTool(program: string, args: readonly string[], cwd = '/
     timeoutMs: LIMIT_MS,
     env: { LC_ALL: 'C' },
   });
-  if (failed) throw new PreloaderError('BUILD_FAILED', `${program} ${args.join(' ')}: ${code ?? stderr.trim()}`);
+  if (failed) throw new PreloaderError('BUILD_FAILED', `${program} ${args.join(' ')}: ${code ?? beginning(stderr)}`);
   return stdout;
+}
+
+/** What begins to fail tells why; of a full disk, tar tells again for each file. */
+function beginning(text: string): string {
+  const [first = '', second = '', ...more] = text.trim().split('\n');
+  return `${first} ${second}${more.length === 0 ? '' : ` (and ${more.length} more lines)`}`.trim();
 }
