@@ -1,3 +1,4 @@
+import { WAITED_FOR } from './direct.ts';
 import { readConfig } from '../config/read-config.ts';
 import { preload } from '../boot/preload.ts';
 import { storeIn } from '../boot/image-store.ts';
@@ -22,6 +23,7 @@ export interface ApplyOptions {
    * How many seconds after the wait for devices it gives up. docker.service has no time limit for its ExecStartPre=.
    */
   readonly timeout: number;
+  readonly isWaitedFor?: boolean;
 }
 
 /**
@@ -34,6 +36,7 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
   endAfter(options.timeout);
   const config = await readConfig(options.config);
   endAfter(options.timeout + config.deviceTimeoutSec);
+  if (config.sources.length > 0 && options.isWaitedFor !== true) return inProcessOfItsOwn(options);
   const settled = hasBeenReady(config);
   const result = await preload(config, { wait: !settled, change: 'stopped', only: options.only });
   if (result.isDockerRunning && options.only !== 'containerd' && (result.plan?.steps.length ?? 0) > 0) {
@@ -57,4 +60,23 @@ export async function applyOnce(options: ApplyOptions): Promise<number> {
     process.stdout.write(`${status.state === 'empty' ? `${noDisk(config)}\n` : ''}${status.summary}\n`);
   }
   return status.state === 'degraded' && options.degradedOk === true ? 0 : states[status.state].exitStatus;
+}
+
+/**
+ * Does the same in a process that is waited for. Whatever waits for another machine to answer about a folder of its cannot be
+ * ended by any signal (Linux, fs/fuse/dev.c, request_wait_answer; net/9p/client.c, p9_client_rpc), and docker.service would wait
+ * for that for ever: who waits for the process can be ended.
+ * @returns its exit status
+ */
+async function inProcessOfItsOwn({ config, degradedOk, only, timeout }: ApplyOptions): Promise<number> {
+  const given = [
+    ...(config === undefined ? [] : ['--config', config.startsWith('-') ? `./${config}` : config]),
+    ...(degradedOk === true ? ['--degraded-ok'] : []),
+    ...(only === undefined ? [] : ['--only', only]),
+    '--timeout',
+    String(timeout),
+    WAITED_FOR,
+  ];
+  const { runOurselves } = await import('../system/run-ourselves.ts');
+  return runOurselves(['apply', ...given]);
 }

@@ -9,7 +9,18 @@ export interface DirectCommand {
   readonly only?: 'overlay2' | 'containerd';
   /** The limit of `apply`, in seconds. */
   readonly timeout: number;
+  /** `apply` in a process that another `apply` waits for. Nobody else says so. */
+  readonly isWaitedFor?: boolean;
 }
+
+/** Beside the options that people have. */
+export const WAITED_FOR = '--waited-for';
+
+/** What an option stands for that has no text. */
+const plain: Readonly<Record<string, Partial<DirectCommand>>> = {
+  '--degraded-ok': { degradedOk: true },
+  [WAITED_FOR]: { isWaitedFor: true },
+};
 
 /** What an option's text stands for; undefined where it is not in order. */
 const valued: Readonly<
@@ -32,8 +43,8 @@ export function directCommand(args: readonly string[]): DirectCommand | undefine
   while (options.length > 0) {
     const option = options.shift() ?? '';
     const isValued = option === '--config' || (command === 'apply' && (option === '--only' || option === '--timeout'));
-    if (!isValued && (option !== '--degraded-ok' || command !== 'apply')) return undefined;
-    const value = isValued ? valued[option](options.shift() ?? '') : { degradedOk: true };
+    if (!isValued && (!Object.hasOwn(plain, option) || command !== 'apply')) return undefined;
+    const value = isValued ? valued[option](options.shift() ?? '') : plain[option];
     // Given twice, the last one counts, as for commander.
     if (value === undefined) return undefined;
     found = { ...found, ...value };

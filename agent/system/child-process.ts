@@ -5,6 +5,7 @@ import {
   type ChildProcess,
   type ChildProcessWithoutNullStreams,
 } from 'node:child_process';
+import { constants } from 'node:os';
 
 export type RunningProgram = ChildProcess;
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -75,6 +76,21 @@ export function commandOutputSync(
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(env === undefined ? {} : { env }),
+  });
+}
+
+/**
+ * Runs a program to its end, which has our output and errors.
+ * @returns its exit status, or 128 and the number of the signal that has ended it
+ * @throws Error where it could not be started
+ */
+export function runBeside(program: string, args: readonly string[]): Promise<number> {
+  const running = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'] });
+  return new Promise((resolve, reject) => {
+    running.once('error', reject);
+    running.once('exit', (status, signal) =>
+      resolve(status ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+    );
   });
 }
 

@@ -1,12 +1,13 @@
 import { TinyBuffer } from './buffer.ts';
 import { startChild, type Child } from './children.ts';
-import { after } from '../system/clock.ts';
+import { after, every } from '../system/clock.ts';
 import { door } from './door.ts';
 import { checked, systemError } from './errno.ts';
 import { closeSync, readSync } from './fs.ts';
 import { whenReadable } from './loop.ts';
 
 const SIGTERM = 15;
+const HOUR_MS = 3_600_000;
 const EAGAIN = 11;
 const MAX_BYTES = 1024 * 1024;
 const MAX_ERROR_BYTES = 4096;
@@ -23,6 +24,18 @@ export async function commandOutput(file: string, args: readonly string[], timeo
     return output;
   } finally {
     closeSync(errors);
+  }
+}
+
+/** The same file's, which ends with us. */
+export async function runBeside(program: string, args: readonly string[]): Promise<number> {
+  const child = startChild([program, ...args], [-1, 1, 2]);
+  // To wait for a signal alone does not keep this process from its end.
+  const stop = every(HOUR_MS, () => undefined);
+  try {
+    return await child.ended;
+  } finally {
+    stop();
   }
 }
 
