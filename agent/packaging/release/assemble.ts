@@ -6,8 +6,8 @@ import { type Architecture, distFolder } from '../architecture.ts';
 import { built } from '../build-program.ts';
 import { writeAptRepository } from './apt-repository.ts';
 import { partsOfModule, partsOfSmall, partsOfWhole } from './contents.ts';
+import { writeNpmPackage } from './npm-package.ts';
 import { earlierPackages, type ReleasedPackage, releasedPackage } from './released-package.ts';
-import { runTool } from './release-tool.ts';
 import { type Program, sbom } from './sbom.ts';
 import { sign } from './signature.ts';
 import { writeSystemExtension } from './system-extension.ts';
@@ -62,7 +62,7 @@ export async function assembleRelease(
     );
   }
   copyFileSync(path.join(root, 'units/sysext/docker-preloader-sysext.service'), at('docker-preloader-sysext.service'));
-  await runTool('npm', ['pack', '--silent', '--ignore-scripts', `--pack-destination=${folder}`], root);
+  await writeNpmPackage(root, folder);
   const module = readFileSync(path.join(root, 'dist', built.module));
   programs.push({ name: built.module, content: module, parts: await partsOfModule(root) });
   writeFileSync(at(`docker-preloader_${VERSION}.cdx.json`), sbom(programs, VERSION, date));
