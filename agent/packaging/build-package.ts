@@ -11,7 +11,7 @@ import { documentation } from './manual/documentation.ts';
 import { packagedFiles } from './deb/packaged-files.ts';
 import { readTree } from './deb/folder-content.ts';
 import { sourceDate } from './source-date.ts';
-import { buildOrTell } from './small/build-tools.ts';
+import { buildOrTell, requireBuildTools } from './small/build-tools.ts';
 import { writeWhole } from './program/write-whole.ts';
 
 /**
@@ -23,6 +23,7 @@ import { writeWhole } from './program/write-whole.ts';
  */
 export async function makePackages(root: string, architecture = ownArchitecture()): Promise<string[]> {
   const dist = distFolder(architecture);
+  requireBuildTools(architecture);
   const mtime = sourceDate(root);
   const contents = await build(root, path.join(root, dist), architecture);
   const { version } = readPackageJson(root);
