@@ -26,6 +26,8 @@ type Step = () => void | Promise<void>;
 interface Programs {
   readonly expected: string;
   readonly found: string;
+  /** More of them for `apply`. */
+  readonly options?: readonly string[];
 }
 
 /** A place in which `apply` is run by one of the two executables, and then by the other. */
@@ -115,11 +117,11 @@ export class TwoExecutables {
   }
 
   async #applied(program: string): Promise<Outcome> {
-    const { exitCode, stdout, stderr } = await execa(program, ['apply', '--config', this.at('config.json')], {
-      reject: false,
-      stdin: 'ignore',
-      timeout: 60_000,
-    });
+    const { exitCode, stdout, stderr } = await execa(
+      program,
+      ['apply', '--config', this.at('config.json'), ...(this.#programs.options ?? [])],
+      { reject: false, stdin: 'ignore', timeout: 60_000 },
+    );
     assert.notEqual(exitCode, 2, stderr);
     return {
       exitCode,
