@@ -74,7 +74,7 @@ const stages: Readonly<Record<string, Stage>> = {
     files: ['test/nixos/*.test.ts'],
     concurrency: 2,
   },
-  guest: { about: 'real systemd in containers', files: ['test/guest/*.test.ts'], concurrency: 1 },
+  guest: { about: 'real systemd in containers', files: ['test/guest/*.test.ts'], concurrency: 2 },
   vm: {
     about: 'a virtual machine with qcow2 disks',
     files: ['test/vm/*.test.ts'],
