@@ -1,27 +1,15 @@
 import assert from 'node:assert/strict';
 import { readdirSync, rmSync } from 'node:fs';
-import { chmod, mkdir, rmdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
-import { execa } from 'execa';
 import { agentCommand } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { copyDisk } from '../support/copied-disk.ts';
 import { changedFiles, observe } from '../support/images.ts';
 import { mountsBelow } from '../support/temp-tree.ts';
 import { fixtures } from './fixtures.ts';
 import { makeSite } from './site.ts';
-
-/** The files of a disk in a folder, as the documentation says. */
-async function copyDisk(disk: string, folder: string): Promise<void> {
-  // No glob of these tests matches it.
-  const mounted = path.join(path.dirname(folder), `.${path.basename(folder)}`);
-  await mkdir(mounted);
-  await execa('mount', ['-o', 'loop,ro,noload', disk, mounted]);
-  await execa('cp', ['-a', mounted, folder]);
-  await execa('umount', [mounted]);
-  await rmdir(mounted);
-  await chmod(folder, 0o700);
-}
 
 describe('a folder in the place of a disk', () => {
   after(cleanUpAll);
