@@ -109,7 +109,16 @@ describe(`disks that are attached to Debian ${suite} as attach prints it`, () =>
       );
       const cd = disks('dpl-b');
       await inQemu.boot([], {
-        args: [...words, '-drive', `file=${cd.raw},format=raw,if=none,id=cd,readonly=on`, '-device', 'ide-cd,drive=cd'],
+        args: [
+          ...words,
+          '-drive',
+          `file=${cd.raw},format=raw,if=none,id=cd,readonly=on`,
+          '-device',
+          'ide-cd,drive=cd',
+          // In the form that a value with commas has for Cloud Hypervisor.
+          '-smbios',
+          `type=11,value=io.systemd.credential.binary:docker-preloader.readAheadMb=${Buffer.from('7').toString('base64')}`,
+        ],
       });
       await settled(inQemu);
       assert.deepEqual(await dockerImages(inQemu), many.map((label) => disks(label).image).sort());
@@ -123,6 +132,8 @@ describe(`disks that are attached to Debian ${suite} as attach prints it`, () =>
           `1\n${label}`,
         );
       }
+      const { readAheadMb } = JSON.parse(await ok(inQemu, 'docker-preloader config --json')) as Record<string, unknown>;
+      assert.deepEqual(readAheadMb, { value: 7, source: '/run/credentials/@system/docker-preloader.readAheadMb' });
       const told = (findings: readonly { readonly code: string; readonly label?: string }[]): unknown =>
         findings.filter(({ code }) => code !== 'DOCKER_RUNNING').map(({ code, label }) => [code, label]);
       const passedOver = [['DISK_REMOVABLE', 'dpl-b']];
