@@ -19,6 +19,7 @@ import { askAgent } from '../support/ask-agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { type Daemon, spawnDaemon, startDaemon } from '../support/daemon.ts';
 import { makeDisk } from '../support/disk.ts';
+import { writeDisklessConfig, type DisklessConfig } from '../support/diskless-config.ts';
 import { ask, PRUNE_ALL } from '../support/docker-api.ts';
 import { dockerArchive } from '../support/docker-archive.ts';
 import { sample } from '../support/size.ts';
@@ -49,23 +50,11 @@ function install(): void {
 }
 
 /** A store of its own, without a disk. */
-function place(): { readonly own: string; readonly configFile: string; readonly socket: string } {
+function place(): DisklessConfig & { readonly own: string } {
   runs += 1;
   const own = at(String(runs));
   mkdirSync(own);
-  const [configFile, socket] = [path.join(own, 'config.json'), path.join(own, 'status/status.sock')];
-  writeFileSync(
-    configFile,
-    JSON.stringify({
-      labels: ['no-such-*'],
-      store: 'overlay2',
-      dataRoot: path.join(own, 'data'),
-      mountRoot: path.join(own, 'disks'),
-      dockerConfig: path.join(own, 'daemon.json'),
-      statusSocket: socket,
-    }),
-  );
-  return { own, configFile, socket };
+  return { own, ...writeDisklessConfig(own) };
 }
 
 const programOf = (pid: number): string => readlinkSync(`/proc/${pid}/exe`);

@@ -23,6 +23,7 @@ import { activationSocket } from '../support/activation-socket.ts';
 import { askAgent } from '../support/ask-agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { spawnDaemon, startDaemon, type Daemon } from '../support/daemon.ts';
+import { writeDisklessConfig, type DisklessConfig } from '../support/diskless-config.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { until } from '../support/until.ts';
 
@@ -38,10 +39,8 @@ before(async () => {
 });
 after(() => cleanUpAll());
 
-interface Place {
+interface Place extends DisklessConfig {
   readonly folder: string;
-  readonly configFile: string;
-  readonly socket: string;
 }
 
 /** A store of its own. */
@@ -49,19 +48,7 @@ function place(): Place {
   runs += 1;
   const own = path.join(folder, String(runs));
   mkdirSync(own);
-  const [configFile, socket] = [path.join(own, 'config.json'), path.join(own, 'status/status.sock')];
-  writeFileSync(
-    configFile,
-    JSON.stringify({
-      labels: ['no-such-*'],
-      store: 'overlay2',
-      dataRoot: path.join(own, 'data'),
-      mountRoot: path.join(own, 'disks'),
-      dockerConfig: path.join(own, 'daemon.json'),
-      statusSocket: socket,
-    }),
-  );
-  return { folder: own, configFile, socket };
+  return { folder: own, ...writeDisklessConfig(own) };
 }
 
 /** The small one in a folder of its own, without the other, is what is tested. @returns its path */

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
 import { built } from '../../agent/packaging/build-program.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { writeDisklessConfig } from '../support/diskless-config.ts';
 import { tempTree } from '../support/temp-tree.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -13,19 +14,8 @@ let config: string;
 
 before(async () => {
   folder = (await tempTree('dpl-as-started', 'in-memory')).path;
-  config = path.join(folder, 'config.json');
   mkdirSync(path.join(folder, 'data'));
-  writeFileSync(
-    config,
-    JSON.stringify({
-      labels: ['no-such-*'],
-      store: 'overlay2',
-      dataRoot: path.join(folder, 'data'),
-      mountRoot: path.join(folder, 'disks'),
-      dockerConfig: path.join(folder, 'daemon.json'),
-      statusSocket: path.join(folder, 'status/status.sock'),
-    }),
-  );
+  config = writeDisklessConfig(folder).configFile;
 });
 after(() => cleanUpAll());
 

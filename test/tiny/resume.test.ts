@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { built } from '../../agent/packaging/build-program.ts';
@@ -7,6 +7,7 @@ import { askAgent } from '../support/ask-agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { spawnDaemon } from '../support/daemon.ts';
 import { notifySocket } from '../support/notify-socket.ts';
+import { writeDisklessConfig } from '../support/diskless-config.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { until } from '../support/until.ts';
 
@@ -42,19 +43,7 @@ async function becomesWhole(prepare: (statusFolder: string) => void) {
   const statusFolder = path.join(own, 'status');
   mkdirSync(statusFolder, { recursive: true });
   prepare(statusFolder);
-  const [configFile, socket] = [path.join(own, 'config.json'), path.join(statusFolder, 'status.sock')];
-  writeFileSync(
-    configFile,
-    JSON.stringify({
-      labels: ['no-such-*', 'absent'],
-      deviceTimeoutSec: 0,
-      store: 'overlay2',
-      dataRoot: path.join(own, 'data'),
-      mountRoot: path.join(own, 'disks'),
-      dockerConfig: path.join(own, 'daemon.json'),
-      statusSocket: socket,
-    }),
-  );
+  const { configFile, socket } = writeDisklessConfig(own, { labels: ['no-such-*', 'absent'], deviceTimeoutSec: 0 });
   const manager = await notifySocket(path.join(own, 'notify.sock'));
   const daemon = spawnDaemon(configFile, own, { NOTIFY_SOCKET: manager.path });
   const started = startedAt(daemon.pid);

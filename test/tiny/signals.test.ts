@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { built } from '../../agent/packaging/build-program.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
+import { writeDisklessConfig } from '../support/diskless-config.ts';
 import { tempTree } from '../support/temp-tree.ts';
 import { until } from '../support/until.ts';
 
@@ -26,19 +27,7 @@ function start(config: object): ChildProcess {
   runs += 1;
   const own = path.join(folder, String(runs));
   mkdirSync(own);
-  writeFileSync(
-    path.join(own, 'config.json'),
-    JSON.stringify({
-      labels: ['no-such-*'],
-      store: 'overlay2',
-      dataRoot: path.join(own, 'data'),
-      mountRoot: path.join(own, 'disks'),
-      dockerConfig: path.join(own, 'daemon.json'),
-      statusSocket: path.join(own, 'status/status.sock'),
-      ...config,
-    }),
-  );
-  return spawn(small, ['run', '--config', path.join(own, 'config.json')], { stdio: 'ignore' });
+  return spawn(small, ['run', '--config', writeDisklessConfig(own, config).configFile], { stdio: 'ignore' });
 }
 
 /** How it has ended: by itself with a status, or by a signal. */

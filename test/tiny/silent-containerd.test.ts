@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { once } from 'node:events';
 import path from 'node:path';
@@ -9,6 +9,7 @@ import { built } from '../../agent/packaging/build-program.ts';
 import { askAgent } from '../support/ask-agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { startDaemon } from '../support/daemon.ts';
+import { writeDisklessConfig } from '../support/diskless-config.ts';
 import { tempTree } from '../support/temp-tree.ts';
 
 const RESIDENT_KB = 5 * 1024;
@@ -31,20 +32,8 @@ it('a containerd that takes connections and never answers keeps neither READY no
   });
   server.listen(address);
   await once(server, 'listening');
-  const [configFile, socket] = [path.join(folder, 'config.json'), path.join(folder, 'status/status.sock')];
   mkdirSync(path.join(folder, 'data'));
-  writeFileSync(
-    configFile,
-    JSON.stringify({
-      labels: ['no-such-*'],
-      store: 'containerd',
-      containerdAddress: address,
-      dataRoot: path.join(folder, 'data'),
-      mountRoot: path.join(folder, 'disks'),
-      dockerConfig: path.join(folder, 'daemon.json'),
-      statusSocket: socket,
-    }),
-  );
+  const { configFile, socket } = writeDisklessConfig(folder, { store: 'containerd', containerdAddress: address });
   try {
     const began = performance.now();
     const daemon = await startDaemon(configFile, folder);
