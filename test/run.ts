@@ -113,7 +113,13 @@ for (const name of chosen.length > 0 ? chosen : Object.keys(stages)) {
     .toSorted();
   if (stage.architecture !== undefined) await packageFor(stage.architecture);
   if (files.length === 0) throw new Error(`${name}: expected test files, found none`);
-  await node('--test', '--test-reporter=spec', `--test-concurrency=${stage.concurrency}`, ...files);
+  await node(
+    '--import=./test/support/file-limit.ts',
+    '--test',
+    '--test-reporter=spec',
+    `--test-concurrency=${stage.concurrency}`,
+    ...files,
+  );
   took.push(`${name} ${Math.round((performance.now() - start) / 1000)} s`);
 }
 console.log(`\nall stages passed: ${took.join(', ')}`);

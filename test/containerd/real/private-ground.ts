@@ -11,6 +11,7 @@ import {
 import { Containerd } from '../../../agent/containerd/api/containerd-api.ts';
 import { lockHolder } from '../../../agent/system/lock.ts';
 import { dockerdTree, type DockerdVersion } from '../../support/dockerd-version.ts';
+import { cleanUpLater } from '../../support/cleanup.ts';
 import { killUsersOf } from '../../support/processes.ts';
 import { mountsBelow, tempTree } from '../../support/temp-tree.ts';
 
@@ -72,6 +73,8 @@ await withPrivateContainerd(${JSON.stringify({ ...this.options, ...more })}, () 
         ? [process.execPath, '--disable-warning=ExperimentalWarning', file]
         : [path.resolve(import.meta.dirname, '../../../node_modules/@oven/bun-linux-x64-baseline/bin/bun'), file];
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    // A test that fails leaves it, and it may stand still: this process would wait for it without end.
+    cleanUpLater(`process ${child.pid}`, () => void child.kill('SIGKILL'));
     return new Holder(child);
   }
 
