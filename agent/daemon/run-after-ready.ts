@@ -16,7 +16,7 @@ import { followFolder } from '../system/watch-folders.ts';
 import { answerClients } from './answer-clients.ts';
 import { compareWithContainerdUnit } from './containerd-unit.ts';
 import { compareWithService } from './docker-service.ts';
-import { followStore } from './follow-store.ts';
+import { followStore, type FollowedStore } from './follow-store.ts';
 import type { Lived } from './handed-start.ts';
 import { Look, type ContainerdWork } from './look.ts';
 import type { Begun, Start } from './start.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync, mkdirSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -102,6 +102,27 @@ describe('the daemon follows the store', () => {
     remove('other');
     await codesWithin(['REMOVED']);
   });
+
+  it('that has taken the place of the one it followed, once that was filled', async () => {
+    const overmount = (): void => {
+      execFileSync('cp', ['-a', below('other'), below('third')]);
+      execFileSync('mount', ['--bind', below('third'), below('other')]);
+    };
+    const restore = (): void => {
+      renameSync(below('other'), below('damaged'));
+      execFileSync('cp', ['-a', below('damaged'), below('other')]);
+    };
+    for (const takePlace of [restore, overmount]) {
+      takePlace();
+      const applied = await agent(['apply', '--config', config]);
+      assert.equal(applied.exitCode, 0, applied.all);
+      await codesWithin([null]);
+      // By then it is followed.
+      await delay(2000);
+      remove('other');
+      await codesWithin(['REMOVED']);
+    }
+  });
 });
 
 describe('who follows a store', () => {
@@ -109,21 +130,16 @@ describe('who follows a store', () => {
     const root = scratch(t);
     const looks: number[] = [];
     const start = performance.now();
-    const end = new AbortController();
-    const followed = followStore(
-      root,
-      async () => {
-        looks.push(performance.now() - start);
-        await delay(20);
-        // What goes wrong once is no reason to look no more.
-        if (looks.length === 1) throw new Error('a look that fails');
-      },
-      end.signal,
-    );
+    const followed = followStore(root, async () => {
+      looks.push(performance.now() - start);
+      await delay(20);
+      // What goes wrong once is no reason to look no more.
+      if (looks.length === 1) throw new Error('a look that fails');
+    });
     await change(path.join(root, 'image/overlay2/imagedb/content/sha256'));
     await delay(2000);
-    end.abort();
-    await followed;
+    followed.end();
+    await followed.over;
     return looks;
   }
 

@@ -59,7 +59,9 @@ for (const list of ['{"formatVersion":"1.0","layers":[]}', '{']) {
 }
 
 // A name that no call of the system takes.
-await followStore('/\0', () => Promise.resolve(), AbortSignal.abort());
+const followed = followStore('/\0', () => Promise.resolve());
+followed.end();
+await followed.over;
 
 // Its lock is a folder. What takes a dockerd is said as it would be.
 const pruned = { names: new Map(), images: new Set<never>(), taken: new Set<never>() };
