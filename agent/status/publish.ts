@@ -6,6 +6,7 @@ import { readTextIfThere } from '../system/read-files.ts';
 import { ensureFolder, replaceFile } from '../system/write-files.ts';
 import { log } from '../system/journal.ts';
 import { realPathOf } from '../system/real-path.ts';
+import { checkShape, flag, listOf, number, objectOf, text as anyText } from '../text/shape.ts';
 import { BOOT_RECORD, bootRecord, hasBeenReady, type BootRecord } from './boot-times.ts';
 import { metrics } from './metrics.ts';
 import type { StatusDocument } from './schema.ts';
@@ -43,9 +44,14 @@ export function publish(config: Config, status: StatusDocument, command: BootRec
   }
 }
 
-/** The text of this boot's newest status.json, whichever run wrote it, or undefined. */
+/** The text of this boot's newest status.json, whichever run wrote it, or undefined, also where it cannot be read. */
 export function publishedStatus(config: Config): string | undefined {
-  return hasBeenReady(config) ? readTextIfThere(runtimePath(config, STATUS_FILE)) : undefined;
+  if (!hasBeenReady(config)) return undefined;
+  try {
+    return readTextIfThere(runtimePath(config, STATUS_FILE));
+  } catch {
+    return undefined;
+  }
 }
 
 /** The status that the last run in this boot has left, or undefined. */
@@ -54,10 +60,24 @@ export function lastStatus(config: Config): StatusDocument | undefined {
   return text === undefined ? undefined : parseStatus(text);
 }
 
+/** What every version has written. What it had not yet is only handed on. */
+const statusShape = objectOf({
+  state: anyText,
+  summary: anyText,
+  pending: listOf(anyText),
+  disks: listOf(objectOf({ label: anyText })),
+  images: listOf(objectOf({ id: anyText, references: listOf(anyText), usable: flag })),
+  findings: listOf(objectOf({ code: anyText, message: anyText })),
+  timings: listOf(objectOf({ phase: anyText, startUsec: number })),
+  readyUsec: number,
+});
+
 /** Parses a status.json, which only root can write; undefined if it is damaged. */
-export function parseStatus(text: string): StatusDocument | undefined {
+export function parseStatus(written: string): StatusDocument | undefined {
   try {
-    return JSON.parse(text) as StatusDocument;
+    const document: unknown = JSON.parse(written);
+    checkShape(document, statusShape);
+    return document as StatusDocument;
   } catch {
     return undefined;
   }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { defaultConfig } from '../../agent/config/config.ts';
+import { CurrentStatus } from '../../agent/status/current.ts';
 import { statusDocument } from '../../agent/status/status-document.ts';
 import { bootRecord, hasBeenReady, withBootTimes } from '../../agent/status/boot-times.ts';
 import { lastStatus, publish, publishedStatus } from '../../agent/status/publish.ts';
@@ -53,6 +54,34 @@ describe('the published status', () => {
       publish(config, statusDocument(run, 2_000_000), 'run');
       assert.equal((JSON.parse(readFileSync(file, 'utf8')) as StatusDocument).readyUsec, 2_000_000);
     }
+  });
+
+  it('that was damaged does not count, whatever is in its place', (t) => {
+    const config = { ...defaultConfig(), statusSocket: path.join(scratch(t), 'run/status.sock') };
+    const file = path.join(path.dirname(config.statusSocket), 'status.json');
+    const status = statusDocument(aRun(t), 1_000_000);
+    publish(config, status, 'run');
+    assert.deepEqual(lastStatus(config), JSON.parse(JSON.stringify(status)));
+    for (const damaged of [
+      '',
+      '{}',
+      'null',
+      '[]',
+      '5',
+      JSON.stringify({ ...status, findings: undefined }),
+      JSON.stringify({ ...status, images: [null] }),
+      JSON.stringify({ ...status, disks: {} }),
+    ]) {
+      writeFileSync(file, damaged);
+      assert.equal(lastStatus(config), undefined, damaged);
+      const current = new CurrentStatus(config, status, undefined);
+      writeFileSync(file, `${damaged} `);
+      assert.deepEqual(current.found, status, damaged);
+      assert.equal(JSON.parse(current.text).state, status.state);
+    }
+    rmSync(file);
+    mkdirSync(file);
+    assert.deepEqual([publishedStatus(config), lastStatus(config)], [undefined, undefined]);
   });
 
   it('notes that a daemon was there, once one was, and keeps the times of the first', (t) => {
