@@ -30,10 +30,20 @@ export interface StoreWatch {
 export interface FollowOptions {
   readonly config: Config;
   readonly dataRoot: string;
-  /** Begins to watch the store of a dockerd that has just been connected to. */
-  readonly watch: (docker: DockerApi) => Promise<StoreWatch>;
-  /** Whether nothing of ours is in the store. */
-  readonly isEmpty: () => Promise<boolean>;
+  /**
+   * Begins to watch the store of a dockerd that has just been connected to.
+   * @param fromStart whether all that it has done since its start comes as events
+   */
+  readonly watch: (docker: DockerApi, fromStart: boolean) => Promise<StoreWatch>;
+  /** Whether nothing of ours is in the store, or was when that dockerd started. */
+  readonly isEmpty: (fromStart: boolean) => Promise<boolean>;
+  /**
+   * Called while no dockerd runs, to note what is in the store. Without it, what a dockerd does before it is followed is
+   * not asked after.
+   */
+  readonly noteRest?: () => void;
+  /** Whether the store was filled by this process, so that no dockerd ran then. */
+  readonly isFilled: boolean;
   /**
    * Where dockerd's API is, or the hosts if none of them is a unix socket; undefined if connecting now could start a
    * dockerd.
@@ -48,17 +58,28 @@ export interface FollowOptions {
 export async function followPrunes(options: FollowOptions): Promise<never> {
   let left: { readonly instance: string; readonly untilUsec: number } | undefined;
   let failures = 0;
+  // Of a dockerd that runs already, nobody knows what was there when it started.
+  let isSeenFromStart = options.isFilled;
   for (;;) {
     const instance = dockerInstance(options.dataRoot);
-    if (instance === undefined) failures = 0;
+    if (instance === undefined) {
+      failures = 0;
+      isSeenFromStart = true;
+      options.noteRest?.();
+    }
     if (instance !== undefined && (instance !== left?.instance || monotonicUsec() > left.untilUsec)) {
+      if (left !== undefined && instance !== left.instance) isSeenFromStart = true;
       try {
-        const outcome = await follow(options, instance);
-        if (outcome !== 'not yet')
+        const outcome = await follow(options, instance, isSeenFromStart && options.noteRest !== undefined);
+        if (outcome !== 'not yet') {
           left = {
             instance,
             untilUsec: outcome === 'never' ? Number.POSITIVE_INFINITY : monotonicUsec() + ENDING_USEC,
           };
+          isSeenFromStart = false;
+          // It is about to end, and the next one may be there before we look again.
+          if (outcome === 'ended') options.noteRest?.();
+        }
         failures = 0;
       } catch (error) {
         // Either it is starting and does not listen yet, or it never listens where we look.
@@ -81,8 +102,12 @@ function notFollowed({ removedImages }: Config, why: string): void {
 }
 
 /** @throws Error if it could not be reached at all */
-async function follow({ config, dataRoot, watch, isEmpty, socket }: FollowOptions, instance: string): Promise<Outcome> {
-  if (await isEmpty()) return 'never';
+async function follow(
+  { config, dataRoot, watch, isEmpty, socket }: FollowOptions,
+  instance: string,
+  fromStart: boolean,
+): Promise<Outcome> {
+  if (await isEmpty(fromStart)) return 'never';
   const place = await socket();
   if (place !== undefined && 'hosts' in place) {
     notFollowed(
@@ -104,8 +129,8 @@ async function follow({ config, dataRoot, watch, isEmpty, socket }: FollowOption
     }
     const early: ImageEvent[] = [];
     let take = (event: ImageEvent): void => void early.push(event);
-    const { ended } = await docker.follow((event) => take(event));
-    const watching = await watch(docker);
+    const { ended } = await docker.follow((event) => take(event), fromStart);
+    const watching = await watch(docker, fromStart);
     try {
       take = (event) => watching.take(event);
       for (const event of early) take(event);

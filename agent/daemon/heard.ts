@@ -11,7 +11,7 @@ const LATE_MS = 100;
 export interface GivenName {
   readonly name: string;
   readonly id: ImageID;
-  /** When we saw that the name was free, in milliseconds since 1970. */
+  /** When we saw that the name was free, CLOCK_MONOTONIC in milliseconds. */
   readonly freeMs: number;
 }
 

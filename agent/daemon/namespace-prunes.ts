@@ -5,7 +5,7 @@ import { isOwnImage } from '../containerd/own-labels.ts';
 import type { DockerApi, ImageEvent } from '../docker/api/docker-api.ts';
 import { MOBY } from '../docker/daemon-config.ts';
 import type { ImageID } from '../docker/ids.ts';
-import { delay, wallMs } from '../system/clock.ts';
+import { delay, monotonicMs } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import type { FollowOptions, StoreWatch } from './follow-prunes.ts';
@@ -61,7 +61,7 @@ async function watchNamespace(
         return nothingThere;
       }
     },
-    now: wallMs,
+    now: monotonicMs,
   });
   // Each event is taken with the namespace as it was after it.
   let taken: Promise<void> = Promise.resolve();
@@ -77,7 +77,7 @@ async function watchNamespace(
   const untilPruned = async (): Promise<void> => {
     do await delay(POLL_MS);
     while ((await docker.isPruning()) === true);
-    take({ action: 'prune', id: '', timeMs: wallMs() });
+    take({ action: 'prune', id: '', timeMs: monotonicMs() });
   };
   /**
    * dockerd reports a removal only when containerd has collected what the image had, and the last one when a prune is
@@ -99,7 +99,7 @@ async function watchNamespace(
   void containerd.followImages((namespace, topic) => {
     if (namespace !== MOBY) return;
     if (topic === '/images/delete') takeRemoval();
-    else take({ action: 'load', id: '', timeMs: wallMs() });
+    else take({ action: 'load', id: '', timeMs: monotonicMs() });
   });
   return {
     take,

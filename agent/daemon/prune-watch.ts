@@ -4,11 +4,13 @@ import { isNothing, missingOf, nothingThere, unionOf, type Present } from './pre
 export interface PruneWatchOptions {
   /** Which of our images and names are there now. */
   read(): Present;
+  /** Which were there when dockerd started, if all that it has done since then comes as events. */
+  readonly before?: Present | undefined;
   /** Whether dockerd is pruning images now; undefined if it did not say. */
   isPruning(): Promise<boolean | undefined>;
   /** Brings back what it can. @returns what came back, also where it has gone again meanwhile */
   restore(pruned: Present): Promise<Present>;
-  /** Milliseconds since 1970, the clock of dockerd's events. */
+  /** CLOCK_MONOTONIC in milliseconds, as the times of events. The time of day jumps when it is set. */
   now(): number;
 }
 
@@ -20,7 +22,7 @@ interface Moment {
 
 /** When a prune is under way, dockerd is asked again only after this time. */
 const PRUNING_MS = 10_000;
-/** Our clock has a resolution of one millisecond. */
+/** The time of day, by which the age of an event is known, has a resolution of one millisecond. */
 const CLOCK_MS = 1;
 const MOMENTS = 100;
 
@@ -47,7 +49,9 @@ export class PruneWatch {
 
   constructor(options: PruneWatchOptions) {
     this.#options = options;
-    this.#moments = [{ present: options.read(), atMs: 0 }];
+    this.#moments = [{ present: options.before ?? options.read(), atMs: 0 }];
+    // What is gone since then, and not by one of the prunes that are told now, was removed.
+    if (options.before !== undefined) this.removed();
   }
 
   /**

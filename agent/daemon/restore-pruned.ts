@@ -9,7 +9,7 @@ import type { ImageID } from '../docker/ids.ts';
 import { imageArchive, type LayerlessImage } from '../docker/api/image-archive.ts';
 import { tagOf } from '../docker/reference.ts';
 import { Store } from '../overlay2/store/store.ts';
-import { wallMs } from '../system/clock.ts';
+import { monotonicMs, wallMs } from '../system/clock.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { listNames, plural } from '../text/plural.ts';
@@ -215,7 +215,7 @@ class Restoration {
     const taken = new Set<string>();
     let problem: string | undefined;
     for (const [name, id] of names) {
-      const freeMs = wallMs();
+      const freeMs = monotonicMs();
       const { images, referenceStore } = new Store(dataRoot);
       const now = referenceStore.references.get(name);
       if (now !== undefined && now !== id) taken.add(name);

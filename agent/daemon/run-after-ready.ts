@@ -46,7 +46,7 @@ export async function serve(
   });
   const reading = lived === undefined ? readsAhead(start) : Promise.resolve();
   if (lived === undefined) await syncsAndCompares(start, current, reading);
-  void restoresPruned(start, look);
+  void restoresPruned(start, look, lived === undefined && result.applied);
   if (result.containerd !== undefined) void followsContainerd(start, look, current);
   void releaseProgramSoon();
   // Only with a socket of the service manager, because otherwise nobody could start it again.
@@ -100,12 +100,16 @@ async function readsAhead({ config, isFirst, result: { applied, disks, plan } }:
  * A daemon that was started by a client's request, and perhaps ends soon, restores nothing: otherwise it would depend
  * on chance whether a prune is undone.
  */
-async function restoresPruned({ config, isConfigured, isByClient, result }: Start, look: Look): Promise<void> {
+async function restoresPruned(
+  { config, isConfigured, isByClient, result }: Start,
+  look: Look,
+  isFilled: boolean,
+): Promise<void> {
   const { dataRoot, containerd } = result;
   if (!isConfigured || isByClient || dataRoot === undefined || config.prunedImages === 'respect') return;
   const { dockerSocket } = await import('./docker-socket.ts');
   const { followPrunes } = await import('./follow-prunes.ts');
-  const place = { config, dataRoot, socket: () => dockerSocket(config) };
+  const place = { config, dataRoot, isFilled, socket: () => dockerSocket(config) };
   if (containerd?.namespaces.includes(MOBY) === true) {
     const { namespacePrunes } = await import('./namespace-prunes.ts');
     void followPrunes({ ...place, ...namespacePrunes({ config, dataRoot }, (pruned) => look.anew({ pruned })) });
@@ -152,16 +156,16 @@ function teller(current: CurrentStatus): () => void {
 
 /**
  * Follows the store that is filled now, because dockerd's configuration may name another one before Docker's next
- * start.
+ * start, or somebody may have put another one in its place.
  */
 function followDataRoot(look: Look, current: CurrentStatus): () => void {
-  let followed: { readonly dataRoot: string | null; readonly end: AbortController } | undefined;
+  let followed: { readonly dataRoot: string; readonly store: FollowedStore } | undefined;
   return () => {
     const { dataRoot } = current.document;
-    if (dataRoot === null || followed?.dataRoot === dataRoot) return;
-    followed?.end.abort();
-    followed = { dataRoot, end: new AbortController() };
-    void followStore(dataRoot, () => lookAnew(look, current), followed.end.signal);
+    if (dataRoot === null) return;
+    if (followed?.dataRoot === dataRoot) return followed.store.check();
+    followed?.store.end();
+    followed = { dataRoot, store: followStore(dataRoot, () => lookAnew(look, current)) };
   };
 }
 

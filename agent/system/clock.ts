@@ -12,6 +12,11 @@ export function monotonicUsec(): number {
   return Number(timespec.readBigInt64LE(0)) * 1_000_000 + Math.floor(Number(timespec.readBigInt64LE(8)) / 1000);
 }
 
+/** The same in milliseconds. */
+export function monotonicMs(): number {
+  return monotonicUsec() / 1000;
+}
+
 /** Blocks the whole process. Only for a moment between two system calls. */
 export function pause(milliseconds: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);

@@ -131,6 +131,30 @@ for (const version of dockerdVersions) {
       assert.deepEqual(await tagsOf(dockerd), ALL);
     });
 
+    it('is back where it begins as soon as Docker has started, and not what `rmi` removed before', async () => {
+      await prune();
+      await back(...ALL);
+      await dockerd.cli(['rmi', 'app:2']);
+      // Without a run in between, what was removed is still gone.
+      await dockerd.stop();
+      dockerd = await site.start();
+      await prune();
+      const rest = ALL.filter((tag) => tag !== 'app:2');
+      await back(...rest);
+      await dockerd.stop();
+      await site.apply();
+      dockerd = await site.start();
+      await prune();
+      await back(...ALL);
+      await daemon.stop();
+      await dockerd.stop();
+      // At a boot, too.
+      daemon = await startDaemon(site);
+      dockerd = await site.start();
+      await prune();
+      await back(...ALL);
+    });
+
     it('is back under names that are free, and the user keeps his', { skip: !on('newest') }, async () => {
       await dockerd.cli(['load'], await archiveOf(image('mine', 'app:2')));
       await dockerd.cli(['create', '--network', 'none', 'app:2']);

@@ -1,4 +1,5 @@
 import type { ImageID } from '../ids.ts';
+import { monotonicMs, wallMs } from '../../system/clock.ts';
 import { isRecord } from '../../text/is-record.ts';
 import { repositoryOf, tagOf } from '../reference.ts';
 import { Connection } from './connection.ts';
@@ -11,6 +12,7 @@ export interface ImageEvent {
   readonly id: string;
   /** The name that the image got or lost. */
   readonly name?: string;
+  /** When it happened, CLOCK_MONOTONIC in milliseconds. */
   readonly timeMs: number;
 }
 
@@ -63,14 +65,17 @@ export class DockerApi {
 
   /**
    * Follows what happens to images, beginning when this returns.
+   * @param fromStart whether what has happened since dockerd's start comes first. dockerd remembers its last 256 events
+   *   (moby, daemon/events/events.go)
    * @returns a promise that resolves when the connection ends
    */
-  async follow(take: (event: ImageEvent) => void): Promise<{ readonly ended: Promise<void> }> {
+  async follow(take: (event: ImageEvent) => void, fromStart: boolean): Promise<{ readonly ended: Promise<void> }> {
     let line = '';
     let begin = (): void => undefined;
     const begun = new Promise<void>((resolve) => (begin = resolve));
     const filters = encodeURIComponent(JSON.stringify({ type: ['image'] }));
-    const ended = this.#events.stream(`/events?filters=${filters}`, (text) => {
+    const since = fromStart ? 'since=1&' : '';
+    const ended = this.#events.stream(`/events?${since}filters=${filters}`, (text) => {
       begin();
       const lines = `${line}${text}`.split('\n');
       line = lines.pop() ?? '';
@@ -141,6 +146,14 @@ function parseEvent(line: string): ImageEvent | undefined {
     action,
     id: typeof id === 'string' ? id : '',
     ...(typeof name === 'string' ? { name } : {}),
-    timeMs: timeNano / 1e6,
+    timeMs: happenedAt(timeNano / 1e6),
   };
+}
+
+/**
+ * dockerd says the time of day, which jumps when it is set. An event that has just come has happened after each earlier
+ * jump.
+ */
+function happenedAt(saidMs: number): number {
+  return monotonicMs() - Math.max(0, wallMs() - saidMs);
 }
