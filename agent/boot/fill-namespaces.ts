@@ -118,7 +118,7 @@ function removedFindings({ namespace, missing }: NamespacePlan): Finding[] {
   return [...Map.groupBy(missing, ([, label]) => label)].map(([label, names]) => ({
     code: 'REMOVED',
     label,
-    message: `disk ${label}: ${listNames(names.map(([name]) => name).toSorted())} ${names.length === 1 ? 'was' : 'were'} removed from namespace ${namespace} of containerd; ${names.length === 1 ? 'it comes' : 'they come'} back when it starts next, or by: docker-preloader apply`,
+    message: `disk ${label}: ${listNames(names.map(([name]) => name).toSorted())} ${names.length === 1 ? 'was' : 'were'} removed from namespace ${namespace} of containerd; ${names.length === 1 ? 'it comes' : 'they come'} back when containerd or Docker starts next, or by: docker-preloader apply`,
   }));
 }
 

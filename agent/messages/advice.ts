@@ -90,7 +90,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   TAG_REMOVED:
     'It was removed with `docker rmi`, and `removedImages` is set to `respect`. To have it back, set `removedImages` to `restore`, then: `systemctl restart docker`',
   REMOVED:
-    'They were removed by `docker rmi`, `docker image prune` or `docker-preloader unlink`. The disk still has them, and `systemctl restart docker` brings them back. To make a removal last, set `removedImages` to `respect`, or detach the disk. `docker-preloader status` shows which images are there now.',
+    'They were removed by `docker rmi`, `docker image prune` or `docker-preloader unlink`. The disk still has them, and `systemctl restart docker` brings them back, in containerd also `docker-preloader apply`. To make a removal last, set `removedImages` to `respect`, or detach the disk. `docker-preloader status` shows which images are there now.',
   KEPT: 'An image or a container was made from them, so they stay although their disk is gone. They cannot be used until the disk is attached again and Docker is restarted. To get rid of them, remove the images and containers that the message lists.',
   BUILD_CACHE:
     'Only the cache of `docker build` needs them, no image or container. A build that uses them fails with `layer does not exist` while the disk is away. Attach the disk again, or empty the cache: `docker builder prune -a`. Where that does not help, dockerd was killed during a build and has forgotten a folder of its cache; what stays of ours are links, which take no space.',
@@ -140,7 +140,7 @@ export const advice: Readonly<Record<EventName, string>> = {
   FAILED:
     'Docker starts without preloaded images, or, with the strict drop-in, not at all. The message and the entries before it say why. When that is repaired: `systemctl restart docker`',
   PENDING:
-    'The disks have changed since the store was filled, and the store is only filled when Docker starts. To fill it now: `systemctl restart docker`. `docker-preloader plan` lists the changes.',
+    "The disks have changed since the store was filled, or something was removed. dockerd's own store is only filled when Docker starts: `systemctl restart docker`. That of containerd is filled at any time: `docker-preloader apply`. `docker-preloader plan` lists the changes.",
   STATUS_NOT_WRITTEN:
     'Usually /run is full; check with `df /run`. The images are not affected, and the socket still answers.',
   NOT_SYNCED:

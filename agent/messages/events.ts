@@ -17,7 +17,7 @@ export const events = {
   EMPTY: { priority: 'warning', meaning: 'the run ended well, but no preload disk is attached' },
   DEGRADED: { priority: 'warning', meaning: 'the run ended, but something was left out' },
   FAILED: { priority: 'error', meaning: 'the run failed' },
-  PENDING: { priority: 'notice', meaning: "changes wait for Docker's next start" },
+  PENDING: { priority: 'notice', meaning: 'changes of a store wait' },
   STATUS_NOT_WRITTEN: { priority: 'warning', meaning: 'status.json and metrics.prom could not be written' },
   NOT_SYNCED: { priority: 'warning', meaning: 'the store could not be synced to its disk' },
   NOT_COMPARED: { priority: 'notice', meaning: 'docker.service could not be compared with the store that was filled' },

@@ -91,18 +91,25 @@ function fieldsOf({ label, device }: DiskStatus): Fields {
   return { LABEL: label, DEVICE: device ?? undefined };
 }
 
-/** While dockerd runs, a finding already says this. */
-function pendingEvents({ pending, findings }: StatusDocument, before: StatusDocument | undefined): JournalEvent[] {
+/** While dockerd runs, a finding already says this. containerd is filled at any time, without a restart of Docker. */
+function pendingEvents(
+  { pending, findings, stores }: StatusDocument,
+  before: StatusDocument | undefined,
+): JournalEvent[] {
   if (
     pending.length === 0 ||
     findings.some((finding) => finding.code === 'DOCKER_RUNNING') ||
     before?.pending.join('\n') === pending.join('\n')
   )
     return [];
+  const inContainerd = stores.every((store) => store.store === 'containerd' || store.pending === 0);
+  const what = inContainerd
+    ? 'to be made in containerd; run: docker-preloader apply'
+    : "for Docker's next start; run: systemctl restart docker";
   return [
     {
       name: 'PENDING',
-      message: `${plural(pending.length, 'change')} ${pending.length === 1 ? 'waits' : 'wait'} for Docker's next start; run: systemctl restart docker`,
+      message: `${plural(pending.length, 'change')} ${pending.length === 1 ? 'waits' : 'wait'} ${what}`,
       fields: { CHANGES: pending.length },
     },
   ];

@@ -35,6 +35,23 @@ describe('what a status tells the journal', () => {
     });
   });
 
+  it('names what makes the changes that wait: a start of Docker, or for containerd alone apply', (t) => {
+    const run = aRun(t, { applied: false });
+    const status = statusDocument(run, later(run, 1));
+    const inContainerd = { store: 'containerd', namespace: 'k8s.io', pending: 2 } as const;
+    const pendingOf = (...stores: typeof status.stores): string | undefined =>
+      eventsOf({ ...status, pending: ['one', 'two'], stores }).find(({ name }) => name === 'PENDING')?.message;
+    const [overlay2] = status.stores;
+    assert.ok(overlay2 !== undefined && overlay2.pending > 0);
+    const namespace = { ...overlay2, ...inContainerd };
+    const byDocker = "2 changes wait for Docker's next start; run: systemctl restart docker";
+    const byApply = '2 changes wait to be made in containerd; run: docker-preloader apply';
+    assert.equal(pendingOf(overlay2), byDocker);
+    assert.equal(pendingOf(overlay2, namespace), byDocker);
+    assert.equal(pendingOf({ ...overlay2, pending: 0 }, namespace), byApply);
+    assert.equal(pendingOf(namespace), byApply);
+  });
+
   it('is only what is new, where something was told before', (t) => {
     const run = aRun(t, { findings: [finding('TAG_CONFLICT')] });
     const status = statusDocument(run, later(run, 1));
