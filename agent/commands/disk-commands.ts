@@ -61,13 +61,11 @@ export const addDiskCommands: AddCommands = (make, finish) => {
       '--lock <file>',
       'what the sources are held to; without such a file, the digests of what was taken are written into it',
     )
-    .option('--platform <os/arch>', "which image of a multi-platform archive to take (default: this machine's)")
     .option(
-      '--base <disk>',
-      'leave out the layers that this disk has; repeatable',
-      (disk: string, before: readonly string[]) => [...before, disk],
-      [],
+      '--platform <os/arch>',
+      'take what is for this platform, and nothing else (default: of several in a layout or an index, what suits this machine best)',
     )
+    .option('--base <disk>', 'leave out the layers that this disk has; repeatable', repeated)
     .option(
       '--read-ahead <list>',
       'a list that record printed; the files in it that are on this disk are read into memory right after boot',
@@ -104,12 +102,7 @@ export const addDiskCommands: AddCommands = (make, finish) => {
       '  docker-preloader export images.qcow2 app:1 -o - | docker load',
   )
     .option('-o, --output <archive>', 'the archive, or - for standard output; an existing file is replaced')
-    .option(
-      '--base <disk>',
-      'a disk with layers that this one leaves out; repeatable',
-      (disk: string, before: readonly string[]) => [...before, disk],
-      [],
-    )
+    .option('--base <disk>', 'a disk with layers that this one leaves out; repeatable', repeated)
     .option('--json', 'print what was given back as JSON, for programs')
     .option('--quiet', 'no progress')
     .action(async (disk: string, image: string, options: ExportArguments) =>
@@ -122,16 +115,15 @@ export const addDiskCommands: AddCommands = (make, finish) => {
   const inspect = make(
     'inspect <disk>',
     'Shows what is on a preload disk: a qcow2, raw image, block device or mounted folder; nothing is mounted.',
-    '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r .images[].references[]\n' +
+    '  docker-preloader inspect images.qcow2\n  docker-preloader inspect images.qcow2 --json | jq -r ".images[].references[]"\n' +
       '  docker-preloader inspect images.qcow2 --trusted-key ~/.ssh/id_ed25519.pub',
   )
     .option('--json', 'as JSON, for programs')
-    .option('--deep', 'also compare every layer with its digest')
+    .option('--deep', 'also compare every layer and blob with its digest')
     .option(
       '--trusted-key <file>',
       'a .pub file: the disk must be signed by this key, and its metadata be as it was signed; repeatable: by any of them',
-      (file: string, before: readonly string[]) => [...before, file],
-      [],
+      repeated,
     )
     .action(async (disk: string, options: InspectOptions) =>
       finish(
@@ -170,3 +162,8 @@ export const addDiskCommands: AddCommands = (make, finish) => {
       ),
     );
 };
+
+/** An option that may be given several times. Without a default, since help would show an empty list as one. */
+function repeated(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}

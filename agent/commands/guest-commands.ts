@@ -59,9 +59,12 @@ export const addGuestCommands: AddCommands = (make, finish) => {
   command(
     'verify',
     'Compares the store with the disks, and the disks with their manifests; only reads, so dockerd may be running.',
-    '  docker-preloader verify\n  docker-preloader verify --deep\n  docker-preloader verify --json | jq -r .findings[].message',
+    '  docker-preloader verify\n  docker-preloader verify --deep\n  docker-preloader verify --json | jq -r ".findings[].message"',
   )
-    .option('--deep', 'also compare the content of every layer with its digest, which reads the disks completely')
+    .option(
+      '--deep',
+      'also compare the content of every layer and blob with its digest, which reads the disks completely',
+    )
     .option('--json', 'as JSON, for programs')
     .action(async (options: { config?: string; deep?: boolean; json?: boolean }) =>
       finish(await (await import('./verify.ts')).verify(options)),
