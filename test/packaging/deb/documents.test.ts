@@ -4,6 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { programHelp } from '../../../agent/packaging/manual/program-help.ts';
+import { FORMAT_VERSION } from '../../../agent/disk/manifest.ts';
 import { documents } from '../../../agent/packaging/deb/documents.ts';
 
 const help = programHelp();
@@ -115,6 +116,16 @@ describe('the documents', () => {
     const rooms = globSync('agent/*/', { cwd: root }).map((name) => `${name}/`);
     const named = [...text.matchAll(/^\| `(agent\/[^`]+)` \|/gm)].map(([, name = '']) => name);
     assert.deepEqual(named.toSorted(), rooms.toSorted());
+  });
+
+  it('show what this version prints of its disks', () => {
+    const shown = readmes.flatMap((name) =>
+      [...read(name).matchAll(/^```console\n(.*?)^```$/gms)].flatMap(([, lines = '']) =>
+        [...lines.matchAll(/, format (\d+\.\d+), /g)].map(([, format]) => format),
+      ),
+    );
+    assert.ok(shown.length >= 3);
+    assert.deepEqual(new Set(shown), new Set([FORMAT_VERSION]));
   });
 
   it('README.md is read in two minutes: 10 kB at most', () => {
