@@ -1,5 +1,6 @@
 import { after } from '../system/clock.ts';
 import type { Clients } from './clients.ts';
+import { workUnderWay } from './unbroken.ts';
 
 /**
  * Ends the process successfully when nobody has asked for this long. Whoever listens on the socket keeps it, so the
@@ -20,8 +21,14 @@ export function exitWhenIdle(
   let cancel: () => void = () => undefined;
   const wait = (agoSec: number): void => {
     cancel = after(Math.max(0, waitSec - agoSec) * 1000, () => {
-      tell();
-      process.exit(0);
+      const work = workUnderWay();
+      if (work === undefined) {
+        tell();
+        process.exit(0);
+      } else
+        void work.then(() => {
+          if (open === 0) wait(waitSec);
+        });
     });
   };
   const close = (agoSec: number): void => {

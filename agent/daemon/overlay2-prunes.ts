@@ -7,6 +7,7 @@ import { isNothing, readPresent, type Present } from './present.ts';
 import { PruneWatch } from './prune-watch.ts';
 import { PresentAtStart } from './present-at-start.ts';
 import { restorePruned } from './restore-pruned.ts';
+import { unbroken } from './unbroken.ts';
 
 /** What prunes take out of dockerd's own store comes back through dockerd. */
 export function overlay2Prunes(
@@ -36,7 +37,7 @@ function watchOverlay2(
     read: () => readPresent(dataRoot),
     before,
     isPruning: () => docker.isPruning(),
-    restore: (pruned) => restorePruned(pruned, { config, dataRoot, docker, heard }),
+    restore: (pruned) => unbroken(restorePruned(pruned, { config, dataRoot, docker, heard })),
     now: monotonicMs,
   });
   return {
