@@ -19,6 +19,8 @@ export interface ImageStore {
   isDaemonRunning(): boolean;
   /** Whether anything of ours may be in it. */
   hasOurs(): boolean;
+  /** Whether something of ours is in it, and nothing says what. */
+  hasLostLedger(): boolean;
   /** Whether a run has worked on it before. */
   isKnown(): boolean;
   /**

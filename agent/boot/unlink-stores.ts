@@ -8,6 +8,7 @@ import { findProgram } from '../system/run-tool.ts';
 import type { Config } from '../config/config.ts';
 import { farmOf } from './fill-namespaces.ts';
 import { storeIn } from './image-store.ts';
+import { preload } from './preload.ts';
 import { unmountDisks } from './present-mounts.ts';
 import { chooseStores } from './which-stores.ts';
 import { mayRun, withContainerd, type ContainerdSearch } from './with-containerd.ts';
@@ -59,6 +60,8 @@ export async function unlinkStores(
 
 async function unlinkOverlay2(config: Config, dataRoot: string): Promise<Unlinked> {
   const store = storeIn(dataRoot);
+  // Only the disks can tell then which names are theirs. A run makes the ledger anew.
+  if (store.hasLostLedger()) await preload(config, { wait: false, change: 'stopped', only: 'overlay2', quiet: true });
   const lock = await store.lock();
   try {
     store.clearUp();

@@ -28,6 +28,7 @@ export function overlay2Store(dataRoot: string) {
       ),
     isDaemonRunning: () => isDockerRunning(dataRoot),
     hasOurs: () => hasLedger(dataRoot),
+    hasLostLedger: () => readLedger(dataRoot).state !== 'read' && new Store(dataRoot).layers.inOurFolders().length > 0,
     isKnown: () => existsSync(ledgerFolder(dataRoot)),
     lock: () => takeLock(dataRoot),
     clearUp: () => {

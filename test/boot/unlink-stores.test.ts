@@ -3,7 +3,10 @@ import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { emptyLedger, readLedger, writeLedger } from '../../agent/overlay2/store/ledger.ts';
+import { preload } from '../../agent/boot/preload.ts';
 import { unlinkStores } from '../../agent/boot/unlink-stores.ts';
+import { makeDiskFile } from '../safety/disk-file.ts';
+import { attach } from '../support/loop-device.ts';
 import { scratch } from '../support/temp-tree.ts';
 import { configOf, FakeGuest, runDockerd } from './fake-guest.ts';
 import { imageProblems, loadImages, references, type ImageSpec } from './fake-store.ts';
@@ -49,6 +52,30 @@ describe('unlinking', () => {
       findings.map((finding) => [finding.code, finding.label]),
       [['KEPT', 'dpl-a']],
     );
+  });
+
+  it('leaves nothing where the ledger is lost and the disk is there, which tells what is its own', async (t) => {
+    const guest = new FakeGuest(scratch(t));
+    const label = `u${process.pid.toString(36)}`;
+    const folder = scratch(t);
+    const at = (name: string): string => path.join(folder, name);
+    loadImages(at('tree'), [app]);
+    await makeDiskFile(at('tree'), at('disk.ext4'), label);
+    const { detach } = await attach(at('disk.ext4'));
+    const config = { ...configOf(guest), labels: [label], mountRoot: at('disks') };
+    try {
+      loadImages(guest.dataRoot, [mine]);
+      for (const damage of [(file: string) => rmSync(file), (file: string) => writeFileSync(file, '{')]) {
+        await preload(config, { wait: false, change: 'stopped' });
+        assert.deepEqual([...references(guest.dataRoot).keys()].toSorted(), ['app:1', 'mine:1']);
+        damage(path.join(guest.dataRoot, 'docker-preloader/ledger.json'));
+        assert.deepEqual((await unlinkStores(config)).findings, []);
+        assert.deepEqual([...references(guest.dataRoot).keys()], ['mine:1']);
+        assert.equal(readLedger(guest.dataRoot).state, 'none');
+      }
+    } finally {
+      await detach();
+    }
   });
 
   it('keeps no removals in mind', async (t) => {
