@@ -6,7 +6,7 @@ import { Timings } from '../boot/timings.ts';
 import type { Start } from '../daemon/start.ts';
 import { hasBeenReady, withBootTimes } from '../status/boot-times.ts';
 import { summarise } from '../status/summary.ts';
-import { environment } from '../system/environment.ts';
+import { BEGUN_ANEW, environment } from '../system/environment.ts';
 import { monotonicUsec } from '../system/clock.ts';
 import { PreloaderError } from '../system/errors.ts';
 import { hasWaitingClient, listenFd } from '../system/listen-fds.ts';
@@ -48,14 +48,16 @@ async function begin(configPath: string | undefined): Promise<Start & { readonly
   }
   const isFirst = !hasBeenReady(config);
   const fd = listenFd();
-  const hasClient = fd !== undefined && hasWaitingClient(fd);
-  const change = (await mayChange(isFirst, hasClient)) ? 'stopped' : 'never';
+  const isAnew = environment()[BEGUN_ANEW] !== undefined;
+  const hasClient = !isAnew && fd !== undefined && hasWaitingClient(fd);
+  const change = !isAnew && (await mayChange(isFirst, hasClient)) ? 'stopped' : 'never';
   // After a crash, the service manager restarts it, although a client may also be waiting. A client starts it only if
   // it has ended by itself.
   const isByClient = hasClient && (isFirst ? change === 'never' : config.idleExitSec > 0);
   const before = isFirst ? {} : { before: { disks: [], images: await imagesBefore(config) } };
   return {
     config,
+    configFile: configPath,
     isConfigured: true,
     isFirst,
     isByClient,

@@ -44,6 +44,7 @@ export async function answerClients(
         socket.once('close', () => gone(0));
       });
     },
+    beginAnew: () => undefined,
   };
 }
 

@@ -7,4 +7,9 @@ export interface Clients {
    * @param gone gets how many seconds ago that was
    */
   follow(came: () => void, gone: (agoSec: number) => void): void;
+  /**
+   * Begins anew as this process, as soon as nobody is being answered. The whole program cannot, and goes on. It is the daemon
+   * only where no service manager listens.
+   */
+  beginAnew(): void;
 }

@@ -1,5 +1,6 @@
 import { dirname } from 'node:path';
 import type { Config } from '../config/config.ts';
+import { readConfig } from '../config/read-config.ts';
 import { discover, labelFilter } from '../boot/discover.ts';
 import { storeIn } from '../boot/image-store.ts';
 import { MOBY } from '../docker/daemon-config.ts';
@@ -14,6 +15,7 @@ import { notify, notifyStatus } from '../system/notify.ts';
 import { watchDevices } from '../system/watch-devices.ts';
 import { followFolder } from '../system/watch-folders.ts';
 import { answerClients } from './answer-clients.ts';
+import type { Clients } from './clients.ts';
 import { compareWithContainerdUnit } from './containerd-unit.ts';
 import { compareWithService } from './docker-service.ts';
 import { followStore, type FollowedStore } from './follow-store.ts';
@@ -43,6 +45,7 @@ export async function serve(
   whenPublished(config, () => {
     tell();
     follow();
+    void beginsAnew(start, current, clients);
   });
   const reading = lived === undefined ? readsAhead(start) : Promise.resolve();
   if (lived === undefined) await syncsAndCompares(start, current, reading);
@@ -141,6 +144,19 @@ function whenPublished(config: Config, act: () => void): void {
     followFolder(dirname(config.statusSocket), act);
   } catch {
     // Ignored: if the folder cannot be watched, `systemctl status` shows the older status.
+  }
+}
+
+/**
+ * Begins anew where a run has filled the store by another configuration than ours, as docker.service's drop-in does after
+ * that was changed: otherwise we would go on telling, and bringing back, what it no longer says. `unlink` fills nothing.
+ */
+async function beginsAnew({ config, configFile }: Start, current: CurrentStatus, clients: Clients): Promise<void> {
+  if (!current.document.applied) return;
+  try {
+    if (JSON.stringify(await readConfig(configFile)) !== JSON.stringify(config)) clients.beginAnew();
+  } catch {
+    // It cannot be read. Who begins next says so.
   }
 }
 

@@ -23,6 +23,8 @@ export interface Begun {
 /** How a run began. Without a valid configuration there is nothing to look at again. */
 export interface Start {
   readonly config: Config;
+  /** Where the configuration was read, if that was said. */
+  readonly configFile?: string | undefined;
   readonly isConfigured: boolean;
   /** No run has been READY in this boot before. */
   readonly isFirst: boolean;

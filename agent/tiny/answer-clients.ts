@@ -2,11 +2,13 @@ import type { Clients } from '../daemon/clients.ts';
 import { handedNow, textOfStart } from '../daemon/handed-start.ts';
 import type { Look } from '../daemon/look.ts';
 import type { Start } from '../daemon/start.ts';
+import { workUnderWay } from '../daemon/unbroken.ts';
 import { rememberVersion, type SaidVersion } from '../docker/dockerd-version.ts';
 import type { CurrentStatus } from '../status/current.ts';
 import type { StatusDocument } from '../status/schema.ts';
 import { giveSocketToDocker } from '../status/socket-owner.ts';
 import { delay } from '../system/clock.ts';
+import { BEGUN_ANEW } from '../system/environment.ts';
 import { messageOf } from '../system/errors.ts';
 import { log } from '../system/journal.ts';
 import { releaseProgram } from './memory.ts';
@@ -19,7 +21,7 @@ import { checked } from './errno.ts';
 import { closeSync, fstatSync, readSync, writeSync } from './fs.ts';
 import { whenReadable } from './loop.ts';
 import { readFirst } from './read-first.ts';
-import { becomeUpgraded, whenBeyond, wholeProgram } from './whole-runtime.ts';
+import { becomeInstalled, isReplaced, whenBeyond, wholeProgram } from './whole-runtime.ts';
 
 /**
  * How long the one that answers stays after the last client. So a client that asks every minute does not start it anew.
@@ -56,9 +58,17 @@ export async function answerClients(
   // leaves.
   current.whenFound(() => void (child !== undefined && door.kill(child.pid, SIGHUP)));
   let isAsked = false;
+  let isOutdated = false;
   let hasFailed = false;
   let [came, gone] = [(): void => undefined, (_agoSec: number): void => undefined];
+  const beginAnew = async (): Promise<void> => {
+    isOutdated = true;
+    await workUnderWay();
+    // Whoever is answered is answered to the end.
+    if (child === undefined) becomeInstalled(start.isByClient ? undefined : `${BEGUN_ANEW}=1`);
+  };
   const answer = async (): Promise<void> => {
+    if (isOutdated || isReplaced()) await beginAnew();
     isAsked = true;
     came();
     // Before all is settled, the child would later tell of a phase that is over, so it does not stay.
@@ -80,6 +90,7 @@ export async function answerClients(
     }
     isAsked = false;
     gone(staysSec);
+    if (isOutdated) await beginAnew();
     wait();
   };
   const wait = (): void => {
@@ -94,6 +105,13 @@ export async function answerClients(
     follow: (onCame, onGone) => {
       [came, gone] = [onCame, onGone];
       if (isAsked) came();
+    },
+    beginAnew: () => {
+      if (child === undefined) void beginAnew();
+      else {
+        isOutdated = true;
+        door.kill(child.pid, SIGHUP);
+      }
     },
   };
 }
@@ -113,7 +131,6 @@ async function beside(
   handed: string,
   tell: (child: Child | undefined) => void,
 ): Promise<number> {
-  becomeUpgraded();
   const program = wholeProgram();
   readFirst(program);
   const file = checked(door.memoryFile(), 'memfd_create');

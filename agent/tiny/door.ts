@@ -60,7 +60,7 @@ interface Door {
   exit(status: number): never;
   isatty(fd: number): boolean;
   /** Becomes another program. EINTR: a signal has come, which is to be obeyed first. */
-  exec(path: string, words: readonly string[] | undefined): number;
+  exec(path: string, words: readonly string[] | undefined, variable: string | undefined): number;
 
   /** Starts a program, found in PATH, that ends with us. Of each stream it gets a descriptor; less than 0: nothing. */
   start(words: readonly string[], input: number, output: number, errors: number): number;

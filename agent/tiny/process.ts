@@ -92,12 +92,13 @@ export const process = {
 /**
  * Becomes another program, with this environment and these descriptors.
  * @param words its command line. Undefined means that of this process
+ * @param variable `NAME=value`, which its environment has besides
  * @throws an error as node:fs has it
  */
-export function become(path: string, words: readonly string[] | undefined): never {
+export function become(path: string, words: readonly string[] | undefined, variable?: string): never {
   const EINTR = 4;
   for (;;) {
-    const failed = -door.exec(path, words);
+    const failed = -door.exec(path, words, variable);
     if (failed !== EINTR) throw systemError(failed, 'execve', path);
     obeySignals();
   }

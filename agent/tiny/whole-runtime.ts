@@ -71,15 +71,28 @@ export function becomeWhole(args?: readonly string[]): never {
   }
 }
 
+/** Whether the file that we were started from is no longer the one that is installed. */
+export function isReplaced(): boolean {
+  return ownFile().endsWith(GONE);
+}
+
 /**
  * Where the package has been upgraded since we were started, what is installed begins anew as this process: the rest of
  * this program is no longer there, and what takes its place need not know what we would tell it.
  */
 export function becomeUpgraded(): void {
+  if (isReplaced()) becomeInstalled();
+}
+
+/**
+ * What is installed begins anew as this process.
+ * @param variable `NAME=value`, which its environment has besides
+ */
+export function becomeInstalled(variable?: string): void {
   const own = ownFile();
-  if (!own.endsWith(GONE)) return;
+  const name = basename(own);
   try {
-    become(join(dirname(own), basename(own).slice(0, -GONE.length)), undefined);
+    become(join(dirname(own), name.endsWith(GONE) ? name.slice(0, -GONE.length) : name), undefined, variable);
   } catch {
     // It has been removed, and not upgraded.
   }

@@ -103,6 +103,21 @@ describe('the daemon follows the store', () => {
     await codesWithin(['REMOVED']);
   });
 
+  it('and what the configuration says since a run has gone by another one', async () => {
+    const said = readFileSync(config, 'utf8');
+    for (const [labels, codes] of [
+      ['none-*', []],
+      [JSON.parse(said).labels[0], [null]],
+    ] as const) {
+      writeFileSync(config, JSON.stringify({ ...JSON.parse(said), labels: [labels] }));
+      const applied = await agent(['apply', '--config', config]);
+      assert.equal(applied.exitCode, 0, applied.all);
+      await codesWithin(codes);
+      await delay(2000);
+      assert.deepEqual([(await status()).pending, (await status()).images.length], [[], codes.length]);
+    }
+  });
+
   it('that has taken the place of the one it followed, once that was filled', async () => {
     const overmount = (): void => {
       execFileSync('cp', ['-a', below('other'), below('third')]);

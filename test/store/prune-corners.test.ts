@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { createConnection, createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Store } from '../../agent/overlay2/store/store.ts';
-import { sample } from '../support/size.ts';
+import { built } from '../../agent/packaging/build-program.ts';
+import { askAgent } from '../support/ask-agent.ts';
+import { sample, torture } from '../support/size.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { makeDisk } from '../support/disk.ts';
 import { ask, PRUNE_ALL } from '../support/docker-api.ts';
@@ -18,6 +20,8 @@ import { leavesNothing } from './leaves-nothing.ts';
 import { archiveOf, image, says, tagsOf, untilTags } from './said-images.ts';
 import { makeSite, type Site } from './site.ts';
 import { type SiteDaemon, startDaemon } from './site-daemon.ts';
+
+const root = path.resolve(import.meta.dirname, '../..');
 
 let folder: string;
 let disk: string;
@@ -81,6 +85,34 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
     assert.equal((await site.agent('verify')).exitCode, 0);
     await ends(many);
   });
+
+  it(
+    'is back where the package was upgraded since, and a client has had the new one begin',
+    { skip: !torture },
+    async (t) => {
+      const alone = path.join(site.folder, 'bin/docker-preloader');
+      const whole = path.join(site.folder, built.whole);
+      for (const file of [alone, whole]) mkdirSync(path.dirname(file), { recursive: true });
+      copyFileSync(path.join(root, 'dist', built.small), alone);
+      copyFileSync(path.join(root, 'dist', built.whole), whole);
+      const tested = process.env['DOCKER_PRELOADER_UNDER_TEST'];
+      process.env['DOCKER_PRELOADER_UNDER_TEST'] = alone;
+      t.after(() => {
+        if (tested === undefined) delete process.env['DOCKER_PRELOADER_UNDER_TEST'];
+        else process.env['DOCKER_PRELOADER_UNDER_TEST'] = tested;
+      });
+      await site.configure({ idleExitSec: 60 });
+      await site.attach(disk);
+      await boot();
+      copyFileSync(alone, `${alone}.new`);
+      renameSync(`${alone}.new`, alone);
+      assert.equal(await askAgent(path.join(site.folder, 'status/status.sock'), '/healthz'), 'ok');
+      await daemon.follows(dockerd);
+      assert.equal(await call(dockerd, 'POST', PRUNE_ALL), 200);
+      assert.ok((await back(...ALL)) < 5000);
+      await ends(disk);
+    },
+  );
 
   it("an `rmi` shortly before is none of the prune's", async () => {
     await site.attach(disk);

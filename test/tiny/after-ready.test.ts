@@ -194,6 +194,8 @@ describe('after READY', () => {
     assert.equal(await healthOf(socket), 'empty\n');
     assert.equal(programOf(daemon.pid), alone);
     assert.equal(summaries(daemon), 2, daemon.log());
+    // Whoever has begun so was not started by a client, though one waits.
+    assert.match(readFileSync(`/proc/${daemon.pid}/environ`, 'utf8'), /(^|\0)DOCKER_PRELOADER_BEGUN_ANEW=1\0/);
     rmSync(alone);
     for (const child of childrenOf(daemon.pid)) process.kill(child, 'SIGKILL');
     assert.equal(await healthOf(socket), 'empty\n');

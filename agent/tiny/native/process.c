@@ -70,10 +70,16 @@ static JSValue become(JSContext *ctx, const char *path, char **words) {
   return failed;
 }
 
-// exec(path, words): becomes another program. Without words, that gets our own command line. Returns an error number. EINTR
-// means that a signal has come, which is to be obeyed first.
+// exec(path, words, variable): becomes another program. Without words, that gets our own command line. The variable, as
+// `NAME=value`, is added to its environment. Returns an error number. EINTR means that a signal has come, which is to be
+// obeyed first.
 static DOOR(door_exec) {
   TAKE_PATH(path, argv[0]);
+  if (!JS_IsUndefined(argv[2])) {
+    const char *variable = JS_ToCString(ctx, argv[2]);
+    if (variable == NULL || putenv(strdup(variable)) != 0) return JS_EXCEPTION;
+    JS_FreeCString(ctx, variable);
+  }
   if (JS_IsUndefined(argv[1])) {
     static char name[] = "docker-preloader";
     if (given[0] != NULL) given[0] = name;
@@ -88,7 +94,7 @@ static DOOR(door_exec) {
 
 static const JSCFunctionListEntry functions[] = {
   JS_CFUNC_DEF("environment", 0, environment), JS_CFUNC_DEF("umask", 1, door_umask), JS_CFUNC_DEF("exit", 1, door_exit),
-  JS_CFUNC_DEF("isatty", 1, door_isatty),      JS_CFUNC_DEF("exec", 2, door_exec),
+  JS_CFUNC_DEF("isatty", 1, door_isatty),      JS_CFUNC_DEF("exec", 3, door_exec),
 };
 
 void add_process(JSContext *ctx, JSValueConst door, int argc, char **argv) {
