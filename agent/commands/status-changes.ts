@@ -1,7 +1,7 @@
 import { after, every } from '../system/clock.ts';
 import type { FolderWatch } from '../system/folder-watch.ts';
 import { hasReader } from '../system/stdout-reader.ts';
-import { watchOrPollFolders } from '../system/watch-folders.ts';
+import { watchOrPollFolders } from '../system/watch-or-poll-folders.ts';
 
 /** A status is published in several files, and a socket works a moment after its name appears. */
 const SETTLE_MS = 100;

@@ -5,7 +5,7 @@ import { messageOf } from '../system/errors.ts';
 import type { FolderWatch } from '../system/folder-watch.ts';
 import { log } from '../system/journal.ts';
 import { existingPart } from '../system/read-files.ts';
-import { watchOrPollFolders } from '../system/watch-folders.ts';
+import { watchOrPollFolders } from '../system/watch-or-poll-folders.ts';
 
 /** dockerd needs a moment to finish: it removes an image's names, its configuration, and then layer by layer. */
 const SETTLE_MS = 200;

@@ -1,7 +1,6 @@
-import { existsSync, statSync, watch, type FSWatcher } from 'node:fs';
+import { existsSync, watch, type FSWatcher } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { every } from './clock.ts';
-import { isENOENT, messageOf } from './errors.ts';
+import { isENOENT } from './errors.ts';
 import type { FolderWatch } from './folder-watch.ts';
 
 /**
@@ -36,54 +35,11 @@ export function watchFolders(folders: readonly string[]): FolderWatch {
   return { changed, close };
 }
 
-/** Watches folders, or looks at them now and then if they cannot be watched. @param tell is called with the reason */
-export function watchOrPollFolders(
-  folders: readonly string[],
-  everyMs: number,
-  tell: (error: unknown) => void = () => undefined,
-): FolderWatch {
-  try {
-    return watchFolders(folders);
-  } catch (error) {
-    tell(error);
-    return pollFolders(folders, everyMs);
-  }
-}
-
-/**
- * The same by looking now and then. Whenever a name appears, disappears or is replaced, the time of its folder changes.
- */
-export function pollFolders(folders: readonly string[], everyMs: number): FolderWatch {
-  const first = describeFolders(folders);
-  let cancel: () => void = () => undefined;
-  const changed = new Promise<void>((resolve) => {
-    cancel = every(everyMs, () => {
-      if (describeFolders(folders) === first) return;
-      cancel();
-      resolve();
-    });
-  });
-  return { changed, close: cancel };
-}
-
 /**
  * Calls `act` at each change in a folder, for as long as this process runs. @throws system errors, as `watchFolders`
  */
 export function followFolder(folder: string, act: () => void): void {
   watch(folder, act).on('error', () => undefined);
-}
-
-function describeFolders(folders: readonly string[]): string {
-  return folders
-    .map((folder) => {
-      try {
-        const { ino, ctimeNs } = statSync(folder, { bigint: true });
-        return `${ino} ${ctimeNs}`;
-      } catch (error) {
-        return messageOf(error);
-      }
-    })
-    .join(', ');
 }
 
 function watchNearest(folder: string, tell: () => void): FSWatcher {

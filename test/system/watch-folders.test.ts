@@ -3,7 +3,8 @@ import { mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, writeFileSync
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { pollFolders, watchFolders } from '../../agent/system/watch-folders.ts';
+import { watchFolders } from '../../agent/system/watch-folders.ts';
+import { pollFolders } from '../../agent/system/watch-or-poll-folders.ts';
 import { scratch } from '../support/temp-tree.ts';
 
 /** Whether it is told of within a moment. */
