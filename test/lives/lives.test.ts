@@ -7,11 +7,12 @@ import { torture } from '../support/size.ts';
 import { live } from './life.ts';
 import { makeUniverse, type Universe } from './universe.ts';
 
+// A life waits for its daemons more than half of the time.
 const count = Number(process.env['DPL_RUNS'] ?? (torture ? 500 : 15));
 
 describe(
   `random lives from seed ${seed}: DPL_SEED=${seed} lives them again, DPL_RUNS=1 the first of them alone`,
-  { concurrency: Math.min(2, availableParallelism()) },
+  { concurrency: 2 * availableParallelism() },
   () => {
     let universe: Universe;
     before(async () => {
