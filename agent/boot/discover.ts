@@ -3,7 +3,7 @@ import { isGlob, isLabel, labelPattern } from '../config/label.ts';
 import { hasNode, isVirtualDrive, listBlockDevices, type BlockDevice } from '../system/block-devices.ts';
 import { messageOf } from '../system/errors.ts';
 import { readSuperblock, type Superblock } from '../disk/superblock.ts';
-import { isUdevRunning, labelByUdev } from '../system/udev.ts';
+import { isDriveEmpty, isUdevRunning, labelByUdev } from '../system/udev.ts';
 import type { Config } from '../config/config.ts';
 
 /** A device with a filesystem whose label is one of ours. */
@@ -93,6 +93,8 @@ export function discover(filter: LabelFilter, devices: readonly BlockDevice[] = 
       findings.push(...passedOver(device, labelOfRemovable(device), filter));
       continue;
     }
+    // To the kernel, an empty drive has a gigabyte. Each attempt to read it is some lines in its log.
+    if (device.removable && isUdevRunning() && isDriveEmpty(device.deviceNumber)) continue;
     const disk = examine(device, filter, findings, present);
     if (disk === undefined) continue;
     const problem = problemOf(disk.superblock, device);

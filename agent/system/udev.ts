@@ -26,6 +26,16 @@ export function labelByUdev(deviceNumber: string, folder: string = '/run/udev/da
 }
 
 /**
+ * Whether udev has found a drive without a disc. Its cdrom_id says in any case which discs a drive takes
+ * (ID_CDROM_DVD=1), and ID_CDROM_MEDIA=1 only where there is one (systemd, src/udev/cdrom_id/cdrom_id.c).
+ * @param folder udev's database, for tests
+ */
+export function isDriveEmpty(deviceNumber: string, folder: string = '/run/udev/data'): boolean {
+  const text = readTextIfThere(`${folder}/b${deviceNumber}`) ?? '';
+  return /^E:ID_CDROM_[A-Z_]+=1$/m.test(text) && !/^E:ID_CDROM_MEDIA=1$/m.test(text);
+}
+
+/**
  * When udev had finished with a block device, CLOCK_MONOTONIC in microseconds (its USEC_INITIALIZED), or undefined if
  * it has not seen the device. Read from udev's file, because udevadm would need a process for each device.
  */
