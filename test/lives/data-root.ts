@@ -13,6 +13,8 @@ export interface StoredLayer {
   readonly linkTo: string | undefined;
   /** Whether files are there, wherever. */
   readonly isThere: boolean;
+  /** Whether they are on a disk that is mounted, and gone. */
+  readonly isLost: boolean;
 }
 
 /** dockerd's files below a data root, read by a reader of the tests' own, which knows nothing of ledgers and marks. */
@@ -75,6 +77,7 @@ export class DataRoot {
               parent: text(path.join(record, 'parent')),
               linkTo: isLink ? readlinkSync(diff) : undefined,
               isThere: existsSync(diff),
+              isLost: isLink && sizeOfDeviceBelow(diff) === 0,
             },
           ],
         ];
@@ -188,4 +191,14 @@ function list(folder: string): string[] {
 
 function text(file: string): string | undefined {
   return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined;
+}
+
+/** In sectors. Undefined where the file is not there. A device that was detached while it is mounted has none. */
+function sizeOfDeviceBelow(file: string): number | undefined {
+  const dev = statSync(file, { throwIfNoEntry: false })?.dev;
+  if (dev === undefined) return undefined;
+  // As glibc's gnu_dev_major and gnu_dev_minor have it.
+  const [major, minor] = [(dev >>> 8) & 0xfff, (dev & 0xff) | ((dev >>> 12) & 0xfff00)];
+  const size = text(`/sys/dev/block/${major}:${minor}/size`);
+  return size === undefined ? undefined : Number(size);
 }

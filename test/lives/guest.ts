@@ -12,7 +12,7 @@ import { mountsBelow, unmountBelow } from '../support/temp-tree.ts';
 import { until } from '../support/until.ts';
 import { makeSite, type Site } from '../store/site.ts';
 import { startDaemon, type SiteDaemon } from '../store/site-daemon.ts';
-import { DataRoot } from './data-root.ts';
+import { DataRoot, type StoredLayer } from './data-root.ts';
 import { Model, type AttachedDisk, type Seen, type Settings } from './model.ts';
 import { saysOf, type LifeDisk, type Universe } from './universe.ts';
 
@@ -49,6 +49,8 @@ export class Guest {
   #daemon: SiteDaemon | undefined;
   /** Whether the daemon brings back what a prune takes. */
   #follows = false;
+  /** Whether the last run of the agent was killed. */
+  #wasKilled = false;
   #number = 0;
 
   private constructor(site: Site, universe: Universe) {
@@ -91,6 +93,7 @@ export class Guest {
   async startDaemon(): Promise<void> {
     const status = path.join(this.site.folder, 'status/status.json');
     await rm(status, { force: true });
+    this.#wasKilled = false;
     this.#daemon = await startDaemon(this.site);
     await until('a status', () => existsSync(status));
   }
@@ -257,24 +260,31 @@ export class Guest {
     const timer = setTimeout(() => running.kill('SIGKILL'), afterMs);
     const { signal } = await running;
     clearTimeout(timer);
+    this.#wasKilled = signal !== undefined;
     return signal === undefined;
   }
 
   agent(command: string, ...args: readonly string[]): Promise<AgentResult> {
+    if (command === 'apply') this.#wasKilled = false;
     return this.site.agent(command, ...args);
   }
 
   /** Whether all files of an image are there: then it runs. */
   canRun(image: string): boolean {
     const layers = this.store.layers();
-    return this.store.chainsOf(image).every((chain) => layers.get(chain)?.isThere === true);
+    return this.store.chainsOf(image).every((chain) => this.#works(layers.get(chain)));
+  }
+
+  /** A run that was killed may not have let go of a disk that was pulled out before it. */
+  #works(layer: StoredLayer | undefined): boolean {
+    return layer?.isThere === true && !(this.#wasKilled && layer.isLost);
   }
 
   /** Whether all files under a container are there. Its image may have gone. */
   canStart({ id }: Container): boolean {
     const layers = this.store.layers();
     for (let chain = this.store.containerParent(id); chain !== undefined; chain = layers.get(chain)?.parent) {
-      if (layers.get(chain)?.isThere !== true) return false;
+      if (!this.#works(layers.get(chain))) return false;
     }
     return true;
   }
