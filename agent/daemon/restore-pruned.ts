@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
 import { readLedger, writeLedger, type Ledger } from '../overlay2/store/ledger.ts';
+import type { LoadedDisk } from '../boot/loaded-disk.ts';
 import { preload } from '../boot/preload.ts';
 import type { Plan } from '../overlay2/plan/make-plan.ts';
 import { takeLock } from '../overlay2/store-lock.ts';
@@ -114,15 +115,16 @@ class Restoration {
 
   async #restore(): Promise<Present> {
     const { config, dataRoot, heard } = this.#context;
-    const { plan } = await preload(config, { wait: false, change: 'never', quiet: true });
+    const { plan, disks } = await preload(config, { wait: false, change: 'never', quiet: true });
     if (plan === undefined) throw new Error('the disks cannot be looked at');
     const before = new Store(dataRoot);
-    const offered = [...this.#pruned.names].filter(([name, id]) => plan.offer.references.get(name)?.image === id);
-    const lost = this.#lostImages(
-      plan,
-      before,
-      offered.map(([, id]) => id),
+    // Who else claims a name gets it when Docker next starts: another disk may have come while it runs.
+    const offered = [...this.#pruned.names].filter(([name, id]) =>
+      disks.some(({ content }) => content.references.get(name) === id),
     );
+    const { references } = before.referenceStore;
+    const named = offered.flatMap(([name, id]) => ((references.get(name) ?? id) === id ? [id] : []));
+    const lost = this.#lostImages({ plan, disks }, before, named);
     const there = new Set([...before.images, ...lost.map(({ id }) => id)]);
     const names = offered.filter(([name, id]) => there.has(id) && tagOf(name) !== undefined);
 
@@ -150,9 +152,14 @@ class Restoration {
   }
 
   /** The images that were ours or had a name of ours, that are on a disk, and whose layers dockerd has kept. */
-  #lostImages(plan: Plan, store: Store, named: readonly ImageID[]): DiskImage[] {
+  #lostImages(
+    { plan, disks }: { readonly plan: Plan; readonly disks: readonly LoadedDisk[] },
+    store: Store,
+    named: readonly ImageID[],
+  ): DiskImage[] {
     return [...new Set([...this.#pruned.images, ...named])].flatMap((id) => {
-      const image = plan.wanted.get(id);
+      const onDisk = disks.find(({ content }) => content.images.has(id))?.content.images.get(id);
+      const image = plan.wanted.get(id) ?? (named.includes(id) ? onDisk : undefined);
       const top = image?.chains.at(-1);
       return image === undefined || store.images.has(id) || (top !== undefined && !store.layers.has(top))
         ? []

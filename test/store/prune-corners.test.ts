@@ -86,6 +86,22 @@ describe('dockerd 28.5: a prune, and what else happens', () => {
     await ends(many);
   });
 
+  it('is back where another disk, which has come since, claims its name, and goes to that when Docker next starts', async () => {
+    const other = await makeDisk(path.join(folder, 'other.ext4'), await archiveOf(image('other', 'app:2')));
+    await site.configure({ labels: [site.labelOf('*')] });
+    await site.attach(disk);
+    await boot();
+    await site.attach(other);
+    assert.equal(await call(dockerd, 'POST', PRUNE_ALL), 200);
+    assert.ok((await back(...ALL)) < 5000);
+    assert.equal(await says(dockerd, 'app:2'), 'two');
+    await dockerd.stop();
+    await site.apply();
+    dockerd = await site.start();
+    assert.equal(await says(dockerd, 'app:2'), 'other');
+    await ends(disk, other);
+  });
+
   it(
     'is back where the package was upgraded since, and a client has had the new one begin',
     { skip: !torture },
