@@ -43,7 +43,7 @@ const stages: Readonly<Record<string, Stage>> = {
   containerd: {
     about: 'real containerds 1.6, 1.7 and 2.1, by their API and under dockerds that have their images there',
     files: ['test/containerd/real/*.test.ts'],
-    concurrency: 3,
+    concurrency: 2,
   },
   stories: {
     about: 'what a user has made of a store, over disks that come, go and change',
