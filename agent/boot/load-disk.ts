@@ -15,7 +15,7 @@ type Trust = Pick<Config, 'required' | 'trustedKeys'>;
 export interface LoadOptions extends Trust {
   /** Disks as an earlier look has read them. One that is still mounted is not read again. */
   readonly before: readonly LoadedDisk[];
-  /** Whether disks may be unmounted, because nothing runs from them. */
+  /** Whether disks may be unmounted, because no store leads to them that stays as it is. */
   readonly mayUnmount: boolean;
 }
 

@@ -24,8 +24,8 @@ export interface Mounts {
 
 export interface MountOptions {
   /**
-   * Whether disks may be unmounted, because nothing runs from them. Then a mount whose device no longer has the label
-   * is replaced by one that has.
+   * Whether disks may be unmounted, because no store leads to them that stays as it is. Then a mount whose device no
+   * longer has the label is replaced by one that has.
    */
   readonly mayUnmount: boolean;
   /**

@@ -98,13 +98,16 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     add(refusals.map(failureOf));
     const isLeft = options.change === 'never' || options.only === 'overlay2';
     const changeContainerd = options.changeContainerd ?? (isLeft ? 'never' : 'all');
-    const mayBeRunning = chosen.namespaces.length > 0 && mayRun({ config, daemon: daemonConfig, dataRoot });
-    if (chosen.namespaces.length > 0 && changeContainerd === 'all')
-      await loadPrivate({ config, daemon: daemonConfig, dataRoot });
-    // What containerd runs may run from the disks, too, whether Docker does or not.
-    const isStopped = !run.isDockerRunning && !mayBeRunning;
+    const hasNamespaces = chosen.namespaces.length > 0;
+    if (hasNamespaces && changeContainerd === 'all') await loadPrivate({ config, daemon: daemonConfig, dataRoot });
     const mayChange = options.change === 'stopped' && options.only !== 'containerd' && !run.isDockerRunning;
-    const mayUnmount = options.change === 'stopped' && isStopped;
+    // Containers that run have mounts of their own (fs/overlayfs/super.c, ovl_get_layers). Those that dockerd starts on
+    // its own store need ours, because that does not change meanwhile. containerd's store leads elsewhere after this run.
+    const mayRelink = hasNamespaces && changeContainerd !== 'never';
+    const isNeeded =
+      (run.isDockerRunning && (overlay2 || store.hasOurs())) ||
+      (hasNamespaces && !mayRelink && mayRun({ config, daemon: daemonConfig, dataRoot }));
+    const mayUnmount = (options.change === 'stopped' || mayRelink) && !isNeeded;
 
     await letOthers();
     begin('discover', 'looking for disks');
@@ -150,7 +153,7 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     if (hidden.length > 0) return run;
     await letOthers();
     if (overlay2) run = { ...run, ...(await fillStore(run, { store, dataRoot, config, mayChange, before, begin })) };
-    if (chosen.namespaces.length > 0) {
+    if (hasNamespaces) {
       await letOthers();
       const { fillNamespaces } = await import('./fill-namespaces.ts');
       const { pruned } = options;

@@ -30,9 +30,9 @@ function numberOf({ device, path, source }: MountedDisk, own: readonly MountPoin
 }
 
 /**
- * Looks for our mounts whose device is gone. While dockerd may use them, each is a finding: images on them give read
- * errors until the disk is back and Docker is restarted. Otherwise they are unmounted, so that another disk with the
- * label can take the place. That is why this comes before mounting.
+ * Looks for our mounts whose device is gone. While a dockerd runs whose own store leads to them, each is a finding:
+ * images on them give read errors until the disk is back and Docker is restarted. Otherwise they are unmounted, so that
+ * the disk can take the place when it is back, or another one with the label. That is why this comes before mounting.
  */
 export function findLostDisks(mountRoot: string, options: { readonly mayUnmount: boolean }): Finding[] {
   const findings: Finding[] = [];

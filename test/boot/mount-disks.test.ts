@@ -312,6 +312,22 @@ describe('devices with one label', () => {
     );
   });
 
+  it("make room for each other in a look that makes containerd's links anew, and in no other", async () => {
+    const [first, second] = [await makeFile('one', app('a')), await makeFile('two', app('b'))];
+    const [card, other] = [await attachFile(first), await attachFile(second)];
+    mount([card]);
+    truncateSync(first, 0);
+    execFileSync('losetup', ['--set-capacity', card.device.path]);
+    const look = async (changeContainerd: 'never' | 'farm'): Promise<StatusDocument> => {
+      const options = { wait: false, change: 'never', changeContainerd, quiet: true } as const;
+      const elsewhere = { store: 'containerd', containerdAddress: path.join(folder, 'none.sock') } as const;
+      return statusDocument(await preload({ ...config, ...elsewhere }, options), 1);
+    };
+    assert.deepEqual(codes(await look('never')), ['DISK_LOST', 'MOUNT_BUSY']);
+    const status = await look('farm');
+    assert.deepEqual([codes(status), status.disks.map(({ device }) => device)], [[], [other.device.path]]);
+  });
+
   it('are not mounted over what is no disk, whoever has mounted that', async () => {
     const disk = await attachFile(await makeFile('disk', app('a')));
     const place = path.join(config.mountRoot, label);

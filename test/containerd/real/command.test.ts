@@ -161,6 +161,39 @@ for (const version of ['26.1', '28.5'] as const)
       }
     });
 
+    it('take a disk again that was pulled out under a container, and another one in its place', async () => {
+      const label = site.labelOf('plugged');
+      const codes = (): string[] =>
+        site.status().findings.flatMap((finding) => (finding.label === label ? [finding.code] : []));
+      // runc has the containers of all containerds of a machine in one folder.
+      const container = `runs-${process.pid}-${version}`;
+      const run = (image: string, ...command: readonly string[]): Promise<string> =>
+        containerd.run('moby', `docker.io/library/${image}`, ...command);
+      const plug = async (name: 'a' | 'b'): Promise<() => Promise<void>> => {
+        // The file of a disk that was pulled out stays until nothing runs from it.
+        await rm(path.join(site.folder, 'plugged.ext4'), { force: true });
+        return (await site.attach((await madeDisk(name)).gzip, 'plugged')).detach;
+      };
+      const pullFirst = await plug('a');
+      await site.apply();
+      await containerd.ctr(['-n', 'moby', 'run', '--detach', 'docker.io/library/app-a:1', container, 'sleep', '1000']);
+      await pullFirst();
+      await site.detach('a');
+      await site.detach('b');
+      await site.apply(3);
+      assert.deepEqual(codes(), ['DISK_MISSING', 'KEPT'], 'it is gone, and who stands on it is named');
+      const pullSecond = await plug('a');
+      await site.apply();
+      assert.equal(await run('app-a:1', 'cat', '/etc/a'), 'a');
+      // Another disk comes in its place before anybody has looked.
+      await pullSecond();
+      await plug('b');
+      await site.apply(3);
+      assert.deepEqual(codes(), ['KEPT']);
+      assert.equal(await run('app-b:1', 'cat', '/etc/b2'), 'b2');
+      await containerd.ctr(['-n', 'moby', 'task', 'rm', '--force', container]);
+    });
+
     it('take it all out while the daemon runs, which does not mount the disks again', async () => {
       const mounted = (): string =>
         readFileSync('/proc/mounts', 'utf8')
