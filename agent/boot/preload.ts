@@ -88,17 +88,16 @@ export async function preload(config: Config, options: PreloadOptions): Promise<
     checkMountRoot(config, dataRoot);
     add([], { isDockerRunning: store.isDaemonRunning() });
     const chosen = await chooseStores(config, daemonConfig, dataRoot);
-    const fillsBoth = chosen.overlay2 && chosen.namespaces.length > 0;
-    const unsupported = chosen.overlay2 ? await store.unsupported(daemonConfig, fillsBoth) : undefined;
+    const hasNamespaces = chosen.namespaces.length > 0;
+    const unsupported = chosen.overlay2 ? await store.unsupported(daemonConfig, hasNamespaces) : undefined;
     const refusals = [unsupported, chosen.leftAlone].flatMap((why) =>
       why === undefined ? [] : leftAlone(dataRoot, why),
     );
     const overlay2 = chosen.overlay2 && unsupported === undefined;
-    if (!overlay2 && chosen.namespaces.length === 0 && refusals[0] !== undefined) throw refusals[0];
+    if (!overlay2 && !hasNamespaces && refusals[0] !== undefined) throw refusals[0];
     add(refusals.map(failureOf));
     const isLeft = options.change === 'never' || options.only === 'overlay2';
     const changeContainerd = options.changeContainerd ?? (isLeft ? 'never' : 'all');
-    const hasNamespaces = chosen.namespaces.length > 0;
     if (hasNamespaces && changeContainerd === 'all') await loadPrivate({ config, daemon: daemonConfig, dataRoot });
     const mayChange = options.change === 'stopped' && options.only !== 'containerd' && !run.isDockerRunning;
     // Containers that run have mounts of their own (fs/overlayfs/super.c, ovl_get_layers). Those that dockerd starts on

@@ -1,10 +1,9 @@
-import { statSync } from 'node:fs';
 import { metadataPaths } from '../docker/layer-db.ts';
 import { delay, monotonicUsec } from '../system/clock.ts';
+import { whichAre } from '../system/describe-folders.ts';
 import { messageOf } from '../system/errors.ts';
 import type { FolderWatch } from '../system/folder-watch.ts';
 import { log } from '../system/journal.ts';
-import { existingPart } from '../system/read-files.ts';
 import { watchOrPollFolders } from '../system/watch-or-poll-folders.ts';
 
 /** dockerd needs a moment to finish: it removes an image's names, its configuration, and then layer by layer. */
@@ -87,18 +86,4 @@ export function followStore(dataRoot: string, look: () => Promise<void>): Follow
       wake();
     },
   };
-}
-
-/** Which folders are at these paths now, or nearest above them. */
-function whichAre(folders: readonly string[]): string {
-  return folders
-    .map((folder) => {
-      try {
-        const { dev, ino } = statSync(existingPart(folder));
-        return `${dev} ${ino}`;
-      } catch (error) {
-        return messageOf(error);
-      }
-    })
-    .join(', ');
 }

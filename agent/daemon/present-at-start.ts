@@ -1,6 +1,6 @@
-import { lstatSync } from 'node:fs';
 import { metadataPaths } from '../docker/layer-db.ts';
 import { ledgerFolder, readLedger } from '../overlay2/store/ledger.ts';
+import { timesOf } from '../system/describe-folders.ts';
 import { readPresent, type Present } from './present.ts';
 
 /**
@@ -41,14 +41,4 @@ export class PresentAtStart {
   #ledger(): string {
     return timesOf([ledgerFolder(this.#dataRoot)]);
   }
-}
-
-/** When a name in these folders was last made, removed or replaced. */
-function timesOf(folders: readonly string[]): string {
-  return folders
-    .map((folder) => {
-      const stats = lstatSync(folder, { throwIfNoEntry: false });
-      return stats === undefined ? '' : `${stats.ino} ${stats.ctimeMs}`;
-    })
-    .join(', ');
 }

@@ -158,8 +158,8 @@ class Restoration {
     named: readonly ImageID[],
   ): DiskImage[] {
     return [...new Set([...this.#pruned.images, ...named])].flatMap((id) => {
-      const onDisk = disks.find(({ content }) => content.images.has(id))?.content.images.get(id);
-      const image = plan.wanted.get(id) ?? (named.includes(id) ? onDisk : undefined);
+      const onDisks = named.includes(id) ? disks.flatMap(({ content }) => content.images.get(id) ?? []) : [];
+      const image = plan.wanted.get(id) ?? onDisks[0];
       const top = image?.chains.at(-1);
       return image === undefined || store.images.has(id) || (top !== undefined && !store.layers.has(top))
         ? []

@@ -1,6 +1,5 @@
-import { statSync } from 'node:fs';
 import { every } from './clock.ts';
-import { messageOf } from './errors.ts';
+import { timesOf } from './describe-folders.ts';
 import type { FolderWatch } from './folder-watch.ts';
 import { watchFolders } from './watch-folders.ts';
 
@@ -22,27 +21,14 @@ export function watchOrPollFolders(
  * The same by looking now and then. Whenever a name appears, disappears or is replaced, the time of its folder changes.
  */
 export function pollFolders(folders: readonly string[], everyMs: number): FolderWatch {
-  const first = describeFolders(folders);
+  const first = timesOf(folders);
   let cancel: () => void = () => undefined;
   const changed = new Promise<void>((resolve) => {
     cancel = every(everyMs, () => {
-      if (describeFolders(folders) === first) return;
+      if (timesOf(folders) === first) return;
       cancel();
       resolve();
     });
   });
   return { changed, close: cancel };
-}
-
-function describeFolders(folders: readonly string[]): string {
-  return folders
-    .map((folder) => {
-      try {
-        const { ino, ctimeMs } = statSync(folder);
-        return `${ino} ${ctimeMs}`;
-      } catch (error) {
-        return messageOf(error);
-      }
-    })
-    .join(', ');
 }

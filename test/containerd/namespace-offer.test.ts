@@ -75,6 +75,6 @@ describe('what the disks offer', () => {
     const offer = namespaceOffer([{ ...disk, targets }], 'moby', all);
     // Each tag tells its digest, too.
     assert.equal(offer.names.size, 5000);
-    assert.ok(performance.now() - begin < 5000, `${performance.now() - begin} ms`);
+    assert.ok(performance.now() - begin < 2000, `${performance.now() - begin} ms`);
   });
 });

@@ -68,10 +68,10 @@ describe('the unit', () => {
     else assert.match(said, /^store image .* of disk dpl-a$/m);
   });
 
-  it('stops at once, with success, and the mounts stay', async () => {
+  it('stops within a second, with success, and the mounts stay', async () => {
     const started = performance.now();
     await ok(guest, 'systemctl stop docker-preloader.socket docker-preloader.service');
-    assert.ok(performance.now() - started < 5000, `stopping took ${performance.now() - started} ms`);
+    assert.ok(performance.now() - started < 1500, `stopping took ${performance.now() - started} ms`);
     const unit = await unitProperties(guest, 'docker-preloader.service', ['Result', 'ExecMainStatus', 'ExecMainCode']);
     assert.deepEqual([unit['Result'], unit['ExecMainStatus'], unit['ExecMainCode']], ['success', '0', '1']);
     await ok(guest, `mountpoint ${mountPoint}`);

@@ -1,5 +1,6 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { deviceNumberOf } from '../../agent/system/block-devices.ts';
 import { chainsOf } from './images.ts';
 
 /** BuildKit's folders have names of their own (moby/buildkit, identity/randomid.go). */
@@ -197,8 +198,6 @@ function text(file: string): string | undefined {
 function sizeOfDeviceBelow(file: string): number | undefined {
   const dev = statSync(file, { throwIfNoEntry: false })?.dev;
   if (dev === undefined) return undefined;
-  // As glibc's gnu_dev_major and gnu_dev_minor have it.
-  const [major, minor] = [(dev >>> 8) & 0xfff, (dev & 0xff) | ((dev >>> 12) & 0xfff00)];
-  const size = text(`/sys/dev/block/${major}:${minor}/size`);
+  const size = text(`/sys/dev/block/${deviceNumberOf(dev)}/size`);
   return size === undefined ? undefined : Number(size);
 }

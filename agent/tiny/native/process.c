@@ -77,8 +77,11 @@ static DOOR(door_exec) {
   TAKE_PATH(path, argv[0]);
   if (!JS_IsUndefined(argv[2])) {
     const char *variable = JS_ToCString(ctx, argv[2]);
-    if (variable == NULL || putenv(strdup(variable)) != 0) return JS_EXCEPTION;
+    if (variable == NULL) return JS_EXCEPTION;
+    // The environment keeps it.
+    char *kept = strdup(variable);
     JS_FreeCString(ctx, variable);
+    if (kept == NULL || putenv(kept) != 0) return JS_ThrowOutOfMemory(ctx);
   }
   if (JS_IsUndefined(argv[1])) {
     static char name[] = "docker-preloader";
