@@ -19,7 +19,7 @@ import { execa } from 'execa';
 import { layerProblem } from '../../agent/verify/layer-content.ts';
 import type { ChainID } from '../../agent/docker/ids.ts';
 import { emptyLayer, ownLayerNames } from '../../agent/docker/layer-folders.ts';
-import { agent, agentCommand } from '../support/agent.ts';
+import { agent, agentCommand, withoutRoot } from '../support/agent.ts';
 import { cleanUpAll } from '../support/cleanup.ts';
 import { makeDisk } from '../support/disk.ts';
 import { dockerArchive, type ArchiveImage } from '../support/docker-archive.ts';
@@ -527,12 +527,8 @@ describe('verify', () => {
   });
 
   it('says that it needs root', async () => {
-    const [command, ...args] = agentCommand();
-    const { exitCode, stderr } = await execa(
-      'setpriv',
-      ['--reuid', '65534', '--clear-groups', command, ...args, 'verify'],
-      { reject: false },
-    );
+    const [program, ...words] = [...withoutRoot, ...agentCommand(), 'verify'];
+    const { exitCode, stderr } = await execa(program, words, { reject: false });
     assert.equal(exitCode, 1);
     assert.match(stderr, /^docker-preloader: only root may mount disks to look at them; run it with sudo$/);
   });

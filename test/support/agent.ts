@@ -24,6 +24,13 @@ export function agentCommand(): readonly [string, ...string[]] {
   return ['sh', path.join(root, 'test/bootstrap.sh'), path.join(root, 'agent/main.ts')];
 }
 
+/**
+ * Words before a command that is to run without root. It may still read everywhere, since the program may be in a clone
+ * that only root can enter.
+ */
+export const withoutRoot =
+  'setpriv --reuid 65534 --clear-groups --inh-caps +dac_read_search --ambient-caps +dac_read_search'.split(' ');
+
 /** Runs a command of the agent to its end; whatever exit status it has is returned, not thrown. */
 export async function agent(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<AgentResult> {
   const [command, ...before] = agentCommand();

@@ -6,8 +6,9 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
+import { built } from '../../../agent/packaging/build-program.ts';
 import { torture } from '../../support/size.ts';
-import { agent, agentCommand } from '../../support/agent.ts';
+import { agent, agentCommand, withoutRoot } from '../../support/agent.ts';
 import { cleanUpAll } from '../../support/cleanup.ts';
 import { ensureDebianPackages } from '../../support/debian-packages.ts';
 import { dockerdTree } from '../../support/dockerd-version.ts';
@@ -19,6 +20,8 @@ import { oddImages } from '../layer/odd-layers.ts';
 import { treeFacts, withoutUnsetTimes } from '../tree-facts.ts';
 
 const MANY_LAYERS = 120;
+
+const dist = path.resolve(import.meta.dirname, '../../../dist');
 
 describe('build --engine docker, the reference', () => {
   let tree: TempTree;
@@ -105,8 +108,10 @@ describe('build --engine docker, the reference', () => {
         [root.initrd, 'initrd'],
         [root.disk, 'root.ext4'],
         [archive, 'saved.tar'],
-        [agentCommand()[0], 'docker-preloader'],
+        [path.join(dist, built.small), built.small],
+        [path.join(dist, built.whole), built.whole],
       ] as const) {
+        mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
         await execa('cp', ['--sparse=always', file, path.join(folder, name)]);
       }
       await execa('chown', ['-R', '65534:65534', folder]);
@@ -120,7 +125,7 @@ describe('build --engine docker, the reference', () => {
           '--regid',
           '65534',
           '--clear-groups',
-          path.join(folder, 'docker-preloader'),
+          path.join(folder, built.small),
           'build',
           path.join(folder, 'saved.tar'),
           '-o',
@@ -199,7 +204,7 @@ describe('build --engine docker, the reference', () => {
       await run([], { PATH: empty }),
       /expected the program 'dockerd', found none: install the package docker\.io/,
     );
-    assert.match(await run(['setpriv', '--reuid', '65534', '--clear-groups'], env), /--engine docker: expected root/);
+    assert.match(await run(withoutRoot, env), /--engine docker: expected root/);
     const broken = path.join(tree.path, 'broken.tar');
     writeFileSync(broken, 'no archive');
     assert.match(await run([], env, broken), /^docker-preloader: docker --host: /);
